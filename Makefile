@@ -1,0 +1,60 @@
+# The one task runner. Everything works from a fresh checkout: targets make .venv when it is missing.
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/.installed
+
+.PHONY: help setup lock run demo test check fmt e2e sim interop jepsen bench docs clean
+
+help: ## list the targets
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+
+$(STAMP): requirements.lock pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $(STAMP)
+
+setup: $(STAMP) ## make .venv from requirements.lock, with the program in .venv/bin/lictor
+
+lock: $(STAMP) ## renew requirements.lock from pyproject.toml (wants pip-tools)
+	pip-compile --quiet --generate-hashes --no-emit-index-url --no-emit-trusted-host --no-emit-find-links \
+	  --strip-extras --extra dev --allow-unsafe --output-file requirements.lock pyproject.toml
+
+run: setup ## start a development agent on 127.0.0.1:8500 (HTTP) and 8600 (DNS)
+	$(BIN)/lictor agent -dev
+
+demo: setup ## three servers, two clients, two services with sidecars; shows the journeys, cleans up
+	$(BIN)/python docs/examples/demo.py
+
+test: setup ## all tests
+	$(BIN)/python -m pytest
+
+check: setup ## style, types, import contracts and the rules about the repository
+	$(BIN)/ruff check --quiet .
+	$(BIN)/ruff format --quiet --check .
+	$(BIN)/codespell
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m pytest -q tests/repo
+
+fmt: setup ## format, and mend what can be mended by itself
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+e2e: setup ## the four journeys on real processes
+	$(BIN)/python -m pytest tests/e2e
+
+sim: setup ## seeded simulation; SEED=n repeats one run, RUNS=n makes more of them
+	$(BIN)/python -m pytest tests/sim $(if $(SEED),--seed $(SEED)) $(if $(RUNS),--runs $(RUNS))
+
+interop: setup ## against foreign programs (serf, dig)
+	$(BIN)/python -m pytest -m interop
+
+jepsen: setup ## break a real cluster and check what clients saw
+	$(BIN)/python -m jepsen_lite run --workload kv --nemesis kill --seconds 30
+
+bench: setup ## floors and our figures beside them, as ratios
+	$(BIN)/python -m tests.bench
+
+clean: ## remove what the targets made
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

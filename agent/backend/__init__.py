@@ -1,0 +1,99 @@
+"""The one way from any face (HTTP, DNS, a planner, a sidecar's feed) to the replicated state.
+
+A caller never knows whether this agent is a server or forwards to one. ``change`` carries commands,
+``ask`` carries queries, ``sign_leaf`` is the one request that needs a server's secret. Errors say
+whether a failed change may still happen (``StoreError.definite``, ``ForwardError.definite``).
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Generic, Protocol, TypeVar
+
+from raftstore.commands import Command, Outcome
+from raftstore.queries import Query
+
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+
+
+class Consistency(enum.Enum):
+    """How fresh an answer must be (http-api contract 1.5)."""
+
+    DEFAULT = "leader"
+    CONSISTENT = "consistent"
+    STALE = "stale"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ask:
+    """How to ask. With ``min_index`` > 0 the answer is held until its index is greater than that
+    or ``wait_s`` has passed. ``max_stale_s`` bounds the age of a stale answer (None: any age)."""
+
+    consistency: Consistency = Consistency.DEFAULT
+    min_index: int = 0
+    wait_s: float = 0.0
+    max_stale_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply(Generic[T_co]):
+    """An answer with what the client may want to know about it. ``index`` is at least 1."""
+
+    value: T_co
+    index: int
+    known_leader: bool = True
+    last_contact_s: float = 0.0
+    consistency: Consistency = Consistency.DEFAULT
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignedLeaf:
+    """A leaf certificate: PEM chain (leaf first) and the modify index it was given."""
+
+    cert_pem: str
+    serial_number: str
+    index: int
+
+
+class Backend(Protocol):
+    """What a face may do. Raises StoreError or ForwardError (NoClusterLeader, NoServers)."""
+
+    async def change(self, command: Command, *, timeout_s: float | None = None) -> Outcome:
+        """Carry out a command; returns once it is durable on a quorum and applied.
+
+        Held and retried across an election up to the RPC hold timeout as long as the failure is
+        definite. A ``Rejected`` outcome is an answer, not an error.
+        """
+        ...
+
+    async def ask(self, query: Query[T], options: Ask = Ask()) -> Reply[T]:
+        """Answer a query at the wanted consistency, blocking as ``options`` say."""
+        ...
+
+    def peek(self, query: Query[T]) -> Reply[T] | None:
+        """The answer from what this process holds, possibly stale; None if it holds none."""
+        ...
+
+    def watch_once(
+        self, query: Query[Any], on_change: Callable[[], None]
+    ) -> Callable[[], None] | None:
+        """Call ``on_change`` once when the query's answer may have changed.
+
+        Gives back a function that cancels, or None when this backend cannot promise the call.
+        """
+        ...
+
+    async def sign_leaf(self, csr_pem: str) -> SignedLeaf:
+        """Have the leader sign a certificate request. Raises RequestError when it is refused."""
+        ...
+
+    async def leader(self) -> str:
+        """The leader as "ip:port" of its server port, "" when there is none."""
+        ...
+
+    async def peers(self) -> tuple[str, ...]:
+        """The Raft voters as "ip:port"."""
+        ...

@@ -1,0 +1,1 @@
+"""What this agent was told: from files, flags and defaults to one frozen value."""

@@ -1,0 +1,141 @@
+"""The agent's whole configuration as one frozen value (cli-config contract, part B).
+
+Field names follow Consul's keys; nested stanzas are flattened with their prefix (``ports.http`` is
+``port_http``). Durations are seconds and end in ``_s``; limits end in ``_max``. The loader
+(agent/config/load.py) builds it and is the only place that knows how users spell things.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from agent.definitions import CheckDefinition, ServiceDefinition
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GossipTiming:
+    """Consul's `gossip_lan` / `gossip_wan` keys."""
+
+    gossip_interval_s: float = 0.2
+    gossip_nodes: int = 3
+    probe_interval_s: float = 1.0
+    probe_timeout_s: float = 0.5
+    retransmit_mult: int = 4
+    suspicion_mult: int = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DnsConfig:
+    """Consul's `dns_config`, `domain`, `alt_domain` and `recursors`."""
+
+    domain: str = "consul."
+    alt_domain: str = ""
+    recursors: tuple[str, ...] = ()
+    recursor_timeout_s: float = 2.0
+    allow_stale: bool = True
+    max_stale_s: float = 87600 * 3600.0
+    node_ttl_s: float = 0.0
+    service_ttl_s: Mapping[str, float] = field(default_factory=dict)
+    enable_truncate: bool = False
+    only_passing: bool = False
+    udp_answer_limit: int = 3
+    a_record_limit: int = 0
+    disable_compression: bool = False
+    enable_additional_node_meta_txt: bool = True
+    soa_refresh_s: int = 3600
+    soa_retry_s: int = 600
+    soa_expire_s: int = 86400
+    soa_min_ttl_s: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """Bounds on everything that comes from outside; Consul's names where it has one."""
+
+    http_max_conns_per_client: int = 200
+    kv_max_value_size: int = 524_288
+    txn_max_req_len: int = 524_288
+    http_body_max: int = 1_048_576
+    http_header_max: int = 65_536
+    rpc_max_conns_per_client: int = 100
+    rpc_handshake_timeout_s: float = 5.0
+    rpc_frame_max: int = 8 * 1024 * 1024
+    rpc_inflight_max: int = 4096
+    dns_tcp_connections_max: int = 1024
+    dns_tcp_idle_s: float = 8.0
+    dns_ready_answers_max: int = 50_000
+    blocking_queries_max: int = 50_000
+    checks_concurrent_max: int = 64
+    services_max: int = 10_000
+    checks_max: int = 50_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentConfig:
+    """Everything an agent needs to know to start. Ports of -1 are off."""
+
+    node_name: str
+    node_id: str = ""
+    node_meta: Mapping[str, str] = field(default_factory=dict)
+    datacenter: str = "dc1"
+    data_dir: str = ""
+    dev_mode: bool = False
+    server: bool = False
+    bootstrap: bool = False
+    bootstrap_expect: int = 0
+
+    bind_addr: str = "0.0.0.0"  # noqa: S104  (the contract's default; advertise_addr narrows it)
+    advertise_addr: str = ""
+    client_addrs: tuple[str, ...] = ("127.0.0.1",)
+    tagged_addresses: Mapping[str, str] = field(default_factory=dict)
+    port_http: int = 8500
+    port_dns: int = 8600
+    port_serf_lan: int = 8301
+    port_server: int = 8300
+    port_sidecar_min: int = 21000
+    port_sidecar_max: int = 21255
+
+    retry_join: tuple[str, ...] = ()
+    retry_interval_s: float = 30.0
+    retry_max: int = 0
+    start_join: tuple[str, ...] = ()
+    rejoin_after_leave: bool = False
+    leave_on_terminate: bool = True
+    skip_leave_on_interrupt: bool = False
+    leave_drain_s: float = 5.0
+    rpc_hold_timeout_s: float = 7.0
+    raft_multiplier: int = 5
+    reconnect_timeout_s: float = 72 * 3600.0
+
+    encrypt: str = ""
+    gossip_lan: GossipTiming = GossipTiming()
+
+    log_level: str = "INFO"
+    log_json: bool = False
+    pid_file: str = ""
+
+    dns: DnsConfig = DnsConfig()
+    limits: Limits = Limits()
+
+    enable_script_checks: bool = False
+    enable_local_script_checks: bool = False
+    check_update_interval_s: float = 300.0
+    check_output_max_size: int = 4096
+    discard_check_output: bool = False
+    services: tuple[ServiceDefinition, ...] = ()
+    checks: tuple[CheckDefinition, ...] = ()
+
+    connect_enabled: bool = True
+    connect_builtin_proxy: str = (
+        "auto"  # "auto": the agent runs sidecars; "off": somebody else does
+    )
+    ca_config: Mapping[str, object] = field(default_factory=dict)
+    prometheus_retention_time_s: float = 0.0
+    ui_enabled: bool = False
+    default_query_time_s: float = 300.0
+    max_query_time_s: float = 600.0
+
+    def __post_init__(self) -> None:
+        assert self.node_name, "a node has a name"
+        assert self.server or not (self.bootstrap or self.bootstrap_expect)

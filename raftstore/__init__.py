@@ -1,0 +1,1 @@
+"""The replicated catalog: commands change it, queries ask it, Raft keeps it alike everywhere."""

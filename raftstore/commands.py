@@ -1,0 +1,194 @@
+"""Everything that may change the replicated state, as values.
+
+A command carries all that applying it needs: ids, times and keys are made by the proposer, so that
+every server computes the same result. Numbers are part of the log's format: ONLY APPEND. A field
+is appended with a default; shorter arrays from older servers are then still read.
+
+Applying never raises. It gives ``Applied`` with a value that the caller may need, or ``Rejected``
+with a reason in the words that clients of Consul expect.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+from raftstore.records import (
+    CAConfig,
+    CAProviderState,
+    CARoot,
+    Check,
+    CheckId,
+    IntentionSource,
+    Node,
+    NodeName,
+    Service,
+    ServiceId,
+    ServiceName,
+)
+
+
+class Command:
+    """Base of all commands; gives the registry its type."""
+
+    __slots__ = ()
+    number: ClassVar[int] = 0
+
+
+REGISTRY: dict[int, type[Command]] = {}
+
+
+def _numbered(number: int) -> Any:
+    def register(cls: type[Command]) -> type[Command]:
+        assert number not in REGISTRY, f"command number {number} is taken"
+        cls.number = number
+        REGISTRY[number] = cls
+        return cls
+
+    return register
+
+
+@dataclass(frozen=True, slots=True)
+class RequestId:
+    """Identity of a request over all its internal retries (raft-engine contract 2.8).
+
+    ``sender`` is unique for a boot of an agent; ``counter`` rises by one per request; all counters
+    below ``floor`` are finished and may be forgotten.
+    """
+
+    sender: str
+    counter: int
+    floor: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """The command took effect at ``index``. ``value`` is what the command's docstring says."""
+
+    index: int
+    value: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """The state machine refused; nothing changed. ``reason`` is shown to the client."""
+
+    index: int
+    reason: str
+
+
+Outcome = Applied | Rejected
+
+
+@_numbered(1)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Register(Command):
+    """Create or update a node with, optionally, one service and some checks, in one step.
+
+    With ``skip_node_update`` the stored node stays as it is if it exists. Value: None.
+    Rejections: "Missing service registration on node …", "Node name … is reserved by node …".
+    """
+
+    node: Node
+    service: Service | None = None
+    checks: tuple[Check, ...] = ()
+    skip_node_update: bool = False
+
+
+@_numbered(2)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deregister(Command):
+    """Remove a node with all it holds, or one service with its checks, or one check.
+
+    ``service_id`` wins over ``check_id``; absent objects are fine. Value: None.
+    """
+
+    node: NodeName
+    service_id: ServiceId = ServiceId("")
+    check_id: CheckId = CheckId("")
+
+
+@_numbered(3)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KVSet(Command):
+    """Write a key. With ``cas`` only if its modify index is that (0: only if absent).
+
+    Value: True, or False when the comparison failed.
+    """
+
+    key: str
+    value: bytes = b""
+    flags: int = 0
+    cas: int | None = None
+
+
+@_numbered(4)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KVDelete(Command):
+    """Delete a key, with ``cas`` only at that modify index. Value: True or False."""
+
+    key: str
+    cas: int | None = None
+
+
+@_numbered(5)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KVDeleteTree(Command):
+    """Delete every key with this prefix ("" is the whole store). Value: True."""
+
+    prefix: str
+
+
+@_numbered(6)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetIntention(Command):
+    """Put one source into the destination's entry.
+
+    ``mode``: "upsert" replaces what the pair had (keeping a legacy id), "create" is refused when
+    the pair exists (`Sources[1] defines "web" more than once`), "update" replaces the intention
+    whose legacy id is ``source.legacy_id`` ("Intention not found" otherwise). Value: None.
+    """
+
+    destination: ServiceName
+    source: IntentionSource
+    mode: Literal["upsert", "create", "update"] = "upsert"
+
+
+@_numbered(7)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeleteIntention(Command):
+    """Delete by pair, or by ``legacy_id`` when that is set. Value: whether there was one."""
+
+    destination: ServiceName = ServiceName("")
+    source: ServiceName = ServiceName("")
+    legacy_id: str = ""
+
+
+@_numbered(8)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetCA(Command):
+    """Replace configuration, root list and signing key in one step (mesh contract A.3, A.8).
+
+    Applied only if the roots' index is still ``cas`` (0: there are none). Exactly one root is
+    active. Value: True, or False when the comparison failed.
+    """
+
+    cas: int
+    config: CAConfig
+    roots: tuple[CARoot, ...]
+    provider: CAProviderState
+
+
+@_numbered(9)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetCAConfig(Command):
+    """Replace the configuration only (TTLs, limits). Value: True, False on a lost ``cas``."""
+
+    cas: int
+    config: CAConfig
+
+
+@_numbered(10)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NextSerial(Command):
+    """Take the next certificate serial. Value: the number, never given out twice."""

@@ -1,0 +1,295 @@
+"""Everything that may be asked of the replicated state, as values.
+
+A query names its answer's type and its footprint: the things whose change can change the answer.
+One mechanism then serves blocking queries, ready answers in HTTP and DNS, and the streams of
+sidecars: watch the footprint, ask again when it moves. Numbers travel between agents: ONLY APPEND.
+
+An answer's ``index`` is the highest index of the footprint (http-api contract 1.6): for a thing
+that is not there, the index of its deletion or of its table; never 0 on the wire.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Generic, Literal, TypeVar
+
+from raftstore.records import (
+    CAConfig,
+    CAProviderState,
+    CARoot,
+    Check,
+    Intention,
+    KVPair,
+    Node,
+    NodeName,
+    Service,
+    ServiceName,
+)
+
+T_co = TypeVar("T_co", covariant=True)
+
+#: One watchable thing: (table, key). A table alone is (table, ""). Tables: "nodes", "services"
+#: (the list of names), "service" (one name: instances, their checks, their nodes), "connect" (mesh
+#: endpoints of one name), "node" (one node with its services and checks), "checks" (all checks),
+#: "kv" (one key), "kv-prefix" (all keys below), "intentions", "ca-roots", "ca-config".
+Footprint = tuple[str, str]
+
+
+class Query(Generic[T_co]):
+    """Base of all queries. ``T`` is the type of the answer's value."""
+
+    __slots__ = ()
+    number: ClassVar[int] = 0
+    answer_type: ClassVar[Any] = None
+
+    def footprint(self) -> tuple[Footprint, ...]:
+        """What must move before the answer can change."""
+        raise NotImplementedError
+
+
+REGISTRY: dict[int, type[Query[Any]]] = {}
+
+
+def _numbered(number: int, answer_type: Any) -> Any:
+    def register(cls: type[Query[Any]]) -> type[Query[Any]]:
+        assert number not in REGISTRY, f"query number {number} is taken"
+        cls.number = number
+        cls.answer_type = answer_type
+        REGISTRY[number] = cls
+        return cls
+
+    return register
+
+
+@dataclass(frozen=True, slots=True)
+class Answer(Generic[T_co]):
+    """What the state says: a value and the index up to which it speaks for the footprint."""
+
+    index: int
+    value: T_co
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceNode:
+    """An instance together with its node."""
+
+    node: Node
+    service: Service
+
+
+@dataclass(frozen=True, slots=True)
+class HealthEntry:
+    """An instance, its node, and the checks that decide about it: the node's and its own."""
+
+    node: Node
+    service: Service
+    checks: tuple[Check, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class NodeServicesAnswer:
+    """A node and what runs on it; ``node`` is None when nobody registered it."""
+
+    node: Node | None
+    services: tuple[Service, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CARootsAnswer:
+    """All roots, and the trust domain ("<uuid>.consul", empty before the CA is set up)."""
+
+    trust_domain: str
+    roots: tuple[CARoot, ...]
+
+
+@_numbered(1, tuple[Node, ...])
+@dataclass(frozen=True, slots=True)
+class ListNodes(Query[tuple[Node, ...]]):
+    """All nodes, by name."""
+
+    def footprint(self) -> tuple[Footprint, ...]:
+        return (("nodes", ""),)
+
+
+@_numbered(2, Mapping[str, tuple[str, ...]])
+@dataclass(frozen=True, slots=True)
+class ListServices(Query[Mapping[str, tuple[str, ...]]]):
+    """Every service name with the union of its instances' tags."""
+
+    node_meta: tuple[tuple[str, str], ...] = ()
+
+    def footprint(self) -> tuple[Footprint, ...]:
+        return (("services", ""), ("nodes", "")) if self.node_meta else (("services", ""),)
+
+
+@_numbered(3, tuple[ServiceNode, ...])
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceNodes(Query[tuple[ServiceNode, ...]]):
+    """Instances of one service that carry all ``tags`` (compared without case).
+
+    With ``connect`` the mesh endpoints instead: its connect-proxies and native instances.
+    """
+
+    service: ServiceName
+    tags: tuple[str, ...] = ()
+    connect: bool = False
+
+    def footprint(self) -> tuple[Footprint, ...]:
+        return (("connect" if self.connect else "service", self.service.lower()),)
+
+
+@_numbered(4, NodeServicesAnswer)
+@dataclass(frozen=True, slots=True)
+class NodeServices(Query[NodeServicesAnswer]):
+    """One node (name compared without case) and its services, by id."""
+
+    node: NodeName
+
+    def footprint(self) -> tuple[Footprint, ...]:
+        return (("node", self.node.lower()),)
+
+
+@_numbered(5, tuple[HealthEntry, ...])
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HealthService(Query[tuple[HealthEntry, ...]]):
+    """As ``ServiceNodes`` with the deciding checks. No health filter: the face applies that."""
+
+    service: ServiceName
+    tags: tuple[str, ...] = ()
+    connect: bool = False
+
+    def footprint(self) -> tuple[Footprint, ...]:
+        return (("connect" if self.connect else "service", self.service.lower()),)
+
+
+@_numbered(6, tuple[Check, ...])
+@dataclass(frozen=True, slots=True)
+class NodeChecks(Query[tuple[Check, ...]]):
+    """All checks on one node, of the node and of its services."""
+
+    node: NodeName
+
+    def footprint(self) -> tuple[Footprint, ...]:
+        return (("node", self.node.lower()),)
+
+
+@_numbered(7, tuple[Check, ...])
+@dataclass(frozen=True, slots=True)
+class ServiceChecks(Query[tuple[Check, ...]]):
+    """The checks of a service's instances, without the nodes' own."""
+
+    service: ServiceName
+
+    def footprint(self) -> tuple[Footprint, ...]:
+        return (("service", self.service.lower()),)
+
+
+@_numbered(8, tuple[Check, ...])
+@dataclass(frozen=True, slots=True)
+class ChecksInState(Query[tuple[Check, ...]]):
+    """All checks in "passing", "warning", "critical" or "any" state."""
+
+    state: str
+
+    def footprint(self) -> tuple[Footprint, ...]:
+        return (("checks", ""),)
+
+
+@_numbered(9, KVPair | None)
+@dataclass(frozen=True, slots=True)
+class KVGet(Query[KVPair | None]):
+    """One key."""
+
+    key: str
+
+    def footprint(self) -> tuple[Footprint, ...]:
+        return (("kv", self.key),)
+
+
+@_numbered(10, tuple[KVPair, ...])
+@dataclass(frozen=True, slots=True)
+class KVList(Query[tuple[KVPair, ...]]):
+    """All keys with the prefix, sorted."""
+
+    prefix: str
+
+    def footprint(self) -> tuple[Footprint, ...]:
+        return (("kv-prefix", self.prefix),)
+
+
+@_numbered(11, tuple[str, ...])
+@dataclass(frozen=True, slots=True)
+class KVKeys(Query[tuple[str, ...]]):
+    """Names of the keys with the prefix, each cut after the first ``separator`` behind it."""
+
+    prefix: str
+    separator: str = ""
+
+    def footprint(self) -> tuple[Footprint, ...]:
+        return (("kv-prefix", self.prefix),)
+
+
+@_numbered(12, tuple[Intention, ...])
+@dataclass(frozen=True, slots=True)
+class ListIntentions(Query[tuple[Intention, ...]]):
+    """All intentions, by precedence, then names."""
+
+    def footprint(self) -> tuple[Footprint, ...]:
+        return (("intentions", ""),)
+
+
+@_numbered(13, Mapping[str, tuple[Intention, ...]])
+@dataclass(frozen=True, slots=True)
+class MatchIntentions(Query[Mapping[str, tuple[Intention, ...]]]):
+    """For each name the intentions whose chosen side is that name or "*", winner first."""
+
+    by: Literal["source", "destination"]
+    names: tuple[str, ...]
+
+    def footprint(self) -> tuple[Footprint, ...]:
+        return (("intentions", ""),)
+
+
+@_numbered(14, Intention | None)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GetIntention(Query[Intention | None]):
+    """One intention by pair, or by ``legacy_id`` when that is set."""
+
+    source: ServiceName = ServiceName("")
+    destination: ServiceName = ServiceName("")
+    legacy_id: str = ""
+
+    def footprint(self) -> tuple[Footprint, ...]:
+        return (("intentions", ""),)
+
+
+@_numbered(15, CARootsAnswer)
+@dataclass(frozen=True, slots=True)
+class GetCARoots(Query[CARootsAnswer]):
+    """The roots that verify leaf certificates."""
+
+    def footprint(self) -> tuple[Footprint, ...]:
+        return (("ca-roots", ""),)
+
+
+@_numbered(16, CAConfig | None)
+@dataclass(frozen=True, slots=True)
+class GetCAConfig(Query[CAConfig | None]):
+    """The CA's configuration, None before it is set up."""
+
+    def footprint(self) -> tuple[Footprint, ...]:
+        return (("ca-config", ""),)
+
+
+@_numbered(17, CAProviderState | None)
+@dataclass(frozen=True, slots=True)
+class GetCAProvider(Query[CAProviderState | None]):
+    """The signing key. Answered to the server's own process only, never over the network."""
+
+    def footprint(self) -> tuple[Footprint, ...]:
+        return (("ca-roots", ""),)
+
+
+#: Queries that carry secrets: the RPC server refuses them by construction.
+SERVER_ONLY: frozenset[type[Query[Any]]] = frozenset({GetCAProvider})

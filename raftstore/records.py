@@ -1,0 +1,257 @@
+"""The values that the replicated catalog holds.
+
+Records are frozen and know nothing of JSON, HTTP or the log. Two of them are equal when a client
+could not tell them apart, apart from their indexes; ``same_content`` compares without indexes, so
+that registering a thing again unchanged raises no index (http-api contract, section 1.9).
+New fields are appended with a default: the position of a field is part of the format on disk.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, NewType, TypeVar
+
+NodeName = NewType("NodeName", str)
+NodeId = NewType("NodeId", str)
+ServiceId = NewType("ServiceId", str)
+ServiceName = NewType("ServiceName", str)
+CheckId = NewType("CheckId", str)
+
+#: Plain data without behaviour as it came from JSON: None, bool, int, float, str, list, dict.
+Json = Any
+
+PASSING = "passing"
+WARNING = "warning"
+CRITICAL = "critical"
+
+SERF_HEALTH = CheckId("serfHealth")
+CONSUL_SERVICE = ServiceId("consul")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Node:
+    """A host. ``id`` is a UUID or empty; None in the maps means "never given" (JSON null)."""
+
+    name: NodeName
+    id: NodeId = NodeId("")
+    address: str = ""
+    datacenter: str = ""
+    tagged_addresses: Mapping[str, str] | None = None
+    meta: Mapping[str, str] | None = None
+    create_index: int = 0
+    modify_index: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """Share of traffic while passing and while warning, 0 to 65535."""
+
+    passing: int = 1
+    warning: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class TaggedAddress:
+    """Where else a service can be reached, under a name such as ``lan`` or ``wan``."""
+
+    address: str
+    port: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Upstream:
+    """A service that a sidecar makes reachable on a local port or unix socket."""
+
+    destination_type: str = ""
+    destination_name: str = ""
+    datacenter: str = ""
+    local_bind_address: str = ""
+    local_bind_port: int = 0
+    local_bind_socket_path: str = ""
+    local_bind_socket_mode: str = ""
+    config: Mapping[str, Json] | None = None
+    mesh_gateway_mode: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExposePath:
+    """A path of the application that the sidecar serves in the clear."""
+
+    path: str = ""
+    listener_port: int = 0
+    local_path_port: int = 0
+    protocol: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proxy:
+    """What makes a registration a proxy (kind connect-proxy and the gateways)."""
+
+    destination_service_name: str = ""
+    destination_service_id: str = ""
+    local_service_address: str = ""
+    local_service_port: int = 0
+    local_service_socket_path: str = ""
+    mode: str = ""
+    config: Mapping[str, Json] | None = None
+    upstreams: tuple[Upstream, ...] = ()
+    mesh_gateway_mode: str = ""
+    expose_checks: bool = False
+    expose_paths: tuple[ExposePath, ...] = ()
+    outbound_listener_port: int = 0
+    dialed_directly: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Service:
+    """One instance of a service on one node."""
+
+    node: NodeName = NodeName("")
+    id: ServiceId
+    name: ServiceName
+    kind: str = ""
+    tags: tuple[str, ...] = ()
+    address: str = ""
+    tagged_addresses: Mapping[str, TaggedAddress] | None = None
+    port: int = 0
+    socket_path: str = ""
+    meta: Mapping[str, str] | None = None
+    weights: Weights = Weights()
+    enable_tag_override: bool = False
+    proxy: Proxy = Proxy()
+    connect_native: bool = False
+    create_index: int = 0
+    modify_index: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """The state of one health check. An empty ``service_id`` makes it a check of the node.
+
+    ``interval`` and ``timeout`` are duration strings as clients see them; ``definition`` is the
+    client's JSON object for catalog registrations, {} for checks that an agent runs.
+    """
+
+    node: NodeName = NodeName("")
+    id: CheckId
+    name: str = ""
+    status: str = CRITICAL
+    notes: str = ""
+    output: str = ""
+    service_id: ServiceId = ServiceId("")
+    service_name: ServiceName = ServiceName("")
+    service_tags: tuple[str, ...] = ()
+    type: str = ""
+    interval: str = ""
+    timeout: str = ""
+    exposed_port: int = 0
+    definition: Mapping[str, Json] = field(default_factory=dict)
+    create_index: int = 0
+    modify_index: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KVPair:
+    """A key. ``session`` holds the lock's owner; ``lock_index`` counts fresh acquisitions."""
+
+    key: str
+    value: bytes = b""
+    flags: int = 0
+    lock_index: int = 0
+    session: str = ""
+    create_index: int = 0
+    modify_index: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IntentionSource:
+    """What one source may do to the destination that holds this entry.
+
+    Exactly one of ``action`` ("allow" or "deny") and ``permissions`` (L7, Consul's JSON objects in
+    order) is set. ``legacy_*`` belong to the id-style endpoints; times are RFC 3339 text.
+    """
+
+    name: ServiceName
+    action: str = ""
+    permissions: tuple[Mapping[str, Json], ...] = ()
+    precedence: int = 0
+    description: str = ""
+    type: str = "consul"
+    legacy_id: str = ""
+    legacy_meta: Mapping[str, str] | None = None
+    legacy_create_time: str = ""
+    legacy_update_time: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceIntentions:
+    """All intentions about one destination, sources ordered by precedence (mesh contract B.1)."""
+
+    name: ServiceName
+    sources: tuple[IntentionSource, ...] = ()
+    meta: Mapping[str, str] | None = None
+    create_index: int = 0
+    modify_index: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Intention:
+    """One source and one destination: the flat view of a ``ServiceIntentions`` entry."""
+
+    destination: ServiceName
+    source: IntentionSource
+    create_index: int = 0
+    modify_index: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CARoot:
+    """A root certificate, without its key. Times are RFC 3339 text in UTC."""
+
+    id: str
+    name: str
+    serial_number: int
+    signing_key_id: str
+    external_trust_domain: str
+    not_before: str
+    not_after: str
+    root_cert: str
+    intermediate_certs: tuple[str, ...] = ()
+    active: bool = True
+    private_key_type: str = "ec"
+    private_key_bits: int = 256
+    rotated_out_at: str = ""
+    create_index: int = 0
+    modify_index: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CAConfig:
+    """Configuration of the certificate authority. ``cluster_id`` is the trust domain's UUID."""
+
+    provider: str = "consul"
+    cluster_id: str = ""
+    config: Mapping[str, Json] = field(default_factory=dict)
+    state: Mapping[str, str] | None = None
+    force_without_cross_signing: bool = False
+    create_index: int = 0
+    modify_index: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CAProviderState:
+    """The signing key of the built-in provider. Never leaves the servers, never rendered."""
+
+    root_id: str
+    private_key: str
+    root_cert: str
+    intermediate_cert: str = ""
+
+
+Indexed = TypeVar("Indexed", Node, Service, Check, KVPair, ServiceIntentions, CARoot, CAConfig)
+
+
+def same_content(a: Indexed, b: Indexed) -> bool:
+    """Whether two records differ in nothing but their indexes."""
+    return replace(a, create_index=0, modify_index=0) == replace(b, create_index=0, modify_index=0)
