@@ -9,9 +9,11 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Coroutine
-from typing import Any
+from typing import Any, TypeVar
 
 log = logging.getLogger("lictor.agent.tasks")
+
+T = TypeVar("T")
 
 
 class TaskOwner:
@@ -23,13 +25,23 @@ class TaskOwner:
         self._tasks: set[asyncio.Task[Any]] = set()
         self._closed = False
 
-    def spawn(self, coroutine: Coroutine[Any, Any, Any], *, name: str) -> asyncio.Task[Any]:
-        """Start a task that lives no longer than this owner."""
+    def spawn(
+        self, coroutine: Coroutine[Any, Any, T], *, name: str, awaited: bool = False
+    ) -> asyncio.Task[T]:
+        """Start a task that lives no longer than this owner.
+
+        ``awaited`` says that somebody awaits the result and answers for its errors.
+        """
         assert not self._closed, f"spawn({name}) after close"
         task = asyncio.get_running_loop().create_task(coroutine, name=name)
         self._tasks.add(task)
-        task.add_done_callback(self._ended)
+        task.add_done_callback(self._ended_awaited if awaited else self._ended)
         return task
+
+    def _ended_awaited(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled():
+            task.exception()  # marks it as seen, also when the one who awaited has gone
 
     def _ended(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)

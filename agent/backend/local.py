@@ -1,0 +1,211 @@
+"""The backend of a server: straight to the store, or to the leader where only it will do.
+
+Changes go to the leader. Reads are answered here: in the default and consistent modes after the
+leader has confirmed its leadership and named an index (read index, Raft dissertation 6.4) and this
+server has applied that far; in stale mode at once. So watches hang on this server's own state and
+survive elections.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+from agent.backend import Ask, Consistency, Reply, SignedLeaf
+from agent.backend.requests import RequestIds
+from agent.backend.retry import Attempts
+from agent.backend.rpc import calls
+from agent.backend.rpc.client import RpcPool
+from agent.errors import ForwardError, NoClusterLeader, RequestError
+from agent.tasks import TaskOwner
+from raftstore import wire
+from raftstore.commands import Command, Outcome
+from raftstore.errors import NoLeader, StoreError
+from raftstore.queries import Query
+from raftstore.store import Store
+
+T = TypeVar("T")
+
+#: Signs a certificate request with the replicated CA (agent/connect/authority.py).
+Signer = Callable[[str], Awaitable[SignedLeaf]]
+
+
+class LocalBackend:
+    """Backend of an agent that is a server."""
+
+    def __init__(
+        self,
+        store: Store,
+        pool: RpcPool,
+        *,
+        sender: str,
+        hold_s: float,
+        signer: Signer,
+        rng: random.Random,
+    ) -> None:
+        self._store = store
+        self._pool = pool
+        self._hold_s = hold_s
+        self._signer = signer
+        self._rng = rng
+        self._ids = RequestIds(sender)
+        self._owner = TaskOwner()
+        self._round: asyncio.Task[int] | None = None
+
+    async def change(self, command: Command, *, timeout_s: float | None = None) -> Outcome:
+        """Carry out a command on the leader, wherever that is."""
+        request = self._ids.begin()
+        try:
+            payload = wire.encode_command(command, request_id=request)
+            return await self.change_encoded(payload, timeout_s=timeout_s or self._hold_s)
+        finally:
+            self._ids.end(request)
+
+    async def change_encoded(self, payload: bytes, *, timeout_s: float) -> Outcome:
+        """Carry out an encoded command; it keeps its identity over all attempts."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + timeout_s
+        attempts = Attempts(deadline=deadline, rng=self._rng)
+        while True:
+            try:
+                return await self._change_once(payload, deadline - loop.time())
+            except (StoreError, ForwardError) as error:
+                code = getattr(error, "code", "")
+                pause = attempts.failed(error, now=loop.time(), code=code)
+            await asyncio.sleep(pause)
+
+    async def _change_once(self, payload: bytes, timeout_s: float) -> Outcome:
+        if self._store.is_leader:
+            return await self._store.propose_encoded(payload, timeout_s=timeout_s)
+        address = self._leader_address()
+        raw = await self._pool.call(address, calls.CHANGE, payload, timeout_s=timeout_s)
+        return wire.decode_outcome(raw)
+
+    def _leader_address(self) -> tuple[str, int]:
+        status = self._store.status()
+        if self._store.is_leader or not status.leader_address:
+            raise NoLeader("no leader is known here")
+        host, _, port = status.leader_address.rpartition(":")
+        return host.strip("[]"), int(port)
+
+    async def ask(self, query: Query[T], options: Ask | None = None) -> Reply[T]:
+        """Answer a query from this server's state, as fresh as asked for."""
+        options = options or Ask()
+        mode = options.consistency
+        if mode is Consistency.STALE and not self._too_old(options):
+            return await self._answer(query, options, mode)
+        if mode is Consistency.STALE:
+            mode = Consistency.DEFAULT
+        await self._catch_up()
+        return await self._answer(query, options, mode)
+
+    def _too_old(self, options: Ask) -> bool:
+        if options.max_stale_s is None or self._store.is_leader:
+            return False
+        return self._store.status().last_contact_s > options.max_stale_s
+
+    async def _answer(self, query: Query[T], options: Ask, mode: Consistency) -> Reply[T]:
+        if options.min_index > 0 and options.wait_s > 0:
+            answer = await self._store.wait(
+                query, min_index=options.min_index, wait_s=options.wait_s
+            )
+        else:
+            answer = self._store.answer(query)
+        return self._reply(answer.value, answer.index, mode)
+
+    def _reply(self, value: Any, index: int, mode: Consistency) -> Reply[Any]:
+        status = self._store.status()
+        return Reply(
+            value=value,
+            index=max(1, index),
+            known_leader=bool(status.leader_id),
+            last_contact_s=0.0 if self._store.is_leader else status.last_contact_s,
+            consistency=mode,
+        )
+
+    async def _catch_up(self) -> None:
+        """Wait until this server's state is no older than this call, held across an election."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self._hold_s
+        attempts = Attempts(deadline=deadline, rng=self._rng)
+        while True:
+            try:
+                if self._store.is_leader:
+                    await self._store.barrier(timeout_s=deadline - loop.time())
+                else:
+                    index = await self._follower_index(deadline - loop.time())
+                    await self._store.applied(index, timeout_s=deadline - loop.time())
+                return
+            except (StoreError, ForwardError):
+                # A read changes nothing, so in the end every failure is the same to the client.
+                pause = attempts.failed(NoClusterLeader(), now=loop.time())
+            await asyncio.sleep(pause)
+
+    async def _follower_index(self, timeout_s: float) -> int:
+        """The leader's read index. Reads that arrive while nobody has asked yet share one round."""
+        if self._round is None:
+            self._round = self._owner.spawn(
+                self._ask_index(timeout_s), name="read index", awaited=True
+            )
+        return await asyncio.shield(self._round)
+
+    async def _ask_index(self, timeout_s: float) -> int:
+        # One turn of the loop: everything that came with the same wake-up joins this round. A
+        # round that is on its way takes nobody in any more, or it could answer too old.
+        await asyncio.sleep(0)
+        self._round = None
+        address = self._leader_address()
+        raw = await self._pool.call(address, calls.READ_INDEX, b"", timeout_s=max(0.1, timeout_s))
+        index, *_ = calls.unpack(raw, int)
+        return int(index)
+
+    def peek(self, query: Query[T]) -> Reply[T] | None:
+        """This server's present state, unless it has none yet."""
+        if self._store.status().applied_index == 0:
+            return None
+        answer = self._store.answer(query)
+        return self._reply(answer.value, answer.index, Consistency.STALE)
+
+    def watch_once(
+        self, query: Query[Any], on_change: Callable[[], None]
+    ) -> Callable[[], None] | None:
+        """A promise of the store's watches."""
+        return self._store.watch_once(query, on_change)
+
+    async def sign_leaf(self, csr_pem: str) -> SignedLeaf:
+        """Sign here when we lead, else have the leader do it."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self._hold_s
+        attempts = Attempts(deadline=deadline, rng=self._rng)
+        while True:
+            try:
+                if self._store.is_leader:
+                    return await self._signer(csr_pem)
+                raw = await self._pool.call(
+                    self._leader_address(),
+                    calls.SIGN_LEAF,
+                    calls.pack(csr_pem),
+                    timeout_s=deadline - loop.time(),
+                )
+                return calls.decode_leaf(raw)
+            except (StoreError, ForwardError) as error:
+                code = getattr(error, "code", "")
+                if code.startswith("status-"):
+                    raise RequestError(int(code[7:]), str(error)) from None
+                pause = attempts.failed(error, now=loop.time(), code=code)
+            await asyncio.sleep(pause)
+
+    async def leader(self) -> str:
+        """The leader's server port as this server knows it."""
+        return self._store.status().leader_address or ""
+
+    async def peers(self) -> tuple[str, ...]:
+        """The voters of the newest configuration."""
+        members = self._store.status().members
+        return tuple(address for _, address, voter in members if voter)
+
+    async def close(self) -> None:
+        """End what is under way."""
+        await self._owner.close()

@@ -1,0 +1,141 @@
+"""The backend of an agent without a vote: everything goes to a server over one connection.
+
+One server is asked as long as it answers; another after a failure. A blocked query that loses its
+server is asked again for the time that is left, so a client never notices.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from agent.backend import Ask, Reply, SignedLeaf
+from agent.backend.requests import RequestIds
+from agent.backend.retry import Attempts
+from agent.backend.rpc import calls
+from agent.backend.rpc.client import RemoteFailure, RpcPool
+from agent.backend.servers import Servers
+from agent.errors import ForwardError, NoClusterLeader, NoServers, RequestError
+from raftstore import wire
+from raftstore.commands import Command, Outcome
+from raftstore.errors import DecodeError
+from raftstore.queries import Query
+
+T = TypeVar("T")
+
+#: A server may use up its own hold time before it answers; we wait a little longer than that.
+_SLACK_S = 1.0
+
+
+class RemoteBackend:
+    """Backend of an agent that is no server."""
+
+    def __init__(
+        self, servers: Servers, pool: RpcPool, *, sender: str, hold_s: float, rng: random.Random
+    ) -> None:
+        self._servers = servers
+        self._pool = pool
+        self._hold_s = hold_s
+        self._rng = rng
+        self._ids = RequestIds(sender)
+
+    async def change(self, command: Command, *, timeout_s: float | None = None) -> Outcome:
+        """Have a server carry out a command."""
+        request = self._ids.begin()
+        try:
+            payload = wire.encode_command(command, request_id=request)
+            raw = await self._call(calls.CHANGE, payload, hold_s=timeout_s or self._hold_s)
+            return wire.decode_outcome(raw)
+        finally:
+            self._ids.end(request)
+
+    async def ask(self, query: Query[T], options: Ask | None = None) -> Reply[T]:
+        """Have a server answer a query; it also does the waiting."""
+        options = options or Ask()
+        loop = asyncio.get_running_loop()
+        until = loop.time() + options.wait_s
+
+        def payload() -> bytes:
+            left = max(0.0, until - loop.time()) if options.min_index else 0.0
+            return calls.AskCall(query, _with_wait(options, left)).encode()
+
+        wait_s = options.wait_s if options.min_index else 0.0
+        raw = await self._call(calls.ASK, payload, hold_s=self._hold_s, wait_s=wait_s)
+        return calls.decode_reply(query, raw)
+
+    async def _call(
+        self,
+        method: str,
+        payload: bytes | Callable[[], bytes],
+        *,
+        hold_s: float,
+        wait_s: float = 0.0,
+    ) -> bytes:
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + hold_s + wait_s
+        attempts = Attempts(deadline=deadline, rng=self._rng)
+        while True:
+            server = self._servers.preferred()
+            if server is None:
+                raise NoServers
+            body = payload if isinstance(payload, bytes) else payload()
+            try:
+                return await self._pool.call(
+                    (server.host, server.port),
+                    method,
+                    body,
+                    timeout_s=max(0.1, deadline - loop.time()) + _SLACK_S,
+                )
+            except RemoteFailure as error:
+                if error.code.startswith("status-"):
+                    raise RequestError(int(error.code[7:]), str(error)) from None
+                if error.code == "NoClusterLeader":
+                    raise NoClusterLeader from None  # the server has held it long enough
+                pause = attempts.failed(error, now=loop.time(), code=error.code)
+            except ForwardError as error:
+                self._servers.failed(server)
+                pause = attempts.failed(error, now=loop.time())
+            await asyncio.sleep(pause)
+
+    def peek(self, query: Query[T]) -> Reply[T] | None:
+        """Nothing is held here yet; the cache of asked queries will."""
+        return None
+
+    def watch_once(
+        self, query: Query[Any], on_change: Callable[[], None]
+    ) -> Callable[[], None] | None:
+        """No promise without a background watch."""
+        return None
+
+    async def sign_leaf(self, csr_pem: str) -> SignedLeaf:
+        """Have the leader sign, by way of a server."""
+        raw = await self._call(calls.SIGN_LEAF, calls.pack(csr_pem), hold_s=self._hold_s)
+        return calls.decode_leaf(raw)
+
+    async def leader(self) -> str:
+        """The leader as a server knows it."""
+        raw = await self._call(calls.LEADER, b"", hold_s=self._hold_s)
+        address, *_ = calls.unpack(raw, str)
+        return str(address)
+
+    async def peers(self) -> tuple[str, ...]:
+        """The voters as a server knows them."""
+        raw = await self._call(calls.PEERS, b"", hold_s=self._hold_s)
+        (addresses, *_) = calls.unpack(raw, list)
+        if not all(type(address) is str for address in addresses):
+            raise DecodeError("addresses are texts")
+        return tuple(addresses)
+
+    async def close(self) -> None:
+        """Nothing is under way but what callers await themselves."""
+
+
+def _with_wait(options: Ask, wait_s: float) -> Ask:
+    return Ask(
+        consistency=options.consistency,
+        min_index=options.min_index,
+        wait_s=min(wait_s, calls.HOLD_MAX_S),
+        max_stale_s=options.max_stale_s,
+    )

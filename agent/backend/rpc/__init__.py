@@ -1,0 +1,1 @@
+"""Requests between agents: one multiplexed msgpack connection to a server's port."""

@@ -1,0 +1,120 @@
+"""The methods that agents may call on a server, and the shapes of what they carry.
+
+Commands, queries, answers and outcomes travel as raftstore.wire encodes them; this module adds how
+an answer must be read (consistency, age). A server-only query is refused here, so that no secret
+can leave through the network whatever a face asks for.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import msgpack
+
+from agent.backend import Ask, Consistency, Reply, SignedLeaf
+from raftstore import wire
+from raftstore.errors import DecodeError
+from raftstore.queries import SERVER_ONLY, Answer, Query
+
+CHANGE = "change"
+ASK = "ask"
+READ_INDEX = "read-index"
+SIGN_LEAF = "sign-leaf"
+LEADER = "leader"
+PEERS = "peers"
+BOOTSTRAP_VIEW = "bootstrap-view"
+
+#: Longest time a server holds a request, in seconds: the longest blocking query, and slack.
+HOLD_MAX_S = 700.0
+
+
+def pack(*items: Any) -> bytes:
+    """A msgpack array of plain values."""
+    packed: bytes = msgpack.packb(items, use_bin_type=True)
+    return packed
+
+
+def unpack(payload: bytes, *types: type | tuple[type, ...]) -> list[Any]:
+    """The values of an array, each of the given type. Raises DecodeError."""
+    try:
+        items = msgpack.unpackb(payload, raw=False, max_ext_len=0)
+    except Exception as error:  # msgpack raises many kinds; all mean the same to us
+        raise DecodeError(f"no msgpack: {type(error).__name__}") from error
+    if type(items) is not list or len(items) < len(types):
+        raise DecodeError("arguments are missing")
+    for item, wanted in zip(items, types, strict=False):
+        if not isinstance(item, wanted):
+            raise DecodeError(f"an argument is {type(item).__name__}")
+    return items
+
+
+@dataclass(frozen=True, slots=True)
+class AskCall:
+    """The arguments of ``ASK``."""
+
+    query: Query[Any]
+    options: Ask
+
+    def encode(self) -> bytes:
+        """As bytes for the wire."""
+        options = self.options
+        return pack(
+            wire.encode_query(self.query),
+            options.consistency.value,
+            options.min_index,
+            options.wait_s,
+            -1.0 if options.max_stale_s is None else options.max_stale_s,
+        )
+
+    @classmethod
+    def decode(cls, payload: bytes) -> AskCall:
+        """From the wire. Raises DecodeError, also for a query that only a server may ask."""
+        number = (int, float)
+        raw, mode, index, wait_s, stale_s, *_ = unpack(payload, bytes, str, int, number, number)
+        query = wire.decode_query(raw)
+        if type(query) in SERVER_ONLY:
+            raise DecodeError("this query is not answered over the network")
+        if index < 0 or not 0 <= wait_s <= HOLD_MAX_S:
+            raise DecodeError("index or wait out of range")
+        try:
+            consistency = Consistency(mode)
+        except ValueError:
+            raise DecodeError("unknown consistency") from None
+        options = Ask(
+            consistency=consistency,
+            min_index=index,
+            wait_s=float(wait_s),
+            max_stale_s=None if stale_s < 0 else float(stale_s),
+        )
+        return cls(query, options)
+
+
+def encode_reply(query: Query[Any], reply: Reply[Any]) -> bytes:
+    """An answer with its age."""
+    answer = wire.encode_answer(query, Answer(reply.index, reply.value))
+    return pack(answer, reply.known_leader, reply.last_contact_s, reply.consistency.value)
+
+
+def decode_reply(query: Query[Any], payload: bytes) -> Reply[Any]:
+    """The answer to ``query``. Raises DecodeError."""
+    raw, known_leader, last_contact_s, mode, *_ = unpack(payload, bytes, bool, (int, float), str)
+    answer = wire.decode_answer(query, raw)
+    return Reply(
+        value=answer.value,
+        index=answer.index,
+        known_leader=known_leader,
+        last_contact_s=float(last_contact_s),
+        consistency=Consistency(mode),
+    )
+
+
+def encode_leaf(leaf: SignedLeaf) -> bytes:
+    """A signed certificate."""
+    return pack(leaf.cert_pem, leaf.serial_number, leaf.index)
+
+
+def decode_leaf(payload: bytes) -> SignedLeaf:
+    """A signed certificate from the wire. Raises DecodeError."""
+    cert_pem, serial_number, index, *_ = unpack(payload, str, str, int)
+    return SignedLeaf(cert_pem=cert_pem, serial_number=serial_number, index=index)

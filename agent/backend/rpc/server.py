@@ -1,0 +1,289 @@
+"""The answering side: the server port, and the requests that come in on it.
+
+One port carries Raft and requests, told apart by a connection's first byte, so that firewalls need
+one rule, as with Consul. Bounds: connections per client address, time until the first byte and the
+greeting, bytes per frame, requests under way per connection.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Protocol, cast
+
+from agent.backend.rpc.frames import (
+    PROTOCOL_VERSION,
+    RAFT_FIRST_BYTE,
+    RPC_FIRST_BYTE,
+    Cancel,
+    Failure,
+    Frame,
+    FrameError,
+    FrameReader,
+    Hello,
+    Ping,
+    Pong,
+    Reply,
+    Request,
+    encode,
+)
+from agent.errors import ForwardError, RequestError
+from agent.tasks import TaskOwner
+from raftstore.errors import StoreError
+
+log = logging.getLogger("lictor.agent.rpc.server")
+
+#: Carries out one method: (method, payload, seconds left) -> the reply's payload.
+Handler = Callable[[str, bytes, float], Awaitable[bytes]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerPortConfig:
+    """Where to listen and the bounds; names as in the agent's configuration."""
+
+    host: str
+    port: int
+    datacenter: str
+    node: str
+    frame_max: int
+    inflight_max: int
+    conns_per_client_max: int
+    handshake_timeout_s: float
+
+
+@dataclass(slots=True)
+class RpcStats:
+    """Counters since the start."""
+
+    connections: int = 0
+    requests: Counter[str] = field(default_factory=Counter)
+    failures: int = 0
+    refused: Counter[str] = field(default_factory=Counter)
+
+
+class AcceptsPeers(Protocol):
+    """What takes over connections of Raft peers (raftstore.store.Store)."""
+
+    def accept(self) -> asyncio.Protocol:
+        """A protocol for one inbound connection whose first byte has been read."""
+        ...
+
+
+class ServerPort:
+    """Listens on the server port and hands each connection to whom it concerns."""
+
+    def __init__(self, config: ServerPortConfig, *, peers: AcceptsPeers, handler: Handler) -> None:
+        self.config = config
+        self.stats = RpcStats()
+        self.peers = peers
+        self.handler = handler
+        self.owner = TaskOwner()
+        self.per_client: Counter[str] = Counter()
+        self._server: asyncio.Server | None = None
+        self._transports: set[asyncio.Transport] = set()
+
+    async def start(self) -> None:
+        """Bind the port. Raises OSError when it is taken."""
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_server(
+            lambda: _FirstByte(self), self.config.host, self.config.port, backlog=1024
+        )
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Where it listens in fact (the port may have been 0)."""
+        assert self._server is not None
+        host, port = self._server.sockets[0].getsockname()[:2]
+        return str(host), int(port)
+
+    def opened(self, transport: asyncio.Transport) -> bool:
+        """Count a connection in; False when its client has too many."""
+        client = _client(transport)
+        if self.per_client[client] >= self.config.conns_per_client_max:
+            self.stats.refused["connections per client"] += 1
+            return False
+        self.per_client[client] += 1
+        self.stats.connections += 1
+        self._transports.add(transport)
+        return True
+
+    def closed(self, transport: asyncio.Transport) -> None:
+        """Count a connection out."""
+        if transport not in self._transports:
+            return
+        self._transports.discard(transport)
+        client = _client(transport)
+        self.per_client[client] -= 1
+        if not self.per_client[client]:
+            del self.per_client[client]
+
+    async def stop(self) -> None:
+        """Stop listening and cut what is open."""
+        if self._server is not None:
+            self._server.close()
+        for transport in list(self._transports):
+            transport.abort()
+        await self.owner.close()
+
+
+def _client(transport: asyncio.Transport) -> str:
+    peer = transport.get_extra_info("peername")
+    return str(peer[0]) if peer else ""
+
+
+class _FirstByte(asyncio.Protocol):
+    """Reads one byte and gives the connection to the protocol that it names."""
+
+    def __init__(self, port: ServerPort) -> None:
+        self._port = port
+        self._timer: asyncio.TimerHandle | None = None
+        self._transport: asyncio.Transport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        # uvloop's transports do not inherit from asyncio's: only the interface is alike.
+        self._transport = transport = cast(asyncio.Transport, transport)
+        if not self._port.opened(transport):
+            transport.abort()
+            return
+        sock = transport.get_extra_info("socket")
+        if sock is not None:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_later(self._port.config.handshake_timeout_s, self._too_late)
+
+    def _too_late(self) -> None:
+        self._port.stats.refused["handshake timeout"] += 1
+        assert self._transport is not None
+        self._transport.abort()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._end()
+
+    def _end(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._transport is not None:
+            self._port.closed(self._transport)
+
+    def data_received(self, data: bytes) -> None:
+        transport = self._transport
+        assert transport is not None
+        if self._timer is not None:
+            self._timer.cancel()
+        first, rest = data[:1], data[1:]
+        following: asyncio.Protocol
+        if first == RPC_FIRST_BYTE:
+            following = _Session(self._port)
+        elif first == RAFT_FIRST_BYTE:
+            # A peer's connection lives as long as the cluster: it is not one of a client's share.
+            self._port.closed(transport)
+            following = self._port.peers.accept()
+        else:
+            self._port.stats.refused["unknown protocol"] += 1
+            transport.abort()
+            return
+        transport.set_protocol(following)
+        following.connection_made(transport)
+        if rest:
+            following.data_received(rest)
+
+
+class _Session(asyncio.Protocol):
+    """One client's connection: requests in, replies out, in any order."""
+
+    def __init__(self, port: ServerPort) -> None:
+        self._port = port
+        self._reader = FrameReader(port.config.frame_max)
+        self._running: dict[int, asyncio.Task[None]] = {}
+        self._greeted = False
+        self._transport: asyncio.Transport | None = None
+        self._timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        # uvloop's transports do not inherit from asyncio's: only the interface is alike.
+        self._transport = transport = cast(asyncio.Transport, transport)
+        config = self._port.config
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_later(config.handshake_timeout_s, transport.abort)
+        self._write(Hello(PROTOCOL_VERSION, config.datacenter, config.node))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._transport is not None:
+            self._port.closed(self._transport)
+        self._transport = None
+        for task in list(self._running.values()):
+            task.cancel()
+
+    def data_received(self, data: bytes) -> None:
+        try:
+            for frame in self._reader.feed(data):
+                self._take(frame)
+        except FrameError as error:
+            self._port.stats.refused["bad frame"] += 1
+            log.warning("bad frame from client error=%s", error)
+            if self._transport is not None:
+                self._transport.abort()
+
+    def _take(self, frame: Frame) -> None:
+        if not self._greeted:
+            if not isinstance(frame, Hello):
+                raise FrameError("the first frame is a greeting")
+            self._greeted = True
+            assert self._timer is not None
+            self._timer.cancel()
+        elif isinstance(frame, Request):
+            self._begin(frame)
+        elif isinstance(frame, Cancel):
+            task = self._running.get(frame.id)
+            if task is not None:
+                task.cancel()
+        elif isinstance(frame, Ping):
+            self._write(Pong(frame.nonce))
+        elif not isinstance(frame, Pong):
+            raise FrameError("a client sends no such frame")
+
+    def _begin(self, request: Request) -> None:
+        if request.id in self._running:
+            raise FrameError("a request number is used twice")
+        if len(self._running) >= self._port.config.inflight_max:
+            self._write(Failure(request.id, "busy", True, "too many requests are under way"))
+            return
+        self._port.stats.requests[request.method] += 1
+        task = self._port.owner.spawn(self._carry_out(request), name=f"rpc {request.method}")
+        self._running[request.id] = task
+        task.add_done_callback(lambda _: self._running.pop(request.id, None))
+
+    async def _carry_out(self, request: Request) -> None:
+        try:
+            async with asyncio.timeout(request.timeout_s):
+                payload = await self._port.handler(
+                    request.method, request.payload, request.timeout_s
+                )
+            reply: Frame = Reply(request.id, payload)
+            if len(payload) + 64 > self._port.config.frame_max:
+                reply = Failure(request.id, "too-large", False, "the answer is over the limit")
+        except TimeoutError:
+            reply = Failure(request.id, "timeout", False, "deadline exceeded")
+        except Exception as error:  # the session must outlive any one request
+            self._port.stats.failures += 1
+            reply = _failure(request.id, error)
+        self._write(reply)
+
+    def _write(self, frame: Frame) -> None:
+        if self._transport is not None:
+            self._transport.write(encode(frame))
+
+
+def _failure(request_id: int, error: Exception) -> Failure:
+    if isinstance(error, RequestError):
+        return Failure(request_id, f"status-{error.status}", True, error.text)
+    if isinstance(error, StoreError | ForwardError):
+        return Failure(request_id, type(error).__name__, error.definite, str(error))
+    log.error("request failed", exc_info=error)
+    return Failure(request_id, "internal", False, "internal error")

@@ -1,0 +1,73 @@
+"""What a server does for other agents: carries their requests to its own backend.
+
+A server forwards to the leader itself, so any server will do. The exceptions are the read index
+and the bootstrap view, which only make sense on the very server that is asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from agent.backend.local import LocalBackend
+from agent.backend.rpc import calls
+from agent.errors import ForwardError, NoClusterLeader
+from raftstore import wire
+from raftstore.store import Store
+
+
+class RpcService:
+    """Dispatches the methods of calls.py."""
+
+    def __init__(
+        self, backend: LocalBackend, store: Store, *, bootstrap_view: Callable[[], bytes]
+    ) -> None:
+        self._backend = backend
+        self._store = store
+        self._bootstrap_view = bootstrap_view
+        self._methods: dict[str, Callable[[bytes, float], Awaitable[bytes]]] = {
+            calls.CHANGE: self._change,
+            calls.ASK: self._ask,
+            calls.READ_INDEX: self._read_index,
+            calls.SIGN_LEAF: self._sign_leaf,
+            calls.LEADER: self._leader,
+            calls.PEERS: self._peers,
+            calls.BOOTSTRAP_VIEW: self._view,
+        }
+
+    async def handle(self, method: str, payload: bytes, timeout_s: float) -> bytes:
+        """Carry out one method. Raises what rpc/server.py turns into a failure frame."""
+        known = self._methods.get(method)
+        if known is None:
+            raise ForwardError(f"unknown method {method!r}", definite=True)
+        return await known(payload, timeout_s)
+
+    async def _change(self, payload: bytes, timeout_s: float) -> bytes:
+        wire.decode_command(payload)  # what cannot be read must not get into the log
+        if self._store.is_leader:
+            outcome = await self._store.propose_encoded(payload, timeout_s=timeout_s)
+        else:
+            outcome = await self._backend.change_encoded(payload, timeout_s=timeout_s)
+        return wire.encode_outcome(outcome)
+
+    async def _ask(self, payload: bytes, timeout_s: float) -> bytes:
+        call = calls.AskCall.decode(payload)
+        reply = await self._backend.ask(call.query, call.options)
+        return calls.encode_reply(call.query, reply)
+
+    async def _read_index(self, payload: bytes, timeout_s: float) -> bytes:
+        if not self._store.is_leader:
+            raise NoClusterLeader
+        return calls.pack(await self._store.read_index(timeout_s=timeout_s))
+
+    async def _sign_leaf(self, payload: bytes, timeout_s: float) -> bytes:
+        csr_pem, *_ = calls.unpack(payload, str)
+        return calls.encode_leaf(await self._backend.sign_leaf(csr_pem))
+
+    async def _leader(self, payload: bytes, timeout_s: float) -> bytes:
+        return calls.pack(await self._backend.leader())
+
+    async def _peers(self, payload: bytes, timeout_s: float) -> bytes:
+        return calls.pack(list(await self._backend.peers()))
+
+    async def _view(self, payload: bytes, timeout_s: float) -> bytes:
+        return self._bootstrap_view()

@@ -1,0 +1,99 @@
+"""Names and exposition of metrics. The only place that knows the format.
+
+Libraries count in plain ``Stats`` dataclasses; this module turns their fields into metrics at the
+moment somebody reads them, so counting costs an attribute and a metric exists, at zero, from the
+start. A number becomes a counter (``_total``) unless the field is declared a gauge here; a mapping
+from a word to a number becomes one counter with the label ``kind``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+#: Fields that go up and down, as "area.field"; everything else only grows.
+_GAUGE_WORDS = (
+    "_s",
+    "_bytes_held",
+    "_open",
+    "_held",
+    "_index",
+    "health_score",
+    "members",
+    "services",
+    "checks",
+    "pending",
+    "term",
+    "_current",
+)
+
+#: Reads one area's counters; called at exposition time.
+Source = Callable[[], Any]
+
+
+class AgentMetrics(Collector):
+    """All metrics of this process."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry(auto_describe=False)
+        self._sources: dict[str, Source] = {}
+        self.registry.register(self)
+        ProcessCollector(registry=self.registry)
+
+    def add(self, area: str, source: Source) -> None:
+        """Expose what ``source`` returns as ``lictor_<area>_...``."""
+        assert area not in self._sources, f"metrics area {area} is taken"
+        self._sources[area] = source
+
+    def collect(self) -> Iterator[Metric]:
+        """Every metric as it is now (called by prometheus_client)."""
+        for area, source in self._sources.items():
+            stats = source()
+            for name, value in _fields(stats):
+                metric = _metric(area, name, value)
+                if metric is not None:
+                    yield metric
+
+    def text(self) -> str:
+        """The Prometheus text format."""
+        return generate_latest(self.registry).decode()
+
+    def flat(self) -> dict[str, dict[str, str]]:
+        """The same numbers as Consul's `Stats` sections: section -> key -> text."""
+        sections: dict[str, dict[str, str]] = {}
+        for area, source in self._sources.items():
+            sections[area] = {
+                name: str(value)
+                for name, value in _fields(source())
+                if isinstance(value, int | float | str)
+            }
+        return sections
+
+
+def _fields(stats: Any) -> Iterator[tuple[str, Any]]:
+    if isinstance(stats, Mapping):
+        yield from stats.items()
+    else:
+        for field in dataclasses.fields(stats):
+            yield field.name, getattr(stats, field.name)
+
+
+def _metric(area: str, name: str, value: Any) -> Metric | None:
+    full = f"lictor_{area}_{name}"
+    if isinstance(value, bool):
+        value = int(value)
+    if isinstance(value, int | float):
+        if name.endswith(_GAUGE_WORDS):
+            return GaugeMetricFamily(full, name.replace("_", " "), value=value)
+        return CounterMetricFamily(full, name.replace("_", " "), value=value)
+    if isinstance(value, Mapping) and all(isinstance(n, int | float) for n in value.values()):
+        family = CounterMetricFamily(full, name.replace("_", " "), labels=["kind"])
+        for kind, number in value.items():
+            family.add_metric([str(kind)], number)
+        return family
+    return None
