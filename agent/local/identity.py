@@ -1,0 +1,77 @@
+"""Who this agent is over restarts: the node id, and a data directory that is its own.
+
+The id is configured, or read from ``node-id`` in the data directory, or made at random and kept
+there (agent contract, section 3). It must be on disk before the agent talks to anybody: an agent
+that comes back with another id is another node, and its old services would stay as ghosts.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import uuid
+from pathlib import Path
+
+from agent.errors import ConfigError
+
+
+def load_node_id(data_dir: str, configured: str) -> str:
+    """The id to use; made and written (fsynced) when there is none. Raises ConfigError."""
+    if configured:
+        return configured.lower()
+    if not data_dir:
+        return str(uuid.uuid4())
+    path = Path(data_dir) / "node-id"
+    try:
+        text = path.read_text().strip().lower()
+    except FileNotFoundError:
+        text = ""
+    except OSError as error:
+        raise ConfigError(f"node id cannot be read: {error}") from None
+    if text:
+        try:
+            return str(uuid.UUID(text))
+        except ValueError:
+            raise ConfigError(
+                f"{path} does not hold a UUID. Remove the file to get a new id, which makes this "
+                "host a new node"
+            ) from None
+    fresh = str(uuid.uuid4())
+    write_durably(path, fresh.encode())
+    return fresh
+
+
+def write_durably(path: Path, content: bytes) -> None:
+    """Replace a file so that after a crash there is the old content or the new, never half."""
+    temporary = path.with_name(path.name + ".tmp")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    try:
+        os.write(descriptor, content)
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    temporary.replace(path)
+    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
+
+
+def claim_data_dir(data_dir: str) -> int:
+    """Make the directory (0700) and lock it for this process; gives the lock's descriptor.
+
+    Two agents on one directory would overwrite each other's journal. Raises ConfigError.
+    """
+    path = Path(data_dir)
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor = os.open(path / ".lock", os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as error:
+        raise ConfigError(f"data_dir {data_dir!r} cannot be used: {error}") from None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        raise ConfigError(f"data_dir {data_dir!r} is in use by another agent") from None
+    return descriptor
