@@ -1,11 +1,12 @@
 """When may the first servers form a cluster? No I/O.
 
-With ``bootstrap_expect`` N a server waits until gossip shows exactly N living servers that expect N,
-itself among them, and forms the cluster with exactly these. Two different sets must never both
+With ``bootstrap_expect`` N a server waits until gossip shows exactly N living servers that expect
+N, itself among them, and forms the cluster with exactly these. Two different sets must never both
 become a cluster: each would have a majority of its own. So a server *pins* the first full set it
 sees, tells it to whoever asks, and goes ahead only when all N have pinned the same one. A pin is
 given up only when one of its servers is seen to be gone, or when the other side pinned differently
-and nobody can have gone ahead yet.
+and nobody can have gone ahead yet. A server that meets members of a running cluster never forms
+one of its own: it waits to be added.
 """
 
 from __future__ import annotations
@@ -73,8 +74,12 @@ class Bootstrap:
         self._answered = bool(self._pinned)
         return frozenset(self._pinned)
 
-    def agreed(self, views: Mapping[str, View]) -> bool:
-        """Whether all others said what we say. ``views`` holds the answers that came, by id."""
+    def agreed(self, views: Mapping[str, View], *, cluster_id: str) -> bool:
+        """Whether all others said what we say.
+
+        ``views`` holds the answers that came, by id; ``cluster_id`` is the id that our set would
+        get, so that a server that has already gone ahead with the same set counts as agreeing.
+        """
         assert self._pinned, "asked without a set"
         wanted = frozenset(self._pinned)
         for node_id in sorted(wanted - {self._own_id}):
@@ -82,7 +87,12 @@ class Bootstrap:
             if view is None:
                 self.reason = f"server {node_id} has not answered"
                 return False
-            if view.pinned != wanted and not view.cluster_id:
+            if view.cluster_id:
+                if view.cluster_id == cluster_id:
+                    continue
+                self.reason = f"server {node_id} is in a cluster already, which must add this one"
+                return False
+            if view.pinned != wanted:
                 self.reason = f"server {node_id} sees other servers"
                 if view.pinned and not self._answered:
                     self._pinned = {}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 
 from agent.backend.bootstrap import Bootstrap, Candidate, View
@@ -48,7 +48,9 @@ class Formation:
         *,
         own_id: str,
         candidates: Callable[[], tuple[Candidate, ...]],
+        cluster_id_of: Callable[[Iterable[str]], str],
     ) -> None:
+        self._cluster_id_of = cluster_id_of
         self._bootstrap = bootstrap
         self._store = store
         self._pool = pool
@@ -72,8 +74,9 @@ class Formation:
             self._changed.clear()
             if self._bootstrap.seen(self._candidates()):
                 views = await self._ask_all()
-                if self._bootstrap.agreed(views) and not self._store.bootstrapped:
-                    members = dict(self._bootstrap.pinned)
+                members = dict(self._bootstrap.pinned)
+                agreed = self._bootstrap.agreed(views, cluster_id=self._cluster_id_of(members))
+                if agreed and not self._store.bootstrapped:
                     self._store.bootstrap(members)
                     log.info("cluster formed servers=%d", len(members))
                     return
