@@ -65,6 +65,7 @@ class Limits:
     dns_tcp_connections_max: int = 1024
     dns_tcp_idle_s: float = 8.0
     dns_ready_answers_max: int = 50_000
+    dns_waiting_max: int = 4096
     blocking_queries_max: int = 50_000
     checks_concurrent_max: int = 64
     services_max: int = 10_000

@@ -1,0 +1,412 @@
+"""From a question and what the catalog says to the records of the reply (DNS contract 3 to 6).
+
+Decides rcodes, sections and records. Facts come in through ``Facts``; one that is missing ends the
+attempt with ``Missing``, whose query the caller asks before trying again, so that nothing here
+waits. Shuffling, limits and bytes are left to ``sizes``: an ``Outline`` may be cut many times.
+"""
+
+from __future__ import annotations
+
+import enum
+import random
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
+
+from dns.rcode import Rcode
+from dns.rdatatype import RdataType
+
+from agent.dns import addresses, health, names, records
+from agent.dns.names import Kind, Lookup, Zone
+from agent.dns.rules import Rules
+from agent.dns.wire import Question, Record
+from raftstore.queries import (
+    HealthEntry,
+    HealthService,
+    ListNodes,
+    NodeServices,
+    Query,
+)
+from raftstore.records import CONSUL_SERVICE, Node, NodeName, ServiceName
+
+T = TypeVar("T")
+
+#: Servers named in an NS answer (DNS contract 3.1).
+NAME_SERVERS_MAX = 3
+#: Nested steps from a name to the end of its chain of CNAMEs (DNS contract 5).
+CHASE_STEPS_MAX = 3
+#: Catalog queries for one question; a chain that would need more ends early.
+FACTS_MAX = 32
+
+_ADDRESS_TYPES = frozenset({RdataType.A, RdataType.AAAA, RdataType.ANY})
+_NODE_TYPES = _ADDRESS_TYPES | {RdataType.TXT}
+_PLAIN_NODE_NAME = re.compile(r"[A-Za-z0-9-]+\Z")
+
+
+class Missing(Exception):
+    """The answer needs this query's value."""
+
+    def __init__(self, query: Query[Any]) -> None:
+        super().__init__(query)
+        self.query = query
+
+
+class Facts:
+    """What the catalog said, by query. The values of one attempt never change."""
+
+    __slots__ = ("_values",)
+
+    def __init__(self, values: Mapping[Query[Any], Any]) -> None:
+        self._values = values
+
+    def get(self, query: Query[T]) -> T:
+        """The value, or ``Missing``."""
+        try:
+            value: T = self._values[query]
+        except KeyError:
+            raise Missing(query) from None
+        return value
+
+    @property
+    def full(self) -> bool:
+        return len(self._values) >= FACTS_MAX
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One unit of the answer section that is kept or cut as a whole: its records (a CNAME with its
+    chain), the additional records it needs, and others that go when anything is cut."""
+
+    records: tuple[Record, ...]
+    needs: tuple[Record, ...] = ()
+    notes: tuple[Record, ...] = ()
+
+
+class SoaAt(enum.Enum):
+    """Where the SOA record goes; it holds the time and is made when bytes are."""
+
+    NOWHERE = 0
+    ANSWER = 1
+    AUTHORITY = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outline:
+    """A reply before shuffling and cutting. ``one_of``: a single item is to be drawn.
+    ``address_limit`` says that ``a_record_limit`` applies."""
+
+    rcode: Rcode = Rcode.NOERROR
+    zone: Zone
+    items: tuple[Item, ...] = ()
+    authority: tuple[Record, ...] = ()
+    additional: tuple[Record, ...] = ()
+    soa_at: SoaAt = SoaAt.NOWHERE
+    shuffled: bool = False
+    one_of: bool = False
+    address_limit: bool = False
+    authoritative: bool = True
+    recursion_available: bool = False
+    opt: bool = True
+
+
+def answer(question: Question, rules: Rules, facts: Facts, rng: random.Random) -> Outline:
+    """The outline of the reply. Raises ``Missing``."""
+    lookup = names.read(question.labels, question.qtype, rules.zones)
+    return answer_lookup(question, lookup, rules, facts, rng)
+
+
+def answer_lookup(
+    question: Question, lookup: Lookup, rules: Rules, facts: Facts, rng: random.Random
+) -> Outline:
+    """As ``answer``, for a name that has been read."""
+    if lookup.kind is Kind.OUTSIDE:
+        return Outline(rcode=Rcode.REFUSED, zone=lookup.zone, authoritative=False, opt=False)
+    if lookup.kind is Kind.REVERSE:
+        outline = _reverse(question, lookup, rules, facts)
+    elif question.qtype in {RdataType.SOA, RdataType.NS, RdataType.AXFR}:
+        outline = _apex(question.qtype, lookup.zone, rules, facts, rng)
+    else:
+        outline = _named(question.name, question.qtype, lookup, rules, facts, rng)
+    if rules.recursion_available:
+        outline = replace(outline, recursion_available=True)
+    return outline
+
+
+def _nothing(zone: Zone, rcode: Rcode = Rcode.NXDOMAIN) -> Outline:
+    return Outline(rcode=rcode, zone=zone, soa_at=SoaAt.AUTHORITY)
+
+
+def _named(
+    owner: bytes, qtype: int, lookup: Lookup, rules: Rules, facts: Facts, rng: random.Random
+) -> Outline:
+    if lookup.kind is Kind.ADDR:
+        return _addr(owner, lookup, rules)
+    if lookup.kind is Kind.NOTHING or not rules.is_local(lookup.datacenter):
+        return _nothing(lookup.zone)
+    ask = _Ask(owner, qtype, lookup.zone, rules, facts, rng, chase_steps(qtype, CHASE_STEPS_MAX))
+    if lookup.kind is Kind.NODE:
+        return _node(ask, lookup.name)
+    return _service(ask, lookup)
+
+
+def chase_steps(qtype: int, steps: int) -> int:
+    """Steps left behind the first target: its own CNAME is one, an SRV record is none."""
+    return steps if qtype == RdataType.SRV else steps - 1
+
+
+@dataclass(frozen=True, slots=True)
+class _Ask:
+    """What is wanted about one name, be it the client's or the target of a CNAME."""
+
+    owner: bytes
+    qtype: int
+    zone: Zone
+    rules: Rules
+    facts: Facts
+    rng: random.Random
+    steps: int
+
+
+# --- nodes, addr, reverse, apex
+
+
+def _addr(owner: bytes, lookup: Lookup, rules: Rules) -> Outline:
+    if not lookup.address:
+        return Outline(zone=lookup.zone)
+    record = records.address(owner.lower(), rules.node_ttl_s, lookup.address)
+    return Outline(zone=lookup.zone, items=(Item((record,)),))
+
+
+def _node(ask: _Ask, name: str) -> Outline:
+    if ask.qtype not in _NODE_TYPES:  # measured: also when there is no such node
+        return Outline(zone=ask.zone)
+    node = ask.facts.get(NodeServices(NodeName(name))).node
+    if node is None:
+        return _nothing(ask.zone)
+    ttl_s = ask.rules.node_ttl_s
+    items: list[Item] = []
+    if ask.qtype != RdataType.TXT:
+        text = addresses.node_address(node, ask.qtype)
+        items += _address_item(ask, text, ttl_s)
+    notes = tuple(_meta(node, ask.owner, ttl_s))
+    if ask.qtype in {RdataType.TXT, RdataType.ANY}:
+        items += [Item((note,)) for note in notes]
+        notes = ()
+    if not ask.rules.node_meta_txt:
+        notes = ()
+    return Outline(zone=ask.zone, items=tuple(items), additional=notes)
+
+
+def _address_item(ask: _Ask, text: str, ttl_s: int) -> list[Item]:
+    """An address of the asked family, or the CNAME of a host name with its chain; else nothing."""
+    packed = records.address_bytes(text)
+    if packed is not None:
+        if not _family_fits(ask.qtype, packed):
+            return []
+        return [Item((records.address(ask.owner, ttl_s, packed),))]
+    target = records.name_wire(text)
+    if target is None:
+        return []
+    own = records.cname(ask.owner, ttl_s, target)
+    return [Item((own, *chase(target, ask, ask.steps)))]
+
+
+def _family_fits(qtype: int, packed: bytes) -> bool:
+    if qtype == RdataType.A:
+        return len(packed) == 4
+    if qtype == RdataType.AAAA:
+        return len(packed) == 16
+    return qtype in {RdataType.ANY, RdataType.SRV}
+
+
+def _meta(node: Node, owner: bytes, ttl_s: int) -> list[Record]:
+    pairs = node.meta or {}
+    return [records.txt(owner, ttl_s, records.meta_text(key, pairs[key])) for key in sorted(pairs)]
+
+
+def _reverse(question: Question, lookup: Lookup, rules: Rules, facts: Facts) -> Outline:
+    """PTR of the node with the address. An unknown name is SERVFAIL with RA (measured)."""
+    unknown = Outline(
+        rcode=Rcode.SERVFAIL, zone=lookup.zone, authoritative=False, recursion_available=True
+    )
+    if not lookup.address:
+        return unknown
+    wanted = records.mapped_to_v4(lookup.address)
+    for node in facts.get(ListNodes()):
+        if records.address_bytes(node.address) == wanted:
+            target = node_target(node.name, rules.datacenter, rules.zones.primary)
+            if target is not None:
+                found = Item((records.ptr(question.name, target),))
+                at = SoaAt.AUTHORITY if question.qtype == RdataType.SOA else SoaAt.NOWHERE
+                return Outline(zone=lookup.zone, items=(found,), soa_at=at)
+    return unknown
+
+
+def _apex(qtype: int, zone: Zone, rules: Rules, facts: Facts, rng: random.Random) -> Outline:
+    """SOA, NS and AXFR are answered alike for every name of the zone."""
+    if qtype == RdataType.AXFR:
+        return Outline(rcode=Rcode.NOTIMP, zone=zone)
+    servers = _name_servers(zone, rules, facts, rng)
+    if qtype == RdataType.NS:
+        return Outline(zone=zone, items=tuple(servers))
+    return Outline(
+        zone=zone,
+        soa_at=SoaAt.ANSWER,
+        authority=tuple(record for item in servers for record in item.records),
+        additional=tuple(record for item in servers for record in item.needs),
+    )
+
+
+def _name_servers(zone: Zone, rules: Rules, facts: Facts, rng: random.Random) -> list[Item]:
+    """Up to three random passing servers, with their addresses."""
+    entries = facts.get(HealthService(service=ServiceName(CONSUL_SERVICE)))
+    found: list[Item] = []
+    for entry in health.fit(entries, only_passing=True):
+        name, packed = entry.node.name, records.address_bytes(entry.node.address)
+        target = node_target(name.lower(), rules.datacenter.lower(), zone)
+        if packed is None or target is None or not _PLAIN_NODE_NAME.match(name):
+            continue
+        own = records.ns(zone.wire, rules.node_ttl_s, target)
+        found.append(Item((own,), (records.address(target, rules.node_ttl_s, packed),)))
+    return rng.sample(found, min(NAME_SERVERS_MAX, len(found)))
+
+
+# --- services
+
+
+def _service(ask: _Ask, lookup: Lookup) -> Outline:
+    entries = ask.facts.get(service_query(lookup))
+    chosen = health.fit(entries, only_passing=ask.rules.only_passing)
+    if not chosen:
+        return _nothing(ask.zone)
+    ttl_s = ask.rules.service_ttl_s(lookup.name)
+    if ask.qtype == RdataType.SRV:
+        items = _srv_items(ask, chosen, ttl_s)
+        return Outline(zone=ask.zone, items=items, shuffled=True) if items else _no_data(ask)
+    found: dict[Item, None] = {}
+    names_found: list[Item] = []
+    for entry in chosen:
+        text = _instance_address(ask, entry)
+        for item in _address_item(ask, text, ttl_s):
+            if item.records[0].rtype == RdataType.CNAME:
+                names_found.append(item)
+            else:
+                found[item] = None
+    if found:
+        limited = ask.qtype in _ADDRESS_TYPES
+        return Outline(zone=ask.zone, items=tuple(found), shuffled=True, address_limit=limited)
+    if names_found:
+        return Outline(zone=ask.zone, items=tuple(names_found), shuffled=True, one_of=True)
+    return _no_data(ask)
+
+
+def _no_data(ask: _Ask) -> Outline:
+    return _nothing(ask.zone, Rcode.NOERROR)
+
+
+def service_query(lookup: Lookup) -> HealthService:
+    """The catalog query behind a service or connect name."""
+    return HealthService(
+        service=ServiceName(lookup.name),
+        tags=(lookup.tag,) if lookup.tag else (),
+        connect=lookup.kind is Kind.CONNECT,
+    )
+
+
+def _instance_address(ask: _Ask, entry: HealthEntry) -> str:
+    """The address of an instance: its own, unless that is empty or the very name asked for."""
+    own = addresses.service_address(entry.service, ask.qtype)
+    node = addresses.node_address(entry.node, ask.qtype)
+    if not own:
+        return node
+    if records.address_bytes(own) is None and records.address_bytes(node) is not None:
+        wire = records.name_wire(own)
+        if wire is not None and wire.lower() == ask.owner.lower():
+            return node
+    return own
+
+
+def _srv_items(ask: _Ask, entries: Sequence[HealthEntry], ttl_s: int) -> tuple[Item, ...]:
+    seen: set[tuple[str, str, int]] = set()
+    items: list[Item] = []
+    for entry in entries:
+        service = entry.service
+        key = (entry.node.name, service.address, service.port)
+        if key in seen:
+            continue
+        seen.add(key)
+        item = _srv_item(ask, entry, ttl_s)
+        if item is not None:
+            items.append(item)
+    return tuple(items)
+
+
+def _srv_item(ask: _Ask, entry: HealthEntry, ttl_s: int) -> Item | None:
+    """One SRV record with the addresses of its target (DNS contract 3.2)."""
+    text = _instance_address(ask, entry)
+    packed = records.address_bytes(text)
+    datacenter = ask.rules.datacenter
+    home = node_target(entry.node.name, datacenter, ask.zone)
+    if packed is None:
+        target = records.name_wire(text)
+    elif text == entry.node.address and text != entry.service.address:
+        target = home
+    else:
+        target = records.name_wire(f"{packed.hex()}.addr.{datacenter}.{ask.zone.text}")
+    if target is None:
+        return None
+    own = records.srv(ask.owner, ttl_s, health.weight(entry), entry.service.port, target)
+    if packed is None:
+        needs = chase(target, ask, ask.steps)
+    else:
+        needs = (records.address(target, ttl_s, packed),)
+    if not ask.rules.node_meta_txt or home is None:
+        return Item((own,), needs)
+    texts = tuple(_meta(entry.node, home, ttl_s))
+    if target == home:
+        return Item((own,), (*needs, *texts))
+    return Item((own,), needs, texts)
+
+
+def node_target(name: str, datacenter: str, zone: Zone) -> bytes | None:
+    """``NODE.node.DC.ZONE``, None when the node's name does not fit into a name."""
+    return records.name_wire(f"{name}.node.{datacenter}.{zone.text}")
+
+
+# --- chains
+
+
+def chase(target: bytes, ask: _Ask, steps: int) -> tuple[Record, ...]:
+    """What a host name under our zones resolves to, with ANY; () for others, and at the end of
+    the steps. A chain that leads nowhere is short, never an error."""
+    if steps <= 0 or ask.facts.full:
+        return ()
+    labels = tuple(label.lower() for label in _labels(target))
+    lookup = names.read(labels, RdataType.ANY, ask.rules.zones)
+    if lookup.kind in {Kind.OUTSIDE, Kind.REVERSE, Kind.NOTHING}:
+        return ()
+    inner = replace(ask, owner=target, qtype=RdataType.ANY, zone=lookup.zone, steps=steps - 1)
+    if lookup.kind is Kind.ADDR:
+        outline = _addr(target, lookup, ask.rules)
+    elif not ask.rules.is_local(lookup.datacenter):
+        return ()
+    elif lookup.kind is Kind.NODE:
+        outline = _node(inner, lookup.name)
+    else:
+        outline = _service(inner, lookup)
+    items = list(outline.items)
+    if outline.shuffled:
+        ask.rng.shuffle(items)
+    if outline.one_of:
+        items = items[:1]
+    chain = [record for item in items for record in item.records]
+    return tuple(record for record in chain if record.rtype != RdataType.TXT)
+
+
+def _labels(wire: bytes) -> list[bytes]:
+    labels, at = [], 0
+    while wire[at]:
+        labels.append(wire[at + 1 : at + 1 + wire[at]])
+        at += wire[at] + 1
+    return labels

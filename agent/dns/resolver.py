@@ -1,0 +1,222 @@
+"""Answers DNS packets from the backend: asks for what an answer needs, keeps what stays true.
+
+A shell without sockets; ``server`` gives it packets. ``respond`` answers at once where this process
+holds the catalog; ``respond_later`` waits for a server.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from dns.rcode import Rcode
+
+from agent.backend import Ask, Backend, Consistency
+from agent.config.schema import AgentConfig
+from agent.dns import answers, sizes
+from agent.dns.answers import FACTS_MAX, Facts, Missing, Outline, SoaAt
+from agent.dns.ready import KEY_BYTES_MAX, ReadyAnswer, ReadyAnswers
+from agent.dns.rules import rules_of
+from agent.dns.wire import Question, Refusal, Reply, Silence, read_question, write_reply
+from agent.errors import AgentError
+from raftstore.errors import StoreError
+from raftstore.queries import Query
+
+log = logging.getLogger("lictor.agent.dns.resolver")
+
+#: Where stale answers may not even be this old, every question asks anew.
+_READY_STALENESS_MIN_S = 86400.0
+#: Names without records get at most this part of the ready answers, so that a flood of made-up
+#: names does not push out the good ones.
+_NEGATIVE_SHARE = 8
+
+
+@dataclass(slots=True)
+class ResolverStats:
+    """Counters since the start; ``ready_answers`` is a level."""
+
+    questions: int = 0
+    ready_hits: int = 0
+    refusals: int = 0
+    failures: int = 0
+    ready_answers: int = 0
+
+
+class Later:
+    """A question that has to wait for the backend, with the facts found so far."""
+
+    __slots__ = ("facts", "question")
+
+    def __init__(self, question: Question, facts: dict[Query[Any], Any]) -> None:
+        self.question = question
+        self.facts = facts
+
+
+class Resolver:
+    """Turns packets into packets."""
+
+    __slots__ = (
+        "_ask",
+        "_backend",
+        "_cancels",
+        "_clock",
+        "_keeps",
+        "_max_stale_s",
+        "_negative",
+        "_ready",
+        "_rng",
+        "_rules",
+        "_stats",
+    )
+
+    def __init__(
+        self,
+        config: AgentConfig,
+        backend: Backend,
+        *,
+        rng: random.Random,
+        clock: Callable[[], float],
+    ) -> None:
+        dns = config.dns
+        self._backend = backend
+        self._rules = rules_of(config)
+        self._rng = rng
+        self._clock = clock
+        self._max_stale_s = dns.max_stale_s
+        if dns.allow_stale:
+            self._ask = Ask(consistency=Consistency.STALE, max_stale_s=dns.max_stale_s)
+        else:
+            self._ask = Ask()
+        self._keeps = dns.allow_stale and dns.max_stale_s >= _READY_STALENESS_MIN_S
+        limit = max(1, config.limits.dns_ready_answers_max)
+        self._ready = ReadyAnswers(limit)
+        self._negative = ReadyAnswers(max(1, limit // _NEGATIVE_SHARE))
+        self._cancels: dict[Query[Any], Callable[[], None]] = {}
+        self._stats = ResolverStats()
+
+    def stats(self) -> ResolverStats:
+        self._stats.ready_answers = len(self._ready) + len(self._negative)
+        return self._stats
+
+    def respond(self, data: bytes, *, tcp: bool) -> bytes | Later | None:
+        """The reply to a packet, None for no reply, or ``Later`` when the backend must be asked."""
+        stats = self._stats
+        stats.questions += 1
+        key = b"\1" + data[2:] if tcp else data[2:]
+        ready = self._ready.get(key) or self._negative.get(key)
+        if ready is not None:
+            stats.ready_hits += 1
+            return data[:2] + ready.body(int(self._clock()) if ready.timed else 0)
+        question = read_question(data)
+        if isinstance(question, Silence):
+            return None
+        if isinstance(question, Refusal):
+            stats.refusals += 1
+            return data[:2] + question.body
+        facts: dict[Query[Any], Any] = {}
+        outline = self._outline_now(question, facts)
+        if outline is None:
+            return Later(question, facts)
+        if self._keeps and facts and len(key) <= KEY_BYTES_MAX:
+            body = self._keep(key, question, outline, tuple(facts), tcp=tcp)
+            if body is not None:
+                return data[:2] + body
+        return data[:2] + self._write(outline, question, tcp=tcp)
+
+    async def respond_later(self, data: bytes, later: Later, *, tcp: bool) -> bytes:
+        """The reply to a question that ``respond`` could not answer. A failing backend gives
+        SERVFAIL; nothing is raised."""
+        question = later.question
+        try:
+            outline = await self._outline_asking(question, later.facts)
+        except (StoreError, AgentError) as error:
+            self._stats.failures += 1
+            log.debug("question failed name=%s reason=%s", question.labels, error)
+            available = self._rules.recursion_available
+            reply = Reply(question=question, rcode=Rcode.SERVFAIL, recursion_available=available)
+            return data[:2] + write_reply(reply, compress=self._rules.compress)[2:]
+        return data[:2] + self._write(outline, question, tcp=tcp)
+
+    def close(self) -> None:
+        """Give up all watches."""
+        self._ready.clear()
+        self._negative.clear()
+        for cancel in self._cancels.values():
+            cancel()
+        self._cancels.clear()
+
+    def _outline_now(self, question: Question, facts: dict[Query[Any], Any]) -> Outline | None:
+        """The outline from what this process holds; None when that is not enough."""
+        while True:
+            try:
+                return answers.answer(question, self._rules, Facts(facts), self._rng)
+            except Missing as missing:
+                if self._ask.consistency is not Consistency.STALE:
+                    return None
+                held = self._backend.peek(missing.query)
+                if held is None or held.last_contact_s > self._max_stale_s:
+                    return None
+                facts[missing.query] = held.value
+                assert len(facts) <= FACTS_MAX * 2
+
+    async def _outline_asking(self, question: Question, facts: dict[Query[Any], Any]) -> Outline:
+        while True:
+            try:
+                return answers.answer(question, self._rules, Facts(facts), self._rng)
+            except Missing as missing:
+                reply = await self._backend.ask(missing.query, self._ask)
+                facts[missing.query] = reply.value
+                assert len(facts) <= FACTS_MAX * 2
+
+    def _write(self, outline: Outline, question: Question, *, tcp: bool) -> bytes:
+        now_s = int(self._clock())
+        rules, rng = self._rules, self._rng
+        return sizes.write(outline, question, rules, tcp=tcp, rng=rng, now_s=now_s)[2:]
+
+    def _keep(
+        self,
+        key: bytes,
+        question: Question,
+        outline: Outline,
+        queries: tuple[Query[Any], ...],
+        *,
+        tcp: bool,
+    ) -> bytes | None:
+        """Keep the answer if the backend promises to tell when it may change. No await lies
+        between the look at the catalog and the watch, so no change slips through."""
+        for query in queries:
+            if query not in self._cancels and not self._watch(query):
+                self._forget(list(queries))
+                return None
+        rules, rng = self._rules, self._rng
+
+        def write(now_s: int) -> bytes:
+            return sizes.write(outline, question, rules, tcp=tcp, rng=rng, now_s=now_s)
+
+        timed = outline.soa_at is not SoaAt.NOWHERE
+        shuffled = outline.shuffled and len(outline.items) > 1
+        answer = ReadyAnswer(write, shuffled=shuffled, timed=timed, queries=queries)
+        place = self._ready if outline.items else self._negative
+        self._forget(place.keep(key, answer))
+        return answer.body(int(self._clock()) if timed else 0)
+
+    def _watch(self, query: Query[Any]) -> bool:
+        cancel = self._backend.watch_once(query, lambda: self._moved(query))
+        if cancel is None:
+            return False
+        self._cancels[query] = cancel
+        return True
+
+    def _moved(self, query: Query[Any]) -> None:
+        self._cancels.pop(query, None)
+        self._forget(self._ready.drop(query) + self._negative.drop(query))
+
+    def _forget(self, queries: list[Query[Any]]) -> None:
+        for query in queries:
+            if not self._ready.watched(query) and not self._negative.watched(query):
+                cancel = self._cancels.pop(query, None)
+                if cancel is not None:
+                    cancel()

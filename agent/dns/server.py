@@ -1,0 +1,334 @@
+"""The sockets of the DNS face: UDP and TCP on every client address (DNS contract 1, 6).
+
+Decides nothing about answers. UDP replies from what is ready or held here leave within the call
+that received the question; others run as owned tasks, bounded in number. TCP frames messages with
+two bytes of length (RFC 1035 4.2.2), answers several questions on a connection (RFC 7766) and
+closes connections that are idle, slow to send or slow to read.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import cast
+
+from agent.backend import Backend
+from agent.config.schema import AgentConfig
+from agent.dns.resolver import Later, Resolver, ResolverStats
+from agent.tasks import TaskOwner
+
+log = logging.getLogger("lictor.agent.dns.server")
+
+#: Questions of one TCP connection that may wait for the backend before we stop reading.
+PIPELINE_MAX = 32
+#: Answered questions after which a TCP connection is closed (as the reference does).
+TCP_QUESTIONS_MAX = 128
+_FRAME_BYTES_MAX = 2 + 65535
+
+
+@dataclass(slots=True)
+class DnsStats:
+    """Counters since the start; ``tcp_connections`` and ``waiting`` are levels."""
+
+    udp_packets: int = 0
+    udp_dropped: int = 0
+    tcp_messages: int = 0
+    tcp_refused: int = 0
+    tcp_connections: int = 0
+    waiting: int = 0
+    resolver: ResolverStats = field(default_factory=ResolverStats)
+
+
+class DnsServer:
+    """Serves DNS for an agent."""
+
+    __slots__ = (
+        "_backend",
+        "_clock",
+        "_config",
+        "_connections",
+        "_listeners",
+        "_resolver",
+        "_rng",
+        "_stats",
+        "_tasks",
+        "_transports",
+        "addresses",
+    )
+
+    def __init__(
+        self,
+        config: AgentConfig,
+        backend: Backend,
+        *,
+        rng: random.Random | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """``clock`` gives wall-clock seconds (for the SOA serial). Raises ValueError when the
+        configured domain is no domain name."""
+        self._config = config
+        self._backend = backend
+        self._rng = rng or random.Random()
+        self._clock = clock
+        self._resolver = Resolver(config, backend, rng=self._rng, clock=clock)
+        self._tasks = TaskOwner()
+        self._transports: list[asyncio.DatagramTransport] = []
+        self._listeners: list[asyncio.Server] = []
+        self._connections: set[_TcpConnection] = set()
+        self._stats = DnsStats()
+        #: (host, port) of every listener pair, in the order of the client addresses.
+        self.addresses: tuple[tuple[str, int], ...] = ()
+
+    async def start(self) -> None:
+        """Bind every address; all or none. A port of 0 or -1 is off, as Consul has it.
+
+        Raises OSError when an address cannot be bound.
+        """
+        port = self._config.port_dns
+        if port <= 0:
+            return
+        await self.listen(tuple((host, port) for host in self._config.client_addrs))
+
+    async def listen(self, addresses: tuple[tuple[str, int], ...]) -> None:
+        """Bind these pairs of UDP and TCP sockets; port 0 picks a free one."""
+        bound: list[tuple[str, int]] = []
+        try:
+            for host, port in addresses:
+                bound.append(await self._bind(host, port))
+        except OSError:
+            await self.stop()
+            raise
+        self.addresses = tuple(bound)
+        log.info("listening addresses=%s", ",".join(f"{h}:{p}" for h, p in bound))
+
+    async def _bind(self, host: str, port: int) -> tuple[str, int]:
+        """TCP first: a free TCP port is hard to come by twice, the UDP one beside it is not."""
+        loop = asyncio.get_running_loop()
+        listener = await loop.create_server(lambda: _TcpConnection(self), host, port, backlog=512)
+        self._listeners.append(listener)
+        port = cast(int, listener.sockets[0].getsockname()[1])
+        transport, _ = await loop.create_datagram_endpoint(
+            lambda: _Udp(self), local_addr=(host, port)
+        )
+        self._transports.append(transport)
+        return host, port
+
+    async def stop(self) -> None:
+        """Close all sockets and give up what waits."""
+        for listener in self._listeners:
+            listener.close()
+        for transport in self._transports:
+            transport.close()
+        for connection in tuple(self._connections):
+            connection.abort()
+        self._listeners.clear()
+        self._transports.clear()
+        await self._tasks.close()
+        self._resolver.close()
+        await asyncio.sleep(0)  # lets transports run their closing callbacks
+
+    def reload(self, config: AgentConfig) -> None:
+        """Answer by another configuration from now on; addresses and limits stay."""
+        fresh = Resolver(config, self._backend, rng=self._rng, clock=self._clock)
+        self._resolver.close()
+        self._resolver = fresh
+        self._config = config
+
+    def stats(self) -> DnsStats:
+        self._stats.tcp_connections = len(self._connections)
+        self._stats.waiting = len(self._tasks)
+        self._stats.resolver = self._resolver.stats()
+        return self._stats
+
+    # --- for the protocols below
+
+    @property
+    def resolver(self) -> Resolver:
+        return self._resolver
+
+    @property
+    def counters(self) -> DnsStats:
+        return self._stats
+
+    @property
+    def tcp_idle_s(self) -> float:
+        return self._config.limits.dns_tcp_idle_s
+
+    def answer_later(
+        self, data: bytes, later: Later, *, tcp: bool, send: Callable[[bytes], None]
+    ) -> bool:
+        """Answer when the backend has; False when too many questions wait already."""
+        if len(self._tasks) >= self._config.limits.dns_waiting_max:
+            return False
+        self._tasks.spawn(self._answer(data, later, tcp, send), name="dns-question")
+        return True
+
+    async def _answer(
+        self, data: bytes, later: Later, tcp: bool, send: Callable[[bytes], None]
+    ) -> None:
+        send(await self._resolver.respond_later(data, later, tcp=tcp))
+
+    def connected(self, connection: _TcpConnection) -> bool:
+        if len(self._connections) >= self._config.limits.dns_tcp_connections_max:
+            self._stats.tcp_refused += 1
+            return False
+        self._connections.add(connection)
+        return True
+
+    def disconnected(self, connection: _TcpConnection) -> None:
+        self._connections.discard(connection)
+
+
+class _Udp(asyncio.DatagramProtocol):
+    """One UDP socket. The common case is a dictionary look-up and a send."""
+
+    __slots__ = ("_server", "_transport")
+
+    def __init__(self, server: DnsServer) -> None:
+        self._server = server
+        self._transport: asyncio.DatagramTransport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.DatagramTransport, transport)
+
+    def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
+        server = self._server
+        server.counters.udp_packets += 1
+        reply = server.resolver.respond(data, tcp=False)
+        if reply.__class__ is bytes:
+            self._transport.sendto(reply, addr)  # type: ignore[union-attr]
+        elif isinstance(reply, Later) and not server.answer_later(
+            data, reply, tcp=False, send=lambda out: self._send(out, addr)
+        ):
+            server.counters.udp_dropped += 1
+
+    def _send(self, out: bytes, addr: tuple[str, int]) -> None:
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.sendto(out, addr)
+
+    def error_received(self, exc: Exception) -> None:
+        """A client that is gone: nothing to do, the next packet is another client's."""
+        log.debug("udp send failed reason=%s", exc)
+
+
+class _TcpConnection(asyncio.Protocol):
+    """One TCP connection. Replies to questions that wait may overtake each other (RFC 7766)."""
+
+    __slots__ = (
+        "_answered",
+        "_buffer",
+        "_last_at",
+        "_paused",
+        "_server",
+        "_timer",
+        "_transport",
+        "_waiting",
+    )
+
+    def __init__(self, server: DnsServer) -> None:
+        self._server = server
+        self._transport: asyncio.Transport | None = None
+        self._buffer = bytearray()
+        self._timer: asyncio.TimerHandle | None = None
+        self._last_at = 0.0
+        self._waiting = 0
+        self._answered = 0
+        self._paused = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        if not self._server.connected(self):
+            self._transport.abort()
+            return
+        self._last_at = asyncio.get_running_loop().time()
+        self._arm(self._server.tcp_idle_s)
+
+    def data_received(self, data: bytes) -> None:
+        self._buffer += data
+        self._work()
+
+    def pause_writing(self) -> None:
+        self._paused = True
+
+    def resume_writing(self) -> None:
+        self._paused = False
+        self._work()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._server.disconnected(self)
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def abort(self) -> None:
+        if self._transport is not None:
+            self._transport.abort()
+
+    def _work(self) -> None:
+        """Answer the whole messages in the buffer, as far as limits allow."""
+        transport = self._transport
+        assert transport is not None
+        buffer, at = self._buffer, 0
+        while not self._stopped() and len(buffer) - at >= 2:
+            length = buffer[at] << 8 | buffer[at + 1]
+            if len(buffer) - at - 2 < length:
+                break
+            message = bytes(buffer[at + 2 : at + 2 + length])
+            at += 2 + length
+            self._last_at = asyncio.get_running_loop().time()
+            self._question(message)
+        del buffer[:at]
+        if transport.is_closing():
+            return
+        if self._stopped() and len(buffer) >= _FRAME_BYTES_MAX:
+            transport.pause_reading()
+        else:
+            transport.resume_reading()
+
+    def _stopped(self) -> bool:
+        """Whether no further question may be taken: its reply would only pile up."""
+        assert self._transport is not None
+        return self._paused or self._waiting >= PIPELINE_MAX or self._transport.is_closing()
+
+    def _question(self, message: bytes) -> None:
+        server = self._server
+        server.counters.tcp_messages += 1
+        reply = server.resolver.respond(message, tcp=True)
+        if isinstance(reply, Later):
+            if server.answer_later(message, reply, tcp=True, send=self._send_later):
+                self._waiting += 1
+            else:
+                self.abort()
+        elif reply is not None:
+            self._send(reply)
+
+    def _send_later(self, reply: bytes) -> None:
+        self._waiting -= 1
+        if self._transport is not None and not self._transport.is_closing():
+            self._send(reply)
+            self._work()
+
+    def _send(self, reply: bytes) -> None:
+        assert self._transport is not None
+        self._transport.write(len(reply).to_bytes(2, "big") + reply)
+        self._answered += 1
+        if self._answered >= TCP_QUESTIONS_MAX and not self._waiting:
+            self._transport.close()
+
+    def _arm(self, delay_s: float) -> None:
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_later(delay_s, self._expire)
+
+    def _expire(self) -> None:
+        """Close when no whole message came for the idle time, however many bytes dripped in."""
+        idle_s = self._server.tcp_idle_s
+        left_s = self._last_at + idle_s - asyncio.get_running_loop().time()
+        if left_s > 0:
+            self._arm(left_s)
+        elif self._waiting:
+            self._arm(idle_s)
+        else:
+            self.abort()

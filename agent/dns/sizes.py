@@ -1,0 +1,137 @@
+"""Shuffles an outline, cuts it to what the transport allows, and writes it (DNS contract 8)."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from dns.rdatatype import RdataType
+
+from agent.dns import records
+from agent.dns.answers import Item, Outline, SoaAt
+from agent.dns.rules import Rules
+from agent.dns.wire import Question, Record, Reply, full_bytes, write_reply
+
+PLAIN_UDP_BYTES = 512
+#: The reference leaves this many bytes of every limit unused (measured).
+SLACK_BYTES = 7
+#: What fits into one UDP datagram over IPv4, less the slack.
+UDP_BYTES_MAX = 65507 - SLACK_BYTES
+TCP_BYTES_MAX = 65523
+TCP_ANSWERS_MAX = 4096
+TCP_SRV_ANSWERS_MAX = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """How much one reply may hold. ``bytes_max_after_cut`` counts uncompressed bytes once the
+    number of answers has been cut (0: no such rule)."""
+
+    answers_max: int
+    bytes_max: int
+    uncompressed_after_cut: bool = False
+
+
+def budget_of(question: Question, rules: Rules, *, tcp: bool) -> Budget:
+    """The budget of a transport and a question."""
+    if tcp:
+        srv = question.qtype == RdataType.SRV
+        return Budget(TCP_SRV_ANSWERS_MAX if srv else TCP_ANSWERS_MAX, TCP_BYTES_MAX)
+    payload = question.edns.payload_bytes if question.edns else PLAIN_UDP_BYTES
+    if payload > PLAIN_UDP_BYTES:
+        return Budget(TCP_ANSWERS_MAX * 16, min(payload - SLACK_BYTES, UDP_BYTES_MAX))
+    return Budget(rules.udp_answer_limit, PLAIN_UDP_BYTES - SLACK_BYTES, True)
+
+
+def write(
+    outline: Outline, question: Question, rules: Rules, *, tcp: bool, rng: random.Random, now_s: int
+) -> bytes:
+    """The packet with id 0. ``now_s`` is the SOA's serial. Every call draws a new order."""
+    items = list(outline.items)
+    if outline.shuffled:
+        rng.shuffle(items)
+    if outline.one_of:
+        del items[1:]
+    elif outline.address_limit and rules.a_record_limit:
+        del items[rules.a_record_limit :]
+    budget = budget_of(question, rules, tcp=tcp)
+    return _Cutter(outline, question, rules, now_s).fit(items, budget)
+
+
+class _Cutter:
+    """Builds replies from the first so many answer records and measures them."""
+
+    __slots__ = ("_authority", "_outline", "_own", "_question", "_rules")
+
+    def __init__(self, outline: Outline, question: Question, rules: Rules, now_s: int) -> None:
+        self._outline = outline
+        self._question = question
+        self._rules = rules
+        self._own: tuple[Record, ...] = ()
+        self._authority = outline.authority
+        if outline.soa_at is not SoaAt.NOWHERE:
+            soa = records.soa(outline.zone.wire, now_s, rules.soa)
+            if outline.soa_at is SoaAt.ANSWER:
+                self._own = (soa,)
+            else:
+                self._authority = (soa, *outline.authority)
+
+    def fit(self, items: list[Item], budget: Budget) -> bytes:
+        total = len(self._own) + sum(len(item.records) for item in items)
+        count = min(total, max(1, budget.answers_max))
+        uncompressed = budget.uncompressed_after_cut and count < total
+        cut = count < total
+        reply, packet = self._build(items, count, cut)
+        if self._fits(reply, packet, budget, uncompressed) or count <= 1:
+            return packet
+        if self._authority:
+            self._authority = ()
+            reply, packet = self._build(items, count, cut)
+            if self._fits(reply, packet, budget, uncompressed):
+                return packet
+        return self._shrink(items, count, budget, uncompressed)
+
+    def _shrink(self, items: list[Item], count: int, budget: Budget, uncompressed: bool) -> bytes:
+        """The longest beginning that fits, at least one record; bisection, as size grows with
+        every record."""
+        low, high = 1, count
+        _, best = self._build(items, low, True)
+        while high - low > 1:
+            middle = (low + high) // 2
+            reply, packet = self._build(items, middle, True)
+            if self._fits(reply, packet, budget, uncompressed):
+                low, best = middle, packet
+            else:
+                high = middle
+        return best
+
+    def _fits(self, reply: Reply, packet: bytes, budget: Budget, uncompressed: bool) -> bool:
+        size = full_bytes(reply) if uncompressed else len(packet)
+        return size <= budget.bytes_max
+
+    def _build(self, items: Sequence[Item], count: int, cut: bool) -> tuple[Reply, bytes]:
+        answers = list(self._own[:count])
+        additional: list[Record] = []
+        for item in items:
+            room = count - len(answers)
+            if room <= 0:
+                break
+            answers += item.records[:room]
+            additional += item.needs
+            if not cut:
+                additional += item.notes
+        additional += self._outline.additional
+        outline = self._outline
+        reply = Reply(
+            question=self._question,
+            rcode=outline.rcode,
+            authoritative=outline.authoritative,
+            recursion_available=outline.recursion_available,
+            truncated=cut and self._rules.enable_truncate,
+            answers=answers,
+            authority=self._authority,
+            additional=additional,
+            opt=outline.opt,
+        )
+        return reply, write_reply(reply, compress=self._rules.compress)
