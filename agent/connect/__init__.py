@@ -1,0 +1,1 @@
+"""The mesh on one host: certificate authority, leaf certificates, and the sidecars' processes."""

@@ -1,0 +1,347 @@
+"""The built-in certificate authority: roots, and leaves from signing requests.
+
+Pure: keys, serial numbers, the random part of names and the time come in as arguments, so that the
+leader makes finished bytes and every server stores the same. Certificate profiles and the order of
+the signing rules are the mesh contract's A.2; who may ask (access lists) and how fast (A.6) is
+decided by the caller.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from agent.errors import RequestError
+from proxy import spiffe
+from proxy.errors import IdentityError
+from proxy.spiffe import Kind, SpiffeId
+from raftstore.records import CAProviderState, CARoot
+
+ROOT_NAME = "Consul CA Root Cert"
+ROOT_TTL_S = 87_600 * 3600.0
+LEAF_TTL_S = 72 * 3600.0
+#: A certificate begins a little early, for verifiers whose clocks are behind (contract A.2).
+BACKDATE_S = 60.0
+#: A signing request is about 500 bytes; twenty times that is nobody's honest request.
+CSR_MAX_BYTES = 16_384
+RSA_BITS_MIN, EC_BITS_MIN = 2048, 256
+
+_CN_MAX = 64
+_NOT_IN_CN = re.compile(r"[^a-z0-9]")
+
+PrivateKey = ec.EllipticCurvePrivateKey
+
+
+@dataclass(frozen=True, slots=True)
+class Root:
+    """A new root: what everybody may know, and what only the servers keep."""
+
+    public: CARoot
+    secret: CAProviderState
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignedCertificate:
+    """A signed leaf: PEM chain (leaf first), serial in hex with colons, and its validity."""
+
+    cert_pem: str
+    serial_number: str
+    uri: str
+    valid_after: datetime
+    valid_before: datetime
+
+
+def generate_key() -> PrivateKey:
+    """A fresh P-256 key, the kind of all leaves and of the default root."""
+    return ec.generate_private_key(ec.SECP256R1())
+
+
+def make_root(
+    *, key: PrivateKey, cluster_id: str, serial: int, name_part: str, now: datetime
+) -> Root:
+    """A self-signed root for the trust domain ``<cluster_id>.consul``.
+
+    ``name_part`` is eight random characters (base 36): two roots of equal subject would break path
+    building in some verifiers.
+    """
+    trust_domain = f"{cluster_id}.consul"
+    name = _name(f"pri-{name_part}.consul.ca.{cluster_id[:8]}.consul")
+    start = now.astimezone(UTC).replace(microsecond=0)
+    end = start + timedelta(seconds=ROOT_TTL_S)
+    key_id = key_identifier(key.public_key())
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(serial)
+        .not_valid_before(start)
+        .not_valid_after(end)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .add_extension(_usage(ca=True), critical=True)
+        .add_extension(_san(SpiffeId(kind=Kind.CA, trust_domain=trust_domain)), critical=False)
+        .add_extension(x509.SubjectKeyIdentifier(key_id), critical=False)
+        .add_extension(x509.AuthorityKeyIdentifier(key_id, None, None), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    pem = _pem(certificate)
+    root_id = colons(hashlib.sha1(certificate.public_bytes(serialization.Encoding.DER)).digest())  # noqa: S324  (an identifier that clients know, no signature)
+    public = CARoot(
+        id=root_id,
+        name=ROOT_NAME,
+        serial_number=serial,
+        signing_key_id=colons(key_id),
+        external_trust_domain=cluster_id,
+        not_before=rfc3339(start),
+        not_after=rfc3339(end),
+        root_cert=pem,
+        private_key_type="ec",
+        private_key_bits=key.curve.key_size,
+    )
+    secret = CAProviderState(root_id=root_id, private_key=key_pem(key), root_cert=pem)
+    return Root(public, secret)
+
+
+def make_csr(key: PrivateKey, identity: SpiffeId) -> str:
+    """A signing request for a leaf, PEM."""
+    return (
+        x509.CertificateSigningRequestBuilder()
+        .subject_name(_name(common_name(identity)))
+        .add_extension(_san(identity), critical=False)
+        .sign(key, hashes.SHA256())
+        .public_bytes(serialization.Encoding.PEM)
+        .decode()
+    )
+
+
+def read_csr(
+    csr_pem: str, *, trust_domain: str, datacenter: str
+) -> tuple[SpiffeId, x509.CertificateSigningRequest]:
+    """Apply the signing rules that need no secret, in their order (contract A.2).
+
+    Raises RequestError 400 with the rule that was broken. Gives the identity and the request.
+    """
+    if len(csr_pem) > CSR_MAX_BYTES:
+        raise RequestError(400, f"CSR is larger than {CSR_MAX_BYTES} bytes")
+    try:
+        csr = x509.load_pem_x509_csr(csr_pem.encode())
+        valid = csr.is_signature_valid
+        extensions = csr.extensions
+    except (ValueError, TypeError, UnsupportedAlgorithm, x509.DuplicateExtension) as error:
+        raise RequestError(400, f"invalid CSR: {error}") from error
+    if not valid:
+        raise RequestError(400, "invalid CSR signature")
+    identity = _requested_identity(extensions)
+    if identity.trust_domain != trust_domain.lower():
+        raise RequestError(
+            400,
+            f"signing certificate for a different trust domain: SPIFFE ID is of "
+            f"{identity.trust_domain}, we are {trust_domain.lower()}",
+        )
+    if identity.kind not in {Kind.SERVICE, Kind.AGENT}:
+        raise RequestError(400, "SPIFFE ID in CSR must be a service or agent ID")
+    if identity.datacenter != datacenter:
+        raise RequestError(
+            400,
+            f"SPIFFE ID in CSR from a different datacenter: {identity.datacenter}, "
+            f"we are {datacenter}",
+        )
+    _check_key(csr)
+    _check_no_ca(extensions)
+    return identity, csr
+
+
+def sign_leaf(
+    csr_pem: str,
+    *,
+    signer: CAProviderState,
+    trust_domain: str,
+    datacenter: str,
+    serial: int,
+    ttl_s: float,
+    now: datetime,
+) -> SignedCertificate:
+    """Sign a request. Raises RequestError when a rule of A.2 is broken.
+
+    Everything but the identity and the key comes from our template: what else was asked for
+    (usages, validity, DNS names) is dropped. The end is never past the signer's own.
+    """
+    identity, csr = read_csr(csr_pem, trust_domain=trust_domain, datacenter=datacenter)
+    signer_pem = signer.intermediate_cert or signer.root_cert
+    issuer = x509.load_pem_x509_certificate(signer_pem.encode())
+    key = serialization.load_pem_private_key(signer.private_key.encode(), password=None)
+    assert isinstance(key, ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey)
+    start = (now.astimezone(UTC) - timedelta(seconds=BACKDATE_S)).replace(microsecond=0)
+    end = start + timedelta(seconds=BACKDATE_S + ttl_s)
+    end = min(end, issuer.not_valid_after_utc)
+    if end <= now.astimezone(UTC):
+        raise RequestError(500, "the signing certificate has expired")
+    public_key = csr.public_key()
+    issuer_key_id = issuer.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(_name(common_name(identity)))
+        .issuer_name(issuer.subject)
+        .public_key(public_key)
+        .serial_number(serial)
+        .not_valid_before(start)
+        .not_valid_after(end)
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(_usage(ca=False), critical=True)
+        .add_extension(
+            x509.ExtendedKeyUsage(
+                [ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.SERVER_AUTH]
+            ),
+            critical=False,
+        )
+        .add_extension(_san(identity), critical=False)
+        .add_extension(x509.SubjectKeyIdentifier(_spki_digest(csr)), critical=False)
+        .add_extension(
+            x509.AuthorityKeyIdentifier(issuer_key_id.digest, None, None), critical=False
+        )
+        .sign(key, _signature_hash(key))
+    )
+    chain = _pem(certificate) + (signer.intermediate_cert if signer.intermediate_cert else "")
+    return SignedCertificate(
+        cert_pem=chain,
+        serial_number=serial_hex(serial),
+        uri=identity.uri,
+        valid_after=start,
+        valid_before=end,
+    )
+
+
+def common_name(identity: SpiffeId) -> str:
+    """The CN of a leaf: decoration for people, never used for a decision (contract A.1)."""
+    tail = f"{identity.trust_domain[:8]}.consul"
+    name = _NOT_IN_CN.sub("", identity.name.lower())
+    middle = "agnt" if identity.kind is Kind.AGENT else f"svc.{spiffe.NAMESPACE}"
+    rest = f".{middle}.{tail}"
+    return f"{name[: _CN_MAX - len(rest)]}{rest}"
+
+
+def serial_hex(serial: int) -> str:
+    """A serial number as clients see it: bytes in hex with colons."""
+    return colons(serial.to_bytes(max(1, (serial.bit_length() + 7) // 8), "big"))
+
+
+def compose_serial(random_64: int, counter: int) -> int:
+    """A leaf's serial (contract A.9): random bits above, the replicated counter below.
+
+    The top bit of the random half is dropped so that the number stays positive in 16 bytes of DER,
+    and its lowest bit is set so that the upper half is never empty.
+    """
+    assert 0 <= random_64 < 1 << 64
+    assert 0 <= counter < 1 << 64
+    return ((random_64 & ((1 << 63) - 1)) | 1) << 64 | counter
+
+
+def key_identifier(key: ec.EllipticCurvePublicKey | rsa.RSAPublicKey) -> bytes:
+    """SKI: SHA-256 of the public key's DER form, 32 bytes (contract A.2)."""
+    return hashlib.sha256(
+        key.public_bytes(
+            serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+        )
+    ).digest()
+
+
+def key_pem(key: PrivateKey) -> str:
+    """A private key in the form clients expect: "EC PRIVATE KEY"."""
+    return key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.TraditionalOpenSSL,
+        serialization.NoEncryption(),
+    ).decode()
+
+
+def colons(data: bytes) -> str:
+    """Bytes as lower-case hex with colons."""
+    return data.hex(":")
+
+
+def rfc3339(moment: datetime) -> str:
+    """A moment as text in UTC, whole seconds."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _requested_identity(extensions: x509.Extensions) -> SpiffeId:
+    try:
+        names = extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        uris = names.get_values_for_type(x509.UniformResourceIdentifier)
+    except x509.ExtensionNotFound:
+        uris = []
+    try:
+        return spiffe.of_uris(uris)
+    except IdentityError as error:
+        text = str(error).replace("certificate must", "CSR must")
+        raise RequestError(400, f"invalid CSR: {text}") from error
+
+
+def _check_key(csr: x509.CertificateSigningRequest) -> None:
+    try:
+        key = csr.public_key()
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise RequestError(400, f"invalid CSR: {error}") from error
+    if isinstance(key, ec.EllipticCurvePublicKey) and key.curve.key_size >= EC_BITS_MIN:
+        return
+    if isinstance(key, rsa.RSAPublicKey) and key.key_size >= RSA_BITS_MIN:
+        return
+    raise RequestError(
+        400, f"CSR key must be EC of {EC_BITS_MIN} or RSA of {RSA_BITS_MIN} bits or more"
+    )
+
+
+def _check_no_ca(extensions: x509.Extensions) -> None:
+    try:
+        asked = extensions.get_extension_for_class(x509.BasicConstraints).value
+    except x509.ExtensionNotFound:
+        return
+    if asked.ca or asked.path_length is not None:
+        raise RequestError(400, "CSR must not ask for a CA certificate")
+
+
+def _spki_digest(csr: x509.CertificateSigningRequest) -> bytes:
+    key = csr.public_key()
+    assert isinstance(key, ec.EllipticCurvePublicKey | rsa.RSAPublicKey)
+    return key_identifier(key)
+
+
+def _signature_hash(
+    key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey,
+) -> hashes.SHA256 | hashes.SHA384 | hashes.SHA512:
+    bits = key.curve.key_size if isinstance(key, ec.EllipticCurvePrivateKey) else 0
+    return {384: hashes.SHA384(), 521: hashes.SHA512()}.get(bits, hashes.SHA256())
+
+
+def _usage(*, ca: bool) -> x509.KeyUsage:
+    return x509.KeyUsage(
+        digital_signature=True,
+        content_commitment=False,
+        key_encipherment=not ca,
+        data_encipherment=not ca,
+        key_agreement=not ca,
+        key_cert_sign=ca,
+        crl_sign=ca,
+        encipher_only=False,
+        decipher_only=False,
+    )
+
+
+def _name(common: str) -> x509.Name:
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common)])
+
+
+def _san(identity: SpiffeId) -> x509.SubjectAlternativeName:
+    return x509.SubjectAlternativeName([x509.UniformResourceIdentifier(identity.uri)])
+
+
+def _pem(certificate: x509.Certificate) -> str:
+    return certificate.public_bytes(serialization.Encoding.PEM).decode()

@@ -1,0 +1,163 @@
+"""Who may talk to whom at layer 4 (mesh contract B.2 to B.4).
+
+Decides from the intentions, given in order of precedence, and says why in Consul's words. Ordering
+on the servers is the store's work; `order` here is for callers that have a plain set.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from proxy.spiffe import Kind, SpiffeId
+
+ANY = "*"
+#: Default when access lists are off, and when they are on (measured reference, B.4).
+DEFAULT_ACL_OFF = "ACLs disabled, access is allowed by default"
+DEFAULT_BY_ACL = "Default behavior configured by ACLs"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """One intention. ``permissions`` counts its L7 permissions; then ``action`` is ""."""
+
+    source: str
+    destination: str
+    action: str
+    permissions: int = 0
+    precedence: int = 0
+
+    def __str__(self) -> str:
+        what = f"Permissions: {self.permissions}" if self.permissions else ""
+        return (
+            f"default/{self.source} => default/{self.destination} "
+            f"(Precedence: {self.precedence}, {what or 'Action: ' + self.action.upper()})"
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """The answer, its reason for people, the rule that won, and those that matched and lost."""
+
+    allowed: bool
+    reason: str
+    rule: Rule | None = None
+    losers: tuple[Rule, ...] = ()
+
+
+def precedence(source: str, destination: str) -> int:
+    """The precedence of a pair: 9, 8, 6 or 5; destination exactness outranks source exactness."""
+    return (6 if destination == ANY else 9) - (source == ANY)
+
+
+def order(rules: Iterable[Rule]) -> tuple[Rule, ...]:
+    """Rules with the winner first; ties by names (contract B.3)."""
+    return tuple(sorted(rules, key=lambda rule: (-rule.precedence, rule.source, rule.destination)))
+
+
+def decide(
+    rules: Sequence[Rule],
+    *,
+    source: str,
+    destination: str,
+    default_allow: bool,
+    default_reason: str = DEFAULT_ACL_OFF,
+) -> Decision:
+    """Decide on one connection. ``rules`` stand in order of precedence.
+
+    A rule with L7 permissions denies at this layer: only a request could satisfy it. An action
+    that this version does not know denies as well.
+    """
+    matching = [
+        rule
+        for rule in rules
+        if rule.source in (source, ANY) and rule.destination in (destination, ANY)
+    ]
+    if not matching:
+        return Decision(allowed=default_allow, reason=default_reason)
+    winner = matching[0]
+    if winner.permissions:
+        allowed, layer = False, "L7"
+    else:
+        allowed, layer = winner.action == "allow", "L4"
+    return Decision(
+        allowed=allowed,
+        reason=f"Matched {layer} intention: {winner}",
+        rule=winner,
+        losers=tuple(matching[1:]),
+    )
+
+
+class Policy:
+    """The rules of one destination, and the answers already given, by client identity.
+
+    A policy never changes: new rules make a new policy, so that a remembered answer is never old.
+    """
+
+    __slots__ = (
+        "_kept_max",
+        "_memo",
+        "default_allow",
+        "default_reason",
+        "destination",
+        "rules",
+        "trust_domain",
+    )
+
+    def __init__(
+        self,
+        *,
+        destination: str,
+        trust_domain: str,
+        rules: Sequence[Rule],
+        default_allow: bool,
+        default_reason: str = DEFAULT_ACL_OFF,
+        kept_max: int = 4096,
+    ) -> None:
+        self.destination = destination
+        self.trust_domain = trust_domain.lower()
+        self.rules = tuple(rules)
+        self.default_allow = default_allow
+        self.default_reason = default_reason
+        self._kept_max = kept_max
+        self._memo: dict[SpiffeId, Decision] = {}
+
+    def decide(self, identity: SpiffeId) -> Decision:
+        """Whether the holder of this identity may connect to the destination."""
+        known = self._memo.get(identity)
+        if known is not None:
+            return known
+        if len(self._memo) >= self._kept_max:
+            self._memo.clear()
+        decision = self._memo[identity] = self._decide(identity)
+        return decision
+
+    def _decide(self, identity: SpiffeId) -> Decision:
+        stranger = foreign(identity, self.trust_domain)
+        if stranger is not None:
+            return stranger
+        if identity.kind is not Kind.SERVICE:
+            return Decision(allowed=False, reason=f"identity is not of a service: {identity}")
+        return decide(
+            self.rules,
+            source=identity.name,
+            destination=self.destination,
+            default_allow=self.default_allow,
+            default_reason=self.default_reason,
+        )
+
+
+def foreign(identity: SpiffeId, trust_domain: str) -> Decision | None:
+    """A denial when the identity belongs to another mesh, None when it is of ours.
+
+    The reference does not compare here; this difference is on purpose (contract A.9).
+    """
+    if identity.trust_domain == trust_domain.lower():
+        return None
+    return Decision(
+        allowed=False,
+        reason=(
+            f'Trust domain "{identity.trust_domain}" of the client is not '
+            f'"{trust_domain.lower()}", ours'
+        ),
+    )

@@ -1,0 +1,46 @@
+"""What the proxy reads in a peer's certificate; signatures are checked by TLS before this.
+
+Decides only that the certificate may be used for the role its holder plays (extended key usage
+must be present, mesh contract D.2) and gives the identity to whoever decides.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from cryptography import x509
+from cryptography.x509.oid import ExtendedKeyUsageOID
+
+from proxy import spiffe
+from proxy.errors import IdentityError
+from proxy.spiffe import SpiffeId
+
+
+@dataclass(frozen=True, slots=True)
+class PeerCertificate:
+    """A verified certificate: whose it is, its serial number, and when it ends (Unix time)."""
+
+    identity: SpiffeId
+    serial_number: int
+    not_after_at: float
+
+
+def read(der: bytes | None, *, client: bool) -> PeerCertificate:
+    """Read a peer's certificate; ``client`` when the peer dialled us. Raises IdentityError."""
+    if not der:
+        raise IdentityError("peer has no certificate")
+    try:
+        certificate = x509.load_der_x509_certificate(der)
+        extensions = certificate.extensions
+        usage = extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+        names = extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except (ValueError, x509.ExtensionNotFound, x509.DuplicateExtension) as error:
+        raise IdentityError(f"certificate is not a mesh certificate: {error}") from error
+    needed = ExtendedKeyUsageOID.CLIENT_AUTH if client else ExtendedKeyUsageOID.SERVER_AUTH
+    if needed not in usage:
+        raise IdentityError("certificate must not be used for this side of a connection")
+    return PeerCertificate(
+        identity=spiffe.of_uris(names.get_values_for_type(x509.UniformResourceIdentifier)),
+        serial_number=certificate.serial_number,
+        not_after_at=certificate.not_valid_after_utc.timestamp(),
+    )

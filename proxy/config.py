@@ -1,0 +1,50 @@
+"""The proxy's limits and timings in one frozen value; decides nothing.
+
+What to proxy (service, upstreams, rules) is not configuration but state and comes from a `Source`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProxyConfig:
+    """Bounds on everything that comes from outside.
+
+    The defaults are those of the built-in proxy's contract (sections D.1, D.2 and D.11); a
+    service's own registration may override the two dial timeouts and the handshake's.
+    """
+
+    #: Connections that may stand in the accept queue of a listener.
+    backlog: int = 1024
+    #: Inbound and outbound connections together; the one above is closed at accept.
+    connections_max: int = 16_384
+    #: From accept to an identified peer. Longer gives slow peers room, and slow attackers too.
+    handshake_timeout_s: float = 10.0
+    #: To reach the local application.
+    local_connect_timeout_s: float = 5.0
+    #: To reach another sidecar, its TLS handshake included.
+    upstream_connect_timeout_s: float = 5.0
+    #: Endpoints that are tried before an outbound connection is given up.
+    dial_attempts_max: int = 3
+    #: How long a refused or cut connection is read from (and thrown away), so that the peer sees
+    #: an end of stream and not a reset, before it is aborted.
+    linger_s: float = 1.0
+    #: How long the last bytes of a finished connection may take to reach a slow reader.
+    flush_max_s: float = 60.0
+    #: Bytes that may wait for a slow reader before its writer is no longer read from.
+    write_buffer_high_bytes: int = 262_144
+    #: TCP keepalive: idle time, interval, probes (contract D.2).
+    keepalive_idle_s: int = 60
+    keepalive_interval_s: int = 10
+    keepalive_probes: int = 3
+    #: After SIGTERM: how long new connections are still taken, and how long old ones may finish.
+    drain_grace_s: float = 5.0
+    drain_timeout_s: float = 30.0
+    #: A listener that cannot bind is tried again after this time (contract D.3).
+    bind_retry_s: float = 5.0
+    #: Refused connections that are remembered for `explain`.
+    denials_kept_max: int = 128
+    #: Answers of the policy that are remembered, by client identity.
+    decisions_kept_max: int = 4096

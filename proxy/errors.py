@@ -1,0 +1,19 @@
+"""Errors of the proxy. What a connection dies of is a reason word in a `Record`, not an error."""
+
+from __future__ import annotations
+
+
+class ProxyError(Exception):
+    """Root of the proxy's errors."""
+
+
+class IdentityError(ProxyError):
+    """A certificate or URI that names nobody we know how to name."""
+
+
+class SourceError(ProxyError):
+    """The proxy cannot learn what it must do. The text is shown to the operator."""
+
+
+class TlsMaterialError(ProxyError):
+    """A leaf, its key or the roots cannot be used; the old ones stay in service."""

@@ -1,0 +1,409 @@
+"""The byte path: asyncio protocols that hand what they read straight to the other half.
+
+Decides nothing: it reports to its owner (`session.Session`) that a half is secured, over or lost,
+and otherwise writes. Back-pressure goes from a full write buffer to the other half's reading.
+
+TLS is driven over memory BIOs here and not by asyncio's own TLS transport, for two reasons: that
+one cannot half-close (its write_eof raises and an end of stream from the peer tears down both
+directions), and a memory BIO costs fewer calls a chunk. A half-close is a close_notify without
+closing the socket, which TLS 1.3 (RFC 8446, section 6.1) defines and OpenSSL allows in 1.2 as well.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import ssl
+from typing import Protocol
+
+from proxy.config import ProxyConfig
+from proxy.tls import failure
+
+#: The largest plaintext of a TLS record (RFC 8446, section 5.1): what one SSL_read can give.
+_RECORD_BYTES = 16_384
+
+
+class Owner(Protocol):
+    """Whoever reacts to what happens on a stream."""
+
+    def stream_opened(self, stream: Stream) -> None:
+        """The socket is connected."""
+        ...
+
+    def stream_secured(self, stream: Stream, der: bytes | None) -> None:
+        """The TLS handshake is complete; ``der`` is the peer's certificate."""
+        ...
+
+    def stream_insecure(self, stream: Stream, reason: str, detail: str) -> None:
+        """The TLS handshake failed."""
+        ...
+
+    def stream_over(self, stream: Stream) -> None:
+        """The peer sends no more."""
+        ...
+
+    def stream_lost(self, stream: Stream, reason: str) -> None:
+        """The connection is gone, after an error or because we closed it."""
+        ...
+
+
+class PlainStream(asyncio.Protocol):
+    """A half in clear: the local application."""
+
+    __slots__ = (
+        "_config",
+        "_held",
+        "_over",
+        "_reading",
+        "_relaying",
+        "_thrown_away",
+        "lost",
+        "owner",
+        "peer",
+        "rx_bytes",
+        "transport",
+    )
+
+    def __init__(self, owner: Owner, config: ProxyConfig) -> None:
+        self.owner = owner
+        self.peer: Stream | None = None
+        self.transport: asyncio.Transport = None  # type: ignore[assignment]
+        self.rx_bytes = 0
+        self.lost = False
+        self._config = config
+        self._held: list[bytes] = []
+        self._over = False
+        self._relaying = False
+        self._reading = True
+        self._thrown_away = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = transport  # type: ignore[assignment]
+        tune(self.transport, self._config)
+        self.owner.stream_opened(self)
+
+    def relay_to(self, peer: Stream) -> None:
+        """From now on what is read goes to ``peer``; what came before goes first."""
+        self.peer = peer
+        self._relaying = True
+        self.resume_reading()
+        if self._held:
+            held, self._held = self._held, []
+            peer.send_all(held)
+        if self._over:
+            self.owner.stream_over(self)
+
+    def data_received(self, data: bytes) -> None:
+        self.rx_bytes += len(data)
+        if self._relaying:
+            self.peer.send(data)  # type: ignore[union-attr]
+        elif not self._thrown_away:
+            self._held.append(data)
+            self.pause_reading()
+
+    def eof_received(self) -> bool:
+        self._over = True
+        if self._relaying:
+            self.owner.stream_over(self)
+        elif self._thrown_away:
+            self.transport.close()
+        return True
+
+    def send(self, data: bytes) -> None:
+        """Write to this half's peer."""
+        self.transport.write(data)
+
+    def send_all(self, chunks: list[bytes]) -> None:
+        """Write several chunks with one system call where the loop can."""
+        if len(chunks) == 1:
+            self.transport.write(chunks[0])
+        else:
+            self.transport.writelines(chunks)
+
+    def send_eof(self) -> None:
+        """Tell the peer that we send no more."""
+        _write_eof(self.transport)
+
+    def finish(self) -> None:
+        """End in order: flush, say so, and throw away input until the peer has ended as well."""
+        self._relaying = False
+        self._thrown_away = True
+        self._held.clear()
+        if self.transport is None or self.transport.is_closing():
+            return
+        self.resume_reading()
+        _write_eof(self.transport)
+        if self._over:
+            self.transport.close()
+
+    def abort(self) -> None:
+        """Reset the connection."""
+        if self.transport is not None:
+            _reset(self.transport)
+
+    def pause_writing(self) -> None:
+        if self.peer is not None:
+            self.peer.pause_reading()
+
+    def resume_writing(self) -> None:
+        if self.peer is not None:
+            self.peer.resume_reading()
+
+    def pause_reading(self) -> None:
+        """Stop reading: the other half cannot take more."""
+        if self._reading and not self.transport.is_closing():
+            self._reading = False
+            self.transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        """Read on."""
+        if not self._reading and not self.transport.is_closing():
+            self._reading = True
+            self.transport.resume_reading()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.lost = True
+        self.owner.stream_lost(self, "connection_reset" if exc else "closed")
+
+
+class TlsStream(asyncio.Protocol):
+    """A half over mutual TLS: another sidecar."""
+
+    __slots__ = (
+        "_config",
+        "_cut",
+        "_incoming",
+        "_outgoing",
+        "_over",
+        "_reading",
+        "_relaying",
+        "_secured",
+        "_thrown_away",
+        "_tls",
+        "lost",
+        "owner",
+        "peer",
+        "rx_bytes",
+        "transport",
+    )
+
+    def __init__(
+        self,
+        owner: Owner,
+        config: ProxyConfig,
+        context: ssl.SSLContext,
+        *,
+        server_side: bool,
+        server_name: str | None = None,
+    ) -> None:
+        self.owner = owner
+        self.peer: Stream | None = None
+        self.transport: asyncio.Transport = None  # type: ignore[assignment]
+        self.rx_bytes = 0
+        self.lost = False
+        self._config = config
+        self._incoming = ssl.MemoryBIO()
+        self._outgoing = ssl.MemoryBIO()
+        self._tls = context.wrap_bio(
+            self._incoming, self._outgoing, server_side=server_side, server_hostname=server_name
+        )
+        self._secured = False
+        self._relaying = False
+        self._reading = True
+        self._over = False
+        self._cut = False
+        self._thrown_away = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = transport  # type: ignore[assignment]
+        tune(self.transport, self._config)
+        self.owner.stream_opened(self)
+        if not self._tls.server_side:
+            self._handshake()
+
+    def relay_to(self, peer: Stream) -> None:
+        """From now on what is read goes to ``peer``; what came with the handshake goes first."""
+        self.peer = peer
+        self._relaying = True
+        self.resume_reading()
+        if self._incoming.pending:
+            self._decrypt()
+        if self._cut and not self._over:
+            self.owner.stream_lost(self, "tls_truncated")
+
+    def data_received(self, data: bytes) -> None:
+        if self._relaying:
+            self._incoming.write(data)
+            self._decrypt()
+        elif self._thrown_away:
+            return
+        elif self._secured:
+            self._incoming.write(data)
+            self.pause_reading()
+        else:
+            self._incoming.write(data)
+            self._handshake()
+
+    def eof_received(self) -> bool:
+        """The TCP stream ended. Without a close_notify before it, it may have been cut short."""
+        self._cut = not self._over
+        if self._thrown_away:
+            self.transport.close()
+        elif not self._secured:
+            self.owner.stream_insecure(self, "peer_gone", "peer left during the handshake")
+        elif self._cut and (self._relaying or not self._incoming.pending):
+            self.owner.stream_lost(self, "tls_truncated")
+        return True
+
+    def _handshake(self) -> None:
+        try:
+            self._tls.do_handshake()
+        except ssl.SSLWantReadError:
+            self._flush()
+            return
+        except ssl.SSLError as error:
+            self._flush()  # the alert that tells the peer why
+            self.owner.stream_insecure(self, failure(error), str(error))
+            return
+        self._flush()
+        self._secured = True
+        self.pause_reading()
+        self.owner.stream_secured(self, self._tls.getpeercert(True))
+
+    def _decrypt(self) -> None:
+        read, incoming, chunks = self._tls.read, self._incoming, []
+        over, broken = False, None
+        try:
+            while True:
+                chunk = read(_RECORD_BYTES)
+                if not chunk:
+                    over = True
+                    break
+                chunks.append(chunk)
+                if not incoming.pending:
+                    break
+        except ssl.SSLWantReadError:
+            pass
+        except ssl.SSLZeroReturnError:
+            over = True
+        except ssl.SSLError as error:
+            broken = error
+        if chunks:
+            for chunk in chunks:
+                self.rx_bytes += len(chunk)
+            self.peer.send_all(chunks)  # type: ignore[union-attr]
+        if self._outgoing.pending:
+            self._flush()
+        if broken is not None:
+            self.owner.stream_lost(self, failure(broken))
+        elif over and not self._over:
+            self._over = True
+            self.owner.stream_over(self)
+
+    def send(self, data: bytes) -> None:
+        """Encrypt and write to this half's peer."""
+        try:
+            sent = self._tls.write(data)
+            if sent < len(data):
+                rest = memoryview(data)[sent:]
+                while rest:
+                    rest = rest[self._tls.write(rest) :]
+        except ssl.SSLError as error:
+            self.owner.stream_lost(self, failure(error))
+            return
+        self.transport.write(self._outgoing.read())
+
+    def send_all(self, chunks: list[bytes]) -> None:
+        """Encrypt and write several chunks."""
+        for chunk in chunks:
+            self.send(chunk)
+
+    def send_eof(self) -> None:
+        """Tell the peer that we send no more: a close_notify, the socket stays."""
+        with contextlib.suppress(ssl.SSLError):  # the peer's own close_notify may come much later
+            self._tls.unwrap()
+        self._flush()
+
+    def finish(self) -> None:
+        """End in order: flush, say so, and throw away input until the peer has ended as well."""
+        self._relaying = False
+        self._thrown_away = True
+        if self.transport is None or self.transport.is_closing():
+            return
+        self.resume_reading()
+        self.send_eof()
+        _write_eof(self.transport)
+        if self._over or self._cut:
+            self.transport.close()
+
+    def abort(self) -> None:
+        """Reset the connection."""
+        if self.transport is not None:
+            _reset(self.transport)
+
+    def _flush(self) -> None:
+        data = self._outgoing.read()
+        if data and not self.transport.is_closing():
+            self.transport.write(data)
+
+    def pause_writing(self) -> None:
+        if self.peer is not None:
+            self.peer.pause_reading()
+
+    def resume_writing(self) -> None:
+        if self.peer is not None:
+            self.peer.resume_reading()
+
+    def pause_reading(self) -> None:
+        """Stop reading: the other half cannot take more."""
+        if self._reading and not self.transport.is_closing():
+            self._reading = False
+            self.transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        """Read on."""
+        if not self._reading and not self.transport.is_closing():
+            self._reading = True
+            self.transport.resume_reading()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.lost = True
+        self.owner.stream_lost(self, "connection_reset" if exc else "closed")
+
+
+Stream = PlainStream | TlsStream
+
+
+def tune(transport: asyncio.Transport, config: ProxyConfig) -> None:
+    """No Nagle (it stalls a connection for 40 ms now and then), keepalive, a bounded buffer."""
+    transport.set_write_buffer_limits(high=config.write_buffer_high_bytes)
+    raw: socket.socket | None = transport.get_extra_info("socket")
+    if raw is None or raw.family not in (socket.AF_INET, socket.AF_INET6):
+        return
+    try:
+        raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, config.keepalive_idle_s)
+        raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, config.keepalive_interval_s)
+        raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, config.keepalive_probes)
+    except OSError:  # the peer is gone already; reading will tell
+        pass
+
+
+def _write_eof(transport: asyncio.Transport) -> None:
+    if transport.is_closing():
+        return
+    with contextlib.suppress(
+        OSError, RuntimeError
+    ):  # the peer may be gone: connection_lost follows
+        transport.write_eof()
+
+
+def _reset(transport: asyncio.Transport) -> None:
+    raw: socket.socket | None = transport.get_extra_info("socket")
+    if raw is not None and raw.family in (socket.AF_INET, socket.AF_INET6):
+        # Linger of zero: close() sends a reset, so nobody can take this for a whole stream.
+        with contextlib.suppress(OSError):
+            raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")
+    transport.abort()

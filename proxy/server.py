@@ -1,0 +1,358 @@
+"""A whole proxy in one event loop: follows its `Source` and owns listeners and connections.
+
+Decides nothing about a connection (`connection` does); it keeps what all connections share (the
+contexts, the policy, the endpoints of each upstream) in step with the source, and finds the
+connections that a change concerns: by client identity, so that the cost of new rules grows with the
+number of distinct clients and not with the connections.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
+from typing import Any
+
+from proxy import tls
+from proxy.authz import Policy
+from proxy.balance.round_robin import RoundRobin
+from proxy.config import ProxyConfig
+from proxy.connection import Inbound, Outbound
+from proxy.effects import Record
+from proxy.errors import TlsMaterialError
+from proxy.listeners import Listener, ListenOn
+from proxy.relay import PlainStream, TlsStream
+from proxy.session import Session
+from proxy.source import MeshState, OwnService, Source, UpstreamSpec
+from proxy.spiffe import SpiffeId
+from proxy.tls import Contexts
+
+log = logging.getLogger("lictor.proxy.server")
+
+PUBLIC = "public"
+
+
+@dataclass(slots=True)
+class ProxyStats:
+    """Counters since start. ``events`` counts records by (event, reason)."""
+
+    inbound_total: int = 0
+    outbound_total: int = 0
+    inbound_active: int = 0
+    outbound_active: int = 0
+    downstream_bytes: int = 0
+    upstream_bytes: int = 0
+    leaf_rotations: int = 0
+    source_age_s: float = 0.0
+    leaf_not_after_at: float = 0.0
+    events: Counter[tuple[str, str]] = field(default_factory=Counter)
+
+
+class Proxy:
+    """A connect proxy: `start`, then `drain` or `close`."""
+
+    def __init__(
+        self,
+        source: Source,
+        config: ProxyConfig | None = None,
+        *,
+        rng: random.Random | None = None,
+    ) -> None:
+        self.config = config or ProxyConfig()
+        self.contexts: Contexts | None = None
+        self._source = source
+        self._rng = rng or random.Random()
+        self._loop: asyncio.AbstractEventLoop = None  # type: ignore[assignment]
+        self._state = MeshState()
+        self.policy: Policy | None = None
+        self._listeners: dict[str, Listener] = {}
+        self._balancers: dict[str, RoundRobin] = {}
+        self._sessions: set[Session] = set()
+        self._by_identity: dict[SpiffeId, set[Session]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._opening: dict[str, asyncio.Task[None]] = {}
+        self._stats = ProxyStats()
+        self._denials: deque[Record] = deque(maxlen=self.config.denials_kept_max)
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._closed = False
+
+    # Life.
+
+    async def start(self) -> None:
+        """Follow the source from now on."""
+        self._loop = asyncio.get_running_loop()
+        self._source.subscribe(self._apply)
+        self._apply(self._source.state)
+
+    async def drain(self) -> None:
+        """Stop in order (contract D.11): go on accepting a while, close, let connections finish."""
+        await asyncio.sleep(self.config.drain_grace_s)
+        self._close_listeners()
+        now = self._loop.time()
+        for session in list(self._sessions):
+            session.run(session.core.drain(self.config.drain_timeout_s, now=now))
+        try:
+            await asyncio.wait_for(self._idle.wait(), self.config.drain_timeout_s + 1.0)
+        except TimeoutError:
+            log.warning("connections did not drain left=%d", len(self._sessions))
+        await self.close()
+
+    async def close(self) -> None:
+        """Stop at once: listeners, connections, tasks."""
+        self._closed = True
+        self._close_listeners()
+        for session in list(self._sessions):
+            session.abort("shutdown")
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        try:
+            await asyncio.wait_for(self._idle.wait(), 1.0)
+        except TimeoutError:
+            log.warning("connections survived the end left=%d", len(self._sessions))
+
+    def _close_listeners(self) -> None:
+        for name in list(self._listeners):
+            self._close_listener(name)
+
+    # What others may see.
+
+    def stats(self) -> ProxyStats:
+        """The counters as they stand."""
+        self._stats.source_age_s = self._source.age_s()
+        self._stats.leaf_not_after_at = self.contexts.not_after_at if self.contexts else 0.0
+        return self._stats
+
+    def explain(self) -> dict[str, Any]:
+        """What this proxy knows and why it refused: for people."""
+        return {
+            "listeners": {
+                name: {"on": str(each.on), "open": each.is_open, "error": each.error}
+                for name, each in self._listeners.items()
+            },
+            "rules": [str(rule) for rule in (self.policy.rules if self.policy else ())],
+            "default_allow": self.policy.default_allow if self.policy else None,
+            "clients": {each.uri: len(all_) for each, all_ in self._by_identity.items()},
+            "endpoints": {
+                key: [f"{each.address}:{each.port}" for each in endpoints]
+                for key, endpoints in self._state.endpoints.items()
+            },
+            "denials": list(self._denials),
+        }
+
+    def port(self, listener: str = PUBLIC) -> int:
+        """The port that a listener really has: the public one, or an upstream's by its key."""
+        found = self._listeners.get(listener)
+        return found.port if found else 0
+
+    # The hub of sessions.
+
+    def spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+        """Start a task that ends with the proxy."""
+        task = self._loop.create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._task_ended)
+        return task
+
+    def _task_ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            log.error("task failed name=%s", task.get_name(), exc_info=task.exception())
+
+    def record(self, record: Record) -> None:
+        """Count; remember and log what was refused or cut."""
+        self._stats.events[record.event, record.reason] += 1
+        if record.event in {"denied", "cut", "identity", "handshake"}:
+            self._denials.append(record)
+        log.info(
+            "connection %s reason=%s source=%s destination=%s detail=%r",
+            record.event,
+            record.reason,
+            record.source or "-",
+            record.destination,
+            record.detail,
+        )
+
+    def identified(self, session: Session) -> None:
+        """Index an inbound connection by its client."""
+        identity = session.identity
+        if identity is not None:
+            self._by_identity.setdefault(identity, set()).add(session)
+
+    def ended(self, session: Session) -> None:
+        """A connection is gone."""
+        if session not in self._sessions:
+            return
+        self._sessions.discard(session)
+        identity = session.identity
+        if identity is not None:
+            group = self._by_identity.get(identity, set())
+            group.discard(session)
+            if not group:
+                self._by_identity.pop(identity, None)
+        down, up = session.moved
+        self._stats.downstream_bytes += down
+        self._stats.upstream_bytes += up
+        if isinstance(session.core, Inbound):
+            self._stats.inbound_active -= 1
+        else:
+            self._stats.outbound_active -= 1
+        if not self._sessions:
+            self._idle.set()
+
+    # Following the source.
+
+    def _apply(self, state: MeshState) -> None:
+        if self._closed:
+            return
+        before, self._state = self._state, state
+        if (state.leaf, state.roots_pem) != (before.leaf, before.roots_pem):
+            self._new_contexts(state)
+        self._new_policy(state)
+        if state.own is not None:
+            for upstream in state.own.upstreams:
+                endpoints = state.endpoints.get(upstream.key, ())
+                balancer = self._balancers.get(upstream.key)
+                if balancer is None:
+                    start = self._rng.randrange(1 << 16)
+                    self._balancers[upstream.key] = RoundRobin(endpoints, start=start)
+                elif endpoints != before.endpoints.get(upstream.key, ()):
+                    balancer.update(endpoints)
+            self._reconcile_listeners(state.own)
+
+    def _new_contexts(self, state: MeshState) -> None:
+        if state.leaf is None or not state.roots_pem:
+            return
+        try:
+            contexts = tls.build(state.leaf, state.roots_pem)
+        except TlsMaterialError as error:
+            self._stats.events["tls", "material_rejected"] += 1
+            log.warning("new certificate refused, the old one stays error=%s", error)
+            return
+        if self.contexts is not None:
+            self._stats.leaf_rotations += 1
+        self.contexts = contexts
+
+    def _new_policy(self, state: MeshState) -> None:
+        if state.own is None or state.rules is None or state.default_allow is None:
+            return
+        policy, old = self.policy, (
+            state.own.name, state.trust_domain.lower(), state.rules, state.default_allow,
+        )  # fmt: skip
+        if policy is not None and old == (
+            policy.destination, policy.trust_domain, policy.rules, policy.default_allow,
+        ):  # fmt: skip
+            return
+        self.policy = policy = Policy(
+            destination=state.own.name,
+            trust_domain=state.trust_domain,
+            rules=state.rules,
+            default_allow=state.default_allow,
+            default_reason=state.default_reason,
+            kept_max=self.config.decisions_kept_max,
+        )
+        now = self._loop.time()
+        for identity, sessions in list(self._by_identity.items()):
+            if not policy.decide(identity).allowed:
+                for session in list(sessions):
+                    session.run(session.core.rules_changed(policy, now=now))
+
+    def _reconcile_listeners(self, own: OwnService) -> None:
+        wanted: dict[str, tuple[ListenOn, Callable[[], asyncio.Protocol]]] = {}
+        if own.listen_port and self.contexts is not None and self.policy is not None:
+            on = ListenOn(address=own.listen_address, port=max(own.listen_port, 0))
+            wanted[PUBLIC] = (on, self._accept_inbound)
+        for upstream in own.upstreams:
+            wanted[upstream.key] = (_listen_on(upstream), _outbound_factory(self, upstream))
+        for name in list(self._listeners):
+            if name not in wanted or wanted[name][0] != self._listeners[name].on:
+                self._close_listener(name)
+        for name, (on, factory) in wanted.items():
+            if name not in self._listeners:
+                listener = self._listeners[name] = Listener(name, on, factory, self.config)
+                self._opening[name] = self.spawn(listener.run(), f"proxy listener {name}")
+
+    def _close_listener(self, name: str) -> None:
+        opening = self._opening.pop(name, None)
+        if opening is not None:
+            opening.cancel()
+        self._listeners.pop(name).close()
+
+    # Accepting.
+
+    def _accept_inbound(self) -> asyncio.Protocol:
+        own, contexts = self._state.own, self.contexts
+        if own is None or contexts is None or self.policy is None:
+            return self._refuse("not_ready")
+        if time.time() >= contexts.not_after_at:
+            return self._refuse("leaf_expired")
+        limit = own.inbound_connections_max
+        if limit and self._stats.inbound_active >= limit:
+            return self._refuse("overflow")
+        if len(self._sessions) >= self.config.connections_max:
+            return self._refuse("overflow")
+        core = Inbound(
+            destination=own.name,
+            app=own.app,
+            config=self.config,
+            now=self._loop.time(),
+            handshake_timeout_s=own.handshake_timeout_s,
+            local_connect_timeout_s=own.local_connect_timeout_s,
+        )
+        session = Session(self, core, self._loop)
+        stream = TlsStream(session, self.config, contexts.server, server_side=True)
+        self._stats.inbound_total += 1
+        self._stats.inbound_active += 1
+        return self._adopt(session, stream)
+
+    def accept_outbound(self, upstream: UpstreamSpec) -> asyncio.Protocol:
+        """The protocol for a connection of the local application to an upstream."""
+        if len(self._sessions) >= self.config.connections_max:
+            return self._refuse("overflow")
+        state = self._state
+        core = Outbound(
+            upstream=upstream.name,
+            expected=SpiffeId.service(
+                state.trust_domain, upstream.datacenter or state.datacenter, upstream.name
+            ),
+            candidates=self._balancers[upstream.key].candidates(self.config.dial_attempts_max),
+            config=self.config,
+            connect_timeout_s=upstream.connect_timeout_s,
+        )
+        session = Session(self, core, self._loop)
+        self._stats.outbound_total += 1
+        self._stats.outbound_active += 1
+        return self._adopt(session, PlainStream(session, self.config))
+
+    def _adopt(self, session: Session, stream: PlainStream | TlsStream) -> asyncio.Protocol:
+        self._sessions.add(session)
+        self._idle.clear()
+        session.accept(stream)
+        return stream
+
+    def _refuse(self, reason: str) -> asyncio.Protocol:
+        self._stats.events["refused", reason] += 1
+        return _Refused()
+
+
+class _Refused(asyncio.Protocol):
+    """Closes at once."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        transport.close()
+
+
+def _listen_on(upstream: UpstreamSpec) -> ListenOn:
+    if upstream.socket_path:
+        return ListenOn(socket_path=upstream.socket_path, socket_mode=upstream.socket_mode)
+    return ListenOn(address=upstream.bind_address, port=max(upstream.bind_port, 0))
+
+
+def _outbound_factory(proxy: Proxy, upstream: UpstreamSpec) -> Callable[[], asyncio.Protocol]:
+    return lambda: proxy.accept_outbound(upstream)

@@ -1,0 +1,285 @@
+"""The effect loop of one connection: carries out what its core (`connection`) decides.
+
+Owns the two streams, the dial and the timer of a connection; reports what happens to the core. All
+counting goes to the `Hub`, which is the `server.Proxy`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Coroutine
+from typing import Any, Protocol
+
+from proxy import certificate
+from proxy.authz import Policy
+from proxy.certificate import PeerCertificate
+from proxy.config import ProxyConfig
+from proxy.connection import Connection, Inbound, Phase
+from proxy.effects import (
+    Abort,
+    Close,
+    CloseWrite,
+    Dial,
+    Effect,
+    HangUp,
+    Record,
+    Side,
+    StartRelay,
+)
+from proxy.errors import IdentityError
+from proxy.relay import PlainStream, Stream, TlsStream
+from proxy.source import AppAddress, Endpoint
+from proxy.spiffe import SpiffeId
+from proxy.tls import Contexts
+
+log = logging.getLogger("lictor.proxy.session")
+
+
+class Hub(Protocol):
+    """What a session needs of the proxy that it belongs to."""
+
+    config: ProxyConfig
+    contexts: Contexts | None
+    policy: Policy | None
+
+    def spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+        """Start a task that the proxy owns."""
+        ...
+
+    def record(self, record: Record) -> None:
+        """Count, and remember refusals."""
+        ...
+
+    def identified(self, session: Session) -> None:
+        """The session's client is known from now on."""
+        ...
+
+    def ended(self, session: Session) -> None:
+        """Both halves are gone."""
+        ...
+
+
+class Session:
+    """One connection with its two halves."""
+
+    __slots__ = (
+        "_armed_at",
+        "_dial",
+        "_downstream",
+        "_finishing",
+        "_gone",
+        "_hub",
+        "_loop",
+        "_timer",
+        "_upstream",
+        "core",
+    )
+
+    def __init__(self, hub: Hub, core: Connection, loop: asyncio.AbstractEventLoop) -> None:
+        self.core = core
+        self._hub = hub
+        self._loop = loop
+        self._downstream: Stream | None = None
+        self._upstream: Stream | None = None
+        self._dial: asyncio.Task[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._armed_at: float | None = None
+        self._finishing = False
+        self._gone = False
+
+    @property
+    def identity(self) -> SpiffeId | None:
+        """The client's identity, None for outbound connections and before the handshake."""
+        core = self.core
+        return core.peer.identity if isinstance(core, Inbound) and core.peer else None
+
+    @property
+    def moved(self) -> tuple[int, int]:
+        """Bytes read from downstream and from upstream."""
+        down, up = self._downstream, self._upstream
+        return (down.rx_bytes if down else 0, up.rx_bytes if up else 0)
+
+    def accept(self, stream: Stream) -> None:
+        """This is the half that was accepted; the core starts once it is open."""
+        self._downstream = stream
+
+    def run(self, effects: list[Effect]) -> None:
+        """Carry out effects in order, then set the timer to the core's deadline."""
+        for effect in effects:
+            match effect:
+                case Dial():
+                    self._start_dial(effect)
+                case StartRelay():
+                    assert self._downstream is not None
+                    assert self._upstream is not None
+                    self._upstream.peer = self._downstream
+                    self._downstream.relay_to(self._upstream)
+                    if self.core.phase is Phase.RELAYING:
+                        self._upstream.relay_to(self._downstream)
+                case CloseWrite():
+                    stream = self._half(effect.side)
+                    if stream is not None and not stream.lost:
+                        stream.send_eof()
+                case HangUp():
+                    self._hang_up()
+                case Close():
+                    self._close(effect.linger_s)
+                case Abort():
+                    self._abort()
+                case Record():
+                    self._hub.record(effect)
+        self._arm()
+
+    def abort(self, reason: str) -> None:
+        """Reset both halves, whatever the core thinks: the proxy itself ends."""
+        log.debug("connection aborted reason=%s", reason)
+        self._abort()
+
+    # What streams report.
+
+    def stream_opened(self, stream: Stream) -> None:
+        """A socket is connected."""
+        if stream is self._downstream:
+            self.run(self.core.start(now=self._loop.time()))
+
+    def stream_secured(self, stream: Stream, der: bytes | None) -> None:
+        """A handshake is complete."""
+        now = self._loop.time()
+        try:
+            peer = certificate.read(der, client=stream is self._downstream)
+        except IdentityError as error:
+            self.run(self.core.insecure("bad_san", str(error), now=now))
+            return
+        if stream is self._downstream:
+            policy = self._hub.policy
+            assert policy is not None, "a listener opens once there is a policy"
+            effects = self.core.secured(peer, policy=policy, now=now)
+            self._hub.identified(self)
+            self.run(effects)
+        else:
+            self._dialled(stream, peer)
+
+    def stream_insecure(self, stream: Stream, reason: str, detail: str) -> None:
+        """A handshake failed."""
+        if stream is self._downstream or stream is self._upstream:
+            self.run(self.core.insecure(reason, detail, now=self._loop.time()))
+
+    def stream_over(self, stream: Stream) -> None:
+        """A half sends no more."""
+        self.run(self.core.over(self._side(stream), now=self._loop.time()))
+
+    def stream_lost(self, stream: Stream, reason: str) -> None:
+        """A half is gone."""
+        if stream is self._downstream or stream is self._upstream:
+            self.run(self.core.lost(self._side(stream), reason, now=self._loop.time()))
+        self._check_gone()
+
+    # Carrying out.
+
+    def _start_dial(self, effect: Dial) -> None:
+        self._dial = self._hub.spawn(self._dial_target(effect.target), "proxy dial")
+
+    async def _dial_target(self, target: AppAddress | Endpoint) -> None:
+        try:
+            stream = await self._connect(target)
+        except OSError as error:
+            self._dial = None
+            self.run(self.core.dial_failed("connect_failure", str(error), now=self._loop.time()))
+            return
+        self._dial = None
+        if self._gone or self.core.phase is Phase.ENDED:
+            stream.abort()
+        elif isinstance(stream, PlainStream):
+            self._upstream = stream
+            self._dialled(stream, None)
+
+    async def _connect(self, target: AppAddress | Endpoint) -> Stream:
+        config = self._hub.config
+        stream: Stream
+        if isinstance(target, Endpoint):
+            contexts = self._hub.contexts
+            if contexts is None:
+                raise OSError("no leaf certificate yet")
+            stream = TlsStream(self, config, contexts.client, server_side=False)
+            self._upstream = stream
+        else:
+            stream = PlainStream(self, config)
+        try:
+            if isinstance(target, AppAddress) and target.socket_path:
+                await self._loop.create_unix_connection(lambda: stream, target.socket_path)
+            else:
+                await self._loop.create_connection(lambda: stream, target.address, target.port)
+        except asyncio.CancelledError:  # it may have been connected in the very same turn
+            stream.abort()
+            raise
+        return stream
+
+    def _dialled(self, stream: Stream, peer: PeerCertificate | None) -> None:
+        assert stream is self._upstream
+        self.run(self.core.dialled(peer, now=self._loop.time()))
+
+    def _hang_up(self) -> None:
+        dial, self._dial = self._dial, None
+        if dial is not None and not dial.done() and dial is not asyncio.current_task():
+            dial.cancel()
+        stream, self._upstream = self._upstream, None
+        if stream is not None:
+            stream.abort()
+
+    def _close(self, linger_s: float) -> None:
+        self._stop_dial()
+        self._finishing = True
+        for stream in self._halves():
+            stream.finish()
+        self._disarm()
+        self._timer = self._loop.call_later(linger_s, self._abort)
+
+    def _abort(self) -> None:
+        self._stop_dial()
+        self._finishing = True
+        self._disarm()
+        for stream in self._halves():
+            stream.abort()
+        self._check_gone()
+
+    def _stop_dial(self) -> None:
+        if self._dial is not None:
+            self._hang_up()
+
+    def _check_gone(self) -> None:
+        if self._finishing and not self._gone and not self._halves():
+            self._gone = True
+            self._disarm()
+            self._hub.ended(self)
+
+    def _halves(self) -> list[Stream]:
+        return [half for half in (self._downstream, self._upstream) if half and not half.lost]
+
+    def _half(self, side: Side) -> Stream | None:
+        return self._downstream if side is Side.DOWNSTREAM else self._upstream
+
+    def _side(self, stream: Stream) -> Side:
+        return Side.DOWNSTREAM if stream is self._downstream else Side.UPSTREAM
+
+    # The timer.
+
+    def _arm(self) -> None:
+        if self._finishing or self.core.deadline == self._armed_at:
+            return
+        self._disarm()
+        if self.core.deadline is not None:
+            self._armed_at = self.core.deadline
+            self._timer = self._loop.call_at(self.core.deadline, self._tick)
+
+    def _disarm(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = None
+        self._armed_at = None
+
+    def _tick(self) -> None:
+        self._timer = None
+        self._armed_at = None
+        # uvloop's timers have millisecond steps and may come a little early.
+        self.run(self.core.tick(now=max(self._loop.time(), self.core.deadline or 0.0)))

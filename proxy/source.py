@@ -1,0 +1,114 @@
+"""What a proxy must be told, and the protocol of whoever tells it.
+
+A `Source` holds the newest state for ever: when it loses its own supplier the proxy goes on with
+what it knows, and only `age_s` shows it (mesh contract D.1).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from proxy.authz import DEFAULT_ACL_OFF, Rule
+
+
+@dataclass(frozen=True, slots=True)
+class AppAddress:
+    """Where the local application listens: host and port, or a unix socket's path."""
+
+    address: str = "127.0.0.1"
+    port: int = 0
+    socket_path: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoint:
+    """One sidecar (or native instance) of an upstream service."""
+
+    address: str
+    port: int
+    datacenter: str = ""
+    node: str = ""
+    service_id: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UpstreamSpec:
+    """A service to make reachable on a local port or unix socket. ``datacenter`` "" is our own."""
+
+    name: str
+    bind_address: str = "127.0.0.1"
+    bind_port: int = 0
+    socket_path: str = ""
+    socket_mode: int | None = None
+    datacenter: str = ""
+    connect_timeout_s: float | None = None
+
+    @property
+    def key(self) -> str:
+        """Identity of the upstream among those of one proxy."""
+        return self.socket_path or f"{self.bind_address}:{self.bind_port}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OwnService:
+    """The service that this proxy stands for.
+
+    A ``listen_port`` of 0 has no public listener;
+    here and in upstreams a port of -1 asks for any free one.
+    """
+
+    name: str
+    proxy_id: str = ""
+    listen_address: str = ""
+    listen_port: int = 0
+    app: AppAddress = AppAddress()
+    upstreams: tuple[UpstreamSpec, ...] = ()
+    local_connect_timeout_s: float | None = None
+    handshake_timeout_s: float | None = None
+    inbound_connections_max: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeafPair:
+    """Our certificate chain (leaf first) and its private key, both PEM. The key is never shown."""
+
+    cert_pem: str
+    private_key_pem: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MeshState:
+    """All that a proxy knows at one moment. ``None`` and empty parts are not known yet.
+
+    ``endpoints`` is keyed by `UpstreamSpec.key`. ``rules`` stand in order of precedence; None
+    means that they were never heard, and then nobody is let in.
+    """
+
+    own: OwnService | None = None
+    leaf: LeafPair | None = None
+    roots_pem: tuple[str, ...] = ()
+    trust_domain: str = ""
+    datacenter: str = ""
+    rules: tuple[Rule, ...] | None = None
+    default_allow: bool | None = None
+    default_reason: str = DEFAULT_ACL_OFF
+    endpoints: Mapping[str, tuple[Endpoint, ...]] = field(default_factory=dict)
+
+
+class Source(Protocol):
+    """Tells a proxy what it must do."""
+
+    @property
+    def state(self) -> MeshState:
+        """The newest state."""
+        ...
+
+    def subscribe(self, on_change: Callable[[MeshState], None]) -> None:
+        """Call back on the event loop after every change, once it is in ``state``."""
+        ...
+
+    def age_s(self) -> float:
+        """How old the oldest part of the state may be: seconds since all of it was confirmed."""
+        ...

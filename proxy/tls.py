@@ -1,0 +1,97 @@
+"""SSL contexts made of a leaf and the roots, replaced as a pair when either changes.
+
+Owns how OpenSSL is set up (mesh contract D.12). Hostname checks are off because the identity is the
+URI in the certificate, which `connection` compares. Running connections keep the context they began
+with, so a replacement cuts nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import ssl
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from cryptography import x509
+
+from proxy.errors import TlsMaterialError
+from proxy.source import LeafPair
+
+#: Contract D.12; the three suites of TLS 1.3 are OpenSSL's default.
+_CIPHERS_1_2 = "ECDHE+AESGCM:ECDHE+CHACHA20"
+
+# Numbers of X509_verify_cert that have a word of their own in logs and metrics.
+_EXPIRED = {9, 10}  # not yet valid, expired
+_UNKNOWN_CA = {2, 18, 19, 20, 21}  # no issuer, self-signed, untrusted chain
+
+
+@dataclass(frozen=True, slots=True)
+class Contexts:
+    """The pair of contexts of one leaf, and when that leaf ends (Unix time)."""
+
+    server: ssl.SSLContext
+    client: ssl.SSLContext
+    not_after_at: float
+
+
+def build(leaf: LeafPair, roots_pem: Sequence[str]) -> Contexts:
+    """Make both contexts. Raises TlsMaterialError when key, chain or roots do not fit."""
+    if not roots_pem:
+        raise TlsMaterialError("no root certificate to verify peers with")
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    # Tickets cost two records a handshake and serve only clients that resume; ours do not yet.
+    server.num_tickets = 0
+    try:
+        for context in (server, client):
+            context.minimum_version = ssl.TLSVersion.TLSv1_2
+            context.set_ciphers(_CIPHERS_1_2)
+            context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION
+            context.check_hostname = False
+            context.verify_mode = ssl.CERT_REQUIRED
+            context.load_verify_locations(cadata="\n".join(roots_pem))
+            _load_chain(context, leaf)
+        certificate = x509.load_pem_x509_certificate(leaf.cert_pem.encode())
+    except (ssl.SSLError, OSError, ValueError) as error:
+        raise TlsMaterialError(f"leaf or roots cannot be used: {error}") from error
+    return Contexts(server, client, certificate.not_valid_after_utc.timestamp())
+
+
+def _load_chain(context: ssl.SSLContext, leaf: LeafPair) -> None:
+    """OpenSSL takes the key from a file only: give it one in memory, or a private one at worst."""
+    pem = f"{leaf.cert_pem.rstrip()}\n{leaf.private_key_pem}".encode()
+    if hasattr(os, "memfd_create") and Path("/proc/self/fd").is_dir():
+        descriptor = os.memfd_create("leaf", os.MFD_CLOEXEC)
+        try:
+            os.write(descriptor, pem)
+            context.load_cert_chain(f"/proc/self/fd/{descriptor}")
+        finally:
+            os.close(descriptor)
+        return
+    with tempfile.TemporaryDirectory(prefix="lictor-") as folder:  # mode 0700
+        path = Path(folder) / "leaf.pem"
+        path.touch(0o600)
+        path.write_bytes(pem)
+        context.load_cert_chain(path)
+
+
+def failure(error: BaseException | None) -> str:
+    """The word for a failed handshake (contract D.12): what logs and metrics count."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        if error.verify_code in _EXPIRED:
+            return "expired"
+        return "unknown_ca" if error.verify_code in _UNKNOWN_CA else "bad_certificate"
+    if isinstance(error, ssl.SSLError):
+        reason = error.reason or ""
+        if "DID_NOT_RETURN_A_CERTIFICATE" in reason:
+            return "no_cert"
+        if reason in {"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "UNEXPECTED_MESSAGE"}:
+            return "not_tls"
+        if "PROTOCOL" in reason or "VERSION" in reason:
+            return "version"
+        if "ALERT" in reason:
+            return "refused_by_peer"
+        return "handshake_failed"
+    return "peer_gone"

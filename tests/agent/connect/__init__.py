@@ -1,0 +1,1 @@
+"""Tests of the mesh parts of an agent: authority, leaves, sidecars."""
