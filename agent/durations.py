@@ -18,7 +18,8 @@ _UNITS_NS = {
     "m": 60_000_000_000,
     "h": 3_600_000_000_000,
 }
-_PART = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|μs|ms|s|m|h)")
+_NUMBER = re.compile(r"\d+(?:\.\d*)?|\.\d+")
+_UNIT = re.compile(r"[^\d.]+")
 _TEXT_MAX = 128
 
 
@@ -35,29 +36,23 @@ def parse_ns(text: str) -> int:
         raise DurationError(f'time: invalid duration "{text}"')
     total, position = 0, 0
     while position < len(body):
-        match = _PART.match(body, position)
-        if match is None:
-            raise DurationError(_explain(text, body, position))
-        number, unit = match.groups()
-        whole, _, fraction = number.partition(".")
-        scale = _UNITS_NS[unit]
+        number = _NUMBER.match(body, position)
+        if number is None:
+            raise DurationError(f'time: invalid duration "{text}"')
+        unit = _UNIT.match(body, number.end())
+        if unit is None:
+            raise DurationError(f'time: missing unit in duration "{text}"')
+        scale = _UNITS_NS.get(unit.group())
+        if scale is None:
+            raise DurationError(f'time: unknown unit "{unit.group()}" in duration "{text}"')
+        whole, _, fraction = number.group().partition(".")
         total += int(whole or "0") * scale
         if fraction:
             total += int(fraction) * scale // 10 ** len(fraction)
-        position = match.end()
+        position = unit.end()
     if total >= 1 << 63:
         raise DurationError(f'time: invalid duration "{text}"')
     return -total if text[0] == "-" else total
-
-
-def _explain(text: str, body: str, position: int) -> str:
-    number = re.match(r"[\d.]+", body[position:])
-    if number is None:
-        return f'time: invalid duration "{text}"'
-    unit = re.match(r"[^\d.]+", body[position + number.end() :])
-    if unit is None:
-        return f'time: missing unit in duration "{text}"'
-    return f'time: unknown unit "{unit.group()}" in duration "{text}"'
 
 
 def parse_s(text: str) -> float:

@@ -1,0 +1,530 @@
+"""Builds an agent, starts its parts in order and stops them in reverse.
+
+This is the only file that sees all four packages. It decides nothing but the order: what listens
+last answers last, so nobody is served by a half-built agent, and what was opened first (the store)
+is closed last.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import gc
+import logging
+import os
+import random
+import signal
+import sys
+import uuid
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import uvloop
+
+from agent import CONSUL_VERSION, logs
+from agent.backend import Backend
+from agent.backend.bootstrap import Bootstrap, Candidate
+from agent.backend.formation import Formation
+from agent.backend.local import LocalBackend
+from agent.backend.remote import RemoteBackend
+from agent.backend.rpc.client import RpcLimits, RpcPool
+from agent.backend.rpc.server import ServerPort, ServerPortConfig
+from agent.backend.rpc.service import RpcService
+from agent.backend.servers import ServerAddress, Servers
+from agent.config.schema import AgentConfig
+from agent.connect.authority import Authority
+from agent.connect.leaves import LeafCache
+from agent.connect.sidecars import Sidecars
+from agent.dns.server import DnsServer
+from agent.errors import AgentError, ConfigError
+from agent.http.context import HttpContext
+from agent.http.server import HttpServer
+from agent.leader.duties import LeaderDuties
+from agent.local.agent import LocalAgent
+from agent.local.identity import claim_data_dir, load_node_id
+from agent.metrics import AgentMetrics
+from agent.tasks import TaskOwner
+from gossip import Gossip, GossipConfig, Member, MemberEvent, MemberStatus
+from raftstore.records import Node, NodeId, NodeName
+from raftstore.store import Store, StoreConfig
+
+log = logging.getLogger("lictor.agent")
+
+#: A stop that takes longer than this many seconds is cut short (agent contract 6.2).
+STOP_MAX_S = 15.0
+
+
+def run_agent(
+    config: AgentConfig,
+    reload: Callable[[], AgentConfig],
+    *,
+    banner: Callable[[AgentConfig, str], str],
+) -> int:
+    """Run an agent until it is told to end; gives the process's exit status.
+
+    ``reload`` builds the configuration anew from files and flags (SIGHUP). Errors that the user can
+    mend are printed as ``==> text`` and end with 1.
+    """
+    logs.configure(config.log_level, as_json=config.log_json)
+    lock: int | None = None
+    try:
+        if config.data_dir:
+            lock = claim_data_dir(config.data_dir)
+        node_id = load_node_id(config.data_dir, config.node_id)
+        if config.pid_file:
+            _write_pid_file(config.pid_file)
+    except ConfigError as error:
+        print(f"==> {error}", file=sys.stderr)
+        return 1
+    print(banner(config, node_id), flush=True)
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            return runner.run(Agent(config, node_id, reload).run())
+    except (AgentError, OSError) as error:
+        print(f'==> Error starting agent: error="{error}"', file=sys.stderr)
+        return 1
+    finally:
+        if config.pid_file:
+            with contextlib.suppress(OSError):
+                Path(config.pid_file).unlink()
+        if lock is not None:
+            os.close(lock)
+
+
+def _write_pid_file(path: str) -> None:
+    try:
+        Path(path).write_text(str(os.getpid()))
+    except OSError as error:
+        raise ConfigError(f"pid_file cannot be written: {error}") from None
+
+
+class Agent:
+    """One running agent. ``run`` is its whole life."""
+
+    def __init__(
+        self, config: AgentConfig, node_id: str, reload: Callable[[], AgentConfig]
+    ) -> None:
+        self.config = config
+        self.node_id = node_id
+        self._load = reload
+        self._rng = random.Random(uuid.uuid4().int)
+        self._owner = TaskOwner()
+        self._ending: asyncio.Future[tuple[bool, int]] | None = None
+        self._closers: list[tuple[str, Callable[[], Awaitable[object]]]] = []
+        self.metrics = AgentMetrics()
+        self.servers = Servers(self._rng)
+        self.store: Store | None = None
+        self.formation: Formation | None = None
+        self.duties: LeaderDuties | None = None
+
+    # ---- life ----
+
+    async def run(self) -> int:
+        """Start, serve, stop. Gives the exit status."""
+        loop = asyncio.get_running_loop()
+        self._ending = loop.create_future()
+        self._catch_signals(loop)
+        try:
+            await self._start()
+        except BaseException:
+            await self._stop()
+            raise
+        print("==> Consul agent running!", flush=True)
+        log.info("agent running node=%s id=%s", self.config.node_name, self.node_id)
+        # What is here now lives as long as the process: the collector need not look at it again.
+        gc.collect()
+        gc.freeze()
+        leave, status = await self._ending
+        try:
+            async with asyncio.timeout(STOP_MAX_S):
+                if leave:
+                    await self._leave()
+                await self._stop()
+        except TimeoutError:
+            log.error("the agent did not stop in time limit_s=%.0f", STOP_MAX_S)
+            return 1
+        return status
+
+    def _catch_signals(self, loop: asyncio.AbstractEventLoop) -> None:
+        config = self.config
+        leave_on_interrupt = not config.skip_leave_on_interrupt
+        loop.add_signal_handler(signal.SIGINT, self._signalled, "interrupt", leave_on_interrupt)
+        loop.add_signal_handler(
+            signal.SIGTERM, self._signalled, "terminated", config.leave_on_terminate
+        )
+        loop.add_signal_handler(signal.SIGHUP, self._hung_up)
+
+    def _signalled(self, name: str, leave: bool) -> None:
+        log.info("caught signal signal=%s leave=%s", name, leave)
+        if self._ending is None or self._ending.done():
+            log.error("second signal, stopping at once")
+            sys.stdout.flush()
+            os._exit(1)
+        # Without a leave others will see this agent as failed: the status says so too.
+        self.end(leave=leave, status=0 if leave else 1)
+
+    def _hung_up(self) -> None:
+        self._owner.spawn(self._reload_logged(), name="reload")
+
+    def end(self, *, leave: bool, status: int) -> None:
+        """Ask the agent to stop; the first word counts."""
+        if self._ending is not None and not self._ending.done():
+            self._ending.set_result((leave, status))
+
+    # ---- start ----
+
+    async def _start(self) -> None:
+        config = self.config
+        self.pool = RpcPool(
+            datacenter=config.datacenter,
+            node=config.node_name,
+            limits=RpcLimits(
+                frame_max=config.limits.rpc_frame_max, inflight_max=config.limits.rpc_inflight_max
+            ),
+        )
+        self._closing("rpc pool", self.pool.close)
+        if config.server:
+            await self._start_store()
+        await self._start_gossip()
+        self.backend: Backend = self._make_backend()
+        if self.store is not None:
+            await self._start_server_parts(self.store)
+        await self._start_local()
+        await self._start_faces()
+        self._owner.spawn(self._join_all(), name="join")
+        self._closing("background tasks", self._owner.close)
+
+    def _closing(self, name: str, close: Callable[[], Awaitable[object]]) -> None:
+        self._closers.append((name, close))
+
+    async def _start_store(self) -> None:
+        config = self.config
+        self.store = Store(
+            StoreConfig(
+                node_id=self.node_id,
+                data_dir=config.data_dir,
+                raft_multiplier=config.raft_multiplier,
+                blocking_queries_max=config.limits.blocking_queries_max,
+            ),
+            on_change=self._raft_changed,
+        )
+        await self.store.start()
+        self._closing("store", self.store.stop)
+        self.store.fatal.add_done_callback(self._store_failed)
+        self.metrics.add("raft", self.store.metrics)
+
+    def _store_failed(self, fatal: asyncio.Future[BaseException]) -> None:
+        if not fatal.cancelled():
+            log.error("store failed, stopping error=%s", fatal.result())
+            self.end(leave=False, status=1)
+
+    async def _start_gossip(self) -> None:
+        config = self.config
+        self.gossip = Gossip(self._gossip_config(), on_member=self._member_changed)
+        await self.gossip.start()
+        self._closing("gossip", self.gossip.stop)
+        self.metrics.add("gossip", self.gossip.stats)
+        if config.server:
+            self._refresh_servers()
+
+    def _gossip_config(self) -> GossipConfig:
+        config = self.config
+        timing = config.gossip_lan
+        return GossipConfig(
+            name=config.node_name,
+            bind_address=config.bind_addr,
+            bind_port=config.port_serf_lan,
+            advertise_address=config.advertise_addr,
+            advertise_port=config.port_serf_lan,
+            tags=self._tags(),
+            gossip_interval_s=timing.gossip_interval_s,
+            gossip_nodes=timing.gossip_nodes,
+            probe_interval_s=timing.probe_interval_s,
+            probe_timeout_s=timing.probe_timeout_s,
+            retransmit_mult=timing.retransmit_mult,
+            suspicion_mult=timing.suspicion_mult,
+            keys=(base64.b64decode(config.encrypt),) if config.encrypt else (),
+            rejoin_path=str(Path(config.data_dir) / "serf" / "local.snapshot")
+            if config.data_dir
+            else "",
+            rejoin_after_leave=config.rejoin_after_leave,
+            reconnect_timeout_s=config.reconnect_timeout_s,
+        )
+
+    def _tags(self) -> dict[str, str]:
+        config = self.config
+        tags = {
+            "dc": config.datacenter,
+            "id": self.node_id,
+            "build": CONSUL_VERSION,
+            "vsn": "2",
+            "vsn_min": "2",
+            "vsn_max": "3",
+            "segment": "",
+            "role": "consul" if config.server else "node",
+        }
+        if config.server:
+            tags |= {"port": str(config.port_server), "raft_vsn": "3", "acls": "0"}
+            if config.bootstrap:
+                tags["bootstrap"] = "1"
+            if config.bootstrap_expect:
+                tags["expect"] = str(config.bootstrap_expect)
+        return tags
+
+    def _make_backend(self) -> LocalBackend | RemoteBackend:
+        config = self.config
+        sender = f"{self.node_id}/{uuid.uuid4().hex[:12]}"
+        if self.store is None:
+            return RemoteBackend(
+                self.servers,
+                self.pool,
+                sender=sender,
+                hold_s=config.rpc_hold_timeout_s,
+                rng=self._rng,
+            )
+        backend = LocalBackend(
+            self.store,
+            self.pool,
+            sender=sender,
+            hold_s=config.rpc_hold_timeout_s,
+            signer=lambda csr_pem: self.authority.sign_leaf(csr_pem),
+            rng=self._rng,
+        )
+        self._closing("backend", backend.close)
+        return backend
+
+    async def _start_server_parts(self, store: Store) -> None:
+        config = self.config
+        backend = self.backend
+        assert isinstance(backend, LocalBackend)
+        self.authority = Authority(
+            backend, datacenter=config.datacenter, config=dict(config.ca_config)
+        )
+        self.formation = Formation(
+            Bootstrap(own_id=self.node_id, expect=config.bootstrap_expect),
+            store,
+            self.pool,
+            own_id=self.node_id,
+            candidates=self._candidates,
+            cluster_id_of=store.cluster_id_of,
+        )
+        service = RpcService(backend, store, bootstrap_view=self.formation.view)
+        self.port = ServerPort(
+            ServerPortConfig(
+                host=config.bind_addr,
+                port=config.port_server,
+                datacenter=config.datacenter,
+                node=config.node_name,
+                frame_max=config.limits.rpc_frame_max,
+                inflight_max=config.limits.rpc_inflight_max,
+                conns_per_client_max=config.limits.rpc_max_conns_per_client,
+                handshake_timeout_s=config.limits.rpc_handshake_timeout_s,
+            ),
+            peers=store,
+            handler=service.handle,
+        )
+        await self.port.start()
+        self._closing("server port", self.port.stop)
+        self.metrics.add("rpc", lambda: self.port.stats)
+        self.duties = LeaderDuties(
+            backend,
+            members=self.gossip.members,
+            own_name=NodeName(config.node_name),
+            datacenter=config.datacenter,
+            extra={"certificate authority": self.authority.ensure_root},
+        )
+        self._closing("leader duties", self.duties.stop)
+        if config.bootstrap or config.bootstrap_expect == 1:
+            if not store.bootstrapped:
+                store.bootstrap({self.node_id: self._server_address()})
+        else:
+            self._owner.spawn(self.formation.run(), name="formation")
+        self._raft_changed()
+
+    def _server_address(self) -> str:
+        return _join_host_port(self.config.advertise_addr, self.config.port_server)
+
+    async def _start_local(self) -> None:
+        config = self.config
+        self.local = LocalAgent(config, self.backend, node=self._node)
+        await self.local.start()
+        self._closing("local agent", self.local.stop)
+        self.metrics.add("local", self.local.stats)
+        self.leaves = LeafCache(self.backend, datacenter=config.datacenter, rng=self._rng)
+        self._closing("leaf cache", self.leaves.close)
+        if config.connect_enabled and config.connect_builtin_proxy == "auto":
+            self.sidecars = Sidecars(http_addr=self._own_http())
+            self._closing("sidecars", self.sidecars.stop)
+            self._owner.spawn(self._follow_sidecars(), name="sidecars")
+
+    def _own_http(self) -> str:
+        host = self.config.client_addrs[0]
+        if host in {"0.0.0.0", "::"}:  # noqa: S104  (compared, not bound)
+            host = "127.0.0.1"
+        return _join_host_port(host, self.config.port_http)
+
+    async def _follow_sidecars(self) -> None:
+        """Keep one child per sidecar registration of this host."""
+        while True:
+            changed = asyncio.Event()
+            cancel = self.local.watch_once(changed.set)
+            try:
+                self.sidecars.reconcile(self.local.sidecars())
+                await changed.wait()
+            finally:
+                cancel()
+
+    async def _start_faces(self) -> None:
+        config = self.config
+        if config.port_dns > 0:
+            dns = DnsServer(config, self.backend, rng=self._rng)
+            await dns.start()
+            self._closing("dns", dns.stop)
+            self.metrics.add("dns", dns.stats)
+        if config.port_http > 0:
+            http = HttpServer(self._http_context())
+            await http.start()
+            self._closing("http", http.stop)
+
+    # ---- what happens while it runs ----
+
+    def _member_changed(self, event: MemberEvent) -> None:
+        known = len(self.servers)
+        self._refresh_servers()
+        if self.formation is not None:
+            self.formation.members_changed()
+        if self.duties is not None:
+            self.duties.member_changed(event)
+        if not known and len(self.servers) and hasattr(self, "local"):
+            self.local.trigger_full_sync()
+
+    def _alive_servers(self) -> list[Member]:
+        return [
+            member
+            for member in self.gossip.members()
+            if member.status is MemberStatus.ALIVE
+            and member.tags.get("role") == "consul"
+            and member.tags.get("dc") == self.config.datacenter
+            and member.tags.get("port", "").isdecimal()
+        ]
+
+    def _refresh_servers(self) -> None:
+        addresses = [
+            ServerAddress(m.tags.get("id", ""), m.name, m.address, int(m.tags["port"]))
+            for m in self._alive_servers()
+        ]
+        self.servers.update(addresses)
+        if self.store is not None:
+            for server in addresses:
+                if server.node_id and server.node_id != self.node_id:
+                    self.store.set_address(server.node_id, server.host, server.port)
+
+    def _candidates(self) -> tuple[Candidate, ...]:
+        return tuple(
+            Candidate(
+                node_id=member.tags.get("id", ""),
+                address=_join_host_port(member.address, int(member.tags["port"])),
+                expect=int(expect) if (expect := member.tags.get("expect", "")).isdecimal() else 0,
+            )
+            for member in self._alive_servers()
+        )
+
+    def _raft_changed(self) -> None:
+        if self.duties is None or self.store is None:
+            return
+        if self.store.is_leader:
+            self.duties.start_leading()
+        else:
+            self.duties.stop_leading()
+
+    def _node(self) -> Node:
+        config = self.config
+        family = "ipv6" if ":" in config.advertise_addr else "ipv4"
+        tagged = {
+            "lan": config.advertise_addr,
+            f"lan_{family}": config.advertise_addr,
+            "wan": config.advertise_addr,
+            f"wan_{family}": config.advertise_addr,
+        }
+        return Node(
+            name=NodeName(config.node_name),
+            id=NodeId(self.node_id),
+            address=config.advertise_addr,
+            datacenter=config.datacenter,
+            tagged_addresses=tagged | dict(config.tagged_addresses),
+            meta={"consul-network-segment": "", **config.node_meta},
+        )
+
+    async def _join_all(self) -> None:
+        """Join at start (a failure is fatal), then keep trying what `retry_join` names."""
+        config = self.config
+        if config.start_join:
+            result = await self.gossip.join(config.start_join)
+            if not result.joined:
+                log.error("cannot join errors=%s", result.errors)
+                self.end(leave=False, status=1)
+                return
+        attempt = 0
+        while config.retry_join:
+            result = await self.gossip.join(config.retry_join)
+            if result.joined:
+                log.info("joined the cluster nodes=%d", result.joined)
+                self.local.trigger_full_sync()
+                return
+            attempt += 1
+            if config.retry_max and attempt >= config.retry_max:
+                log.error("gave up joining attempts=%d", attempt)
+                self.end(leave=False, status=1)
+                return
+            # Agents started together find each other quickly; later the interval rules.
+            pause = min(config.retry_interval_s, 0.25 * 2 ** min(attempt, 12))
+            log.warning("join failed, will try again in_s=%.2f errors=%s", pause, result.errors)
+            await asyncio.sleep(pause)
+
+    async def _reload_logged(self) -> None:
+        try:
+            await self.reload()
+        except AgentError as error:
+            log.error("reload failed, keeping the old configuration error=%s", error)
+
+    async def reload(self) -> None:
+        """Read the configuration anew; an error keeps everything as it was."""
+        config = self._load()
+        logs.set_level(config.log_level)
+        await self.local.reload(config)
+        log.info("configuration reloaded")
+
+    async def leave(self) -> None:
+        """Leave the cluster and end; the caller is answered before the agent is gone."""
+        asyncio.get_running_loop().call_later(0.2, lambda: self.end(leave=True, status=0))
+
+    # ---- end ----
+
+    async def _leave(self) -> None:
+        """Say good-bye, so that nobody takes this agent for failed."""
+        try:
+            await self.gossip.leave()
+        except Exception as error:  # whatever it is, the agent has to end
+            log.error("leave failed error=%s", error)
+
+    async def _stop(self) -> None:
+        while self._closers:
+            name, close = self._closers.pop()
+            try:
+                await close()
+            except Exception:  # one part's trouble must not keep the others open
+                log.exception("stop failed part=%s", name)
+
+    def _http_context(self) -> HttpContext:
+        return HttpContext(
+            config=self.config,
+            backend=self.backend,
+            local=self.local,
+            gossip=self.gossip,
+            leaves=self.leaves,
+        )
+
+
+def _join_host_port(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

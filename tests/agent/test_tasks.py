@@ -1,0 +1,40 @@
+"""Owned tasks end with their owner, and their errors are heard."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+import pytest
+
+from agent.tasks import TaskOwner
+
+
+async def test_closing_the_owner_ends_its_tasks() -> None:
+    owner = TaskOwner()
+    task = owner.spawn(asyncio.Event().wait(), name="waits for ever")
+    await owner.close()
+    assert task.cancelled()
+    assert len(owner) == 0
+
+
+async def test_an_error_nobody_awaits_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    async def fail() -> None:
+        raise ValueError("lost?")
+
+    owner = TaskOwner()
+    with caplog.at_level(logging.ERROR, "lictor.agent.tasks"):
+        task = owner.spawn(fail(), name="fails")
+        await asyncio.wait([task])
+        await asyncio.sleep(0)
+    assert "task failed name=fails" in caplog.text
+
+
+async def test_an_error_somebody_awaits_is_theirs(caplog: pytest.LogCaptureFixture) -> None:
+    async def fail() -> None:
+        raise ValueError("mine")
+
+    owner = TaskOwner()
+    with pytest.raises(ValueError, match="mine"):
+        await owner.spawn(fail(), name="fails", awaited=True)
+    assert not caplog.records
