@@ -22,6 +22,9 @@ VARIANTS = 8
 #: Longer questions are never kept: an ordinary one with EDNS has less than 350 bytes.
 KEY_BYTES_MAX = 512
 
+#: All ready answers together, counted as if each held all its variants.
+READY_BYTES_MAX = 64 * 1024 * 1024
+
 #: Makes a packet (id 0) with a fresh order; the argument is the SOA serial.
 Writer = Callable[[int], bytes]
 
@@ -29,7 +32,16 @@ Writer = Callable[[int], bytes]
 class ReadyAnswer:
     """One question's replies as bytes after the id. ``variants`` is 1 where order is fixed."""
 
-    __slots__ = ("_packets", "_second", "_served", "_timed", "_variants", "_write", "queries")
+    __slots__ = (
+        "_packets",
+        "_second",
+        "_served",
+        "_timed",
+        "_variants",
+        "_write",
+        "cost_bytes",
+        "queries",
+    )
 
     def __init__(
         self, write: Writer, *, shuffled: bool, timed: bool, queries: tuple[Query[Any], ...]
@@ -42,6 +54,8 @@ class ReadyAnswer:
         self._second = 0
         self._served = 0
         self.queries = queries
+        #: What all variants take, known once ``body`` has been called.
+        self.cost_bytes = 0
 
     @property
     def timed(self) -> bool:
@@ -55,25 +69,27 @@ class ReadyAnswer:
             self._packets.clear()
         served = self._served
         self._served = served + 1
+        if len(self._packets) < self._variants:
+            packet = self._write(now_s)[2:]
+            self._packets.append(packet)
+            self.cost_bytes = self.cost_bytes or len(packet) * self._variants
+            return packet
         if self._variants == 1:
-            if not self._packets:
-                self._packets.append(self._write(now_s)[2:])
             return self._packets[0]
-        if len(self._packets) < VARIANTS:
-            self._packets.append(self._write(now_s)[2:])
-            return self._packets[-1]
         if served % VARIANTS == 0:
             self._packets[served // VARIANTS % VARIANTS] = self._write(now_s)[2:]
         return self._packets[served % VARIANTS]
 
 
 class ReadyAnswers:
-    """A bounded set of ready answers; when full, the oldest goes first."""
+    """A set of ready answers, bounded in number and bytes; when full, the oldest goes first."""
 
-    __slots__ = ("_answers", "_by_query", "_max", "get")
+    __slots__ = ("_answers", "_by_query", "_bytes", "_bytes_max", "_max", "get")
 
-    def __init__(self, answers_max: int) -> None:
+    def __init__(self, answers_max: int, bytes_max: int = READY_BYTES_MAX) -> None:
         assert answers_max > 0
+        self._bytes = 0
+        self._bytes_max = bytes_max
         self._answers: dict[bytes, ReadyAnswer] = {}
         self._by_query: dict[Query[Any], set[bytes]] = {}
         self._max = answers_max
@@ -88,11 +104,15 @@ class ReadyAnswers:
         return query in self._by_query
 
     def keep(self, key: bytes, answer: ReadyAnswer) -> list[Query[Any]]:
-        """Keep an answer. Gives back the queries on which nothing depends any more."""
+        """Keep an answer whose ``body`` has been made. Gives back the queries on which nothing
+        depends any more."""
         forgotten = self._remove(key)
-        while len(self._answers) >= self._max:
+        while self._answers and (
+            len(self._answers) >= self._max or self._bytes + answer.cost_bytes > self._bytes_max
+        ):
             forgotten += self._remove(next(iter(self._answers)))
         self._answers[key] = answer
+        self._bytes += answer.cost_bytes
         for query in answer.queries:
             self._by_query.setdefault(query, set()).add(key)
         return [query for query in forgotten if query not in self._by_query]
@@ -109,12 +129,14 @@ class ReadyAnswers:
         queries = tuple(self._by_query)
         self._answers.clear()
         self._by_query.clear()
+        self._bytes = 0
         return queries
 
     def _remove(self, key: bytes) -> list[Query[Any]]:
         answer = self._answers.pop(key, None)
         if answer is None:
             return []
+        self._bytes -= answer.cost_bytes
         forgotten = []
         for query in answer.queries:
             keys = self._by_query[query]
@@ -127,6 +149,7 @@ class ReadyAnswers:
     def check(self) -> None:
         """Invariants: the two maps tell the same, within the bound."""
         assert len(self._answers) <= self._max
+        assert self._bytes == sum(answer.cost_bytes for answer in self._answers.values())
         pairs = {(query, key) for key, a in self._answers.items() for query in a.queries}
         assert pairs == {(query, key) for query, keys in self._by_query.items() for key in keys}
         assert all(self._by_query.values())

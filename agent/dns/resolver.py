@@ -200,8 +200,9 @@ class Resolver:
         shuffled = outline.shuffled and len(outline.items) > 1
         answer = ReadyAnswer(write, shuffled=shuffled, timed=timed, queries=queries)
         place = self._ready if outline.items else self._negative
+        body = answer.body(int(self._clock()) if timed else 0)
         self._forget(place.keep(key, answer))
-        return answer.body(int(self._clock()) if timed else 0)
+        return body
 
     def _watch(self, query: Query[Any]) -> bool:
         cancel = self._backend.watch_once(query, lambda: self._moved(query))

@@ -1,0 +1,257 @@
+"""The DNS face on real sockets: both transports, ready answers, bounds, failing backends."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import shutil
+import struct
+from collections.abc import AsyncIterator
+
+import dns.asyncquery
+import dns.flags
+import dns.message
+import dns.rcode
+import pytest
+
+from agent.config.schema import AgentConfig, DnsConfig, Limits
+from agent.dns import DnsServer
+from raftstore.records import (
+    CRITICAL,
+    PASSING,
+    WARNING,
+    Check,
+    CheckId,
+    Node,
+    NodeName,
+    Service,
+    ServiceId,
+    ServiceName,
+)
+from tests.agent.dns.catalog import Catalog
+
+NOW = 1_700_000_000
+
+
+def instance(catalog: Catalog, number: int, status: str = PASSING, name: str = "web") -> None:
+    node = Node(name=NodeName(f"node-{number}"), address=f"10.0.0.{number}")
+    service = Service(id=ServiceId(name), name=ServiceName(name), port=8000 + number)
+    check = Check(id=CheckId(f"c-{name}"), status=status, service_id=ServiceId(name))
+    catalog.register(node, service, (check,))
+
+
+async def serve(
+    catalog: Catalog, *, limits: Limits | None = None, dns_config: DnsConfig | None = None
+) -> DnsServer:
+    config = AgentConfig(node_name="n", dns=dns_config or DnsConfig(), limits=limits or Limits())
+    server = DnsServer(config, catalog, rng=random.Random(1), clock=lambda: float(NOW))
+    await server.listen((("127.0.0.1", 0),))
+    return server
+
+
+@pytest.fixture
+async def catalog() -> Catalog:
+    made = Catalog()
+    for number in (1, 2, 3):
+        instance(made, number)
+    return made
+
+
+@pytest.fixture
+async def server(catalog: Catalog) -> AsyncIterator[DnsServer]:
+    running = await serve(catalog)
+    yield running
+    await running.stop()
+
+
+async def ask(
+    server: DnsServer, name: str, qtype: str = "A", *, tcp: bool = False
+) -> dns.message.Message:
+    host, port = server.addresses[0]
+    query = dns.message.make_query(name, qtype)
+    send = dns.asyncquery.tcp if tcp else dns.asyncquery.udp
+    return await send(query, host, timeout=5, port=port, one_rr_per_rrset=True)
+
+
+def addresses(message: dns.message.Message) -> set[str]:
+    return {rdata.to_text() for rrset in message.answer for rdata in rrset}
+
+
+@pytest.mark.parametrize("tcp", [False, True])
+async def test_healthy_instances_are_answered_on_both_transports(
+    server: DnsServer, catalog: Catalog, tcp: bool
+) -> None:
+    instance(catalog, 2, WARNING)
+    instance(catalog, 3, CRITICAL)
+    message = await ask(server, "web.service.consul.", tcp=tcp)
+    assert addresses(message) == {"10.0.0.1", "10.0.0.2"}
+    message = await ask(server, "web.service.consul.", "SRV", tcp=tcp)
+    assert addresses(message) == {
+        "1 1 8001 node-1.node.dc1.consul.",
+        "1 1 8002 node-2.node.dc1.consul.",
+    }
+    assert {rrset.name.to_text() for rrset in message.additional} == {
+        "node-1.node.dc1.consul.",
+        "node-2.node.dc1.consul.",
+    }
+
+
+async def test_a_change_is_visible_to_the_next_question(
+    server: DnsServer, catalog: Catalog
+) -> None:
+    for _ in range(20):
+        await ask(server, "web.service.consul.")
+    assert server.stats().resolver.ready_hits >= 19
+    instance(catalog, 1, CRITICAL)
+    assert addresses(await ask(server, "web.service.consul.")) == {"10.0.0.2", "10.0.0.3"}
+    catalog.deregister("node-2")
+    assert addresses(await ask(server, "web.service.consul.")) == {"10.0.0.3"}
+    catalog.deregister("node-3")
+    message = await ask(server, "web.service.consul.")
+    assert message.rcode() == dns.rcode.NXDOMAIN
+    instance(catalog, 1)
+    assert addresses(await ask(server, "web.service.consul.")) == {"10.0.0.1"}
+
+
+async def test_ready_answers_follow_what_the_catalog_says(
+    server: DnsServer, catalog: Catalog
+) -> None:
+    """Random changes and questions: an answer never tells of an earlier catalog."""
+    rng = random.Random(3)
+    for _ in range(60):
+        if rng.random() < 0.4:
+            instance(catalog, rng.randint(1, 3), rng.choice([PASSING, CRITICAL]))
+        alive = {
+            f"10.0.0.{key[0][-1]}"
+            for key, check in catalog.checks.items()
+            if check.status == PASSING
+        }
+        assert addresses(await ask(server, "web.service.consul.")) == alive
+
+
+async def test_watches_are_given_up_at_the_end(catalog: Catalog) -> None:
+    server = await serve(catalog)
+    await ask(server, "web.service.consul.")
+    assert any(catalog.watching.values())
+    await server.stop()
+    assert not any(catalog.watching.values())
+
+
+async def test_a_flood_of_made_up_names_stays_within_the_bound(catalog: Catalog) -> None:
+    server = await serve(catalog, limits=Limits(dns_ready_answers_max=16))
+    await ask(server, "web.service.consul.")
+    for number in range(50):
+        message = await ask(server, f"no-{number}.service.consul.")
+        assert message.rcode() == dns.rcode.NXDOMAIN
+    assert server.stats().resolver.ready_answers <= 16 + 2
+    hits = server.stats().resolver.ready_hits
+    await ask(server, "web.service.consul.")
+    assert server.stats().resolver.ready_hits == hits + 1
+    assert sum(map(len, catalog.watching.values())) <= 16 + 2
+    await server.stop()
+
+
+async def test_an_agent_without_data_asks_a_server_each_time() -> None:
+    catalog = Catalog(remote=True)
+    instance(catalog, 1)
+    server = await serve(catalog)
+    for tcp in (False, True, False):
+        assert addresses(await ask(server, "web.service.consul.", tcp=tcp)) == {"10.0.0.1"}
+    assert len(catalog.asked) == 3
+    assert server.stats().resolver.ready_hits == 0
+    await server.stop()
+
+
+async def test_a_backend_that_fails_is_a_server_failure() -> None:
+    catalog = Catalog(remote=True)
+    catalog.down = True
+    server = await serve(catalog)
+    for tcp in (False, True):
+        message = await ask(server, "web.service.consul.", tcp=tcp)
+        assert message.rcode() == dns.rcode.SERVFAIL
+    assert server.stats().resolver.failures == 2
+    await server.stop()
+
+
+async def test_answers_must_not_be_stale_when_the_configuration_says_so(
+    catalog: Catalog,
+) -> None:
+    server = await serve(catalog, dns_config=DnsConfig(allow_stale=False))
+    await ask(server, "web.service.consul.")
+    await ask(server, "web.service.consul.")
+    assert len(catalog.asked) == 2
+    await server.stop()
+
+
+async def test_the_soa_serial_is_the_time(server: DnsServer) -> None:
+    message = await ask(server, "consul.", "SOA")
+    assert f" {NOW} " in message.answer[0].to_text()
+    message = await ask(server, "none.service.consul.")
+    assert f" {NOW} " in message.authority[0].to_text()
+
+
+async def test_several_questions_share_a_tcp_connection(server: DnsServer) -> None:
+    reader, writer = await asyncio.open_connection(*server.addresses[0])
+    packets = [dns.message.make_query(f"node-{n}.node.consul.", "A").to_wire() for n in (1, 2, 3)]
+    stream = b"".join(struct.pack("!H", len(packet)) + packet for packet in packets)
+    for byte in stream[:40]:  # dribbled, cut anywhere
+        writer.write(bytes((byte,)))
+        await writer.drain()
+    writer.write(stream[40:])
+    for packet in packets:
+        (length,) = struct.unpack("!H", await reader.readexactly(2))
+        reply = dns.message.from_wire(await reader.readexactly(length))
+        assert reply.id == int.from_bytes(packet[:2], "big")
+        assert len(reply.answer) == 1
+    writer.close()
+
+
+async def test_an_idle_or_dripping_tcp_connection_is_closed(catalog: Catalog) -> None:
+    server = await serve(catalog, limits=Limits(dns_tcp_idle_s=0.1))
+    reader, writer = await asyncio.open_connection(*server.addresses[0])
+    writer.write(b"\0\x40abc")
+    with pytest.raises((asyncio.IncompleteReadError, ConnectionError)):
+        await asyncio.wait_for(reader.readexactly(1), 5)
+    writer.close()
+    await server.stop()
+
+
+async def test_tcp_connections_beyond_the_bound_are_refused(catalog: Catalog) -> None:
+    server = await serve(catalog, limits=Limits(dns_tcp_connections_max=1))
+    _, first = await asyncio.open_connection(*server.addresses[0])
+    first.write(b"\0")
+    await first.drain()
+    while server.stats().tcp_connections < 1:
+        await asyncio.sleep(0)
+    reader, second = await asyncio.open_connection(*server.addresses[0])
+    with pytest.raises((asyncio.IncompleteReadError, ConnectionError)):
+        await asyncio.wait_for(reader.readexactly(1), 5)
+    assert server.stats().tcp_refused == 1
+    first.close()
+    second.close()
+    await server.stop()
+
+
+async def test_a_bad_packet_on_tcp_leaves_the_connection_open(server: DnsServer) -> None:
+    reader, writer = await asyncio.open_connection(*server.addresses[0])
+    bad = b"\0\1\1\0\0\2" + b"\0" * 6
+    good = dns.message.make_query("node-1.node.consul.", "A").to_wire()
+    writer.write(struct.pack("!H", len(bad)) + bad + struct.pack("!H", len(good)) + good)
+    await reader.readexactly(2)
+    assert (await reader.readexactly(12))[3] & 0xF == dns.rcode.FORMERR
+    (length,) = struct.unpack("!H", await reader.readexactly(2))
+    assert dns.message.from_wire(await reader.readexactly(length)).answer
+    writer.close()
+
+
+@pytest.mark.interop
+@pytest.mark.skipif(shutil.which("dig") is None, reason="dig is not installed")
+@pytest.mark.parametrize("transport", ["+notcp", "+tcp"])
+async def test_dig_understands_the_answers(server: DnsServer, transport: str) -> None:
+    host, port = server.addresses[0]
+    process = await asyncio.create_subprocess_exec(
+        "dig", f"@{host}", "-p", str(port), transport, "+short", "web.service.consul", "SRV",
+        stdout=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    out, _ = await process.communicate()
+    assert {line.split()[2] for line in out.decode().splitlines()} == {"8001", "8002", "8003"}
