@@ -1,0 +1,34 @@
+"""Fixtures of the end-to-end tests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.cluster import AgentProcess, Cluster, cluster
+
+
+@pytest.fixture
+def fresh(tmp_path: Path) -> Iterator[Cluster]:
+    """An empty cluster for one test."""
+    with cluster(tmp_path) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def trio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """Three servers and two client agents for all tests of a module that break nothing."""
+    with cluster(tmp_path_factory.mktemp("trio")) as made:
+        made.servers(3)
+        made.add("c1").ready()
+        made.add("c2").ready()
+        yield made
+
+
+@pytest.fixture(scope="module")
+def dev(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AgentProcess]:
+    """One development agent."""
+    with cluster(tmp_path_factory.mktemp("dev")) as made:
+        yield made.add("dev", "-dev").ready()

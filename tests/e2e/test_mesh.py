@@ -1,0 +1,158 @@
+"""Journeys C and D: sidecars, identities and intentions, on the bytes of real connections."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import socketserver
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from tests.e2e.cluster import AgentProcess, Cluster
+from tests.waiting import eventually
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]
+
+
+class Echo(socketserver.BaseRequestHandler):
+    """Sends back what it gets."""
+
+    def handle(self) -> None:
+        while data := self.request.recv(65536):
+            self.request.sendall(data)
+
+
+@contextlib.contextmanager
+def echo_server(address: str) -> Iterator[int]:
+    class Server(socketserver.ThreadingTCPServer):
+        allow_reuse_address = True
+        daemon_threads = True
+
+    with Server((address, 0), Echo) as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        try:
+            yield server.server_address[1]
+        finally:
+            server.shutdown()
+
+
+def call(address: tuple[str, int], data: bytes = b"hello") -> bytes:
+    """One exchange on a fresh connection; b"" when the other side closes."""
+    with socket.create_connection(address, timeout=5) as connection:
+        connection.sendall(data)
+        received = b""
+        while len(received) < len(data):
+            chunk = connection.recv(65536)
+            if not chunk:
+                break
+            received += chunk
+        return received
+
+
+def refused(address: tuple[str, int]) -> bool:
+    try:
+        return call(address) == b""
+    except OSError:
+        return True
+
+
+def register_pair(web: AgentProcess, db: AgentProcess, app_port: int) -> tuple[str, int]:
+    """Service db behind its sidecar, and web with an upstream to it. Gives web's local port."""
+    db.put(
+        "/v1/agent/service/register",
+        {"Name": "db", "Port": app_port, "Connect": {"SidecarService": {}}},
+    )
+    upstream = {"DestinationName": "db", "LocalBindPort": 15432}
+    web.put(
+        "/v1/agent/service/register",
+        {
+            "Name": "web",
+            "Port": 1,
+            "Connect": {"SidecarService": {"Proxy": {"Upstreams": [upstream]}}},
+        },
+    )
+    return ("127.0.0.1", 15432)
+
+
+@pytest.fixture
+def pair(fresh: Cluster) -> Iterator[tuple[AgentProcess, AgentProcess, tuple[str, int]]]:
+    """Two client agents with a sidecar each, and where web reaches db."""
+    fresh.servers(1)
+    web, db = fresh.add("web-host").ready(), fresh.add("db-host").ready()
+    with echo_server("127.0.0.1") as app_port:
+        port = register_pair(web, db, app_port)
+        eventually(lambda: call(port) == b"hello", within_s=20, what="a call through both sidecars")
+        yield web, db, port
+
+
+def test_a_denied_intention_refuses_new_connections_and_cuts_open_ones(
+    pair: tuple[AgentProcess, AgentProcess, tuple[str, int]],
+) -> None:
+    web, _, port = pair
+    with socket.create_connection(port, timeout=5) as held:
+        held.sendall(b"first")
+        assert held.recv(100) == b"first"
+        web.cli("intention", "create", "-deny", "web", "db")
+        denied = time.monotonic()
+        eventually(lambda: refused(port), within_s=1.5, what="new connections refused")
+        held.settimeout(2)
+        with contextlib.suppress(ConnectionResetError):
+            assert held.recv(100) == b"", "the open connection was cut"
+        assert time.monotonic() - denied < 2
+    assert web.cli("intention", "check", "web", "db", expect=1) == "Denied\n"
+    explained = web.cli("explain", "intention", "web", "db")
+    assert "DENY" in explained or "deny" in explained
+    web.cli("intention", "create", "-allow", "-replace", "web", "db")
+    eventually(lambda: call(port) == b"hello", within_s=2, what="allowed again")
+
+
+def test_large_streams_pass_unharmed(
+    pair: tuple[AgentProcess, AgentProcess, tuple[str, int]],
+) -> None:
+    _, _, port = pair
+    data = bytes(range(256)) * 8192
+    with socket.create_connection(port, timeout=10) as connection:
+        sender = threading.Thread(target=connection.sendall, args=(data,))
+        sender.start()
+        received = bytearray()
+        while len(received) < len(data):
+            chunk = connection.recv(1 << 16)
+            assert chunk
+            received += chunk
+        sender.join(10)
+    assert bytes(received) == data
+
+
+def test_a_killed_sidecar_comes_back(
+    pair: tuple[AgentProcess, AgentProcess, tuple[str, int]],
+) -> None:
+    import os
+    import signal
+    from pathlib import Path
+
+    _, db, port = pair
+    assert db.process is not None
+    children = Path(f"/proc/{db.process.pid}/task/{db.process.pid}/children").read_text().split()
+    assert len(children) == 1
+    os.kill(int(children[0]), signal.SIGKILL)
+    eventually(lambda: call(port) == b"hello", within_s=15, what="the sidecar again")
+
+
+def test_sidecars_end_with_their_service(
+    pair: tuple[AgentProcess, AgentProcess, tuple[str, int]],
+) -> None:
+    web, _, port = pair
+    web.put("/v1/agent/service/deregister/web")
+
+    def gone() -> bool:
+        try:
+            socket.create_connection(port, timeout=1).close()
+        except OSError:
+            return True
+        return False
+
+    eventually(gone, within_s=45, what="no listener is left")
