@@ -89,9 +89,9 @@ class Proxy:
         self._source.subscribe(self._apply)
         self._apply(self._source.state)
 
-    async def drain(self) -> None:
+    async def drain(self, *, grace_s: float | None = None) -> None:
         """Stop in order (contract D.11): go on accepting a while, close, let connections finish."""
-        await asyncio.sleep(self.config.drain_grace_s)
+        await asyncio.sleep(self.config.drain_grace_s if grace_s is None else grace_s)
         self._close_listeners()
         now = self._loop.time()
         for session in list(self._sessions):

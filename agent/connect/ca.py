@@ -318,7 +318,9 @@ def _signature_hash(
     key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey,
 ) -> hashes.SHA256 | hashes.SHA384 | hashes.SHA512:
     bits = key.curve.key_size if isinstance(key, ec.EllipticCurvePrivateKey) else 0
-    return {384: hashes.SHA384(), 521: hashes.SHA512()}.get(bits, hashes.SHA256())
+    if bits == 384:
+        return hashes.SHA384()
+    return hashes.SHA512() if bits == 521 else hashes.SHA256()
 
 
 def _usage(*, ca: bool) -> x509.KeyUsage:

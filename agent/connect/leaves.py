@@ -1,0 +1,323 @@
+"""Leaf certificates of this host's services: made on demand, kept in memory, renewed in time.
+
+One task per service keeps its leaf fresh, which makes concurrent askers share one signing request.
+When to renew is decided by `renewal`, what a certificate holds by the leader. Keys never leave this
+process except to whoever asks for the leaf.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import random
+import time
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from cryptography import x509
+
+from agent.backend import Ask, Backend, Consistency, SignedLeaf
+from agent.connect import ca
+from agent.connect.authority import NOT_READY, RATE_LIMITED
+from agent.connect.renewal import Retry, renew_at, root_spread_s
+from agent.errors import AgentError, RequestError
+from agent.tasks import TaskOwner
+from proxy.spiffe import SpiffeId
+from raftstore.errors import StoreError
+from raftstore.queries import CARootsAnswer, GetCARoots
+
+log = logging.getLogger("lictor.agent.connect.leaves")
+
+#: A leaf nobody asked for is dropped after this time (reference, contract A.5).
+UNUSED_MAX_S = 72 * 3600.0
+LEAVES_MAX = 4096
+#: Never two certificates for one service faster than this, whatever their life is.
+PAUSE_MIN_S = 1.0
+_ROOTS_WAIT_S = 300.0
+_CSR_MAX_PER_SECOND = 50.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Leaf:
+    """A leaf certificate with its key. Times are RFC 3339 text in UTC."""
+
+    serial_number: str
+    cert_pem: str
+    private_key_pem: str = field(repr=False)
+    service: str
+    service_uri: str
+    valid_after: str
+    valid_before: str
+    create_index: int
+    modify_index: int
+
+
+@dataclass(slots=True)
+class LeafStats:
+    """Counters since start, and what is held."""
+
+    held: int = 0
+    issued: int = 0
+    failed: int = 0
+
+
+@dataclass(slots=True)
+class _Issued:
+    leaf: Leaf
+    valid_after_at: float
+    valid_before_at: float
+    signer_key_id: str
+
+
+class _Entry:
+    """One service's leaf and the task that keeps it fresh."""
+
+    __slots__ = ("asked_at", "changed", "error", "issued", "limited", "task", "wake")
+
+    def __init__(self, asked_at: float) -> None:
+        self.asked_at = asked_at
+        self.issued: _Issued | None = None
+        self.error: Exception | None = None
+        self.limited = False  # the leader is busy: nobody may hurry the next attempt
+        self.changed = asyncio.Event()  # replaced at each change: waiters hold the old one
+        self.wake = asyncio.Event()
+        self.task: asyncio.Task[None] | None = None
+
+    def publish(self) -> None:
+        """Wake everybody who waits for a change."""
+        changed, self.changed = self.changed, asyncio.Event()
+        changed.set()
+
+
+class LeafCache:
+    """Gives leaf certificates; see `leaf`."""
+
+    def __init__(
+        self, backend: Backend, *, datacenter: str, rng: random.Random | None = None
+    ) -> None:
+        self._backend = backend
+        self._datacenter = datacenter
+        self._rng = rng or random.Random()
+        self._entries: dict[str, _Entry] = {}
+        self._roots: CARootsAnswer | None = None
+        self._owner = TaskOwner()
+        self._watching = False
+        self._stats = LeafStats()
+
+    def stats(self) -> LeafStats:
+        """The counters as they stand."""
+        self._stats.held = len(self._entries)
+        return self._stats
+
+    async def leaf(self, service: str, *, min_index: int = 0, wait_s: float = 0.0) -> Leaf:
+        """The leaf of a service, made when there is none.
+
+        With ``min_index`` the answer is held until its modify index is greater or ``wait_s`` has
+        passed. Raises RequestError, StoreError or ForwardError when none can be had.
+        """
+        if not service:
+            raise RequestError(500, "URI must be either service or agent")
+        self._watch()
+        entry = self._entry(service)
+        deadline = asyncio.get_running_loop().time() + wait_s
+        while True:
+            changed, issued = entry.changed, entry.issued
+            alive = issued is not None and issued.valid_before_at > time.time()
+            if issued is not None and alive:
+                left_s = deadline - asyncio.get_running_loop().time()
+                if issued.leaf.modify_index > min_index or left_s <= 0:
+                    return issued.leaf
+                try:
+                    await asyncio.wait_for(changed.wait(), left_s)
+                except TimeoutError:
+                    return issued.leaf
+            elif entry.limited and entry.error is not None:
+                raise entry.error
+            else:
+                entry.wake.set()
+                await changed.wait()
+                if entry.issued is issued and entry.error is not None:
+                    raise entry.error
+
+    async def renew(self, service: str) -> Leaf:
+        """Force a new leaf (an addition to Consul's API). Errors as `leaf`."""
+        old = await self.leaf(service)
+        self._entries[service].wake.set()
+        return await self.leaf(service, min_index=old.modify_index, wait_s=10.0)
+
+    async def close(self) -> None:
+        """Forget everything."""
+        await self._owner.close()
+        self._entries.clear()
+
+    # One service.
+
+    def _entry(self, service: str) -> _Entry:
+        now = time.monotonic()
+        entry = self._entries.get(service)
+        if entry is not None and entry.task is not None and not entry.task.done():
+            entry.asked_at = now
+            return entry
+        if len(self._entries) >= LEAVES_MAX:
+            oldest = min(self._entries, key=lambda name: self._entries[name].asked_at)
+            self._drop(oldest)
+        entry = self._entries[service] = _Entry(now)
+        entry.task = self._owner.spawn(self._keep(service, entry), name=f"leaf {service}")
+        return entry
+
+    def _drop(self, service: str) -> None:
+        entry = self._entries.pop(service)
+        if entry.task is not None:
+            entry.task.cancel()
+        entry.error = RequestError(503, "too many leaf certificates on this agent")
+        entry.issued = None
+        entry.publish()
+
+    async def _keep(self, service: str, entry: _Entry) -> None:
+        retry = Retry(self._rng)
+        while True:
+            entry.wake.clear()
+            try:
+                entry.issued = await self._issue(service, entry.issued)
+            except (AgentError, StoreError) as error:
+                self._stats.failed += 1
+                entry.error = error
+                entry.limited = isinstance(error, RequestError) and error.text == RATE_LIMITED
+                entry.publish()
+                await self._pause_after_failure(service, entry, retry)
+                continue
+            retry.succeeded()
+            entry.error, entry.limited = None, False
+            self._stats.issued += 1
+            entry.publish()
+            await asyncio.sleep(PAUSE_MIN_S)
+            if not await self._wait_for_renewal(service, entry):
+                return
+
+    async def _wait_for_renewal(self, service: str, entry: _Entry) -> bool:
+        """Wait until it is time; False when nobody needs this leaf any more."""
+        issued = entry.issued
+        assert issued is not None
+        due_at = renew_at(
+            issued.valid_after_at, issued.valid_before_at, now=time.time(), rng=self._rng
+        )
+        while not entry.wake.is_set():
+            if time.monotonic() - entry.asked_at > UNUSED_MAX_S:
+                self._entries.pop(service, None)
+                return False
+            left_s = due_at - time.time()
+            if left_s <= 0:
+                break
+            await self._sleep(entry, min(left_s, 3600.0))
+        return True
+
+    @staticmethod
+    async def _sleep(entry: _Entry, seconds: float) -> None:
+        if seconds <= 0:
+            return
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(entry.wake.wait(), seconds)
+
+    async def _pause_after_failure(self, service: str, entry: _Entry, retry: Retry) -> None:
+        pause_s = retry.limited_s(now=time.time()) if entry.limited else retry.failed_s()
+        log.warning(
+            "leaf not signed service=%s retry_s=%.1f error=%s", service, pause_s, entry.error
+        )
+        if entry.limited:
+            await asyncio.sleep(pause_s)
+            return
+        # Whoever asks meanwhile hurries the next attempt, but not below the shortest pause.
+        await asyncio.sleep(min(pause_s, PAUSE_MIN_S))
+        await self._sleep(entry, pause_s - PAUSE_MIN_S)
+
+    async def _issue(self, service: str, before: _Issued | None) -> _Issued:
+        roots = self._roots
+        if roots is None or not roots.trust_domain:
+            roots = (await self._backend.ask(GetCARoots())).value
+        if not roots.trust_domain:
+            raise RequestError(500, NOT_READY)
+        identity = SpiffeId.service(roots.trust_domain, self._datacenter, service)
+        loop = asyncio.get_running_loop()
+        key_pem, csr_pem = await loop.run_in_executor(None, _new_request, identity)
+        signed = await self._backend.sign_leaf(csr_pem)
+        return _read(signed, service, identity, key_pem, before)
+
+    # Root changes.
+
+    def _watch(self) -> None:
+        if not self._watching:
+            self._watching = True
+            self._owner.spawn(self._watch_roots(), name="leaf roots")
+
+    async def _watch_roots(self) -> None:
+        retry, index = Retry(self._rng), 0
+        while True:
+            try:
+                reply = await self._backend.ask(
+                    GetCARoots(),
+                    Ask(consistency=Consistency.STALE, min_index=index, wait_s=_ROOTS_WAIT_S),
+                )
+            except (AgentError, StoreError) as error:
+                pause_s = retry.failed_s()
+                log.info("roots not known retry_s=%.1f error=%s", pause_s, error)
+                await asyncio.sleep(pause_s)
+                continue
+            retry.succeeded()
+            if reply.index < index:  # another history: begin again
+                index = 0
+                continue
+            index = reply.index
+            self._roots = reply.value
+            self._renew_foreign(reply.value)
+            if not reply.value.roots:
+                await asyncio.sleep(PAUSE_MIN_S)
+
+    def _renew_foreign(self, roots: CARootsAnswer) -> None:
+        """Renew what the active root did not sign, spread over time."""
+        signer = next((root.signing_key_id for root in roots.roots if root.active), None)
+        if signer is None:
+            return
+        foreign = [
+            entry
+            for entry in self._entries.values()
+            if entry.issued is not None and entry.issued.signer_key_id != signer
+        ]
+        spread_s = root_spread_s(len(foreign), _CSR_MAX_PER_SECOND)
+        loop = asyncio.get_running_loop()
+        for entry in foreign:
+            loop.call_later(self._rng.uniform(0.0, spread_s), entry.wake.set)
+
+
+def _new_request(identity: SpiffeId) -> tuple[str, str]:
+    key = ca.generate_key()
+    return ca.key_pem(key), ca.make_csr(key, identity)
+
+
+def _read(
+    signed: SignedLeaf, service: str, identity: SpiffeId, key_pem: str, before: _Issued | None
+) -> _Issued:
+    certificate = x509.load_pem_x509_certificate(signed.cert_pem.encode())
+    signer = certificate.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier).value
+    valid_after, valid_before = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+    leaf = Leaf(
+        serial_number=signed.serial_number,
+        cert_pem=signed.cert_pem,
+        private_key_pem=key_pem,
+        service=service,
+        service_uri=identity.uri,
+        valid_after=_text(valid_after),
+        valid_before=_text(valid_before),
+        create_index=before.leaf.create_index if before else signed.index,
+        modify_index=signed.index,
+    )
+    return _Issued(
+        leaf=leaf,
+        valid_after_at=valid_after.timestamp(),
+        valid_before_at=valid_before.timestamp(),
+        signer_key_id=ca.colons(signer.key_identifier or b""),
+    )
+
+
+def _text(moment: datetime) -> str:
+    return ca.rfc3339(moment.astimezone(UTC))

@@ -1,0 +1,266 @@
+"""Supervises one proxy process per local sidecar registration (mesh contract D.1).
+
+A proxy never runs inside the agent, so that its crash or its load cannot stop gossip or Raft. Each
+child is told its parent's process id and ends with it; stopping is SIGTERM, a drain, then SIGKILL.
+When to start again is decided by `restarts`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import random
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from agent.connect.restarts import FIRST_S, MAX_S, Restarts
+from agent.tasks import TaskOwner
+
+log = logging.getLogger("lictor.agent.connect.sidecars")
+
+#: Environment variables of a child: its parent (see proxy.worker.ProxyOptions.parent_pid) and the
+#: token, which must not stand on a command line that every user of the host can read.
+PARENT_PID_VARIABLE = "LICTOR_PARENT_PID"
+TOKEN_VARIABLE = "CONSUL_HTTP_TOKEN"  # noqa: S105  (a variable's name)
+
+#: Longer lines of a child are cut in our log; its last lines are kept for `explain`.
+LINE_MAX_BYTES = 4096
+LINES_KEPT = 20
+#: Lines a second and child that reach our log; the rest is counted.
+LINES_PER_S_MAX = 200
+#: Grace, drain and a little: a proxy that drains properly is never killed.
+STOP_TIMEOUT_S = 37.0
+CHILDREN_MAX = 256
+
+
+@dataclass(frozen=True, slots=True)
+class SidecarSpec:
+    """A sidecar to run: the id of its connect-proxy service, and the token it uses."""
+
+    proxy_id: str
+    token: str = field(default="", repr=False)
+
+
+@dataclass(slots=True)
+class SidecarStats:
+    """Counters since start, and how many children run now."""
+
+    running: int = 0
+    started: int = 0
+    restarts: int = 0
+    killed: int = 0
+    lines_dropped: int = 0
+
+
+class _Child:
+    """One wanted sidecar: its process while there is one, and what it said last."""
+
+    __slots__ = ("exit_code", "lines", "process", "restarts", "spec", "stopping", "task")
+
+    def __init__(self, spec: SidecarSpec, restarts: Restarts) -> None:
+        self.spec = spec
+        self.restarts = restarts
+        self.process: asyncio.subprocess.Process | None = None
+        self.task: asyncio.Task[None] | None = None
+        self.stopping = asyncio.Event()
+        self.exit_code: int | None = None
+        self.lines: deque[str] = deque(maxlen=LINES_KEPT)
+
+
+class Sidecars:
+    """Keeps the wanted children running."""
+
+    def __init__(
+        self,
+        *,
+        http_addr: str,
+        command: Callable[[SidecarSpec], Sequence[str]] | None = None,
+        rng: random.Random | None = None,
+        stop_timeout_s: float = STOP_TIMEOUT_S,
+        backoff_s: tuple[float, float] = (FIRST_S, MAX_S),
+    ) -> None:
+        """``command`` gives the command line of a child; by default this program's own proxy."""
+        self._http_addr = http_addr
+        self._command = command or self._own_command
+        self._rng = rng or random.Random()
+        self._stop_timeout_s = stop_timeout_s
+        self._backoff_s = backoff_s
+        self._children: dict[str, _Child] = {}
+        #: Children that were dropped and still drain, so that a successor waits for their port.
+        self._leaving: dict[str, _Child] = {}
+        self._owner = TaskOwner()
+        self._stats = SidecarStats()
+        self._stopped = False
+
+    def _own_command(self, spec: SidecarSpec) -> Sequence[str]:
+        return (
+            sys.executable, "-m", "agent", "connect", "proxy",
+            "-proxy-id", spec.proxy_id, "-http-addr", self._http_addr,
+        )  # fmt: skip
+
+    def reconcile(self, wanted: Iterable[SidecarSpec]) -> None:
+        """Start what is wanted and missing, stop what is not wanted any more."""
+        if self._stopped:
+            return
+        by_id = {spec.proxy_id: spec for spec in wanted}
+        for proxy_id, child in list(self._children.items()):
+            if by_id.get(proxy_id) != child.spec:
+                child.stopping.set()
+                self._leaving[proxy_id] = self._children.pop(proxy_id)
+        for proxy_id, spec in by_id.items():
+            if proxy_id in self._children:
+                continue
+            if len(self._children) >= CHILDREN_MAX:
+                log.error(
+                    "too many sidecars, not started proxy_id=%s max=%d", proxy_id, CHILDREN_MAX
+                )
+                continue
+            first_s, max_s = self._backoff_s
+            child = _Child(spec, Restarts(rng=self._rng, first_s=first_s, max_s=max_s))
+            self._children[proxy_id] = child
+            child.task = self._owner.spawn(
+                self._supervise(child, self._leaving.get(proxy_id)), name=f"sidecar {proxy_id}"
+            )
+
+    async def stop(self) -> None:
+        """Stop all children and wait until they have ended; none outlives this call."""
+        self._stopped = True
+        everyone = [*self._children.values(), *self._leaving.values()]
+        for child in everyone:
+            child.stopping.set()
+        tasks = [child.task for child in everyone if child.task is not None]
+        if tasks:
+            await asyncio.wait(tasks)
+        await self._owner.close()
+        self._children.clear()
+
+    def stats(self) -> SidecarStats:
+        """The counters as they stand."""
+        self._stats.running = sum(
+            child.process is not None
+            for child in (*self._children.values(), *self._leaving.values())
+        )
+        return self._stats
+
+    def explain(self) -> dict[str, Any]:
+        """Each child's process id, restarts, last exit code and last words."""
+        return {
+            proxy_id: {
+                "pid": child.process.pid if child.process else None,
+                "restarts": child.restarts.count,
+                "exit_code": child.exit_code,
+                "last_lines": list(child.lines),
+            }
+            for proxy_id, child in self._children.items()
+        }
+
+    # One child.
+
+    async def _supervise(self, child: _Child, before: _Child | None) -> None:
+        proxy_id = child.spec.proxy_id
+        try:
+            if before is not None and before.task is not None:
+                await asyncio.wait([before.task])
+            while not child.stopping.is_set():
+                await self._run_once(child)
+                if child.stopping.is_set():
+                    return
+                delay_s = child.restarts.ended_s(now=time.monotonic())
+                self._stats.restarts += 1
+                log.warning(
+                    "sidecar ended proxy_id=%s exit_code=%s restart_s=%.1f",
+                    proxy_id, child.exit_code, delay_s,
+                )  # fmt: skip
+                await _wait(child.stopping, delay_s)
+        finally:
+            if self._leaving.get(proxy_id) is child:
+                del self._leaving[proxy_id]
+
+    async def _run_once(self, child: _Child) -> None:
+        """Run the child until it ends, or until it is told to stop and has ended."""
+        child.restarts.started(now=time.monotonic())
+        try:
+            child.process = process = await asyncio.create_subprocess_exec(
+                *self._command(child.spec),
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.STDOUT,
+                env=_environment(child.spec),
+                limit=LINE_MAX_BYTES * 4,
+            )
+        except OSError as error:
+            child.exit_code = None
+            child.lines.append(str(error))
+            log.warning("sidecar not started proxy_id=%s error=%s", child.spec.proxy_id, error)
+            return
+        self._stats.started += 1
+        log.info("sidecar started proxy_id=%s pid=%d", child.spec.proxy_id, process.pid)
+        reading = self._owner.spawn(self._read_lines(child, process), name="sidecar output")
+        ended = self._owner.spawn(process.wait(), name="sidecar wait")
+        stopping = self._owner.spawn(child.stopping.wait(), name="sidecar stop")
+        try:
+            await asyncio.wait({ended, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            if not ended.done():
+                await self._terminate(child, process, ended)
+        finally:
+            stopping.cancel()
+            if process.returncode is None:  # cancelled: leave no orphan
+                process.kill()
+            child.exit_code = process.returncode
+            child.process = None
+        await asyncio.wait({reading}, timeout=1.0)
+        reading.cancel()
+
+    async def _terminate(
+        self, child: _Child, process: asyncio.subprocess.Process, ended: asyncio.Task[int]
+    ) -> None:
+        log.info("sidecar stopping proxy_id=%s pid=%d", child.spec.proxy_id, process.pid)
+        process.terminate()
+        await asyncio.wait({ended}, timeout=self._stop_timeout_s)
+        if not ended.done():
+            self._stats.killed += 1
+            log.warning("sidecar killed proxy_id=%s pid=%d", child.spec.proxy_id, process.pid)
+            process.kill()
+            await asyncio.wait({ended})
+
+    async def _read_lines(self, child: _Child, process: asyncio.subprocess.Process) -> None:
+        assert process.stdout is not None
+        window, count = 0.0, 0
+        while True:
+            try:
+                raw = await process.stdout.readline()
+            except ValueError:  # longer than the reader's limit: that part is dropped
+                self._stats.lines_dropped += 1
+                continue
+            if not raw:
+                return
+            line = raw[:LINE_MAX_BYTES].decode(errors="replace").rstrip()
+            child.lines.append(line)
+            now = time.monotonic()
+            if now - window >= 1.0:
+                window, count = now, 0
+            count += 1
+            if count > LINES_PER_S_MAX:
+                self._stats.lines_dropped += 1
+                continue
+            log.info("sidecar says proxy_id=%s line=%r", child.spec.proxy_id, line)
+
+
+def _environment(spec: SidecarSpec) -> dict[str, str]:
+    environment = dict(os.environ)
+    environment[PARENT_PID_VARIABLE] = str(os.getpid())
+    if spec.token:
+        environment[TOKEN_VARIABLE] = spec.token
+    return environment
+
+
+async def _wait(event: asyncio.Event, seconds: float) -> None:
+    try:
+        await asyncio.wait_for(event.wait(), seconds)
+    except TimeoutError:
+        return

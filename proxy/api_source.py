@@ -1,0 +1,307 @@
+"""A `Source` fed by the local agent's HTTP API with blocking queries.
+
+One loop per thing that may change: the registration, the roots, our leaf, the intentions, the
+endpoints of each upstream. Each asks, keeps the answer, and asks again with the index (or hash) it
+got. When the agent is away the last answers stay in force and the loops try again with jitter.
+What the JSON means is read in `api_json`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass, replace
+from typing import Any
+from urllib.parse import quote
+
+import aiohttp
+
+from proxy import api_json
+from proxy.authz import DEFAULT_ACL_OFF, DEFAULT_BY_ACL
+from proxy.backoff import Backoff
+from proxy.errors import SourceError
+from proxy.source import MeshState, OwnService, UpstreamSpec
+
+log = logging.getLogger("lictor.proxy.api_source")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApiSourceConfig:
+    """Bounds and timings of the feed."""
+
+    #: How long the agent may hold a blocking query, and what we add before we call it dead.
+    wait_s: float = 60.0
+    answer_slack_s: float = 15.0
+    connect_timeout_s: float = 5.0
+    body_max_bytes: int = 16 * 1024 * 1024
+    backoff_first_s: float = 0.2
+    backoff_max_s: float = 10.0
+    #: The shortest time between two answers of one loop: a bound on a feed that never blocks.
+    pause_min_s: float = 0.02
+    upstreams_max: int = 256
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    body: Any
+    index: int
+    content_hash: str
+    default_policy: str
+
+
+class ApiSource:
+    """Follows the agent; see `run`."""
+
+    def __init__(
+        self,
+        *,
+        http_addr: str,
+        proxy_id: str = "",
+        own: OwnService | None = None,
+        token: str = "",
+        config: ApiSourceConfig | None = None,
+        rng: random.Random | None = None,
+    ) -> None:
+        """Either ``proxy_id`` names a registration to follow, or ``own`` is what to be."""
+        assert bool(proxy_id) != (own is not None), "a registration or a description, not both"
+        self._url = http_addr if "://" in http_addr else f"http://{http_addr}"
+        self._proxy_id = proxy_id
+        self._token = token
+        self._config = config or ApiSourceConfig()
+        self._rng = rng or random.Random()
+        self._state = MeshState(own=own)
+        self._callbacks: list[Callable[[MeshState], None]] = []
+        self._session: aiohttp.ClientSession | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._followers: dict[str, tuple[object, asyncio.Task[None]]] = {}
+        self._confirmed_at: dict[str, float] = {}
+        self._began_at = time.monotonic()
+
+    # What a proxy sees.
+
+    @property
+    def state(self) -> MeshState:
+        """The newest state."""
+        return self._state
+
+    def subscribe(self, on_change: Callable[[MeshState], None]) -> None:
+        """Call back after every change."""
+        self._callbacks.append(on_change)
+
+    def age_s(self) -> float:
+        """Seconds since the loop that was heard least recently was heard (0: just now)."""
+        oldest = min(self._confirmed_at.values(), default=self._began_at)
+        return max(0.0, time.monotonic() - oldest - self._config.wait_s)
+
+    # Life.
+
+    async def start(self) -> None:
+        """Begin to follow. State arrives through `subscribe`."""
+        self._session = aiohttp.ClientSession(
+            headers={"X-Consul-Token": self._token} if self._token else None,
+            timeout=aiohttp.ClientTimeout(
+                total=self._config.wait_s + self._config.answer_slack_s,
+                connect=self._config.connect_timeout_s,
+            ),
+            connector=aiohttp.TCPConnector(limit=0),
+        )
+        self._follow("roots", None, self._follow_index("roots", "/v1/agent/connect/ca/roots",
+                                                       self._roots))  # fmt: skip
+        if self._proxy_id:
+            self._follow("registration", None, self._follow_registration())
+        self._reconcile()
+
+    async def close(self) -> None:
+        """Stop following."""
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        if self._session is not None:
+            await self._session.close()
+
+    # The loops.
+
+    def _follow(self, name: str, what: object, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work, name=f"source {name}")
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+        self._followers[name] = (what, task)
+        self._confirmed_at[name] = time.monotonic()
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            log.error("task failed name=%s", task.get_name(), exc_info=task.exception())
+
+    def _unfollow(self, name: str) -> None:
+        _, task = self._followers.pop(name)
+        self._confirmed_at.pop(name, None)
+        task.cancel()
+
+    def _reconcile(self) -> None:
+        """Follow what our registration asks for, and nothing else."""
+        own = self._state.own
+        if own is None:
+            return
+        wanted: dict[str, tuple[object, Callable[[], Coroutine[Any, Any, None]]]] = {}
+        service = quote(own.name, safe="")
+        wanted["leaf"] = (own.name, lambda: self._follow_index(
+            "leaf", f"/v1/agent/connect/ca/leaf/{service}", self._leaf))  # fmt: skip
+        wanted["intentions"] = (own.name, lambda: self._follow_index(
+            "intentions", f"/v1/connect/intentions/match?by=destination&name={service}",
+            self._intentions))  # fmt: skip
+        for upstream in own.upstreams[: self._config.upstreams_max]:
+            wanted[f"upstream {upstream.key}"] = (upstream, self._upstream_loop(upstream))
+        for name, (what, _) in list(self._followers.items()):
+            if name not in {"roots", "registration"} and (
+                name not in wanted or wanted[name][0] != what
+            ):
+                self._unfollow(name)
+        for name, (what, loop) in wanted.items():
+            if name not in self._followers:
+                self._follow(name, what, loop())
+
+    def _upstream_loop(self, upstream: UpstreamSpec) -> Callable[[], Coroutine[Any, Any, None]]:
+        path = f"/v1/health/connect/{quote(upstream.name, safe='')}?passing"
+        if upstream.datacenter:
+            path += f"&dc={quote(upstream.datacenter, safe='')}"
+
+        def take(answer: _Answer) -> None:
+            endpoints = dict(self._state.endpoints)
+            endpoints[upstream.key] = api_json.endpoints(answer.body)
+            self._publish(endpoints=endpoints)
+
+        return lambda: self._follow_index(f"upstream {upstream.key}", path, take)
+
+    async def _follow_index(self, name: str, path: str, take: Callable[[_Answer], None]) -> None:
+        index = 0
+
+        async def once() -> None:
+            nonlocal index
+            joint = "&" if "?" in path else "?"
+            held = f"{joint}index={index}&wait={self._config.wait_s:g}s" if index else ""
+            answer = await self._get(path + held)
+            # An index that went back means another history: begin again (HTTP contract 1.6).
+            changed = answer.index != index
+            index = answer.index if answer.index >= index else 0
+            if changed:
+                take(answer)
+
+        await self._repeat(name, once)
+
+    async def _follow_registration(self) -> None:
+        seen = ""
+        path = f"/v1/agent/service/{quote(self._proxy_id, safe='')}"
+
+        async def once() -> None:
+            nonlocal seen
+            held = f"?hash={seen}&wait={self._config.wait_s:g}s" if seen else ""
+            answer = await self._get(path + held)
+            if answer.content_hash != seen:
+                seen = answer.content_hash
+                own = api_json.own_service(answer.body, self._proxy_id)
+                self._publish(own=own)
+                self._reconcile()
+            if not seen:
+                await asyncio.sleep(1.0)  # an agent that gives no hash cannot hold the query
+
+        await self._repeat("registration", once)
+
+    async def _repeat(self, name: str, once: Callable[[], Awaitable[None]]) -> None:
+        backoff = Backoff(
+            self._config.backoff_first_s, self._config.backoff_max_s, rng=self._rng, jitter=0.5
+        )
+        last = ""
+        while True:
+            try:
+                await once()
+            except (aiohttp.ClientError, OSError, TimeoutError, SourceError) as error:
+                text = f"{type(error).__name__}: {error}"
+                if text != last:
+                    log.warning("agent does not answer what=%s error=%s", name, text)
+                last = text
+                await asyncio.sleep(backoff.failed_s())
+                continue
+            if last:
+                log.info("agent answers again what=%s", name)
+            last = ""
+            backoff.succeeded()
+            self._confirmed_at[name] = time.monotonic()
+            await asyncio.sleep(self._config.pause_min_s)
+
+    async def _get(self, path: str) -> _Answer:
+        assert self._session is not None
+        async with self._session.get(self._url + path) as response:
+            body = await read_bounded(response, self._config.body_max_bytes)
+            if response.status != 200:
+                raise SourceError(f"status {response.status}: {body[:200]!r}")
+            headers = response.headers
+            return _Answer(
+                body=api_json.load(body),
+                index=api_json.index(headers.get("X-Consul-Index", "")),
+                content_hash=headers.get("X-Consul-ContentHash", ""),
+                default_policy=headers.get("X-Consul-Default-ACL-Policy", ""),
+            )
+
+    # Taking answers.
+
+    def _publish(self, **fields: Any) -> None:
+        state = replace(self._state, **fields)
+        if state != self._state:
+            self._state = state
+            for callback in self._callbacks:
+                callback(state)
+
+    def _roots(self, answer: _Answer) -> None:
+        roots = api_json.roots(answer.body)
+        self._publish(roots_pem=roots.pem, trust_domain=roots.trust_domain)
+
+    def _leaf(self, answer: _Answer) -> None:
+        leaf, datacenter = api_json.leaf(answer.body)
+        self._publish(leaf=leaf, datacenter=datacenter)
+
+    def _intentions(self, answer: _Answer) -> None:
+        own = self._state.own
+        assert own is not None
+        # Without access lists the policy is "allow"; "deny" can only come from access lists.
+        allow = answer.default_policy != "deny"
+        self._publish(
+            rules=api_json.rules(answer.body, own.name),
+            default_allow=allow,
+            default_reason=DEFAULT_ACL_OFF if allow else DEFAULT_BY_ACL,
+        )
+
+
+async def read_bounded(response: aiohttp.ClientResponse, limit: int) -> bytes:
+    """The body of a response. Raises SourceError when it is longer than ``limit`` bytes."""
+    parts, total = [], 0
+    async for part in response.content.iter_chunked(65536):
+        total += len(part)
+        if total > limit:
+            raise SourceError(f"the agent's answer is longer than {limit} bytes")
+        parts.append(part)
+    return b"".join(parts)
+
+
+async def find_sidecar(
+    http_addr: str, service_id: str, *, token: str = "", body_max_bytes: int = 16 * 1024 * 1024
+) -> str:
+    """The id of the one proxy registered for a service. Raises SourceError if none or several."""
+    url = http_addr if "://" in http_addr else f"http://{http_addr}"
+    headers = {"X-Consul-Token": token} if token else None
+    timeout = aiohttp.ClientTimeout(total=10.0)
+    try:
+        async with (
+            aiohttp.ClientSession(headers=headers, timeout=timeout) as session,
+            session.get(f"{url}/v1/agent/services") as response,
+        ):
+            body = await read_bounded(response, body_max_bytes)
+            if response.status != 200:
+                raise SourceError(f"status {response.status}: {body[:200]!r}")
+    except (aiohttp.ClientError, OSError, TimeoutError) as error:
+        raise SourceError(f"Failed looking up sidecar proxy info: {error}") from error
+    return api_json.sidecar_of(api_json.load(body), service_id)

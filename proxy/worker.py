@@ -1,0 +1,206 @@
+"""A whole sidecar process: one event loop, one proxy, signals.
+
+Decides nothing about traffic. SIGTERM drains and exits 0 (a second one exits at once), SIGINT exits
+at once. A child of an agent ends with its parent when it is told the parent's process id.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import logging
+import os
+import random
+import signal
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+import uvloop
+
+from proxy.api_source import ApiSource, find_sidecar
+from proxy.config import ProxyConfig
+from proxy.errors import SourceError
+from proxy.server import Proxy
+from proxy.source import AppAddress, OwnService, UpstreamSpec
+
+log = logging.getLogger("lictor.proxy.worker")
+
+_PR_SET_PDEATHSIG = 1  # prctl(2)
+_PARENT_CHECK_S = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProxyOptions:
+    """What `connect proxy` was told. Exactly one of ``sidecar_for``, ``proxy_id`` and ``service``.
+
+    ``service_addr`` is the local application ("host:port"), ``listen`` the public listener
+    ("host:port" or ":port"), ``upstreams`` are (service, local port). ``parent_pid`` of 0: on its
+    own.
+    """
+
+    http_addr: str = "127.0.0.1:8500"
+    token: str = ""
+    sidecar_for: str = ""
+    proxy_id: str = ""
+    service: str = ""
+    service_addr: str = ""
+    listen: str = ""
+    upstreams: tuple[tuple[str, int], ...] = ()
+    drain_s: float | None = None
+    parent_pid: int = 0
+    config: ProxyConfig = field(default_factory=ProxyConfig)
+
+
+def main_proxy(options: ProxyOptions) -> int:
+    """Run a proxy on uvloop until it is told to stop; the exit code."""
+    if options.parent_pid and not _die_with(options.parent_pid):
+        return 0
+    return int(uvloop.run(run_proxy(options)))
+
+
+async def run_proxy(options: ProxyOptions, *, say: Callable[[str], None] = print) -> int:
+    """Run a proxy until a signal; the exit code. Start-up mistakes are one line and code 1."""
+    say("==> Consul Connect proxy starting...")
+    try:
+        source = await _source(options, say)
+    except SourceError as error:
+        print(str(error), file=sys.stderr)
+        return 1
+    config = options.config
+    if options.drain_s is not None:
+        config = replace(config, drain_timeout_s=options.drain_s)
+    stop = _Stop()
+    proxy = Proxy(source, config, rng=random.Random())
+    say("")
+    say("==> Log data will now stream in as it occurs:")
+    say("")
+    sys.stdout.flush()
+    await source.start()
+    await proxy.start()
+    try:
+        await stop.wait(options.parent_pid)
+        if stop.gracefully:
+            # With the agent gone there is nobody to take us out of health first, and a new agent's
+            # sidecar wants the port: close the listeners at once.
+            orphan = bool(options.parent_pid) and os.getppid() != options.parent_pid
+            grace_s = 0.0 if orphan else config.drain_grace_s
+            log.info("draining grace_s=%g timeout_s=%g", grace_s, config.drain_timeout_s)
+            await stop.unless_again(proxy.drain(grace_s=grace_s))
+    finally:
+        await proxy.close()
+        await source.close()
+        stop.close()
+    log.info("proxy stopped")
+    return 0
+
+
+async def _source(options: ProxyOptions, say: Callable[[str], None]) -> ApiSource:
+    chosen = [bool(each) for each in (options.sidecar_for, options.proxy_id, options.service)]
+    if sum(chosen) != 1:
+        raise SourceError("one of -sidecar-for, -proxy-id and -service must be given")
+    if options.service:
+        say("    Configuration mode: Flags")
+        own = own_of_flags(options)
+        say(f"               Service: {own.name}")
+        for upstream in own.upstreams:
+            say(f"              Upstream: {upstream.name} => {upstream.key}")
+        if own.listen_port:
+            say(f"       Public listener: {own.listen_address}:{own.listen_port} => "
+                f"{own.app.address}:{own.app.port}")  # fmt: skip
+        else:
+            say("       Public listener: Disabled")
+        return ApiSource(http_addr=options.http_addr, token=options.token, own=own)
+    proxy_id = options.proxy_id
+    say("    Configuration mode: Agent API")
+    if options.sidecar_for:
+        proxy_id = await find_sidecar(options.http_addr, options.sidecar_for, token=options.token)
+        say(f"        Sidecar for ID: {options.sidecar_for}")
+    say(f"              Proxy ID: {proxy_id}")
+    return ApiSource(http_addr=options.http_addr, token=options.token, proxy_id=proxy_id)
+
+
+def own_of_flags(options: ProxyOptions) -> OwnService:
+    """The service that plain flags describe. Raises SourceError for an address it cannot read."""
+    listen_address, listen_port = "", 0
+    app = AppAddress()
+    if options.listen:
+        listen_address, listen_port = _host_port(options.listen, "-listen")
+        if not options.service_addr:
+            raise SourceError("-service-addr must be set with -listen")
+        app = AppAddress(*_host_port(options.service_addr, "-service-addr"))
+    return OwnService(
+        name=options.service,
+        listen_address=listen_address or "0.0.0.0",  # noqa: S104  (":port" means every address)
+        listen_port=listen_port,
+        app=app,
+        upstreams=tuple(
+            UpstreamSpec(name=name, bind_port=port) for name, port in options.upstreams
+        ),
+    )
+
+
+def _host_port(text: str, flag: str) -> tuple[str, int]:
+    host, separator, port = text.rpartition(":")
+    if not separator or not port.isascii() or not port.isdigit() or not 0 < int(port) < 65536:
+        raise SourceError(f'{flag} must be "address:port", not "{text}"')
+    return host.strip("[]"), int(port)
+
+
+class _Stop:
+    """Signals, and a parent that is gone, as one event."""
+
+    __slots__ = ("_again", "_event", "_loop", "gracefully")
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._event = asyncio.Event()
+        self._again = asyncio.Event()
+        self.gracefully = False
+        self._loop.add_signal_handler(signal.SIGTERM, self._terminated)
+        self._loop.add_signal_handler(signal.SIGINT, self._interrupted)
+
+    def _terminated(self) -> None:
+        if self._event.is_set():
+            self._again.set()
+        self.gracefully = True
+        self._event.set()
+
+    def _interrupted(self) -> None:
+        self.gracefully = False
+        self._event.set()
+        self._again.set()
+
+    async def wait(self, parent_pid: int) -> None:
+        """Until a signal, or until the parent is gone."""
+        while not self._event.is_set():
+            try:
+                await asyncio.wait_for(self._event.wait(), _PARENT_CHECK_S if parent_pid else None)
+            except TimeoutError:
+                if os.getppid() != parent_pid:
+                    log.warning("the agent is gone, stopping parent_pid=%d", parent_pid)
+                    self.gracefully = True
+                    return
+
+    async def unless_again(self, work: object) -> None:
+        """Run until done, or until another signal."""
+        task: asyncio.Task[None] = self._loop.create_task(work)  # type: ignore[arg-type]
+        again = self._loop.create_task(self._again.wait())
+        await asyncio.wait({task, again}, return_when=asyncio.FIRST_COMPLETED)
+        for each in (task, again):
+            each.cancel()
+        await asyncio.gather(task, again, return_exceptions=True)
+
+    def close(self) -> None:
+        """Take the handlers away."""
+        self._loop.remove_signal_handler(signal.SIGTERM)
+        self._loop.remove_signal_handler(signal.SIGINT)
+
+
+def _die_with(parent_pid: int) -> bool:
+    """Have the kernel end us with our parent; False when it is gone already."""
+    if sys.platform == "linux":
+        libc = ctypes.CDLL(None, use_errno=True)
+        if libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0) != 0:
+            log.warning("cannot follow the agent's end errno=%d", ctypes.get_errno())
+    return os.getppid() == parent_pid
