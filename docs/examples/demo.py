@@ -1,8 +1,8 @@
 """``make demo``: a whole small datacenter on this machine, shown step by step.
 
-Three servers and two client agents, each on a loopback address of its own, two services with their
-sidecars, an intention, and a host that dies. Every step says what is expected; the program ends with
-status 1 if anything else happens. It stops what it started and removes its files.
+Three servers and two client agents, each on a loopback address of its own, two services with
+their sidecars, an intention, and a host that dies. Every step says what is expected; the program
+ends with status 1 if anything else happens. It stops what it started and removes its files.
 """
 
 from __future__ import annotations
