@@ -1,4 +1,4 @@
-"""A small mesh for the proxy's tests: a real authority, leaves, proxies, applications on loopback."""
+"""A small mesh for the proxy's tests: real authority, leaves, proxies and applications."""
 
 from __future__ import annotations
 
