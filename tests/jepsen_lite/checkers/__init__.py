@@ -1,0 +1,1 @@
+"""Tests of the checkers: each must catch a planted bug."""

@@ -1,0 +1,56 @@
+"""Outcomes are honest: a change that may have happened is never called failed."""
+
+import socket
+import threading
+
+import pytest
+
+from jepsen_lite.client import Client, judge_change
+from jepsen_lite.history import FAIL, INFO, OK
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "outcome"),
+    [
+        (200, b"true", OK),
+        (200, b"true\n", OK),
+        (200, b"false", FAIL),
+        (400, b"bad", FAIL),
+        (413, b"too large", FAIL),
+        (500, b"No cluster leader", FAIL),
+        (500, b"leadership lost while committing log", INFO),
+        (503, b"", INFO),
+    ],
+)
+def test_replies_are_judged(status: int, body: bytes, outcome: str) -> None:
+    assert judge_change(status, body).type == outcome
+
+
+def test_a_refused_connection_is_a_definite_failure() -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        outcome = Client(*unused.getsockname()).write("k", "v")
+    assert outcome.type == FAIL
+
+
+@pytest.mark.parametrize("hang", [True, False])
+def test_a_change_without_an_answer_is_unknown_and_a_read_failed(hang: bool) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        kept: list[socket.socket] = []
+
+        def serve() -> None:
+            for _ in range(2):
+                connection, _ = server.accept()
+                kept.append(connection)
+                if not hang:
+                    connection.recv(1000)
+                    connection.close()
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        client = Client(*server.getsockname(), timeout_s=0.3)
+        assert client.write("k", "v").type == INFO
+        assert client.read("k").type == FAIL
+        thread.join()
+        for connection in kept:
+            connection.close()
