@@ -44,6 +44,10 @@ class JournalFull(Refused):
     """The disk or the journal's map is full: writes stop, reads go on."""
 
 
+class EncodeError(Refused):
+    """A value cannot be carried: of the wrong type, too deep, too large, or no valid text."""
+
+
 class Unknown(StoreError):
     """Indefinite: the command entered a log; it may or may not be applied later."""
 

@@ -1,0 +1,45 @@
+"""Limits and settings of the replicated store, each with its trade-off.
+
+Values only; agent/config says where an operator may set them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StateLimits:
+    """Bounds on what the state machine remembers beside the catalog itself.
+
+    All servers of a cluster must agree on them: they decide what is forgotten, and what is
+    forgotten is part of the state.
+    """
+
+    #: Deleted keys whose index is remembered one by one. When more are deleted the oldest share
+    #: one index: watchers of a prefix may then wake in vain, never too late.
+    tombstones_max: int = 4096
+    #: Outcomes remembered per sender. Must exceed what one agent has in flight.
+    outcomes_max: int = 8192
+    #: Senders (boots of agents) with remembered outcomes. The longest silent one goes first.
+    senders_max: int = 4096
+    #: Replicated seconds after which a silent sender is forgotten (raft-engine contract 2.8).
+    sender_idle_s: float = 3600.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreConfig:
+    """Settings of one server's store."""
+
+    node_id: str
+    #: Where the journal lives; "" keeps everything in memory (development mode).
+    data_dir: str = ""
+    #: Stretches election and lease times, 1 to 10; higher is calmer on slow machines.
+    raft_multiplier: int = 5
+    #: Queries that may wait at once on this server; one more is refused.
+    blocking_queries_max: int = 65_536
+    #: How long a proposal may take when its caller sets no time, in seconds.
+    propose_timeout_s: float = 10.0
+    #: Size of the journal's memory map: the most the log may ever take on disk.
+    journal_bytes_max: int = 4 * 1024 * 1024 * 1024
+    state: StateLimits = field(default_factory=StateLimits)

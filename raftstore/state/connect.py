@@ -1,0 +1,94 @@
+"""The certificate authority's replicated part: configuration, roots, signing key, serial counter.
+
+Decides compare-and-set and that exactly one root is active (mesh contract A.3). Keys, certificates
+and times come finished in the command; making them is agent/connect's business.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from raftstore.commands import Applied, NextSerial, Outcome, Rejected, SetCA, SetCAConfig
+from raftstore.queries import CARootsAnswer
+from raftstore.records import CAConfig, CAProviderState, CARoot, same_content
+from raftstore.state.tables import Indexes
+
+_ROOTS = "ca-roots"
+_CONFIG = "ca-config"
+
+
+class ConnectCA:
+    """What the servers share of the authority."""
+
+    __slots__ = ("_indexes", "config", "provider", "roots", "serial")
+
+    def __init__(self, indexes: Indexes) -> None:
+        self._indexes = indexes
+        self.config: CAConfig | None = None
+        self.roots: tuple[CARoot, ...] = ()
+        self.provider: CAProviderState | None = None
+        self.serial = 0
+
+    def set_ca(self, index: int, command: SetCA) -> Outcome:
+        """Replace everything but the counter, unless the roots have moved since ``cas``."""
+        if command.cas != (self._indexes.of(_ROOTS) if self.roots else 0):
+            return Applied(index, False)
+        if sum(root.active for root in command.roots) != 1:
+            return Rejected(index, "there must be exactly one active CA root")
+        if len({root.id for root in command.roots}) != len(command.roots):
+            return Rejected(index, "a CA root is listed twice")
+        stored = {root.id: root for root in self.roots}
+        self.roots = tuple([_stamped(root, stored.get(root.id), index) for root in command.roots])
+        self.provider = command.provider
+        self._indexes.raise_to(_ROOTS, index)
+        self._put_config(index, command.config)
+        return Applied(index, True)
+
+    def set_config(self, index: int, command: SetCAConfig) -> Outcome:
+        """Replace the configuration, unless it has moved since ``cas``."""
+        if command.cas != self._indexes.of(_CONFIG):
+            return Applied(index, False)
+        self._put_config(index, command.config)
+        return Applied(index, True)
+
+    def _put_config(self, index: int, config: CAConfig) -> None:
+        before = self.config
+        created = before.create_index if before else index
+        config = replace(config, create_index=created, modify_index=index)
+        if before is not None and same_content(before, config):
+            return
+        self.config = config
+        self._indexes.raise_to(_CONFIG, index)
+        if before is None or before.cluster_id != config.cluster_id:
+            self._indexes.raise_to(_ROOTS, index)  # their trust domain is made of it
+
+    def next_serial(self, index: int, command: NextSerial) -> Outcome:
+        """Count up; the number is spent even if its certificate is never made."""
+        self.serial += 1
+        return Applied(index, self.serial)
+
+    def roots_answer(self) -> CARootsAnswer:
+        """The roots and what they vouch for."""
+        cluster_id = self.config.cluster_id if self.config else ""
+        return CARootsAnswer(f"{cluster_id}.consul" if cluster_id else "", self.roots)
+
+    def roots_index(self) -> int:
+        """Index of the roots and of the signing key."""
+        return self._indexes.of(_ROOTS)
+
+    def config_index(self) -> int:
+        """Index of the configuration."""
+        return self._indexes.of(_CONFIG)
+
+    def check(self) -> None:
+        """Assert what only our own bug can break."""
+        assert not self.roots or sum(root.active for root in self.roots) == 1
+        assert (self.provider is None) == (not self.roots), "roots and key go together"
+
+
+def _stamped(root: CARoot, stored: CARoot | None, index: int) -> CARoot:
+    if stored is None:
+        return replace(root, create_index=index, modify_index=index)
+    if same_content(root, stored):
+        return stored
+    return replace(root, create_index=stored.create_index, modify_index=index)

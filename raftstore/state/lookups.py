@@ -1,0 +1,125 @@
+"""What the catalog answers: instances by name and tag, checks, nodes, and their indexes.
+
+Reads only. Nothing here filters by health: the faces decide whom they leave out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from raftstore.queries import HealthEntry, NodeServicesAnswer, ServiceNode
+from raftstore.records import Check, Node, NodeName, Service, ServiceId
+from raftstore.state.registry import NameRow, NodeRow, Registry, union_of_tags
+from raftstore.state.tables import Indexes
+
+_NODE_ITSELF = ServiceId("")
+
+
+class Lookups:
+    """Questions to the registry."""
+
+    __slots__ = ("_indexes", "_listing", "_listing_index", "_registry")
+
+    def __init__(self, registry: Registry, indexes: Indexes) -> None:
+        self._registry = registry
+        self._indexes = indexes
+        self._listing: Mapping[str, tuple[str, ...]] = {}
+        self._listing_index = -1
+
+    def nodes(self) -> tuple[Node, ...]:
+        """All nodes, by name."""
+        return tuple([row.node for row in self._registry.nodes.values()])
+
+    def services(self, node_meta: tuple[tuple[str, str], ...]) -> Mapping[str, tuple[str, ...]]:
+        """Names with their tags; the listing of all is kept until a service changes."""
+        if node_meta:
+            return union_of_tags(self._services_on(node_meta))
+        index = self._indexes.of("services")
+        if index != self._listing_index:
+            listing: dict[str, tuple[str, ...]] = {}
+            for row in self._registry.names.values():
+                listing.update(row.tags_by_name())
+            self._listing, self._listing_index = listing, index
+        return self._listing
+
+    def _services_on(self, node_meta: tuple[tuple[str, str], ...]) -> Iterator[Service]:
+        for row in self._registry.nodes.values():
+            meta = row.node.meta or {}
+            if all(meta.get(key) == value for key, value in node_meta):
+                yield from row.services.values()
+
+    def instances(
+        self, name: str, tags: tuple[str, ...], *, connect: bool
+    ) -> tuple[ServiceNode, ...]:
+        """Instances with their nodes."""
+        return tuple(
+            [ServiceNode(row.node, service) for row, service in self._named(name, tags, connect)]
+        )
+
+    def health(self, name: str, tags: tuple[str, ...], *, connect: bool) -> tuple[HealthEntry, ...]:
+        """Instances with their nodes and the checks of both."""
+        return tuple(
+            [
+                HealthEntry(
+                    row.node, service, row.checks_of(_NODE_ITSELF) + row.checks_of(service.id)
+                )
+                for row, service in self._named(name, tags, connect)
+            ]
+        )
+
+    def _named(
+        self, name: str, tags: tuple[str, ...], connect: bool
+    ) -> Iterator[tuple[NodeRow, Service]]:
+        row = self._row(name, connect)
+        if row is None:
+            return
+        wanted = {tag.lower() for tag in tags}
+        nodes = self._registry.nodes
+        for (node, _), service in row.ordered():
+            if not wanted or wanted <= {tag.lower() for tag in service.tags}:
+                yield nodes[node], service
+
+    def _row(self, name: str, connect: bool) -> NameRow | None:
+        rows = self._registry.connect if connect else self._registry.names
+        row: NameRow | None = rows.get(name.lower())
+        return row
+
+    def service_checks(self, name: str) -> tuple[Check, ...]:
+        """The checks of the instances, without the nodes' own."""
+        found: list[Check] = []
+        for row, service in self._named(name, (), False):
+            found.extend(row.checks_of(service.id))
+        return tuple(found)
+
+    def node(self, name: NodeName) -> NodeServicesAnswer:
+        """A node and its services, by id."""
+        row: NodeRow | None = self._registry.nodes.get(name.lower())
+        if row is None:
+            return NodeServicesAnswer(None, ())
+        return NodeServicesAnswer(row.node, tuple([row.services[k] for k in sorted(row.services)]))
+
+    def node_checks(self, name: NodeName) -> tuple[Check, ...]:
+        """All checks on a node, by id."""
+        row: NodeRow | None = self._registry.nodes.get(name.lower())
+        return () if row is None else tuple(row.all_checks())
+
+    def checks_in(self, state: str) -> tuple[Check, ...]:
+        """All checks in a state, by node and id; "any" is every check."""
+        nodes = self._registry.nodes
+        if state == "any":
+            return tuple([check for row in nodes.values() for check in row.all_checks()])
+        found = []
+        for node, check_id in sorted(self._registry.states.get(state, ())):
+            row: NodeRow = nodes[node]
+            found.append(row.checks[row.owners[check_id]][check_id])
+        return tuple(found)
+
+    def name_index(self, name: str, *, connect: bool) -> int:
+        """Index of a service or of its mesh endpoints; of all services when there are none."""
+        row = self._row(name, connect)
+        return self._indexes.of("services") if row is None else row.index
+
+    def node_index(self, name: NodeName) -> int:
+        """Index of a node with what it holds; of all nodes when it is absent."""
+        row: NodeRow | None = self._registry.nodes.get(name.lower())
+        return self._indexes.of("nodes") if row is None else row.index

@@ -1,0 +1,176 @@
+"""The replicated state machine: commands in, outcomes; queries in, answers.
+
+Total and deterministic: the same commands at the same indexes give the same state, byte for byte,
+on every server. It knows no clock; the leader's time comes with each entry. Which rules hold is
+decided in the modules beside this one; here they are joined, and a repeated request is recognised.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, TypeVar
+
+from raftstore import commands as c
+from raftstore import queries as q
+from raftstore.config import StateLimits
+from raftstore.queries import Answer, Footprint, Query
+from raftstore.state import snapshots
+from raftstore.state.catalog import Catalog
+from raftstore.state.connect import ConnectCA
+from raftstore.state.dedupe import Dedupe
+from raftstore.state.intentions import Intentions
+from raftstore.state.kv import KVStore
+from raftstore.state.lookups import Lookups
+from raftstore.state.registry import Registry
+from raftstore.state.tables import Indexes
+
+T = TypeVar("T")
+
+
+class StateMachine:
+    """All that the servers agree on."""
+
+    def __init__(self, limits: StateLimits = StateLimits()) -> None:  # noqa: B008  frozen value
+        self._limits = limits
+        self._reset()
+
+    def _reset(self) -> None:
+        limits = self._limits
+        self.index = 0
+        self.stamp = 0.0
+        self.indexes = Indexes()
+        self.registry = Registry(self.indexes)
+        self.kv = KVStore(self.indexes, tombstones_max=limits.tombstones_max)
+        self.intentions = Intentions(self.indexes)
+        self.ca = ConnectCA(self.indexes)
+        self.dedupe = Dedupe(limits)
+        self._catalog = Catalog(self.registry)
+        self._lookups = Lookups(self.registry, self.indexes)
+        self._appliers: dict[type, Callable[[int, Any], c.Outcome]] = {
+            c.Register: self._catalog.register,
+            c.Deregister: self._catalog.deregister,
+            c.KVSet: self.kv.set,
+            c.KVDelete: self.kv.delete,
+            c.KVDeleteTree: self.kv.delete_tree,
+            c.SetIntention: self.intentions.set,
+            c.DeleteIntention: self.intentions.delete,
+            c.SetCA: self.ca.set_ca,
+            c.SetCAConfig: self.ca.set_config,
+            c.NextSerial: self.ca.next_serial,
+        }
+        self._readers = self._make_readers()
+
+    def apply(
+        self,
+        index: int,
+        stamp: float,
+        command: c.Command,
+        request_id: c.RequestId | None = None,
+    ) -> c.Outcome:
+        """Carry out a committed command. A repeated request gets the outcome it had."""
+        assert index > self.index, "entries are applied in order, each once"
+        self.index = index
+        # Leaders' clocks differ; replicated time never runs backwards.
+        self.stamp = max(self.stamp, stamp)
+        if request_id is not None:
+            earlier = self.dedupe.recall(index, request_id)
+            if earlier is not None:
+                return earlier
+        outcome = self._appliers[type(command)](index, command)
+        if request_id is not None:
+            self.dedupe.remember(self.stamp, request_id, outcome)
+        return outcome
+
+    def answer(self, query: Query[T]) -> Answer[T]:
+        """What the state says now, with the highest index of the query's footprint."""
+        value, index = self._readers[type(query)]
+        return Answer(max(1, index(query)), value(query))
+
+    def index_of(self, query: Query[Any]) -> int:
+        """The index that ``answer`` would give, without the value."""
+        _, index = self._readers[type(query)]
+        return max(1, index(query))
+
+    def _make_readers(
+        self,
+    ) -> dict[type, tuple[Callable[[Any], Any], Callable[[Any], int]]]:
+        """For each query how to get its value and its index."""
+        look, kv, intentions, ca, of = (
+            self._lookups,
+            self.kv,
+            self.intentions,
+            self.ca,
+            self.indexes.of,
+        )
+        return {
+            q.ListNodes: (lambda _: look.nodes(), lambda _: of("nodes")),
+            q.ListServices: (
+                lambda x: look.services(x.node_meta),
+                lambda x: max(of(table) for table, _ in x.footprint()),
+            ),
+            q.ServiceNodes: (
+                lambda x: look.instances(x.service, x.tags, connect=x.connect),
+                lambda x: look.name_index(x.service, connect=x.connect),
+            ),
+            q.NodeServices: (lambda x: look.node(x.node), lambda x: look.node_index(x.node)),
+            q.HealthService: (
+                lambda x: look.health(x.service, x.tags, connect=x.connect),
+                lambda x: look.name_index(x.service, connect=x.connect),
+            ),
+            q.NodeChecks: (lambda x: look.node_checks(x.node), lambda x: look.node_index(x.node)),
+            q.ServiceChecks: (
+                lambda x: look.service_checks(x.service),
+                lambda x: look.name_index(x.service, connect=False),
+            ),
+            q.ChecksInState: (lambda x: look.checks_in(x.state), lambda _: of("checks")),
+            q.KVGet: (lambda x: kv.get(x.key), lambda x: kv.index_of(x.key)),
+            q.KVList: (lambda x: kv.list(x.prefix), lambda x: kv.index_below(x.prefix)),
+            q.KVKeys: (
+                lambda x: kv.keys(x.prefix, x.separator),
+                lambda x: kv.index_below(x.prefix),
+            ),
+            q.ListIntentions: (lambda _: intentions.all(), lambda _: intentions.index()),
+            q.MatchIntentions: (
+                lambda x: intentions.match(x.by, x.names),
+                lambda _: intentions.index(),
+            ),
+            q.GetIntention: (
+                lambda x: intentions.get(x.source, x.destination, x.legacy_id),
+                lambda _: intentions.index(),
+            ),
+            q.GetCARoots: (lambda _: ca.roots_answer(), lambda _: ca.roots_index()),
+            q.GetCAConfig: (lambda _: ca.config, lambda _: ca.config_index()),
+            q.GetCAProvider: (lambda _: ca.provider, lambda _: ca.roots_index()),
+        }
+
+    def touched(self) -> frozenset[Footprint]:
+        """What moved since the last call. Keys come one by one; watches know the prefixes."""
+        return self.indexes.drain()
+
+    def snapshot(self) -> Iterator[snapshots.Chunk]:
+        """The state as it is now, in chunks of plain data; equal states give equal chunks.
+
+        Only references are copied at the call; the work is done as the chunks are taken, while
+        the state may move on.
+        """
+        return snapshots.take(self)
+
+    def restore(self, chunks: Iterable[snapshots.Chunk]) -> None:
+        """Replace everything by a snapshot. Raises DecodeError and is then empty.
+
+        All watchers must be woken afterwards: what changed is not known.
+        """
+        self._reset()
+        try:
+            snapshots.load(self, chunks)
+        except Exception:
+            self._reset()
+            raise
+
+    def check(self) -> None:
+        """Assert what only our own bug can break."""
+        self.registry.check()
+        self.kv.check()
+        self.intentions.check()
+        self.ca.check()
+        self.dedupe.check()

@@ -1,0 +1,190 @@
+"""The whole state as chunks of plain data, and back.
+
+Decides the shape: a chunk is [section, rows], sections in a fixed order, rows sorted or in an order
+that is itself part of the state; so equal states give equal bytes. Records are written by their
+codecs, so a field may be appended without a new version. Framing, checksums and disk are left to
+those who store or send the chunks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from raftstore.codec import codec_for
+from raftstore.errors import DecodeError
+from raftstore.records import CAConfig, CAProviderState, CARoot, Check, KVPair, Node, Service
+from raftstore.records import ServiceIntentions as Entry
+from raftstore.state.registry import NodeRow
+from raftstore.wire import outcome_from_plain, outcome_to_plain
+
+if TYPE_CHECKING:
+    from raftstore.state.machine import StateMachine
+
+#: [section, rows]
+Chunk = list[Any]
+
+VERSION = 1
+
+#: Rows in a chunk: small enough that writing one does not hold up the loop.
+_ROWS_MAX = 256
+
+_NODE = codec_for(Node)
+_SERVICES = codec_for(tuple[Service, ...])
+_CHECKS = codec_for(tuple[Check, ...])
+_PAIR = codec_for(KVPair)
+_ENTRY = codec_for(Entry)
+_CONFIG = codec_for(CAConfig | None)
+_ROOTS = codec_for(tuple[CARoot, ...])
+_PROVIDER = codec_for(CAProviderState | None)
+_OUTCOMES = "outcomes"
+
+
+def take(state: StateMachine) -> Iterator[Chunk]:
+    """The chunks of ``state`` as it is at this call."""
+    registry, ca = state.registry, state.ca
+    nodes = [_NodeCopy(row) for row in registry.nodes.values()]
+    sections: list[tuple[str, Iterable[Any], Callable[[Any], Any]]] = [
+        ("head", [[VERSION, state.index, state.stamp, state.kv.tombstones.floor]], _same),
+        ("indexes", state.indexes.rows(), _same),
+        ("nodes", nodes, _NodeCopy.plain),
+        ("names", [[name, row.index] for name, row in registry.names.items()], _same),
+        ("connect", [[n, registry.connect[n].index] for n in sorted(registry.connect)], _same),
+        ("kv", state.kv.rows(), _PAIR.to_plain),
+        ("tombstones", state.kv.tombstones.rows(), _same),
+        ("intentions", state.intentions.rows(), _ENTRY.to_plain),
+        ("ca", [(ca.config, ca.roots, ca.provider, ca.serial)], _ca_to_plain),
+        (_OUTCOMES, state.dedupe.rows(), _outcomes_to_plain),
+    ]
+    return _chunks(sections)
+
+
+def _chunks(sections: list[tuple[str, Iterable[Any], Callable[[Any], Any]]]) -> Iterator[Chunk]:
+    for section, rows, to_plain in sections:
+        chunk: list[Any] = []
+        for row in rows:
+            chunk.append(to_plain(row))
+            if len(chunk) == _ROWS_MAX:
+                yield [section, chunk]
+                chunk = []
+        if chunk:
+            yield [section, chunk]
+
+
+def load(state: StateMachine, chunks: Iterable[Chunk]) -> None:
+    """Fill an empty state. Raises DecodeError."""
+    loaders: dict[str, Callable[[StateMachine, Any], None]] = {
+        "head": _load_head,
+        "indexes": lambda state, row: state.indexes.load(_text(row[0]), _index(row[1])),
+        "nodes": _load_node,
+        "names": _load_name,
+        "connect": _load_connect,
+        "kv": lambda state, row: state.kv.load(_PAIR.from_plain(row)),
+        "tombstones": lambda state, row: state.kv.tombstones.bury(_text(row[0]), _index(row[1])),
+        "intentions": lambda state, row: state.intentions.load(_ENTRY.from_plain(row)),
+        "ca": _load_ca,
+        _OUTCOMES: _load_outcomes,
+    }
+    headed = False
+    for chunk in chunks:
+        try:
+            section, rows = chunk
+            loader = loaders[section]
+            for row in rows:
+                loader(state, row)
+        except (LookupError, TypeError, ValueError) as error:
+            raise DecodeError(f"damaged snapshot: {type(error).__name__}") from error
+        headed = headed or section == "head"
+        if not headed:
+            raise DecodeError("a snapshot begins with its head")
+    if not headed:
+        raise DecodeError("the snapshot is empty")
+
+
+class _NodeCopy:
+    """A node's row, held still while the state moves on."""
+
+    __slots__ = ("checks", "index", "node", "services")
+
+    def __init__(self, row: NodeRow) -> None:
+        self.node = row.node
+        self.index = row.index
+        self.services = tuple(row.services.values())
+        self.checks = tuple([check for held in row.checks.values() for check in held.values()])
+
+    def plain(self) -> list[Any]:
+        services = tuple(sorted(self.services, key=lambda service: service.id))
+        checks = tuple(sorted(self.checks, key=lambda check: check.id))
+        return [
+            _NODE.to_plain(self.node),
+            self.index,
+            _SERVICES.to_plain(services),
+            _CHECKS.to_plain(checks),
+        ]
+
+
+def _load_head(state: StateMachine, row: Any) -> None:
+    version, index, stamp, floor = row
+    if version != VERSION:
+        raise DecodeError("this version of snapshots is not known here")
+    state.index, state.stamp = _index(index), float(stamp)
+    state.kv.tombstones.floor = _index(floor)
+
+
+def _load_node(state: StateMachine, row: Any) -> None:
+    node, index, services, checks = row
+    held = state.registry.load_node(_NODE.from_plain(node), _index(index))
+    for service in _SERVICES.from_plain(services):
+        state.registry.load_service(held, service)
+    for check in _CHECKS.from_plain(checks):
+        state.registry.load_check(held, check)
+
+
+def _load_name(state: StateMachine, row: Any) -> None:
+    state.registry.names[row[0]].index = _index(row[1])
+
+
+def _load_connect(state: StateMachine, row: Any) -> None:
+    state.registry.connect[row[0]].index = _index(row[1])
+
+
+def _ca_to_plain(parts: tuple[Any, ...]) -> list[Any]:
+    config, roots, provider, serial = parts
+    return [
+        _CONFIG.to_plain(config), _ROOTS.to_plain(roots), _PROVIDER.to_plain(provider), serial
+    ]  # fmt: skip
+
+
+def _load_ca(state: StateMachine, row: Any) -> None:
+    config, roots, provider, serial = row
+    state.ca.config = _CONFIG.from_plain(config)
+    state.ca.roots = _ROOTS.from_plain(roots)
+    state.ca.provider = _PROVIDER.from_plain(provider)
+    state.ca.serial = _index(serial)
+
+
+def _outcomes_to_plain(row: tuple[Any, ...]) -> list[Any]:
+    sender, floor, last_at, outcomes = row
+    return [sender, floor, last_at, [[n, outcome_to_plain(outcome)] for n, outcome in outcomes]]
+
+
+def _load_outcomes(state: StateMachine, row: Any) -> None:
+    sender, floor, last_at, plain = row
+    outcomes = [(_index(counter), outcome_from_plain(outcome)) for counter, outcome in plain]
+    state.dedupe.load(_text(sender), _index(floor), float(last_at), outcomes)
+
+
+def _same(row: Any) -> Any:
+    return row
+
+
+def _text(value: Any) -> str:
+    if type(value) is not str:
+        raise DecodeError("text expected")
+    return value
+
+
+def _index(value: Any) -> int:
+    if type(value) is not int or value < 0:
+        raise DecodeError("index expected")
+    return value

@@ -1,0 +1,327 @@
+"""The async face of the replicated store: propose, read at an index, wait for a change.
+
+Joins the replicated log, which carries bytes, with the state machine, which gives them meaning, and
+wakes whoever waits for what a batch of entries changed. Everything runs on one event loop, so an
+answer and the watch that is set after it see the same state.
+
+Left to others: forwarding to the leader and retries (agent/backend), replication (raftstore/raft),
+what a command means (raftstore/state).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+from raftstore import wire
+from raftstore.commands import Applied, Command, Outcome, Rejected, RequestId
+from raftstore.config import StoreConfig
+from raftstore.errors import CorruptState, DecodeError, NoLeader, QueueFull
+from raftstore.queries import Answer, Query
+from raftstore.state import StateMachine
+from raftstore.watches import Watches
+
+__all__ = ["Log", "LogStatus", "Store", "StoreConfig"]
+
+T = TypeVar("T")
+
+_LEADER = "leader"
+
+
+class LogStatus(Protocol):
+    """What the store needs to know of its log. ``members`` are (node id, address, votes)."""
+
+    @property
+    def role(self) -> str: ...
+    @property
+    def term(self) -> int: ...
+    @property
+    def leader_id(self) -> str | None: ...
+    @property
+    def leader_address(self) -> str | None: ...
+    @property
+    def commit_index(self) -> int: ...
+    @property
+    def applied_index(self) -> int: ...
+    @property
+    def last_contact_s(self) -> float: ...
+    @property
+    def members(self) -> tuple[tuple[str, str, bool], ...]: ...
+
+
+class Log(Protocol):
+    """A replicated log of payloads, as raftstore.raft.RaftNode gives it."""
+
+    async def start(self) -> None: ...
+    async def stop(self) -> None: ...
+    def accept(self) -> asyncio.Protocol: ...
+    def set_address(self, node_id: str, host: str, port: int) -> None: ...
+    def bootstrap(self, members: Mapping[str, str]) -> None: ...
+    async def propose(self, payload: bytes, *, timeout_s: float) -> tuple[int, object]: ...
+    async def read_index(self, *, timeout_s: float) -> int: ...
+    def status(self) -> LogStatus: ...
+
+    @property
+    def bootstrapped(self) -> bool: ...
+    @property
+    def cluster_id(self) -> str: ...
+    @property
+    def fatal(self) -> asyncio.Future[Any]: ...
+
+
+#: Makes the log from (apply, on_applied, on_change).
+LogFactory = Callable[
+    [Callable[[int, float, bytes], object], Callable[[], None], Callable[[], None]], Log
+]
+
+
+class Store:
+    """One server's copy of the replicated state, and its part in keeping all copies alike."""
+
+    def __init__(
+        self,
+        config: StoreConfig,
+        *,
+        on_change: Callable[[], None] = lambda: None,
+        rng: random.Random | None = None,
+        make_log: LogFactory | None = None,
+    ) -> None:
+        self._config = config
+        self._on_change = on_change
+        self._rng = rng
+        self._make_log = make_log or self._open_raft
+        self._log: Log | None = None
+        self._stopped = False
+        self._catching_up: dict[asyncio.Future[None], int] = {}
+        self._commands_applied = 0
+        self._watches = Watches(watches_max=config.blocking_queries_max)
+        self.state = StateMachine(config.state)
+
+    # Life
+
+    async def start(self) -> None:
+        """Open the journal and take part. Raises CorruptState."""
+        self._log = self._make_log(self._apply, self._applied, self._on_change)
+        await self._log.start()
+
+    async def stop(self) -> None:
+        """Stop taking part; blocked queries return with what they have."""
+        self._stopped = True
+        self._watches.wake_all()
+        for future in list(self._catching_up):
+            if not future.done():
+                future.set_exception(NoLeader("this server stops"))
+        if self._log is not None:
+            await self._log.stop()
+
+    def _open_raft(
+        self,
+        apply: Callable[[int, float, bytes], object],
+        on_applied: Callable[[], None],
+        on_change: Callable[[], None],
+    ) -> Log:
+        # Here, so that a store over another log (tests, tools) does not load the engine.
+        from raftstore.raft import LmdbJournal, MemJournal, RaftConfig, RaftNode
+
+        config = self._config
+        raft = _scaled(RaftConfig(node_id=config.node_id), config.raft_multiplier)
+        if config.data_dir:
+            directory = Path(config.data_dir) / "raft"
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            journal = LmdbJournal(str(directory), map_bytes=config.journal_bytes_max)
+        else:
+            journal = MemJournal()
+        return RaftNode(
+            raft,
+            journal=journal,
+            apply=apply,
+            on_applied=on_applied,
+            on_change=on_change,
+            rng=self._rng,
+        )
+
+    # The log, passed through
+
+    @property
+    def _started(self) -> Log:
+        assert self._log is not None, "the store is not started"
+        return self._log
+
+    def accept(self) -> asyncio.Protocol:
+        """A protocol for a connection of another server."""
+        return self._started.accept()
+
+    def set_address(self, node_id: str, host: str, port: int) -> None:
+        """Where another server is reached now."""
+        self._started.set_address(node_id, host, port)
+
+    def bootstrap(self, members: Mapping[str, str]) -> None:
+        """Form a cluster of these servers (node id -> address)."""
+        self._started.bootstrap(members)
+
+    @property
+    def bootstrapped(self) -> bool:
+        """Whether this server belongs to a cluster."""
+        return self._started.bootstrapped
+
+    @property
+    def cluster_id(self) -> str:
+        """Which cluster it belongs to."""
+        return self._started.cluster_id
+
+    @property
+    def fatal(self) -> asyncio.Future[Any]:
+        """Done with the reason when this server must not go on."""
+        return self._started.fatal
+
+    def status(self) -> LogStatus:
+        """What this server knows of its cluster."""
+        return self._started.status()
+
+    @property
+    def is_leader(self) -> bool:
+        """Whether this server believes that it leads."""
+        return self._log is not None and self._log.status().role == _LEADER
+
+    # Changes
+
+    async def propose(
+        self,
+        command: Command,
+        *,
+        request_id: RequestId | None = None,
+        timeout_s: float | None = None,
+    ) -> Outcome:
+        """Replicate a command; on the leader only. Raises StoreError."""
+        payload = wire.encode_command(command, request_id=request_id)
+        return await self.propose_encoded(payload, timeout_s=timeout_s)
+
+    async def propose_encoded(self, payload: bytes, *, timeout_s: float | None = None) -> Outcome:
+        """The same for bytes of ``wire.encode_command``, which the caller has checked."""
+        if timeout_s is None:
+            timeout_s = self._config.propose_timeout_s
+        _, outcome = await self._started.propose(payload, timeout_s=timeout_s)
+        assert isinstance(outcome, Applied | Rejected), "the log gives back what apply returned"
+        return outcome
+
+    def _apply(self, index: int, stamp: float, payload: bytes) -> Outcome:
+        try:
+            command, request_id = wire.decode_command(payload)
+        except DecodeError as error:
+            # It was checked before it was proposed: written by a newer version, or damaged.
+            raise CorruptState(
+                f"entry {index} of the log cannot be read here ({error}); "
+                "run the version of lictor that the other servers run"
+            ) from error
+        self._commands_applied += 1
+        return self.state.apply(index, stamp, command, request_id)
+
+    def _applied(self) -> None:
+        """A batch of entries is in the state: wake whom it concerns."""
+        self._watches.wake(self.state.touched())
+        if self._catching_up:
+            reached = self._started.status().applied_index
+            for future, index in list(self._catching_up.items()):
+                if index <= reached and not future.done():
+                    future.set_result(None)
+
+    # Reads
+
+    async def read_index(self, *, timeout_s: float) -> int:
+        """An index no older than this call, confirmed by a quorum; on the leader only."""
+        return await self._started.read_index(timeout_s=timeout_s)
+
+    async def barrier(self, *, timeout_s: float) -> None:
+        """Return once this server's state is no older than the call; on the leader only.
+
+        Raises StoreError when leadership cannot be confirmed in time.
+        """
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + timeout_s
+        index = await self.read_index(timeout_s=timeout_s)
+        await self.applied(index, timeout_s=deadline - loop.time())
+
+    async def applied(self, index: int, *, timeout_s: float) -> None:
+        """Return once this server has applied the log up to ``index``. Raises NoLeader if not."""
+        if self._started.status().applied_index >= index:
+            return
+        if self._stopped or len(self._catching_up) >= self._config.blocking_queries_max:
+            raise QueueFull("too many reads wait for this server to catch up")
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._catching_up[future] = index
+        try:
+            async with asyncio.timeout(timeout_s):
+                await future
+        except TimeoutError:
+            raise NoLeader("this server did not catch up in time") from None
+        finally:
+            del self._catching_up[future]
+
+    def answer(self, query: Query[T]) -> Answer[T]:
+        """What this server's state says now, however old that is."""
+        return self.state.answer(query)
+
+    async def wait(self, query: Query[T], *, min_index: int, wait_s: float) -> Answer[T]:
+        """The answer as soon as its index is over ``min_index``, or as it is after ``wait_s``.
+
+        Raises QueueFull when too many wait already.
+        """
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + wait_s
+        while self.state.index_of(query) <= min_index and not self._stopped:
+            if not await self._changes(query, deadline - loop.time()):
+                break
+        return self.state.answer(query)
+
+    async def _changes(self, query: Query[Any], wait_s: float) -> bool:
+        """Whether the query's footprint is touched within the time."""
+        if wait_s <= 0:
+            return False
+        loop = asyncio.get_running_loop()
+        woken: asyncio.Future[bool] = loop.create_future()
+        cancel = self._watches.watch_once(query.footprint(), lambda: _settle(woken, True))
+        timer = loop.call_later(wait_s, _settle, woken, False)
+        try:
+            return await woken
+        finally:
+            timer.cancel()
+            cancel()
+
+    def watch_once(self, query: Query[Any], callback: Callable[[], None]) -> Callable[[], None]:
+        """Call back once when the query's answer may have changed; gives a cancel function.
+
+        The callback runs on the loop, must be short and must not raise. Raises QueueFull.
+        """
+        return self._watches.watch_once(query.footprint(), callback)
+
+    def metrics(self) -> dict[str, int | float]:
+        """Counters and gauges by name."""
+        status = self._started.status()
+        return {
+            "term": status.term,
+            "commit_index": status.commit_index,
+            "applied_index": status.applied_index,
+            "last_contact_s": status.last_contact_s,
+            "commands_applied": self._commands_applied,
+            "watches_open": len(self._watches),
+            "catching_up_open": len(self._catching_up),
+        }
+
+
+def _settle(future: asyncio.Future[bool], result: bool) -> None:
+    if not future.done():
+        future.set_result(result)
+
+
+def _scaled(raft: Any, factor: int) -> Any:
+    """Raft's timers stretched for slow machines, all by one factor to keep their proportions."""
+    return replace(
+        raft,
+        heartbeat_s=raft.heartbeat_s * factor,
+        election_min_s=raft.election_min_s * factor,
+        election_max_s=raft.election_max_s * factor,
+    )

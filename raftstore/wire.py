@@ -1,0 +1,154 @@
+"""Commands, queries, answers and outcomes as bytes: in the log, in snapshots, between agents.
+
+Every message is a msgpack array with a version first. A command is [version, number, request id or
+nil, fields]; a query [version, number, fields]; an answer [version, index, value], its value typed
+by the query it answers; an outcome [version, applied, index, value or reason]. Numbers come from
+the registries in commands.py and queries.py.
+
+Decoding is strict and raises nothing but ``DecodeError``; encoding raises ``EncodeError`` for what
+could not be read back, so that an unreadable command never enters the log.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from raftstore import commands, queries
+from raftstore.codec import Codec, codec_for, pack, unpack
+from raftstore.commands import Applied, Command, Outcome, Rejected, RequestId
+from raftstore.errors import DecodeError, EncodeError
+from raftstore.queries import Answer, Query
+
+__all__ = [
+    "LIMITS",
+    "Codec",
+    "WireLimits",
+    "codec_for",
+    "decode_answer",
+    "decode_command",
+    "decode_outcome",
+    "decode_query",
+    "encode_answer",
+    "encode_command",
+    "encode_outcome",
+    "encode_query",
+]
+
+T = TypeVar("T")
+
+VERSION = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WireLimits:
+    """The largest messages that are written or read, in bytes."""
+
+    #: A key's value may have 512 KiB by default (http-api contract 2), a registration far less.
+    command_bytes_max: int = 1024 * 1024
+    query_bytes_max: int = 256 * 1024
+    #: Room for a listing of a large catalog.
+    answer_bytes_max: int = 256 * 1024 * 1024
+    outcome_bytes_max: int = 256 * 1024
+
+
+LIMITS = WireLimits()
+
+_PLAIN = codec_for(Any)
+_REQUEST = codec_for(RequestId)
+_COMMANDS: dict[int, Codec[Any]] = {n: codec_for(t) for n, t in commands.REGISTRY.items()}
+_QUERIES: dict[int, Codec[Any]] = {n: codec_for(t) for n, t in queries.REGISTRY.items()}
+_ANSWERS: dict[int, Codec[Any]] = {n: codec_for(t.answer_type) for n, t in queries.REGISTRY.items()}
+
+
+def encode_command(command: Command, *, request_id: RequestId | None = None) -> bytes:
+    """A command with the identity of the request that brought it. Raises EncodeError."""
+    request = None if request_id is None else _REQUEST.to_plain(request_id)
+    fields = _COMMANDS[command.number].to_plain(command)
+    payload = pack([VERSION, command.number, request, fields])
+    if len(payload) > LIMITS.command_bytes_max:
+        raise EncodeError(f"command is over the limit of {LIMITS.command_bytes_max} bytes")
+    return payload
+
+
+def decode_command(payload: bytes) -> tuple[Command, RequestId | None]:
+    """The reverse. Raises DecodeError."""
+    number, request, fields = _message(payload, 4, LIMITS.command_bytes_max)
+    command: Command = _numbered(_COMMANDS, number, "command").from_plain(fields)
+    return command, None if request is None else _REQUEST.from_plain(request)
+
+
+def encode_query(query: Query[Any]) -> bytes:
+    """A query. Raises EncodeError."""
+    return pack([VERSION, query.number, _QUERIES[query.number].to_plain(query)])
+
+
+def decode_query(payload: bytes) -> Query[Any]:
+    """The reverse. Raises DecodeError."""
+    number, fields = _message(payload, 3, LIMITS.query_bytes_max)
+    query: Query[Any] = _numbered(_QUERIES, number, "query").from_plain(fields)
+    return query
+
+
+def encode_answer(query: Query[T], answer: Answer[T]) -> bytes:
+    """What the state said to this query. Raises EncodeError."""
+    return pack([VERSION, answer.index, _ANSWERS[query.number].to_plain(answer.value)])
+
+
+def decode_answer(query: Query[T], payload: bytes) -> Answer[T]:
+    """The reverse; the query tells the type. Raises DecodeError."""
+    index, value = _message(payload, 3, LIMITS.answer_bytes_max)
+    return Answer(_index(index), _ANSWERS[query.number].from_plain(value))
+
+
+def encode_outcome(outcome: Outcome) -> bytes:
+    """What became of a command. Raises EncodeError."""
+    return pack([VERSION, *outcome_to_plain(outcome)])
+
+
+def decode_outcome(payload: bytes) -> Outcome:
+    """The reverse. Raises DecodeError."""
+    return outcome_from_plain(_message(payload, 4, LIMITS.outcome_bytes_max))
+
+
+def outcome_to_plain(outcome: Outcome) -> list[Any]:
+    """An outcome as [applied, index, value or reason]."""
+    if isinstance(outcome, Applied):
+        return [True, outcome.index, _PLAIN.to_plain(outcome.value)]
+    return [False, outcome.index, outcome.reason]
+
+
+def outcome_from_plain(plain: Any) -> Outcome:
+    """The reverse. Raises DecodeError."""
+    if type(plain) is not list or len(plain) != 3:
+        raise DecodeError("outcome expected")
+    applied, index, rest = plain
+    if applied is True:
+        return Applied(_index(index), _PLAIN.from_plain(rest))
+    if applied is False and type(rest) is str:
+        return Rejected(_index(index), rest)
+    raise DecodeError("outcome expected")
+
+
+def _message(payload: bytes, items: int, bytes_max: int) -> list[Any]:
+    """The parts of a message behind its version."""
+    message = unpack(payload, bytes_max=bytes_max)
+    if type(message) is not list or len(message) != items:
+        raise DecodeError(f"array of {items} expected")
+    if type(message[0]) is not int or message[0] != VERSION:
+        raise DecodeError("this version is not known here")
+    parts: list[Any] = message[1:]
+    return parts
+
+
+def _numbered(codecs: dict[int, Codec[Any]], number: Any, what: str) -> Codec[Any]:
+    codec = codecs.get(number) if type(number) is int else None
+    if codec is None:
+        raise DecodeError(f"this {what}'s number is not known here")
+    return codec
+
+
+def _index(value: Any) -> int:
+    if type(value) is not int or value < 0:
+        raise DecodeError("index expected")
+    return value
