@@ -1,0 +1,65 @@
+"""What a Raft node may be told: timers and limits. Decides nothing.
+
+Timers follow the shape of Raft's thesis (heartbeat much shorter than the election timeout) with
+values for a LAN of loaded two-core machines; multiply all of them for slower networks.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+MIB = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RaftConfig:
+    """Timers in seconds and bounds of one node."""
+
+    node_id: str
+    heartbeat_s: float = 0.15
+    election_min_s: float = 1.0
+    """Also the check-quorum period, and how long a voter stays loyal to a leader it has heard."""
+    election_max_s: float = 2.0
+    first_election_s: tuple[float, float] = (0.05, 0.3)
+    """Random deadline of a cluster that has just been bootstrapped: nobody can have led before."""
+    lost_leader_s: tuple[float, float] = (0.05, 0.2)
+    """Random deadline after the leader's process visibly died (link closed, dial refused)."""
+    redial_grace_s: float = 0.05
+    """How long a closed link to the leader may take to come back before the leader counts as
+    lost."""
+    proposal_timeout_s: float = 5.0
+    """Default deadline for callers that have none of their own."""
+    payload_bytes_max: int = 1 * MIB
+    intake_max: int = 16_384
+    """Proposals that wait for a step."""
+    intake_bytes_max: int = 64 * MIB
+    inflight_entries_max: int = 4096
+    """Entries in the leader's log that are not committed yet."""
+    step_bytes_max: int = 8 * MIB
+    """Payload taken into the log by one step, so that one disk write stays short."""
+    append_bytes_max: int = 1 * MIB
+    append_entries_max: int = 4096
+    window_bytes_max: int = 4 * MIB
+    window_appends_max: int = 8
+    """Unacknowledged appends per peer."""
+    apply_entries_max: int = 2000
+    """Entries applied by one step before the loop gets its turn again."""
+    apply_budget_s: float = 0.005
+    apply_bytes_max: int = 4 * MIB
+    reads_waiting_max: int = 16_384
+    journal_bytes_max: int = 4096 * MIB
+    tail_entries_max: int = 50_000
+    """Applied entries kept in memory for peers that lag; older ones are read from the journal."""
+    tail_bytes_max: int = 64 * MIB
+    hello_bytes_max: int = 4096
+    hello_timeout_s: float = 5.0
+    frame_bytes_max: int = 8 * MIB
+    write_buffer_bytes_max: int = 8 * MIB
+    inbox_messages_max: int = 8192
+    """Messages of all peers that wait for a step; the link that brings one more is closed."""
+    links_unnamed_max: int = 64
+    """Connections that have not said hello yet."""
+    dial_timeout_s: float = 2.0
+    redial_min_s: float = 0.05
+    redial_max_s: float = 1.0
+    slow_sync_s: float = 0.1

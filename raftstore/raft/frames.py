@@ -1,0 +1,269 @@
+"""What servers say to each other, as values and as bytes. Decides nothing.
+
+A frame is a four-byte big-endian length and a msgpack array with a fixed shape per type. Every
+field is checked for type and range before a value is made of it; anything else is a DecodeError,
+upon which the link is closed. Type numbers are append-only. There are no maps, no extension types
+and no object hooks, so a frame can carry numbers, strings and bytes and nothing more.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from typing import Any
+
+import msgpack
+
+from raftstore.errors import DecodeError
+from raftstore.raft.log import Entry, command_is_valid
+from raftstore.raft.members import NODE_ID_CHARS_MAX
+
+PROTOCOL_VERSION = 1
+LENGTH = struct.Struct(">I")
+NUMBER_MAX = 2**63 - 1
+ARRAY_MAX = 65_536
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hello:
+    """First frame in each direction. ``cluster_id`` is empty before bootstrap."""
+
+    version: int
+    cluster_id: str
+    node_id: str
+    to_node_id: str
+    boot_nonce: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Append:
+    """AppendEntries (Raft, figure 2). ``seq`` counts the leader's appends to this peer."""
+
+    term: int
+    seq: int
+    prev_index: int
+    prev_term: int
+    commit: int
+    entries: tuple[Entry, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AppendReply:
+    """``ok``: our log equals the leader's up to ``index``; else: try again from ``index``."""
+
+    term: int
+    seq: int
+    ok: bool
+    index: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VoteRequest:
+    """RequestVote. ``transfer``: the leader itself ordered this election."""
+
+    term: int
+    last_index: int
+    last_term: int
+    transfer: bool
+
+
+@dataclass(frozen=True, slots=True)
+class VoteReply:
+    """``term`` is the voter's own, so that a refused candidate learns of a newer one."""
+
+    term: int
+    granted: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PreVoteRequest:
+    """Would you vote for me in ``term``? Changes nothing on the voter (Raft thesis, 9.6)."""
+
+    term: int
+    round: int
+    last_index: int
+    last_term: int
+
+
+@dataclass(frozen=True, slots=True)
+class PreVoteReply:
+    """Echoes the round."""
+
+    term: int
+    round: int
+    granted: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """Read index: am I still your leader?"""
+
+    term: int
+    round: int
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeReply:
+    """Yes, you are (there is no other answer)."""
+
+    term: int
+    round: int
+
+
+Message = (
+    Append
+    | AppendReply
+    | VoteRequest
+    | VoteReply
+    | PreVoteRequest
+    | PreVoteReply
+    | Probe
+    | ProbeReply
+)
+
+HELLO = 0
+APPEND = 1
+APPEND_REPLY = 2
+VOTE_REQUEST = 3
+VOTE_REPLY = 4
+PRE_VOTE_REQUEST = 5
+PRE_VOTE_REPLY = 6
+PROBE = 7
+PROBE_REPLY = 8
+
+
+def encode(message: Message | Hello) -> bytes:
+    """A whole frame: length and body."""
+    body: bytes = msgpack.packb(_to_array(message))
+    return LENGTH.pack(len(body)) + body
+
+
+def _to_array(m: Message | Hello) -> list[Any]:
+    match m:
+        case Append():
+            entries = [(term, command) for command, _, term in m.entries]
+            return [APPEND, m.term, m.seq, m.prev_index, m.prev_term, m.commit, entries]
+        case AppendReply():
+            return [APPEND_REPLY, m.term, m.seq, m.ok, m.index]
+        case Probe():
+            return [PROBE, m.term, m.round]
+        case ProbeReply():
+            return [PROBE_REPLY, m.term, m.round]
+        case VoteRequest():
+            return [VOTE_REQUEST, m.term, m.last_index, m.last_term, m.transfer]
+        case VoteReply():
+            return [VOTE_REPLY, m.term, m.granted]
+        case PreVoteRequest():
+            return [PRE_VOTE_REQUEST, m.term, m.round, m.last_index, m.last_term]
+        case PreVoteReply():
+            return [PRE_VOTE_REPLY, m.term, m.round, m.granted]
+        case Hello():
+            return [HELLO, m.version, m.cluster_id, m.node_id, m.to_node_id, m.boot_nonce]
+
+
+def decode(body: bytes) -> Message:
+    """Read the body of a frame after the hello; raises DecodeError."""
+    fields = _unpack(body)
+    kind = fields[0]
+    if kind == APPEND:
+        return _append(fields)
+    shape = _SHAPES.get(kind) if type(kind) is int else None
+    if shape is None:
+        raise DecodeError("frame: unknown type")
+    make, types = shape
+    if len(fields) != 1 + len(types):
+        raise DecodeError("frame: wrong number of fields")
+    for value, wanted in zip(fields[1:], types, strict=True):
+        if type(value) is not wanted or (wanted is int and not 0 <= value <= NUMBER_MAX):
+            raise DecodeError("frame: wrong field")
+    message: Message = make(*fields[1:])
+    return message
+
+
+def decode_hello(body: bytes) -> Hello:
+    """Read the first frame of a link; raises DecodeError."""
+    match _unpack(body):
+        case [0, int(version), str(cluster_id), str(node_id), str(to), int(nonce)] if (
+            0 <= version <= NUMBER_MAX
+            and 0 <= nonce <= NUMBER_MAX
+            and len(cluster_id) <= NODE_ID_CHARS_MAX
+            and 0 < len(node_id) <= NODE_ID_CHARS_MAX
+            and 0 < len(to) <= NODE_ID_CHARS_MAX
+        ):
+            return Hello(
+                version=version,
+                cluster_id=cluster_id,
+                node_id=node_id,
+                to_node_id=to,
+                boot_nonce=nonce,
+            )
+        case _:
+            raise DecodeError("hello: wrong shape")
+
+
+def _unpack(body: bytes) -> list[Any]:
+    try:
+        value = msgpack.unpackb(
+            body, use_list=True, max_array_len=ARRAY_MAX, max_map_len=0, max_ext_len=0
+        )
+    except (ValueError, TypeError, OverflowError) as error:
+        raise DecodeError(f"frame: {error}") from None
+    if type(value) is not list or not value:
+        raise DecodeError("frame: not an array")
+    return value
+
+
+def _append(fields: list[Any]) -> Append:
+    if len(fields) != 7 or type(fields[6]) is not list:
+        raise DecodeError("append: wrong shape")
+    for value in fields[1:6]:
+        if type(value) is not int or not 0 <= value <= NUMBER_MAX:
+            raise DecodeError("append: wrong field")
+    _, term, seq, prev_index, prev_term, commit, rows = fields
+    if prev_term > term or prev_index + len(rows) > NUMBER_MAX:
+        raise DecodeError("append: wrong field")
+    entries: list[Entry] = []
+    index, last_term = prev_index, prev_term
+    for row in rows:
+        if type(row) is not list or len(row) != 2:
+            raise DecodeError("append: wrong entry")
+        entry_term, command = row
+        # Terms never fall along a log, and no entry is newer than its leader.
+        if type(entry_term) is not int or not last_term <= entry_term <= term:
+            raise DecodeError("append: wrong entry term")
+        if type(command) is not bytes or not command_is_valid(command):
+            raise DecodeError("append: wrong command")
+        index += 1
+        last_term = entry_term
+        entries.append((command, index, entry_term))
+    return Append(
+        term=term,
+        seq=seq,
+        prev_index=prev_index,
+        prev_term=prev_term,
+        commit=commit,
+        entries=tuple(entries),
+    )
+
+
+def _reply(term: int, seq: int, ok: bool, index: int) -> AppendReply:
+    return AppendReply(term=term, seq=seq, ok=ok, index=index)
+
+
+def _vote(term: int, last_index: int, last_term: int, transfer: bool) -> VoteRequest:
+    return VoteRequest(term=term, last_index=last_index, last_term=last_term, transfer=transfer)
+
+
+def _pre_vote(term: int, number: int, last_index: int, last_term: int) -> PreVoteRequest:
+    return PreVoteRequest(term=term, round=number, last_index=last_index, last_term=last_term)
+
+
+_SHAPES: dict[int, tuple[Any, tuple[type, ...]]] = {
+    APPEND_REPLY: (_reply, (int, int, bool, int)),
+    VOTE_REQUEST: (_vote, (int, int, int, bool)),
+    VOTE_REPLY: (VoteReply, (int, bool)),
+    PRE_VOTE_REQUEST: (_pre_vote, (int, int, int, int)),
+    PRE_VOTE_REPLY: (PreVoteReply, (int, int, bool)),
+    PROBE: (Probe, (int, int)),
+    PROBE_REPLY: (ProbeReply, (int, int)),
+}

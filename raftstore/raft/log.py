@@ -1,0 +1,281 @@
+"""The Raft log as the engine sees it: entries in memory, and the batch that waits for the disk.
+
+Decides what is unsaved; leaves writing and re-reading to the two implementations (``MemJournal``
+here, ``LmdbJournal`` in ``journal``). Index ``first_index`` is a sentinel that stands for everything
+before the log; it is never replicated, and thanks to it the log is never empty.
+
+A batch is everything one step changed: cut, entries, term, vote, configuration. It is saved as one
+transaction or not at all. The commit index rides along as a hint and never causes a write.
+"""
+
+from __future__ import annotations
+
+import struct
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+PAYLOAD = 0
+NOOP = 1
+CONFIG = 4
+"""Kinds of commands: their first byte. 2 and 3 mean foreign things to PySyncObj, so never use them."""
+
+NOOP_COMMAND = bytes((NOOP,))
+STAMP = struct.Struct(">d")
+PAYLOAD_HEAD = struct.Struct(">Bd")
+ENTRY_OVERHEAD_BYTES = 64
+
+Entry = tuple[bytes, int, int]
+"""(command, index, term): the order PySyncObj expects."""
+
+
+def payload_command(stamp: float, payload: bytes) -> bytes:
+    """A command that carries the caller's bytes and the leader's wall clock in seconds."""
+    return PAYLOAD_HEAD.pack(PAYLOAD, stamp) + payload
+
+
+def command_is_valid(command: bytes) -> bool:
+    """Does a command from a peer have one of the known shapes?"""
+    if not command:
+        return False
+    kind = command[0]
+    if kind == PAYLOAD:
+        return len(command) >= PAYLOAD_HEAD.size
+    if kind == NOOP:
+        return len(command) == 1
+    return kind == CONFIG and len(command) > 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HardState:
+    """What must survive beside the entries. ``commit`` is a hint: never above the last index."""
+
+    term: int = 0
+    vote: str | None = None
+    commit: int = 0
+    config: tuple[int, bytes] | None = None
+    """(index, encoded configuration) in force: the newest one in the log, committed or not."""
+    config_prev: tuple[int, bytes] | None = None
+    """The one before it, in force again if the newest is cut off."""
+    first_index: int = 0
+    first_term: int = 0
+    owner: str = ""
+    """The node id this journal belongs to; a journal under another id could vote twice."""
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """One atomic change of what is stored: cut at ``cut_from``, then add, then set the state."""
+
+    cut_from: int | None
+    entries: tuple[Entry, ...]
+    state: HardState
+    state_changed: bool
+    """Term, vote or configuration differ from what is stored."""
+
+
+class Journal(ABC):
+    """Log and hard state. All methods but ``persist`` belong to the loop's thread."""
+
+    def __init__(
+        self,
+        state: HardState,
+        tail: list[Entry],
+        *,
+        tail_entries_max: int = 50_000,
+        tail_bytes_max: int = 64 * 1024 * 1024,
+    ) -> None:
+        """``tail``: the newest entries, or just the sentinel; the rest can be read by ``stored``."""
+        self._sentinel: Entry = (NOOP_COMMAND, state.first_index, state.first_term)
+        self._tail = tail or [self._sentinel]
+        self._tail_first = self._tail[0][1]
+        self._tail_bytes = sum(len(entry[0]) + ENTRY_OVERHEAD_BYTES for entry in self._tail)
+        self._tail_entries_max = tail_entries_max
+        self._tail_bytes_max = tail_bytes_max
+        self.first_index = state.first_index
+        self.last_index = self._tail[-1][1]
+        self.term = state.term
+        self.vote = state.vote
+        self.commit_hint = min(state.commit, self.last_index)
+        self.config = state.config
+        self.config_prev = state.config_prev
+        self.owner = state.owner
+        self._cut_from: int | None = None
+        self.saved_index = self.last_index
+        """Entries up to here are on disk."""
+        self._state_dirty = False
+        self.unsaved_bytes = 0
+
+    # -- reading
+
+    @property
+    def last_term(self) -> int:
+        """Term of the last entry."""
+        return self._tail[-1][2]
+
+    def entry(self, index: int) -> Entry:
+        """The entry at ``index`` (first_index .. last_index); IndexError outside."""
+        position = index - self._tail_first
+        if position >= 0:
+            return self._tail[position]
+        if index == self.first_index:
+            return self._sentinel
+        if index < self.first_index:
+            raise IndexError(index)
+        return self.stored(index, index)[0]
+
+    def term_at(self, index: int) -> int | None:
+        """Term of the entry at ``index``, or None when the log does not reach there."""
+        if index > self.last_index or index < self.first_index:
+            return None
+        return self.entry(index)[2]
+
+    def entries(self, first: int, last: int, *, bytes_max: int | None = None) -> list[Entry]:
+        """Entries first..last, cut to ``bytes_max`` (but at least one); may be fewer at a seam."""
+        last = min(last, self.last_index)
+        if first < self._tail_first:
+            last = min(last, self._tail_first - 1)
+            if first == self.first_index:
+                found = [self._sentinel]
+            else:
+                found = self.stored(first, last, bytes_max=bytes_max)
+        else:
+            found = self._tail[first - self._tail_first : last + 1 - self._tail_first]
+        if bytes_max is None:
+            return found
+        total = 0
+        for count, entry in enumerate(found):
+            total += len(entry[0])
+            if total > bytes_max and count:
+                return found[:count]
+        return found
+
+    # -- changing (in memory; ``take`` hands the change to the disk)
+
+    def append(self, entry: Entry) -> None:
+        """Add the next entry. A configuration is in force from here on."""
+        command, index, _ = entry
+        assert index == self.last_index + 1, f"append of {index} after {self.last_index}"
+        self._tail.append(entry)
+        self.last_index = index
+        self._tail_bytes += len(command) + ENTRY_OVERHEAD_BYTES
+        self.unsaved_bytes += len(command) + ENTRY_OVERHEAD_BYTES
+        if command[0] == CONFIG:
+            self.config, self.config_prev = (index, command[1:]), self.config
+            self._state_dirty = True
+
+    def cut_from(self, index: int) -> None:
+        """Remove the entry at ``index`` and all after it."""
+        assert index > self.first_index
+        if index > self.last_index:
+            return
+        if index <= self._tail_first:
+            self._tail = [self.entry(index - 1)]
+            self._tail_first = index - 1
+        else:
+            del self._tail[index - self._tail_first :]
+        self._tail_bytes = sum(len(entry[0]) + ENTRY_OVERHEAD_BYTES for entry in self._tail)
+        self.last_index = index - 1
+        if index <= self.saved_index:
+            self._cut_from = index if self._cut_from is None else min(self._cut_from, index)
+            self.saved_index = index - 1
+        if self.config is not None and self.config[0] >= index:
+            self.config, self.config_prev = self.config_prev, None
+            self._state_dirty = True
+        self.commit_hint = min(self.commit_hint, self.last_index)
+
+    def set_term(self, term: int, vote: str | None) -> None:
+        """Remember term and vote; both go to disk before anything that rests on them leaves."""
+        if (term, vote) != (self.term, self.vote):
+            self.term, self.vote = term, vote
+            self._state_dirty = True
+
+    def set_owner(self, node_id: str) -> None:
+        """Write whose journal this is."""
+        self.owner = node_id
+        self._state_dirty = True
+
+    @property
+    def state_dirty(self) -> bool:
+        """Have term, vote or configuration changed since the last batch?"""
+        return self._state_dirty
+
+    def take(self) -> Batch | None:
+        """Everything unsaved as one batch, or None. The caller persists it before the next step."""
+        if not self._state_dirty and self._cut_from is None and self.saved_index == self.last_index:
+            return None
+        first = self.saved_index + 1 - self._tail_first
+        state = HardState(
+            term=self.term,
+            vote=self.vote,
+            commit=self.commit_hint,
+            config=self.config,
+            config_prev=self.config_prev,
+            first_index=self.first_index,
+            first_term=self._sentinel[2],
+            owner=self.owner,
+        )
+        return Batch(self._cut_from, tuple(self._tail[first:]), state, self._state_dirty)
+
+    def persisted(self, batch: Batch) -> None:
+        """The batch is on disk. Nothing was changed meanwhile: no step runs during a write."""
+        self._cut_from = None
+        self._state_dirty = False
+        self.saved_index = self.last_index
+        self.unsaved_bytes = 0
+        assert not batch.entries or batch.entries[-1][1] == self.last_index
+
+    def trim_memory(self, applied: int) -> None:
+        """Forget applied entries that are on disk once the tail has grown past its limits."""
+        if (
+            len(self._tail) <= 2 * self._tail_entries_max
+            and self._tail_bytes <= 2 * self._tail_bytes_max
+        ):
+            return
+        keep_from = min(applied, self.saved_index)
+        count = 0
+        bytes_left = self._tail_bytes
+        while self._tail_first + count < keep_from and (
+            len(self._tail) - count > self._tail_entries_max or bytes_left > self._tail_bytes_max
+        ):
+            bytes_left -= len(self._tail[count][0]) + ENTRY_OVERHEAD_BYTES
+            count += 1
+        del self._tail[:count]
+        self._tail_first += count
+        self._tail_bytes = bytes_left
+
+    # -- the disk
+
+    @abstractmethod
+    def persist(self, batch: Batch) -> None:
+        """Save a batch as one durable transaction. Runs on the disk thread."""
+
+    @abstractmethod
+    def stored(self, first: int, last: int, *, bytes_max: int | None = None) -> list[Entry]:
+        """Read saved entries back; at least one when ``first`` is saved."""
+
+    @property
+    def full(self) -> bool:
+        """Is there no room for more payload? Terms and votes still fit."""
+        return False
+
+    @property
+    def used_bytes(self) -> int:
+        """Bytes in use on disk."""
+        return 0
+
+    def close(self) -> None:
+        """Release the files."""
+
+
+class MemJournal(Journal):
+    """A journal that dies with the process: for -dev servers and tests. Keeps the whole log."""
+
+    def __init__(self) -> None:
+        super().__init__(HardState(), [], tail_entries_max=2**62, tail_bytes_max=2**62)
+
+    def persist(self, batch: Batch) -> None:
+        """Nothing to save."""
+
+    def stored(self, first: int, last: int, *, bytes_max: int | None = None) -> list[Entry]:
+        """Never needed: the tail holds everything."""
+        raise IndexError(first)

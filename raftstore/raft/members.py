@@ -1,0 +1,95 @@
+"""The configuration of a cluster: who its servers are, and which of them vote.
+
+A configuration is one log entry that holds the whole set; the first one is the bootstrap record at
+index 1, alike on every bootstrap server. Identity is the node id; an address is only a hint, since
+gossip knows better. Changing the set belongs to a later module; this one is the value and its form.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import msgpack
+
+from raftstore.errors import DecodeError
+
+MEMBERS_MAX = 64
+NODE_ID_CHARS_MAX = 128
+ADDRESS_CHARS_MAX = 270
+VOTER = 1
+NON_VOTER = 2
+ROLES = (VOTER, NON_VOTER)
+FORMAT = 1
+CLUSTER_NAMESPACE = uuid.UUID("6f0d0e0c-3b7e-5c52-9d6e-0a7d8a5b1c11")
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One server: its role and the address it was last known by ("host:port")."""
+
+    role: int
+    address: str
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """The whole set of servers, and the cluster it belongs to."""
+
+    cluster_id: str
+    members: Mapping[str, Member]
+
+    @property
+    def voters(self) -> frozenset[str]:
+        """Ids of the servers whose votes and acknowledgements count."""
+        return frozenset(n for n, member in self.members.items() if member.role == VOTER)
+
+    def encode(self) -> bytes:
+        """The one encoding of this set: members are sorted, so equal sets have equal bytes."""
+        rows = [[n, m.role, m.address] for n, m in sorted(self.members.items())]
+        data: bytes = msgpack.packb([FORMAT, self.cluster_id, rows])
+        return data
+
+
+def bootstrap_config(members: Mapping[str, str]) -> Config:
+    """The first configuration: all vote. The cluster id follows from the sorted node ids alone."""
+    if not members:
+        raise ValueError("a cluster needs at least one server")
+    name = "\n".join(sorted(members))
+    return decode_config(
+        Config(
+            str(uuid.uuid5(CLUSTER_NAMESPACE, name)),
+            {n: Member(VOTER, address) for n, address in members.items()},
+        ).encode()
+    )
+
+
+def decode_config(data: bytes) -> Config:
+    """Read a configuration; raises DecodeError unless it has exactly the promised shape."""
+    try:
+        value: Any = msgpack.unpackb(data, use_list=True, max_map_len=0, max_ext_len=0)
+    except (ValueError, TypeError) as error:
+        raise DecodeError(f"configuration: {error}") from None
+    match value:
+        case [int(number), str(cluster_id), list(rows)] if number == FORMAT:
+            pass
+        case _:
+            raise DecodeError("configuration: wrong shape")
+    if not 0 < len(rows) <= MEMBERS_MAX or not 0 < len(cluster_id) <= NODE_ID_CHARS_MAX:
+        raise DecodeError("configuration: wrong number of members")
+    members: dict[str, Member] = {}
+    for row in rows:
+        match row:
+            case [str(node_id), int(role), str(address)] if (
+                0 < len(node_id) <= NODE_ID_CHARS_MAX
+                and len(address) <= ADDRESS_CHARS_MAX
+                and role in ROLES
+                and type(role) is int
+                and node_id not in members
+            ):
+                members[node_id] = Member(role, address)
+            case _:
+                raise DecodeError("configuration: wrong member")
+    return Config(cluster_id, members)

@@ -1,0 +1,252 @@
+"""One server's replica, turned one step at a time: the pure core that the driver shell carries.
+
+A step takes the messages, proposals and reads that have gathered, turns the engine once, and says
+what to do about it: messages that may leave at once (``early``), one batch for the disk, messages
+that must wait for it (``late``). *Persist before send*: the caller saves the batch, reports it by
+``persisted``, and only then sends the late messages and takes the next step. So the leader's own
+entries are on disk before a tick counts them, and a follower never acknowledges what it could lose.
+
+Results of proposals and reads leave through ``take_results``, keyed by the caller's own tickets.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from raftstore.errors import (
+    JournalFull,
+    LeadershipLost,
+    NoLeader,
+    NotLeader,
+    QueueFull,
+    Refused,
+    StoreError,
+)
+from raftstore.raft.config import RaftConfig
+from raftstore.raft.engine import Outgoing, RaftEngine
+from raftstore.raft.frames import Message
+from raftstore.raft.log import Batch, Journal
+from raftstore.raft.reads import ReadIndex
+
+Result = tuple[object, "Outcome | StoreError"]
+"""A ticket and what became of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """Success: the index of the write, or the index a read must have seen, and apply's value."""
+
+    index: int
+    value: object = None
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What a step asks of its shell, in this order."""
+
+    early: list[Outgoing]
+    batch: Batch | None
+    late: list[Outgoing]
+
+
+class Proposal:
+    """A payload on its way into the log. ``index`` is None until it has entered."""
+
+    __slots__ = ("index", "payload", "ticket", "withdrawn")
+
+    def __init__(self, ticket: object, payload: bytes) -> None:
+        self.ticket = ticket
+        self.payload = payload
+        self.index: int | None = None
+        self.withdrawn = False
+
+
+class Replica:
+    """Engine, journal and read index of one server. ``apply`` must not raise."""
+
+    engine_class: type[RaftEngine] = RaftEngine
+
+    def __init__(
+        self,
+        config: RaftConfig,
+        journal: Journal,
+        apply: Callable[[int, float, bytes], object],
+        rng: random.Random,
+    ) -> None:
+        self._config = config
+        self._apply = apply
+        self._inbox: list[tuple[str, Message]] = []
+        self._intake: deque[Proposal] = deque()
+        self._intake_bytes = 0
+        self._pending: dict[int, tuple[int, object]] = {}
+        self._results: list[Result] = []
+        self._led_term: int | None = None
+        self.journal = journal
+        self.reads = ReadIndex()
+        self.engine = self.engine_class(config, journal, self._apply_entry, rng)
+        self.engine.on_probe_reply = self.reads.answered
+
+    # -- inputs
+
+    def deliver(self, peer: str, message: Message) -> bool:
+        """Queue a message for the next step; False when the inbox is full."""
+        if len(self._inbox) >= self._config.inbox_messages_max:
+            return False
+        self._inbox.append((peer, message))
+        return True
+
+    def propose(self, ticket: object, payload: bytes) -> Proposal:
+        """Queue a proposal. Raises a ``Refused`` when it cannot enter the log."""
+        if not self.engine.leads():
+            raise self._not_leader()
+        if len(payload) > self._config.payload_bytes_max:
+            raise Refused(f"a command of {len(payload)} bytes is too large")
+        if self.journal.full:
+            raise JournalFull("the journal is full: writes stop, reads go on")
+        if (
+            len(self._intake) >= self._config.intake_max
+            or self._intake_bytes + len(payload) > self._config.intake_bytes_max
+        ):
+            raise QueueFull("too many proposals are waiting")
+        proposal = Proposal(ticket, payload)
+        self._intake.append(proposal)
+        self._intake_bytes += len(payload)
+        return proposal
+
+    def read(self, ticket: object) -> None:
+        """Queue a linearizable read. Raises a ``Refused`` when we do not lead."""
+        if not self.engine.leads():
+            raise self._not_leader()
+        if self.reads.joining >= self._config.reads_waiting_max:
+            raise QueueFull("too many reads are waiting")
+        self.reads.join(ticket)
+
+    def bootstrap(self, record: bytes) -> bool:
+        """Write the bootstrap record unless the log has anything in it."""
+        if self.journal.last_index > 0:
+            return False
+        self.engine.bootstrap(record)
+        return True
+
+    # -- the step
+
+    def step(self, wall_now: float) -> Work:
+        """Turn once. ``wall_now`` stamps new entries. Whatever this raises is fatal."""
+        engine = self.engine
+        inbox, self._inbox = self._inbox, []
+        for peer, message in inbox:
+            engine.receive(peer, message)
+        engine.tick()
+        self._notice_leadership()
+        if engine.leads():
+            self._admit(wall_now)
+            self._begin_reads()
+        elif self._intake or self.reads.joining:
+            self._fail_waiting()
+        heartbeat = engine.leads() and self.reads.unconfirmed and engine.heartbeat_is_due()
+        engine.send_appends()
+        if heartbeat:
+            engine.probe(self.reads.round)  # the first probe may be lost with its link
+        self._serve_reads()
+        early, late = engine.take_messages()
+        return Work(early, self.journal.take(), late)
+
+    def persisted(self, batch: Batch) -> None:
+        """The batch of the last step is on disk."""
+        self.journal.persisted(batch)
+
+    def wants_step(self) -> bool:
+        """Is there something that a step can do now?"""
+        engine = self.engine
+        if self._inbox or engine.apply_is_due() or engine.commit_is_due():
+            return True
+        if not engine.leads():
+            return bool(self._intake or self.reads.joining or self._pending)
+        return bool(
+            (self._intake and len(self._pending) < self._config.inflight_entries_max)
+            or (self.reads.joining and engine.may_read())
+        )
+
+    # -- outputs
+
+    def take_results(self) -> list[Result]:
+        """Tickets that are done since the last call."""
+        results, self._results = self._results, []
+        return results
+
+    def pending(self) -> int:
+        """Proposals that wait to enter the log or to be applied."""
+        return len(self._intake) + len(self._pending)
+
+    # -- inside a step
+
+    def _apply_entry(self, index: int, term: int, stamp: float, payload: bytes) -> None:
+        value = self._apply(index, stamp, payload)
+        if self._pending:
+            waiting = self._pending.pop(index, None)
+            if waiting is not None:
+                proposed_in, ticket = waiting
+                # Another term at our index means that ours was overwritten: its fate is settled,
+                # but a copy of it may have been proposed again by the caller; say "unknown".
+                outcome = Outcome(index, value) if proposed_in == term else LeadershipLost()
+                self._results.append((ticket, outcome))
+
+    def _notice_leadership(self) -> None:
+        led = self.engine.term() if self.engine.leads() else None
+        if led == self._led_term:
+            return
+        self._led_term = led
+        for _, ticket in self._pending.values():
+            self._results.append((ticket, LeadershipLost("leadership lost before the commit")))
+        self._pending.clear()
+        for ticket in self.reads.reset():
+            self._results.append((ticket, self._not_leader()))
+
+    def _not_leader(self) -> Refused:
+        leader = self.engine.leader_id()
+        return NoLeader("no cluster leader") if leader is None else NotLeader(leader)
+
+    def _fail_waiting(self) -> None:
+        error = self._not_leader()
+        for proposal in self._intake:
+            if not proposal.withdrawn:
+                self._results.append((proposal.ticket, error))
+        self._intake.clear()
+        self._intake_bytes = 0
+        for ticket in self.reads.reset():
+            self._results.append((ticket, error))
+
+    def _admit(self, wall_now: float) -> None:
+        """Move proposals into the log, within the bounds of one step."""
+        config, size = self._config, 0
+        term = self.engine.term()
+        while self._intake and len(self._pending) < config.inflight_entries_max:
+            if size >= config.step_bytes_max:
+                break
+            proposal = self._intake.popleft()
+            self._intake_bytes -= len(proposal.payload)
+            if proposal.withdrawn:
+                continue
+            if self.journal.full:
+                error = JournalFull("the journal is full: writes stop, reads go on")
+                self._results.append((proposal.ticket, error))
+                continue
+            size += len(proposal.payload)
+            proposal.index = self.engine.append_payload(proposal.payload, wall_now)
+            self._pending[proposal.index] = (term, proposal.ticket)
+
+    def _begin_reads(self) -> None:
+        if self.reads.joining and self.engine.may_read():
+            number = self.reads.begin(self.engine.commit_index())
+            if number is not None:
+                self.engine.probe(number)
+
+    def _serve_reads(self) -> None:
+        if not self.engine.leads():
+            return
+        served = self.reads.served(self.engine.peer_ids(), self.engine.applied_index())
+        for ticket, index in served:
+            self._results.append((ticket, Outcome(index)))
