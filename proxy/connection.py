@@ -164,8 +164,9 @@ class Inbound:
 
     def drain(self, timeout_s: float, *, now: float) -> list[Effect]:
         """The proxy is stopping: what is not over in time is reset."""
-        end = now + timeout_s
-        self.deadline = end if self.deadline is None else min(self.deadline, end)
+        if self.phase is not Phase.ENDED:
+            end = now + timeout_s
+            self.deadline = end if self.deadline is None else min(self.deadline, end)
         return []
 
     def tick(self, *, now: float) -> list[Effect]:
@@ -251,7 +252,7 @@ class Outbound:
 
     def start(self, *, now: float) -> list[Effect]:
         """The application connected to the upstream's port: dial the first endpoint."""
-        return self._next(now)
+        return self._next(now) if self.phase is Phase.DIALLING else []
 
     def secured(self, peer: PeerCertificate, *, policy: Policy, now: float) -> list[Effect]:
         """Only the upstream half is secured, and that arrives as ``dialled``."""
@@ -303,8 +304,9 @@ class Outbound:
 
     def drain(self, timeout_s: float, *, now: float) -> list[Effect]:
         """The proxy is stopping: what is not over in time is reset."""
-        end = now + timeout_s
-        self.deadline = end if self.deadline is None else min(self.deadline, end)
+        if self.phase is not Phase.ENDED:
+            end = now + timeout_s
+            self.deadline = end if self.deadline is None else min(self.deadline, end)
         return []
 
     def tick(self, *, now: float) -> list[Effect]:
