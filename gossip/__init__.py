@@ -1,0 +1,35 @@
+"""SWIM and Serf, wire-compatible with memberlist: who is in the ring, and who has failed.
+
+A library that knows neither the catalog nor the agent. The protocol lives in pure cores
+(`gossip.serf` on `gossip.swim`), the sockets in `gossip.net`.
+"""
+
+from __future__ import annotations
+
+from gossip.config import GossipConfig
+from gossip.errors import ConfigError, DecodeError, GossipError, KeyringError, RemoteError
+from gossip.explain import MemberExplanation, PastTransition, RunningSuspicion
+from gossip.keyring import Keyring
+from gossip.net import Gossip, JoinResult
+from gossip.roster import Member, MemberEvent, MemberEventKind, MemberStatus
+from gossip.stats import GossipStats
+
+__all__ = [
+    "ConfigError",
+    "DecodeError",
+    "Gossip",
+    "GossipConfig",
+    "GossipError",
+    "GossipStats",
+    "JoinResult",
+    "Keyring",
+    "KeyringError",
+    "Member",
+    "MemberEvent",
+    "MemberEventKind",
+    "MemberExplanation",
+    "MemberStatus",
+    "PastTransition",
+    "RemoteError",
+    "RunningSuspicion",
+]

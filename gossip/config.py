@@ -1,0 +1,209 @@
+"""GossipConfig: every timing and every limit of the package, with what it trades against what.
+
+Profiles `lan`, `wan`, `local` and `dev` hold the figures of the field: the first three are the
+reference library's defaults (gossip wire contract, section 3.15), `dev` is what Consul's `-dev`
+agent uses on one machine. Nothing here reads a file or a flag.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from gossip.errors import ConfigError
+
+META_BYTES_MAX = 512  # tags with their magic byte; peers refuse more (contract, section 2.6)
+NAME_BYTES_MAX = 128
+KEY_LENGTHS = (16, 24, 32)
+LABEL_BYTES_MAX = 255
+# A compound counts to 255 and no broadcast is shorter than 20 bytes.
+PACKET_BUDGET_BYTES_CEILING = 4096
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GossipConfig:
+    """All that a ring member needs to know to start. Durations are seconds.
+
+    The timings must agree across a ring: a member that probes much faster than its peers answer
+    suspects them for nothing.
+    """
+
+    name: str
+    """Identity in the ring; two members of one name fight until one of them stops."""
+    bind_address: str = "0.0.0.0"  # noqa: S104  (the field's convention; advertise_address narrows it)
+    bind_port: int = 7946
+    """UDP and TCP share it. 0 lets the system choose; the local member then shows the real one."""
+    advertise_address: str = ""
+    """What peers are told; empty takes the bind address, or the host's own when that is a wildcard.
+    Never a wildcard itself."""
+    advertise_port: int = 0
+    """0 means the port that was bound."""
+    tags: Mapping[str, str] = field(default_factory=dict)
+    """Spread with the membership; 512 bytes encoded in total."""
+    keys: tuple[bytes, ...] = ()
+    """AES keys of 16, 24 or 32 bytes; the first one encrypts, all of them decrypt. Empty: plain."""
+    encrypt_verify_incoming: bool = True
+    """False accepts plain packets although there are keys: only while a ring migrates."""
+    encrypt_verify_outgoing: bool = True
+    """False sends plain packets although there are keys: only while a ring migrates."""
+    encryption_version: int = 1
+    """1 seals bytes as they are; 0 pads them first, for members that speak memberlist 1. Both are
+    always understood."""
+    label: str = ""
+    """Fence against a foreign ring on one network. Members older than memberlist 0.3 drop it."""
+    compression: bool = True
+    """LZW on what we send. What we receive is always decompressed: that is the sender's choice."""
+    compression_min_bytes: int = 512
+    """Shorter messages travel plain: LZW in Python costs more than those bytes are worth."""
+
+    probe_interval_s: float = 1.0
+    """One member is probed per interval: shorter detects sooner and costs packets and false
+    alarms."""
+    probe_timeout_s: float = 0.5
+    """Direct ack must arrive within; a round trip at the 99th percentile, or members are asked to
+    help for nothing."""
+    indirect_checks: int = 3
+    """Helpers asked when the direct probe got no answer."""
+    tcp_pings: bool = True
+    """Also try TCP then: tells lost or blocked UDP from a dead member."""
+    suspicion_mult: int = 4
+    """min suspicion = mult * max(1, log10 n) * probe_interval; also k = mult - 2 confirmations."""
+    suspicion_max_timeout_mult: int = 6
+    """max suspicion = this * min: how long a lone accuser waits for others to agree."""
+    awareness_max: int = 8
+    """The local health score stays below; a slow member probes up to this many times slower."""
+
+    gossip_interval_s: float = 0.2
+    gossip_nodes: int = 3
+    """Peers per gossip tick: more spreads faster and costs packets."""
+    gossip_to_the_dead_s: float = 30.0
+    """The dead still get gossip for so long, to let them refute; then their record is purged."""
+    retransmit_mult: int = 4
+    """A broadcast is sent mult * ceil(log10(n + 1)) times: more survives loss."""
+    push_pull_interval_s: float = 30.0
+    """Full state with one random member: heals what gossip missed. 0 turns it off."""
+    tcp_timeout_s: float = 10.0
+    """Connect, and each whole stream exchange, must finish within."""
+
+    rejoin_path: str = ""
+    """File of known peers for a fast rejoin after a restart; empty keeps none."""
+    rejoin_after_leave: bool = False
+    """Also rejoin after a graceful leave; otherwise a leave forgets the peers."""
+    reconnect_interval_s: float = 30.0
+    """How often a failed member may be tried again."""
+    reconnect_timeout_s: float = 24 * 3600.0
+    """Failed members are forgotten after."""
+    tombstone_timeout_s: float = 24 * 3600.0
+    """Members that left are forgotten after."""
+    reap_interval_s: float = 15.0
+    recent_intent_timeout_s: float = 300.0
+    """How long a join or leave intent about an unknown member is kept."""
+    broadcast_timeout_s: float = 5.0
+    """A graceful leave waits at most this long for each of its two broadcasts."""
+    leave_propagate_s: float = 1.0
+    """After a leave we keep answering for so long, so that others hear of it."""
+    query_timeout_mult: int = 16
+    coordinates: bool = True
+    """Network coordinates (Vivaldi) in acks; False sends none."""
+
+    packet_budget_bytes: int = 1400
+    """Bytes of messages per UDP packet: below the path's MTU. All members of a ring alike."""
+    packet_bytes_max: int = 65_536
+    packet_decompressed_bytes_max: int = 65_536
+    nesting_max: int = 8
+    """Compound in compress in compound ...: the depth at which a packet is dropped."""
+    packet_parts_max: int = 1024
+    """Messages out of one packet, over all nested compounds."""
+    stream_bytes_max: int = 20 * 1024 * 1024
+    stream_decompressed_bytes_max: int = 40 * 1024 * 1024
+    stream_nodes_max: int = 1_048_576
+    offload_min_bytes: int = 16_384
+    """Streams longer than this are coded in a worker thread, so that the loop stays free."""
+    streams_max: int = 128
+    """Streams served at once; later ones are closed unread."""
+    members_max: int = 65_536
+    """Names beyond are ignored: a bound against a peer that invents members."""
+    intents_max: int = 4096
+    events_buffer: int = 512
+    events_per_ltime_max: int = 256
+    """Different events of one Lamport time that are remembered."""
+    user_event_bytes_max: int = 512
+    query_bytes_max: int = 1024
+    query_response_bytes_max: int = 1024
+    broadcasts_max: int = 4096
+    acks_pending_max: int = 4096
+    """Relayed probes we wait for on behalf of others."""
+    explain_transitions_max: int = 16
+    """Transitions remembered per member for `explain`."""
+
+    def __post_init__(self) -> None:
+        if not self.name or len(self.name.encode()) > NAME_BYTES_MAX:
+            raise ConfigError(f"name must have 1..{NAME_BYTES_MAX} bytes")
+        if any(len(key) not in KEY_LENGTHS for key in self.keys):
+            raise ConfigError("keys must have 16, 24 or 32 bytes")
+        if len(self.label.encode()) > LABEL_BYTES_MAX:
+            raise ConfigError(f"label must have at most {LABEL_BYTES_MAX} bytes")
+        if not 0 <= self.bind_port <= 65_535 or not 0 <= self.advertise_port <= 65_535:
+            raise ConfigError("a port must be 0..65535")
+        if not 256 <= self.packet_budget_bytes <= PACKET_BUDGET_BYTES_CEILING:
+            raise ConfigError(f"packet_budget_bytes must be 256..{PACKET_BUDGET_BYTES_CEILING}")
+        if self.encryption_version not in (0, 1):
+            raise ConfigError("encryption_version must be 0 or 1")
+        if self.probe_timeout_s > self.probe_interval_s:
+            raise ConfigError("probe_timeout_s must not exceed probe_interval_s")
+        if min(self.probe_interval_s, self.probe_timeout_s, self.gossip_interval_s) <= 0:
+            raise ConfigError("intervals must be positive")
+        if min(self.suspicion_mult, self.retransmit_mult, self.awareness_max) < 1:
+            raise ConfigError("multipliers must be at least 1")
+
+    @staticmethod
+    def lan(name: str, **changes: Any) -> GossipConfig:
+        """One data centre: round trips of about a millisecond."""
+        return dataclasses.replace(GossipConfig(name=name), **changes)
+
+    @staticmethod
+    def wan(name: str, **changes: Any) -> GossipConfig:
+        """Between data centres: round trips up to seconds, so slower and more patient."""
+        config = GossipConfig(
+            name=name,
+            tcp_timeout_s=30.0,
+            suspicion_mult=6,
+            push_pull_interval_s=60.0,
+            probe_timeout_s=3.0,
+            probe_interval_s=5.0,
+            gossip_nodes=4,
+            gossip_interval_s=0.5,
+            gossip_to_the_dead_s=60.0,
+        )
+        return dataclasses.replace(config, **changes)
+
+    @staticmethod
+    def local(name: str, **changes: Any) -> GossipConfig:
+        """Loopback: short waits, few copies."""
+        config = GossipConfig(
+            name=name,
+            tcp_timeout_s=1.0,
+            indirect_checks=1,
+            retransmit_mult=2,
+            suspicion_mult=3,
+            push_pull_interval_s=15.0,
+            probe_timeout_s=0.2,
+            probe_interval_s=1.0,
+            gossip_interval_s=0.1,
+            gossip_to_the_dead_s=15.0,
+        )
+        return dataclasses.replace(config, **changes)
+
+    @staticmethod
+    def dev(name: str, **changes: Any) -> GossipConfig:
+        """Consul's `-dev` agent: LAN figures with everything ten times as quick."""
+        config = GossipConfig(
+            name=name,
+            probe_interval_s=0.1,
+            probe_timeout_s=0.1,
+            gossip_interval_s=0.1,
+            suspicion_mult=3,
+        )
+        return dataclasses.replace(config, **changes)

@@ -1,0 +1,502 @@
+"""Gossip: the sockets, the one timer and the effect loop around the Serf core.
+
+Decides nothing of the protocol: datagrams and streams go in, effects are carried out in order, and
+the timer asks the core when it wants to be called. Everything runs on one event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import logging
+import os
+import random
+import time
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from gossip import explain as explanations
+from gossip import rejoin, sockets
+from gossip.addresses import pack_ip, parse_join_address, socket_address
+from gossip.config import GossipConfig
+from gossip.effects import (
+    Address,
+    Effect,
+    ExchangeState,
+    LeaveFinished,
+    MemberChanged,
+    NameConflict,
+    NameLost,
+    Noted,
+    PingStream,
+    SendPacket,
+    UserEventArrived,
+)
+from gossip.errors import ConfigError, DecodeError, GossipError
+from gossip.exchange import Exchanges
+from gossip.explain import MemberExplanation
+from gossip.keyring import NONCE_BYTES, Keyring
+from gossip.roster import Member, MemberEvent, MemberStatus
+from gossip.serf import Serf
+from gossip.stats import GossipStats
+from gossip.wire.frames import Framing
+from gossip.wire.messages import PushPull, State
+
+log = logging.getLogger("lictor.gossip.net")
+
+JOINS_AT_ONCE_MAX = 8
+OUTGOING_STREAMS_MAX = 64
+REJOIN_SAVE_DELAY_S = 1.0
+CONFLICT_LOG_INTERVAL_S = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class JoinResult:
+    """Outcome of a join: how many answered, and why each of the others did not."""
+
+    joined: int
+    errors: tuple[tuple[str, str], ...]
+
+
+class Gossip:
+    """One member of a ring, on the network."""
+
+    def __init__(
+        self,
+        config: GossipConfig,
+        *,
+        on_member: Callable[[MemberEvent], None],
+        rng: random.Random | None = None,
+        on_user_event: Callable[[str, bytes], None] | None = None,
+        on_name_lost: Callable[[str], None] | None = None,
+    ) -> None:
+        self._config = config
+        self._on_member = on_member
+        self._on_user_event = on_user_event
+        self._on_name_lost = on_name_lost
+        self._rng = rng or random.Random()
+        self._stats = GossipStats()
+        self._framing = Framing(config, Keyring(config.keys))
+        self._core = Serf(config, rng=self._rng, framing=self._framing, stats=self._stats)
+        self._exchanges = Exchanges(
+            self._framing,
+            self._stats,
+            local_name=config.name,
+            local_state=lambda join: self._core.local_state(join=join),
+            merge=self._merge,
+            user=self._stream_user,
+        )
+        self._udp: asyncio.DatagramTransport | None = None
+        self._server: asyncio.Server | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = 0.0
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._left = asyncio.Event()
+        self._running = False
+        self._save_timer: asyncio.TimerHandle | None = None
+        self._conflict_logged_at = float("-inf")
+        self._epoch_offset_s = 0.0
+        self._address = Address(b"", 0)
+
+    # Public API
+
+    async def start(self) -> None:
+        """Bind UDP and TCP on one port and come to life. Raises OSError when the port is taken."""
+        assert not self._running, "start twice"
+        loop = asyncio.get_running_loop()
+        self._epoch_offset_s = time.time() - loop.time()
+        tcp, udp = sockets.bind_pair(self._config.bind_address, self._config.bind_port)
+        port = tcp.getsockname()[1]
+        advertised = sockets.advertised_address(self._config)
+        self._address = Address(pack_ip(advertised), self._config.advertise_port or port)
+        try:
+            self._udp, _ = await loop.create_datagram_endpoint(
+                lambda: _Datagrams(self._datagram, self._send_failed), sock=udp
+            )
+            self._server = await asyncio.start_server(self._exchanges.serve, sock=tcp)
+        except BaseException:
+            if self._udp is not None:
+                self._udp.close()
+            udp.close()
+            tcp.close()
+            raise
+        self._running = True
+        self._core.start(self._address, loop.time())
+        log.info(
+            "gossip started node=%s address=%s port=%d encrypted=%s",
+            self._config.name,
+            advertised,
+            self._address.port,
+            bool(self._framing.keyring),
+        )
+        self._carry_out()
+        if self._config.rejoin_path:
+            self._spawn(self._rejoin(), "gossip-rejoin")
+
+    async def join(self, addresses: Sequence[str]) -> JoinResult:
+        """Exchange states with each address; one success is enough to be in the ring."""
+        gate = asyncio.Semaphore(JOINS_AT_ONCE_MAX)
+
+        async def one(text: str) -> tuple[int, list[tuple[str, str]]]:
+            async with gate:
+                return await self._join_one(text)
+
+        outcomes = await asyncio.gather(*(one(text) for text in addresses))
+        joined = sum(count for count, _ in outcomes)
+        errors = tuple(error for _, failed in outcomes for error in failed)
+        if joined and self._running:
+            self._core.joined(self._now())
+            self._carry_out()
+        return JoinResult(joined, errors)
+
+    async def leave(self) -> None:
+        """Leave gracefully: peers show us as left, not failed. Ends stopped, within about 11 s."""
+        if not self._running:
+            return
+        self._core.leave(self._now())
+        self._carry_out()
+        config = self._config
+        # The core has its own deadlines; this one only guards against a defect in them.
+        bound_s = 2 * config.broadcast_timeout_s + config.leave_propagate_s + 1.0
+        try:
+            async with asyncio.timeout(bound_s):
+                await self._left.wait()
+        except TimeoutError:
+            log.warning("leave did not finish node=%s", config.name)
+        if config.rejoin_path and not config.rejoin_after_leave:
+            self._cancel_save()
+            await asyncio.to_thread(rejoin.forget, config.rejoin_path)
+        await self.stop()
+
+    async def stop(self) -> None:
+        """Close everything at once, without a word to the ring."""
+        if not self._running:
+            return
+        self._running = False
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._save_timer is not None:
+            self._cancel_save()
+            await self._save_peers()
+        if self._server is not None:
+            self._server.close()
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._exchanges.close()
+        if self._udp is not None:
+            self._udp.close()
+        log.info("gossip stopped node=%s", self._config.name)
+
+    def members(self) -> tuple[Member, ...]:
+        """Serf's view: the alive, the leaving, the left and the failed, ourselves included."""
+        roster = self._core.roster
+        return tuple(member for name in roster.entries if (member := roster.member(name)))
+
+    def member(self, name: str) -> Member | None:
+        """One member of Serf's view."""
+        return self._core.roster.member(name)
+
+    def local_member(self) -> Member:
+        """Ourselves, with the port that was really bound."""
+        member = self._core.roster.member(self._config.name)
+        assert member is not None, "local_member before start"
+        return member
+
+    async def set_tags(self, tags: Mapping[str, str]) -> None:
+        """Replace our tags. Raises ConfigError when they are too long together."""
+        self._core.set_tags(tags, self._now())
+        self._carry_out()
+
+    def force_leave(self, name: str, *, prune: bool = False) -> bool:
+        """Turn a failed member into one that left; False when there is no such member."""
+        done = self._core.force_leave(name, prune=prune, now=self._now())
+        self._carry_out()
+        return done
+
+    def user_event(self, name: str, payload: bytes, *, coalesce: bool = False) -> None:
+        """Tell every member. Raises ConfigError when it is too long to travel."""
+        self._core.user_event(name, payload, coalesce=coalesce, now=self._now())
+        self._carry_out()
+
+    def stats(self) -> GossipStats:
+        """Counters so far, with the present state filled in; a copy."""
+        core = self._core
+        return dataclasses.replace(
+            self._stats,
+            dropped=dict(self._stats.dropped),
+            health_score=core.swim.awareness.score,
+            members_alive=core.roster.count(MemberStatus.ALIVE),
+            members_failed=core.roster.count(MemberStatus.FAILED),
+            members_left=core.roster.count(MemberStatus.LEFT),
+            suspects=len(core.swim.suspicions),
+            broadcasts_queued=core.broadcasts_queued,
+        )
+
+    def explain(self, name: str) -> MemberExplanation | None:
+        """Why the member has its state; None when there is no such member."""
+        return explanations.explain(self._core, name, epoch_offset_s=self._epoch_offset_s)
+
+    # Inputs
+
+    def _datagram(self, data: bytes, source: tuple[Any, ...]) -> None:
+        stats = self._stats
+        stats.packets_received += 1
+        stats.packet_bytes_received += len(data)
+        try:
+            parts = self._framing.decode_packet(data)
+            address = Address(pack_ip(source[0]), source[1])
+        except DecodeError as error:
+            stats.drop(error.reason)
+            return
+        except ValueError:
+            stats.drop("bad_address")
+            return
+        self._core.receive_packet(parts, address, self._now())
+        self._carry_out()
+
+    def _merge(self, remote: PushPull) -> None:
+        """May raise GossipError: then nothing was taken in."""
+        if not self._running:
+            return
+        self._core.merge_state(remote, self._now())
+        self._carry_out()
+
+    def _stream_user(self, payload: bytes) -> None:
+        if self._running:
+            self._core.receive_user(payload, self._now())
+            self._carry_out()
+
+    def _wake(self) -> None:
+        self._timer = None
+        self._core.tick(self._now())
+        self._carry_out()
+
+    # Effects
+
+    def _carry_out(self) -> None:
+        """Do what the core asks for, then set the timer for its next deadline."""
+        while effects := self._core.drain():
+            for effect in effects:
+                self._effect(effect)
+        if not self._running:
+            return
+        deadline = self._core.deadline
+        if self._timer is None or deadline < self._timer_at:
+            # A timer that fires too early only asks again: cheaper than moving it every time.
+            if self._timer is not None:
+                self._timer.cancel()
+            self._timer_at = deadline
+            self._timer = asyncio.get_running_loop().call_at(deadline, self._wake)
+
+    def _effect(self, effect: Effect) -> None:
+        match effect:
+            case SendPacket():
+                self._send_packet(effect)
+            case MemberChanged(event):
+                self._member_changed(event)
+            case Noted(name, state, incarnation, cause):
+                level = logging.DEBUG if state is State.ALIVE else logging.INFO
+                log.log(
+                    level,
+                    "member state node=%s state=%s incarnation=%d cause=%s",
+                    name,
+                    state.name.lower(),
+                    incarnation,
+                    cause,
+                )
+            case ExchangeState():
+                self._spawn_stream(self._exchange(effect), "gossip-push-pull")
+            case PingStream():
+                self._spawn_stream(self._ping_stream(effect), "gossip-tcp-ping")
+            case UserEventArrived(_, name, payload):
+                if self._on_user_event is not None:
+                    self._guarded(self._on_user_event, name, payload)
+            case LeaveFinished():
+                self._left.set()
+            case NameConflict():
+                self._log_conflict(effect)
+            case NameLost(name):
+                log.error("name lost to another member, stopping node=%s", name)
+                if self._on_name_lost is not None:
+                    self._guarded(self._on_name_lost, name)
+                self._spawn(self._stop_later(), "gossip-name-lost")
+
+    def _send_packet(self, effect: SendPacket) -> None:
+        target = socket_address(effect.to)
+        if target is None or self._udp is None or self._udp.is_closing():
+            self._stats.packet_send_errors += 1
+            return
+        nonce = os.urandom(NONCE_BYTES) if self._framing.seals else b""
+        data = self._framing.encode_packet(effect.messages, crc=effect.crc, nonce=nonce)
+        try:
+            self._udp.sendto(data, target)
+        except (OSError, ValueError) as error:
+            self._send_failed(error)
+            return
+        self._stats.packets_sent += 1
+        self._stats.packet_bytes_sent += len(data)
+
+    def _send_failed(self, error: Exception) -> None:
+        self._stats.packet_send_errors += 1
+        log.debug("packet not sent error=%s", error)
+
+    def _member_changed(self, event: MemberEvent) -> None:
+        member = event.member
+        log.info(
+            "member %s node=%s address=%s port=%d",
+            event.kind.value,
+            member.name,
+            member.address,
+            member.port,
+        )
+        self._guarded(self._on_member, event)
+        if self._config.rejoin_path and self._save_timer is None and self._running:
+            loop = asyncio.get_running_loop()
+            self._save_timer = loop.call_later(REJOIN_SAVE_DELAY_S, self._save_soon)
+
+    def _guarded(self, callback: Callable[..., None], *arguments: Any) -> None:
+        """The application's mistakes must not stop the ring."""
+        try:
+            callback(*arguments)
+        except Exception:
+            log.exception("callback failed")
+
+    def _log_conflict(self, effect: NameConflict) -> None:
+        now = self._now()
+        if now - self._conflict_logged_at < CONFLICT_LOG_INTERVAL_S:
+            return
+        self._conflict_logged_at = now
+        log.warning(
+            "name conflict node=%s other_address=%s own=%s",
+            effect.name,
+            socket_address(effect.address),
+            effect.own,
+        )
+
+    # Tasks
+
+    async def _exchange(self, effect: ExchangeState) -> None:
+        target = socket_address(effect.to)
+        if target is None:
+            return
+        try:
+            await self._exchanges.push_pull(*target, join=effect.join)
+        except (OSError, TimeoutError, GossipError) as error:
+            self._stats.stream_errors += 1
+            log.debug(
+                "push/pull failed node=%s error=%s", effect.name, error or type(error).__name__
+            )
+
+    async def _ping_stream(self, effect: PingStream) -> None:
+        target = socket_address(effect.to)
+        wait_s = max(0.0, effect.deadline - self._now())
+        answered = target is not None and await self._exchanges.ping(
+            *target, effect.seq_no, effect.message, wait_s
+        )
+        if answered:
+            log.warning("member answers TCP but not UDP address=%s", target)
+        if self._running:
+            self._core.tcp_ping_finished(effect.seq_no, answered, self._now())
+            self._carry_out()
+
+    async def _join_one(self, text: str) -> tuple[int, list[tuple[str, str]]]:
+        """(successes, errors) over all addresses that a name stands for."""
+        try:
+            host, port = parse_join_address(text, self._config.bind_port or self._address.port)
+            found = await asyncio.get_running_loop().getaddrinfo(
+                host, port, type=sockets.STREAM, family=self._family()
+            )
+        except (ConfigError, OSError, UnicodeError) as error:
+            return 0, [(text, str(error))]
+        joined, errors = 0, []
+        for target in dict.fromkeys((str(entry[4][0]), int(entry[4][1])) for entry in found):
+            if Address(pack_ip(target[0]), target[1]) == self._address:
+                continue  # meeting ourselves is no way into a ring
+            try:
+                await self._exchanges.push_pull(*target, join=True)
+                joined += 1
+            except (OSError, TimeoutError, GossipError) as error:
+                self._stats.stream_errors += 1
+                errors.append((text, str(error) or "timed out"))
+        return joined, errors
+
+    def _family(self) -> int:
+        return sockets.family_of(self._config.bind_address)
+
+    async def _rejoin(self) -> None:
+        """Try the peers of the last run in random order until one answers."""
+        peers = list(await asyncio.to_thread(rejoin.load, self._config.rejoin_path))
+        self._rng.shuffle(peers)
+        for peer in peers:
+            result = await self.join([peer])
+            if result.joined:
+                log.info("rejoined peer=%s", peer)
+                return
+
+    def _save_soon(self) -> None:
+        self._save_timer = None
+        self._spawn(self._save_peers(), "gossip-rejoin-save")
+
+    def _cancel_save(self) -> None:
+        if self._save_timer is not None:
+            self._save_timer.cancel()
+            self._save_timer = None
+
+    async def _save_peers(self) -> None:
+        peers = [
+            f"[{m.address}]:{m.port}" if ":" in m.address else f"{m.address}:{m.port}"
+            for m in self.members()
+            if m.status in (MemberStatus.ALIVE, MemberStatus.LEAVING, MemberStatus.FAILED)
+            and m.name != self._config.name
+        ]
+        try:
+            await asyncio.to_thread(rejoin.save, self._config.rejoin_path, peers)
+        except OSError as error:
+            log.warning("rejoin file not written path=%s error=%s", self._config.rejoin_path, error)
+
+    async def _stop_later(self) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.discard(task)  # stop() cancels the others, not itself
+        await self.stop()
+
+    def _spawn_stream(self, coroutine: Coroutine[Any, Any, None], name: str) -> None:
+        if len(self._tasks) >= OUTGOING_STREAMS_MAX:
+            coroutine.close()
+            self._stats.drop("streams_full")
+            return
+        self._spawn(coroutine, name)
+
+    def _spawn(self, coroutine: Coroutine[Any, Any, None], name: str) -> None:
+        task = asyncio.get_running_loop().create_task(coroutine, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("task failed name=%s", task.get_name(), exc_info=error)
+
+    def _now(self) -> float:
+        return asyncio.get_running_loop().time()
+
+
+class _Datagrams(asyncio.DatagramProtocol):
+    """Hands datagrams on."""
+
+    def __init__(
+        self,
+        received: Callable[[bytes, tuple[Any, ...]], None],
+        failed: Callable[[Exception], None],
+    ) -> None:
+        self._received = received
+        self._failed = failed
+
+    def datagram_received(self, data: bytes, addr: tuple[Any, ...]) -> None:
+        self._received(data, addr)
+
+    def error_received(self, exc: Exception) -> None:
+        self._failed(exc)

@@ -1,0 +1,563 @@
+"""Serf on top of SWIM: Lamport clocks, intents, user events, queries, leaving, reaping.
+
+Gossip wire contract, sections 5 to 7. The one core that the shell and the simulation talk to: it
+owns the SWIM core, turns its notices into member events, and gives effects through ``drain``.
+Statuses are judged by gossip.roster, queries answered by gossip.queries.
+"""
+
+from __future__ import annotations
+
+import enum
+import math
+import random
+from collections.abc import Mapping
+
+from gossip import coordinates, queries
+from gossip.broadcasts import BroadcastQueue, retransmit_limit
+from gossip.config import META_BYTES_MAX, GossipConfig
+from gossip.coordinates import CoordinateClient
+from gossip.effects import (
+    Address,
+    BroadcastFinished,
+    Effect,
+    ExchangeState,
+    LeaveFinished,
+    MemberChanged,
+    NameConflict,
+    NameLost,
+    NodeChanged,
+    NodeDown,
+    NodeUp,
+    Notice,
+    PayloadArrived,
+    RoundTrip,
+    SendPacket,
+    UserEventArrived,
+)
+from gossip.errors import ConfigError, DecodeError
+from gossip.keyring import Keyring
+from gossip.lamport import LTIME_MAX, LamportClock, SeenBuffer
+from gossip.pushpull import snapshot
+from gossip.queries import NameVote
+from gossip.roster import MemberEvent, MemberEventKind, MemberStatus, Particulars, Roster
+from gossip.stats import GossipStats
+from gossip.swim import Swim
+from gossip.wire import messages
+from gossip.wire import serf as wire
+from gossip.wire.frames import COMPOUND_PART_BYTES, Framing
+from gossip.wire.messages import PushPull, State, User
+
+USER_OVERHEAD_BYTES = COMPOUND_PART_BYTES + 1  # the type byte of a user message
+INTENT_TOKEN = "leave-intent"  # noqa: S105
+DEAD_TOKEN = "leave-dead"  # noqa: S105
+NS = 1_000_000_000
+
+
+class Leaving(enum.Enum):
+    """How far a graceful leave has come."""
+
+    NO = enum.auto()
+    INTENT = enum.auto()
+    """The intent is being spread."""
+    DEAD = enum.auto()
+    """SWIM's part is being spread."""
+    PROPAGATE = enum.auto()
+    """Still answering, so that others pass it on."""
+    DONE = enum.auto()
+
+
+class Serf:
+    """One member's whole protocol."""
+
+    def __init__(
+        self, config: GossipConfig, *, rng: random.Random, framing: Framing, stats: GossipStats
+    ) -> None:
+        self._config = config
+        self._rng = rng
+        self._keyring: Keyring = framing.keyring
+        self._stats = stats
+        self.swim = Swim(
+            config, rng=rng, packet_budget_bytes=framing.packet_budget_bytes, stats=stats
+        )
+        self.roster = Roster(config)
+        self.coordinates = CoordinateClient(rng)
+        self._clock = LamportClock()
+        self._event_clock = LamportClock()
+        self._query_clock = LamportClock()
+        self._events = SeenBuffer(config.events_buffer, config.events_per_ltime_max)
+        self._queries = SeenBuffer(config.events_buffer, config.events_per_ltime_max)
+        self._intent_queue = self._queue()
+        self._query_queue = self._queue()
+        self._event_queue = self._queue()
+        self.swim.user_queues = (self._intent_queue, self._query_queue, self._event_queue)
+        self._effects: list[Effect] = []
+        self._leaving = Leaving.NO
+        self._leave_step_at = math.inf
+        self._prunes: dict[str, float] = {}
+        self._vote: NameVote | None = None
+        self._next_reap_at = math.inf
+        self._next_reconnect_at = math.inf
+        self.tags: Mapping[str, str] = dict(config.tags)
+
+    def _queue(self) -> BroadcastQueue:
+        return BroadcastQueue(limit=self._config.broadcasts_max, overhead_bytes=USER_OVERHEAD_BYTES)
+
+    # Life
+
+    def start(self, address: Address, now: float) -> None:
+        """Come to life at the address that peers shall use."""
+        meta = encode_meta(self.tags)
+        if self._config.coordinates:
+            self.swim.ack_payload = coordinates.encode_payload(self.coordinates.local)
+        self._next_reap_at = now + self._config.reap_interval_s
+        self._next_reconnect_at = now + self._config.reconnect_interval_s
+        self.swim.start(address, meta, now)
+        self._process(now)
+
+    def joined(self, now: float) -> None:
+        """A join exchange succeeded: tell the ring that we mean to be here."""
+        self._spread_join_intent(now)
+
+    def set_tags(self, tags: Mapping[str, str], now: float) -> None:
+        """Change our tags. Raises ConfigError when they are too long."""
+        meta = encode_meta(tags)
+        self.tags = dict(tags)
+        self.swim.set_meta(meta, now)
+        self._process(now)
+
+    def force_leave(self, name: str, *, prune: bool, now: float) -> bool:
+        """Speak a leave intent in the name of another member; False when it is unknown."""
+        if name not in self.roster.entries or name == self._config.name:
+            return False
+        intent = wire.LeaveIntent(self._clock.increment(), name, prune)
+        self._intent_queue.add(wire.encode(intent))
+        _, events = self.roster.leave_intent(name, intent.ltime, prune=prune, now=now)
+        self._tell(events)
+        if prune and name in self.roster.entries:
+            self._schedule_prune(name, now)
+        return True
+
+    def leave(self, now: float) -> None:
+        """Begin to leave; ``LeaveFinished`` comes when it is spread or the waits ran out."""
+        if self._leaving is not Leaving.NO:
+            return
+        self._leaving = Leaving.INTENT
+        intent = wire.LeaveIntent(self._clock.increment(), self._config.name)
+        self.roster.leave_intent(intent.node, intent.ltime, prune=False, now=now)
+        if self.swim.has_live_peers:
+            self._intent_queue.add(wire.encode(intent), token=INTENT_TOKEN)
+            self._leave_step_at = now + self._config.broadcast_timeout_s
+        else:
+            self._leave_step_at = now
+        self._advance_leave(now)
+
+    def user_event(self, name: str, payload: bytes, *, coalesce: bool, now: float) -> None:
+        """Tell every member. Raises ConfigError when it is too long to travel."""
+        event = wire.UserEvent(self._event_clock.time, name, payload, coalesce)
+        data = wire.encode(event)
+        if max(len(data), len(name.encode()) + len(payload)) > self._config.user_event_bytes_max:
+            raise ConfigError(
+                f"user event exceeds limit of {self._config.user_event_bytes_max} bytes"
+            )
+        self._event_clock.increment()
+        self._on_user_event(event, data)
+
+    # Inputs
+
+    def receive_packet(self, parts: list[bytes], source: Address, now: float) -> None:
+        """The bare messages of a packet. Bad ones are counted and skipped."""
+        for part in parts:
+            try:
+                message = messages.decode(part)
+            except DecodeError as error:
+                self._stats.drop(error.reason)
+                continue
+            self.swim.receive(message, source, now)
+        self._process(now)
+
+    def receive_user(self, payload: bytes, now: float) -> None:
+        """A user message that came over a stream."""
+        self.swim.out.append(PayloadArrived(payload))
+        self._process(now)
+
+    def tcp_ping_finished(self, seq_no: int, answered: bool, now: float) -> None:
+        self.swim.tcp_ping_finished(seq_no, answered)
+        self._process(now)
+
+    def tick(self, now: float) -> None:
+        """Do all that is due."""
+        alive = len(self.roster)
+        self.swim.user_transmits_max = retransmit_limit(self._config.retransmit_mult, alive)
+        self.swim.tick(now)
+        self._process(now)
+        if now >= self._leave_step_at:
+            self._advance_leave(now)
+        if self._vote is not None and now >= self._vote.deadline:
+            self._close_vote(self._vote)
+        for name in [name for name, at in self._prunes.items() if now >= at]:
+            del self._prunes[name]
+            if name in self.roster.entries:
+                self._tell([self.roster.erase(name)])
+        if now >= self._next_reap_at:
+            self._next_reap_at = now + self._config.reap_interval_s
+            self._tell(self.roster.reap(now))
+        if now >= self._next_reconnect_at:
+            self._next_reconnect_at = now + self._config.reconnect_interval_s
+            self._reconnect()
+
+    @property
+    def deadline(self) -> float:
+        """When ``tick`` wants to be called next."""
+        at = min(
+            self.swim.deadline, self._next_reap_at, self._next_reconnect_at, self._leave_step_at
+        )
+        if self._vote is not None:
+            at = min(at, self._vote.deadline)
+        if self._prunes:
+            at = min(at, *self._prunes.values())
+        return at
+
+    @property
+    def broadcasts_queued(self) -> int:
+        """Messages waiting to be gossiped."""
+        return len(self.swim.queue) + sum(len(queue) for queue in self.swim.user_queues)
+
+    def drain(self) -> list[Effect]:
+        """What is to be done, in order; each effect once."""
+        effects, self._effects = self._effects, []
+        return effects
+
+    def _reconnect(self) -> None:
+        entry = self.roster.reconnect_choice(self._rng)
+        if entry is not None and self._leaving is Leaving.NO:
+            self._effects.append(
+                ExchangeState(Address(entry.ip, entry.port), entry.name, join=True)
+            )
+
+    # Push/pull
+
+    def local_state(self, *, join: bool) -> PushPull:
+        """Our whole table and Serf's state, as the other side of an exchange gets it."""
+        from_slots = (
+            wire.EventSlot(ltime, tuple(keys))  # type: ignore[arg-type]
+            for ltime, keys in self._events
+        )
+        state = wire.SerfState(
+            ltime=self._clock.time,
+            status_ltimes={
+                n: self.roster.entries[n].status_ltime for n in sorted(self.roster.entries)
+            },
+            left_members=self.roster.left_names(),
+            event_ltime=self._event_clock.time,
+            events=tuple(from_slots),
+            query_ltime=self._query_clock.time,
+        )
+        return PushPull(join, snapshot(self.swim.table), wire.encode(state))
+
+    def merge_state(self, remote: PushPull, now: float) -> None:
+        """The other side's table. Raises RemoteError when the rings do not fit, DecodeError."""
+        state = wire.decode(remote.user_state) if remote.user_state else None
+        self.swim.merge(remote.nodes, now)
+        self._process(now)
+        if isinstance(state, wire.SerfState):
+            self._merge_serf(state, now)
+        self._process(now)
+
+    def _merge_serf(self, state: wire.SerfState, now: float) -> None:
+        if state.ltime:
+            self._clock.witness(state.ltime - 1)
+        if state.event_ltime:
+            self._event_clock.witness(state.event_ltime - 1)
+        if state.query_ltime:
+            self._query_clock.witness(state.query_ltime - 1)
+        left = set(state.left_members or ())
+        for name in state.left_members or ():
+            ltime = state.status_ltimes.get(name, 0) + 1
+            self._on_leave_intent(wire.LeaveIntent(ltime, name), now)
+        for name, ltime in state.status_ltimes.items():
+            if name not in left:
+                self._on_join_intent(wire.JoinIntent(ltime, name), now)
+        for slot in state.events or ():
+            for name, payload in slot.events if slot is not None else ():
+                assert slot is not None
+                self._on_user_event(wire.UserEvent(slot.ltime, name, payload), None)
+
+    # Notices of SWIM
+
+    def _process(self, now: float) -> None:
+        """Turn SWIM's notices into Serf's view; pass its effects on."""
+        while self.swim.out:
+            pending, self.swim.out = self.swim.out, []
+            for item in pending:
+                self._one(item, now)
+
+    def _one(self, item: Effect | Notice, now: float) -> None:
+        match item:
+            case PayloadArrived(payload):
+                self._on_payload(payload, now)
+            case RoundTrip():
+                self._on_round_trip(item)
+            case NodeUp(name):
+                self._prunes.pop(name, None)
+                self._tell([self.roster.joined(name, self._particulars(name))])
+            case NodeChanged(name):
+                event = self.roster.updated(name, self._particulars(name))
+                self._tell([event] if event else [])
+            case NodeDown(name):
+                event = self.roster.ended(name, now)
+                self._tell([event] if event else [])
+            case BroadcastFinished(token):
+                self._broadcast_finished(token, now)
+            case NameConflict(_, _, own):
+                self._effects.append(item)
+                if own:
+                    self._open_vote(now)
+            case _:
+                self._effects.append(item)
+
+    def _particulars(self, name: str) -> Particulars:
+        record = self.swim.table.records[name]
+        return Particulars(
+            ip=record.address,
+            port=record.port,
+            tags=wire.decode_tags(record.meta),
+            versions=record.versions,
+        )
+
+    def _tell(self, events: list[MemberEvent]) -> None:
+        for event in events:
+            if event.kind is MemberEventKind.REAP:
+                self.coordinates.forget(event.member.name)
+            self._effects.append(MemberChanged(event))
+
+    def _on_round_trip(self, trip: RoundTrip) -> None:
+        if not self._config.coordinates or not trip.payload:
+            return
+        try:
+            other = coordinates.decode_payload(trip.payload)
+        except DecodeError as error:
+            self._stats.drop(error.reason)
+            return
+        if other is not None and self.coordinates.observe(trip.name, other, trip.rtt_s):
+            self.swim.ack_payload = coordinates.encode_payload(self.coordinates.local)
+
+    # Serf messages
+
+    def _on_payload(self, payload: bytes, now: float) -> None:
+        try:
+            message = wire.decode(payload)
+        except DecodeError as error:
+            self._stats.drop(error.reason)
+            return
+        match message:
+            case wire.JoinIntent():
+                self._clock.witness(message.ltime)
+                if self._on_join_intent(message, now):
+                    self._intent_queue.add(payload)
+            case wire.LeaveIntent():
+                self._clock.witness(message.ltime)
+                if self._on_leave_intent(message, now):
+                    self._intent_queue.add(payload)
+            case wire.UserEvent():
+                self._on_user_event(message, payload)
+            case wire.Query():
+                self._on_query(message, payload, now)
+            case wire.QueryResponse():
+                self._on_query_response(message)
+            case wire.Relay():
+                to = Address(message.address, message.port)
+                self._send_user(to, message.inner)
+            case _:
+                self._stats.drop("out_of_place")
+
+    def _on_join_intent(self, intent: wire.JoinIntent, now: float) -> bool:
+        if intent.ltime > LTIME_MAX:
+            self._stats.drop("invalid_ltime")
+            return False
+        return self.roster.join_intent(intent.node, intent.ltime, now)
+
+    def _on_leave_intent(self, intent: wire.LeaveIntent, now: float) -> bool:
+        if intent.ltime > LTIME_MAX:
+            self._stats.drop("invalid_ltime")
+            return False
+        entry = self.roster.entries.get(intent.node)
+        own = intent.node == self._config.name
+        if own and self._leaving is Leaving.NO:
+            if entry is not None and intent.ltime > entry.status_ltime:
+                self._clock.witness(intent.ltime)
+                self._spread_join_intent(now)  # we are not leaving
+            return False
+        news, events = self.roster.leave_intent(
+            intent.node, intent.ltime, prune=intent.prune, now=now
+        )
+        self._tell(events)
+        if news and intent.prune and intent.node in self.roster.entries:
+            self._schedule_prune(intent.node, now)
+        return news
+
+    def _schedule_prune(self, name: str, now: float) -> None:
+        """A live member is forgotten only after it had the time to end."""
+        wait_s = self._config.broadcast_timeout_s + self._config.leave_propagate_s
+        self._prunes.setdefault(name, now + wait_s)
+
+    def _spread_join_intent(self, now: float) -> None:
+        intent = wire.JoinIntent(self._clock.time, self._config.name)
+        self._clock.witness(intent.ltime)
+        self.roster.join_intent(intent.node, intent.ltime, now)
+        self._intent_queue.add(wire.encode(intent))
+
+    def _on_user_event(self, event: wire.UserEvent, payload: bytes | None) -> None:
+        """``payload`` is what to pass on; None when it came with a push/pull."""
+        self._event_clock.witness(event.ltime)
+        key = (event.name, event.payload)
+        if not self._events.add(event.ltime, key, self._event_clock.time):
+            return
+        self._stats.user_events += 1
+        if payload is not None:
+            self._event_queue.add(payload)
+        self._effects.append(UserEventArrived(event.ltime, event.name, event.payload or b""))
+
+    # Queries
+
+    def _on_query(self, query: wire.Query, payload: bytes, now: float) -> None:
+        self._query_clock.witness(query.ltime)
+        if not self._queries.add(query.ltime, query.id, self._query_clock.time):
+            return
+        self._stats.queries += 1
+        if not query.flags & wire.QUERY_FLAG_NO_BROADCAST:
+            self._query_queue.add(payload)
+        if not queries.concerns(query, self._config.name, self.tags):
+            return
+        if query.flags & wire.QUERY_FLAG_ACK:
+            self._respond(query, wire.RESPONSE_FLAG_ACK, None)
+        answer: bytes | None = None
+        if query.name == "_serf_conflict":
+            answer = queries.conflict_answer(query, self._config.name, self.roster)
+        elif query.name in queries.KEY_QUERIES:
+            answer = queries.key_answer(query, self._keyring, self._config)
+        if answer is not None:
+            self._respond(query, 0, answer)
+
+    def _respond(self, query: wire.Query, flags: int, payload: bytes | None) -> None:
+        """Straight to the asker, and once more through others when it asks for relays."""
+        response = wire.QueryResponse(
+            ltime=query.ltime,
+            id=query.id,
+            sender=self._config.name,
+            flags=flags,
+            payload=payload,
+        )
+        data = wire.encode(response)
+        if len(data) > self._config.query_response_bytes_max:
+            self._stats.drop("response_too_large")
+            return
+        self._send_user(Address(query.address, query.port), data)
+        if query.relay_factor == 0 or len(self.roster) < query.relay_factor + 1:
+            return
+        relayed = wire.encode(
+            wire.Relay(address=query.address, port=query.port, name=query.source_node, inner=data)
+        )
+        if len(relayed) > self._config.query_response_bytes_max:
+            return
+        for record in self.swim.table.pick(
+            query.relay_factor, lambda r: r.state is State.ALIVE and r.protocol_max >= 5
+        ):
+            self._send_user(Address(record.address, record.port), relayed)
+
+    def _send_user(self, to: Address, payload: bytes) -> None:
+        if len(to.ip) not in (4, 16) or to.port == 0:
+            self._stats.drop("bad_address")
+            return
+        self._effects.append(SendPacket(to, (messages.encode(User(payload)),)))
+
+    def _on_query_response(self, response: wire.QueryResponse) -> None:
+        vote = self._vote
+        if vote is None or (response.ltime, response.id) != (vote.ltime, vote.id):
+            return
+        if not response.flags & wire.RESPONSE_FLAG_ACK:
+            local = self.swim.table.local
+            vote.answer(response.sender, response.payload or b"", local.address, local.port)
+
+    # The dispute about our own name
+
+    def _open_vote(self, now: float) -> None:
+        if self._vote is not None or self._leaving is not Leaving.NO:
+            return
+        local = self.swim.table.local
+        alive = self.roster.count(MemberStatus.ALIVE)
+        timeout_s = (
+            self._config.gossip_interval_s
+            * self._config.query_timeout_mult
+            * math.ceil(math.log10(alive + 1))
+        )
+        query = wire.Query(
+            ltime=self._query_clock.increment(),
+            id=self._rng.getrandbits(31),
+            address=local.address,
+            port=local.port,
+            source_node=local.name,
+            filters=None,
+            flags=0,
+            relay_factor=0,
+            timeout_ns=int(timeout_s * NS),
+            name="_serf_conflict",
+            payload=local.name.encode(),
+        )
+        self._queries.add(query.ltime, query.id, self._query_clock.time)
+        self._query_queue.add(wire.encode(query))
+        self._vote = NameVote(query, now + timeout_s)
+
+    def _close_vote(self, vote: NameVote) -> None:
+        self._vote = None
+        if vote.lost:
+            self._effects.append(NameLost(self._config.name))
+
+    # Leaving
+
+    def _broadcast_finished(self, token: str, now: float) -> None:
+        awaited = {Leaving.INTENT: INTENT_TOKEN, Leaving.DEAD: DEAD_TOKEN}
+        if awaited.get(self._leaving) == token:
+            self._leave_step_at = now
+            self._advance_leave(now)
+
+    def _advance_leave(self, now: float) -> None:
+        """The next step of a graceful leave, if it is due; a timeout goes on like a success."""
+        if now < self._leave_step_at:
+            return
+        config = self._config
+        if self._leaving is Leaving.INTENT:
+            self._leaving = Leaving.DEAD
+            peers = self.swim.has_live_peers
+            self._leave_step_at = now + (config.broadcast_timeout_s if peers else 0.0)
+            self.swim.leave(now, DEAD_TOKEN)
+            self._process(now)
+            if not peers:
+                self._finish_leave()
+        elif self._leaving is Leaving.DEAD:
+            self._leaving = Leaving.PROPAGATE
+            self._leave_step_at = now + config.leave_propagate_s
+        elif self._leaving is Leaving.PROPAGATE:
+            self._finish_leave()
+
+    def _finish_leave(self) -> None:
+        self._leaving = Leaving.DONE
+        self._leave_step_at = math.inf
+        self._effects.append(LeaveFinished())
+
+    def check(self) -> None:
+        """Assert what must hold between the parts."""
+        self.swim.check()
+        self.roster.check()
+        for record in self.swim.table:
+            entry = self.roster.entries.get(record.name)
+            if entry is None or record.state in (State.DEAD, State.LEFT):
+                continue
+            assert entry.status in (MemberStatus.ALIVE, MemberStatus.LEAVING)
+
+
+def encode_meta(tags: Mapping[str, str]) -> bytes:
+    """Tags as they travel. Raises ConfigError above 512 bytes."""
+    meta = wire.encode_tags(tags)
+    if len(meta) > META_BYTES_MAX:
+        raise ConfigError(f"encoded length of tags exceeds limit of {META_BYTES_MAX} bytes")
+    return meta

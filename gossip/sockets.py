@@ -1,0 +1,79 @@
+"""Sockets of one member: UDP and TCP on one port, and the address that peers are told."""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+import socket
+
+from gossip.config import GossipConfig
+
+STREAM = socket.SOCK_STREAM
+RECEIVE_BUFFER_BYTES = 2 * 1024 * 1024
+BACKLOG = 128
+FREE_PORT_TRIES = 16
+# RFC 5737: an address nobody has; connecting a UDP socket to it sends nothing.
+DOCUMENTATION_V4 = "192.0.2.1"
+DOCUMENTATION_V6 = "2001:db8::1"
+
+
+def family_of(address: str) -> socket.AddressFamily:
+    """IPv6 for addresses with colons, IPv4 otherwise."""
+    return socket.AF_INET6 if ":" in address else socket.AF_INET
+
+
+def bind_pair(address: str, port: int) -> tuple[socket.socket, socket.socket]:
+    """(TCP, UDP) bound to one port; 0 finds one that is free for both. Raises OSError."""
+    tries = FREE_PORT_TRIES if port == 0 else 1
+    for left in reversed(range(tries)):
+        tcp = _bound(address, port, socket.SOCK_STREAM)
+        try:
+            udp = _bound(address, tcp.getsockname()[1], socket.SOCK_DGRAM)
+        except OSError:
+            tcp.close()
+            if not left:
+                raise
+            continue
+        tcp.listen(BACKLOG)
+        _widen(udp)
+        return tcp, udp
+    raise AssertionError("unreachable")
+
+
+def _bound(address: str, port: int, kind: socket.SocketKind) -> socket.socket:
+    sock = socket.socket(family_of(address), kind)
+    try:
+        sock.setblocking(False)
+        if kind == socket.SOCK_STREAM:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind((address, port))
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def _widen(udp: socket.socket) -> None:
+    """Ask for a large receive buffer, halving until it is granted."""
+    size = RECEIVE_BUFFER_BYTES
+    while size >= 65_536:
+        with contextlib.suppress(OSError):
+            udp.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, size)
+            return
+        size //= 2
+
+
+def advertised_address(config: GossipConfig) -> str:
+    """The address for peers: as configured, as bound, or the host's own behind a wildcard."""
+    text = config.advertise_address or config.bind_address
+    address = ipaddress.ip_address(text.partition("%")[0])
+    if not address.is_unspecified:
+        return str(address)
+    family = family_of(text)
+    target = DOCUMENTATION_V6 if family == socket.AF_INET6 else DOCUMENTATION_V4
+    with socket.socket(family, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect((target, 9))
+            return str(probe.getsockname()[0])
+        except OSError:
+            return "::1" if family == socket.AF_INET6 else "127.0.0.1"

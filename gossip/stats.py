@@ -1,0 +1,50 @@
+"""Plain counters of one member; the agent gives them metric names."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(slots=True, kw_only=True)
+class GossipStats:
+    """Counts since the start, and a few current values at the end."""
+
+    probes: int = 0
+    probe_failures: int = 0
+    indirect_probes_asked: int = 0
+    indirect_probes_served: int = 0
+    tcp_fallback_successes: int = 0
+    suspicions: int = 0
+    suspicions_confirmed: int = 0
+    refutations: int = 0
+    """Times we had to contradict a claim about ourselves."""
+    deaths_declared: int = 0
+    """Suspicions of ours that ran out."""
+    conflicts: int = 0
+    """Claims of one name by two addresses."""
+    packets_sent: int = 0
+    packets_received: int = 0
+    packet_bytes_sent: int = 0
+    packet_bytes_received: int = 0
+    packet_send_errors: int = 0
+    dropped: dict[str, int] = field(default_factory=dict)
+    """Packets, messages and streams thrown away, by a small fixed set of reasons."""
+    streams_accepted: int = 0
+    streams_opened: int = 0
+    streams_refused: int = 0
+    """Closed unread because too many were open."""
+    stream_errors: int = 0
+    push_pulls: int = 0
+    user_events: int = 0
+    queries: int = 0
+    health_score: int = 0
+    """0 is healthy; each step stretches the probe interval once more."""
+    members_alive: int = 0
+    members_failed: int = 0
+    members_left: int = 0
+    suspects: int = 0
+    broadcasts_queued: int = 0
+
+    def drop(self, reason: str) -> None:
+        """Count something thrown away."""
+        self.dropped[reason] = self.dropped.get(reason, 0) + 1

@@ -1,0 +1,494 @@
+"""The failure detector: probes, suspicions, refutations, and the spreading of what was found.
+
+Gossip wire contract, section 3. Decides whom to probe, suspect, declare dead and gossip to; claims
+are judged by gossip.members, timeouts by gossip.suspicion. Inputs are method calls with ``now``,
+outputs pile up in ``out`` (effects for the shell, notices for Serf), the next wake-up is
+``deadline``.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+
+from gossip import pushpull, suspicion
+from gossip.awareness import Awareness
+from gossip.broadcasts import BroadcastQueue, retransmit_limit
+from gossip.config import GossipConfig
+from gossip.effects import (
+    Address,
+    BroadcastFinished,
+    Effect,
+    ExchangeState,
+    NameConflict,
+    NodeChanged,
+    NodeDown,
+    NodeUp,
+    Noted,
+    Notice,
+    PayloadArrived,
+    PingStream,
+    RoundTrip,
+    SendPacket,
+)
+from gossip.members import MemberTable, Record, Verdict
+from gossip.probe import Probe, RelayedProbes
+from gossip.stats import GossipStats
+from gossip.suspicion import Suspicion
+from gossip.wire import messages
+from gossip.wire.frames import COMPOUND_PART_BYTES, COMPOUND_PARTS_MAX
+from gossip.wire.messages import (
+    Ack,
+    Alive,
+    Dead,
+    IndirectPing,
+    Message,
+    Nack,
+    NodeState,
+    Ping,
+    State,
+    Suspect,
+    User,
+)
+
+PROTOCOL_TCP_PING = 3
+PROTOCOL_NACK = 4
+PROTOCOL_CRC = 5
+SEQ_NO_MASK = 0xFFFFFFFF
+
+
+class Swim:
+    """One member's SWIM."""
+
+    def __init__(
+        self,
+        config: GossipConfig,
+        *,
+        rng: random.Random,
+        packet_budget_bytes: int,
+        stats: GossipStats,
+    ) -> None:
+        self._config = config
+        self._rng = rng
+        self._budget = packet_budget_bytes
+        self._stats = stats
+        self.table = MemberTable(config, rng)
+        self.awareness = Awareness(config.awareness_max)
+        self.suspicions: dict[str, Suspicion] = {}
+        self.out: list[Effect | Notice] = []
+        self.queue = BroadcastQueue(limit=config.broadcasts_max, overhead_bytes=COMPOUND_PART_BYTES)
+        # Further queues, served after ours in this order, whose messages are user messages.
+        self.user_queues: tuple[BroadcastQueue, ...] = ()
+        self.user_transmits_max = 0
+        self.ack_payload: bytes | None = None
+        self._relayed = RelayedProbes(config)
+        self._probe: Probe | None = None
+        self._probe_pending = False
+        self._seq_no = 0
+        self._next_probe_at = math.inf
+        self._next_gossip_at = math.inf
+        self._next_exchange_at = math.inf
+
+    # Life
+
+    def start(self, address: Address, meta: bytes, now: float) -> None:
+        """Come to life at this address and begin to probe and gossip."""
+        config = self._config
+        self.table.set_local(address=address.ip, port=address.port, meta=meta, now=now)
+        self._spread_local()
+        self._next_probe_at = now + self._rng.uniform(0, config.probe_interval_s)
+        self._next_gossip_at = now + self._rng.uniform(0, config.gossip_interval_s)
+        if config.push_pull_interval_s > 0:
+            self._next_exchange_at = now + self._rng.uniform(0, config.push_pull_interval_s)
+        self.out.append(NodeUp(config.name))
+
+    def set_meta(self, meta: bytes, now: float) -> None:
+        """Change what our tags say; takes the next incarnation."""
+        local = self.table.local
+        self.table.set_local(address=local.address, port=local.port, meta=meta, now=now)
+        self._spread_local()
+        self.out.append(NodeChanged(local.name))
+
+    def leave(self, now: float, token: str) -> None:
+        """Declare ourselves gone; ``token`` comes back when that broadcast is used up."""
+        local = self.table.local
+        self.table.leaving = True
+        claim = Dead(local.incarnation, local.name, local.name)
+        self._dead(claim, now, "left", token=token)
+
+    @property
+    def has_live_peers(self) -> bool:
+        """Whether anybody is there to hear a broadcast."""
+        return any(
+            r.state in (State.ALIVE, State.SUSPECT) and r.name != self.table.local_name
+            for r in self.table
+        )
+
+    @property
+    def deadline(self) -> float:
+        """When ``tick`` wants to be called next."""
+        at = min(self._next_probe_at, self._next_exchange_at, self._relayed.deadline)
+        if self._probe is not None:
+            at = min(at, self._probe.deadline)
+        if self._gossip_wanted():
+            at = min(at, self._next_gossip_at)
+        for running in self.suspicions.values():
+            at = min(at, running.deadline)
+        return at
+
+    def tick(self, now: float) -> None:
+        """Do all that is due."""
+        for relayed in self._relayed.due_nacks(now):
+            self._send(relayed.requester, Nack(relayed.requester_seq_no))
+        if self._probe is not None:
+            self._advance_probe(self._probe, now)
+        if now >= self._next_probe_at:
+            self._next_probe_at = _next_tick(
+                self._next_probe_at, self._config.probe_interval_s, now
+            )
+            if self._probe is None:
+                self._start_probe(now)
+            else:
+                self._probe_pending = True
+        for name, running in list(self.suspicions.items()):
+            if now >= running.deadline:
+                self._suspicion_ran_out(name, running, now)
+        if now >= self._next_gossip_at and self._gossip_wanted():
+            self._next_gossip_at = _next_tick(
+                self._next_gossip_at, self._config.gossip_interval_s, now
+            )
+            self._gossip(now)
+        if now >= self._next_exchange_at:
+            self._schedule_exchange(now)
+
+    # Probing
+
+    def _start_probe(self, now: float) -> None:
+        record = self.table.next_probe_target(now)
+        if record is None:
+            return
+        config = self._config
+        seq_no = self._next_seq_no()
+        self._probe = Probe(
+            name=record.name,
+            seq_no=seq_no,
+            incarnation=record.incarnation,
+            started_at=now,
+            timeout_at=now + config.probe_timeout_s,
+            end_at=now + self.awareness.scale(config.probe_interval_s),
+        )
+        self._stats.probes += 1
+        ping = self._ping(seq_no, record.name)
+        if record.state is State.SUSPECT:
+            # The suspect hears of it at once and can refute (Lifeguard's buddy system).
+            accusation = Suspect(record.incarnation, record.name, self.table.local_name)
+            pair = (messages.encode(ping), messages.encode(accusation))
+            self.out.append(SendPacket(_address(record), pair, record.protocol_max >= PROTOCOL_CRC))
+        else:
+            self._send(_address(record), ping)
+
+    def _ping(self, seq_no: int, node: str) -> Ping:
+        local = self.table.local
+        return Ping(
+            seq_no=seq_no,
+            node=node,
+            source_address=local.address,
+            source_port=local.port,
+            source_node=local.name,
+        )
+
+    def _advance_probe(self, probe: Probe, now: float) -> None:
+        if probe.tcp_answered and now >= probe.end_at:
+            self._end_probe(now, -1)
+            return
+        if now >= probe.end_at:
+            self._probe_failed(probe, now)
+        elif now >= probe.timeout_at and not probe.helpers_asked:
+            self._ask_helpers(probe)
+
+    def _ask_helpers(self, probe: Probe) -> None:
+        probe.helpers_asked = True
+        target = self.table.get(probe.name)
+        if target is None:
+            return
+        local = self.table.local
+        helpers = self.table.pick(
+            self._config.indirect_checks,
+            lambda r: r.state is State.ALIVE and r.name != probe.name,
+        )
+        probe.helpers = len(helpers)
+        for helper in helpers:
+            nack = helper.protocol_max >= PROTOCOL_NACK
+            probe.nacks_expected += nack
+            self._stats.indirect_probes_asked += 1
+            request = IndirectPing(
+                seq_no=probe.seq_no,
+                node=probe.name,
+                target=target.address,
+                port=target.port,
+                nack=nack,
+                source_address=local.address,
+                source_port=local.port,
+                source_node=local.name,
+            )
+            self._send(_address(helper), request)
+        if self._config.tcp_pings and target.protocol_max >= PROTOCOL_TCP_PING:
+            probe.tcp_tried = True
+            ping = messages.encode(self._ping(probe.seq_no, probe.name))
+            self.out.append(PingStream(_address(target), probe.seq_no, ping, probe.end_at))
+
+    def tcp_ping_finished(self, seq_no: int, answered: bool) -> None:
+        """The TCP ping of a probe ended; a late one is ignored."""
+        if self._probe is not None and self._probe.seq_no == seq_no and answered:
+            self._probe.tcp_answered = True
+            self._stats.tcp_fallback_successes += 1
+
+    def _probe_failed(self, probe: Probe, now: float) -> None:
+        self._stats.probe_failures += 1
+        self._end_probe(now, probe.failure_delta())
+        record = self.table.get(probe.name)
+        if record is not None:
+            claim = Suspect(record.incarnation, probe.name, self.table.local_name)
+            self._suspect(claim, now, probe.failure_cause())
+
+    def _end_probe(self, now: float, health_delta: int) -> None:
+        self._probe = None
+        self.awareness.add(health_delta)
+        if self._probe_pending:
+            self._probe_pending = False
+            self._start_probe(now)
+
+    # Messages
+
+    def receive(self, message: Message, source: Address, now: float) -> None:
+        """A message out of a packet."""
+        match message:
+            case Ping():
+                self._on_ping(message, source)
+            case Ack():
+                self._on_ack(message, now)
+            case User(payload):
+                self.out.append(PayloadArrived(payload))
+            case Alive():
+                self._alive(message, now)
+            case Suspect(_, _, accuser):
+                self._suspect(message, now, f"suspected by {accuser}")
+            case Dead(_, node, accuser):
+                cause = "left" if node == accuser else f"declared dead by {accuser}"
+                self._dead(message, now, cause)
+            case IndirectPing():
+                self._on_indirect_ping(message, source, now)
+            case Nack(seq_no):
+                if self._probe is not None and self._probe.seq_no == seq_no:
+                    self._probe.nackers.add(source)
+
+    def merge(self, nodes: tuple[NodeState, ...], now: float) -> None:
+        """Another member's whole table. Raises RemoteError when the rings do not fit."""
+        pushpull.verify(nodes, self.table)
+        for claim in pushpull.claims(nodes, self.table.local_name):
+            match claim:
+                case Alive():
+                    self._alive(claim, now)
+                case Suspect():
+                    self._suspect(claim, now, "dead or suspect in a peer's table")
+                case Dead():
+                    self._dead(claim, now, "left, by a peer's table")
+
+    def _on_ping(self, ping: Ping, source: Address) -> None:
+        if ping.node and ping.node != self.table.local_name:
+            self._stats.drop("ping_for_another")
+            return
+        to = source
+        if ping.source_address and ping.source_port:
+            to = Address(ping.source_address, ping.source_port)
+        self._send(to, Ack(ping.seq_no, self.ack_payload))
+
+    def _on_indirect_ping(self, request: IndirectPing, source: Address, now: float) -> None:
+        requester = source
+        if request.source_address and request.source_port:
+            requester = Address(request.source_address, request.source_port)
+        seq_no = self._next_seq_no()
+        if not self._relayed.add(seq_no, requester, request.seq_no, nack=request.nack, now=now):
+            self._stats.drop("relays_full")
+            return
+        self._stats.indirect_probes_served += 1
+        target = Address(request.target, request.port or self._config.bind_port)
+        self._send(target, self._ping(seq_no, request.node))
+
+    def _on_ack(self, ack: Ack, now: float) -> None:
+        probe = self._probe
+        if probe is not None and ack.seq_no == probe.seq_no:
+            if now <= probe.timeout_at:
+                self.out.append(RoundTrip(probe.name, now - probe.started_at, ack.payload))
+            self._end_probe(now, -1)
+            return
+        relayed = self._relayed.answered(ack.seq_no)
+        if relayed is not None:
+            self._send(relayed.requester, Ack(relayed.requester_seq_no))
+
+    # Claims
+
+    def _alive(self, claim: Alive, now: float) -> None:
+        verdict = self.table.claim_alive(claim, now)
+        if verdict in (Verdict.JOINED, Verdict.UPDATED, Verdict.REFRESHED):
+            self._forget_suspicion(claim.node)
+            self._spread(claim, claim.node)
+            if verdict is Verdict.JOINED:
+                self._note(claim.node)
+                self.out.append(NodeUp(claim.node))
+            elif verdict is Verdict.UPDATED:
+                self.out.append(NodeChanged(claim.node))
+        elif verdict is Verdict.REFUTE:
+            self._refute(claim.incarnation)
+        elif verdict is Verdict.CONFLICT:
+            self._stats.conflicts += 1
+            own = claim.node == self.table.local_name
+            where = Address(claim.address, claim.port)
+            self.out.append(NameConflict(claim.node, where, own))
+        elif verdict is Verdict.INVALID:
+            self._stats.drop("invalid_claim")
+
+    def _suspect(self, claim: Suspect, now: float, cause: str) -> None:
+        verdict = self.table.claim_suspect(claim.node, claim.incarnation, now, cause)
+        if verdict is Verdict.SUSPECTED:
+            self._stats.suspicions += 1
+            k, shortest_s, longest_s = suspicion.bounds(self._config, len(self.table))
+            self.suspicions[claim.node] = Suspicion(
+                claim.accuser, k=k, shortest_s=shortest_s, longest_s=longest_s, now=now
+            )
+            self._spread(claim, claim.node)
+            self._note(claim.node)
+        elif verdict is Verdict.CONFIRMED:
+            running = self.suspicions.get(claim.node)
+            if running is not None and running.confirm(claim.accuser):
+                self._stats.suspicions_confirmed += 1
+                self._spread(claim, claim.node)
+        elif verdict is Verdict.REFUTE:
+            self._refute(claim.incarnation)
+
+    def _dead(self, claim: Dead, now: float, cause: str, *, token: str | None = None) -> None:
+        verdict = self.table.claim_dead(claim.node, claim.incarnation, claim.accuser, now, cause)
+        if verdict is Verdict.DIED:
+            self._forget_suspicion(claim.node)
+            self._spread(claim, claim.node, token)
+            self._note(claim.node)
+            self.out.append(NodeDown(claim.node))
+        elif verdict is Verdict.REFUTE:
+            self._refute(claim.incarnation)
+
+    def _suspicion_ran_out(self, name: str, running: Suspicion, now: float) -> None:
+        record = self.table.get(name)
+        self._forget_suspicion(name)
+        if record is None:
+            return
+        self._stats.deaths_declared += 1
+        cause = (
+            f"suspicion ran out with {running.confirmations} of "
+            f"{running.confirmations_wanted} confirmations"
+        )
+        self._dead(Dead(record.incarnation, name, self.table.local_name), now, cause)
+
+    def _forget_suspicion(self, name: str) -> None:
+        self.suspicions.pop(name, None)
+
+    def _refute(self, accused_incarnation: int) -> None:
+        """Contradict: the same life under a higher incarnation. It costs us some trust in us."""
+        self._stats.refutations += 1
+        self.table.next_incarnation(accused_incarnation)
+        self.awareness.add(1)
+        self._spread_local()
+
+    # Spreading
+
+    def _spread(self, claim: Alive | Suspect | Dead, name: str, token: str | None = None) -> None:
+        self.queue.add(messages.encode(claim), subject=name, token=token)
+
+    def _spread_local(self) -> None:
+        local = self.table.local
+        claim = Alive(
+            incarnation=local.incarnation,
+            node=local.name,
+            address=local.address,
+            port=local.port,
+            meta=local.meta,
+            versions=local.versions,
+        )
+        self._spread(claim, local.name)
+
+    def _gossip_wanted(self) -> bool:
+        if len(self.table) < 2:
+            return False
+        return bool(self.queue) or any(self.user_queues)
+
+    def _gossip(self, now: float) -> None:
+        dead_since = now - self._config.gossip_to_the_dead_s
+
+        def suitable(record: Record) -> bool:
+            if record.state is State.DEAD:
+                return record.changed_at >= dead_since
+            return record.state is not State.LEFT
+
+        for record in self.table.pick(self._config.gossip_nodes, suitable):
+            batch = self._take(self._budget)
+            if not batch:
+                break
+            crc = record.protocol_max >= PROTOCOL_CRC
+            self.out.append(SendPacket(_address(record), tuple(batch), crc))
+
+    def _take(self, budget: int) -> list[bytes]:
+        """Broadcasts within the budget: ours first, then the user queues in order."""
+        if not self.queue and not any(self.user_queues):
+            return []
+        limit = retransmit_limit(self._config.retransmit_mult, len(self.table))
+        batch = self.queue.take(budget, transmits_max=limit)
+        self._report_finished(self.queue)
+        for queue in self.user_queues:
+            used = sum(len(message) + COMPOUND_PART_BYTES for message in batch)
+            taken = queue.take(budget - used, transmits_max=self.user_transmits_max or limit)
+            batch += [b"\x08" + message for message in taken]
+            self._report_finished(queue)
+        assert len(batch) < COMPOUND_PARTS_MAX, "the budget's ceiling keeps a compound countable"
+        return batch
+
+    def _report_finished(self, queue: BroadcastQueue) -> None:
+        if queue.finished:
+            self.out += [BroadcastFinished(token) for token in queue.finished]
+            queue.finished.clear()
+
+    def _send(self, to: Address, message: Message) -> None:
+        """One message with whatever broadcasts still fit beside it."""
+        data = messages.encode(message)
+        batch = self._take(self._budget - len(data) - COMPOUND_PART_BYTES)
+        self.out.append(SendPacket(to, (data, *batch)))
+
+    def _schedule_exchange(self, now: float) -> None:
+        interval = self._config.push_pull_interval_s * pushpull.scale(len(self.table))
+        self._next_exchange_at = _next_tick(self._next_exchange_at, interval, now)
+        for record in self.table.pick(1, lambda r: r.state is State.ALIVE):
+            self.out.append(ExchangeState(_address(record), record.name, join=False))
+
+    def _next_seq_no(self) -> int:
+        self._seq_no = (self._seq_no + 1) & SEQ_NO_MASK
+        return self._seq_no
+
+    def _note(self, name: str) -> None:
+        record = self.table.records[name]
+        last = record.transitions[-1]
+        self.out.append(Noted(name, record.state, record.incarnation, last.cause))
+
+    def check(self) -> None:
+        """Assert what must hold between the parts."""
+        self.table.check()
+        self.queue.check()
+        suspects = {r.name for r in self.table if r.state is State.SUSPECT}
+        assert suspects == set(self.suspicions)
+
+
+def _address(record: Record) -> Address:
+    return Address(record.address, record.port)
+
+
+def _next_tick(due_at: float, interval_s: float, now: float) -> float:
+    """The next point of the same rhythm after ``now``; ticks that were missed are skipped."""
+    missed = math.floor((now - due_at) / interval_s) if now > due_at else 0
+    return due_at + (missed + 1) * interval_s
