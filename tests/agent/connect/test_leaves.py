@@ -1,0 +1,172 @@
+"""The leaf cache over the real state machine and authority."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
+
+from agent.backend import SignedLeaf
+from agent.connect import ca, leaves
+from agent.connect.authority import RATE_LIMITED, Authority
+from agent.connect.leaves import LeafCache
+from agent.errors import RequestError
+from raftstore.commands import NextSerial, SetCA
+from raftstore.errors import NoLeader
+from raftstore.queries import GetCAConfig, GetCARoots
+from tests.agent.connect.cluster import StateBackend
+
+
+@pytest.fixture
+async def backend() -> StateBackend:
+    made = StateBackend()
+    authority = Authority(made, datacenter="dc1", config={})
+    await authority.ensure_root()
+    made.signer = authority.sign_leaf
+    return made
+
+
+@pytest.fixture
+async def cache(backend: StateBackend, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[LeafCache]:
+    monkeypatch.setattr(leaves, "PAUSE_MIN_S", 0.01)
+    made = LeafCache(backend, datacenter="dc1", rng=random.Random(1))
+    yield made
+    await made.close()
+
+
+async def test_a_leaf_comes_with_its_key_and_says_whose_it_is(
+    backend: StateBackend, cache: LeafCache
+) -> None:
+    leaf = await cache.leaf("web")
+    cert = x509.load_pem_x509_certificate(leaf.cert_pem.encode())
+    key = serialization.load_pem_private_key(leaf.private_key_pem.encode(), None)
+    assert cert.public_key() == key.public_key()
+    assert leaf.private_key_pem.startswith("-----BEGIN EC PRIVATE KEY-----")
+    trust_domain = (await backend.ask(GetCARoots())).value.trust_domain
+    assert leaf.service_uri == f"spiffe://{trust_domain}/ns/default/dc/dc1/svc/web"
+    assert leaf.serial_number == ca.serial_hex(cert.serial_number)
+    assert leaf.valid_before == ca.rfc3339(cert.not_valid_after_utc)
+    assert "PRIVATE" not in repr(leaf)
+
+
+async def test_askers_at_once_share_one_request_and_later_ones_the_answer(
+    backend: StateBackend, cache: LeafCache
+) -> None:
+    answers = await asyncio.gather(*(cache.leaf("web") for _ in range(20)))
+    assert backend.signed == 1
+    assert {answer.serial_number for answer in answers} == {answers[0].serial_number}
+    assert await cache.leaf("web") == answers[0]
+    other = await cache.leaf("api")
+    assert backend.signed == 2
+    assert other.service == "api"
+
+
+async def test_a_blocking_read_waits_its_time_and_wakes_on_a_new_leaf(
+    backend: StateBackend, cache: LeafCache
+) -> None:
+    first = await cache.leaf("web")
+    began = asyncio.get_running_loop().time()
+    same = await cache.leaf("web", min_index=first.modify_index, wait_s=0.2)
+    assert same == first
+    assert asyncio.get_running_loop().time() - began >= 0.19
+    waiting = asyncio.get_running_loop().create_task(
+        cache.leaf("web", min_index=first.modify_index, wait_s=10.0)
+    )
+    renewed = await cache.renew("web")
+    assert (await asyncio.wait_for(waiting, 5)) == renewed
+    assert renewed.modify_index > first.modify_index
+    assert renewed.create_index == first.create_index
+    assert renewed.private_key_pem != first.private_key_pem
+
+
+async def test_a_new_active_root_renews_every_leaf(
+    backend: StateBackend, cache: LeafCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(leaves, "root_spread_s", lambda count, rate: 0.01)
+    first = await cache.leaf("web")
+    reply = await backend.ask(GetCARoots())
+    config = (await backend.ask(GetCAConfig())).value
+    assert config is not None
+    [old] = reply.value.roots
+    serial = await backend.change(NextSerial())
+    root = ca.make_root(
+        key=ca.generate_key(),
+        cluster_id=config.cluster_id,
+        serial=serial.value,  # type: ignore[union-attr]
+        name_part="zzzzzzzz",
+        now=datetime.now(UTC),
+    )
+    import dataclasses
+
+    retired = dataclasses.replace(old, active=False, create_index=0, modify_index=0)
+    outcome = await backend.change(
+        SetCA(cas=reply.index, config=config, roots=(retired, root.public), provider=root.secret)
+    )
+    assert outcome.value is True  # type: ignore[union-attr]
+    second = await cache.leaf("web", min_index=first.modify_index, wait_s=5.0)
+    assert second.serial_number != first.serial_number
+    cert = x509.load_pem_x509_certificate(second.cert_pem.encode())
+    cert.verify_directly_issued_by(x509.load_pem_x509_certificate(root.public.root_cert.encode()))
+
+
+async def test_without_a_leader_the_error_is_told_and_the_next_asker_gets_a_leaf(
+    backend: StateBackend, cache: LeafCache
+) -> None:
+    backend.down = True
+    with pytest.raises(NoLeader):
+        await cache.leaf("web")
+    backend.down = False
+    leaf = await asyncio.wait_for(cache.leaf("web"), 5)
+    assert leaf.service == "web"
+
+
+async def test_a_held_leaf_outlives_a_lost_leader(backend: StateBackend, cache: LeafCache) -> None:
+    leaf = await cache.leaf("web")
+    backend.down = True
+    assert await cache.leaf("web") == leaf
+
+
+async def test_a_rate_limit_is_told_at_once_and_nobody_hurries_the_next_try(
+    backend: StateBackend, cache: LeafCache
+) -> None:
+    async def limited(csr_pem: str) -> SignedLeaf:
+        raise RequestError(429, RATE_LIMITED)
+
+    backend.signer = limited
+    for _ in range(20):
+        with pytest.raises(RequestError, match=RATE_LIMITED):
+            await asyncio.wait_for(cache.leaf("web"), 1)
+    assert backend.signed == 1
+
+
+async def test_an_expired_leaf_is_never_given_out(
+    backend: StateBackend, cache: LeafCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    good = backend.signer
+    assert good is not None
+    first = await cache.leaf("web")
+    entry = cache._entries["web"]
+    assert entry.issued is not None
+    entry.issued.valid_before_at = (datetime.now(UTC) - timedelta(seconds=1)).timestamp()
+    second = await asyncio.wait_for(cache.leaf("web"), 5)
+    assert second.serial_number != first.serial_number
+
+
+async def test_the_cache_is_bounded_and_drops_who_asked_least_recently(
+    cache: LeafCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(leaves, "LEAVES_MAX", 3)
+    for name in ("a", "b", "c", "a", "d"):
+        await cache.leaf(name)
+    assert set(cache._entries) == {"a", "c", "d"}
+
+
+async def test_a_leaf_without_a_service_is_refused(cache: LeafCache) -> None:
+    with pytest.raises(RequestError, match="URI must be either service or agent") as caught:
+        await cache.leaf("")
+    assert caught.value.status == 500
