@@ -56,12 +56,31 @@ from raftstore.raft.progress import Progress
 VERSION = "0.3.17"
 SOURCES_SHA256 = "6728356aca8fa9ac82c69079cc30418e95f64d506ea7897112098e93a88d6499"
 METHODS = (
-    "_onTick _checkCommandsToApply _applyCommand transferLeadership _isLeader _getLeader"
-    " __init__ __onMessageReceived __sendAppendEntries __doApplyCommand __applyLogEntries"
-    " __parseChangeClusterRequest __connectedToAnyone __tryLogCompaction __onBecomeLeader"
-    " __setCurrentTerm __setState __generateRaftTimeout __getEntries __getCurrentLogIndex"
-    " __getCurrentLogTerm __onNodeConnected __onNodeDisconnected __onLeaderChanged"
-).split()
+    "_onTick",
+    "_checkCommandsToApply",
+    "_applyCommand",
+    "transferLeadership",
+    "_isLeader",
+    "_getLeader",
+    "__init__",
+    "__onMessageReceived",
+    "__sendAppendEntries",
+    "__doApplyCommand",
+    "__applyLogEntries",
+    "__parseChangeClusterRequest",
+    "__connectedToAnyone",
+    "__tryLogCompaction",
+    "__onBecomeLeader",
+    "__setCurrentTerm",
+    "__setState",
+    "__generateRaftTimeout",
+    "__getEntries",
+    "__getCurrentLogIndex",
+    "__getCurrentLogTerm",
+    "__onNodeConnected",
+    "__onNodeDisconnected",
+    "__onLeaderChanged",
+)
 UNCHECKED_ENV = "LICTOR_ENGINE_UNCHECKED"
 
 FOLLOWER, CANDIDATE, LEADER = 0, 1, 2
@@ -188,13 +207,13 @@ class _Log:
     def add(self, command: bytes, index: int, term: int) -> None:
         self._journal.append((command, index, term))
 
-    def setRaftCommitIndex(self, index: int) -> None:  # noqa: N802 (foreign name)
+    def setRaftCommitIndex(self, index: int) -> None:
         self._journal.commit_hint = index
 
-    def setCurrentTerm(self, term: int, vote: str | None) -> None:  # noqa: N802
+    def setCurrentTerm(self, term: int, vote: str | None) -> None:
         self._journal.set_term(term, vote)
 
-    def onOneSecondTimer(self) -> None:  # noqa: N802
+    def onOneSecondTimer(self) -> None:
         pass
 
 
@@ -248,6 +267,7 @@ class RaftEngine(SyncObj):  # type: ignore[misc]
         self._stamp = 0.0
         self._heartbeat_due = False
         self._voter = False
+        self._peers: tuple[str, ...] = ()
         self._members: dict[str, _Node] = {}
         self.config: Config | None = None
         self.stats = EngineStats()
@@ -405,7 +425,7 @@ class RaftEngine(SyncObj):  # type: ignore[misc]
         """The leader's process visibly died: forget it and hurry. Touches liveness only."""
         if self.leads() or self.leader_id() != peer:
             return
-        self._SyncObj__raftLeader = None
+        self._follow(None)
         self._heard_at = LONG_AGO
         self._hurry = HURRIED_ROUNDS_MAX
         self._deadline_in(*self._config.lost_leader_s)
@@ -467,15 +487,15 @@ class RaftEngine(SyncObj):  # type: ignore[misc]
     def _deadline_in(self, least_s: float, most_s: float) -> None:
         self._SyncObj__raftElectionDeadline = self.now() + self._rng.uniform(least_s, most_s)
 
-    def _SyncObj__generateRaftTimeout(self) -> float:  # noqa: N802
+    def _SyncObj__generateRaftTimeout(self) -> float:
         config = self._config
         if self._campaigning:  # a split vote is settled sooner: the next try asks pre-votes first
             self._campaigning = False
             return self._rng.uniform(0.5 * config.election_min_s, config.election_min_s)
         return self._rng.uniform(config.election_min_s, config.election_max_s)
 
-    def _SyncObj__connectedToAnyone(self) -> bool:  # noqa: N802
-        """The tick asks this exactly when the election timer has expired: the pre-vote gate (A7)."""
+    def _SyncObj__connectedToAnyone(self) -> bool:
+        """Asked by the tick exactly when the election timer has expired: the pre-vote gate (A7)."""
         if not self._voter or self.config is None:
             self._deadline_in(self._config.election_min_s, self._config.election_max_s)
             return False
@@ -527,10 +547,13 @@ class RaftEngine(SyncObj):  # type: ignore[misc]
         mine = (self._journal.last_term, self._journal.last_index)
         return (last_term, last_index) >= mine
 
+    def _follow(self, leader: _Node | None) -> None:
+        self._SyncObj__raftLeader = leader
+
     def _new_term(self, term: int) -> None:
         self._SyncObj__setCurrentTerm(term, None)
         self._SyncObj__setState(FOLLOWER)
-        self._SyncObj__raftLeader = None
+        self._follow(None)
         self._cleared_term = None
 
     def _state_changed(self, old: int, new: int) -> None:
@@ -541,7 +564,7 @@ class RaftEngine(SyncObj):  # type: ignore[misc]
 
     # -- overridden: messages
 
-    def _SyncObj__onMessageReceived(self, peer: str, message: Message) -> None:  # noqa: N802
+    def _SyncObj__onMessageReceived(self, peer: str, message: Message) -> None:
         if self.config is None:
             # Not a member of anything yet: take the log from whoever leads, but have no say.
             if isinstance(message, Append):
@@ -589,11 +612,9 @@ class RaftEngine(SyncObj):  # type: ignore[misc]
         if self.leader_id() != peer:
             self.stats.leader_changes += 1
         self._SyncObj__setState(FOLLOWER)
-        self._SyncObj__raftLeader = self._members.get(peer) or _Node(peer)
+        self._follow(self._members.get(peer) or _Node(peer))
         self._heard_at = self.now()
-        self._SyncObj__raftElectionDeadline = (
-            self._heard_at + self._SyncObj__generateRaftTimeout()
-        )
+        self._SyncObj__raftElectionDeadline = self._heard_at + self._SyncObj__generateRaftTimeout()
         self._cleared_term = None
         self._hurry = 0
         if journal.full and message.entries:
@@ -742,7 +763,7 @@ class RaftEngine(SyncObj):  # type: ignore[misc]
 
     # -- overridden: sending (hazards A3, A10, F3)
 
-    def _SyncObj__sendAppendEntries(self) -> None:  # noqa: N802
+    def _SyncObj__sendAppendEntries(self) -> None:
         """Called by the tick when a heartbeat is due; sending itself waits for ``send_appends``."""
         self._SyncObj__newAppendEntriesTime = self.now() + self._config.heartbeat_s
         self._heartbeat_due = True
@@ -813,7 +834,7 @@ class RaftEngine(SyncObj):  # type: ignore[misc]
 
     # -- overridden: applying (hazards C1-C3, F8)
 
-    def _SyncObj__applyLogEntries(self) -> bool:  # noqa: N802
+    def _SyncObj__applyLogEntries(self) -> bool:
         """Apply a bounded slice of what is committed and on our own disk."""
         journal, config = self._journal, self._config
         first = self.applied_index() + 1
@@ -821,9 +842,7 @@ class RaftEngine(SyncObj):  # type: ignore[misc]
         if first > last:
             return False
         stop_at = self.now() + config.apply_budget_s
-        for command, index, term in journal.entries(
-            first, last, bytes_max=config.apply_bytes_max
-        ):
+        for command, index, term in journal.entries(first, last, bytes_max=config.apply_bytes_max):
             if command[0] == PAYLOAD:
                 self._stamp = max(self._stamp, PAYLOAD_HEAD.unpack_from(command)[1])
                 self._apply(index, term, self._stamp, command[PAYLOAD_HEAD.size :])
@@ -835,22 +854,20 @@ class RaftEngine(SyncObj):  # type: ignore[misc]
 
     # -- overridden: what must never run
 
-    def _SyncObj__doApplyCommand(self, command: bytes) -> NoReturn:  # noqa: N802
+    def _SyncObj__doApplyCommand(self, command: bytes) -> NoReturn:
         raise RuntimeError("the stock apply unpickles; it must not be reached")
 
-    def _SyncObj__parseChangeClusterRequest(self, command: bytes) -> None:  # noqa: N802
+    def _SyncObj__parseChangeClusterRequest(self, command: bytes) -> None:
         return None
 
-    def _SyncObj__tryLogCompaction(self) -> None:  # noqa: N802
+    def _SyncObj__tryLogCompaction(self) -> None:
         return None
 
-    def _checkCommandsToApply(self) -> None:  # noqa: N802
+    def _checkCommandsToApply(self) -> None:
         return None
 
     def _refuse(self, *args: Any, **kwargs: Any) -> NoReturn:
         raise RuntimeError("not a way to change this engine")
 
-    _applyCommand = addNodeToCluster = removeNodeFromCluster = _refuse  # noqa: N815
-    setCodeVersion = _refuse  # noqa: N815
-
-
+    _applyCommand = addNodeToCluster = removeNodeFromCluster = _refuse
+    setCodeVersion = _refuse

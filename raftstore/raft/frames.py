@@ -174,7 +174,9 @@ def decode(body: bytes) -> Message:
     if len(fields) != 1 + len(types):
         raise DecodeError("frame: wrong number of fields")
     for value, wanted in zip(fields[1:], types, strict=True):
-        if type(value) is not wanted or (wanted is int and not 0 <= value <= NUMBER_MAX):
+        if type(value) is not wanted:
+            raise DecodeError("frame: wrong field")
+        if isinstance(value, int) and not 0 <= value <= NUMBER_MAX:
             raise DecodeError("frame: wrong field")
     message: Message = make(*fields[1:])
     return message

@@ -1,8 +1,8 @@
 """The Raft log as the engine sees it: entries in memory, and the batch that waits for the disk.
 
 Decides what is unsaved; leaves writing and re-reading to the two implementations (``MemJournal``
-here, ``LmdbJournal`` in ``journal``). Index ``first_index`` is a sentinel that stands for everything
-before the log; it is never replicated, and thanks to it the log is never empty.
+here, ``LmdbJournal`` in ``journal``). Index ``first_index`` is a sentinel that stands for all that
+came before the log; it is never replicated, and thanks to it the log is never empty.
 
 A batch is everything one step changed: cut, entries, term, vote, configuration. It is saved as one
 transaction or not at all. The commit index rides along as a hint and never causes a write.
@@ -17,7 +17,7 @@ from dataclasses import dataclass
 PAYLOAD = 0
 NOOP = 1
 CONFIG = 4
-"""Kinds of commands: their first byte. 2 and 3 mean foreign things to PySyncObj, so never use them."""
+"""Kinds of commands: their first byte. 2 and 3 mean foreign things to PySyncObj: never use them."""
 
 NOOP_COMMAND = bytes((NOOP,))
 STAMP = struct.Struct(">d")
@@ -84,7 +84,7 @@ class Journal(ABC):
         tail_entries_max: int = 50_000,
         tail_bytes_max: int = 64 * 1024 * 1024,
     ) -> None:
-        """``tail``: the newest entries, or just the sentinel; the rest can be read by ``stored``."""
+        """``tail``: the newest entries, or none; older ones can be read by ``stored``."""
         self._sentinel: Entry = (NOOP_COMMAND, state.first_index, state.first_term)
         self._tail = tail or [self._sentinel]
         self._tail_first = self._tail[0][1]
@@ -263,7 +263,7 @@ class Journal(ABC):
         """Bytes in use on disk."""
         return 0
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027 (most have nothing to release)
         """Release the files."""
 
 

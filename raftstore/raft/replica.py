@@ -181,6 +181,22 @@ class Replica:
         """Proposals that wait to enter the log or to be applied."""
         return len(self._intake) + len(self._pending)
 
+    def fail_all(self) -> list[object]:
+        """The node stops: all tickets, of which nobody can say any more what becomes of them."""
+        tickets = [ticket for _, ticket in self._pending.values()]
+        tickets += [proposal.ticket for proposal in self._intake]
+        tickets += self.reads.reset()
+        self._pending.clear()
+        self._intake.clear()
+        return tickets
+
+    def heartbeats(self) -> list[Outgoing]:
+        """Appends that carry nothing new, for followers of a leader whose disk is slow."""
+        self.engine.send_heartbeats()
+        early, late = self.engine.take_messages()
+        assert not late
+        return early
+
     # -- inside a step
 
     def _apply_entry(self, index: int, term: int, stamp: float, payload: bytes) -> None:

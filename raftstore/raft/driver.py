@@ -1,0 +1,502 @@
+"""Carries a replica on the asyncio loop: steps, the disk barrier, timers, links, futures.
+
+Persist before send. A step may change the log, the term or the vote. Whatever rests on such a
+change (an acknowledgement, a vote, a request for votes, an answer to a read probe) is held back
+until the batch of that step is on disk, for a server that forgets what it promised breaks the
+promise. The write is one synced transaction on a thread of its own, and while it runs no further
+step is taken: frames and proposals just gather, which is the group commit, and the engine can never
+count an entry of ours that is not yet durable. Appends may leave before our own write, so the
+leader's disk and the followers' work at the same time. A failed write is never retried: what the
+disk then holds is unknown, so the node stops for good (``fatal``).
+
+Decides nothing about replication; that is in ``replica`` and ``engine``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import ssl
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+from raftstore.errors import (
+    CorruptState,
+    LeadershipLost,
+    ProposalTimeout,
+    Refused,
+    Superseded,
+)
+from raftstore.raft.config import RaftConfig
+from raftstore.raft.frames import Message
+from raftstore.raft.log import Batch, Journal
+from raftstore.raft.members import VOTER, bootstrap_config
+from raftstore.raft.replica import Outcome, Proposal, Replica, Work
+from raftstore.raft.transport import PeerNetwork
+
+log = logging.getLogger("lictor.raftstore.raft.driver")
+
+WALL_CLOCK = time.time
+TIMER_SLACK_S = 0.001
+"""Timers fire a little late, so that the engine's strict comparison finds the deadline passed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RaftStatus:
+    """A snapshot of one node. Counters count since start."""
+
+    role: str
+    term: int
+    leader_id: str | None
+    leader_address: str
+    commit_index: int
+    applied_index: int
+    last_index: int
+    first_index: int
+    last_contact_s: float | None
+    """Seconds since the leader was heard; 0 on the leader, None if never."""
+    members: tuple[tuple[str, str, bool], ...]
+    """(node id, address, voter), sorted by id."""
+    bootstrapped: bool
+    cluster_id: str
+    pending_proposals: int
+    waiting_reads: int
+    elections_started: int
+    elections_won: int
+    pre_vote_rounds: int
+    step_downs: int
+    leader_changes: int
+    conflict_entries_cut: int
+    syncs: int
+    sync_last_s: float
+    sync_max_s: float
+    slow_syncs: int
+    steps: int
+    journal_used_bytes: int
+    journal_max_bytes: int
+    journal_full: bool
+    dropped: Mapping[str, int] = field(default_factory=dict)
+    """Closed links and dropped messages by reason."""
+
+
+class RaftNode:
+    """One server's Raft. Must be made on the loop it runs on; the caller owns the journal."""
+
+    def __init__(
+        self,
+        config: RaftConfig,
+        *,
+        journal: Journal,
+        apply: Callable[[int, float, bytes], object],
+        on_applied: Callable[[], None] = lambda: None,
+        on_change: Callable[[], None] = lambda: None,
+        rng: random.Random | None = None,
+        ssl_context: ssl.SSLContext | None = None,
+    ) -> None:
+        """``apply(index, stamp, payload)`` never raises; ``on_change`` must only schedule.
+
+        Raises CorruptState if the journal belongs to another node.
+        """
+        if journal.owner not in ("", config.node_id):
+            raise CorruptState(
+                f"the journal belongs to node {journal.owner}, this is {config.node_id}: the data"
+                " directory was copied, or its node-id file was lost. Restore the node-id file, or"
+                " start with an empty data directory."
+            )
+        if not journal.owner:
+            journal.set_owner(config.node_id)
+        rng = rng or random.Random()
+        self.fatal: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
+        """Completes, with the error as its result, when the process must stop."""
+        self._config = config
+        self._journal = journal
+        self._on_applied = on_applied
+        self._on_change = on_change
+        self._replica = Replica(config, journal, apply, random.Random(rng.getrandbits(64)))
+        self._network = PeerNetwork(
+            config,
+            cluster_id=lambda: self.cluster_id,
+            on_message=self._message,
+            on_up=self._link_up,
+            on_down=self._link_down,
+            rng=random.Random(rng.getrandbits(64)),
+            ssl_context=ssl_context,
+        )
+        self._executor = ThreadPoolExecutor(1, thread_name_prefix="lictor-raft-disk")
+        self._record: bytes | None = None
+        self._running = False
+        self._scheduled = False
+        self._syncing: tuple[Work, float] | None = None
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = float("inf")
+        self._graces: dict[str, asyncio.TimerHandle] = {}
+        self._seen: tuple[str, int, str | None, int | None] | None = None
+        self._steps = self._syncs = self._slow_syncs = 0
+        self._sync_last_s = self._sync_max_s = 0.0
+
+    # -- life
+
+    async def start(self) -> None:
+        """Begin to dial, to step and to apply what is committed."""
+        self._running = True
+        self._adopt_members()
+        self._network.start()
+        self._schedule()
+
+    async def stop(self) -> None:
+        """End quietly: links are closed, a write that runs is waited for. Futures are failed."""
+        if not self._running:
+            return
+        self._running = False
+        for handle in (self._timer, *self._graces.values()):
+            if handle is not None:
+                handle.cancel()
+        await self._network.stop()
+        await self._idle.wait()
+        self._fail_callers("this node stops")
+        self._executor.shutdown(wait=False)
+
+    def accept(self) -> asyncio.Protocol:
+        """A protocol for one inbound peer connection whose first byte has been read already."""
+        return self._network.accept()
+
+    def set_address(self, node_id: str, host: str, port: int) -> None:
+        """Tell where a server can be dialled (from gossip)."""
+        self._network.set_address(node_id, host, port)
+
+    def bootstrap(self, members: Mapping[str, str]) -> None:
+        """Write the first configuration (node id -> "host:port") unless there is one already.
+
+        Must be called with the same members on all of them. Takes effect at the next step at the
+        latest. ValueError if we are not among the members.
+        """
+        if self.bootstrapped:
+            return
+        if self._config.node_id not in members:
+            raise ValueError("the members of a bootstrap must include this node")
+        self._record = bootstrap_config(members).encode()
+        if self._syncing is None:
+            self._write_record()
+        self._schedule()
+
+    def _write_record(self) -> None:
+        """Never while a write runs: the log must not change under it."""
+        record, self._record = self._record, None
+        if record is not None and self._replica.bootstrap(record):
+            self._adopt_members()
+
+    @property
+    def bootstrapped(self) -> bool:
+        """Has this node a configuration, written by itself or received from a leader?"""
+        return self._journal.config is not None
+
+    @property
+    def cluster_id(self) -> str:
+        """The cluster's id, or empty before bootstrap."""
+        config = self._replica.engine.config
+        return config.cluster_id if config is not None else ""
+
+    # -- callers
+
+    async def propose(self, payload: bytes, *, timeout_s: float) -> tuple[int, object]:
+        """Replicate a payload; (index, apply's result) once durable on a quorum and applied here.
+
+        Raises NotLeader, NoLeader, QueueFull, JournalFull, Superseded (definite) or
+        LeadershipLost, ProposalTimeout (indefinite).
+        """
+        self._must_run()
+        future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        proposal = self._replica.propose(future, payload)
+        self._schedule()
+        timer = asyncio.get_running_loop().call_later(
+            timeout_s, self._proposal_timeout, proposal, future
+        )
+        try:
+            outcome = await future
+        finally:
+            timer.cancel()
+            proposal.withdrawn = True  # if it is still waiting: nobody waits for it any more
+        return outcome.index, outcome.value
+
+    async def read_index(self, *, timeout_s: float) -> int:
+        """Confirm leadership with a quorum; the index that this node has applied at least.
+
+        Raises NotLeader, NoLeader, QueueFull, or Refused when no quorum answers in time.
+        """
+        self._must_run()
+        future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        self._replica.read(future)
+        self._schedule()
+        timer = asyncio.get_running_loop().call_later(timeout_s, self._read_timeout, future)
+        try:
+            outcome = await future
+        finally:
+            timer.cancel()
+        return outcome.index
+
+    def status(self) -> RaftStatus:
+        """How this node is, now."""
+        engine, journal, stats = self._replica.engine, self._journal, self._replica.engine.stats
+        dropped = dict(self._network.dropped)
+        dropped["stranger message"] = stats.strangers_dropped
+        dropped["stale reply"] = stats.stale_replies_dropped
+        dropped["append refused: journal full"] = stats.appends_refused_full
+        leader = engine.leader_id()
+        members = self._members()
+        return RaftStatus(
+            role=engine.role(),
+            term=engine.term(),
+            leader_id=leader,
+            leader_address=next((a for n, a, _ in members if n == leader), ""),
+            commit_index=engine.commit_index(),
+            applied_index=engine.applied_index(),
+            last_index=journal.last_index,
+            first_index=journal.first_index,
+            last_contact_s=engine.last_contact_s(),
+            members=members,
+            bootstrapped=self.bootstrapped,
+            cluster_id=self.cluster_id,
+            pending_proposals=self._replica.pending(),
+            waiting_reads=self._replica.reads.waiting,
+            elections_started=stats.elections_started,
+            elections_won=stats.elections_won,
+            pre_vote_rounds=stats.pre_vote_rounds,
+            step_downs=stats.step_downs,
+            leader_changes=stats.leader_changes,
+            conflict_entries_cut=stats.conflict_entries_cut,
+            syncs=self._syncs,
+            sync_last_s=self._sync_last_s,
+            sync_max_s=self._sync_max_s,
+            slow_syncs=self._slow_syncs,
+            steps=self._steps,
+            journal_used_bytes=journal.used_bytes,
+            journal_max_bytes=self._config.journal_bytes_max,
+            journal_full=journal.full,
+            dropped=dropped,
+        )
+
+    def _members(self) -> tuple[tuple[str, str, bool], ...]:
+        config = self._replica.engine.config
+        if config is None:
+            return ()
+        return tuple(
+            (node_id, self._network.address(node_id) or member.address, member.role == VOTER)
+            for node_id, member in sorted(config.members.items())
+        )
+
+    def _must_run(self) -> None:
+        if not self._running or self.fatal.done():
+            raise Refused("this node is not running")
+
+    def _proposal_timeout(self, proposal: Proposal, future: asyncio.Future[Outcome]) -> None:
+        if future.done():
+            return
+        if proposal.index is None:
+            proposal.withdrawn = True
+            future.set_exception(Superseded("taken back: the deadline passed in the queue"))
+        else:
+            future.set_exception(ProposalTimeout("the deadline passed before the commit"))
+
+    def _read_timeout(self, future: asyncio.Future[Outcome]) -> None:
+        if not future.done():
+            future.set_exception(Refused("leadership could not be confirmed in time"))
+
+    # -- links
+
+    def _message(self, peer: str, message: Message) -> bool:
+        if not self._replica.deliver(peer, message):
+            return False
+        self._schedule()
+        return True
+
+    def _link_up(self, peer: str) -> None:
+        grace = self._graces.pop(peer, None)
+        if grace is not None:
+            grace.cancel()
+        self._replica.engine.connected(peer)
+        self._schedule()
+
+    def _link_down(self, peer: str) -> None:
+        self._replica.engine.disconnected(peer)
+        if not self._running:
+            return
+        if peer == self._replica.engine.leader_id() and peer not in self._graces:
+            self._graces[peer] = asyncio.get_running_loop().call_later(
+                self._config.redial_grace_s, self._grace_over, peer
+            )
+
+    def _grace_over(self, peer: str) -> None:
+        """The link closed and did not come back: most likely the leader's process is dead."""
+        self._graces.pop(peer, None)
+        if self._running and not self._network.linked(peer):
+            self._replica.engine.leader_lost(peer)
+            self._schedule()
+
+    def _adopt_members(self) -> None:
+        config = self._replica.engine.config
+        if config is None:
+            self._network.set_members(None)
+            return
+        for node_id, member in config.members.items():
+            host, _, port = member.address.rpartition(":")
+            if host and port.isdigit() and not self._network.address(node_id):
+                self._network.set_address(node_id, host.strip("[]"), int(port))
+        self._network.set_members(config.members)
+
+    # -- steps
+
+    def _schedule(self) -> None:
+        if (
+            not self._scheduled
+            and self._syncing is None
+            and self._running
+            and not self.fatal.done()
+        ):
+            self._scheduled = True
+            asyncio.get_running_loop().call_soon(self._step)
+
+    def _step(self) -> None:
+        self._scheduled = False
+        if not self._running or self._syncing is not None or self.fatal.done():
+            return
+        self._steps += 1
+        engine = self._replica.engine
+        applied_before = engine.applied_index()
+        self._write_record()
+        try:
+            work = self._replica.step(WALL_CLOCK())
+        except Exception as error:
+            self._die(error)
+            return
+        for peer, message in work.early:
+            self._network.send(peer, message)
+        self._deliver_results()
+        if engine.applied_index() != applied_before:
+            self._on_applied()
+        self._notice_change()
+        if work.batch is None:
+            self._release(work)
+        else:
+            self._persist(work, work.batch)
+        self._set_timer()
+
+    def _persist(self, work: Work, batch: Batch) -> None:
+        self._syncing = (work, time.monotonic())
+        self._idle.clear()
+        future = asyncio.get_running_loop().run_in_executor(
+            self._executor, self._journal.persist, batch
+        )
+        future.add_done_callback(self._persisted)
+
+    def _persisted(self, future: asyncio.Future[None]) -> None:
+        assert self._syncing is not None
+        (work, started_at), self._syncing = self._syncing, None
+        self._idle.set()
+        error = future.exception() if not future.cancelled() else RuntimeError("cancelled")
+        if error is not None:
+            self._die(error)
+            return
+        took = time.monotonic() - started_at
+        self._syncs += 1
+        self._sync_last_s = took
+        self._sync_max_s = max(self._sync_max_s, took)
+        if took > self._config.slow_sync_s:
+            self._slow_syncs += 1
+            log.warning("slow disk write seconds=%.3f", took)
+        assert work.batch is not None
+        self._replica.persisted(work.batch)
+        self._release(work)
+        self._set_timer()
+
+    def _release(self, work: Work) -> None:
+        """What rested on the disk may leave now."""
+        if not self._running:
+            return
+        for peer, message in work.late:
+            self._network.send(peer, message)
+        if self._record is not None or self._replica.wants_step():
+            self._schedule()
+
+    def _deliver_results(self) -> None:
+        for ticket, result in self._replica.take_results():
+            assert isinstance(ticket, asyncio.Future)
+            if ticket.done():
+                continue
+            if isinstance(result, Outcome):
+                ticket.set_result(result)
+            else:
+                ticket.set_exception(result)
+
+    def _notice_change(self) -> None:
+        engine, config = self._replica.engine, self._journal.config
+        seen = (
+            engine.role(),
+            engine.term(),
+            engine.leader_id(),
+            config[0] if config is not None else None,
+        )
+        before, self._seen = self._seen, seen
+        if before == seen:
+            return
+        if before is None or before[3] != seen[3]:
+            self._adopt_members()
+        if before is not None and before[:3] != seen[:3]:
+            log.info("raft state role=%s term=%d leader=%s", *seen[:3])
+        self._on_change()
+
+    def _die(self, error: BaseException) -> None:
+        if self.fatal.done():
+            return
+        log.critical("raft node must stop error=%s", error, exc_info=error)
+        self.fatal.set_result(error)
+        self._fail_callers("this node has failed and must stop")
+        self._network.close_links("node failed")
+
+    def _fail_callers(self, reason: str) -> None:
+        for ticket in self._replica.fail_all():
+            if isinstance(ticket, asyncio.Future) and not ticket.done():
+                ticket.set_exception(LeadershipLost(reason))
+
+    # -- the one timer
+
+    def _set_timer(self) -> None:
+        """Wake at the engine's deadline. A timer that turns out early just sets itself again."""
+        deadline = self._replica.engine.deadline()
+        if deadline >= self._timer_at and self._timer is not None:
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if deadline == float("inf") or not self._running or self.fatal.done():
+            return
+        delay = max(0.0, deadline - self._replica.engine.now()) + TIMER_SLACK_S
+        self._timer_at = deadline
+        self._timer = asyncio.get_running_loop().call_later(delay, self._timer_fired)
+
+    def _timer_fired(self) -> None:
+        self._timer = None
+        self._timer_at = float("inf")
+        engine = self._replica.engine
+        if engine.deadline() > engine.now():
+            self._set_timer()
+        elif self._syncing is None:
+            self._schedule()
+        else:
+            self._calm_followers(*self._syncing)
+
+    def _calm_followers(self, work: Work, started_at: float) -> None:
+        """A write takes long: keep followers calm for a while, then let them choose another."""
+        engine = self._replica.engine
+        waited = time.monotonic() - started_at
+        state_is_saved = work.batch is not None and not work.batch.state_changed
+        if engine.leads() and state_is_saved and waited < self._config.election_min_s:
+            for peer, message in self._replica.heartbeats():
+                self._network.send(peer, message)
+            self._timer = asyncio.get_running_loop().call_later(
+                self._config.heartbeat_s, self._timer_fired
+            )

@@ -1,0 +1,231 @@
+"""The journal in LMDB: log, term, vote, configuration, each batch in one synced transaction.
+
+Every entry carries a CRC-32 over index, term and command, and so does the hard state; both are
+checked whenever they are read, and the whole log once at opening. Damage is never repaired here: a
+server that forgot what it acknowledged must not take part, so it refuses to start and says what to
+do. LMDB commits by two barriers and leaves no torn tail; its sync defaults are never relaxed.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+import zlib
+from pathlib import Path
+from typing import Any
+
+import lmdb
+import msgpack
+
+from raftstore.errors import CorruptState, JournalFull
+from raftstore.raft.log import Batch, Entry, HardState, Journal
+
+FORMAT = 1
+KEY = struct.Struct(">Q")
+HEAD = struct.Struct(">IQ")  # crc, term
+STATE_KEY = b"state"
+FULL_SHARE = 0.95
+"""Above this share of the map, no payload is taken in; the rest is kept for terms and votes."""
+WRITE_SHARE = 2.5
+"""Pages that a transaction may touch per payload byte, tree and old versions included."""
+REMEDY = (
+    "The data of this server cannot be trusted. Remove this server from the cluster, delete its"
+    " data directory, and let it join again under a new node id."
+)
+
+
+class LmdbJournal(Journal):
+    """Opens (or makes) the environment under ``path``. Raises CorruptState on any damage."""
+
+    def __init__(
+        self,
+        path: Path | str,
+        *,
+        map_bytes: int = 4096 * 1024 * 1024,
+        tail_entries_max: int = 50_000,
+        tail_bytes_max: int = 64 * 1024 * 1024,
+    ) -> None:
+        self._path = Path(path)
+        self._map_bytes = map_bytes
+        self._path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        try:
+            self._env = lmdb.open(
+                str(self._path), map_size=map_bytes, max_dbs=2, subdir=True, mode=0o600
+            )
+        except lmdb.Error as error:
+            raise CorruptState(f"{self._path}: {error}. {REMEDY}") from error
+        try:
+            self._page_bytes = self._env.stat()["psize"]
+            self._check_file_size()
+            self._log_db = self._env.open_db(b"log")
+            self._meta_db = self._env.open_db(b"meta")
+            self._used_bytes = self._measure()
+            state, tail = self._load(tail_entries_max, tail_bytes_max)
+        except lmdb.Error as error:
+            self._env.close()
+            raise CorruptState(f"{self._path}: {error}. {REMEDY}") from error
+        except CorruptState:
+            self._env.close()
+            raise
+        super().__init__(
+            state, tail, tail_entries_max=tail_entries_max, tail_bytes_max=tail_bytes_max
+        )
+
+    def _check_file_size(self) -> None:
+        """Reading a mapped page beyond the end of a shortened file would kill the process."""
+        used = (self._env.info()["last_pgno"] + 1) * self._page_bytes
+        size = (self._path / "data.mdb").stat().st_size
+        if size < used:
+            raise CorruptState(f"{self._path}: file has {size} of {used} bytes. {REMEDY}")
+
+    def _measure(self) -> int:
+        return int((self._env.info()["last_pgno"] + 1) * self._page_bytes)
+
+    # -- opening
+
+    def _load(self, entries_max: int, bytes_max: int) -> tuple[HardState, list[Entry]]:
+        with self._env.begin() as txn:
+            state = self._load_state(txn.get(STATE_KEY, db=self._meta_db))
+            tail: list[Entry] = []
+            tail_bytes = 0
+            expected = state.first_index + 1
+            last_term = state.first_term
+            for key, value in txn.cursor(db=self._log_db):
+                entry = self._entry(key, value)
+                if entry[1] != expected or entry[2] < last_term:
+                    raise CorruptState(f"{self._path}: entry {expected} is missing. {REMEDY}")
+                expected, last_term = expected + 1, entry[2]
+                tail.append(entry)
+                tail_bytes += len(entry[0])
+                if len(tail) > 2 * entries_max or tail_bytes > 2 * bytes_max:
+                    del tail[: len(tail) // 2]
+                    tail_bytes = sum(len(e[0]) for e in tail)
+        if state.commit >= expected:
+            raise CorruptState(
+                f"{self._path}: committed up to {state.commit}, but the log ends at"
+                f" {expected - 1}. {REMEDY}"
+            )
+        return state, tail
+
+    def _load_state(self, data: bytes | None) -> HardState:
+        if data is None:
+            return HardState()
+        if zlib.crc32(data[4:]) != int.from_bytes(data[:4], "big"):
+            raise CorruptState(f"{self._path}: hard state: checksum differs. {REMEDY}")
+        try:
+            fields: Any = msgpack.unpackb(data[4:], use_list=True)
+            _, term, vote, commit, config, config_prev, first_index, first_term, owner = fields
+            return HardState(
+                term=term,
+                vote=vote,
+                commit=commit,
+                config=None if config is None else (config[0], config[1]),
+                config_prev=None if config_prev is None else (config_prev[0], config_prev[1]),
+                first_index=first_index,
+                first_term=first_term,
+                owner=owner,
+            )
+        except (ValueError, TypeError) as error:
+            raise CorruptState(f"{self._path}: hard state: {error}. {REMEDY}") from None
+
+    def _entry(self, key: bytes, value: bytes) -> Entry:
+        if len(key) != KEY.size or len(value) <= HEAD.size:
+            raise CorruptState(f"{self._path}: a record has the wrong size. {REMEDY}")
+        crc, term = HEAD.unpack_from(value)
+        if zlib.crc32(value[4:], zlib.crc32(key)) != crc:
+            index = KEY.unpack(key)[0]
+            raise CorruptState(f"{self._path}: entry {index}: checksum differs. {REMEDY}")
+        return (value[HEAD.size :], KEY.unpack(key)[0], term)
+
+    # -- the disk thread
+
+    def persist(self, batch: Batch) -> None:
+        """One transaction: cut, entries, hard state; durable when this returns."""
+        try:
+            with self._env.begin(write=True) as txn:
+                if batch.cut_from is not None:
+                    self._cut(txn, batch.cut_from)
+                if batch.entries:
+                    rows = [self._row(entry) for entry in batch.entries]
+                    with txn.cursor(db=self._log_db) as cursor:
+                        consumed, added = cursor.putmulti(rows, append=True)
+                    if consumed != len(rows) or added != len(rows):
+                        raise CorruptState(f"{self._path}: the log is not what it was. {REMEDY}")
+                txn.put(STATE_KEY, _encode_state(batch.state), db=self._meta_db)
+        except lmdb.MapFullError as error:
+            raise JournalFull(
+                f"{self._path}: the journal's map of {self._map_bytes} bytes is full; start with a"
+                " larger one"
+            ) from error
+        self._used_bytes = self._measure()
+
+    def _cut(self, txn: Any, index: int) -> None:
+        with txn.cursor(db=self._log_db) as cursor:
+            found = cursor.set_range(KEY.pack(index))
+            while found:
+                found = cursor.delete()
+
+    @staticmethod
+    def _row(entry: Entry) -> tuple[bytes, bytes]:
+        command, index, term = entry
+        key, head = KEY.pack(index), term.to_bytes(8, "big")
+        crc = zlib.crc32(command, zlib.crc32(head, zlib.crc32(key)))
+        return key, crc.to_bytes(4, "big") + head + command
+
+    # -- the loop's thread
+
+    def stored(self, first: int, last: int, *, bytes_max: int | None = None) -> list[Entry]:
+        """Re-read entries that have left memory."""
+        found: list[Entry] = []
+        size = 0
+        with self._env.begin() as txn, txn.cursor(db=self._log_db) as cursor:
+            if cursor.set_range(KEY.pack(first)):
+                for key, value in cursor:
+                    entry = self._entry(key, value)
+                    if entry[1] != first + len(found):
+                        break
+                    size += len(entry[0])
+                    if entry[1] > last or (bytes_max is not None and found and size > bytes_max):
+                        break
+                    found.append(entry)
+        if not found:
+            raise CorruptState(f"{self._path}: entry {first} is missing. {REMEDY}")
+        return found
+
+    @property
+    def full(self) -> bool:
+        """Has the map no room for more payload (with what is on its way already)?"""
+        expected = self._used_bytes + WRITE_SHARE * self.unsaved_bytes
+        return expected > FULL_SHARE * self._map_bytes
+
+    @property
+    def used_bytes(self) -> int:
+        """Bytes of the map in use."""
+        return self._used_bytes
+
+    def close(self) -> None:
+        """Release the environment. Nothing may be on its way to the disk."""
+        self._env.close()
+
+
+def _encode_state(state: HardState) -> bytes:
+    body: bytes = msgpack.packb(
+        [
+            FORMAT,
+            state.term,
+            state.vote,
+            state.commit,
+            state.config,
+            state.config_prev,
+            state.first_index,
+            state.first_term,
+            state.owner,
+        ]
+    )
+    return zlib.crc32(body).to_bytes(4, "big") + body
+
+
+def free_bytes(path: Path | str) -> int:
+    """Free bytes on the file system that holds ``path``, for a check of the map size at start."""
+    stat = os.statvfs(path)
+    return stat.f_bavail * stat.f_frsize

@@ -1,0 +1,353 @@
+"""Links between servers: one TCP connection per pair, framed, identified, bounded.
+
+Of two servers the one with the greater node id dials; a server that is no member of anything yet
+dials whom it knows by address. A link starts with one byte that tells it from other traffic on the
+port, then a hello in each direction (protocol version, cluster id, node ids, boot nonce). Anything
+malformed, oversized, late or from a stranger closes the link and is counted. This module knows
+nothing of Raft: it hands over messages and says when a link comes and goes.
+
+Before TLS carries certificates with node ids, the hello is believed; ``ssl_context`` is where it
+will be slotted in.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import logging
+import random
+import socket
+import ssl
+from collections import Counter
+from collections.abc import Callable, Iterable
+
+from raftstore.errors import DecodeError
+from raftstore.raft.config import RaftConfig
+from raftstore.raft.frames import (
+    LENGTH,
+    PROTOCOL_VERSION,
+    Hello,
+    Message,
+    decode,
+    decode_hello,
+    encode,
+)
+
+log = logging.getLogger("lictor.raftstore.raft.transport")
+
+FIRST_BYTE = b"R"
+KEEPALIVE_IDLE_S, KEEPALIVE_INTERVAL_S, KEEPALIVE_COUNT = 5, 1, 4
+USER_TIMEOUT_MS = 5000
+"""A silent peer whose acknowledgements stop is noticed after this; heartbeats notice sooner."""
+
+
+class PeerLink(asyncio.Protocol):
+    """One connection. ``peer`` is empty until the hello has been accepted."""
+
+    def __init__(self, network: PeerNetwork, dialled: str | None) -> None:
+        self._network = network
+        self._buffer = bytearray()
+        self._transport: asyncio.Transport | None = None
+        self._hello_timer: asyncio.TimerHandle | None = None
+        self.dialled = dialled
+        self.peer = ""
+        self.closed = asyncio.get_running_loop().create_future()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        _tune(transport)
+        if not self._network.welcome(self):
+            transport.abort()
+            return
+        timeout = self._network.config.hello_timeout_s
+        loop = asyncio.get_running_loop()
+        self._hello_timer = loop.call_later(timeout, self.close, "hello timeout")
+        if self.dialled is not None:
+            transport.write(FIRST_BYTE + encode(self._network.hello(self.dialled)))
+
+    def data_received(self, data: bytes) -> None:
+        buffer, config = self._buffer, self._network.config
+        buffer += data
+        position = 0
+        while self._transport is not None and len(buffer) - position >= LENGTH.size:
+            (size,) = LENGTH.unpack_from(buffer, position)
+            limit = config.frame_bytes_max if self.peer else config.hello_bytes_max
+            if size > limit:
+                self.close("frame too large")
+                return
+            end = position + LENGTH.size + size
+            if len(buffer) < end:
+                break
+            body = bytes(memoryview(buffer)[position + LENGTH.size : end])
+            position = end
+            try:
+                self._frame(body)
+            except DecodeError as error:
+                log.warning("malformed frame peer=%s error=%s", self.peer or "?", error)
+                self.close("malformed frame")
+                return
+        del buffer[:position]
+
+    def _frame(self, body: bytes) -> None:
+        if self.peer:
+            self._network.received(self, decode(body))
+            return
+        hello = decode_hello(body)
+        reason = self._network.refusal(hello, self.dialled)
+        if reason:
+            self.close(reason)
+            return
+        if self._hello_timer is not None:
+            self._hello_timer.cancel()
+        if self.dialled is None and self._transport is not None:
+            self._transport.write(encode(self._network.hello(hello.node_id)))
+        self.peer = hello.node_id
+        self._network.opened(self)
+
+    def send(self, frame: bytes) -> None:
+        """Write a frame; a peer that does not read loses its link."""
+        transport = self._transport
+        if transport is None or transport.is_closing():
+            return
+        transport.write(frame)
+        if transport.get_write_buffer_size() > self._network.config.write_buffer_bytes_max:
+            self.close("peer does not read")
+
+    def close(self, reason: str) -> None:
+        """Cut the link at once, and count why."""
+        transport, self._transport = self._transport, None
+        if transport is not None:
+            self._network.count(reason, self)
+            transport.abort()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._transport = None
+        if self._hello_timer is not None:
+            self._hello_timer.cancel()
+        if not self.closed.done():
+            self.closed.set_result(None)
+        self._network.lost(self)
+
+
+class PeerNetwork:
+    """All links of one server, the address book, and the tasks that dial."""
+
+    def __init__(
+        self,
+        config: RaftConfig,
+        *,
+        cluster_id: Callable[[], str],
+        on_message: Callable[[str, Message], bool],
+        on_up: Callable[[str], None],
+        on_down: Callable[[str], None],
+        rng: random.Random,
+        ssl_context: ssl.SSLContext | None = None,
+    ) -> None:
+        """``on_message`` answers False when it has no room: the link is then closed."""
+        self.config = config
+        self.dropped: Counter[str] = Counter()
+        self._cluster_id = cluster_id
+        self._on_message = on_message
+        self._on_up = on_up
+        self._on_down = on_down
+        self._rng = rng
+        self._ssl = ssl_context
+        self._nonce = rng.getrandbits(62)
+        self._addresses: dict[str, tuple[str, int]] = {}
+        self._members: frozenset[str] | None = None
+        self._links: dict[str, PeerLink] = {}
+        self._unnamed: set[PeerLink] = set()
+        self._dialling: dict[str, asyncio.Task[None]] = {}
+        self._running = False
+
+    # -- for the driver
+
+    def start(self) -> None:
+        """Begin to dial."""
+        self._running = True
+        self._dial_missing()
+
+    async def stop(self) -> None:
+        """Close all links and end all dialling."""
+        tasks = list(self._dialling.values())
+        for task in tasks:
+            task.cancel()
+        self.close_links("stopped")
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def accept(self) -> asyncio.Protocol:
+        """A protocol for one inbound connection whose first byte has been read already."""
+        return PeerLink(self, None)
+
+    def set_address(self, node_id: str, host: str, port: int) -> None:
+        """Where a server can be dialled."""
+        if node_id != self.config.node_id and self._addresses.get(node_id) != (host, port):
+            self._addresses[node_id] = (host, port)
+            self._dial_missing()
+
+    def address(self, node_id: str) -> str:
+        """The known address as host:port, or empty."""
+        found = self._addresses.get(node_id)
+        return f"{found[0]}:{found[1]}" if found else ""
+
+    def set_members(self, members: Iterable[str] | None) -> None:
+        """Who may talk to us; None before we belong to a cluster: then anybody may."""
+        self._members = None if members is None else frozenset(members)
+        for peer, link in list(self._links.items()):
+            if self._members is not None and peer not in self._members:
+                link.close("stranger")
+        self._dial_missing()
+
+    def send(self, peer: str, message: Message) -> None:
+        """Send to a peer if there is a link; losing a message is allowed."""
+        link = self._links.get(peer)
+        if link is not None:
+            link.send(encode(message))
+
+    def close_links(self, reason: str) -> None:
+        """Cut all links, and make no new ones."""
+        self._running = False
+        for link in [*self._links.values(), *self._unnamed]:
+            link.close(reason)
+
+    def linked(self, peer: str) -> bool:
+        """Is there a link to the peer?"""
+        return peer in self._links
+
+    # -- for the links
+
+    def hello(self, to: str) -> Hello:
+        """Our side of the introduction."""
+        return Hello(
+            version=PROTOCOL_VERSION,
+            cluster_id=self._cluster_id(),
+            node_id=self.config.node_id,
+            to_node_id=to,
+            boot_nonce=self._nonce,
+        )
+
+    def welcome(self, link: PeerLink) -> bool:
+        """May one more connection begin?"""
+        if not self._running or len(self._unnamed) >= self.config.links_unnamed_max:
+            self.dropped["too many connections"] += 1
+            return False
+        self._unnamed.add(link)
+        return True
+
+    def refusal(self, hello: Hello, dialled: str | None) -> str:
+        """Why this peer is not let in; empty if it is."""
+        ours = self._cluster_id()
+        if hello.version != PROTOCOL_VERSION:
+            return "wrong protocol version"
+        if hello.to_node_id != self.config.node_id or hello.node_id == self.config.node_id:
+            return "wrong node"
+        if dialled is not None and hello.node_id != dialled:
+            return "wrong node"
+        if ours and hello.cluster_id and ours != hello.cluster_id:
+            return "wrong cluster"
+        if self._members is not None and hello.node_id not in self._members:
+            return "stranger"
+        return ""
+
+    def opened(self, link: PeerLink) -> None:
+        """The hello was accepted; a newer link replaces an older one to the same peer."""
+        self._unnamed.discard(link)
+        old = self._links.pop(link.peer, None)
+        if old is not None:
+            old.close("replaced")
+            self._on_down(link.peer)
+        self._links[link.peer] = link
+        log.info("peer link up peer=%s dialled=%s", link.peer, link.dialled is not None)
+        self._on_up(link.peer)
+
+    def received(self, link: PeerLink, message: Message) -> None:
+        """A message came in over a link."""
+        if not self._on_message(link.peer, message):
+            link.close("inbox full")
+
+    def count(self, reason: str, link: PeerLink) -> None:
+        """A link was closed by us."""
+        self.dropped[reason] += 1
+        if reason != "stopped":
+            log.info("peer link closed peer=%s reason=%s", link.peer or "?", reason)
+
+    def lost(self, link: PeerLink) -> None:
+        """A connection has ended, for whatever reason."""
+        self._unnamed.discard(link)
+        if link.peer and self._links.get(link.peer) is link:
+            del self._links[link.peer]
+            log.info("peer link down peer=%s", link.peer)
+            self._on_down(link.peer)
+
+    # -- dialling
+
+    def _dial_missing(self) -> None:
+        if not self._running:
+            return
+        me = self.config.node_id
+        for peer in self._addresses:
+            wanted = self._members is None or (peer in self._members and me > peer)
+            if wanted and peer not in self._dialling:
+                task = asyncio.get_running_loop().create_task(
+                    self._keep_dialled(peer), name=f"lictor-raft-dial-{peer}"
+                )
+                self._dialling[peer] = task
+                task.add_done_callback(functools.partial(self._dial_ended, peer))
+
+    def _dial_ended(self, peer: str, task: asyncio.Task[None]) -> None:
+        self._dialling.pop(peer, None)
+        if not task.cancelled() and task.exception() is not None:
+            log.error("dialling ended peer=%s", peer, exc_info=task.exception())
+
+    def _still_wanted(self, peer: str) -> bool:
+        if self._members is None:
+            return True
+        return peer in self._members and self.config.node_id > peer
+
+    async def _keep_dialled(self, peer: str) -> None:
+        """Dial at once, then with growing pauses; after a link that worked, at once again."""
+        pause = self.config.redial_min_s
+        while self._running and self._still_wanted(peer):
+            existing = self._links.get(peer)
+            if existing is not None:
+                await asyncio.wait([existing.closed])
+                continue
+            if await self._dial(peer):
+                pause = self.config.redial_min_s
+                continue
+            await asyncio.sleep(pause * self._rng.uniform(0.5, 1.0))
+            pause = min(2 * pause, self.config.redial_max_s)
+
+    async def _dial(self, peer: str) -> bool:
+        """One attempt; True if the link came up (it has ended when this returns)."""
+        host, port = self._addresses[peer]
+        loop = asyncio.get_running_loop()
+        link: PeerLink | None = None
+        try:
+            async with asyncio.timeout(self.config.dial_timeout_s):
+                _, link = await loop.create_connection(
+                    lambda: PeerLink(self, peer), host, port, ssl=self._ssl
+                )
+        except (OSError, TimeoutError):
+            return False
+        try:
+            await link.closed
+        finally:
+            link.close("stopped")
+        return bool(link.peer)
+
+
+def _tune(transport: asyncio.Transport) -> None:
+    """Small messages leave at once, and a dead machine is noticed."""
+    sock = transport.get_extra_info("socket")
+    if sock is None:
+        return
+    with contextlib.suppress(OSError):
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, KEEPALIVE_IDLE_S)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, KEEPALIVE_INTERVAL_S)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, KEEPALIVE_COUNT)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, USER_TIMEOUT_MS)
