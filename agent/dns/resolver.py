@@ -156,7 +156,10 @@ class Resolver:
             except Missing as missing:
                 if self._ask.consistency is not Consistency.STALE:
                     return None
-                held = self._backend.peek(missing.query)
+                try:
+                    held = self._backend.peek(missing.query)
+                except (StoreError, AgentError):
+                    return None
                 if held is None or held.last_contact_s > self._max_stale_s:
                     return None
                 facts[missing.query] = held.value
@@ -205,7 +208,10 @@ class Resolver:
         return body
 
     def _watch(self, query: Query[Any]) -> bool:
-        cancel = self._backend.watch_once(query, lambda: self._moved(query))
+        try:
+            cancel = self._backend.watch_once(query, lambda: self._moved(query))
+        except StoreError:  # too many watches: answer without keeping
+            return False
         if cancel is None:
             return False
         self._cancels[query] = cancel

@@ -50,9 +50,9 @@ def catalog() -> Catalog:
     made = Catalog()
     for number in range(20):
         node = Node(name=NodeName(f"node-{number}"), address=f"10.1.0.{number + 1}")
-        many = Service(id=ServiceId("web"), name=ServiceName("web"), port=8080)
+        many = Service(node=node.name, id=ServiceId("web"), name=ServiceName("web"), port=8080)
         made.register(node, many)
-    one = Service(id=ServiceId("db"), name=ServiceName("db"), port=5432)
+    one = Service(node=NodeName("node-0"), id=ServiceId("db"), name=ServiceName("db"), port=5432)
     made.register(Node(name=NodeName("node-0"), address="10.1.0.1"), one)
     return made
 

@@ -1,23 +1,15 @@
-"""A catalog in memory behind the Backend protocol: what the DNS face needs and no more."""
+"""The real state machine behind the Backend protocol, without a log, a disk or other servers."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 from agent.backend import Ask, Reply, SignedLeaf
-from raftstore.commands import Command, Outcome
+from raftstore.commands import Applied, Command, Deregister, Outcome, Register
 from raftstore.errors import NoLeader
-from raftstore.queries import (
-    HealthEntry,
-    HealthService,
-    ListNodes,
-    NodeServices,
-    NodeServicesAnswer,
-    Query,
-)
+from raftstore.queries import Query
 from raftstore.records import (
     Check,
     CheckId,
@@ -30,80 +22,62 @@ from raftstore.records import (
     TaggedAddress,
     Weights,
 )
+from raftstore.state import StateMachine
+from raftstore.watches import Watches
 
 
 class Catalog:
-    """Answers catalog queries from dictionaries. ``remote`` behaves as an agent without data:
-    ``peek`` and ``watch_once`` give None. ``down`` refuses to answer at all."""
+    """A catalog that changes at once. ``remote`` behaves as an agent without data: ``peek`` and
+    ``watch_once`` give None. ``down`` refuses to answer at all."""
 
     def __init__(self, *, remote: bool = False) -> None:
-        self.nodes: dict[str, Node] = {}
-        self.services: dict[tuple[str, str], Service] = {}
-        self.checks: dict[tuple[str, str], Check] = {}
+        self.state = StateMachine()
+        self.watches = Watches(watches_max=10_000)
         self.remote = remote
         self.down = False
-        self.index = 1
         self.asked: list[Query[Any]] = []
-        self.watching: dict[Query[Any], list[Callable[[], None]]] = {}
 
     # --- what tests do
 
     def register(
         self, node: Node, service: Service | None = None, checks: tuple[Check, ...] = ()
     ) -> None:
-        self.nodes[node.name.lower()] = node
-        if service is not None:
-            self.services[node.name, service.id] = replace(service, node=node.name)
-        for check in checks:
-            self.checks[node.name, check.id] = replace(check, node=node.name)
-        self._moved()
+        self._apply(Register(node=node, service=service, checks=checks))
 
     def deregister(self, node: str, service_id: str = "") -> None:
-        for table in (self.services, self.checks):
-            for key in [k for k in table if k[0] == node]:
-                if not service_id or getattr(table[key], "service_id", key[1]) == service_id:
-                    del table[key]
-        if not service_id:
-            self.nodes.pop(node.lower(), None)
-        self._moved()
+        self._apply(Deregister(node=NodeName(node), service_id=ServiceId(service_id)))
 
-    def _moved(self) -> None:
-        self.index += 1
-        watching, self.watching = self.watching, {}
-        for callbacks in watching.values():
-            for callback in callbacks:
-                callback()
+    def _apply(self, command: Command) -> Outcome:
+        outcome = self.state.apply(self.state.index + 1, 0.0, command)
+        assert isinstance(outcome, Applied), outcome
+        self.watches.wake(self.state.touched())
+        return outcome
 
     # --- Backend
 
     async def change(self, command: Command, *, timeout_s: float | None = None) -> Outcome:
-        raise NotImplementedError
+        return self._apply(command)
 
     async def ask(self, query: Query[Any], options: Ask | None = None) -> Reply[Any]:
         await asyncio.sleep(0)
         self.asked.append(query)
         if self.down:
             raise NoLeader("no leader")
-        return Reply(value=self._answer(query), index=self.index)
+        return self._reply(query)
 
     def peek(self, query: Query[Any]) -> Reply[Any] | None:
-        if self.remote:
-            return None
-        return Reply(value=self._answer(query), index=self.index)
+        return None if self.remote else self._reply(query)
+
+    def _reply(self, query: Query[Any]) -> Reply[Any]:
+        answer = self.state.answer(query)
+        return Reply(value=answer.value, index=answer.index)
 
     def watch_once(
         self, query: Query[Any], on_change: Callable[[], None]
     ) -> Callable[[], None] | None:
         if self.remote:
             return None
-        self.watching.setdefault(query, []).append(on_change)
-
-        def cancel() -> None:
-            callbacks = self.watching.get(query, [])
-            if on_change in callbacks:
-                callbacks.remove(on_change)
-
-        return cancel
+        return self.watches.watch_once(query.footprint(), on_change)
 
     async def sign_leaf(self, csr_pem: str) -> SignedLeaf:
         raise NotImplementedError
@@ -114,63 +88,35 @@ class Catalog:
     async def peers(self) -> tuple[str, ...]:
         return ()
 
-    def _answer(self, query: Query[Any]) -> Any:
-        if isinstance(query, ListNodes):
-            return tuple(self.nodes.values())
-        if isinstance(query, NodeServices):
-            return NodeServicesAnswer(self.nodes.get(query.node.lower()), ())
-        assert isinstance(query, HealthService)
-        return tuple(
-            self._entry(service) for service in self.services.values() if _match(query, service)
-        )
-
-    def _entry(self, service: Service) -> HealthEntry:
-        checks = tuple(
-            check
-            for check in self.checks.values()
-            if check.node == service.node and check.service_id in {"", service.id}
-        )
-        return HealthEntry(self.nodes[service.node.lower()], service, checks)
-
-
-def _match(query: HealthService, service: Service) -> bool:
-    if query.connect:
-        name = service.proxy.destination_service_name
-        if service.connect_native:
-            name = service.name
-        elif service.kind != "connect-proxy":
-            return False
-    else:
-        name = service.name
-    tags = {tag.lower() for tag in service.tags}
-    return name.lower() == query.service.lower() and all(t.lower() in tags for t in query.tags)
-
 
 def register_json(catalog: Catalog, body: dict[str, Any]) -> None:
     """Carry out the body of a catalog registration as the corpus writes it."""
     node = Node(
         name=NodeName(body["Node"]),
         address=body["Address"],
+        datacenter="dc1",
         tagged_addresses=body.get("TaggedAddresses"),
         meta=body.get("NodeMeta"),
     )
+    raw = body.get("Service")
     checks = tuple(
         Check(
-            id=CheckId(raw["CheckID"]),
-            name=raw.get("Name", ""),
-            status=raw["Status"],
-            service_id=ServiceId(raw.get("ServiceID", "")),
+            node=node.name,
+            id=CheckId(one["CheckID"]),
+            name=one.get("Name", ""),
+            status=one["Status"],
+            service_id=ServiceId(one.get("ServiceID", "")),
         )
-        for raw in body.get("Checks", [body["Check"]] if "Check" in body else [])
+        for one in body.get("Checks", [body["Check"]] if "Check" in body else [])
     )
-    raw = body.get("Service")
-    catalog.register(node, None if raw is None else _service_json(raw), checks)
+    catalog.register(node, None if raw is None else _service_json(raw, node.name), checks)
 
 
-def _service_json(raw: dict[str, Any]) -> Service:
+def _service_json(raw: dict[str, Any], node: NodeName) -> Service:
     weights = raw.get("Weights") or {}
     tagged = raw.get("TaggedAddresses")
     return Service(
+        node=node,
         id=ServiceId(raw.get("ID") or raw["Service"]),
         name=ServiceName(raw["Service"]),
         kind=raw.get("Kind", ""),

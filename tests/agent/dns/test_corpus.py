@@ -6,12 +6,9 @@ Scenarios that need more than catalog registrations run against a whole agent in
 from __future__ import annotations
 
 import asyncio
-import importlib.util
 import json
 import random
 import re
-from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
@@ -20,46 +17,21 @@ from agent.config.schema import AgentConfig, DnsConfig
 from agent.dns import DnsServer
 from raftstore.records import Check, CheckId, Node, NodeName, Service, ServiceId, ServiceName
 from tests.agent.dns.catalog import Catalog, register_json
+from tests.golden import dns_scenarios
 
-GOLDEN = Path(__file__).parents[2] / "golden"
 ADDRESS = "10.255.0.7"
-#: What only a whole agent, recursors, prepared queries or ACLs can answer.
-ELSEWHERE = {
-    "acl-anonymous": "needs ACLs",
-    "cached": "the agent cache is not used for DNS",
-    "ingress": "ingress lookups are not served yet",
-    "query-basic": "prepared queries are not served yet",
-    "query-health": "prepared queries are not served yet",
-    "query-template": "prepared queries are not served yet",
-    "recurse": "recursors are not asked yet",
-    "recurse-failover": "recursors are not asked yet",
-    "service-agent": "needs the agent's own checks",
-    "ttl-query": "prepared queries are not served yet",
-    "virtual": "virtual addresses are not served yet",
-}
-#: Reverse names of services need a query by service address.
-PARTLY = {"domain-custom": "PTR", "ptr-ipv6": "PTR", "ptr": "PTR"}
+#: What only a whole agent can do.
+ELSEWHERE = {"service-agent": "needs the agent's own checks; see tests/golden"}
 
-
-def load_player() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("dns_replay", GOLDEN / "dns_replay.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-player = load_player()
+player = dns_scenarios.load_player()
 
 
 def scenarios() -> list[Any]:
     found = []
-    for path in sorted((GOLDEN / "dns").glob("*.json")):
-        if not path.name.startswith("config-"):
-            name = path.stem
-            marks = [pytest.mark.skip(reason=ELSEWHERE[name])] if name in ELSEWHERE else []
-            found.append(pytest.param(path, id=name, marks=marks))
+    for name in dns_scenarios.names():
+        reason = (dns_scenarios.NOT_YET | ELSEWHERE).get(name)
+        marks = [pytest.mark.skip(reason=reason)] if reason else []
+        found.append(pytest.param(name, marks=marks))
     return found
 
 
@@ -79,16 +51,13 @@ class CatalogHttp:
         elif path == "/v1/agent/self":
             me = {"NodeName": "Gold-Host", "Datacenter": "dc1"}
             return 200, json.dumps({"Config": me, "Member": {"Addr": ADDRESS}}).encode()
-        elif path.startswith("/v1/query"):
-            return 200, b'{"ID": "unused"}'
         else:
             raise AssertionError(f"no such step here: {method} {path}")
         return 200, b"true"
 
 
 def dns_config(name: str) -> DnsConfig:
-    raw = json.loads((GOLDEN / "dns" / f"config-{name}.json").read_text())
-    raw.pop("_replay", None)
+    raw = dns_scenarios.config(name)
     flat = {key: raw[key] for key in ("domain", "alt_domain") if key in raw}
     for key, value in raw.get("dns_config", {}).items():
         if key == "soa":
@@ -112,18 +81,14 @@ def seconds(text: str) -> float:
 
 def own_node(catalog: Catalog) -> None:
     node = Node(name=NodeName("Gold-Host"), address=ADDRESS, meta={"consul-network-segment": ""})
-    server = Service(id=ServiceId("consul"), name=ServiceName("consul"), port=8300)
-    alive = Check(id=CheckId("serfHealth"), status="passing")
+    server = Service(node=node.name, id=ServiceId("consul"), name=ServiceName("consul"), port=8300)
+    alive = Check(node=node.name, id=CheckId("serfHealth"), status="passing")
     catalog.register(node, server, (alive,))
 
 
-def read(path: Path) -> Any:
-    return json.loads(path.read_text())
-
-
-@pytest.mark.parametrize("path", scenarios())
-async def test_recorded_answers_are_given(path: Path) -> None:
-    scenario = read(path)
+@pytest.mark.parametrize("name", scenarios())
+async def test_recorded_answers_are_given(name: str) -> None:
+    scenario = dns_scenarios.scenario(name)
     catalog = Catalog()
     own_node(catalog)
     config = AgentConfig(node_name="Gold-Host", dns=dns_config(scenario.get("config", "default")))
@@ -150,35 +115,13 @@ def play(scenario: Any, http: CatalogHttp, address: Any, loop: Any) -> list[str]
 
     env = player.learn(http)
     bad: list[str] = []
-    steps(scenario.get("setup", []), env)
+    steps(scenario["setup"], env)
     for number, step in enumerate(scenario["steps"], 1):
         if "http" in step:
             steps(step["http"], env)
             continue
         query = step["dns"]
-        if ".query." in query.get("qname", ""):
-            continue
-        if "quirk" in query and query["quirk"] not in QUIRKS_KEPT:
-            continue
-        if query.get("qtype") == PARTLY.get(scenario["name"]) and "service" in str(
-            query.get("expect", {}).get("answer")
-        ):
-            continue
         for difference in player.play_query(query, env, address, False):
             asked = f"{query.get('qname', query.get('raw'))} {query.get('qtype')}"
             bad.append(f"#{number} {asked}: {difference}")
     return bad
-
-
-QUIRKS_KEPT = {
-    "types a node cannot have give NOERROR without SOA, even if there is no such node",
-    "labels after addr are not checked",
-    "addr names answer every type with their address record",
-    "wrong length of hex gives an empty NOERROR",
-    "class is not looked at",
-    "opcode NOTIFY is served like a query",
-    "EDNS version is not looked at",
-    "a CNAME answers every type",
-    "a loop repeats the CNAME",
-    "unknown reverse name without recursors is SERVFAIL",
-}

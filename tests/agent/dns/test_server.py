@@ -16,6 +16,7 @@ import pytest
 
 from agent.config.schema import AgentConfig, DnsConfig, Limits
 from agent.dns import DnsServer
+from raftstore.queries import HealthService
 from raftstore.records import (
     CRITICAL,
     PASSING,
@@ -35,8 +36,12 @@ NOW = 1_700_000_000
 
 def instance(catalog: Catalog, number: int, status: str = PASSING, name: str = "web") -> None:
     node = Node(name=NodeName(f"node-{number}"), address=f"10.0.0.{number}")
-    service = Service(id=ServiceId(name), name=ServiceName(name), port=8000 + number)
-    check = Check(id=CheckId(f"c-{name}"), status=status, service_id=ServiceId(name))
+    service = Service(
+        node=node.name, id=ServiceId(name), name=ServiceName(name), port=8000 + number
+    )
+    check = Check(
+        node=node.name, id=CheckId(f"c-{name}"), status=status, service_id=ServiceId(name)
+    )
     catalog.register(node, service, (check,))
 
 
@@ -122,9 +127,9 @@ async def test_ready_answers_follow_what_the_catalog_says(
         if rng.random() < 0.4:
             instance(catalog, rng.randint(1, 3), rng.choice([PASSING, CRITICAL]))
         alive = {
-            f"10.0.0.{key[0][-1]}"
-            for key, check in catalog.checks.items()
-            if check.status == PASSING
+            entry.node.address
+            for entry in catalog.state.answer(HealthService(service=ServiceName("web"))).value
+            if all(check.status == PASSING for check in entry.checks)
         }
         assert addresses(await ask(server, "web.service.consul.")) == alive
 
@@ -132,9 +137,9 @@ async def test_ready_answers_follow_what_the_catalog_says(
 async def test_watches_are_given_up_at_the_end(catalog: Catalog) -> None:
     server = await serve(catalog)
     await ask(server, "web.service.consul.")
-    assert any(catalog.watching.values())
+    assert len(catalog.watches) == 1
     await server.stop()
-    assert not any(catalog.watching.values())
+    assert len(catalog.watches) == 0
 
 
 async def test_a_flood_of_made_up_names_stays_within_the_bound(catalog: Catalog) -> None:
@@ -147,7 +152,7 @@ async def test_a_flood_of_made_up_names_stays_within_the_bound(catalog: Catalog)
     hits = server.stats().resolver.ready_hits
     await ask(server, "web.service.consul.")
     assert server.stats().resolver.ready_hits == hits + 1
-    assert sum(map(len, catalog.watching.values())) <= 16 + 2
+    assert len(catalog.watches) <= 16 + 2
     await server.stop()
 
 

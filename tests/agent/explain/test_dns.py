@@ -24,11 +24,15 @@ CONFIG = AgentConfig(node_name="n")
 def make_catalog() -> Catalog:
     catalog = Catalog()
     for number, status in enumerate(["passing", "critical", "warning"], 1):
-        service = Service(
-            id=ServiceId("web"), name=ServiceName("web"), port=80, tags=(f"T{number}",)
-        )
-        check = Check(id=CheckId("alive"), status=status, service_id=service.id)
         node = Node(name=NodeName(f"n{number}"), address=f"10.0.0.{number}")
+        service = Service(
+            node=node.name,
+            id=ServiceId("web"),
+            name=ServiceName("web"),
+            port=80,
+            tags=(f"T{number}",),
+        )
+        check = Check(node=node.name, id=CheckId("alive"), status=status, service_id=service.id)
         catalog.register(node, service, (check,))
     return catalog
 

@@ -1,0 +1,128 @@
+"""The recorded DNS scenarios against a whole agent: HTTP in, DNS out, one process a configuration."""
+
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from tests.golden import dns_scenarios
+
+pytestmark = pytest.mark.e2e
+player = dns_scenarios.load_player()
+PROGRAM = Path(sys.executable).parent / "lictor"
+
+
+def cases() -> list[Any]:
+    """All scenarios, those of one configuration side by side."""
+    found = []
+    for name in dns_scenarios.names():
+        group = dns_scenarios.scenario(name).get("config", "default")
+        reason = dns_scenarios.NOT_YET.get(name)
+        marks = [pytest.mark.skip(reason=reason)] if reason else []
+        found.append(pytest.param((group, name), id=f"{group}-{name}", marks=marks))
+    return sorted(found, key=lambda case: str(case.id))
+
+
+def free_port() -> int:
+    """A port that is free for TCP and UDP at this moment."""
+    with socket.socket() as tcp, socket.socket(type=socket.SOCK_DGRAM) as udp:
+        tcp.bind(("127.0.0.1", 0))
+        port = int(tcp.getsockname()[1])
+        udp.bind(("127.0.0.1", port))
+    return port
+
+
+class Agents:
+    """One agent at a time, kept as long as the same configuration is wanted."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._group = ""
+        self._process: subprocess.Popen[bytes] | None = None
+        self._addresses: tuple[str, tuple[str, int]] | None = None
+        self._broken: dict[str, str] = {}
+
+    def get(self, group: str) -> tuple[str, tuple[str, int]]:
+        """The HTTP address and the DNS address of an agent with this configuration."""
+        if group in self._broken:
+            pytest.skip(self._broken[group])
+        if group != self._group or self._addresses is None:
+            self.stop()
+            self._start(group)
+        assert self._addresses is not None
+        return self._addresses
+
+    def _start(self, group: str) -> None:
+        ports = {name: free_port() for name in ("http", "dns", "server", "serf_lan")}
+        config = dns_scenarios.config(group) | {"ports": ports, "node_name": "Gold-Host"}
+        path = self._folder / f"{group}.json"
+        path.write_text(json.dumps(config))
+        log_path = self._folder / f"{group}.log"
+        with log_path.open("wb") as log:
+            self._process = subprocess.Popen(
+                [PROGRAM, "agent", "-dev", "-config-file", path], stdout=log, stderr=log
+            )
+        self._group = group
+        base = f"http://127.0.0.1:{ports['http']}"
+        self._addresses = (base, ("127.0.0.1", ports["dns"]))
+        if not self._ready(base):
+            last = log_path.read_text().strip().splitlines()[-1:]
+            self._broken[group] = f"the agent does not start: {last}"
+            self.stop()
+            pytest.skip(self._broken[group])
+
+    def _ready(self, base: str) -> bool:
+        """Whether the agent came up; False as soon as its process has ended."""
+        assert self._process is not None
+        for _ in range(40):
+            try:
+                player.wait_ready(player.Http(base), None, limit=0.5)
+            except RuntimeError:
+                if self._process.poll() is not None:
+                    return False
+            else:
+                return True
+        raise AssertionError(f"the agent at {base} is up but never becomes ready")
+
+    def stop(self) -> None:
+        if self._process is not None:
+            self._process.terminate()
+            try:
+                self._process.wait(15)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+        self._process = None
+        self._addresses = None
+
+
+@pytest.fixture(scope="module")
+def agents() -> Iterator[Agents]:
+    if not PROGRAM.exists():
+        pytest.skip(f"{PROGRAM.name} is not installed beside this Python")
+    with tempfile.TemporaryDirectory() as folder:
+        running = Agents(Path(folder))
+        yield running
+        running.stop()
+
+
+@pytest.mark.parametrize("case", cases())
+def test_an_agent_answers_as_recorded(
+    case: tuple[str, str], agents: Agents, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    group, name = case
+    base, dns_address = agents.get(group)
+    path = tmp_path / f"{name}.json"
+    path.write_text(json.dumps(dns_scenarios.scenario(name)))
+    arguments = SimpleNamespace(no_quirks=False, record=False, verbose=False)
+    _, failed = player.play(str(path), player.Http(base), dns_address, arguments, None)
+    assert failed == 0, capsys.readouterr().out
