@@ -1,1 +1,1 @@
-"""Why a decision fell, as data that can be shown to a person."""
+"""Why a decision fell, as data: one module per kind of decision."""

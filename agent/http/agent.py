@@ -1,0 +1,209 @@
+"""`/v1/agent/`: the agent itself, its gossip pool and its life (http-api contract 7)."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import unquote
+
+from agent import CONSUL_VERSION, VERSION
+from agent.config.schema import AgentConfig
+from agent.errors import RequestError
+from agent.http import render
+from agent.http.call import Call, done
+from agent.http.params import parse_bool
+from agent.http.reply import Reply
+from raftstore.records import Json
+
+_PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
+#: A coordinate before any round trip was measured (gossip wire contract, Vivaldi defaults).
+_ORIGIN: Json = {"Vec": [0.0] * 8, "Error": 1.5, "Adjustment": 0.0, "Height": 1e-05}
+_SECRETS = frozenset({"encrypt", "token", "ca_config"})
+#: Configuration is shown no deeper than this.
+_DEBUG_DEPTH = 8
+
+
+def parameter(call: Call) -> str:
+    """The path's parameter, decoded a second time as agent endpoints do (contract 1.1)."""
+    if "%" not in call.rest:
+        return call.rest
+    for at, char in enumerate(call.rest):
+        pair = call.rest[at + 1 : at + 3]
+        if char == "%" and not (
+            len(pair) == 2 and all(c in "0123456789abcdefABCDEF" for c in pair)
+        ):
+            bad = call.rest[at : at + 3]
+            raise RequestError(
+                500,
+                f'failure in unescaping path param "{call.rest}": invalid URL escape "{bad}"',
+            )
+    return unquote(call.rest, errors="replace")
+
+
+async def self_(call: Call) -> Reply:
+    """Who this agent is and how it does."""
+    context = call.context
+    config = context.config
+    return call.json(
+        {
+            "Config": {
+                "Datacenter": config.datacenter,
+                "PrimaryDatacenter": config.datacenter,
+                "NodeName": config.node_name,
+                "NodeID": config.node_id,
+                "Revision": VERSION,
+                "Server": config.server,
+                "Version": CONSUL_VERSION,
+            },
+            "DebugConfig": _debug(config),
+            "Coord": _ORIGIN,
+            "Member": render.member(context.gossip.local_member()),
+            "Stats": _stats(config, context.stats()),
+            "Meta": {"consul-network-segment": "", **config.node_meta},
+        }
+    )
+
+
+def _stats(config: AgentConfig, given: Mapping[str, Mapping[str, str]]) -> Json:
+    shown = {section: dict(values) for section, values in given.items()}
+    shown.setdefault("agent", {})
+    consul = shown.setdefault("consul", {})
+    consul.setdefault("server", "true" if config.server else "false")
+    shown.setdefault("build", {"version": CONSUL_VERSION, "revision": VERSION})
+    return shown
+
+
+def _debug(value: Any, depth: int = 0) -> Json:
+    """The configuration as JSON, secrets hidden, names in Consul's spelling."""
+    if depth > _DEBUG_DEPTH:
+        return None
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {
+            _camel(item.name): "hidden"
+            if item.name in _SECRETS
+            else _debug(getattr(value, item.name), depth + 1)
+            for item in dataclasses.fields(value)
+        }
+    if isinstance(value, Mapping):
+        return {str(key): _debug(item, depth + 1) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_debug(item, depth + 1) for item in value]
+    return value if isinstance(value, str | int | float | bool) or value is None else str(value)
+
+
+def _camel(name: str) -> str:
+    return "".join(part.capitalize() for part in name.split("_"))
+
+
+async def members(call: Call) -> Reply:
+    """The members of the gossip pool; with ``wan`` the servers of all datacenters: ours."""
+    wan = bool(call.params.get("wan"))
+    if call.params.get("segment"):
+        if wan:
+            raise RequestError(400, "Cannot provide a segment with wan=true")
+        raise RequestError(500, "Network segments are not supported in this version of Consul")
+    known = call.context.gossip.members()
+    if not wan:
+        return call.json([render.member(member) for member in known])
+    datacenter = call.context.config.datacenter
+    servers = [member for member in known if member.tags.get("role") == "consul"]
+    return call.json([render.member(member, f"{member.name}.{datacenter}") for member in servers])
+
+
+async def host(call: Call) -> Reply:
+    """The host's facts; only the time of asking is known."""
+    facts: dict[str, Json] = {"Memory": None, "CPU": [], "Host": None, "Disk": None}
+    return call.json({**facts, "CollectionTime": time.time_ns(), "Errors": None})
+
+
+async def version(call: Call) -> Reply:
+    """What runs here."""
+    return call.json(
+        {
+            "SHA": "",
+            "BuildDate": "0001-01-01T00:00:00Z",
+            "HumanVersion": CONSUL_VERSION,
+            "FIPS": "",
+        }
+    )
+
+
+async def metrics(call: Call) -> Reply:
+    """Counters: the Prometheus text where it is enabled, else Consul's (empty) interval."""
+    wants = "openmetrics" in call.headers.get("Accept", "")
+    if call.params.get("format") == "prometheus" or wants:
+        if call.context.config.prometheus_retention_time_s <= 0:
+            reason = "Prometheus is not enabled since its retention time is not positive"
+            raise RequestError(415, reason)
+        return Reply(call.context.metrics_text().encode(), _PROMETHEUS)
+    stamp = time.strftime("%Y-%m-%d %H:%M:%S +0000 UTC", time.gmtime(time.time() // 10 * 10))
+    gauges = [
+        {"Name": f"lictor.{section}.{name}", "Value": number, "Labels": {}}
+        for section, values in call.context.stats().items()
+        for name, value in values.items()
+        if (number := _number(value)) is not None
+    ]
+    empty: dict[str, Json] = {"Points": [], "Counters": [], "Samples": []}
+    return call.json({"Timestamp": stamp, "Gauges": gauges, **empty})
+
+
+def _number(value: str) -> float | None:
+    try:
+        number = float(value)
+    except ValueError:
+        return None
+    return number if abs(number) < float("inf") else None
+
+
+async def reload(call: Call) -> Reply:
+    """Read the configuration again."""
+    await call.context.reload()
+    return done()
+
+
+async def leave(call: Call) -> Reply:
+    """Leave the pool and stop."""
+    await call.context.leave()
+    return done()
+
+
+async def join(call: Call) -> Reply:
+    """Join the pool through a peer."""
+    address = parameter(call)
+    if not address:
+        raise RequestError(500, "Missing address to join")
+    outcome = await call.context.gossip.join([address])
+    if not outcome.joined:
+        reasons = [str(error) for error in outcome.errors] or [f"no answer from {address}"]
+        lines = "".join(f"\n\t* {reason}" for reason in reasons)
+        count = "1 error" if len(reasons) == 1 else f"{len(reasons)} errors"
+        raise RequestError(500, f"{count} occurred:{lines}\n\n")
+    return done()
+
+
+async def force_leave(call: Call) -> Reply:
+    """Declare a failed member left; with ``prune`` forget it."""
+    name = parameter(call)
+    if not call.context.gossip.force_leave(name, prune="prune" in call.params):
+        raise RequestError(500, f"agent: No node found with name '{name}'")
+    return done()
+
+
+def enable_of(call: Call) -> bool:
+    """The required ``enable`` of maintenance calls."""
+    given = call.params.get("enable")
+    if not given:
+        raise RequestError(400, "Missing value for enable")
+    wish = parse_bool(given)
+    if wish is None:
+        raise RequestError(400, f'Invalid value for enable: "{given}"')
+    return wish
+
+
+async def maintenance(call: Call) -> Reply:
+    """Put the node into maintenance, or out of it."""
+    enable = enable_of(call)
+    await call.context.local.set_node_maintenance(enable, call.params.get("reason"))
+    return done()

@@ -1,0 +1,175 @@
+"""One request on its way through a handler: what was asked, and the questions all handlers share.
+
+Decides how a read reaches the backend and which headers tell of the answer; handlers decide what is
+asked and how it looks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from aiohttp.web import BaseRequest
+
+from agent import backend
+from agent.backend import Ask, Consistency
+from agent.errors import RequestError
+from agent.http import params as query_params
+from agent.http.context import HttpContext
+from agent.http.params import Params
+from agent.http.ready import ReadyAnswers
+from agent.http.reply import JSON_TYPE, TEXT_TYPE, Reply, json_bytes
+from agent.http.waiting import Waiting
+from raftstore.commands import Command, Rejected
+from raftstore.queries import Query
+from raftstore.records import Json
+
+T = TypeVar("T")
+
+_QUERY_BACKEND = "X-Consul-Query-Backend: blocking-query"
+_KNOWN_LEADER = {True: "X-Consul-Knownleader: true", False: "X-Consul-Knownleader: false"}
+_EFFECTIVE = {mode: f"X-Consul-Effective-Consistency: {mode.value}" for mode in Consistency}
+#: What a failed read says of itself on endpoints that announce their index in any case.
+FAILED_READ = (
+    "X-Consul-Index: 1",
+    _KNOWN_LEADER[False],
+    "X-Consul-Lastcontact: 0",
+    _QUERY_BACKEND,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """What all calls of one server share."""
+
+    context: HttpContext
+    waiting: Waiting
+    ready: ReadyAnswers
+
+
+class Call:
+    """One request. ``rest`` is what follows a prefix route, percent-decoded once.
+
+    ``failure_headers`` go out with an error; a handler sets them once it has begun to read.
+    """
+
+    __slots__ = ("_desk", "body", "context", "failure_headers", "method", "params", "request",
+                 "rest", "waiting")  # fmt: skip
+
+    def __init__(
+        self, desk: Desk, request: BaseRequest, method: str, rest: str, params: Params
+    ) -> None:
+        self._desk = desk
+        self.context = desk.context
+        self.waiting = desk.waiting
+        self.request = request
+        self.method = method
+        self.rest = rest
+        self.params = params
+        self.body = b""
+        self.failure_headers: tuple[str, ...] = ()
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """The request's headers; names without regard to case."""
+        return self.request.headers
+
+    @property
+    def pretty(self) -> bool:
+        """Whether JSON is to be indented."""
+        return "pretty" in self.params or self.context.config.dev_mode
+
+    # -- asking ----------------------------------------------------------------------------------
+
+    def check_datacenter(self) -> None:
+        """Refuse another datacenter than ours: no path leads there."""
+        wanted = self.params.get("dc")
+        if wanted and wanted.lower() != self.context.config.datacenter.lower():
+            raise RequestError(500, "No path to datacenter")
+
+    def options(self) -> Ask:
+        """How this read wants to be asked. Raises RequestError for bad parameters."""
+        config = self.context.config
+        return query_params.ask_options(
+            self.params,
+            self.request.headers.get("Cache-Control", ""),
+            default_s=config.default_query_time_s,
+            max_s=config.max_query_time_s,
+            rng=self.context.rng,
+        )
+
+    async def ask(self, query: Query[T], options: Ask | None = None) -> backend.Reply[T]:
+        """Ask the state, blocking if the request wants it."""
+        if options is None:
+            options = self.options()
+        if "dc" in self.params:
+            self.check_datacenter()
+        if not options.min_index:
+            return await self.context.backend.ask(query, options)
+        with self.waiting.place():
+            try:
+                return await self.context.backend.ask(query, options)
+            except asyncio.CancelledError:
+                self.waiting.raise_if_stopping()
+                raise
+
+    async def change(self, command: Command, *, refused_prefix: str = "") -> Any:
+        """Carry out a command and give its value; a refusal is a 500 with the state's reason."""
+        if "dc" in self.params:
+            self.check_datacenter()
+        outcome = await self.context.backend.change(command)
+        if isinstance(outcome, Rejected):
+            raise RequestError(500, refused_prefix + outcome.reason)
+        return outcome.value
+
+    # -- answering -------------------------------------------------------------------------------
+
+    def json(self, value: Json, *, status: int = 200, headers: tuple[str, ...] = ()) -> Reply:
+        """A JSON reply."""
+        return Reply(json_bytes(value, pretty=self.pretty), JSON_TYPE, status, headers)
+
+    def answer(self, value: Json, reply: backend.Reply[Any], *, effective: bool = True) -> Reply:
+        """A JSON reply with the headers that tell of a read."""
+        return self.json(value, headers=self.read_headers(reply, effective=effective))
+
+    def ready_bytes(
+        self, question: Hashable, reply: backend.Reply[Any], make: Callable[[], Json]
+    ) -> bytes:
+        """The JSON text of an answer, from the ready ones if it is the same as before."""
+        pretty = self.pretty
+        return self._desk.ready.get(
+            (question, pretty), reply.index, lambda: json_bytes(make(), pretty=pretty)
+        )
+
+    def bytes_answer(self, body: bytes, reply: backend.Reply[Any]) -> Reply:
+        """A reply of ready JSON with the headers that tell of a read."""
+        headers = self.read_headers(reply)
+        if "cached" in self.params:
+            headers += self.cache_headers()
+        return Reply(body, JSON_TYPE, 200, headers)
+
+    def read_headers(self, reply: backend.Reply[Any], *, effective: bool = True) -> tuple[str, ...]:
+        """Index, leader and age of an answer; ``effective`` adds the consistency it had."""
+        lines = (
+            f"X-Consul-Index: {reply.index or 1}",
+            _KNOWN_LEADER[reply.known_leader],
+            f"X-Consul-Lastcontact: {int(reply.last_contact_s * 1000)}",
+            _QUERY_BACKEND,
+        )
+        return (*lines, _EFFECTIVE[reply.consistency]) if effective else lines
+
+    def cache_headers(self) -> tuple[str, ...]:
+        """`X-Cache` where the client asked for a cached answer."""
+        return ("X-Cache: MISS",) if "cached" in self.params else ()
+
+
+def text(body: str, *, status: int = 200, headers: tuple[str, ...] = ()) -> Reply:
+    """A plain text reply."""
+    return Reply(body.encode("utf-8", "replace"), TEXT_TYPE, status, headers)
+
+
+def done() -> Reply:
+    """200 with an empty body: what agent writes answer."""
+    return Reply()

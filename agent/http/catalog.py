@@ -1,0 +1,147 @@
+"""`/v1/catalog/`: nodes and services as registered (http-api contract 5)."""
+
+from __future__ import annotations
+
+from agent.errors import RequestError
+from agent.http import filter_fields, parse, render
+from agent.http.call import FAILED_READ, Call
+from agent.http.filter import Predicate, compile_filter
+from agent.http.params import has_meta, node_meta
+from agent.http.reply import Reply
+from raftstore.queries import ListNodes, ListServices, NodeServices, ServiceNodes
+from raftstore.records import Json, NodeName, ServiceName
+
+
+def _same_datacenter(call: Call, wanted: str) -> None:
+    ours = call.context.config.datacenter
+    if wanted and wanted.lower() != ours.lower():
+        raise RequestError(500, "No path to datacenter")
+
+
+async def register(call: Call) -> Reply:
+    """Write a node, and with it a service and checks."""
+    command, datacenter = parse.register(call.body, datacenter=call.context.config.datacenter)
+    _same_datacenter(call, datacenter)
+    await call.change(command)
+    return call.json(True)
+
+
+async def deregister(call: Call) -> Reply:
+    """Remove a node, a service or a check."""
+    command, datacenter = parse.deregister(call.body)
+    _same_datacenter(call, datacenter)
+    await call.change(command)
+    return call.json(True)
+
+
+async def datacenters(call: Call) -> Reply:
+    """The datacenters we know: our own."""
+    return call.json([call.context.config.datacenter], headers=call.cache_headers())
+
+
+async def nodes(call: Call) -> Reply:
+    """All nodes."""
+    options = call.options()
+    call.failure_headers = FAILED_READ
+    expression = call.params.get("filter")
+    keep = compile_filter(expression, filter_fields.NODE) if expression else None
+    wanted = node_meta(call.params)
+    found = await call.ask(ListNodes(), options)
+    shown = [render.node(node) for node in found.value if not wanted or has_meta(node.meta, wanted)]
+    if keep is not None:
+        shown = [node for node in shown if keep(node)]
+    return call.answer(shown, found)
+
+
+async def services(call: Call) -> Reply:
+    """All service names with their tags."""
+    options = call.options()
+    call.failure_headers = FAILED_READ
+    found = await call.ask(ListServices(node_meta(call.params)), options)
+    shown = {name: list(tags) for name, tags in found.value.items()}
+    return call.json(shown, headers=call.read_headers(found) + call.cache_headers())
+
+
+async def service(call: Call) -> Reply:
+    """The instances of one service."""
+    return await _service(call, connect=False)
+
+
+async def connect(call: Call) -> Reply:
+    """The mesh endpoints of one service."""
+    return await _service(call, connect=True)
+
+
+async def _service(call: Call, *, connect: bool) -> Reply:
+    options = call.options()
+    if not call.rest:
+        raise RequestError(400, "Missing service name")
+    call.failure_headers = FAILED_READ
+    params = call.params
+    expression = params.get("filter")
+    keep = compile_filter(expression, filter_fields.SERVICE_NODE) if expression else None
+    wanted = node_meta(params)
+    query = ServiceNodes(service=ServiceName(call.rest), tags=_tags(call), connect=connect)
+    found = await call.ask(query, options)
+
+    def make() -> Json:
+        shown = [
+            render.service_node(item)
+            for item in found.value
+            if not wanted or has_meta(item.node.meta, wanted)
+        ]
+        return [item for item in shown if keep(item)] if keep else shown
+
+    body = call.ready_bytes(("catalog", query, wanted, expression), found, make)
+    return call.bytes_answer(body, found)
+
+
+def _tags(call: Call) -> tuple[str, ...]:
+    return tuple(tag for tag in call.params.all("tag") if tag)
+
+
+async def node(call: Call) -> Reply:
+    """One node with its services, keyed by id; null for an unknown node."""
+    options = call.options()
+    if not call.rest:
+        raise RequestError(400, "Missing node name")
+    call.failure_headers = FAILED_READ
+    keep = _service_filter(call)
+    found = await call.ask(NodeServices(NodeName(call.rest)), options)
+    if found.value.node is None:
+        return call.answer(None, found)
+    shown = {item.id: render.node_service(item) for item in found.value.services}
+    if keep is not None:
+        shown = {key: item for key, item in shown.items() if keep(item)}
+    return call.answer({"Node": render.node(found.value.node), "Services": shown}, found)
+
+
+async def node_services(call: Call) -> Reply:
+    """One node with its services as a list."""
+    options = call.options()
+    if not call.rest:
+        raise RequestError(400, "Missing node name")
+    call.failure_headers = FAILED_READ
+    keep = _service_filter(call)
+    found = await call.ask(NodeServices(NodeName(call.rest)), options)
+    if found.value.node is None:
+        return call.answer({"Node": None, "Services": None}, found)
+    shown: Json = [render.node_service(item) for item in found.value.services] or None
+    if keep is not None:
+        shown = [item for item in shown or () if keep(item)]
+    return call.answer({"Node": render.node(found.value.node), "Services": shown}, found)
+
+
+def _service_filter(call: Call) -> Predicate | None:
+    expression = call.params.get("filter")
+    return compile_filter(expression, filter_fields.SERVICE) if expression else None
+
+
+async def gateway_services(call: Call) -> Reply:
+    """The services behind a gateway: none, since no gateway can be configured yet."""
+    options = call.options()
+    if not call.rest:
+        raise RequestError(400, "Missing gateway name")
+    call.failure_headers = FAILED_READ
+    found = await call.ask(ServiceNodes(service=ServiceName(call.rest)), options)
+    return call.answer(None, found)

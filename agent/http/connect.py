@@ -1,0 +1,118 @@
+"""`/v1/connect/ca/` and `/v1/agent/connect/`: certificates, and may this client in (10.1)."""
+
+from __future__ import annotations
+
+import asyncio
+from urllib.parse import unquote
+
+from agent.errors import RequestError
+from agent.explain.intention import decision
+from agent.http import parse, render
+from agent.http.call import Call
+from agent.http.params import parse_bool
+from agent.http.reply import Reply
+from proxy import authz, spiffe
+from proxy.errors import IdentityError
+from raftstore.commands import SetCAConfig
+from raftstore.queries import GetCAConfig, GetCARoots
+from raftstore.records import CAConfig
+
+
+async def roots(call: Call) -> Reply:
+    """The roots, as JSON or as one PEM bundle."""
+    options = call.options()
+    pem = False
+    if "pem" in call.params:
+        wish = parse_bool(call.params.get("pem"))
+        if wish is None:
+            reason = "Bad request: The 'pem' query parameter must be a boolean value"
+            raise RequestError(400, reason)
+        pem = wish
+    found = await call.ask(GetCARoots(), options)
+    if pem:
+        bundle = "".join(root.root_cert.rstrip("\n") + "\n" for root in found.value.roots)
+        return Reply(bundle.encode(), "application/pem-certificate-chain")
+    return call.answer(render.ca_roots(found.value), found, effective=False)
+
+
+async def agent_roots(call: Call) -> Reply:
+    """The roots, as an agent serves them to what runs beside it."""
+    found = await call.ask(GetCARoots())
+    headers = (*call.read_headers(found, effective=False), "X-Cache: MISS")
+    return call.json(render.ca_roots(found.value), headers=headers)
+
+
+async def configuration_get(call: Call) -> Reply:
+    """The CA's configuration."""
+    options = call.options()
+    found = await call.ask(GetCAConfig(), options)
+    if found.value is None:
+        raise RequestError(500, "CA is uninitialized and unable to serve its configuration")
+    return call.json(render.ca_config(found.value))
+
+
+async def configuration_put(call: Call) -> Reply:
+    """Change the CA's settings. The provider is always the built-in one."""
+    provider, config, force = parse.ca_configuration(call.body)
+    if provider and provider != "consul":
+        reason = f'could not initialize provider: unknown CA provider "{provider}"'
+        raise RequestError(500, reason)
+    call.check_datacenter()
+    found = await call.context.backend.ask(GetCAConfig())
+    now = found.value
+    if now is None:
+        raise RequestError(500, "CA is uninitialized and unable to take a configuration")
+    wanted = CAConfig(
+        provider="consul",
+        cluster_id=now.cluster_id,
+        config={**now.config, **config},
+        state=now.state,
+        force_without_cross_signing=force,
+    )
+    if not await call.change(SetCAConfig(cas=now.modify_index, config=wanted)):
+        raise RequestError(500, "the CA configuration was changed at the same time; try again")
+    return Reply()
+
+
+async def leaf(call: Call) -> Reply:
+    """The leaf certificate of a service on this host."""
+    options = call.options()
+    service = unquote(call.rest)
+    if not service:
+        raise RequestError(500, "URI must be either service or agent")
+    leaves = call.context.leaves
+    if options.min_index:
+        with call.waiting.place():
+            try:
+                found = await leaves.leaf(
+                    service, min_index=options.min_index, wait_s=options.wait_s
+                )
+            except asyncio.CancelledError:
+                call.waiting.raise_if_stopping()
+                raise
+    else:
+        found = await leaves.leaf(service)
+    headers = (f"X-Consul-Index: {found.modify_index or 1}", "X-Cache: MISS")
+    return call.json(render.leaf(found), headers=headers)
+
+
+async def authorize(call: Call) -> Reply:
+    """Whether the holder of a certificate may connect to a service."""
+    target, uri = parse.authorize(call.body)
+    if not target:
+        raise RequestError(400, "Bad request: Target service must be specified")
+    try:
+        identity = spiffe.parse(uri)
+    except IdentityError:
+        reason = "Bad request: ClientCertURI not a valid Connect identifier"
+        raise RequestError(400, reason) from None
+    if identity.kind is not spiffe.Kind.SERVICE:
+        raise RequestError(400, "Bad request: ClientCertURI not a valid Service identifier")
+    found = await decision(call.context.backend, source=identity.name, destination=target)
+    if found.allowed:
+        # A certificate of another mesh is let in nowhere, whatever the intentions say.
+        ours = await call.context.backend.ask(GetCARoots())
+        found = authz.foreign(identity, ours.value.trust_domain) or found
+    return call.json(
+        {"Authorized": found.allowed, "Reason": found.reason}, headers=("X-Cache: MISS",)
+    )

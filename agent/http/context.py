@@ -1,0 +1,190 @@
+"""What HTTP handlers may use, as protocols and one frozen value.
+
+The rooms below (local, gossip, connect, the backend) are named here only by what a handler needs of
+them; agent/runtime.py puts the real parts in.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from agent.backend import Backend
+from agent.config.schema import AgentConfig
+from agent.definitions import CheckDefinition, ServiceDefinition
+from raftstore.records import Check, CheckId, Json, Service, ServiceId
+
+#: Answers `/v1/explain/<what>/<args...>?<query>` with data.
+Explainer = Callable[[Sequence[str], Mapping[str, str]], Awaitable[Json]]
+
+
+class LocalAgent(Protocol):
+    """What runs on this host (agent/local/agent.py). Refusals are RequestErrors."""
+
+    def services(self) -> Mapping[ServiceId, Service]:
+        """The services registered here, in catalog form."""
+        ...
+
+    def checks(self) -> Mapping[CheckId, Check]:
+        """The checks registered here, in catalog form."""
+        ...
+
+    async def register_service(
+        self, definition: ServiceDefinition, *, replace_existing_checks: bool = False
+    ) -> None:
+        """Validate, keep and announce a service."""
+        ...
+
+    async def deregister_service(self, service_id: ServiceId) -> bool:
+        """Forget a service; False when it was unknown."""
+        ...
+
+    async def register_check(self, definition: CheckDefinition) -> None:
+        """Validate, keep, start and announce a check."""
+        ...
+
+    async def deregister_check(self, check_id: CheckId) -> bool:
+        """Forget a check; False when it was unknown."""
+        ...
+
+    async def update_ttl(self, check_id: CheckId, status: str, output: str) -> None:
+        """Take the state that the application reports for its TTL check."""
+        ...
+
+    async def set_node_maintenance(self, enable: bool, reason: str) -> None:
+        """Put the whole node into maintenance, or out of it."""
+        ...
+
+    async def set_service_maintenance(
+        self, service_id: ServiceId, enable: bool, reason: str
+    ) -> None:
+        """Put one service into maintenance, or out of it."""
+        ...
+
+    def watch_once(self, callback: Callable[[], None]) -> Callable[[], None]:
+        """Call back once at the next change of anything local; gives a function that cancels."""
+        ...
+
+
+class GossipMember(Protocol):
+    """A member of the gossip pool as operators see it."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def address(self) -> str: ...
+    @property
+    def port(self) -> int: ...
+    @property
+    def tags(self) -> Mapping[str, str]: ...
+    @property
+    def status(self) -> int: ...
+    @property
+    def protocol_min(self) -> int: ...
+    @property
+    def protocol_max(self) -> int: ...
+    @property
+    def protocol_current(self) -> int: ...
+    @property
+    def delegate_min(self) -> int: ...
+    @property
+    def delegate_max(self) -> int: ...
+    @property
+    def delegate_current(self) -> int: ...
+
+
+class JoinOutcome(Protocol):
+    """How a join went: how many peers were reached, and why the others were not."""
+
+    @property
+    def joined(self) -> int: ...
+    @property
+    def errors(self) -> Sequence[object]: ...
+
+
+class GossipPool(Protocol):
+    """The gossip pool of this agent."""
+
+    def members(self) -> Sequence[GossipMember]:
+        """Every member this agent knows of."""
+        ...
+
+    def local_member(self) -> GossipMember:
+        """This agent."""
+        ...
+
+    async def join(self, addresses: Sequence[str]) -> JoinOutcome:
+        """Join the pool through these peers."""
+        ...
+
+    def force_leave(self, name: str, *, prune: bool = False) -> bool:
+        """Declare a failed member left; False when there is no such member."""
+        ...
+
+
+class LeafView(Protocol):
+    """A leaf certificate with its key. Times are RFC 3339 text."""
+
+    @property
+    def serial_number(self) -> str: ...
+    @property
+    def cert_pem(self) -> str: ...
+    @property
+    def private_key_pem(self) -> str: ...
+    @property
+    def service(self) -> str: ...
+    @property
+    def service_uri(self) -> str: ...
+    @property
+    def valid_after(self) -> str: ...
+    @property
+    def valid_before(self) -> str: ...
+    @property
+    def create_index(self) -> int: ...
+    @property
+    def modify_index(self) -> int: ...
+
+
+class LeafSource(Protocol):
+    """Leaf certificates for services on this host (agent/connect/leaves.py)."""
+
+    async def leaf(self, service: str, *, min_index: int = 0, wait_s: float = 0.0) -> LeafView:
+        """The present leaf; with ``min_index`` held until a newer one or ``wait_s``."""
+        ...
+
+
+def _no_metrics() -> str:
+    return ""
+
+
+def _no_stats() -> Mapping[str, Mapping[str, str]]:
+    return {}
+
+
+async def _nothing() -> None:
+    return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HttpContext:
+    """Everything a handler may use.
+
+    ``raft_status`` gives the JSON of `/v1/operator/raft/configuration`
+    (``{"Servers": [...], "Index": n}``); ``stats`` the sections of `/v1/agent/self`.
+    ``leave`` starts leaving and returns before the process ends, so that the client gets an answer.
+    """
+
+    config: AgentConfig
+    backend: Backend
+    local: LocalAgent
+    gossip: GossipPool
+    leaves: LeafSource
+    explainers: Mapping[str, Explainer] = field(default_factory=dict)
+    leave: Callable[[], Awaitable[None]] = _nothing
+    reload: Callable[[], Awaitable[None]] = _nothing
+    metrics_text: Callable[[], str] = _no_metrics
+    raft_status: Callable[[], Mapping[str, Any] | Awaitable[Mapping[str, Any]]] = dict
+    stats: Callable[[], Mapping[str, Mapping[str, str]]] = _no_stats
+    rng: random.Random = field(default_factory=random.Random)

@@ -1,0 +1,175 @@
+"""What a filter may select, endpoint by endpoint (table of http-api contract 1.8)."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+class Kind(enum.Enum):
+    """What a field holds, as far as filters care."""
+
+    STRING = "string"
+    INTEGER = "integer"
+    BOOLEAN = "boolean"
+    STRINGS = "list of strings"
+    OBJECT = "object"
+    OBJECTS = "list of objects"
+    MAP = "map"
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """A field: its kind, and what lies below it (``values`` for the values of a map)."""
+
+    kind: Kind
+    fields: Mapping[str, Field] = field(default_factory=dict)
+    values: Field | None = None
+
+    def child(self, name: str) -> Field | None:
+        """The field that a selector's next part names; None when there is none."""
+        return self.values if self.kind is Kind.MAP else self.fields.get(name)
+
+
+STRING = Field(Kind.STRING)
+INTEGER = Field(Kind.INTEGER)
+BOOLEAN = Field(Kind.BOOLEAN)
+STRINGS = Field(Kind.STRINGS)
+STRING_MAP = Field(Kind.MAP, values=STRING)
+
+
+def _object(**fields: Field) -> Field:
+    return Field(Kind.OBJECT, fields)
+
+
+def _objects(**fields: Field) -> Field:
+    return Field(Kind.OBJECTS, fields)
+
+
+_TAGGED = Field(Kind.MAP, values=_object(Address=STRING, Port=INTEGER))
+_MESH_GATEWAY = _object(Mode=STRING)
+_WEIGHTS = _object(Passing=INTEGER, Warning=INTEGER)
+_CONNECT = _object(Native=BOOLEAN)
+_PROXY = _object(
+    DestinationServiceID=STRING,
+    DestinationServiceName=STRING,
+    LocalServiceAddress=STRING,
+    LocalServicePort=INTEGER,
+    LocalServiceSocketPath=STRING,
+    Mode=STRING,
+    TransparentProxy=_object(OutboundListenerPort=INTEGER, DialedDirectly=BOOLEAN),
+    MeshGateway=_MESH_GATEWAY,
+    Expose=_object(
+        Checks=BOOLEAN,
+        Paths=_objects(ListenerPort=INTEGER, LocalPathPort=INTEGER, Path=STRING, Protocol=STRING),
+    ),
+    Upstreams=_objects(
+        DestinationType=STRING,
+        DestinationName=STRING,
+        DestinationNamespace=STRING,
+        Datacenter=STRING,
+        LocalBindAddress=STRING,
+        LocalBindPort=INTEGER,
+        LocalBindSocketPath=STRING,
+        LocalBindSocketMode=STRING,
+        MeshGateway=_MESH_GATEWAY,
+    ),
+)
+
+NODE = _object(
+    Address=STRING,
+    Datacenter=STRING,
+    ID=STRING,
+    Meta=STRING_MAP,
+    Node=STRING,
+    TaggedAddresses=STRING_MAP,
+)
+SERVICE = _object(
+    Address=STRING,
+    Connect=_CONNECT,
+    EnableTagOverride=BOOLEAN,
+    ID=STRING,
+    Kind=STRING,
+    Meta=STRING_MAP,
+    Port=INTEGER,
+    Proxy=_PROXY,
+    Service=STRING,
+    SocketPath=STRING,
+    TaggedAddresses=_TAGGED,
+    Tags=STRINGS,
+    Weights=_WEIGHTS,
+)
+SERVICE_NODE = _object(
+    Address=STRING,
+    Datacenter=STRING,
+    ID=STRING,
+    Node=STRING,
+    NodeMeta=STRING_MAP,
+    ServiceAddress=STRING,
+    ServiceConnect=_CONNECT,
+    ServiceEnableTagOverride=BOOLEAN,
+    ServiceID=STRING,
+    ServiceKind=STRING,
+    ServiceMeta=STRING_MAP,
+    ServiceName=STRING,
+    ServicePort=INTEGER,
+    ServiceProxy=_PROXY,
+    ServiceSocketPath=STRING,
+    ServiceTaggedAddresses=_TAGGED,
+    ServiceTags=STRINGS,
+    ServiceWeights=_WEIGHTS,
+    TaggedAddresses=STRING_MAP,
+)
+_CHECK_FIELDS: Mapping[str, Field] = {
+    "CheckID": STRING,
+    "Name": STRING,
+    "Node": STRING,
+    "Notes": STRING,
+    "Output": STRING,
+    "ServiceID": STRING,
+    "ServiceName": STRING,
+    "ServiceTags": STRINGS,
+    "Status": STRING,
+    "Type": STRING,
+    "Interval": STRING,
+    "Timeout": STRING,
+    "ExposedPort": INTEGER,
+    "Definition": _object(
+        HTTP=STRING,
+        Header=Field(Kind.MAP, values=STRINGS),
+        Method=STRING,
+        Body=STRING,
+        TLSServerName=STRING,
+        TLSSkipVerify=BOOLEAN,
+        TCP=STRING,
+        GRPC=STRING,
+        GRPCUseTLS=BOOLEAN,
+        H2PING=STRING,
+        DisableRedirects=BOOLEAN,
+        Interval=STRING,
+        Timeout=STRING,
+        DeregisterCriticalServiceAfter=STRING,
+        AliasNode=STRING,
+        AliasService=STRING,
+        DockerContainerID=STRING,
+        ScriptArgs=STRINGS,
+        Shell=STRING,
+        OutputMaxSize=INTEGER,
+        TTL=STRING,
+    ),
+}
+CHECK = Field(Kind.OBJECT, _CHECK_FIELDS)
+HEALTH_ENTRY = _object(Node=NODE, Service=SERVICE, Checks=Field(Kind.OBJECTS, _CHECK_FIELDS))
+INTENTION = _object(
+    Action=STRING,
+    Description=STRING,
+    DestinationName=STRING,
+    DestinationNS=STRING,
+    ID=STRING,
+    Meta=STRING_MAP,
+    Precedence=INTEGER,
+    SourceName=STRING,
+    SourceNS=STRING,
+    SourceType=STRING,
+)

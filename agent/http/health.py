@@ -1,0 +1,110 @@
+"""`/v1/health/`: checks, and instances with the checks that decide about them (contract 6)."""
+
+from __future__ import annotations
+
+from agent.errors import RequestError
+from agent.http import filter_fields, render
+from agent.http.call import FAILED_READ, Call, text
+from agent.http.filter import Predicate, compile_filter
+from agent.http.params import has_meta, node_meta, parse_bool
+from agent.http.reply import Reply
+from raftstore.queries import (
+    ChecksInState,
+    HealthEntry,
+    HealthService,
+    ListNodes,
+    NodeChecks,
+    Query,
+    ServiceChecks,
+)
+from raftstore.records import PASSING, Check, Json, NodeName, ServiceName
+
+
+async def service(call: Call) -> Reply:
+    """The instances of one service."""
+    return await _service(call, connect=False)
+
+
+async def connect(call: Call) -> Reply:
+    """The mesh endpoints of one service."""
+    return await _service(call, connect=True)
+
+
+async def ingress(call: Call) -> Reply:
+    """The ingress gateways that expose a service: none, since none can be configured yet."""
+    options = call.options()
+    if not call.rest:
+        raise RequestError(400, "Missing service name")
+    found = await call.ask(HealthService(service=ServiceName(call.rest)), options)
+    return call.answer([], found)
+
+
+async def _service(call: Call, *, connect: bool) -> Reply:
+    options = call.options()
+    if not call.rest:
+        raise RequestError(400, "Missing service name")
+    params = call.params
+    expression = params.get("filter")
+    keep = compile_filter(expression, filter_fields.HEALTH_ENTRY) if expression else None
+    wanted = node_meta(params)
+    tags = tuple(tag for tag in params.all("tag") if tag)
+    query = HealthService(service=ServiceName(call.rest), tags=tags, connect=connect)
+    found = await call.ask(query, options)
+    passing = False
+    if "passing" in params:
+        given = params.get("passing")
+        wish = parse_bool(given) if given else True
+        if wish is None:
+            return text("Invalid value for ?passing", status=400, headers=call.read_headers(found))
+        passing = wish
+
+    def make() -> Json:
+        shown = [
+            render.health_entry(item)
+            for item in found.value
+            if (not passing or _passes(item)) and (not wanted or has_meta(item.node.meta, wanted))
+        ]
+        return [item for item in shown if keep(item)] if keep else shown
+
+    body = call.ready_bytes(("health", query, passing, wanted, expression), found, make)
+    return call.bytes_answer(body, found)
+
+
+def _passes(entry: HealthEntry) -> bool:
+    return all(check.status == PASSING for check in entry.checks)
+
+
+async def node(call: Call) -> Reply:
+    """The checks on one node."""
+    return await _checks(call, NodeChecks(NodeName(call.rest)), "Missing node name")
+
+
+async def checks(call: Call) -> Reply:
+    """The checks of a service's instances."""
+    return await _checks(call, ServiceChecks(ServiceName(call.rest)), "Missing service name")
+
+
+async def state(call: Call) -> Reply:
+    """The checks in one state, or in any."""
+    return await _checks(call, ChecksInState(call.rest), "Missing check state")
+
+
+async def _checks(call: Call, query: Query[tuple[Check, ...]], missing: str) -> Reply:
+    options = call.options()
+    if not call.rest:
+        raise RequestError(400, missing)
+    call.failure_headers = FAILED_READ
+    expression = call.params.get("filter")
+    keep: Predicate | None = compile_filter(expression, filter_fields.CHECK) if expression else None
+    wanted = node_meta(call.params)
+    found = await call.ask(query, options)
+    values = found.value
+    if wanted:
+        # A check does not know its node's meta, so this needs the nodes as well.
+        nodes = await call.context.backend.ask(ListNodes())
+        kept = {node.name for node in nodes.value if has_meta(node.meta, wanted)}
+        values = tuple(check for check in values if check.node in kept)
+    shown = [render.check(check) for check in values]
+    if keep is not None:
+        shown = [check for check in shown if keep(check)]
+    return call.answer(shown, found)

@@ -1,0 +1,233 @@
+"""`/v1/connect/intentions`: who may connect to whom (http-api contract 10.2)."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from datetime import UTC, datetime
+from typing import Any, Literal, cast
+
+from agent.errors import RequestError
+from agent.explain.intention import decision
+from agent.http import filter_fields, parse, render
+from agent.http.call import Call, text
+from agent.http.filter import compile_filter
+from agent.http.reply import Reply
+from raftstore.commands import DeleteIntention, Rejected, SetIntention
+from raftstore.queries import GetIntention, ListIntentions, MatchIntentions
+from raftstore.records import IntentionSource, ServiceName
+
+DESCRIPTION_MAX = 512
+#: Names in one `match`.
+NAMES_MAX = 256
+_UUID_LENGTH = 36
+_BAD_ID = "Bad request: failed config entry lookup: index error: UUID must be 36 characters"
+_NOT_FOUND = "Intention not found"
+_PARTIAL = re.compile(r".+\*|\*.+", re.DOTALL)
+
+
+def _required(call: Call, name: str) -> str:
+    value = call.params.get(name)
+    if not value:
+        raise RequestError(500, f"required query parameter '{name}' not set")
+    return value
+
+
+def _service(call: Call, name: str) -> ServiceName:
+    """A service name; the only namespace may stand before it."""
+    return ServiceName(_required(call, name).removeprefix("default/"))
+
+
+async def list_all(call: Call) -> Reply:
+    """Every intention, by precedence."""
+    options = call.options()
+    expression = call.params.get("filter")
+    keep = compile_filter(expression, filter_fields.INTENTION) if expression else None
+    found = await call.ask(ListIntentions(), options)
+    shown = [render.intention(item) for item in found.value]
+    if keep is not None:
+        shown = [item for item in shown if keep(item)]
+    return call.answer(shown, found, effective=False)
+
+
+async def match(call: Call) -> Reply:
+    """For each name what applies to it, the winner first."""
+    options = call.options()
+    by = _required(call, "by")
+    if by not in {"source", "destination"}:
+        raise RequestError(500, "'by' parameter must be one of 'source' or 'destination'")
+    _required(call, "name")
+    given = call.params.all("name")
+    if len(given) > NAMES_MAX:
+        raise RequestError(500, f"more than {NAMES_MAX} names in one match")
+    names = {name: name.removeprefix("default/") for name in given}
+    query = MatchIntentions(
+        cast(Literal["source", "destination"], by), tuple(dict.fromkeys(names.values()))
+    )
+    found = await call.ask(query, options)
+    shown = {
+        name: [render.intention(item) for item in found.value.get(bare, ())]
+        for name, bare in names.items()
+    }
+    return call.answer(shown, found)
+
+
+async def check(call: Call) -> Reply:
+    """Whether a connection would be allowed."""
+    call.options()
+    call.check_datacenter()
+    source, destination = _service(call, "source"), _service(call, "destination")
+    kind = call.params.get("source-type")
+    if kind and kind != "consul":
+        raise RequestError(500, f"unsupported source-type '{kind}'")
+    found = await decision(call.context.backend, source=source, destination=destination)
+    return call.json({"Allowed": found.allowed})
+
+
+# -- by pair -------------------------------------------------------------------------------------
+
+
+async def exact_get(call: Call) -> Reply:
+    """One intention by its pair."""
+    options = call.options()
+    query = GetIntention(source=_service(call, "source"), destination=_service(call, "destination"))
+    found = await call.ask(query, options)
+    if found.value is None:
+        return text(_NOT_FOUND, status=404)
+    return call.json(render.intention(found.value))
+
+
+async def exact_put(call: Call) -> Reply:
+    """Set what holds for a pair; the names in the body do not count."""
+    source, destination = _service(call, "source"), _service(call, "destination")
+    fields = parse.intention(call.body)
+    if fields.get("meta"):
+        raise RequestError(500, "Meta must not be specified")
+    await call.change(
+        SetIntention(destination=destination, source=_source(fields, source, destination))
+    )
+    return call.json(True)
+
+
+async def exact_delete(call: Call) -> Reply:
+    """Forget what holds for a pair."""
+    source, destination = _service(call, "source"), _service(call, "destination")
+    await call.change(DeleteIntention(destination=destination, source=source))
+    return call.json(True)
+
+
+def _source(fields: dict[str, Any], name: str, destination: str) -> IntentionSource:
+    """A source as the entry of its destination holds it, checked with the entry's words."""
+    action, permissions = fields.get("action", ""), fields.get("permissions", ())
+    if _PARTIAL.fullmatch(destination):
+        raise RequestError(500, "Name: wildcard character '*' cannot be used with partial values")
+    if _PARTIAL.fullmatch(name):
+        raise RequestError(
+            500, "Sources[0].Name: wildcard character '*' cannot be used with partial values"
+        )
+    if len(fields.get("description", "")) > DESCRIPTION_MAX:
+        raise RequestError(500, f"Sources[0].Description exceeds maximum length {DESCRIPTION_MAX}")
+    if fields.get("type", "consul") not in {"", "consul"}:
+        raise RequestError(500, "Sources[0].Type must be set to 'consul'")
+    if permissions:
+        if action:
+            reason = "Sources[0].Action must be omitted if Permissions are specified"
+        elif destination == "*":
+            reason = (
+                "Sources[0].Permissions cannot be specified on intentions"
+                " with wildcarded destinations"
+            )
+        else:
+            # Protocols come from config entries, of which there are none: everything is tcp.
+            reason = (
+                f'service "{destination}" has protocol "tcp", which is incompatible'
+                " with L7 intentions permissions"
+            )
+        raise RequestError(500, reason)
+    if action not in {"allow", "deny"}:
+        raise RequestError(500, "Sources[0].Action must be set to 'allow' or 'deny'")
+    return IntentionSource(
+        name=ServiceName(name), action=action, description=fields.get("description", "")
+    )
+
+
+# -- by id (deprecated, still served) ------------------------------------------------------------
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def _legacy(fields: dict[str, Any], intention_id: str, created: str) -> tuple[ServiceName, IntentionSource]:  # fmt: skip  # noqa: E501
+    action = fields.get("action", "")
+    if action not in {"allow", "deny"}:
+        raise RequestError(500, parse.several(["Action must be set to 'allow' or 'deny'"]))
+    source = fields.get("source", "").removeprefix("default/")
+    destination = fields.get("destination", "").removeprefix("default/")
+    missing = [
+        f"{name} must be set"
+        for name, value in (("SourceName", source), ("DestinationName", destination))
+        if not value
+    ]
+    if missing:
+        raise RequestError(500, parse.several(missing))
+    checked = _source({**fields, "permissions": ()}, source, destination)
+    return ServiceName(destination), IntentionSource(
+        name=checked.name,
+        action=action,
+        description=checked.description,
+        legacy_id=intention_id,
+        legacy_meta=fields.get("meta"),
+        legacy_create_time=created,
+        legacy_update_time=_now(),
+    )
+
+
+async def create(call: Call) -> Reply:
+    """Make an intention with an id."""
+    fields = parse.intention(call.body)
+    intention_id = str(uuid.uuid4())
+    destination, source = _legacy(fields, intention_id, _now())
+    await call.change(SetIntention(destination=destination, source=source, mode="create"))
+    return call.json({"ID": intention_id})
+
+
+def _id(call: Call) -> str:
+    if len(call.rest) != _UUID_LENGTH:
+        raise RequestError(400, _BAD_ID)
+    return call.rest.lower()
+
+
+async def id_get(call: Call) -> Reply:
+    """One intention by its id."""
+    options = call.options()
+    found = await call.ask(GetIntention(legacy_id=_id(call)), options)
+    if found.value is None:
+        return text(_NOT_FOUND, status=404)
+    return call.json(render.intention(found.value))
+
+
+async def id_put(call: Call) -> Reply:
+    """Replace an intention by its id; when it was made stays known."""
+    intention_id = _id(call)
+    fields = parse.intention(call.body)
+    call.check_datacenter()
+    found = await call.context.backend.ask(GetIntention(legacy_id=intention_id))
+    if found.value is None:
+        return text(_NOT_FOUND, status=404)
+    fields.setdefault("source", found.value.source.name)
+    fields.setdefault("destination", found.value.destination)
+    created = found.value.source.legacy_create_time
+    destination, source = _legacy(fields, intention_id, created)
+    command = SetIntention(destination=destination, source=source, mode="update")
+    outcome = await call.context.backend.change(command)
+    if isinstance(outcome, Rejected):
+        status = 404 if outcome.reason == _NOT_FOUND else 500
+        return text(outcome.reason, status=status)
+    return call.json({"ID": intention_id})
+
+
+async def id_delete(call: Call) -> Reply:
+    """Forget an intention by its id."""
+    await call.change(DeleteIntention(legacy_id=_id(call)))
+    return call.json(True)

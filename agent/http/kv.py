@@ -1,0 +1,99 @@
+"""`/v1/kv/`: keys and values (http-api contract 2)."""
+
+from __future__ import annotations
+
+import re
+
+from agent.errors import RequestError
+from agent.http import render
+from agent.http.call import Call
+from agent.http.params import parse_uint
+from agent.http.reply import Reply
+from raftstore.commands import KVDelete, KVDeleteTree, KVSet
+from raftstore.queries import KVGet, KVKeys, KVList
+
+_REFUSED = "raft apply failed: "
+_UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+_RAW_HEADERS = ("X-Content-Type-Options: nosniff", "Content-Security-Policy: sandbox")
+
+
+async def get(call: Call) -> Reply:
+    """One key, all keys below a prefix, or their names."""
+    params = call.params
+    if "keys" in params:
+        return await _keys(call)
+    if "recurse" in params:
+        listed = await call.ask(KVList(call.rest))
+        headers = call.read_headers(listed, effective=False)
+        if not listed.value:
+            return Reply(status=404, headers=headers)
+        return call.json([render.kv_pair(pair) for pair in listed.value], headers=headers)
+    options = call.options()
+    if not call.rest:
+        raise RequestError(400, "Missing key name")
+    found = await call.ask(KVGet(call.rest), options)
+    headers = call.read_headers(found, effective=False)
+    if found.value is None:
+        return Reply(status=404, headers=headers)
+    if "raw" in params:
+        return Reply(found.value.value, "text/plain", 200, headers + _RAW_HEADERS)
+    return call.json([render.kv_pair(found.value)], headers=headers)
+
+
+async def _keys(call: Call) -> Reply:
+    separator = call.params.get("separator") or call.params.get("seperator")
+    found = await call.ask(KVKeys(call.rest, separator))
+    headers = call.read_headers(found, effective=False)
+    if not found.value and call.rest:
+        return Reply(status=404, headers=headers)
+    return call.json(list(found.value), headers=headers)
+
+
+async def put(call: Call) -> Reply:
+    """Write one key, unconditionally or by compare-and-set."""
+    params = call.params
+    call.options()
+    if not call.rest:
+        raise RequestError(400, "Missing key name")
+    _refuse_conflict(call, "cas", "acquire", "release")
+    flags = parse_uint(params.get("flags")) if "flags" in params else 0
+    cas = parse_uint(params.get("cas")) if "cas" in params else None
+    if "acquire" in params or "release" in params:
+        return call.json(_lock(call))
+    command = KVSet(key=call.rest, value=call.body, flags=flags, cas=cas)
+    return call.json(bool(await call.change(command, refused_prefix=_REFUSED)))
+
+
+def _lock(call: Call) -> bool:
+    """Locks belong to sessions. None exists yet, so every lock operation fails the way it does for
+    a session that is not there."""
+    call.check_datacenter()
+    session = call.params.get("acquire") or call.params.get("release")
+    if not session:
+        raise RequestError(500, _REFUSED + "missing session")
+    if "release" in call.params:
+        return False
+    if not _UUID.fullmatch(session):
+        reason = "failed session lookup: index error: UUID must be 36 characters"
+        raise RequestError(500, _REFUSED + reason)
+    raise RequestError(500, f'{_REFUSED}invalid session "{session}"')
+
+
+async def delete(call: Call) -> Reply:
+    """Delete one key, by compare-and-set if asked, or everything below a prefix."""
+    params = call.params
+    call.options()
+    if not call.rest and "recurse" not in params:
+        raise RequestError(400, "Missing key name")
+    _refuse_conflict(call, "recurse", "cas")
+    if "recurse" in params:
+        value = await call.change(KVDeleteTree(prefix=call.rest), refused_prefix=_REFUSED)
+        return call.json(bool(value))
+    cas = parse_uint(params.get("cas")) if "cas" in params else None
+    value = await call.change(KVDelete(key=call.rest, cas=cas), refused_prefix=_REFUSED)
+    return call.json(bool(value))
+
+
+def _refuse_conflict(call: Call, *names: str) -> None:
+    if sum(name in call.params for name in names) > 1:
+        raise RequestError(400, f"Conflicting flags: {call.params.encode()}")

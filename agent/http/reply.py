@@ -1,0 +1,127 @@
+"""A reply as bytes: status line, headers and body in one write.
+
+aiohttp parses requests; its response objects are not used, since building their header maps costs
+more than everything a hot read does. This class speaks the part of aiohttp's response interface
+that its connection calls: ``prepare``, ``write_eof``, ``keep_alive``.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+import zlib
+from email.utils import formatdate
+from http import HTTPStatus
+from typing import Any
+
+from aiohttp.web import BaseRequest
+
+from raftstore.records import Json
+
+JSON_TYPE = "application/json"
+TEXT_TYPE = "text/plain; charset=utf-8"
+#: Bodies from this size on are compressed for clients that accept it (http-api contract 1.1).
+GZIP_MIN_BYTES = 1400
+
+_STATUS_LINES = {s.value: f"HTTP/1.1 {s.value} {s.phrase}\r\n" for s in HTTPStatus}
+_encode = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
+_encode_pretty = json.JSONEncoder(indent=4, check_circular=False).encode
+
+
+def json_bytes(value: Json, *, pretty: bool = False) -> bytes:
+    """A value as JSON text, with `<`, `>` and `&` escaped as Go does."""
+    text = _encode_pretty(value) + "\n" if pretty else _encode(value)
+    # Outside of strings these three never occur in JSON, so replacing them anywhere is right.
+    if "<" in text:
+        text = text.replace("<", "\\u003c")
+    if ">" in text:
+        text = text.replace(">", "\\u003e")
+    if "&" in text:
+        text = text.replace("&", "\\u0026")
+    return text.encode("ascii")
+
+
+class _Clock:
+    """The Date header, made once per second."""
+
+    __slots__ = ("line", "second")
+
+    def __init__(self) -> None:
+        self.second = 0
+        self.line = ""
+
+    def date(self) -> str:
+        now = int(time.time())
+        if now != self.second:
+            self.second = now
+            self.line = f"Date: {formatdate(now, usegmt=True)}\r\n"
+        return self.line
+
+
+_clock = _Clock()
+
+
+class Reply:
+    """What goes back to the client. ``headers`` are lines without their end."""
+
+    __slots__ = ("body", "content_type", "headers", "keep_alive", "status")
+
+    def __init__(
+        self,
+        body: bytes = b"",
+        content_type: str = "",
+        status: int = 200,
+        headers: tuple[str, ...] = (),
+    ) -> None:
+        self.body = body
+        self.content_type = content_type
+        self.status = status
+        self.headers = headers
+        self.keep_alive = True
+
+    async def prepare(self, request: BaseRequest) -> None:
+        """Write the whole reply (called by aiohttp's connection)."""
+        self.keep_alive = self.keep_alive and request.keep_alive
+        body = self.body
+        head = [_STATUS_LINES.get(self.status) or f"HTTP/1.1 {self.status} \r\n"]
+        for line in self.headers:
+            head.append(line)
+            head.append("\r\n")
+        if self.content_type:
+            head.append(f"Content-Type: {self.content_type}\r\n")
+        head.append(_clock.date())
+        head.append(f"Content-Length: {len(body)}\r\n")
+        if not self.keep_alive:
+            head.append("Connection: close\r\n")
+        elif request.version < (1, 1):
+            head.append("Connection: keep-alive\r\n")
+        head.append("\r\n")
+        transport = request.transport
+        if transport is None or transport.is_closing():
+            raise ConnectionResetError("the client went away")
+        data = "".join(head).encode("utf-8", "replace")
+        transport.write(data + body if request.method != "HEAD" else data)
+        if len(body) > 65536:
+            await drain(request)
+
+    async def write_eof(self, data: bytes = b"") -> None:
+        """Everything was written in ``prepare``."""
+
+
+async def drain(request: BaseRequest) -> None:
+    """Wait until the client has taken enough of what was written."""
+    await request.protocol._drain_helper()
+
+
+def header(name: str, value: Any) -> str:
+    """A header line. What cannot stand in one is replaced, so that no value opens another line."""
+    text = str(value)
+    if not text.isprintable():
+        text = "".join(char if char.isprintable() else " " for char in text)
+    return f"{name}: {text}"
+
+
+def gzipped(body: bytes) -> bytes:
+    """The body as a gzip member, fastest level."""
+    packer = zlib.compressobj(1, zlib.DEFLATED, 31)
+    return packer.compress(body) + packer.flush()

@@ -1,0 +1,360 @@
+"""The HTTP server: connections, conventions of the contract, and the one table of errors.
+
+A handler sees a request only after the path was read, the method and the body limit were checked
+and the query was decoded; what it raises becomes a status here and nowhere else. aiohttp parses
+requests and owns connections; routing and replies are ours, since its own cost more than a hot
+read.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, cast
+
+from aiohttp import web
+from aiohttp.web_protocol import RequestHandler
+
+from agent.errors import AgentError, ForwardError, NoClusterLeader, RequestError
+from agent.http.call import Call, Desk
+from agent.http.context import HttpContext
+from agent.http.params import parse_query, refuse_enterprise
+from agent.http.paths import BadTarget, read_target
+from agent.http.ready import ReadyAnswers
+from agent.http.reply import GZIP_MIN_BYTES, TEXT_TYPE, Reply, gzipped, header
+from agent.http.routes import Endpoint, Route, Router
+from agent.http.waiting import Waiting
+from raftstore.errors import LeadershipLost, NoLeader, NotLeader, QueueFull, StoreError
+
+log = logging.getLogger("lictor.agent.http")
+
+#: A request body must be complete after this many seconds.
+BODY_READ_MAX_S = 60.0
+#: An idle connection is closed after this many seconds.
+IDLE_MAX_S = 300.0
+#: What remains of a refused body is read for this long, so that the client sees the answer.
+LINGER_MAX_S = 2.0
+#: Requests under way at the stop get this many seconds.
+STOP_MAX_S = 2.0
+HEADERS_MAX = 100
+#: Ready answers of hot reads hold at most this much.
+READY_BYTES_MAX = 16 * 1024 * 1024
+#: Bodies above this size are compressed in a thread: zlib at level 1 does about 60 MB/s.
+COMPRESS_INLINE_MAX_BYTES = 256 * 1024
+
+_VARY = "Vary: Accept-Encoding"
+_POLICY = "X-Consul-Default-Acl-Policy: allow"
+_API = "/v1/"
+_TOO_MANY = (
+    b"HTTP/1.1 429 Too Many Requests\r\nContent-Type: text/plain; charset=utf-8\r\n"
+    b"Content-Length: 63\r\nConnection: close\r\n\r\n"
+    b"Your IP is issuing too many concurrent connections, please rate"
+)
+
+
+@dataclass(slots=True)
+class HttpStats:
+    """What this server has done so far."""
+
+    requests: int = 0
+    responses_by_class: Mapping[str, int] | None = None
+    internal_errors: int = 0
+    connections_open: int = 0
+    connections_refused: int = 0
+    blocking_queries_held: int = 0
+    blocking_queries_refused: int = 0
+    ready_answers_hits: int = 0
+    ready_answers_misses: int = 0
+
+
+class HttpServer:
+    """Serves the HTTP API on every client address."""
+
+    def __init__(self, context: HttpContext) -> None:
+        config = context.config
+        self._context = context
+        self._waiting = Waiting(config.limits.blocking_queries_max)
+        self._ready = ReadyAnswers(READY_BYTES_MAX)
+        self._desk = Desk(context, self._waiting, self._ready)
+        self._router = Router()
+        self._runner: web.ServerRunner | None = None
+        self._connections: _Connections | None = None
+        self._requests = 0
+        self._internal_errors = 0
+        self._responses: Counter[str] = Counter()
+
+    # -- life -------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Listen on every client address. Raises OSError that names address and port."""
+        config = self._context.config
+        self._connections = _Connections(self)
+        runner = web.ServerRunner(self._connections, shutdown_timeout=STOP_MAX_S)
+        await runner.setup()
+        self._runner = runner
+        try:
+            for address in config.client_addrs:
+                await self._listen(runner, address, config.port_http)
+        except OSError:
+            await runner.cleanup()
+            self._runner = None
+            raise
+        for host, port in self.addresses:
+            log.info("http listening address=%s port=%d", host, port)
+
+    async def _listen(self, runner: web.ServerRunner, address: str, port: int) -> None:
+        try:
+            await web.TCPSite(runner, address, port, backlog=1024).start()
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise OSError(
+                error.errno, f"cannot listen for HTTP on {address}:{port}: {reason}"
+            ) from None
+
+    @property
+    def addresses(self) -> tuple[tuple[str, int], ...]:
+        """Where this server listens."""
+        if self._runner is None:
+            return ()
+        return tuple((str(at[0]), int(at[1])) for at in self._runner.addresses)
+
+    async def stop(self) -> None:
+        """Stop listening, answer what is held, and let what is under way end."""
+        if self._runner is None:
+            return
+        for site in list(self._runner.sites):
+            await site.stop()
+        self._waiting.stop()
+        await self._runner.cleanup()
+        self._runner = None
+
+    def stats(self) -> HttpStats:
+        """Counters up to now."""
+        connections = self._connections
+        return HttpStats(
+            requests=self._requests,
+            responses_by_class=dict(self._responses),
+            internal_errors=self._internal_errors,
+            connections_open=connections.open if connections else 0,
+            connections_refused=connections.refused if connections else 0,
+            blocking_queries_held=len(self._waiting),
+            blocking_queries_refused=self._waiting.refused,
+            ready_answers_hits=self._ready.hits,
+            ready_answers_misses=self._ready.misses,
+        )
+
+    # -- one request ------------------------------------------------------------------------------
+
+    async def handle(self, request: web.BaseRequest) -> Reply:
+        """Answer one request, whatever happens."""
+        self._requests += 1
+        try:
+            target = read_target(request.raw_path)
+        except BadTarget:
+            return self._count(Reply(status=400))
+        if target.redirect:
+            return self._count(_redirect(request.method, target.redirect))
+        found = self._router.find(target.path)
+        if found is None:
+            return self._count(self._outside(request.method, target.path))
+        reply = await self._routed(request, found[0], found[1], target.query)
+        reply.headers += (_VARY, _POLICY)
+        if len(reply.body) >= GZIP_MIN_BYTES:
+            await _compress(request, reply)
+        return self._count(reply)
+
+    def _count(self, reply: Reply) -> Reply:
+        self._responses[f"{reply.status // 100}xx"] += 1
+        return reply
+
+    def _outside(self, method: str, path: str) -> Reply:
+        """Paths that are not in the table."""
+        if path == "/" and method in {"GET", "HEAD"}:
+            if self._context.config.ui_enabled:
+                return _redirect(method, "/ui/")
+            return Reply(b"Consul Agent", TEXT_TYPE)
+        return Reply(status=404)
+
+    async def _routed(self, request: web.BaseRequest, route: Route, rest: str, query: str) -> Reply:
+        method = request.method
+        endpoint = route.endpoint(method)
+        if endpoint is None:
+            return _other_method(route, method)
+        call: Call | None = None
+        try:
+            params = parse_query(query)
+            refuse_enterprise(params)
+            call = Call(self._desk, request, method, rest, params)
+            if request.body_exists:
+                await self._read_body(call, endpoint)
+            return await endpoint.handler(call)
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:
+            headers = call.failure_headers if call is not None else ()
+            return self._failure(error, route, method, headers)
+
+    async def _read_body(self, call: Call, endpoint: Endpoint) -> None:
+        """Read the body up to the endpoint's limit. Raises RequestError 413 or 400."""
+        limit = endpoint.body.limit(self._context.config.limits)
+        if not limit:
+            return  # whatever was sent is not for this endpoint
+        request = call.request
+        declared = request.content_length
+        if declared is not None and declared > limit:
+            raise _too_large(declared, limit, endpoint)
+        if "Expect" in request.headers and request.transport is not None:
+            request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        chunks: list[bytes] = []
+        size = 0
+        try:
+            async with asyncio.timeout(BODY_READ_MAX_S):
+                while chunk := await request.content.readany():
+                    size += len(chunk)
+                    if size > limit:
+                        raise _too_large(size, limit, endpoint)
+                    chunks.append(chunk)
+        except TimeoutError:
+            raise RequestError(408, "The request body did not arrive in time") from None
+        except web.RequestPayloadError as error:
+            raise RequestError(400, f"Broken request body: {error}") from None
+        call.body = b"".join(chunks)
+
+    # -- errors -----------------------------------------------------------------------------------
+
+    def _failure(
+        self, error: Exception, route: Route, method: str, headers: tuple[str, ...]
+    ) -> Reply:
+        status, words = self._explain(error)
+        if status >= 500 and not isinstance(error, RequestError | AgentError | StoreError):
+            self._internal_errors += 1
+            log.error("request failed method=%s route=%s", method, route.path, exc_info=error)
+        elif status >= 500:
+            log.debug("request refused method=%s route=%s reason=%s", method, route.path, words)
+        return Reply(words.encode("utf-8", "replace"), TEXT_TYPE if words else "", status, headers)
+
+    def _explain(self, error: Exception) -> tuple[int, str]:
+        """The table of errors: what went wrong -> status and text (http-api contract 1.3)."""
+        match error:
+            case RequestError():
+                return error.status, error.text
+            case NoClusterLeader() | NoLeader() | NotLeader():
+                return 500, "No cluster leader"
+            case QueueFull():
+                return 429, "rate limit exceeded, try again later or against a different server"
+            case LeadershipLost():
+                return 500, "leadership lost while committing log"
+            case StoreError():
+                return 500, f"raft apply failed: {error or type(error).__name__}"
+            case ForwardError():
+                return 500, str(error)
+            case AgentError():
+                return 500, str(error)
+            case TimeoutError():
+                return 500, "timed out"
+            case _:
+                return 500, "Internal error; see the agent's log"
+
+
+def _other_method(route: Route, method: str) -> Reply:
+    """OPTIONS, or a method that the route does not have."""
+    if method == "OPTIONS":
+        allow = (header("Allow", route.allow),)
+        if route.own_options:
+            return Reply(b"{}", "application/json", 200, allow)
+        return Reply(headers=allow)
+    allowed = route.allow.removeprefix("OPTIONS,") if route.own_options else route.allow
+    words = f"method {method} not allowed".encode()
+    return Reply(words, TEXT_TYPE, 405, (header("Allow", allowed),))
+
+
+def _redirect(method: str, location: str) -> Reply:
+    shown = location.replace("&", "&amp;").replace('"', "&#34;")
+    body = f'<a href="{shown}">Moved Permanently</a>.\n\n'.encode()
+    headers = (header("Location", location),)
+    if method not in {"GET", "HEAD"}:
+        return Reply(status=301, headers=headers)
+    return Reply(body, "text/html; charset=utf-8", 301, headers)
+
+
+def _too_large(size: int, limit: int, endpoint: Endpoint) -> RequestError:
+    text = f"Request body({size} bytes) too large, max size: {limit} bytes."
+    if endpoint.body.value == "kv_max_value_size":
+        # The text is the reference's; clients and their tests compare it.
+        text += " See https://www.consul.io/docs/agent/options.html#kv_max_value_size."
+    return RequestError(413, text)
+
+
+async def _compress(request: web.BaseRequest, reply: Reply) -> None:
+    if "gzip" not in request.headers.get("Accept-Encoding", ""):
+        return
+    if len(reply.body) > COMPRESS_INLINE_MAX_BYTES:
+        reply.body = await asyncio.to_thread(gzipped, reply.body)
+    else:
+        reply.body = gzipped(reply.body)
+    reply.headers += ("Content-Encoding: gzip",)
+
+
+class _Connection(RequestHandler):
+    """aiohttp's connection, quiet about what strangers send."""
+
+    __slots__ = ()
+
+    def log_exception(self, *args: Any, **kw: Any) -> None:
+        """Malformed requests are answered with 400 and are no news."""
+        log.debug("malformed request from=%s", self.peername)
+
+
+class _Connections(web.Server):
+    """The connections of one server: counted, bounded per client address."""
+
+    def __init__(self, server: HttpServer) -> None:
+        limits = server._context.config.limits
+        super().__init__(cast(Any, server.handle), handler_cancellation=True)
+        self._limit = limits.http_max_conns_per_client
+        self._by_address: Counter[str] = Counter()
+        self._counted: dict[RequestHandler, str] = {}
+        self._options: dict[str, Any] = {
+            "access_log": None,
+            "keepalive_timeout": IDLE_MAX_S,
+            "lingering_time": LINGER_MAX_S,
+            "max_line_size": limits.http_header_max,
+            "max_field_size": limits.http_header_max,
+            "max_headers": HEADERS_MAX,
+            "auto_decompress": False,
+        }
+        self.refused = 0
+
+    @property
+    def open(self) -> int:
+        """How many connections there are."""
+        return len(self._counted)
+
+    def __call__(self) -> RequestHandler:
+        return _Connection(self, loop=self._loop, **self._options)
+
+    def connection_made(self, handler: RequestHandler, transport: asyncio.Transport) -> None:
+        """Count a connection, or turn it away."""
+        super().connection_made(handler, transport)
+        peer = transport.get_extra_info("peername")
+        address = str(peer[0]) if peer else ""
+        if self._limit and self._by_address[address] >= self._limit:
+            self.refused += 1
+            log.warning("connection refused address=%s limit=%d", address, self._limit)
+            transport.write(_TOO_MANY)
+            transport.close()
+            return
+        self._by_address[address] += 1
+        self._counted[handler] = address
+
+    def connection_lost(self, handler: RequestHandler, exc: BaseException | None = None) -> None:
+        """Forget a connection."""
+        super().connection_lost(handler, exc)
+        address = self._counted.pop(handler, None)
+        if address is not None:
+            self._by_address[address] -= 1
+            if not self._by_address[address]:
+                del self._by_address[address]
