@@ -185,11 +185,10 @@ class ApiSource:
             joint = "&" if "?" in path else "?"
             held = f"{joint}index={index}&wait={self._config.wait_s:g}s" if index else ""
             answer = await self._get(path + held)
+            if answer.index != index:
+                take(answer)  # an answer that cannot be read is asked for again
             # An index that went back means another history: begin again (HTTP contract 1.6).
-            changed = answer.index != index
             index = answer.index if answer.index >= index else 0
-            if changed:
-                take(answer)
 
         await self._repeat(name, once)
 
@@ -201,11 +200,10 @@ class ApiSource:
             nonlocal seen
             held = f"?hash={seen}&wait={self._config.wait_s:g}s" if seen else ""
             answer = await self._get(path + held)
-            if answer.content_hash != seen:
-                seen = answer.content_hash
-                own = api_json.own_service(answer.body, self._proxy_id)
-                self._publish(own=own)
+            if answer.content_hash != seen or not seen:
+                self._publish(own=api_json.own_service(answer.body, self._proxy_id))
                 self._reconcile()
+                seen = answer.content_hash
             if not seen:
                 await asyncio.sleep(1.0)  # an agent that gives no hash cannot hold the query
 

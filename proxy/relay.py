@@ -272,7 +272,9 @@ class TlsStream(asyncio.Protocol):
         self.owner.stream_secured(self, self._tls.getpeercert(True))
 
     def _decrypt(self) -> None:
-        read, incoming, chunks = self._tls.read, self._incoming, []
+        """Pass on what has come: one record at a time comes out, all of them go on together."""
+        read, incoming = self._tls.read, self._incoming
+        chunks: list[bytes] = []
         over, broken = False, None
         try:
             while True:
@@ -281,6 +283,7 @@ class TlsStream(asyncio.Protocol):
                     over = True
                     break
                 chunks.append(chunk)
+                self.rx_bytes += len(chunk)
                 if not incoming.pending:
                     break
         except ssl.SSLWantReadError:
@@ -290,8 +293,6 @@ class TlsStream(asyncio.Protocol):
         except ssl.SSLError as error:
             broken = error
         if chunks:
-            for chunk in chunks:
-                self.rx_bytes += len(chunk)
             self.peer.send_all(chunks)  # type: ignore[union-attr]
         if self._outgoing.pending:
             self._flush()

@@ -20,7 +20,7 @@ from proxy.errors import SourceError
 from proxy.source import AppAddress, Endpoint, OwnService, UpstreamSpec
 from tests.proxy.mesh import DATACENTER, TRUST_DOMAIN, Authority, rule, until
 
-CONFIG = ApiSourceConfig(wait_s=2.0, backoff_first_s=0.02, backoff_max_s=0.05, pause_min_s=0.0)
+CONFIG = ApiSourceConfig(wait_s=0.5, backoff_first_s=0.02, backoff_max_s=0.05, pause_min_s=0.0)
 
 SIDECAR = {
     "Kind": "connect-proxy",
@@ -73,7 +73,7 @@ class Agent:
         if path not in self.things:
             return web.Response(status=404, text="unknown")
         want = int(request.query.get("index", "0")), request.query.get("hash", "")
-        deadline = asyncio.get_running_loop().time() + 2.0
+        deadline = asyncio.get_running_loop().time() + 0.5
         while (want[0] and self.things[path][0] <= want[0]) or want[1] == self.hash(path):
             self.held += 1
             try:
