@@ -41,5 +41,5 @@ class StoreConfig:
     #: How long a proposal may take when its caller sets no time, in seconds.
     propose_timeout_s: float = 10.0
     #: Size of the journal's memory map: the most the log may ever take on disk.
-    journal_bytes_max: int = 4 * 1024 * 1024 * 1024
+    journal_bytes_max: int = 4096 * 1024 * 1024
     state: StateLimits = field(default_factory=StateLimits)

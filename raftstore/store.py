@@ -11,11 +11,12 @@ what a command means (raftstore/state).
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from raftstore import wire
 from raftstore.commands import Applied, Command, Outcome, Rejected, RequestId
@@ -24,6 +25,9 @@ from raftstore.errors import CorruptState, DecodeError, NoLeader, QueueFull
 from raftstore.queries import Answer, Query
 from raftstore.state import StateMachine
 from raftstore.watches import Watches
+
+if TYPE_CHECKING:
+    from raftstore.raft import Journal, RaftConfig
 
 __all__ = ["Log", "LogStatus", "Store", "StoreConfig"]
 
@@ -48,7 +52,7 @@ class LogStatus(Protocol):
     @property
     def applied_index(self) -> int: ...
     @property
-    def last_contact_s(self) -> float: ...
+    def last_contact_s(self) -> float | None: ...
     @property
     def members(self) -> tuple[tuple[str, str, bool], ...]: ...
 
@@ -95,6 +99,8 @@ class Store:
         self._rng = rng
         self._make_log = make_log or self._open_raft
         self._log: Log | None = None
+        self._journal: Journal | None = None
+        self._is_leader = False
         self._stopped = False
         self._catching_up: dict[asyncio.Future[None], int] = {}
         self._commands_applied = 0
@@ -105,8 +111,9 @@ class Store:
 
     async def start(self) -> None:
         """Open the journal and take part. Raises CorruptState."""
-        self._log = self._make_log(self._apply, self._applied, self._on_change)
+        self._log = self._make_log(self._apply, self._applied, self._changed)
         await self._log.start()
+        self._changed()
 
     async def stop(self) -> None:
         """Stop taking part; blocked queries return with what they have."""
@@ -117,6 +124,8 @@ class Store:
                 future.set_exception(NoLeader("this server stops"))
         if self._log is not None:
             await self._log.stop()
+        if self._journal is not None:
+            self._journal.close()
 
     def _open_raft(
         self,
@@ -128,16 +137,22 @@ class Store:
         from raftstore.raft import LmdbJournal, MemJournal, RaftConfig, RaftNode
 
         config = self._config
-        raft = _scaled(RaftConfig(node_id=config.node_id), config.raft_multiplier)
+        raft = _scaled(
+            RaftConfig(
+                node_id=config.node_id,
+                payload_bytes_max=wire.LIMITS.command_bytes_max,
+                journal_bytes_max=config.journal_bytes_max,
+            ),
+            config.raft_multiplier,
+        )
         if config.data_dir:
-            directory = Path(config.data_dir) / "raft"
-            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            journal = LmdbJournal(str(directory), map_bytes=config.journal_bytes_max)
+            path = Path(config.data_dir) / "raft"
+            self._journal = LmdbJournal(path, map_bytes=config.journal_bytes_max)
         else:
-            journal = MemJournal()
+            self._journal = MemJournal()
         return RaftNode(
             raft,
-            journal=journal,
+            journal=self._journal,
             apply=apply,
             on_applied=on_applied,
             on_change=on_change,
@@ -185,7 +200,20 @@ class Store:
     @property
     def is_leader(self) -> bool:
         """Whether this server believes that it leads."""
-        return self._log is not None and self._log.status().role == _LEADER
+        return self._is_leader
+
+    @property
+    def last_contact_s(self) -> float:
+        """Seconds since the leader was heard: 0 on the leader, infinite if it never was."""
+        if self._is_leader:
+            return 0.0
+        contact_s = self.status().last_contact_s
+        return math.inf if contact_s is None else contact_s
+
+    def _changed(self) -> None:
+        # Asked on every request, told only on changes: a status is dear to make.
+        self._is_leader = self._started.status().role == _LEADER
+        self._on_change()
 
     # Changes
 
@@ -247,7 +275,7 @@ class Store:
 
     async def applied(self, index: int, *, timeout_s: float) -> None:
         """Return once this server has applied the log up to ``index``. Raises NoLeader if not."""
-        if self._started.status().applied_index >= index:
+        if self.state.index >= index or self._started.status().applied_index >= index:
             return
         if self._stopped or len(self._catching_up) >= self._config.blocking_queries_max:
             raise QueueFull("too many reads wait for this server to catch up")
@@ -298,14 +326,11 @@ class Store:
         """
         return self._watches.watch_once(query.footprint(), callback)
 
-    def metrics(self) -> dict[str, int | float]:
-        """Counters and gauges by name."""
-        status = self._started.status()
+    def metrics(self) -> dict[str, Any]:
+        """The log's status and this store's own counters, by name."""
+        status: Any = self.status()
         return {
-            "term": status.term,
-            "commit_index": status.commit_index,
-            "applied_index": status.applied_index,
-            "last_contact_s": status.last_contact_s,
+            **{field.name: getattr(status, field.name) for field in fields(status)},
             "commands_applied": self._commands_applied,
             "watches_open": len(self._watches),
             "catching_up_open": len(self._catching_up),
@@ -317,7 +342,7 @@ def _settle(future: asyncio.Future[bool], result: bool) -> None:
         future.set_result(result)
 
 
-def _scaled(raft: Any, factor: int) -> Any:
+def _scaled(raft: RaftConfig, factor: int) -> RaftConfig:
     """Raft's timers stretched for slow machines, all by one factor to keep their proportions."""
     return replace(
         raft,

@@ -1,0 +1,197 @@
+"""Strategies of commands and queries that meet: few names, so that they hit the same things."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import strategies as st
+
+from raftstore import commands as c
+from raftstore import queries as q
+from raftstore import records as r
+
+NODES = ["n1", "N1", "n2", "n3"]
+IDS = ["", "id-a", "id-b"]
+NAMES = ["web", "Web", "api", "db"]
+SERVICE_IDS = ["s1", "s2", "s3"]
+CHECK_IDS = ["serfHealth", "c1", "c2"]
+KEYS = ["a", "a/", "a/b", "a/b/c", "b", "b/x", ""]
+STATES = ["passing", "warning", "critical"]
+SIDES = ["web", "api", "WEB", "*"]
+LEGACY = ["", "11111111", "22222222"]
+TAGS = st.lists(st.sampled_from(["x", "X", "y"]), max_size=2).map(tuple)
+META = st.none() | st.dictionaries(st.just("rack"), st.sampled_from(["r1", "r2"]), max_size=1)
+
+nodes = st.builds(
+    r.Node,
+    name=st.sampled_from(NODES),
+    id=st.sampled_from(IDS),
+    address=st.sampled_from(["10.0.0.1", "10.0.0.2"]),
+    meta=META,
+)
+proxies = st.builds(r.Proxy, destination_service_name=st.sampled_from(NAMES))
+services = st.one_of(
+    st.builds(
+        r.Service,
+        id=st.sampled_from(SERVICE_IDS),
+        name=st.sampled_from(NAMES),
+        tags=TAGS,
+        port=st.sampled_from([0, 80]),
+        connect_native=st.booleans(),
+    ),
+    st.builds(
+        r.Service,
+        id=st.sampled_from(SERVICE_IDS),
+        name=st.just("proxy"),
+        kind=st.just("connect-proxy"),
+        proxy=proxies,
+    ),
+)
+checks = st.builds(
+    r.Check,
+    id=st.sampled_from(CHECK_IDS),
+    status=st.sampled_from(STATES),
+    service_id=st.sampled_from(["", *SERVICE_IDS]),
+)
+catalog_commands: st.SearchStrategy[c.Command] = st.one_of(
+    st.builds(
+        c.Register,
+        node=nodes,
+        service=st.none() | services,
+        checks=st.lists(checks, max_size=2).map(tuple),
+        skip_node_update=st.booleans(),
+    ),
+    st.builds(
+        c.Deregister,
+        node=st.sampled_from(NODES),
+        service_id=st.sampled_from(["", *SERVICE_IDS]),
+        check_id=st.sampled_from(["", *CHECK_IDS]),
+    ),
+)
+
+
+def kv_commands(indexes: st.SearchStrategy[int | None]) -> st.SearchStrategy[c.Command]:
+    """Writes and deletes, comparing with indexes that may be current."""
+    key = st.sampled_from(KEYS)
+    return st.one_of(
+        st.builds(
+            c.KVSet,
+            key=key,
+            value=st.sampled_from([b"", b"1", b"2"]),
+            flags=st.sampled_from([0, 7]),
+            cas=indexes,
+        ),
+        st.builds(c.KVDelete, key=key, cas=indexes),
+        st.builds(c.KVDeleteTree, prefix=key),
+    )
+
+
+sources = st.builds(
+    r.IntentionSource,
+    name=st.sampled_from(SIDES),
+    action=st.sampled_from(["allow", "deny"]),
+    legacy_id=st.sampled_from(LEGACY),
+    legacy_update_time=st.sampled_from(["", "t1", "t2"]),
+)
+intention_commands: st.SearchStrategy[c.Command] = st.one_of(
+    st.builds(
+        c.SetIntention,
+        destination=st.sampled_from(SIDES),
+        source=sources,
+        mode=st.sampled_from(["upsert", "create", "update"]),
+    ),
+    st.builds(
+        c.DeleteIntention,
+        destination=st.sampled_from(SIDES),
+        source=st.sampled_from(SIDES),
+        legacy_id=st.sampled_from(LEGACY),
+    ),
+)
+
+_roots = st.lists(
+    st.builds(
+        r.CARoot,
+        id=st.sampled_from(["r1", "r2"]),
+        name=st.just("root"),
+        serial_number=st.just(1),
+        signing_key_id=st.just("k"),
+        external_trust_domain=st.just("t"),
+        not_before=st.just(""),
+        not_after=st.just(""),
+        root_cert=st.sampled_from(["pem1", "pem2"]),
+        active=st.booleans(),
+    ),
+    max_size=2,
+).map(tuple)
+_config = st.builds(
+    r.CAConfig,
+    cluster_id=st.sampled_from(["", "u1", "u2"]),
+    config=st.dictionaries(st.just("ttl"), st.sampled_from(["1h", "2h"]), max_size=1),
+)
+_provider = st.builds(
+    r.CAProviderState,
+    root_id=st.just("r1"),
+    private_key=st.sampled_from(["k1", "k2"]),
+    root_cert=st.just("pem"),
+)
+
+
+def ca_commands(indexes: st.SearchStrategy[int]) -> st.SearchStrategy[c.Command]:
+    """Changes of the authority, comparing with indexes that may be current."""
+    return st.one_of(
+        st.builds(c.SetCA, cas=indexes, config=_config, roots=_roots, provider=_provider),
+        st.builds(c.SetCAConfig, cas=indexes, config=_config),
+        st.just(c.NextSerial()),
+    )
+
+
+#: A comparison with an index a few entries back, resolved when the command is applied.
+BACK = st.integers(0, 3)
+
+
+@st.composite
+def any_commands(draw: st.DrawFn, index: int) -> c.Command:
+    """Any command that may be applied at ``index``; comparisons often hold."""
+    recent = st.sampled_from([0, *range(max(1, index - 6), index)])
+    return draw(
+        st.one_of(
+            catalog_commands,
+            catalog_commands,
+            kv_commands(st.none() | recent),
+            intention_commands,
+            ca_commands(recent),
+        )
+    )
+
+
+#: Every query there is, over the names above.
+ALL_QUERIES: list[q.Query[Any]] = [
+    q.ListNodes(),
+    q.ListServices(),
+    q.ListServices((("rack", "r1"),)),
+    *[
+        kind(service=r.ServiceName(name), tags=tags, connect=connect)
+        for kind in (q.ServiceNodes, q.HealthService)
+        for name in ("web", "API", "db", "proxy", "never")
+        for tags in ((), ("x",))
+        for connect in (False, True)
+    ],
+    *[kind(r.NodeName(n)) for kind in (q.NodeServices, q.NodeChecks) for n in ("n1", "N2", "no")],
+    *[q.ServiceChecks(r.ServiceName(name)) for name in ("web", "API", "db", "never")],
+    *[q.ChecksInState(state) for state in (*STATES, "any", "none")],
+    *[q.KVGet(key) for key in (*KEYS, "never")],
+    *[q.KVList(key) for key in (*KEYS, "never")],
+    *[q.KVKeys(key, separator) for key in (*KEYS, "never") for separator in ("", "/")],
+    q.ListIntentions(),
+    q.MatchIntentions("source", ("web", "api", "*")),
+    q.MatchIntentions("destination", ("web", "api", "*")),
+    *[
+        q.GetIntention(source=r.ServiceName(source), destination=r.ServiceName(destination))
+        for source in SIDES
+        for destination in SIDES
+    ],
+    *[q.GetIntention(legacy_id=legacy_id) for legacy_id in LEGACY[1:]],
+    q.GetCARoots(),
+    q.GetCAConfig(),
+    q.GetCAProvider(),
+]

@@ -1,0 +1,186 @@
+"""What makes blocked queries sound, and servers alike, over random histories of all commands."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgpack
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from raftstore import commands, queries
+from raftstore.commands import Applied, KVSet, NextSerial, RequestId
+from raftstore.config import StateLimits
+from raftstore.errors import DecodeError
+from raftstore.queries import Footprint, Query
+from raftstore.state import StateMachine
+from tests.raftstore.state.commands import ALL_QUERIES, any_commands
+
+#: Small, so that forgetting happens within a short history.
+TIGHT = StateLimits(tombstones_max=3, outcomes_max=4, senders_max=2, sender_idle_s=5.0)
+
+
+def is_touched(query: Query[Any], touched: frozenset[Footprint]) -> bool:
+    """The rule of the watches, said slowly."""
+    for table, key in query.footprint():
+        if (table, key) in touched:
+            return True
+        if table == "kv-prefix" and any(t == "kv" and k.startswith(key) for t, k in touched):
+            return True
+    return False
+
+
+def look(state: StateMachine) -> dict[Query[Any], Any]:
+    return {query: state.answer(query) for query in ALL_QUERIES}
+
+
+def test_every_query_is_asked_here():
+    assert {type(query) for query in ALL_QUERIES} == set(queries.REGISTRY.values())
+
+
+@settings(max_examples=120, deadline=None)
+@given(data=st.data())
+def test_a_changed_answer_has_a_higher_index_and_its_footprint_is_touched(data):
+    state = StateMachine(TIGHT)
+    before = look(state)
+    for index in range(2, 2 + data.draw(st.integers(1, 14))):
+        command = data.draw(any_commands(index))
+        state.apply(index, float(index), command)
+        state.check()
+        touched = state.touched()
+        after = look(state)
+        for query, answer in after.items():
+            assert answer.index >= before[query].index, (query, "an index ran backwards")
+            assert 1 <= answer.index <= index
+            assert state.index_of(query) == answer.index
+            if answer.value != before[query].value:
+                assert answer.index == index, (query, "changed at an older index")
+                assert is_touched(query, touched), (query, "changed untouched")
+        before = after
+
+
+@settings(max_examples=60, deadline=None)
+@given(data=st.data())
+def test_the_same_command_again_changes_nothing_unless_it_compares_or_counts(data):
+    state = StateMachine()
+    for index in range(2, 2 + data.draw(st.integers(1, 8))):
+        command = data.draw(any_commands(index))
+        state.apply(index, 0.0, command)
+    if isinstance(command, NextSerial | commands.SetCA):
+        return
+    compares = getattr(command, "cas", None) is not None
+    legacy = getattr(command, "mode", "") != "" or getattr(command, "legacy_id", "") != ""
+    taking_over = isinstance(command, commands.Register) and command.node.id != ""
+    if compares or legacy or taking_over:
+        return
+    before = look(state)
+    state.touched()
+    state.apply(index + 1, 0.0, command)
+    assert look(state) == before
+    assert state.touched() == frozenset()
+
+
+def history(data: st.DataObject) -> list[tuple[int, float, commands.Command, RequestId | None]]:
+    ids = st.none() | st.builds(
+        RequestId,
+        sender=st.sampled_from(["p", "q", "r"]),
+        counter=st.integers(0, 6),
+        floor=st.integers(0, 3),
+    )
+    return [
+        (index, data.draw(st.floats(0, 20)), data.draw(any_commands(index)), data.draw(ids))
+        for index in range(2, 2 + data.draw(st.integers(1, 15)))
+    ]
+
+
+def as_bytes(state: StateMachine) -> list[bytes]:
+    return [msgpack.packb(chunk) for chunk in state.snapshot()]
+
+
+@settings(max_examples=80, deadline=None)
+@given(data=st.data())
+def test_the_same_history_gives_the_same_outcomes_and_the_same_snapshot(data):
+    one, other = StateMachine(TIGHT), StateMachine(TIGHT)
+    for entry in history(data):
+        assert one.apply(*entry) == other.apply(*entry)
+    assert as_bytes(one) == as_bytes(other)
+
+
+@settings(max_examples=80, deadline=None)
+@given(data=st.data())
+def test_a_restored_state_is_the_same_in_all_it_says_and_does(data):
+    entries = history(data)
+    cut = data.draw(st.integers(0, len(entries)))
+    original = StateMachine(TIGHT)
+    for entry in entries[:cut]:
+        original.apply(*entry)
+    restored = StateMachine(TIGHT)
+    restored.apply(1, 0.0, KVSet(key="is to be forgotten"))
+    restored.restore([msgpack.unpackb(chunk) for chunk in as_bytes(original)])
+    restored.check()
+    assert look(restored) == look(original)
+    assert as_bytes(restored) == as_bytes(original)
+    for entry in entries[cut:]:
+        assert restored.apply(*entry) == original.apply(*entry)
+    assert as_bytes(restored) == as_bytes(original)
+
+
+def test_a_snapshot_shows_the_state_as_it_was_when_it_was_taken():
+    state = StateMachine()
+    state.apply(1, 0.0, KVSet(key="a", value=b"1"))
+    expected = as_bytes(state)
+    chunks = state.snapshot()
+    state.apply(2, 0.0, KVSet(key="a", value=b"2"))
+    state.apply(3, 0.0, KVSet(key="b"))
+    assert [msgpack.packb(chunk) for chunk in chunks] == expected
+
+
+def test_a_snapshot_of_many_rows_comes_in_bounded_chunks():
+    state = StateMachine()
+    for index in range(1, 1001):
+        state.apply(index, 0.0, KVSet(key=f"k{index}"))
+    sizes = [len(rows) for section, rows in state.snapshot() if section == "kv"]
+    assert sum(sizes) == 1000
+    assert max(sizes) <= 256
+
+
+@pytest.mark.parametrize(
+    "chunks",
+    [
+        [],
+        [["kv", []]],
+        [["head", [[99, 1, 0.0, 0]]]],
+        [["head", [[1, 1, 0.0, 0]]], ["what", []]],
+        [["head", [[1, 1, 0.0, 0]]], ["kv", [["a", 1]]]],
+        [["head", [[1, 1, 0.0, 0]]], ["names", [["web", 3]]]],
+        [["head", [[1, 1, 0.0]]]],
+        [3],
+    ],
+)
+def test_a_damaged_snapshot_is_refused_and_leaves_an_empty_state(chunks):
+    state = StateMachine()
+    state.apply(1, 0.0, KVSet(key="a"))
+    with pytest.raises(DecodeError):
+        state.restore(chunks)
+    assert as_bytes(state) == as_bytes(StateMachine())
+
+
+def test_a_repeated_request_gets_its_first_outcome_and_is_not_applied_again():
+    state = StateMachine()
+    request = RequestId("agent-boot", 1)
+    assert state.apply(5, 0.0, NextSerial(), request) == Applied(5, 1)
+    assert state.apply(6, 0.0, NextSerial(), request) == Applied(5, 1)
+    assert state.apply(7, 0.0, NextSerial(), RequestId("agent-boot", 2)) == Applied(7, 2)
+
+
+def test_an_index_is_never_zero():
+    state = StateMachine()
+    assert all(state.answer(query).index == 1 for query in ALL_QUERIES)
+
+
+def test_replicated_time_never_runs_backwards():
+    state = StateMachine()
+    state.apply(1, 100.0, NextSerial())
+    state.apply(2, 50.0, NextSerial())
+    assert state.stamp == 100.0
