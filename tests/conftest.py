@@ -1,0 +1,54 @@
+"""Options and rules that all tests share: seeds of the simulations.
+
+A test that takes the argument ``sim_seed`` runs once per seed: `--seed N` repeats one seed,
+`--runs N` makes N of them (seeds 1..N). Without either, the test's own number of runs counts:
+``@pytest.mark.sim_runs(5)``. A failure says how to repeat it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import Any
+
+import pytest
+
+RUNS_DEFAULT = 3
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("simulation")
+    group.addoption("--seed", type=int, default=None, help="repeat the run of this seed")
+    group.addoption("--runs", type=int, default=None, help="seeds per simulated scenario")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "sim_runs(n): seeds of this scenario without --runs")
+
+
+def sim_seeds(config: pytest.Config, runs: int = RUNS_DEFAULT) -> list[int]:
+    """The seeds to run: the one asked for, or the first so many."""
+    seed = config.getoption("--seed")
+    if seed is not None:
+        return [seed]
+    return list(range(1, (config.getoption("--runs") or runs) + 1))
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "sim_seed" not in metafunc.fixturenames:
+        return
+    marker = metafunc.definition.get_closest_marker("sim_runs")
+    runs = marker.args[0] if marker else RUNS_DEFAULT
+    seeds = sim_seeds(metafunc.config, runs)
+    metafunc.parametrize("sim_seed", seeds, ids=[f"seed{seed}" for seed in seeds])
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    callspec: Any = getattr(item, "callspec", None)
+    if report.failed and callspec is not None and "sim_seed" in callspec.params:
+        seed = callspec.params["sim_seed"]
+        report.sections.append(("repeat this run", f"seed {seed}: make sim SEED={seed}"))
+    return report
