@@ -265,8 +265,8 @@ class ApiSource:
     def _intentions(self, answer: _Answer) -> None:
         own = self._state.own
         assert own is not None
-        # Without access lists the policy is "allow"; "deny" can only come from access lists.
-        allow = answer.default_policy != "deny"
+        # Without access lists the agent says "allow". Not told is not allowed.
+        allow = answer.default_policy == "allow"
         self._publish(
             rules=api_json.rules(answer.body, own.name),
             default_allow=allow,

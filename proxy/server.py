@@ -168,6 +168,11 @@ class Proxy:
     def record(self, record: Record) -> None:
         """Count; remember and log what was refused or cut."""
         self._stats.events[record.event, record.reason] += 1
+        if record.reason == "peer_gone":  # a TCP health check looks just like this
+            log.debug(
+                "connection %s reason=%s detail=%r", record.event, record.reason, record.detail
+            )
+            return
         if record.event in {"denied", "cut", "identity", "handshake"}:
             self._denials.append(record)
         log.info(

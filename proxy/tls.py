@@ -84,7 +84,7 @@ def failure(error: BaseException | None) -> str:
             return "expired"
         return "unknown_ca" if error.verify_code in _UNKNOWN_CA else "bad_certificate"
     if isinstance(error, ssl.SSLError):
-        reason = error.reason or ""
+        reason = getattr(error, "reason", None) or ""  # absent when Python itself raised it
         if "DID_NOT_RETURN_A_CERTIFICATE" in reason:
             return "no_cert"
         if reason in {"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "UNEXPECTED_MESSAGE"}:

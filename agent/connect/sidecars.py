@@ -8,9 +8,11 @@ When to start again is decided by `restarts`.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import random
+import signal
 import sys
 import time
 from collections import deque
@@ -36,6 +38,9 @@ LINES_PER_S_MAX = 200
 #: Grace, drain and a little: a proxy that drains properly is never killed.
 STOP_TIMEOUT_S = 37.0
 CHILDREN_MAX = 256
+#: Without a drain a child closes its sockets and is gone.
+QUICK_STOP_TIMEOUT_S = 3.0
+_DRAIN_CHECK_S = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +101,7 @@ class Sidecars:
         self._owner = TaskOwner()
         self._stats = SidecarStats()
         self._stopped = False
+        self._drain = True
 
     def _own_command(self, spec: SidecarSpec) -> Sequence[str]:
         return (
@@ -127,9 +133,13 @@ class Sidecars:
                 self._supervise(child, self._leaving.get(proxy_id)), name=f"sidecar {proxy_id}"
             )
 
-    async def stop(self) -> None:
-        """Stop all children and wait until they have ended; none outlives this call."""
+    async def stop(self, *, drain: bool = False) -> None:
+        """Stop all children and wait until they have ended; none outlives this call.
+
+        The agent's own end does not wait for a drain (up to 35 s) unless it is asked to.
+        """
         self._stopped = True
+        self._drain = drain
         everyone = [*self._children.values(), *self._leaving.values()]
         for child in everyone:
             child.stopping.set()
@@ -192,6 +202,8 @@ class Sidecars:
                 stderr=asyncio.subprocess.STDOUT,
                 env=_environment(child.spec),
                 limit=LINE_MAX_BYTES * 4,
+                # Ctrl-C on the agent's terminal is for the agent, which then stops its children.
+                start_new_session=True,
             )
         except OSError as error:
             child.exit_code = None
@@ -210,7 +222,8 @@ class Sidecars:
         finally:
             stopping.cancel()
             if process.returncode is None:  # cancelled: leave no orphan
-                process.kill()
+                with contextlib.suppress(ProcessLookupError):
+                    process.kill()
             child.exit_code = process.returncode
             child.process = None
         await asyncio.wait({reading}, timeout=1.0)
@@ -220,12 +233,21 @@ class Sidecars:
         self, child: _Child, process: asyncio.subprocess.Process, ended: asyncio.Task[int]
     ) -> None:
         log.info("sidecar stopping proxy_id=%s pid=%d", child.spec.proxy_id, process.pid)
-        process.terminate()
-        await asyncio.wait({ended}, timeout=self._stop_timeout_s)
+        with contextlib.suppress(ProcessLookupError):  # it may end by itself just now
+            process.terminate()
+        if self._drain:
+            patience = time.monotonic() + self._stop_timeout_s
+            while self._drain and not ended.done() and time.monotonic() < patience:
+                await asyncio.wait({ended}, timeout=min(self._stop_timeout_s, _DRAIN_CHECK_S))
+        if not self._drain and not ended.done():
+            with contextlib.suppress(ProcessLookupError):
+                process.send_signal(signal.SIGINT)  # no drain: at once, but in order
+            await asyncio.wait({ended}, timeout=min(self._stop_timeout_s, QUICK_STOP_TIMEOUT_S))
         if not ended.done():
             self._stats.killed += 1
             log.warning("sidecar killed proxy_id=%s pid=%d", child.spec.proxy_id, process.pid)
-            process.kill()
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
             await asyncio.wait({ended})
 
     async def _read_lines(self, child: _Child, process: asyncio.subprocess.Process) -> None:

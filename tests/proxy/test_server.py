@@ -465,3 +465,51 @@ async def test_a_port_in_use_is_tried_again(mesh: Mesh) -> None:
         mesh.sources["db"].change(own=replace(own, listen_port=taken))
         await until(lambda: bool(db._listeners[PUBLIC].error), "the bind fails")
     await until(lambda: db.port(PUBLIC) == taken, "the bind works")
+
+
+async def test_a_health_check_that_connects_and_leaves_is_no_denial(mesh: Mesh) -> None:
+    db = await mesh.sidecar("db", app_port=await mesh.app())
+    _, writer = await connect(db.port(PUBLIC))
+    await close(writer)
+    await until(lambda: db.stats().events["handshake", "peer_gone"] == 1, "it is counted")
+    await until(lambda: db.stats().inbound_active == 0, "connection ended")
+    assert db.explain()["denials"] == []
+
+
+async def test_with_an_expired_leaf_nobody_is_let_in(mesh: Mesh) -> None:
+    db = await mesh.sidecar("db", app_port=await mesh.app(), leaf=mesh.authority.expired_leaf("db"))
+    await refused(db.port(PUBLIC), mesh.client_context(mesh.authority.leaf("web")))
+    assert db.stats().events["refused", "leaf_expired"] == 1
+
+
+async def test_a_hundred_streams_arrive_whole_over_three_rotations(mesh: Mesh) -> None:
+    port = await mesh.pair(await mesh.app())
+    blocks, rounds = [os.urandom(size) for size in (1, 12, 5_000, 70_000)], 12
+    turns = 0
+
+    async def stream() -> None:
+        nonlocal turns
+        reader, writer = await connect(port)
+        for turn in range(rounds):
+            block = blocks[turn % len(blocks)]
+            assert await ask(reader, writer, block) == block
+            turns += 1
+        writer.write_eof()
+        assert await asyncio.wait_for(reader.read(), 10) == b""
+        await close(writer)
+
+    async def rotate() -> None:
+        for rotation in range(1, 4):
+            await until(lambda share=rotation: turns >= share * 200, "traffic flows", 20)
+            for name in ("db", "web"):
+                mesh.sources[name].change(leaf=mesh.authority.leaf(name))
+
+    async with asyncio.TaskGroup() as group:
+        group.create_task(rotate())
+        for _ in range(100):
+            group.create_task(stream())
+    assert turns == 100 * rounds
+    for proxy in mesh.proxies.values():
+        assert proxy.stats().leaf_rotations == 3
+        await until(lambda each=proxy: not each.stats().inbound_active, "all have ended")
+        assert not proxy.stats().events

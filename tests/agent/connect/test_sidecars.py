@@ -6,6 +6,7 @@ import os
 import random
 import signal
 import sys
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from tests.proxy.mesh import until
 FOREVER = "import signal, sys; print('ready', flush=True); signal.pause()"
 STUBBORN = (
     "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+    "signal.signal(signal.SIGINT, signal.SIG_IGN)\n"
     "print('ready', flush=True)\n"
     "while True: signal.pause()"
 )
@@ -105,6 +107,28 @@ async def test_a_child_that_ignores_sigterm_is_killed(make: Make) -> None:
     await sidecars.stop()
     assert not alive(pid)
     assert sidecars.stats().killed == 1
+
+
+SLOW_DRAIN = (
+    "import signal, sys, time\n"
+    "signal.signal(signal.SIGTERM, lambda *_: print('draining', flush=True))\n"
+    "signal.signal(signal.SIGINT, lambda *_: sys.exit(0))\n"
+    "print('ready', flush=True)\n"
+    "while True: signal.pause()"
+)
+
+
+async def test_the_end_of_the_agent_does_not_wait_for_a_drain_under_way(make: Make) -> None:
+    sidecars = make(SLOW_DRAIN)
+    sidecars.reconcile([SidecarSpec("a"), SidecarSpec("b")])
+    await until(lambda: ready(sidecars, "a", "b"), "both run")
+    pids = [pid_of(sidecars, each) for each in ("a", "b")]
+    sidecars.reconcile([SidecarSpec("b")])  # a drains and would take its 37 s
+    began = time.monotonic()
+    await sidecars.stop()
+    assert time.monotonic() - began < 2.0
+    assert not [pid for pid in pids if alive(pid)]
+    assert sidecars.stats().killed == 0
 
 
 async def test_a_new_token_replaces_the_child_after_the_old_one_has_ended(
