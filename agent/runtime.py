@@ -17,7 +17,7 @@ import random
 import signal
 import sys
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 
 import uvloop
@@ -35,10 +35,13 @@ from agent.backend.servers import ServerAddress, Servers
 from agent.config.schema import AgentConfig
 from agent.connect.authority import Authority
 from agent.connect.leaves import LeafCache
-from agent.connect.sidecars import Sidecars
+from agent.connect.sidecars import Sidecars, SidecarSpec
 from agent.dns.server import DnsServer
 from agent.errors import AgentError, ConfigError
-from agent.http.context import HttpContext
+from agent.explain.dns import explain_dns
+from agent.explain.intention import intention_explainer
+from agent.explain.member import explain_member
+from agent.http.context import Explainer, HttpContext
 from agent.http.server import HttpServer
 from agent.leader.duties import LeaderDuties
 from agent.local.agent import LocalAgent
@@ -46,7 +49,7 @@ from agent.local.identity import claim_data_dir, load_node_id
 from agent.metrics import AgentMetrics
 from agent.tasks import TaskOwner
 from gossip import Gossip, GossipConfig, Member, MemberEvent, MemberStatus
-from raftstore.records import Node, NodeId, NodeName
+from raftstore.records import CheckId, Json, Node, NodeId, NodeName
 from raftstore.store import Store, StoreConfig
 
 log = logging.getLogger("lictor.agent")
@@ -353,9 +356,11 @@ class Agent:
         self.metrics.add("local", self.local.stats)
         self.leaves = LeafCache(self.backend, datacenter=config.datacenter, rng=self._rng)
         self._closing("leaf cache", self.leaves.close)
+        self.metrics.add("leaves", self.leaves.stats)
+        self.sidecars = Sidecars(http_addr=self._own_http())
+        self._closing("sidecars", self.sidecars.stop)
+        self.metrics.add("sidecars", self.sidecars.stats)
         if config.connect_enabled and config.connect_builtin_proxy == "auto":
-            self.sidecars = Sidecars(http_addr=self._own_http())
-            self._closing("sidecars", self.sidecars.stop)
             self._owner.spawn(self._follow_sidecars(), name="sidecars")
 
     def _own_http(self) -> str:
@@ -370,7 +375,7 @@ class Agent:
             changed = asyncio.Event()
             cancel = self.local.watch_once(changed.set)
             try:
-                self.sidecars.reconcile(self.local.sidecars())
+                self.sidecars.reconcile(SidecarSpec(i) for i in self.local.sidecars())
                 await changed.wait()
             finally:
                 cancel()
@@ -523,7 +528,55 @@ class Agent:
             local=self.local,
             gossip=self.gossip,
             leaves=self.leaves,
+            explainers=self._explainers(),
+            leave=self.leave,
+            reload=self.reload,
+            metrics_text=self.metrics.text,
+            raft_status=self._raft_configuration,
+            stats=self.metrics.flat,
+            rng=self._rng,
         )
+
+    def _explainers(self) -> dict[str, Explainer]:
+        async def dns(arguments: Sequence[str], query: Mapping[str, str]) -> Json:
+            name = arguments[0] if arguments else query.get("name", "")
+            kind = arguments[1] if len(arguments) > 1 else query.get("type", "A")
+            return await explain_dns(self.backend, self.config, name, kind)
+
+        async def member(arguments: Sequence[str], query: Mapping[str, str]) -> Json:
+            return explain_member(self.gossip.explain, self._leader_view, arguments)
+
+        async def check(arguments: Sequence[str], query: Mapping[str, str]) -> Json:
+            return self.local.explain_check(CheckId("/".join(arguments)))
+
+        async def sidecars(arguments: Sequence[str], query: Mapping[str, str]) -> Json:
+            return self.sidecars.explain()
+
+        return {
+            "check": check,
+            "dns": dns,
+            "intention": intention_explainer(self.backend),
+            "member": member,
+            "sidecars": sidecars,
+        }
+
+    def _leader_view(self, name: str) -> Json:
+        return None if self.duties is None else self.duties.explain_member(name)
+
+    async def _raft_configuration(self) -> dict[str, object]:
+        names = {m.tags.get("id", ""): m.name for m in self.gossip.members()}
+        servers = [
+            {
+                "ID": server.node_id,
+                "Node": names.get(server.node_id, "(unknown)"),
+                "Address": server.address,
+                "Leader": server.leader,
+                "ProtocolVersion": "3",
+                "Voter": server.voter,
+            }
+            for server in await self.backend.raft_servers()
+        ]
+        return {"Servers": servers, "Index": 1}
 
 
 def _join_host_port(host: str, port: int) -> str:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import math
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
@@ -188,6 +188,13 @@ class Store:
         """Which cluster it belongs to."""
         return self._started.cluster_id
 
+    @staticmethod
+    def cluster_id_of(node_ids: Iterable[str]) -> str:
+        """The id that a cluster formed of these servers has."""
+        from raftstore.raft.members import bootstrap_config
+
+        return bootstrap_config(dict.fromkeys(node_ids, "127.0.0.1:1")).cluster_id
+
     @property
     def fatal(self) -> asyncio.Future[Any]:
         """Done with the reason when this server must not go on."""
@@ -342,8 +349,14 @@ def _settle(future: asyncio.Future[bool], result: bool) -> None:
         future.set_result(result)
 
 
-def _scaled(raft: RaftConfig, factor: int) -> RaftConfig:
+#: Consul's default multiplier. Our timers are made for busy machines already, so they hold for it
+#: and for everything below; only a higher one stretches them.
+_MULTIPLIER_OF_OUR_TIMERS = 5
+
+
+def _scaled(raft: RaftConfig, multiplier: int) -> RaftConfig:
     """Raft's timers stretched for slow machines, all by one factor to keep their proportions."""
+    factor = max(1.0, multiplier / _MULTIPLIER_OF_OUR_TIMERS)
     return replace(
         raft,
         heartbeat_s=raft.heartbeat_s * factor,

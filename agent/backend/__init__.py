@@ -58,6 +58,16 @@ class SignedLeaf:
     index: int
 
 
+@dataclass(frozen=True, slots=True)
+class RaftServer:
+    """A server of the Raft configuration; ``address`` is "ip:port" of its server port."""
+
+    node_id: str
+    address: str
+    leader: bool
+    voter: bool
+
+
 class Backend(Protocol):
     """What a face may do. Raises StoreError or ForwardError (NoClusterLeader, NoServers)."""
 
@@ -92,6 +102,10 @@ class Backend(Protocol):
 
     async def leader(self) -> str:
         """The leader as "ip:port" of its server port, "" when there is none."""
+        ...
+
+    async def raft_servers(self) -> tuple[RaftServer, ...]:
+        """The servers of the Raft configuration."""
         ...
 
     async def peers(self) -> tuple[str, ...]:

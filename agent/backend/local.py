@@ -13,7 +13,7 @@ import random
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
-from agent.backend import Ask, Consistency, Reply, SignedLeaf
+from agent.backend import Ask, Consistency, RaftServer, Reply, SignedLeaf
 from agent.backend.requests import RequestIds
 from agent.backend.retry import Attempts
 from agent.backend.rpc import calls
@@ -104,7 +104,8 @@ class LocalBackend:
     def _too_old(self, options: Ask) -> bool:
         if options.max_stale_s is None or self._store.is_leader:
             return False
-        return self._store.status().last_contact_s > options.max_stale_s
+        contact_s = self._store.status().last_contact_s
+        return contact_s is None or contact_s > options.max_stale_s
 
     async def _answer(self, query: Query[T], options: Ask, mode: Consistency) -> Reply[T]:
         if options.min_index > 0 and options.wait_s > 0:
@@ -121,7 +122,7 @@ class LocalBackend:
             value=value,
             index=max(1, index),
             known_leader=bool(status.leader_id),
-            last_contact_s=0.0 if self._store.is_leader else status.last_contact_s,
+            last_contact_s=status.last_contact_s or 0.0,
             consistency=mode,
         )
 
@@ -201,10 +202,17 @@ class LocalBackend:
         """The leader's server port as this server knows it."""
         return self._store.status().leader_address or ""
 
+    async def raft_servers(self) -> tuple[RaftServer, ...]:
+        """The newest configuration this server has."""
+        status = self._store.status()
+        return tuple(
+            RaftServer(node_id, address, node_id == status.leader_id, voter)
+            for node_id, address, voter in status.members
+        )
+
     async def peers(self) -> tuple[str, ...]:
         """The voters of the newest configuration."""
-        members = self._store.status().members
-        return tuple(address for _, address, voter in members if voter)
+        return tuple(s.address for s in await self.raft_servers() if s.voter)
 
     async def close(self) -> None:
         """End what is under way."""

@@ -11,7 +11,7 @@ import random
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from agent.backend import Ask, Reply, SignedLeaf
+from agent.backend import Ask, RaftServer, Reply, SignedLeaf
 from agent.backend.requests import RequestIds
 from agent.backend.retry import Attempts
 from agent.backend.rpc import calls
@@ -20,7 +20,6 @@ from agent.backend.servers import Servers
 from agent.errors import ForwardError, NoClusterLeader, NoServers, RequestError
 from raftstore import wire
 from raftstore.commands import Command, Outcome
-from raftstore.errors import DecodeError
 from raftstore.queries import Query
 
 T = TypeVar("T")
@@ -120,13 +119,14 @@ class RemoteBackend:
         address, *_ = calls.unpack(raw, str)
         return str(address)
 
+    async def raft_servers(self) -> tuple[RaftServer, ...]:
+        """The configuration as a server knows it."""
+        raw = await self._call(calls.RAFT_SERVERS, b"", hold_s=self._hold_s)
+        return calls.decode_servers(raw)
+
     async def peers(self) -> tuple[str, ...]:
         """The voters as a server knows them."""
-        raw = await self._call(calls.PEERS, b"", hold_s=self._hold_s)
-        (addresses, *_) = calls.unpack(raw, list)
-        if not all(type(address) is str for address in addresses):
-            raise DecodeError("addresses are texts")
-        return tuple(addresses)
+        return tuple(s.address for s in await self.raft_servers() if s.voter)
 
     async def close(self) -> None:
         """Nothing is under way but what callers await themselves."""

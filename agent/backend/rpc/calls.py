@@ -12,7 +12,7 @@ from typing import Any
 
 import msgpack
 
-from agent.backend import Ask, Consistency, Reply, SignedLeaf
+from agent.backend import Ask, Consistency, RaftServer, Reply, SignedLeaf
 from raftstore import wire
 from raftstore.errors import DecodeError
 from raftstore.queries import SERVER_ONLY, Answer, Query
@@ -22,7 +22,7 @@ ASK = "ask"
 READ_INDEX = "read-index"
 SIGN_LEAF = "sign-leaf"
 LEADER = "leader"
-PEERS = "peers"
+RAFT_SERVERS = "raft-servers"
 BOOTSTRAP_VIEW = "bootstrap-view"
 
 #: Longest time a server holds a request, in seconds: the longest blocking query, and slack.
@@ -118,3 +118,21 @@ def decode_leaf(payload: bytes) -> SignedLeaf:
     """A signed certificate from the wire. Raises DecodeError."""
     cert_pem, serial_number, index, *_ = unpack(payload, str, str, int)
     return SignedLeaf(cert_pem=cert_pem, serial_number=serial_number, index=index)
+
+
+def encode_servers(servers: tuple[RaftServer, ...]) -> bytes:
+    """The Raft configuration."""
+    return pack([[s.node_id, s.address, s.leader, s.voter] for s in servers])
+
+
+def decode_servers(payload: bytes) -> tuple[RaftServer, ...]:
+    """The Raft configuration from the wire. Raises DecodeError."""
+    (rows, *_) = unpack(payload, list)
+    servers = []
+    for row in rows:
+        match row:
+            case [str(node_id), str(address), bool(leader), bool(voter), *_]:
+                servers.append(RaftServer(node_id, address, leader, voter))
+            case _:
+                raise DecodeError("a server has an id, an address and two flags")
+    return tuple(servers)

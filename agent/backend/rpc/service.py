@@ -30,7 +30,7 @@ class RpcService:
             calls.READ_INDEX: self._read_index,
             calls.SIGN_LEAF: self._sign_leaf,
             calls.LEADER: self._leader,
-            calls.PEERS: self._peers,
+            calls.RAFT_SERVERS: self._raft_servers,
             calls.BOOTSTRAP_VIEW: self._view,
         }
 
@@ -66,8 +66,8 @@ class RpcService:
     async def _leader(self, payload: bytes, timeout_s: float) -> bytes:
         return calls.pack(await self._backend.leader())
 
-    async def _peers(self, payload: bytes, timeout_s: float) -> bytes:
-        return calls.pack(list(await self._backend.peers()))
+    async def _raft_servers(self, payload: bytes, timeout_s: float) -> bytes:
+        return calls.encode_servers(await self._backend.raft_servers())
 
     async def _view(self, payload: bytes, timeout_s: float) -> bytes:
         return self._bootstrap_view()
