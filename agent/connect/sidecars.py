@@ -109,11 +109,12 @@ class Sidecars:
             "-proxy-id", spec.proxy_id, "-http-addr", self._http_addr,
         )  # fmt: skip
 
-    def reconcile(self, wanted: Iterable[SidecarSpec]) -> None:
-        """Start what is wanted and missing, stop what is not wanted any more."""
+    def reconcile(self, wanted: Iterable[SidecarSpec | str]) -> None:
+        """Start what is wanted and missing, stop what is not; an id alone has no token."""
         if self._stopped:
             return
-        by_id = {spec.proxy_id: spec for spec in wanted}
+        specs = [SidecarSpec(each) if isinstance(each, str) else each for each in wanted]
+        by_id = {spec.proxy_id: spec for spec in specs}
         for proxy_id, child in list(self._children.items()):
             if by_id.get(proxy_id) != child.spec:
                 child.stopping.set()
