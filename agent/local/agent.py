@@ -1,0 +1,481 @@
+"""LocalAgent: everything that lives on this host, joined.
+
+Owns the order of things: a registration is checked first, then on disk, then in force, then in the
+catalog; so a refusal or a full disk leaves all as it was. What each step means is decided by the
+cores beside this file (registration, services, antientropy, restore, checks/).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from agent.backend import Backend
+from agent.config.schema import AgentConfig
+from agent.definitions import CheckDefinition, ServiceDefinition
+from agent.errors import ConfigError, RequestError
+from agent.local.expand import PortRange, sidecar_id
+from agent.local.files import Files
+from agent.local.live import Live
+from agent.local.maintenance import (
+    NODE_MAINTENANCE,
+    TYPE,
+    maintenance_check,
+    service_maintenance,
+)
+from agent.local.registration import Policy, Registration, build_check, build_service
+from agent.local.restore import (
+    config_check_ids,
+    config_service_ids,
+    restore,
+    with_state,
+)
+from agent.local.services import LocalCheck, LocalService, LocalState
+from agent.local.stored import Changes, TtlState
+from agent.local.sync import Syncer
+from agent.tasks import TaskOwner
+from raftstore.records import (
+    CRITICAL,
+    PASSING,
+    WARNING,
+    Check,
+    CheckId,
+    Json,
+    Node,
+    Service,
+    ServiceId,
+)
+
+log = logging.getLogger("lictor.agent.local")
+
+#: How long a registration waits for the catalog before it is answered all the same, in seconds.
+CATALOG_WAIT_S = 3.0
+#: How often services that are critical for too long are looked for (agent contract 1.4).
+REAP_INTERVAL_S = 30.0
+
+
+@dataclass(slots=True, kw_only=True)
+class LocalStats:
+    """What this host runs now, and counters since start."""
+
+    services: int
+    checks: int
+    unsynced_services_current: int
+    unsynced_checks_current: int
+    check_runs: int
+    check_runs_discarded: int
+    check_ttl_expired: int
+    loop_stalls: int
+    full_syncs: int
+    partial_syncs: int
+    sync_failures: int
+    sync_writes: int
+
+
+class LocalAgent:
+    """Services and checks of this host: registering, running, keeping, telling the catalog."""
+
+    def __init__(
+        self,
+        config: AgentConfig,
+        backend: Backend,
+        *,
+        node: Callable[[], Node],
+        members: Callable[[], int] = lambda: 1,
+        rng: random.Random | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        unix_clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._config = config
+        self._backend = backend
+        self._node = node
+        self._members = members
+        self._rng = rng or random.Random()
+        self._now = clock
+        self._unix_now = unix_clock
+        self._live = Live(
+            config, on_change=self._changed, rng=self._rng, clock=clock, unix_clock=unix_clock
+        )
+        self._files = Files("" if config.dev_mode else config.data_dir)
+        self._owner = TaskOwner()
+        self._watchers: dict[int, Callable[[], None]] = {}
+        self._watchers_made = 0
+        self._changing = asyncio.Lock()  # one registration at a time, over its disk writes
+        self._syncer: Syncer | None = None
+
+    # ---- life ----
+
+    async def start(self) -> None:
+        """Take up what was kept and what the files define. Raises ConfigError."""
+        self._syncer = Syncer(
+            self._live.state,
+            self._backend,
+            node=self._node,
+            members=self._members,
+            rng=self._rng,
+            clock=self._now,
+        )
+        await self._restore()
+        self._owner.spawn(self._syncer.run(), name="anti-entropy")
+        self._owner.spawn(self._reap(), name="critical services")
+
+    async def stop(self) -> None:
+        """End checks and syncs; what was registered stays registered."""
+        await self._owner.close()
+        await self._live.runner.stop()
+        await self._files.close()
+
+    async def _restore(self) -> None:
+        config = self._config
+        name = self._node().name
+        try:
+            loaded = await self._files.load(name)
+        except OSError as error:
+            raise ConfigError(f"registrations in data_dir cannot be read: {error}") from None
+        restored = restore(
+            loaded,
+            config_services=config_service_ids(config),
+            config_checks=config_check_ids(config),
+            unix_now=self._unix_now(),
+        )
+        # Kept services first: their sidecars hold ports that new ones must not get.
+        self._live.apply(Registration(services=restored.services), {})
+        self._apply_config(config, {state.check_id: state for state in loaded.states})
+        self._live.apply(Registration(checks=restored.checks), restored.ttl_left_s)
+        await self._persist(restored.purge)
+
+    def _apply_config(self, config: AgentConfig, states: Mapping[CheckId, TtlState]) -> None:
+        """Register what the files define. Raises ConfigError for the first that is refused."""
+        policy = self._policy(config)
+        for service in config.services:
+            try:
+                registration = build_service(service, policy, self._live.state, "local")
+            except RequestError as error:
+                raise ConfigError(
+                    f'Failed to register service "{service.name}": {error.text}'
+                ) from None
+            self._apply_with_states(registration, states)
+        for check in config.checks:
+            try:
+                registration = build_check(check, policy, self._live.state, "local")
+            except RequestError as error:
+                raise ConfigError(
+                    f'Failed to register check "{check.name}": {error.text}'
+                ) from None
+            self._apply_with_states(registration, states)
+
+    def _apply_with_states(
+        self, registration: Registration, states: Mapping[CheckId, TtlState]
+    ) -> None:
+        """As ``_apply``; TTL checks of files take up their kept state too."""
+        left: dict[CheckId, float] = {}
+        checks: list[LocalCheck] = []
+        for check in registration.checks:
+            state = states.get(check.record.id)
+            if state is not None and check.definition.kind == "ttl":
+                left_s = state.expires_at - self._unix_now()
+                if left_s > 0:
+                    left[check.record.id] = left_s
+                    check = with_state(check, state)
+            checks.append(check)
+        self._live.apply(
+            Registration(
+                services=registration.services,
+                checks=tuple(checks),
+                warnings=registration.warnings,
+            ),
+            left,
+        )
+
+    # ---- reading ----
+
+    def services(self) -> Mapping[ServiceId, Service]:
+        """The services of this host by id."""
+        return {key: service.record for key, service in self._live.state.services.items()}
+
+    def checks(self) -> Mapping[CheckId, Check]:
+        """The checks of this host by id, as they stand now."""
+        return {key: check.record for key, check in self._live.state.checks.items()}
+
+    def sidecars(self) -> tuple[ServiceId, ...]:
+        """The proxies that came from `connect.sidecar_service`."""
+        return tuple(key for key, service in self._live.state.services.items() if service.sidecar)
+
+    def explain_check(self, check_id: CheckId) -> Json:
+        """Why a check has its status: its last results, newest last; None for an unknown id."""
+        return self._live.explain(check_id)
+
+    def stats(self) -> LocalStats:
+        """What runs here, and counters."""
+        run, sync = self._live.runner.stats, self._syncer.stats if self._syncer else None
+        return LocalStats(
+            services=len(self._live.state.services),
+            checks=len(self._live.state.checks),
+            unsynced_services_current=len(self._live.state.unsynced_services),
+            unsynced_checks_current=len(self._live.state.unsynced_checks),
+            check_runs=run.runs,
+            check_runs_discarded=run.runs_discarded,
+            check_ttl_expired=run.ttl_expired,
+            loop_stalls=run.loop_stalls,
+            full_syncs=sync.full_syncs if sync else 0,
+            partial_syncs=sync.partial_syncs if sync else 0,
+            sync_failures=sync.sync_failures if sync else 0,
+            sync_writes=sync.writes if sync else 0,
+        )
+
+    def watch_once(self, callback: Callable[[], None]) -> Callable[[], None]:
+        """Call ``callback`` once at the next change of services or checks; gives a cancel."""
+        self._watchers_made += 1
+        key = self._watchers_made
+        self._watchers[key] = callback
+
+        def cancel() -> None:
+            self._watchers.pop(key, None)
+
+        return cancel
+
+    def trigger_full_sync(self) -> None:
+        """Compare with the whole catalog at once (after a join, or when servers appear)."""
+        if self._syncer is not None:
+            self._syncer.trigger_full()
+
+    # ---- registering ----
+
+    async def register_service(
+        self, definition: ServiceDefinition, *, replace_existing_checks: bool = False
+    ) -> None:
+        """Register or replace a service, with its checks and its sidecar.
+
+        Durable here on return, and in the catalog too when servers answered within
+        ``CATALOG_WAIT_S``. Raises RequestError.
+        """
+        async with self._changing:
+            policy = self._policy(self._config)
+            registration = build_service(definition, policy, self._live.state, "remote")
+            gone = self._replaced_checks(registration) if replace_existing_checks else ()
+            await self._keep(registration, gone)
+            self._live.apply(registration, {})
+            for check_id in gone:
+                self._live.drop_check(check_id)
+            self._changed()
+        await self._told()
+
+    async def deregister_service(self, service_id: ServiceId) -> bool:
+        """Remove a service with its checks and its sidecar; says whether there was one."""
+        async with self._changing:
+            if service_id not in self._live.state.services:
+                return False
+            await self._remove_services(self._with_sidecar(service_id))
+        await self._told()
+        return True
+
+    async def register_check(self, definition: CheckDefinition) -> None:
+        """Register or replace a check of the node or of a service. Raises RequestError."""
+        async with self._changing:
+            policy = self._policy(self._config)
+            registration = build_check(definition, policy, self._live.state, "remote")
+            await self._keep(registration, ())
+            self._live.apply(registration, {})
+            self._changed()
+        await self._told()
+
+    async def deregister_check(self, check_id: CheckId) -> bool:
+        """Remove a check; says whether there was one."""
+        async with self._changing:
+            if check_id not in self._live.state.checks:
+                return False
+            await self._persist(Changes(gone_checks=(check_id,)))
+            self._live.drop_check(check_id)
+            self._changed()
+        await self._told()
+        return True
+
+    async def update_ttl(self, check_id: CheckId, status: str, output: str) -> None:
+        """A TTL check reports. Raises RequestError when it is none."""
+        check = self._live.state.checks.get(check_id)
+        if check is None or check.definition.kind != "ttl":
+            raise RequestError(500, f'CheckID "{check_id}" does not have associated TTL')
+        if status not in {PASSING, WARNING, CRITICAL}:
+            raise RequestError(400, f"Invalid check status: '{status}'")
+        record = self._live.update_ttl(check_id, status, output)
+        self._files.keep_state(
+            TtlState(
+                check_id=check_id,
+                status=record.status,
+                output=record.output,
+                expires_at=self._unix_now() + check.definition.ttl_s,
+            )
+        )
+
+    async def set_node_maintenance(self, enable: bool, reason: str = "") -> None:
+        """Take the node, and so all its services, out of use; or back into it."""
+        await self._set_maintenance(NODE_MAINTENANCE, None, enable, reason)
+
+    async def set_service_maintenance(
+        self, service_id: ServiceId, enable: bool, reason: str = ""
+    ) -> None:
+        """Take one service out of use or back into it. Raises RequestError for an unknown id."""
+        service = self._live.state.services.get(service_id)
+        if service is None:
+            raise RequestError(404, f'No service registered with ID "{service_id}"')
+        await self._set_maintenance(service_maintenance(service_id), service, enable, reason)
+
+    async def reload(self, config: AgentConfig) -> None:
+        """Follow changed configuration files. Raises ConfigError with everything as it was."""
+        async with self._changing:
+            self._try_config(config)
+            wanted_services = config_service_ids(config)
+            wanted_checks = config_check_ids(config)
+            for key, service in list(self._live.state.services.items()):
+                if service.source == "local" and key not in wanted_services:
+                    self._live.drop_service(key)
+            for check_id, check in list(self._live.state.checks.items()):
+                if check.source == "local" and check_id not in wanted_checks:
+                    self._live.drop_check(check_id)
+            self._config = config
+            self._live.configure(config)
+            self._apply_config(config, {})
+            # What a file defines now is the file's, not the request's any more.
+            await self._persist(
+                Changes(gone_services=tuple(wanted_services), gone_checks=tuple(wanted_checks))
+            )
+            self._changed()
+
+    # ---- inside: changing ----
+
+    def _policy(self, config: AgentConfig) -> Policy:
+        return Policy(
+            node=self._node().name,
+            server=config.server,
+            ports=PortRange(config.port_sidecar_min, config.port_sidecar_max),
+            scripts_by_request=config.enable_script_checks,
+            scripts_by_file=config.enable_script_checks or config.enable_local_script_checks,
+            services_max=config.limits.services_max,
+            checks_max=config.limits.checks_max,
+        )
+
+    def _try_config(self, config: AgentConfig) -> None:
+        """Register the files' definitions into an empty state: raises before anything changed."""
+        trial = LocalState(check_update_interval_s=0.0, rng=self._rng)
+        policy = self._policy(config)
+        for service in self._live.state.services.values():
+            if service.source == "remote":
+                trial.register(service)
+        try:
+            for definition in config.services:
+                for one in build_service(definition, policy, trial, "local").services:
+                    trial.register(one)
+            for check in config.checks:
+                build_check(check, policy, trial, "local")
+        except RequestError as error:
+            raise ConfigError(error.text) from None
+
+    async def _keep(self, registration: Registration, gone: tuple[CheckId, ...]) -> None:
+        await self._persist(
+            Changes(services=registration.services, checks=registration.checks, gone_checks=gone),
+        )
+
+    async def _persist(self, changes: Changes) -> None:
+        """Bring the files up to date; on an error, try to put the old ones back."""
+        try:
+            await self._files.apply(changes)
+        except OSError as error:
+            await self._put_back(changes)
+            raise RequestError(500, f"the registration cannot be kept on disk: {error}") from None
+
+    async def _put_back(self, changes: Changes) -> None:
+        services = {s.record.id for s in changes.services} | set(changes.gone_services)
+        checks = {c.record.id for c in changes.checks} | set(changes.gone_checks)
+        old_services = [
+            service
+            for key in services
+            if (service := self._live.state.services.get(key)) and service.source == "remote"
+        ]
+        old_checks = [
+            check
+            for key in checks
+            if (check := self._live.state.checks.get(key)) and check.source == "remote"
+        ]
+        try:
+            await self._files.apply(
+                Changes(
+                    services=tuple(old_services),
+                    checks=tuple(old_checks),
+                    gone_services=tuple(services - {s.record.id for s in old_services}),
+                    gone_checks=tuple(checks - {c.record.id for c in old_checks}),
+                )
+            )
+        except OSError:
+            log.exception("files may not agree with what is registered")
+
+    def _replaced_checks(self, registration: Registration) -> tuple[CheckId, ...]:
+        """The former checks of the services; maintenance is the operator's and stays."""
+        new = {check.record.id for check in registration.checks}
+        return tuple(
+            check.record.id
+            for service in registration.services
+            for check in self._live.state.checks_of(service.record.id)
+            if check.record.id not in new and check.record.type != TYPE
+        )
+
+    def _with_sidecar(self, owner: ServiceId) -> tuple[ServiceId, ...]:
+        sidecar = self._live.state.services.get(sidecar_id(owner))
+        return (owner, sidecar.record.id) if sidecar and sidecar.sidecar else (owner,)
+
+    async def _remove_services(self, ids: tuple[ServiceId, ...]) -> None:
+        checks = tuple(check.record.id for one in ids for check in self._live.state.checks_of(one))
+        await self._persist(Changes(gone_services=ids, gone_checks=checks))
+        for one in ids:
+            self._live.drop_service(one)
+        self._changed()
+
+    async def _set_maintenance(
+        self, check_id: CheckId, service: LocalService | None, enable: bool, reason: str
+    ) -> None:
+        if not enable:
+            await self.deregister_check(check_id)
+            return
+        async with self._changing:
+            if check_id in self._live.state.checks:
+                return  # the first reason stays
+            record = service.record if service else None
+            check = maintenance_check(self._node().name, record, reason)
+            if service is not None and service.record.id not in self._live.state.services:
+                raise RequestError(404, f'No service registered with ID "{service.record.id}"')
+            registration = Registration(checks=(check,))
+            await self._keep(registration, ())
+            self._live.apply(registration, {})
+            self._changed()
+        log.info("maintenance mode entered check=%s reason=%s", check_id, reason)
+        await self._told()
+
+    def _changed(self) -> None:
+        """Tell the catalog, and whoever waits for a change."""
+        if self._syncer is not None:
+            self._syncer.changed()
+        watchers, self._watchers = self._watchers, {}
+        for callback in watchers.values():
+            callback()
+
+    async def _told(self) -> None:
+        if self._syncer is not None:
+            await self._syncer.covered(CATALOG_WAIT_S)
+
+    async def _reap(self) -> None:
+        """Remove services that are critical for longer than they asked for."""
+        while True:
+            await asyncio.sleep(REAP_INTERVAL_S)
+            for dead, check_id in self._live.state.dead_services(self._now()):
+                log.warning(
+                    "service was critical for too long, removing it service=%s check=%s",
+                    dead,
+                    check_id,
+                )
+                try:
+                    await self.deregister_service(dead)
+                except RequestError as error:
+                    log.warning("service not removed service=%s error=%s", dead, error)

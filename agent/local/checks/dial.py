@@ -1,0 +1,49 @@
+"""Go's words for a connection that did not come about; clients of Consul know these texts."""
+
+from __future__ import annotations
+
+import errno
+
+_WORDS = {
+    errno.ECONNREFUSED: "connection refused",
+    errno.ECONNRESET: "connection reset by peer",
+    errno.EHOSTUNREACH: "no route to host",
+    errno.ENETUNREACH: "network is unreachable",
+    errno.ETIMEDOUT: "connection timed out",
+    errno.EACCES: "permission denied",
+    errno.EADDRNOTAVAIL: "cannot assign requested address",
+}
+
+
+def dial_error(address: str, error: OSError) -> str:
+    """The text for a failed TCP connect to ``host:port``."""
+    if isinstance(error, TimeoutError) and error.errno is None:
+        return f"dial tcp {address}: i/o timeout"
+    word = _WORDS.get(error.errno or 0)
+    if word is None:
+        return f"dial tcp {address}: {error.strerror or error}"
+    return f"dial tcp {address}: connect: {word}"
+
+
+def lookup_error(host: str) -> str:
+    """The text for a name without an address."""
+    return f"dial tcp: lookup {host}: no such host"
+
+
+def join_host_port(host: str, port: int) -> str:
+    """``host:port``, an IPv6 literal in brackets."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def split_host_port(address: str) -> tuple[str, int]:
+    """Host and port of ``host:port`` or ``[v6]:port``. Raises ValueError with Go's text."""
+    host, colon, port = address.rpartition(":")
+    if not colon or address.endswith("]"):
+        raise ValueError(f"dial tcp: address {address}: missing port in address")
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+    elif ":" in host:
+        raise ValueError(f"dial tcp: address {address}: too many colons in address")
+    if not port.isascii() or not port.isdecimal() or int(port) > 65535:
+        raise ValueError(f"dial tcp: lookup tcp/{port}: unknown port")
+    return host or "127.0.0.1", int(port)

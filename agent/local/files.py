@@ -1,0 +1,177 @@
+"""What was registered by request, kept in the data directory over restarts.
+
+Owns the files below ``services`` and ``checks`` (agent contract, section 3) and one thread, so
+that writes reach the disk in the order they were asked for and never hold up the event loop. What
+the files mean is stored.py's; which of them still count after a restart is restore.py's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import json
+import logging
+import os
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TypeVar
+
+from agent.local.identity import write_durably
+from agent.local.stored import (
+    Changes,
+    Loaded,
+    StoredError,
+    TtlState,
+    check_json,
+    read_check,
+    read_service,
+    read_state,
+    service_json,
+    state_json,
+)
+from raftstore.records import CheckId, Json, NodeName
+
+log = logging.getLogger("lictor.agent.local.files")
+
+T = TypeVar("T")
+
+#: A larger file was not written by an agent; it is skipped instead of read into memory.
+FILE_BYTES_MAX = 4 * 1024 * 1024
+
+
+class Files:
+    """The registrations on disk. With an empty ``data_dir`` nothing is kept."""
+
+    __slots__ = ("_executor", "_flushing", "_root", "_states")
+
+    def __init__(self, data_dir: str) -> None:
+        self._root = Path(data_dir) if data_dir else None
+        self._executor = ThreadPoolExecutor(1, thread_name_prefix="lictor-local-files")
+        self._states: dict[CheckId, TtlState] = {}
+        self._flushing: asyncio.Future[None] | None = None
+
+    async def load(self, node: NodeName) -> Loaded:
+        """Read everything. Raises OSError when the directory cannot be used."""
+        return await self._run(lambda: self._load(node))
+
+    async def apply(self, changes: Changes) -> None:
+        """Write and remove; durable on return. Raises OSError, files may then be old or new."""
+        for check_id in changes.gone_checks:
+            self._states.pop(check_id, None)  # a write under way is before us in the thread
+        if self._root is not None:
+            await self._run(lambda: self._apply(changes))
+
+    def keep_state(self, state: TtlState) -> None:
+        """Keep the state of a TTL check, soon. Only the newest of a check is written.
+
+        It is not waited for: a state lost in a crash makes the check critical until its next
+        update, which is what it would be without the file.
+        """
+        if self._root is None:
+            return
+        self._states[state.check_id] = state
+        if self._flushing is None:
+            loop = asyncio.get_running_loop()
+            self._flushing = loop.run_in_executor(self._executor, self._write_states)
+            self._flushing.add_done_callback(self._flushed)
+
+    async def close(self) -> None:
+        """Write what is waiting and end the thread."""
+        while self._flushing is not None:
+            flushing = self._flushing
+            with contextlib.suppress(OSError):
+                await flushing
+            await asyncio.sleep(0)  # lets the callback start the next round
+        await self._run(lambda: None)
+        self._executor.shutdown(wait=False)
+
+    async def _run(self, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._executor, work)
+
+    def _flushed(self, future: asyncio.Future[None]) -> None:
+        self._flushing = None
+        error = future.exception()
+        if error is not None:
+            log.warning("state of checks not kept error=%s", error)
+        elif self._states:
+            loop = asyncio.get_running_loop()
+            self._flushing = loop.run_in_executor(self._executor, self._write_states)
+            self._flushing.add_done_callback(self._flushed)
+
+    # ---- in the thread ----
+
+    def _write_states(self) -> None:
+        while self._states:
+            # One atomic dict operation: the loop may add while this thread takes.
+            check_id, state = self._states.popitem()
+            write_durably(self._path("checks/state", check_id), _encode(state_json(state)))
+
+    def _apply(self, changes: Changes) -> None:
+        for service in changes.services:
+            self._write("services", service.record.id, service_json(service))
+        for check in changes.checks:
+            self._write("checks", check.record.id, check_json(check))
+        for check_id in changes.gone_checks:
+            self._remove("checks", check_id)
+            self._remove("checks/state", check_id)
+        for service_id in changes.gone_services:
+            self._remove("services", service_id)
+
+    def _write(self, folder: str, key: str, content: Json) -> None:
+        encoded = _encode(content)
+        path = self._path(folder, key)
+        with contextlib.suppress(FileNotFoundError):
+            if path.read_bytes() == encoded:
+                return  # registered again unchanged: no need to wear the disk
+        write_durably(path, encoded)
+
+    def _remove(self, folder: str, key: str) -> None:
+        path = self._path(folder, key)
+        try:
+            path.unlink()
+        except FileNotFoundError:
+            return
+        directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)
+
+    def _path(self, folder: str, key: str) -> Path:
+        return self._folder(folder) / hashlib.sha256(key.encode()).hexdigest()
+
+    def _folder(self, folder: str) -> Path:
+        assert self._root is not None
+        path = self._root / folder
+        # mkdir gives its mode to the last part only.
+        for part in (*reversed(path.relative_to(self._root).parents[:-1]), Path(folder)):
+            (self._root / part).mkdir(mode=0o700, parents=True, exist_ok=True)
+        return path
+
+    def _load(self, node: NodeName) -> Loaded:
+        if self._root is None:
+            return Loaded()
+        return Loaded(
+            services=tuple(self._read("services", lambda data: read_service(data, node))),
+            checks=tuple(self._read("checks", lambda data: read_check(data, node))),
+            states=tuple(self._read("checks/state", read_state)),
+        )
+
+    def _read(self, folder: str, decode: Callable[[Json], T]) -> Iterator[T]:
+        for path in sorted(_regular(self._folder(folder))):
+            try:
+                if path.stat().st_size > FILE_BYTES_MAX:
+                    raise StoredError("the file is too large")
+                yield decode(json.loads(path.read_bytes()))
+            except (OSError, ValueError, RecursionError) as error:
+                log.warning("skipping what cannot be read path=%s error=%s", path, error)
+
+
+def _regular(folder: Path) -> Iterable[Path]:
+    return (path for path in folder.iterdir() if path.is_file() and not path.name.endswith("tmp"))
+
+
+def _encode(content: Json) -> bytes:
+    return json.dumps(content, separators=(",", ":")).encode()

@@ -1,0 +1,205 @@
+"""What is registered on this host, in force: state, running checks, aliases and their story.
+
+Owns no file and tells no server: agent.py decides when a registration takes effect, and keeps and
+announces it. Each method here changes state, runner, aliases and history together, so that none of
+them knows a check the others do not.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections.abc import Callable, Iterable, Mapping
+
+from agent.config.schema import AgentConfig
+from agent.local.checks.alias import Aliases
+from agent.local.checks.history import CheckHistory, Transition
+from agent.local.checks.output import head, limit_of
+from agent.local.checks.runner import CheckRunner, Report
+from agent.local.registration import Registration
+from agent.local.services import LocalState
+from raftstore.records import PASSING, Check, CheckId, Json, ServiceId
+
+log = logging.getLogger("lictor.agent.local")
+
+
+class Live:
+    """Services and checks in force."""
+
+    def __init__(
+        self,
+        config: AgentConfig,
+        *,
+        on_change: Callable[[], None],
+        rng: random.Random,
+        clock: Callable[[], float],
+        unix_clock: Callable[[], float],
+    ) -> None:
+        self._on_change = on_change
+        self._now = clock
+        self._unix_now = unix_clock
+        self._output_max = config.check_output_max_size
+        self._discard_output = config.discard_check_output
+        self.state = LocalState(check_update_interval_s=config.check_update_interval_s, rng=rng)
+        self.runner = CheckRunner(
+            self._reported,
+            concurrent_max=config.limits.checks_concurrent_max,
+            output_max=config.check_output_max_size,
+            rng=rng,
+        )
+        self._aliases = Aliases()
+        self._history = CheckHistory()
+
+    def configure(self, config: AgentConfig) -> None:
+        """Take over settings that may change while running."""
+        self._output_max = self.runner.output_max = config.check_output_max_size
+        self._discard_output = config.discard_check_output
+        self.state.check_update_interval_s = config.check_update_interval_s
+
+    def apply(self, registration: Registration, ttl_left_s: Mapping[CheckId, float]) -> None:
+        """Register services and checks; ``ttl_left_s`` is what kept TTL checks have left."""
+        for warning in registration.warnings:
+            log.warning("%s", warning)
+        now = self._now()
+        for service in registration.services:
+            self.state.register(service)
+        for check in registration.checks:
+            check_id, definition = check.record.id, check.definition
+            known = self.state.checks.get(check_id)
+            self.state.put_check(check, now)
+            self._aliases.remove(check_id)
+            if definition.kind == "alias":
+                self._aliases.add(definition)
+            # An unchanged probe goes on: registered again and again, it would else never run.
+            if known is None or known.definition != definition or definition.kind == "ttl":
+                self.runner.put(definition, ttl_left_s=ttl_left_s.get(check_id, 0.0))
+        touched = {check.record.service_id for check in registration.checks}
+        touched |= {service.record.id for service in registration.services}
+        self._follow_aliases(touched, [check.record.id for check in registration.checks])
+
+    def drop_service(self, service_id: ServiceId) -> None:
+        """Remove a service with its checks."""
+        for check_id in self.state.deregister(service_id) or ():
+            self._forget_check(check_id)
+        self._follow_aliases([service_id])
+
+    def drop_check(self, check_id: CheckId) -> None:
+        """Remove a check."""
+        check = self.state.checks.get(check_id)
+        if check is None:
+            return
+        self.state.remove_check(check_id)
+        self._forget_check(check_id)
+        self._follow_aliases([check.record.service_id])
+
+    def _forget_check(self, check_id: CheckId) -> None:
+        self.runner.remove(check_id)
+        self._aliases.remove(check_id)
+        self._history.forget(check_id)
+
+    def update_ttl(self, check_id: CheckId, status: str, output: str) -> Check:
+        """A TTL check reports; gives its record as it is now."""
+        check = self.state.checks[check_id]
+        limit = limit_of(check.definition.output_max_size, self._output_max)
+        self.runner.refresh_ttl(check_id)
+        self.set_status(check_id, status, head(output, limit), cause="update by request")
+        return self.state.checks[check_id].record
+
+    def explain(self, check_id: CheckId) -> Json:
+        """Why a check has its status: its last results, newest last; None for an unknown id."""
+        check = self.state.checks.get(check_id)
+        if check is None:
+            return None
+        return {
+            "CheckID": check_id,
+            "Status": check.record.status,
+            "Type": check.record.type,
+            "InSync": check_id not in self.state.unsynced_checks,
+            "OutputHeldBack": self.state.is_held(check_id),
+            "Transitions": self._history.explain(check_id),
+        }
+
+    def _reported(self, report: Report) -> None:
+        """A probe ended or a TTL ran out."""
+        check = self.state.checks.get(report.check_id)
+        if check is None:
+            return
+        output = report.output
+        if check.definition.kind == "ttl" and check.record.output:
+            output = f"{output} (last output before timeout follows): {check.record.output}"
+        if report.status is None:
+            self._note(report.check_id, check.record.status, check.record.status, output, report)
+            return
+        self.set_status(
+            report.check_id,
+            report.status,
+            output,
+            cause=report.cause,
+            duration_s=report.duration_s,
+        )
+
+    def set_status(
+        self, check_id: CheckId, status: str, output: str, *, cause: str, duration_s: float = 0.0
+    ) -> None:
+        """The status of a check is known anew."""
+        if self._discard_output:
+            output = ""
+        before = self.state.checks[check_id].record
+        changed = self.state.update_check(check_id, status, output, self._now())
+        self._history.note(
+            check_id,
+            Transition(
+                at=self._unix_now(),
+                before=before.status,
+                after=status,
+                output=output,
+                cause=cause,
+                duration_s=duration_s,
+            ),
+        )
+        if not changed:
+            return
+        if before.status != status:
+            level = logging.INFO if status == PASSING else logging.WARNING
+            log.log(
+                level,
+                "check is now %s check=%s was=%s cause=%s",
+                status,
+                check_id,
+                before.status,
+                cause,
+            )
+        self._follow_aliases([before.service_id])
+        self._on_change()
+
+    def _note(
+        self, check_id: CheckId, before: str, after: str, output: str, report: Report
+    ) -> None:
+        """A result that thresholds keep from counting is part of the story all the same."""
+        self._history.note(
+            check_id,
+            Transition(
+                at=self._unix_now(),
+                before=before,
+                after=after,
+                output=f"{report.seen}: {output}",
+                cause=report.cause,
+                duration_s=report.duration_s,
+            ),
+        )
+
+    def _follow_aliases(self, changed: Iterable[ServiceId], own: Iterable[CheckId] = ()) -> None:
+        for check_id, status, output in self._aliases.follow(self.state, changed, own):
+            before = self.state.checks[check_id].record.status
+            shown = head(output, self._output_max)
+            self.state.update_check(check_id, status, shown, self._now())
+            self._history.note(
+                check_id,
+                Transition(
+                    at=self._unix_now(),
+                    before=before,
+                    after=status,
+                    output=shown,
+                    cause="alias of another service's checks",
+                ),
+            )

@@ -1,0 +1,48 @@
+"""How this host presents itself: its gossip tags and its record in the catalog. No I/O."""
+
+from __future__ import annotations
+
+from agent import CONSUL_VERSION
+from agent.config.schema import AgentConfig
+from raftstore.records import Node, NodeId, NodeName
+
+
+def gossip_tags(config: AgentConfig, node_id: str) -> dict[str, str]:
+    """The tags that Consul's agents read about each other (http-api contract, section 7)."""
+    tags = {
+        "dc": config.datacenter,
+        "id": node_id,
+        "build": CONSUL_VERSION,
+        "vsn": "2",
+        "vsn_min": "2",
+        "vsn_max": "3",
+        "segment": "",
+        "role": "consul" if config.server else "node",
+    }
+    if config.server:
+        tags |= {"port": str(config.port_server), "raft_vsn": "3", "acls": "0"}
+        if config.bootstrap:
+            tags["bootstrap"] = "1"
+        if config.bootstrap_expect:
+            tags["expect"] = str(config.bootstrap_expect)
+    return tags
+
+
+def catalog_node(config: AgentConfig, node_id: str) -> Node:
+    """The node's record (agent contract 4.3)."""
+    address = config.advertise_addr
+    family = "ipv6" if ":" in address else "ipv4"
+    tagged = {"lan": address, f"lan_{family}": address, "wan": address, f"wan_{family}": address}
+    return Node(
+        name=NodeName(config.node_name),
+        id=NodeId(node_id),
+        address=address,
+        datacenter=config.datacenter,
+        tagged_addresses=tagged | dict(config.tagged_addresses),
+        meta={"consul-network-segment": "", **config.node_meta},
+    )
+
+
+def join_host_port(host: str, port: int) -> str:
+    """ "host:port", with brackets around an IPv6 address."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -1,0 +1,212 @@
+"""Keeps the catalog in step with this host: the one task that writes local state to the servers.
+
+Owns the timing of rounds and the writes of one round; what to write is antientropy.py's. Changes
+that come while a round runs are gathered for the next one. Errors of either sort are retried:
+registrations are idempotent, so one that happened after all does no harm.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from agent.backend import Ask, Backend, Consistency
+from agent.errors import ForwardError, RequestError
+from agent.local.antientropy import (
+    Action,
+    AdoptTags,
+    FullSyncClock,
+    RemoveCheck,
+    RemoveService,
+    SyncCheck,
+    SyncNode,
+    SyncService,
+    command,
+    mark_done,
+    note,
+    pending,
+    plan,
+)
+from agent.local.services import LocalState
+from raftstore.commands import Rejected
+from raftstore.errors import EncodeError, StoreError
+from raftstore.queries import NodeChecks, NodeServices
+from raftstore.records import Node
+
+log = logging.getLogger("lictor.agent.anti_entropy")
+#: Tools wait for `agent: Synced node info` (cli-config contract A2), so these come from the agent.
+agent_log = logging.getLogger("lictor.agent")
+
+#: A full sync may read what is this old, in seconds (agent contract 4.2).
+STALE_MAX_S = 2.0
+#: Writes of one round that are under way together; the log batches them anyway.
+WRITES_MAX = 16
+
+
+@dataclass(slots=True)
+class SyncStats:
+    """Counters since start."""
+
+    full_syncs: int = 0
+    partial_syncs: int = 0
+    sync_failures: int = 0
+    writes: int = 0
+
+
+class _Refused(Exception):
+    """The state machine turned a write down; the next full sync tries again."""
+
+
+class Syncer:
+    """Runs rounds until it is cancelled."""
+
+    def __init__(
+        self,
+        state: LocalState,
+        backend: Backend,
+        *,
+        node: Callable[[], Node],
+        members: Callable[[], int],
+        rng: random.Random,
+        clock: Callable[[], float],
+    ) -> None:
+        self._state = state
+        self._backend = backend
+        self._node = node
+        self._members = members
+        self._now = clock
+        self._full = FullSyncClock(rng, clock())
+        self._wake = asyncio.Event()
+        self._wanted = 0  # counts changes; a round that begins later covers them
+        self._covered = 0
+        self._round_over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.stats = SyncStats()
+
+    def changed(self) -> None:
+        """Local state changed: a round is due at once."""
+        self._wanted += 1
+        self._wake.set()
+
+    def trigger_full(self) -> None:
+        """Compare with the whole catalog at once."""
+        self._full.trigger(self._now())
+        self._wake.set()
+
+    async def covered(self, timeout_s: float) -> bool:
+        """Wait until a round has dealt with all changes so far; says whether all are written.
+
+        False after ``timeout_s`` or when the round broke off: the changes follow later.
+        """
+        wanted = self._wanted
+        try:
+            async with asyncio.timeout(timeout_s):
+                while self._covered < wanted:
+                    await asyncio.shield(self._round_over)
+        except TimeoutError:
+            return False
+        return self._state.in_sync
+
+    async def run(self) -> None:
+        """Round after round, for ever."""
+        while True:
+            await self._wait()
+            self._wake.clear()
+            wanted = self._wanted
+            full = self._full.deadline <= self._now()
+            await self._round(full=full)
+            self._covered = wanted
+            self._round_over.set_result(None)
+            self._round_over = asyncio.get_running_loop().create_future()
+
+    async def _wait(self) -> None:
+        """Until something changed, output was held back long enough, or a full sync is due."""
+        held = self._state.deadline
+        deadline = self._full.deadline if held is None else min(held, self._full.deadline)
+        try:
+            async with asyncio.timeout(max(0.0, deadline - self._now())):
+                await self._wake.wait()
+        except TimeoutError:
+            pass
+
+    async def _round(self, *, full: bool) -> None:
+        try:
+            if full:
+                await self._compare()
+                self.stats.full_syncs += 1
+            else:
+                self._state.release_held(self._now())
+                self.stats.partial_syncs += 1
+            await self._carry_out(pending(self._state, self._node()))
+        except (StoreError, ForwardError, RequestError, _Refused) as error:
+            self.stats.sync_failures += 1
+            self._full.failed(self._now(), self._members())
+            log.warning("failed to sync remote state full=%s error=%s", full, error)
+        except Exception:  # a defect must not end the keeping in step for good
+            self.stats.sync_failures += 1
+            self._full.failed(self._now(), self._members())
+            log.exception("sync broke off full=%s", full)
+        else:
+            if full:
+                self._full.succeeded(self._now(), self._members())
+
+    async def _compare(self) -> None:
+        """Find out all differences and note them, so that none is lost if a write fails."""
+        name = self._node().name
+        fresh = Ask(consistency=Consistency.STALE, max_stale_s=STALE_MAX_S)
+        services = await self._backend.ask(NodeServices(name), fresh)
+        checks = await self._backend.ask(NodeChecks(name), fresh)
+        actions = plan(self._state, self._node(), services.value, checks.value)
+        note(self._state, actions)
+        if not any(isinstance(action, SyncNode) for action in actions):
+            log.debug("node info in sync")
+
+    async def _carry_out(self, actions: Sequence[Action]) -> None:
+        """In this order, each kind finished before the next: a check needs its service, a service
+        its node, and what replaces something comes before that goes."""
+        refused: Exception | None = None
+        for kinds in ((SyncNode,), (SyncService,), (SyncCheck,), (RemoveService, RemoveCheck)):
+            batch = [action for action in actions if isinstance(action, kinds)]
+            for start in range(0, len(batch), WRITES_MAX):
+                part = batch[start : start + WRITES_MAX]
+                results = await asyncio.gather(
+                    *(self._write(action) for action in part), return_exceptions=True
+                )
+                for result in results:
+                    if isinstance(result, _Refused | EncodeError) and kinds != (SyncNode,):
+                        refused = result  # one bad entry must not keep back the others
+                    elif isinstance(result, BaseException):
+                        raise result
+        if refused is not None:
+            raise refused
+
+    async def _write(self, action: Action) -> None:
+        change = command(action, self._node(), node_in_sync=self._state.node_in_sync)
+        if change is None:
+            return
+        outcome = await self._backend.change(change)
+        self.stats.writes += 1
+        if isinstance(outcome, Rejected):
+            raise _Refused(outcome.reason)
+        mark_done(self._state, action)
+        _log_done(action)
+
+
+def _log_done(action: Action) -> None:
+    match action:
+        case SyncNode():
+            agent_log.info("Synced node info")
+        case SyncService():
+            agent_log.info("Synced service: service=%s", action.service.id)
+            for check in action.checks:
+                agent_log.info("Synced check: check=%s", check.id)
+        case SyncCheck():
+            agent_log.info("Synced check: check=%s", action.check.id)
+        case RemoveService():
+            agent_log.info("Deregistered service: service=%s", action.service_id)
+        case RemoveCheck():
+            agent_log.info("Deregistered check: check=%s", action.check_id)
+        case AdoptTags():
+            pass
