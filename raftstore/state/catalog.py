@@ -19,7 +19,6 @@ from raftstore.records import (
     Service,
     ServiceId,
     ServiceName,
-    same_content,
 )
 from raftstore.state.registry import NodeRow, Registry
 
@@ -88,7 +87,7 @@ class Catalog:
             create_index=stored.create_index,
             modify_index=stored.modify_index,
         )
-        if same_content(node, stored):
+        if node == stored:
             return row
         self._registry.put_node(index, replace(node, modify_index=index))
         if node.name != stored.name:
@@ -109,10 +108,12 @@ class Catalog:
             service,
             node=row.node.name,
             create_index=stored.create_index if stored else index,
-            modify_index=index,
+            modify_index=stored.modify_index if stored else index,
         )
-        if stored is not None and same_content(service, stored):
+        if service == stored:
             return
+        if stored is not None:
+            service = replace(service, modify_index=index)
         self._registry.put_service(index, row, service)
         for check in list(row.checks.get(service.id, {}).values()):
             self._put_check(index, row, check)  # it copies the service's name and tags
@@ -126,10 +127,13 @@ class Catalog:
             service_name=service.name if service else ServiceName(""),
             service_tags=service.tags if service else (),
             create_index=stored.create_index if stored else index,
-            modify_index=index,
+            modify_index=stored.modify_index if stored else index,
         )
-        if stored is None or not same_content(check, stored):
-            self._registry.put_check(index, row, check)
+        if check == stored:
+            return
+        if stored is not None:
+            check = replace(check, modify_index=index)
+        self._registry.put_check(index, row, check)
 
     def deregister(self, index: int, command: Deregister) -> Outcome:
         """Remove a service with its checks, else a check, else the node; absent is fine."""

@@ -125,6 +125,15 @@ def test_a_service_check_copies_the_services_name_and_tags_and_follows_them(clus
     assert (check.service_name, check.service_tags) == ("shop", ("v2",))
 
 
+def test_a_check_that_changes_its_service_moves_both(cluster):
+    cluster.register(node(), WEB, Check(id="c", service_id="web1"))
+    cluster.register(node(), Service(id="db1", name="db"))
+    cluster.register(node(), None, Check(id="c", service_id="db1"))
+    assert {("service", "web"), ("service", "db")} <= cluster.state.touched()
+    assert cluster.index_of(q.ServiceChecks("web")) == 4
+    assert cluster.ask(q.ServiceChecks("web")) == ()
+
+
 def test_a_check_of_an_absent_service_is_refused_with_all_that_came_with_it(cluster):
     outcome = cluster.register(node(), WEB, Check(id="c", service_id="db1"))
     assert outcome == Rejected(

@@ -1,0 +1,140 @@
+"""What one command and one answer cost, and that neither grows with the catalog.
+
+Run with ``pytest tests/bench/test_state_bench.py --benchmark-enable`` for the figures; without it
+each body runs once, and only the growth is checked.
+"""
+
+from __future__ import annotations
+
+import gc
+import itertools
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from raftstore import wire
+from raftstore.commands import Deregister, KVSet, Register
+from raftstore.queries import HealthService
+from raftstore.records import PASSING, SERF_HEALTH, Check, Node, Service
+from raftstore.state import StateMachine
+
+SMALL, LARGE = 1_000, 50_000
+#: Instances of a name, services on a node.
+NAME_SHARE = NODE_SHARE = 10
+
+
+def registration(number: int, *, port: int = 80) -> Register:
+    service = Service(id=f"s{number}", name=f"service-{number // NAME_SHARE}", port=port)
+    return Register(
+        node=Node(name=f"node-{number // NODE_SHARE}", address="10.0.0.1"),
+        service=service,
+        checks=(Check(id=f"service:s{number}", service_id=service.id, status=PASSING),),
+    )
+
+
+def filled(count: int) -> tuple[StateMachine, Iterator[int]]:
+    """A state with so many services, and the indexes that follow."""
+    state, indexes = StateMachine(), itertools.count(2)
+    for number in range(count):
+        state.apply(next(indexes), 0.0, registration(number))
+    for number in range(count):
+        state.apply(next(indexes), 0.0, KVSet(key=f"app/{number}", value=b"v"))
+    state.touched()
+    return state, indexes
+
+
+@pytest.fixture(scope="module")
+def small() -> tuple[StateMachine, Iterator[int]]:
+    return filled(SMALL)
+
+
+@pytest.fixture(scope="module")
+def large() -> tuple[StateMachine, Iterator[int]]:
+    return filled(LARGE)
+
+
+def test_apply_register(benchmark, large):
+    state, indexes = large
+    ports = itertools.count(1)
+
+    def run() -> None:
+        state.apply(next(indexes), 0.0, registration(7, port=next(ports)))
+        state.touched()
+
+    benchmark(run)
+
+
+def test_apply_kv_set(benchmark, large):
+    state, indexes = large
+    values = itertools.count()
+
+    def run() -> None:
+        state.apply(next(indexes), 0.0, KVSet(key="app/77", value=b"%d" % next(values)))
+        state.touched()
+
+    benchmark(run)
+
+
+def test_answer_health_service_with_twenty_instances(benchmark):
+    state, indexes = filled(0)
+    for number in range(20):
+        node = Node(name=f"n{number}", address="10.0.0.1")
+        checks = (Check(id=SERF_HEALTH), Check(id="c", service_id="web"))
+        service = Service(id="web", name="web", tags=("v1",))
+        state.apply(next(indexes), 0.0, Register(node=node, service=service, checks=checks))
+    answer = benchmark(state.answer, HealthService(service="web"))
+    assert len(answer.value) == 20
+
+
+def test_encode_register(benchmark):
+    benchmark(wire.encode_command, registration(7))
+
+
+def test_decode_register(benchmark):
+    benchmark(wire.decode_command, wire.encode_command(registration(7)))
+
+
+def quickest_s(run: Callable[[], None], rounds: int = 15, calls: int = 100) -> float:
+    """The best of some rounds: what the work costs when nobody else has the processor."""
+    best = float("inf")
+    gc.disable()
+    try:
+        for _ in range(rounds):
+            start = time.perf_counter()
+            for _ in range(calls):
+                run()
+            best = min(best, time.perf_counter() - start)
+    finally:
+        gc.enable()
+    return best / calls
+
+
+def change_service(state: StateMachine, indexes: Iterator[int], turn: Iterator[int]) -> None:
+    state.apply(next(indexes), 0.0, registration(7, port=next(turn)))
+    state.touched()
+
+
+def come_and_go(state: StateMachine, indexes: Iterator[int], turn: Iterator[int]) -> None:
+    node = Node(name="guest", address="10.0.0.2")
+    service = Service(id="g", name=f"guest-{next(turn)}")
+    state.apply(next(indexes), 0.0, Register(node=node, service=service))
+    state.apply(next(indexes), 0.0, Deregister(node="guest"))
+    state.touched()
+
+
+def write_key(state: StateMachine, indexes: Iterator[int], turn: Iterator[int]) -> None:
+    state.apply(next(indexes), 0.0, KVSet(key="app/77", value=b"%d" % next(turn)))
+    state.touched()
+
+
+def ask_health(state: StateMachine, indexes: Iterator[int], turn: Iterator[int]) -> None:
+    state.answer(HealthService(service="service-7"))
+
+
+@pytest.mark.parametrize("work", [change_service, come_and_go, write_key, ask_health])
+def test_the_cost_does_not_grow_with_the_catalog(work, small, large):
+    turn = itertools.count(1)
+    few = quickest_s(lambda: work(*small, turn))
+    many = quickest_s(lambda: work(*large, turn))
+    assert many < 3 * few, f"{few * 1e6:.1f} us with {SMALL}, {many * 1e6:.1f} us with {LARGE}"
