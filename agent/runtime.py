@@ -17,12 +17,12 @@ import random
 import signal
 import sys
 import uuid
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import uvloop
 
-from agent import CONSUL_VERSION, logs
+from agent import logs
 from agent.backend import Backend
 from agent.backend.bootstrap import Bootstrap, Candidate
 from agent.backend.formation import Formation
@@ -38,18 +38,18 @@ from agent.connect.leaves import LeafCache
 from agent.connect.sidecars import Sidecars, SidecarSpec
 from agent.dns.server import DnsServer
 from agent.errors import AgentError, ConfigError
-from agent.explain.dns import explain_dns
-from agent.explain.intention import intention_explainer
-from agent.explain.member import explain_member
-from agent.http.context import Explainer, HttpContext
+from agent.explain.registry import explainers
+from agent.http.context import HttpContext
 from agent.http.server import HttpServer
 from agent.leader.duties import LeaderDuties
 from agent.local.agent import LocalAgent
 from agent.local.identity import claim_data_dir, load_node_id
+from agent.local.joining import join_all
+from agent.local.node import catalog_node, gossip_tags, join_host_port
 from agent.metrics import AgentMetrics
 from agent.tasks import TaskOwner
 from gossip import Gossip, GossipConfig, Member, MemberEvent, MemberStatus
-from raftstore.records import CheckId, Json, Node, NodeId, NodeName
+from raftstore.records import Json, NodeName
 from raftstore.store import Store, StoreConfig
 
 log = logging.getLogger("lictor.agent")
@@ -195,7 +195,7 @@ class Agent:
             await self._start_server_parts(self.store)
         await self._start_local()
         await self._start_faces()
-        self._owner.spawn(self._join_all(), name="join")
+        self._owner.spawn(self._join(), name="join")
         self._closing("background tasks", self._owner.close)
 
     def _closing(self, name: str, close: Callable[[], Awaitable[object]]) -> None:
@@ -240,7 +240,7 @@ class Agent:
             bind_port=config.port_serf_lan,
             advertise_address=config.advertise_addr,
             advertise_port=config.port_serf_lan,
-            tags=self._tags(),
+            tags=gossip_tags(config, self.node_id),
             gossip_interval_s=timing.gossip_interval_s,
             gossip_nodes=timing.gossip_nodes,
             probe_interval_s=timing.probe_interval_s,
@@ -254,26 +254,6 @@ class Agent:
             rejoin_after_leave=config.rejoin_after_leave,
             reconnect_timeout_s=config.reconnect_timeout_s,
         )
-
-    def _tags(self) -> dict[str, str]:
-        config = self.config
-        tags = {
-            "dc": config.datacenter,
-            "id": self.node_id,
-            "build": CONSUL_VERSION,
-            "vsn": "2",
-            "vsn_min": "2",
-            "vsn_max": "3",
-            "segment": "",
-            "role": "consul" if config.server else "node",
-        }
-        if config.server:
-            tags |= {"port": str(config.port_server), "raft_vsn": "3", "acls": "0"}
-            if config.bootstrap:
-                tags["bootstrap"] = "1"
-            if config.bootstrap_expect:
-                tags["expect"] = str(config.bootstrap_expect)
-        return tags
 
     def _make_backend(self) -> LocalBackend | RemoteBackend:
         config = self.config
@@ -346,11 +326,13 @@ class Agent:
         self._raft_changed()
 
     def _server_address(self) -> str:
-        return _join_host_port(self.config.advertise_addr, self.config.port_server)
+        return join_host_port(self.config.advertise_addr, self.config.port_server)
 
     async def _start_local(self) -> None:
         config = self.config
-        self.local = LocalAgent(config, self.backend, node=self._node)
+        self.local = LocalAgent(
+            config, self.backend, node=lambda: catalog_node(self.config, self.node_id)
+        )
         await self.local.start()
         self._closing("local agent", self.local.stop)
         self.metrics.add("local", self.local.stats)
@@ -367,7 +349,7 @@ class Agent:
         host = self.config.client_addrs[0]
         if host in {"0.0.0.0", "::"}:  # noqa: S104  (compared, not bound)
             host = "127.0.0.1"
-        return _join_host_port(host, self.config.port_http)
+        return join_host_port(host, self.config.port_http)
 
     async def _follow_sidecars(self) -> None:
         """Keep one child per sidecar registration of this host."""
@@ -429,7 +411,7 @@ class Agent:
         return tuple(
             Candidate(
                 node_id=member.tags.get("id", ""),
-                address=_join_host_port(member.address, int(member.tags["port"])),
+                address=join_host_port(member.address, int(member.tags["port"])),
                 expect=int(expect) if (expect := member.tags.get("expect", "")).isdecimal() else 0,
             )
             for member in self._alive_servers()
@@ -443,49 +425,11 @@ class Agent:
         else:
             self.duties.stop_leading()
 
-    def _node(self) -> Node:
-        config = self.config
-        family = "ipv6" if ":" in config.advertise_addr else "ipv4"
-        tagged = {
-            "lan": config.advertise_addr,
-            f"lan_{family}": config.advertise_addr,
-            "wan": config.advertise_addr,
-            f"wan_{family}": config.advertise_addr,
-        }
-        return Node(
-            name=NodeName(config.node_name),
-            id=NodeId(self.node_id),
-            address=config.advertise_addr,
-            datacenter=config.datacenter,
-            tagged_addresses=tagged | dict(config.tagged_addresses),
-            meta={"consul-network-segment": "", **config.node_meta},
-        )
-
-    async def _join_all(self) -> None:
-        """Join at start (a failure is fatal), then keep trying what `retry_join` names."""
-        config = self.config
-        if config.start_join:
-            result = await self.gossip.join(config.start_join)
-            if not result.joined:
-                log.error("cannot join errors=%s", result.errors)
-                self.end(leave=False, status=1)
-                return
-        attempt = 0
-        while config.retry_join:
-            result = await self.gossip.join(config.retry_join)
-            if result.joined:
-                log.info("joined the cluster nodes=%d", result.joined)
-                self.local.trigger_full_sync()
-                return
-            attempt += 1
-            if config.retry_max and attempt >= config.retry_max:
-                log.error("gave up joining attempts=%d", attempt)
-                self.end(leave=False, status=1)
-                return
-            # Agents started together find each other quickly; later the interval rules.
-            pause = min(config.retry_interval_s, 0.25 * 2 ** min(attempt, 12))
-            log.warning("join failed, will try again in_s=%.2f errors=%s", pause, result.errors)
-            await asyncio.sleep(pause)
+    async def _join(self) -> None:
+        if await join_all(self.config, self.gossip.join):
+            self.local.trigger_full_sync()
+        else:
+            self.end(leave=False, status=1)
 
     async def _reload_logged(self) -> None:
         try:
@@ -528,7 +472,14 @@ class Agent:
             local=self.local,
             gossip=self.gossip,
             leaves=self.leaves,
-            explainers=self._explainers(),
+            explainers=explainers(
+                self.backend,
+                self.config,
+                gossip=self.gossip.explain,
+                leader=self._leader_view,
+                check=self.local.explain_check,
+                sidecars=self.sidecars.explain,
+            ),
             leave=self.leave,
             reload=self.reload,
             metrics_text=self.metrics.text,
@@ -536,29 +487,6 @@ class Agent:
             stats=self.metrics.flat,
             rng=self._rng,
         )
-
-    def _explainers(self) -> dict[str, Explainer]:
-        async def dns(arguments: Sequence[str], query: Mapping[str, str]) -> Json:
-            name = arguments[0] if arguments else query.get("name", "")
-            kind = arguments[1] if len(arguments) > 1 else query.get("type", "A")
-            return await explain_dns(self.backend, self.config, name, kind)
-
-        async def member(arguments: Sequence[str], query: Mapping[str, str]) -> Json:
-            return explain_member(self.gossip.explain, self._leader_view, arguments)
-
-        async def check(arguments: Sequence[str], query: Mapping[str, str]) -> Json:
-            return self.local.explain_check(CheckId("/".join(arguments)))
-
-        async def sidecars(arguments: Sequence[str], query: Mapping[str, str]) -> Json:
-            return self.sidecars.explain()
-
-        return {
-            "check": check,
-            "dns": dns,
-            "intention": intention_explainer(self.backend),
-            "member": member,
-            "sidecars": sidecars,
-        }
 
     def _leader_view(self, name: str) -> Json:
         return None if self.duties is None else self.duties.explain_member(name)
@@ -577,7 +505,3 @@ class Agent:
             for server in await self.backend.raft_servers()
         ]
         return {"Servers": servers, "Index": 1}
-
-
-def _join_host_port(host: str, port: int) -> str:
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

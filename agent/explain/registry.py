@@ -1,0 +1,49 @@
+"""What can be explained, and who explains it: the WHAT of `/v1/explain/WHAT`."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+
+from agent.backend import Backend
+from agent.config.schema import AgentConfig
+from agent.explain.dns import explain_dns
+from agent.explain.intention import intention_explainer
+from agent.explain.member import GossipView, LeaderView, explain_member
+from raftstore.records import CheckId, Json
+
+#: Answers with data; gets the path's further parts and the query string.
+Explainer = Callable[[Sequence[str], Mapping[str, str]], Awaitable[Json]]
+
+
+def explainers(
+    backend: Backend,
+    config: AgentConfig,
+    *,
+    gossip: GossipView,
+    leader: LeaderView,
+    check: Callable[[CheckId], Json],
+    sidecars: Callable[[], Json],
+) -> dict[str, Explainer]:
+    """Everything this agent can explain."""
+
+    async def dns(arguments: Sequence[str], query: Mapping[str, str]) -> Json:
+        name = arguments[0] if arguments else query.get("name", "")
+        kind = arguments[1] if len(arguments) > 1 else query.get("type", "A")
+        return await explain_dns(backend, config, name, kind)
+
+    async def member(arguments: Sequence[str], query: Mapping[str, str]) -> Json:
+        return explain_member(gossip, leader, arguments)
+
+    async def one_check(arguments: Sequence[str], query: Mapping[str, str]) -> Json:
+        return check(CheckId("/".join(arguments)))
+
+    async def all_sidecars(arguments: Sequence[str], query: Mapping[str, str]) -> Json:
+        return sidecars()
+
+    return {
+        "check": one_check,
+        "dns": dns,
+        "intention": intention_explainer(backend),
+        "member": member,
+        "sidecars": all_sidecars,
+    }

@@ -1,0 +1,48 @@
+"""Joining: what is fatal, what is tried again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from agent.config.schema import AgentConfig
+from agent.local.joining import join_all
+from gossip import JoinResult
+
+
+class Ring:
+    """Answers joins from a script, and remembers who was asked for."""
+
+    def __init__(self, *results: int) -> None:
+        self.results = list(results)
+        self.asked: list[tuple[str, ...]] = []
+
+    async def join(self, addresses: Sequence[str]) -> JoinResult:
+        self.asked.append(tuple(addresses))
+        joined = self.results.pop(0)
+        return JoinResult(joined, () if joined else ((addresses[0], "refused"),))
+
+
+def config(**changes: object) -> AgentConfig:
+    return AgentConfig(node_name="n", retry_interval_s=0.001, **changes)  # type: ignore[arg-type]
+
+
+async def test_nothing_to_join_is_fine() -> None:
+    ring = Ring()
+    assert await join_all(config(), ring.join)
+    assert not ring.asked
+
+
+async def test_a_failed_start_join_is_fatal() -> None:
+    assert not await join_all(config(start_join=("a",)), Ring(0).join)
+
+
+async def test_retry_join_is_tried_until_it_works() -> None:
+    ring = Ring(0, 0, 1)
+    assert await join_all(config(retry_join=("a", "b")), ring.join)
+    assert ring.asked == [("a", "b")] * 3
+
+
+async def test_retry_max_ends_it() -> None:
+    ring = Ring(0, 0, 0)
+    assert not await join_all(config(retry_join=("a",), retry_max=3), ring.join)
+    assert not ring.results
