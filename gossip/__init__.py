@@ -9,8 +9,9 @@ from __future__ import annotations
 from gossip.config import GossipConfig
 from gossip.errors import ConfigError, DecodeError, GossipError, KeyringError, RemoteError
 from gossip.explain import MemberExplanation, PastTransition, RunningSuspicion
+from gossip.joining import JoinResult
 from gossip.keyring import Keyring
-from gossip.net import Gossip, JoinResult
+from gossip.net import Gossip
 from gossip.roster import Member, MemberEvent, MemberEventKind, MemberStatus
 from gossip.stats import GossipStats
 

@@ -12,6 +12,8 @@ import logging
 import os
 from collections.abc import AsyncIterator, Callable
 
+from gossip.addresses import socket_address
+from gossip.effects import Address
 from gossip.errors import DecodeError, GossipError, RemoteError
 from gossip.keyring import NONCE_BYTES
 from gossip.stats import GossipStats
@@ -48,10 +50,10 @@ class Exchanges:
         self._user = user
         self._serving: set[asyncio.Task[None]] = set()
 
-    async def push_pull(self, host: str, port: int, *, join: bool) -> None:
+    async def push_pull(self, to: Address, *, join: bool) -> None:
         """Send our state, take in theirs. Raises OSError, TimeoutError, GossipError."""
         async with asyncio.timeout(self._config.tcp_timeout_s):
-            async with self._connect(host, port) as (reader, writer):
+            async with self._connect(to) as (reader, writer):
                 await self._send(writer, messages.encode_push_pull(self._local_state(join)))
                 answer = await self._read(reader)
         if isinstance(answer, Err):
@@ -61,10 +63,10 @@ class Exchanges:
         self._merge(answer)
         self._stats.push_pulls += 1
 
-    async def ping(self, host: str, port: int, seq_no: int, message: bytes, wait_s: float) -> bool:
+    async def ping(self, to: Address, seq_no: int, message: bytes, wait_s: float) -> bool:
         """Whether the member answers over TCP in time."""
         try:
-            async with asyncio.timeout(wait_s), self._connect(host, port) as (reader, writer):
+            async with asyncio.timeout(wait_s), self._connect(to) as (reader, writer):
                 await self._send(writer, message)
                 answer = await self._read(reader)
         except (OSError, TimeoutError, GossipError):
@@ -129,9 +131,12 @@ class Exchanges:
 
     @contextlib.asynccontextmanager
     async def _connect(
-        self, host: str, port: int
+        self, to: Address
     ) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
-        reader, writer = await asyncio.open_connection(host, port)
+        target = socket_address(to)
+        if target is None:
+            raise RemoteError("no address of a member")
+        reader, writer = await asyncio.open_connection(*target)
         self._stats.streams_opened += 1
         try:
             yield reader, writer

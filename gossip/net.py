@@ -13,12 +13,11 @@ import os
 import random
 import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from gossip import explain as explanations
 from gossip import rejoin, sockets
-from gossip.addresses import pack_ip, parse_join_address, socket_address
+from gossip.addresses import pack_ip, socket_address
 from gossip.config import GossipConfig
 from gossip.effects import (
     Address,
@@ -33,9 +32,10 @@ from gossip.effects import (
     SendPacket,
     UserEventArrived,
 )
-from gossip.errors import ConfigError, DecodeError, GossipError
+from gossip.errors import DecodeError, GossipError
 from gossip.exchange import Exchanges
 from gossip.explain import MemberExplanation
+from gossip.joining import JoinResult, join_all
 from gossip.keyring import NONCE_BYTES, Keyring
 from gossip.roster import Member, MemberEvent, MemberStatus
 from gossip.serf import Serf
@@ -45,18 +45,9 @@ from gossip.wire.messages import PushPull, State
 
 log = logging.getLogger("lictor.gossip.net")
 
-JOINS_AT_ONCE_MAX = 8
 OUTGOING_STREAMS_MAX = 64
 REJOIN_SAVE_DELAY_S = 1.0
 CONFLICT_LOG_INTERVAL_S = 10.0
-
-
-@dataclass(frozen=True, slots=True)
-class JoinResult:
-    """Outcome of a join: how many answered, and why each of the others did not."""
-
-    joined: int
-    errors: tuple[tuple[str, str], ...]
 
 
 class Gossip:
@@ -136,19 +127,18 @@ class Gossip:
 
     async def join(self, addresses: Sequence[str]) -> JoinResult:
         """Exchange states with each address; one success is enough to be in the ring."""
-        gate = asyncio.Semaphore(JOINS_AT_ONCE_MAX)
-
-        async def one(text: str) -> tuple[int, list[tuple[str, str]]]:
-            async with gate:
-                return await self._join_one(text)
-
-        outcomes = await asyncio.gather(*(one(text) for text in addresses))
-        joined = sum(count for count, _ in outcomes)
-        errors = tuple(error for _, failed in outcomes for error in failed)
-        if joined and self._running:
+        result = await join_all(
+            addresses,
+            self._exchanges,
+            own=self._address,
+            default_port=self._config.bind_port or self._address.port,
+            family=sockets.family_of(self._config.bind_address),
+        )
+        self._stats.stream_errors += len(result.errors)
+        if result.joined and self._running:
             self._core.joined(self._now())
             self._carry_out()
-        return JoinResult(joined, errors)
+        return result
 
     async def leave(self) -> None:
         """Leave gracefully: peers show us as left, not failed. Ends stopped, within about 11 s."""
@@ -379,11 +369,8 @@ class Gossip:
     # Tasks
 
     async def _exchange(self, effect: ExchangeState) -> None:
-        target = socket_address(effect.to)
-        if target is None:
-            return
         try:
-            await self._exchanges.push_pull(*target, join=effect.join)
+            await self._exchanges.push_pull(effect.to, join=effect.join)
         except (OSError, TimeoutError, GossipError) as error:
             self._stats.stream_errors += 1
             log.debug(
@@ -391,40 +378,13 @@ class Gossip:
             )
 
     async def _ping_stream(self, effect: PingStream) -> None:
-        target = socket_address(effect.to)
         wait_s = max(0.0, effect.deadline - self._now())
-        answered = target is not None and await self._exchanges.ping(
-            *target, effect.seq_no, effect.message, wait_s
-        )
+        answered = await self._exchanges.ping(effect.to, effect.seq_no, effect.message, wait_s)
         if answered:
-            log.warning("member answers TCP but not UDP address=%s", target)
+            log.warning("member answers TCP but not UDP address=%s", socket_address(effect.to))
         if self._running:
             self._core.tcp_ping_finished(effect.seq_no, answered, self._now())
             self._carry_out()
-
-    async def _join_one(self, text: str) -> tuple[int, list[tuple[str, str]]]:
-        """(successes, errors) over all addresses that a name stands for."""
-        try:
-            host, port = parse_join_address(text, self._config.bind_port or self._address.port)
-            found = await asyncio.get_running_loop().getaddrinfo(
-                host, port, type=sockets.STREAM, family=self._family()
-            )
-        except (ConfigError, OSError, UnicodeError) as error:
-            return 0, [(text, str(error))]
-        joined, errors = 0, []
-        for target in dict.fromkeys((str(entry[4][0]), int(entry[4][1])) for entry in found):
-            if Address(pack_ip(target[0]), target[1]) == self._address:
-                continue  # meeting ourselves is no way into a ring
-            try:
-                await self._exchanges.push_pull(*target, join=True)
-                joined += 1
-            except (OSError, TimeoutError, GossipError) as error:
-                self._stats.stream_errors += 1
-                errors.append((text, str(error) or "timed out"))
-        return joined, errors
-
-    def _family(self) -> int:
-        return sockets.family_of(self._config.bind_address)
 
     async def _rejoin(self) -> None:
         """Try the peers of the last run in random order until one answers."""

@@ -1,160 +1,159 @@
-"""Queries: does one concern us, what do the internal ones answer, and the vote about our own name.
+"""Queries in and answers out: deduplication, filters, acknowledgements, relays, the name vote.
 
-Gossip wire contract, sections 5.5, 6 and 7. Deduplication and sending are gossip.serf's.
+Gossip wire contract, sections 5.5 and 7.4. What the answers say is gossip.internal_queries, whom a
+query concerns gossip.filters. Owned by gossip.serf, which passes the effects on.
 """
 
 from __future__ import annotations
 
-import base64
-import re
+import math
+import random
 from collections.abc import Mapping
 
+from gossip import filters, internal_queries
+from gossip.broadcasts import BroadcastQueue
 from gossip.config import GossipConfig
-from gossip.errors import DecodeError, KeyringError
+from gossip.effects import Address, Effect, NameLost, SendPacket
+from gossip.internal_queries import NameVote
 from gossip.keyring import Keyring
-from gossip.roster import Entry, Roster
-from gossip.wire import serf
-from gossip.wire.serf import ConflictMember, ConflictResponse, KeyResponse, Query
+from gossip.lamport import LamportClock, SeenBuffer
+from gossip.members import MemberTable
+from gossip.roster import MemberStatus, Roster
+from gossip.stats import GossipStats
+from gossip.wire import messages
+from gossip.wire import serf as wire
+from gossip.wire.messages import State, User
 
-INTERNAL_PREFIX = "_serf_"
-NO_KEYRING = "Keyring is empty (encryption not enabled)"
-
-# Tag filters are regular expressions from the network, and ours can take exponential time where the
-# reference's cannot: only such as are provably quick are searched.
-EXPRESSION_CHARS_MAX = 128
-QUANTIFIERS_MAX = 2
-QUANTIFIED_VALUE_CHARS_MAX = 64
-_QUANTIFIER = re.compile(r"[*+?{]")
-_SLOW = re.compile(r"\)[*+?{]|\(\?|\\[1-9]")
+NS = 1_000_000_000
+PROTOCOL_RELAY = 5  # highest memberlist protocol a relaying member must understand, at least
 
 
-def concerns(query: Query, name: str, tags: Mapping[str, str]) -> bool:
-    """Whether all filters of the query match this member. A filter we cannot read does not."""
-    for data in query.filters or ():
-        try:
-            kind, value = serf.decode_filter(data)
-        except DecodeError:
-            return False
-        if kind == serf.FILTER_NODE:
-            if name not in value:
-                return False
-        elif not tag_matches(value[1], tags.get(value[0], "")):
-            return False
-    return True
+class Queries:
+    """The query side of one member."""
 
-
-def tag_matches(expression: str, value: str) -> bool:
-    """Search the expression in a tag's value; one that could run long does not match."""
-    if len(expression) > EXPRESSION_CHARS_MAX or _SLOW.search(expression):
-        return False
-    quantifiers = len(_QUANTIFIER.findall(expression))
-    if quantifiers > QUANTIFIERS_MAX:
-        return False
-    if quantifiers and len(value) > QUANTIFIED_VALUE_CHARS_MAX:
-        return False
-    try:
-        return re.search(expression, value) is not None
-    except (re.error, OverflowError, RecursionError):
-        return False
-
-
-def conflict_answer(query: Query, local_name: str, roster: Roster) -> bytes | None:
-    """What we know of a disputed name; None when it is ours, for its bearer does not vote."""
-    try:
-        name = (query.payload or b"").decode()
-    except UnicodeDecodeError:
-        return serf.encode(ConflictResponse(None))
-    if name == local_name:
-        return None
-    entry = roster.entries.get(name)
-    return serf.encode(ConflictResponse(None if entry is None else _conflict_member(entry)))
-
-
-def _conflict_member(entry: Entry) -> ConflictMember:
-    versions = entry.versions if len(entry.versions) == 6 else bytes(6)
-    return ConflictMember(
-        name=entry.name,
-        address=entry.ip,
-        port=entry.port,
-        tags=entry.tags,
-        status=int(entry.status),
-        protocol_min=versions[0],
-        protocol_max=versions[1],
-        protocol_current=versions[2],
-        delegate_min=versions[3],
-        delegate_max=versions[4],
-        delegate_current=versions[5],
-    )
-
-
-def key_answer(query: Query, keyring: Keyring, config: GossipConfig) -> bytes:
-    """Carry out a key query on the keyring and say how it went."""
-    if not keyring:
-        return serf.encode(KeyResponse(False, NO_KEYRING))
-    if query.name == "_serf_list-keys":
-        return _key_list(keyring, config.query_response_bytes_max)
-    try:
-        request = serf.decode(query.payload or b"")
-    except DecodeError as error:
-        return serf.encode(KeyResponse(False, str(error)))
-    if not isinstance(request, serf.KeyRequest):
-        return serf.encode(KeyResponse(False, "not a key request"))
-    try:
-        if query.name == "_serf_install-key":
-            keyring.install(request.key)
-        elif query.name == "_serf_use-key":
-            keyring.use(request.key)
-        else:
-            keyring.remove(request.key)
-    except KeyringError as error:
-        return serf.encode(KeyResponse(False, str(error)))
-    return serf.encode(KeyResponse(True))
-
-
-def _key_list(keyring: Keyring, limit_bytes: int) -> bytes:
-    keys = [base64.b64encode(key).decode() for key in keyring.keys]
-    shown = min(len(keys), limit_bytes // 25)
-    while True:
-        text = ""
-        if shown < len(keys):
-            text = f"truncated key list response, showing first {shown} of {len(keys)} keys"
-        answer = serf.encode(KeyResponse(True, text, tuple(keys[:shown]), keys[0]))
-        # 100 bytes for the response around it.
-        if len(answer) <= limit_bytes - 100 or shown == 0:
-            return answer
-        shown -= 1
-
-
-KEY_QUERIES = ("_serf_install-key", "_serf_use-key", "_serf_remove-key", "_serf_list-keys")
-
-
-class NameVote:
-    """The ring's answers to "who bears our name?"."""
-
-    __slots__ = ("_answers", "deadline", "id", "ltime")
-
-    def __init__(self, query: Query, deadline: float) -> None:
-        self.ltime = query.ltime
-        self.id = query.id
-        self.deadline = deadline
-        self._answers: dict[str, bool] = {}
-
-    def answer(self, sender: str, payload: bytes, ip: bytes, port: int) -> None:
-        """Count one member's answer; what cannot be read does not count."""
-        try:
-            response = serf.decode(payload)
-        except DecodeError:
-            return
-        if isinstance(response, ConflictResponse) and response.member is not None:
-            member = response.member
-            self._answers[sender] = (member.address, member.port) == (ip, port)
+    def __init__(
+        self,
+        config: GossipConfig,
+        *,
+        rng: random.Random,
+        keyring: Keyring,
+        table: MemberTable,
+        roster: Roster,
+        queue: BroadcastQueue,
+        stats: GossipStats,
+    ) -> None:
+        self._config = config
+        self._rng = rng
+        self._keyring = keyring
+        self._table = table
+        self._roster = roster
+        self._queue = queue
+        self._stats = stats
+        self.clock = LamportClock()
+        self._seen = SeenBuffer(config.events_buffer, config.events_per_ltime_max)
+        self._vote: NameVote | None = None
+        self.out: list[Effect] = []
 
     @property
-    def lost(self) -> bool:
-        """Whether the majority of those who answered knows another bearer.
+    def deadline(self) -> float:
+        """When the running vote closes."""
+        return math.inf if self._vote is None else self._vote.deadline
 
-        No answer at all is not a defeat here, unlike in the reference, where one stray packet can
-        end a lone member.
-        """
-        ours = sum(self._answers.values())
-        return bool(self._answers) and ours < len(self._answers) // 2 + 1
+    def tick(self, now: float) -> None:
+        """Close the vote when its time is over."""
+        if self._vote is None or now < self._vote.deadline:
+            return
+        if self._vote.lost:
+            self.out.append(NameLost(self._config.name))
+        self._vote = None
+
+    def receive(self, query: wire.Query, payload: bytes, tags: Mapping[str, str]) -> None:
+        """A query from the ring; ``payload`` are its bytes, to be passed on unchanged."""
+        self.clock.witness(query.ltime)
+        if not self._seen.add(query.ltime, query.id, self.clock.time):
+            return
+        self._stats.queries += 1
+        if not query.flags & wire.QUERY_FLAG_NO_BROADCAST:
+            self._queue.add(payload)
+        if not filters.concerns(query, self._config.name, tags):
+            return
+        if query.flags & wire.QUERY_FLAG_ACK:
+            self._respond(query, wire.RESPONSE_FLAG_ACK, None)
+        answer: bytes | None = None
+        if query.name == internal_queries.CONFLICT_QUERY:
+            answer = internal_queries.conflict_answer(query, self._config.name, self._roster)
+        elif query.name in internal_queries.KEY_QUERIES:
+            answer = internal_queries.key_answer(query, self._keyring, self._config)
+        if answer is not None:
+            self._respond(query, 0, answer)
+
+    def _respond(self, query: wire.Query, flags: int, payload: bytes | None) -> None:
+        """Straight to the asker, and once more through others when it asks for relays."""
+        response = wire.QueryResponse(
+            ltime=query.ltime,
+            id=query.id,
+            sender=self._config.name,
+            flags=flags,
+            payload=payload,
+        )
+        data = wire.encode(response)
+        if len(data) > self._config.query_response_bytes_max:
+            self._stats.drop("response_too_large")
+            return
+        self.send_user(Address(query.address, query.port), data)
+        if query.relay_factor == 0 or len(self._roster) < query.relay_factor + 1:
+            return
+        relayed = wire.encode(
+            wire.Relay(address=query.address, port=query.port, name=query.source_node, inner=data)
+        )
+        if len(relayed) > self._config.query_response_bytes_max:
+            return
+        for record in self._table.pick(
+            query.relay_factor,
+            lambda r: r.state is State.ALIVE and r.protocol_max >= PROTOCOL_RELAY,
+        ):
+            self.send_user(Address(record.address, record.port), relayed)
+
+    def send_user(self, to: Address, payload: bytes) -> None:
+        """A Serf message straight to one member."""
+        if len(to.ip) not in (4, 16) or to.port == 0:
+            self._stats.drop("bad_address")
+            return
+        self.out.append(SendPacket(to, (messages.encode(User(payload)),)))
+
+    def receive_response(self, response: wire.QueryResponse) -> None:
+        """An answer to a query of ours; others are ignored."""
+        vote = self._vote
+        if vote is None or (response.ltime, response.id) != (vote.ltime, vote.id):
+            return
+        if not response.flags & wire.RESPONSE_FLAG_ACK:
+            local = self._table.local
+            vote.answer(response.sender, response.payload or b"", local.address, local.port)
+
+    def open_vote(self, now: float) -> None:
+        """Ask the ring who bears our name; ``NameLost`` comes when the majority says another."""
+        if self._vote is not None:
+            return
+        local = self._table.local
+        alive = self._roster.count(MemberStatus.ALIVE)
+        timeout_s = (
+            self._config.gossip_interval_s
+            * self._config.query_timeout_mult
+            * math.ceil(math.log10(alive + 1))
+        )
+        query = wire.Query(
+            ltime=self.clock.increment(),
+            id=self._rng.getrandbits(31),
+            address=local.address,
+            port=local.port,
+            source_node=local.name,
+            filters=None,
+            flags=0,
+            relay_factor=0,
+            timeout_ns=int(timeout_s * NS),
+            name=internal_queries.CONFLICT_QUERY,
+            payload=local.name.encode(),
+        )
+        self._seen.add(query.ltime, query.id, self.clock.time)
+        self._queue.add(wire.encode(query))
+        self._vote = NameVote(query, now + timeout_s)

@@ -7,15 +7,15 @@ Statuses are judged by gossip.roster, queries answered by gossip.queries.
 
 from __future__ import annotations
 
-import enum
 import math
 import random
 from collections.abc import Mapping
 
-from gossip import coordinates, queries
+from gossip import coordinates
 from gossip.broadcasts import BroadcastQueue, retransmit_limit
 from gossip.config import META_BYTES_MAX, GossipConfig
 from gossip.coordinates import CoordinateClient
+from gossip.departure import DEAD_TOKEN, INTENT_TOKEN, Departure, Step
 from gossip.effects import (
     Address,
     BroadcastFinished,
@@ -24,46 +24,27 @@ from gossip.effects import (
     LeaveFinished,
     MemberChanged,
     NameConflict,
-    NameLost,
     NodeChanged,
     NodeDown,
     NodeUp,
     Notice,
     PayloadArrived,
     RoundTrip,
-    SendPacket,
     UserEventArrived,
 )
 from gossip.errors import ConfigError, DecodeError
-from gossip.keyring import Keyring
 from gossip.lamport import LTIME_MAX, LamportClock, SeenBuffer
 from gossip.pushpull import snapshot
-from gossip.queries import NameVote
+from gossip.queries import Queries
 from gossip.roster import MemberEvent, MemberEventKind, MemberStatus, Particulars, Roster
 from gossip.stats import GossipStats
 from gossip.swim import Swim
 from gossip.wire import messages
 from gossip.wire import serf as wire
 from gossip.wire.frames import COMPOUND_PART_BYTES, Framing
-from gossip.wire.messages import PushPull, State, User
+from gossip.wire.messages import PushPull, State
 
 USER_OVERHEAD_BYTES = COMPOUND_PART_BYTES + 1  # the type byte of a user message
-INTENT_TOKEN = "leave-intent"  # noqa: S105
-DEAD_TOKEN = "leave-dead"  # noqa: S105
-NS = 1_000_000_000
-
-
-class Leaving(enum.Enum):
-    """How far a graceful leave has come."""
-
-    NO = enum.auto()
-    INTENT = enum.auto()
-    """The intent is being spread."""
-    DEAD = enum.auto()
-    """SWIM's part is being spread."""
-    PROPAGATE = enum.auto()
-    """Still answering, so that others pass it on."""
-    DONE = enum.auto()
 
 
 class Serf:
@@ -74,7 +55,6 @@ class Serf:
     ) -> None:
         self._config = config
         self._rng = rng
-        self._keyring: Keyring = framing.keyring
         self._stats = stats
         self.swim = Swim(
             config, rng=rng, packet_budget_bytes=framing.packet_budget_bytes, stats=stats
@@ -83,18 +63,23 @@ class Serf:
         self.coordinates = CoordinateClient(rng)
         self._clock = LamportClock()
         self._event_clock = LamportClock()
-        self._query_clock = LamportClock()
         self._events = SeenBuffer(config.events_buffer, config.events_per_ltime_max)
-        self._queries = SeenBuffer(config.events_buffer, config.events_per_ltime_max)
         self._intent_queue = self._queue()
         self._query_queue = self._queue()
         self._event_queue = self._queue()
         self.swim.user_queues = (self._intent_queue, self._query_queue, self._event_queue)
+        self._queries = Queries(
+            config,
+            rng=rng,
+            keyring=framing.keyring,
+            table=self.swim.table,
+            roster=self.roster,
+            queue=self._query_queue,
+            stats=stats,
+        )
         self._effects: list[Effect] = []
-        self._leaving = Leaving.NO
-        self._leave_step_at = math.inf
+        self._departure = Departure(config)
         self._prunes: dict[str, float] = {}
-        self._vote: NameVote | None = None
         self._next_reap_at = math.inf
         self._next_reconnect_at = math.inf
         self.tags: Mapping[str, str] = dict(config.tags)
@@ -139,17 +124,24 @@ class Serf:
 
     def leave(self, now: float) -> None:
         """Begin to leave; ``LeaveFinished`` comes when it is spread or the waits ran out."""
-        if self._leaving is not Leaving.NO:
+        if self._departure.begun:
             return
-        self._leaving = Leaving.INTENT
         intent = wire.LeaveIntent(self._clock.increment(), self._config.name)
         self.roster.leave_intent(intent.node, intent.ltime, prune=False, now=now)
-        if self.swim.has_live_peers:
+        heard = self.swim.has_live_peers
+        if heard:
             self._intent_queue.add(wire.encode(intent), token=INTENT_TOKEN)
-            self._leave_step_at = now + self._config.broadcast_timeout_s
-        else:
-            self._leave_step_at = now
-        self._advance_leave(now)
+        self._departure.begin(now, heard=heard)
+        self._advance_departure(now)
+
+    def _advance_departure(self, now: float) -> None:
+        """Take the steps of leaving that are due."""
+        while (step := self._departure.advance(now, heard=self.swim.has_live_peers)) is not None:
+            if step is Step.DEAD:
+                self.swim.leave(now, DEAD_TOKEN)
+                self._process(now)
+            elif step is Step.DONE:
+                self._effects.append(LeaveFinished())
 
     def user_event(self, name: str, payload: bytes, *, coalesce: bool, now: float) -> None:
         """Tell every member. Raises ConfigError when it is too long to travel."""
@@ -190,10 +182,9 @@ class Serf:
         self.swim.user_transmits_max = retransmit_limit(self._config.retransmit_mult, alive)
         self.swim.tick(now)
         self._process(now)
-        if now >= self._leave_step_at:
-            self._advance_leave(now)
-        if self._vote is not None and now >= self._vote.deadline:
-            self._close_vote(self._vote)
+        if now >= self._departure.deadline:
+            self._advance_departure(now)
+        self._queries.tick(now)
         for name in [name for name, at in self._prunes.items() if now >= at]:
             del self._prunes[name]
             if name in self.roster.entries:
@@ -209,10 +200,12 @@ class Serf:
     def deadline(self) -> float:
         """When ``tick`` wants to be called next."""
         at = min(
-            self.swim.deadline, self._next_reap_at, self._next_reconnect_at, self._leave_step_at
+            self.swim.deadline,
+            self._next_reap_at,
+            self._next_reconnect_at,
+            self._departure.deadline,
+            self._queries.deadline,
         )
-        if self._vote is not None:
-            at = min(at, self._vote.deadline)
         if self._prunes:
             at = min(at, *self._prunes.values())
         return at
@@ -224,12 +217,13 @@ class Serf:
 
     def drain(self) -> list[Effect]:
         """What is to be done, in order; each effect once."""
-        effects, self._effects = self._effects, []
+        effects, self._effects = self._effects + self._queries.out, []
+        self._queries.out = []
         return effects
 
     def _reconnect(self) -> None:
         entry = self.roster.reconnect_choice(self._rng)
-        if entry is not None and self._leaving is Leaving.NO:
+        if entry is not None and not self._departure.begun:
             self._effects.append(
                 ExchangeState(Address(entry.ip, entry.port), entry.name, join=True)
             )
@@ -250,7 +244,7 @@ class Serf:
             left_members=self.roster.left_names(),
             event_ltime=self._event_clock.time,
             events=tuple(from_slots),
-            query_ltime=self._query_clock.time,
+            query_ltime=self._queries.clock.time,
         )
         return PushPull(join, snapshot(self.swim.table), wire.encode(state))
 
@@ -269,7 +263,7 @@ class Serf:
         if state.event_ltime:
             self._event_clock.witness(state.event_ltime - 1)
         if state.query_ltime:
-            self._query_clock.witness(state.query_ltime - 1)
+            self._queries.clock.witness(state.query_ltime - 1)
         left = set(state.left_members or ())
         for name in state.left_members or ():
             ltime = state.status_ltimes.get(name, 0) + 1
@@ -307,11 +301,12 @@ class Serf:
                 event = self.roster.ended(name, now)
                 self._tell([event] if event else [])
             case BroadcastFinished(token):
-                self._broadcast_finished(token, now)
+                self._departure.spread(token, now)
+                self._advance_departure(now)
             case NameConflict(_, _, own):
                 self._effects.append(item)
-                if own:
-                    self._open_vote(now)
+                if own and not self._departure.begun:
+                    self._queries.open_vote(now)
             case _:
                 self._effects.append(item)
 
@@ -361,12 +356,12 @@ class Serf:
             case wire.UserEvent():
                 self._on_user_event(message, payload)
             case wire.Query():
-                self._on_query(message, payload, now)
+                self._queries.receive(message, payload, self.tags)
             case wire.QueryResponse():
-                self._on_query_response(message)
+                self._queries.receive_response(message)
             case wire.Relay():
                 to = Address(message.address, message.port)
-                self._send_user(to, message.inner)
+                self._queries.send_user(to, message.inner)
             case _:
                 self._stats.drop("out_of_place")
 
@@ -382,7 +377,7 @@ class Serf:
             return False
         entry = self.roster.entries.get(intent.node)
         own = intent.node == self._config.name
-        if own and self._leaving is Leaving.NO:
+        if own and not self._departure.begun:
             if entry is not None and intent.ltime > entry.status_ltime:
                 self._clock.witness(intent.ltime)
                 self._spread_join_intent(now)  # we are not leaving
@@ -416,133 +411,6 @@ class Serf:
         if payload is not None:
             self._event_queue.add(payload)
         self._effects.append(UserEventArrived(event.ltime, event.name, event.payload or b""))
-
-    # Queries
-
-    def _on_query(self, query: wire.Query, payload: bytes, now: float) -> None:
-        self._query_clock.witness(query.ltime)
-        if not self._queries.add(query.ltime, query.id, self._query_clock.time):
-            return
-        self._stats.queries += 1
-        if not query.flags & wire.QUERY_FLAG_NO_BROADCAST:
-            self._query_queue.add(payload)
-        if not queries.concerns(query, self._config.name, self.tags):
-            return
-        if query.flags & wire.QUERY_FLAG_ACK:
-            self._respond(query, wire.RESPONSE_FLAG_ACK, None)
-        answer: bytes | None = None
-        if query.name == "_serf_conflict":
-            answer = queries.conflict_answer(query, self._config.name, self.roster)
-        elif query.name in queries.KEY_QUERIES:
-            answer = queries.key_answer(query, self._keyring, self._config)
-        if answer is not None:
-            self._respond(query, 0, answer)
-
-    def _respond(self, query: wire.Query, flags: int, payload: bytes | None) -> None:
-        """Straight to the asker, and once more through others when it asks for relays."""
-        response = wire.QueryResponse(
-            ltime=query.ltime,
-            id=query.id,
-            sender=self._config.name,
-            flags=flags,
-            payload=payload,
-        )
-        data = wire.encode(response)
-        if len(data) > self._config.query_response_bytes_max:
-            self._stats.drop("response_too_large")
-            return
-        self._send_user(Address(query.address, query.port), data)
-        if query.relay_factor == 0 or len(self.roster) < query.relay_factor + 1:
-            return
-        relayed = wire.encode(
-            wire.Relay(address=query.address, port=query.port, name=query.source_node, inner=data)
-        )
-        if len(relayed) > self._config.query_response_bytes_max:
-            return
-        for record in self.swim.table.pick(
-            query.relay_factor, lambda r: r.state is State.ALIVE and r.protocol_max >= 5
-        ):
-            self._send_user(Address(record.address, record.port), relayed)
-
-    def _send_user(self, to: Address, payload: bytes) -> None:
-        if len(to.ip) not in (4, 16) or to.port == 0:
-            self._stats.drop("bad_address")
-            return
-        self._effects.append(SendPacket(to, (messages.encode(User(payload)),)))
-
-    def _on_query_response(self, response: wire.QueryResponse) -> None:
-        vote = self._vote
-        if vote is None or (response.ltime, response.id) != (vote.ltime, vote.id):
-            return
-        if not response.flags & wire.RESPONSE_FLAG_ACK:
-            local = self.swim.table.local
-            vote.answer(response.sender, response.payload or b"", local.address, local.port)
-
-    # The dispute about our own name
-
-    def _open_vote(self, now: float) -> None:
-        if self._vote is not None or self._leaving is not Leaving.NO:
-            return
-        local = self.swim.table.local
-        alive = self.roster.count(MemberStatus.ALIVE)
-        timeout_s = (
-            self._config.gossip_interval_s
-            * self._config.query_timeout_mult
-            * math.ceil(math.log10(alive + 1))
-        )
-        query = wire.Query(
-            ltime=self._query_clock.increment(),
-            id=self._rng.getrandbits(31),
-            address=local.address,
-            port=local.port,
-            source_node=local.name,
-            filters=None,
-            flags=0,
-            relay_factor=0,
-            timeout_ns=int(timeout_s * NS),
-            name="_serf_conflict",
-            payload=local.name.encode(),
-        )
-        self._queries.add(query.ltime, query.id, self._query_clock.time)
-        self._query_queue.add(wire.encode(query))
-        self._vote = NameVote(query, now + timeout_s)
-
-    def _close_vote(self, vote: NameVote) -> None:
-        self._vote = None
-        if vote.lost:
-            self._effects.append(NameLost(self._config.name))
-
-    # Leaving
-
-    def _broadcast_finished(self, token: str, now: float) -> None:
-        awaited = {Leaving.INTENT: INTENT_TOKEN, Leaving.DEAD: DEAD_TOKEN}
-        if awaited.get(self._leaving) == token:
-            self._leave_step_at = now
-            self._advance_leave(now)
-
-    def _advance_leave(self, now: float) -> None:
-        """The next step of a graceful leave, if it is due; a timeout goes on like a success."""
-        if now < self._leave_step_at:
-            return
-        config = self._config
-        if self._leaving is Leaving.INTENT:
-            self._leaving = Leaving.DEAD
-            peers = self.swim.has_live_peers
-            self._leave_step_at = now + (config.broadcast_timeout_s if peers else 0.0)
-            self.swim.leave(now, DEAD_TOKEN)
-            self._process(now)
-            if not peers:
-                self._finish_leave()
-        elif self._leaving is Leaving.DEAD:
-            self._leaving = Leaving.PROPAGATE
-            self._leave_step_at = now + config.leave_propagate_s
-        elif self._leaving is Leaving.PROPAGATE:
-            self._finish_leave()
-
-    def _finish_leave(self) -> None:
-        self._leaving = Leaving.DONE
-        self._leave_step_at = math.inf
-        self._effects.append(LeaveFinished())
 
     def check(self) -> None:
         """Assert what must hold between the parts."""

@@ -1,0 +1,70 @@
+"""Finding the way into a ring: names to addresses, and an exchange with each of them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from gossip import sockets
+from gossip.addresses import pack_ip, parse_join_address
+from gossip.effects import Address
+from gossip.errors import ConfigError, GossipError
+from gossip.exchange import Exchanges
+
+JOINS_AT_ONCE_MAX = 8
+
+
+@dataclass(frozen=True, slots=True)
+class JoinResult:
+    """Outcome of a join: how many members answered, and (address, reason) of each failure."""
+
+    joined: int
+    errors: tuple[tuple[str, str], ...]
+
+
+async def join_all(
+    addresses: Sequence[str],
+    exchanges: Exchanges,
+    *,
+    own: Address,
+    default_port: int,
+    family: int,
+) -> JoinResult:
+    """Exchange states with all members behind the addresses; one success is enough to be in.
+
+    Our own address is passed over: meeting ourselves is no way into a ring.
+    """
+    gate = asyncio.Semaphore(JOINS_AT_ONCE_MAX)
+
+    async def one(text: str) -> JoinResult:
+        async with gate:
+            try:
+                targets = await _resolve(text, default_port, family)
+            except (ConfigError, OSError, UnicodeError) as error:
+                return JoinResult(0, ((text, str(error)),))
+            return await _join(text, [t for t in targets if t != own], exchanges)
+
+    results = await asyncio.gather(*(one(text) for text in addresses))
+    errors = tuple(error for result in results for error in result.errors)
+    return JoinResult(sum(result.joined for result in results), errors)
+
+
+async def _resolve(text: str, default_port: int, family: int) -> list[Address]:
+    """All addresses that a text stands for, each once."""
+    host, port = parse_join_address(text, default_port)
+    found = await asyncio.get_running_loop().getaddrinfo(
+        host, port, type=sockets.STREAM, family=family
+    )
+    return list(dict.fromkeys(Address(pack_ip(str(e[4][0])), int(e[4][1])) for e in found))
+
+
+async def _join(text: str, targets: list[Address], exchanges: Exchanges) -> JoinResult:
+    joined, errors = 0, []
+    for target in targets:
+        try:
+            await exchanges.push_pull(target, join=True)
+            joined += 1
+        except (OSError, TimeoutError, GossipError) as error:
+            errors.append((text, str(error) or "timed out"))
+    return JoinResult(joined, tuple(errors))
