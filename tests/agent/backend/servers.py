@@ -1,0 +1,96 @@
+"""Real servers in one process: store, server port and backend on loopback sockets."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable
+
+from agent.backend import SignedLeaf
+from agent.backend.local import LocalBackend
+from agent.backend.rpc.client import RpcLimits, RpcPool
+from agent.backend.rpc.server import ServerPort, ServerPortConfig
+from agent.backend.rpc.service import RpcService
+from raftstore.store import Store, StoreConfig
+
+HOLD_S = 7.0
+
+
+async def until(condition: Callable[[], bool], within_s: float = 10.0) -> None:
+    """Wait for a condition."""
+    async with asyncio.timeout(within_s):
+        while not condition():
+            await asyncio.sleep(0.005)
+
+
+class Server:
+    """One server, without gossip and faces."""
+
+    def __init__(self, name: str, data_dir: str = "") -> None:
+        self.name = name
+        self.store = Store(StoreConfig(node_id=name, data_dir=data_dir))
+        self.pool = RpcPool(datacenter="dc1", node=name, limits=RpcLimits())
+        self.backend = LocalBackend(
+            self.store,
+            self.pool,
+            sender=name,
+            hold_s=HOLD_S,
+            signer=self._sign,
+            rng=random.Random(name),
+        )
+        service = RpcService(self.backend, self.store, bootstrap_view=lambda: b"")
+        self.port = ServerPort(
+            ServerPortConfig(
+                host="127.0.0.1",
+                port=0,
+                datacenter="dc1",
+                node=name,
+                frame_max=8 << 20,
+                inflight_max=4096,
+                conns_per_client_max=100,
+                handshake_timeout_s=2.0,
+            ),
+            peers=self.store,
+            handler=service.handle,
+        )
+
+    async def _sign(self, csr_pem: str) -> SignedLeaf:
+        return SignedLeaf(cert_pem=f"{self.name} signed {csr_pem}", serial_number="01", index=7)
+
+    async def start(self) -> None:
+        await self.store.start()
+        await self.port.start()
+
+    @property
+    def address(self) -> str:
+        host, port = self.port.address
+        return f"{host}:{port}"
+
+    async def stop(self) -> None:
+        await self.port.stop()
+        await self.backend.close()
+        await self.store.stop()
+        await self.pool.close()
+
+
+async def three_servers() -> list[Server]:
+    """A cluster with a leader."""
+    servers = [Server(name) for name in ("a", "b", "c")]
+    for server in servers:
+        await server.start()
+    members = {server.name: server.address for server in servers}
+    for server in servers:
+        server.store.bootstrap(members)
+    await until(lambda: any(server.store.is_leader for server in servers))
+    await until(lambda: all(server.store.status().leader_id for server in servers))
+    return servers
+
+
+def leader_of(servers: list[Server]) -> Server:
+    """The one that leads."""
+    return next(server for server in servers if server.store.is_leader)
+
+
+def followers_of(servers: list[Server]) -> list[Server]:
+    """The others."""
+    return [server for server in servers if not server.store.is_leader]

@@ -1,0 +1,101 @@
+"""An agent without a vote: every question through a server, whichever lives."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator
+
+import pytest
+
+from agent.backend import Ask
+from agent.backend.remote import RemoteBackend
+from agent.backend.rpc.client import RpcLimits, RpcPool
+from agent.backend.servers import ServerAddress, Servers
+from agent.errors import NoServers
+from raftstore.commands import Applied, KVSet
+from raftstore.queries import GetCAProvider, KVGet
+from tests.agent.backend.servers import HOLD_S, Server, leader_of, three_servers
+
+
+@pytest.fixture
+async def servers() -> AsyncIterator[list[Server]]:
+    made = await three_servers()
+    yield made
+    for server in made:
+        await server.stop()
+
+
+@pytest.fixture
+async def client(servers: list[Server]) -> AsyncIterator[RemoteBackend]:
+    known = Servers(random.Random(1))
+    known.update(ServerAddress(s.name, s.name, *s.port.address) for s in servers)
+    pool = RpcPool(datacenter="dc1", node="client", limits=RpcLimits())
+    yield RemoteBackend(known, pool, sender="client", hold_s=HOLD_S, rng=random.Random(2))
+    await pool.close()
+
+
+async def test_changes_and_questions_go_through_a_server(client: RemoteBackend) -> None:
+    outcome = await client.change(KVSet(key="k", value=b"v"))
+    assert isinstance(outcome, Applied)
+    reply = await client.ask(KVGet("k"))
+    assert reply.value is not None
+    assert reply.index == outcome.index
+    assert await client.leader()
+    assert len(await client.peers()) == 3
+
+
+async def test_the_signing_key_never_leaves_the_servers(client: RemoteBackend) -> None:
+    with pytest.raises(Exception, match="not answered over the network"):
+        await client.ask(GetCAProvider())
+
+
+async def test_a_blocked_query_survives_the_death_of_its_server(
+    client: RemoteBackend, servers: list[Server]
+) -> None:
+    first = await client.change(KVSet(key="k"))
+    loop = asyncio.get_running_loop()
+    waiting = loop.create_task(client.ask(KVGet("k"), Ask(min_index=first.index, wait_s=30)))
+    asked = client._servers.preferred()
+    assert asked is not None
+    server = next(s for s in servers if s.name == asked.name)
+    async with asyncio.timeout(5):
+        while not server.port.stats.requests["ask"]:
+            await asyncio.sleep(0.005)
+    await server.stop()
+    servers.remove(server)
+    last = await client.change(KVSet(key="k", value=b"new"))
+    async with asyncio.timeout(10):
+        reply = await waiting
+    assert reply.index == last.index
+
+
+async def test_writes_go_on_through_the_death_of_the_leader(
+    client: RemoteBackend, servers: list[Server]
+) -> None:
+    dead = leader_of(servers)
+    loop = asyncio.get_running_loop()
+    writes = [
+        loop.create_task(client.change(KVSet(key=f"k{i}", value=b"v"), timeout_s=20))
+        for i in range(100)
+    ]
+    await asyncio.sleep(0)
+    await dead.stop()
+    servers.remove(dead)
+    async with asyncio.timeout(25):
+        outcomes = await asyncio.gather(*writes)
+    assert all(isinstance(outcome, Applied) for outcome in outcomes)
+    for i in range(100):
+        assert (await client.ask(KVGet(f"k{i}"))).value is not None
+
+
+async def test_an_agent_that_knows_no_server_says_so_at_once() -> None:
+    pool = RpcPool(datacenter="dc1", node="client", limits=RpcLimits())
+    alone = RemoteBackend(
+        Servers(random.Random(1)), pool, sender="x", hold_s=HOLD_S, rng=random.Random(1)
+    )
+    with pytest.raises(NoServers):
+        await alone.ask(KVGet("k"))
+    assert alone.peek(KVGet("k")) is None
+    assert alone.watch_once(KVGet("k"), lambda: None) is None
+    await pool.close()
