@@ -1,0 +1,214 @@
+"""From who is in the cluster to what the catalog says about it.
+
+Decides by agent contract, section 6: the living are registered with a passing ``serfHealth``, the
+failed turn critical, those who left are removed with all they had, and nodes that people
+registered by hand are not ours. The same input plans nothing once the catalog says so already.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from gossip import Member, MemberStatus
+from raftstore.commands import Command, Deregister, Register
+from raftstore.records import (
+    CONSUL_SERVICE,
+    CRITICAL,
+    PASSING,
+    SERF_HEALTH,
+    Check,
+    Node,
+    NodeId,
+    NodeName,
+    Service,
+    ServiceName,
+)
+
+SERF_HEALTH_NAME = "Serf Health Status"
+ALIVE_OUTPUT = "Agent alive and reachable"
+FAILED_OUTPUT = "Agent not live or unreachable"
+
+#: A node without a member is removed only when it has been missing for this long under one
+#: leader. After a restart of all servers the leader is elected before gossip has found everybody
+#: again; without the pause the catalog would lose all of them, with their sessions.
+ABSENCE_GRACE_S = 15.0
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogView:
+    """What the catalog says that matters here; keys are node names in lower case."""
+
+    nodes: Mapping[str, Node] = field(default_factory=dict)
+    serf_health: Mapping[str, Check] = field(default_factory=dict)
+    consul_services: Mapping[str, Service] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """One write and the reason for it, for the log and for ``explain``."""
+
+    node: NodeName
+    cause: str
+    command: Command
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What to write, and which nodes are missing but not long enough (name in lower case)."""
+
+    decisions: tuple[Decision, ...]
+    absent: frozenset[str]
+
+
+def plan(
+    members: Iterable[Member],
+    catalog: CatalogView,
+    *,
+    own_name: NodeName,
+    datacenter: str,
+    absent_since: Mapping[str, float],
+    now: float,
+) -> Plan:
+    """What brings the catalog in line with membership.
+
+    ``absent_since`` says since when nodes with a ``serfHealth`` have had no member; a time of
+    -infinity says that gossip itself has forgotten them (reaped).
+    """
+    decisions: list[Decision] = []
+    seen: set[str] = set()
+    for member in members:
+        name = member.name.lower()
+        seen.add(name)
+        if not _is_ours(member, datacenter):
+            continue
+        node, health = catalog.nodes.get(name), catalog.serf_health.get(name)
+        match member.status:
+            case MemberStatus.ALIVE:
+                service = catalog.consul_services.get(name)
+                decision = _alive(member, node, health, service, datacenter)
+            case MemberStatus.FAILED:
+                decision = _failed(node, health)
+            case MemberStatus.LEFT:
+                decision = _left(member, node, health, own_name)
+            case _:
+                decision = None
+        if decision is not None:
+            decisions.append(decision)
+    absent: set[str] = set()
+    for name in catalog.serf_health.keys() - seen - {own_name.lower()}:
+        missing = catalog.nodes.get(name)
+        if missing is None:
+            continue
+        if now - absent_since.get(name, now) >= ABSENCE_GRACE_S:
+            decisions.append(_remove(missing.name, "no member of the cluster (reaped)"))
+        else:
+            absent.add(name)
+    return Plan(tuple(decisions), frozenset(absent))
+
+
+def _is_ours(member: Member, datacenter: str) -> bool:
+    """Whether the member is an agent of this datacenter; others gossip here by accident."""
+    tags = member.tags
+    return tags.get("role") in {"consul", "node"} and tags.get("dc", datacenter) == datacenter
+
+
+def _alive(
+    member: Member, node: Node | None, health: Check | None, service: Service | None, dc: str
+) -> Decision | None:
+    wanted_service = _consul_service(member)
+    node_id = NodeId(member.tags.get("id", ""))
+    same_node = (
+        node is not None and node.address == member.address and (not node_id or node.id == node_id)
+    )
+    up_to_date = (
+        same_node
+        and health is not None
+        and (health.status, health.output) == (PASSING, ALIVE_OUTPUT)
+        and (wanted_service is None or _same_service(wanted_service, service))
+    )
+    if up_to_date:
+        return None
+    # The agent itself brings tagged addresses and metadata; what it brought is kept.
+    record = Node(
+        name=node.name if node else NodeName(member.name),
+        id=node_id,
+        address=member.address,
+        datacenter=dc,
+        tagged_addresses=node.tagged_addresses if node else None,
+        meta=node.meta if node else None,
+    )
+    return Decision(
+        record.name,
+        "member is alive",
+        Register(
+            node=record,
+            service=wanted_service,
+            checks=(_serf_health(record.name, PASSING, ALIVE_OUTPUT),),
+            # What the agent wrote of itself since we looked must not be lost.
+            skip_node_update=node is None or same_node,
+        ),
+    )
+
+
+def _failed(node: Node | None, health: Check | None) -> Decision | None:
+    if node is None:
+        return None
+    if health is not None and (health.status, health.output) == (CRITICAL, FAILED_OUTPUT):
+        return None
+    check = _serf_health(node.name, CRITICAL, FAILED_OUTPUT)
+    return Decision(
+        node.name,
+        "gossip found the member failed",
+        Register(node=node, checks=(check,), skip_node_update=True),
+    )
+
+
+def _left(
+    member: Member, node: Node | None, health: Check | None, own_name: NodeName
+) -> Decision | None:
+    if node is None or member.name.lower() == own_name.lower():
+        return None
+    if health is None and node.id != member.tags.get("id", ""):
+        return None  # the name is used by a node that somebody registered by hand
+    return _remove(node.name, "member left")
+
+
+def _remove(name: NodeName, cause: str) -> Decision:
+    return Decision(name, cause, Deregister(node=name))
+
+
+def _serf_health(node: NodeName, status: str, output: str) -> Check:
+    return Check(node=node, id=SERF_HEALTH, name=SERF_HEALTH_NAME, status=status, output=output)
+
+
+def _consul_service(member: Member) -> Service | None:
+    """The service that a server offers: its server port, and versions for the curious."""
+    tags = member.tags
+    port = tags.get("port", "")
+    if tags.get("role") != "consul" or not (port.isascii() and port.isdecimal()):
+        return None
+    return Service(
+        id=CONSUL_SERVICE,
+        name=ServiceName(CONSUL_SERVICE),
+        port=int(port),
+        meta={
+            "version": tags.get("build", "").partition(":")[0],
+            "raft_version": tags.get("raft_vsn", ""),
+            "serf_protocol_current": str(member.protocol_current),
+            "serf_protocol_min": str(member.protocol_min),
+            "serf_protocol_max": str(member.protocol_max),
+            "read_replica": "true" if "read_replica" in tags else "false",
+            "non_voter": "true" if "nonvoter" in tags else "false",
+        },
+    )
+
+
+def _same_service(wanted: Service, stored: Service | None) -> bool:
+    return (
+        stored is not None
+        and stored.port == wanted.port
+        and stored.name == wanted.name
+        and stored.address == wanted.address
+        and dict(stored.meta or {}) == dict(wanted.meta or {})
+    )
