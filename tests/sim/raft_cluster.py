@@ -50,8 +50,9 @@ class Faults:
     slow_sync: float = 0.02
 
 
+CALM_DELAY_S = (0.0005, 0.005)
 CUTS = Faults(cuts_per_s=1.5)
-CRASHES = Faults(cuts_per_s=1.0, crashes_per_s=0.8, power_losses_per_s=0.15)
+
 ROUGH = Faults(
     cuts_per_s=1.0,
     crashes_per_s=0.6,
@@ -335,7 +336,7 @@ class Cluster:
 
     def deliver_later(self, source: str, target: str, message: Any) -> None:
         rng, faults, link = self.rng, self.faults, (source, target)
-        delay = rng.uniform(*faults.delay_s)
+        delay = rng.uniform(*(CALM_DELAY_S if self.calm else faults.delay_s))
         held = False
         if faults.hold and not self.calm and rng.random() < faults.hold:
             delay, held = rng.uniform(0.5, 6.0), True
@@ -491,7 +492,9 @@ class Cluster:
         self.check_log(node, term, commit, log, engine.leads())
         if engine.applied_index() > commit:
             raise InvariantError(f"{node.name} applied beyond its commit index")
-        expected = [c[PAYLOAD_HEAD.size :] for c, _ in log[: engine.applied_index()] if is_payload(c)]
+        expected = [
+            c[PAYLOAD_HEAD.size :] for c, _ in log[: engine.applied_index()] if is_payload(c)
+        ]
         if node.applied != expected:
             raise InvariantError(f"{node.name} applied something else than its log")
 

@@ -1,1 +1,140 @@
-"""The real engine in the simulated world; the controls prove that the simulation can fail."""
+"""The real engine in the simulated world; the controls prove that the world can find its bugs.
+
+`make sim SEED=n` repeats one run of every scenario, `make sim RUNS=n` makes more of them.
+"""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from raftstore.raft.engine import RaftEngine
+from raftstore.raft.replica import Replica
+from tests.sim.raft_cluster import CUTS, ROUGH, Cluster, Faults, InvariantError
+from tests.sim.stock_raft import StockCluster
+
+SLOW_LINKS = Faults(cuts_per_s=1.5, delay_s=(0.005, 0.4))
+POWER_CUTS = Faults(cuts_per_s=1.0, crashes_per_s=1.5, power_losses_per_s=0.5)
+ECHOES = Faults(power_losses_per_s=0.5, duplicate=0.9, delay_s=(0.001, 0.1), sync_s=(0.0005, 0.002))
+CONTROL_SEEDS_MAX = 60
+
+
+@pytest.mark.sim_runs(20)
+def test_no_invariant_breaks_under_cuts(sim_seed):
+    cluster = Cluster(sim_seed, faults=CUTS).run()
+    assert cluster.acked and cluster.reads_done
+
+
+@pytest.mark.sim_runs(25)
+def test_no_invariant_breaks_under_crashes_and_power_losses(sim_seed):
+    Cluster(sim_seed, faults=POWER_CUTS).run()
+
+
+@pytest.mark.sim_runs(15)
+def test_no_invariant_breaks_when_links_lose_repeat_reorder_and_hold_back(sim_seed):
+    Cluster(sim_seed, size=5, faults=ROUGH).run(5.0)
+
+
+@pytest.mark.sim_runs(10)
+def test_no_invariant_breaks_on_slow_links(sim_seed):
+    Cluster(sim_seed, faults=SLOW_LINKS).run()
+
+
+@pytest.mark.sim_runs(15)
+def test_no_invariant_breaks_when_answers_come_twice_during_elections(sim_seed):
+    Cluster(sim_seed, size=5, faults=ECHOES).run(5.0)
+
+
+def test_the_same_seed_gives_the_same_run_under_every_hash_seed():
+    program = (
+        "from tests.sim.raft_cluster import ROUGH, Cluster\n"
+        "print(Cluster(7, size=5, faults=ROUGH).run(2.0).trace.hexdigest())\n"
+    )
+    traces = {
+        subprocess.run(
+            [sys.executable, "-c", program],
+            env={**os.environ, "PYTHONHASHSEED": hash_seed},
+            check=True,
+            capture_output=True,
+        ).stdout
+        for hash_seed in ("1", "2")
+    }
+    assert len(traces) == 1 and b"" not in traces
+    assert Cluster(7).run(2.0).trace.digest() != Cluster(8).run(2.0).trace.digest()
+
+
+def test_a_failure_names_its_seed_and_how_to_repeat_it():
+    cluster = Cluster(11)
+    cluster.after(0.5, lambda: cluster.committed.reverse())
+    with pytest.raises(InvariantError, match="seed 11 .*make sim SEED=11"):
+        cluster.run(3.0)
+
+
+# -- controls: with one safeguard taken away, or with the released engine, a seed must fail
+
+
+def first_failure(make, seconds=8.0):
+    for seed in range(CONTROL_SEEDS_MAX):
+        try:
+            make(seed).run(seconds)
+        except InvariantError as error:
+            return error
+    return None
+
+
+class Barrierless(Cluster):
+    barrier = False
+
+    def __init__(self, seed):
+        super().__init__(seed, faults=POWER_CUTS)
+        self.unsynced = {}
+
+
+class CutsAlways(RaftEngine):
+    """Hazard A1: the log is cut after ``prev`` whether or not there is a conflict."""
+
+    def _take_entries(self, message):
+        self._journal.cut_from(message.prev_index + 1)
+        for entry in message.entries:
+            self._journal.append(entry)
+
+
+class CountsVotes(RaftEngine):
+    """Hazard A4: answers are counted, whoever gave them."""
+
+    counted = (0, 0)
+
+    def _won_with(self, peer):
+        term, count = self.counted
+        self.counted = (self.term(), count + 1 if term == self.term() else 2)
+        return self.counted[1] > (len(self._peers) + 1) / 2
+
+
+def with_engine(engine, size, faults):
+    class Weakened(Replica):
+        engine_class = engine
+
+    def make(seed):
+        cluster = Cluster(seed, size=size, faults=faults)
+        cluster.replica_class = Weakened
+        return cluster
+
+    return make
+
+
+def test_control_acknowledging_before_the_disk_loses_entries():
+    assert first_failure(Barrierless)
+
+
+def test_control_cutting_the_log_on_every_append_loses_entries():
+    assert first_failure(with_engine(CutsAlways, 3, ROUGH))
+
+
+def test_control_counting_votes_elects_two_leaders():
+    assert "two leaders" in str(first_failure(with_engine(CountsVotes, 5, ECHOES), 5.0))
+
+
+def test_control_the_released_engine_loses_committed_entries_by_cuts_alone(caplog):
+    error = first_failure(lambda seed: StockCluster(seed, faults=SLOW_LINKS), 15.0)
+    assert "committed" in str(error)
