@@ -16,7 +16,7 @@ from raftstore.errors import DecodeError
 from raftstore.queries import Answer
 from tests.strategies import values_of
 
-few = settings(max_examples=40, deadline=None)
+few = settings(max_examples=25, deadline=None)
 COMMANDS = list(commands.REGISTRY.values())
 QUERIES = list(queries.REGISTRY.values())
 RECORDS = [
@@ -67,7 +67,7 @@ def test_every_record_comes_back_as_it_was_and_gives_the_same_bytes_again(kind, 
     assert codec.encode(again) == raw
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(garbage=st.binary(max_size=64))
 @pytest.mark.parametrize("read", READERS)
 def test_garbage_raises_nothing_but_a_decode_error(read, garbage):
@@ -82,7 +82,7 @@ _plain = st.recursive(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(number=st.integers(0, 20), parts=st.lists(_plain, max_size=4))
 @pytest.mark.parametrize("read", READERS)
 def test_well_formed_msgpack_of_the_wrong_shape_raises_nothing_but_a_decode_error(

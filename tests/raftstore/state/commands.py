@@ -164,6 +164,55 @@ def any_commands(draw: st.DrawFn, index: int) -> c.Command:
     )
 
 
+#: Something of everything, so that a short random history finds things to change.
+POPULATED: list[c.Command] = [
+    c.Register(
+        node=r.Node(name="n1", id="id-a", address="10.0.0.1", meta={"rack": "r1"}),
+        service=r.Service(id="s1", name="web", tags=("x",), connect_native=True),
+        checks=(
+            r.Check(id="serfHealth", status="passing"),
+            r.Check(id="c2", status="passing", service_id="s1"),
+            r.Check(id="c1", status="warning", service_id="s1"),
+        ),
+    ),
+    c.Register(
+        node=r.Node(name="n2", address="10.0.0.2"),
+        service=r.Service(
+            id="s2",
+            name="proxy",
+            kind="connect-proxy",
+            proxy=r.Proxy(destination_service_name="api"),
+        ),
+        checks=(r.Check(id="serfHealth", status="critical"),),
+    ),
+    c.Register(node=r.Node(name="n2", address="10.0.0.2"), service=r.Service(id="s3", name="api")),
+    c.KVSet(key="a/b", value=b"1"),
+    c.KVSet(key="b/x", value=b"2"),
+    c.SetIntention(destination="web", source=r.IntentionSource(name="api", action="allow")),
+    c.SetIntention(
+        destination="web",
+        source=r.IntentionSource(name="*", action="deny", legacy_id="11111111"),
+        mode="create",
+    ),
+    c.SetCA(
+        cas=0,
+        config=r.CAConfig(cluster_id="u1"),
+        roots=(
+            r.CARoot(
+                id="r1",
+                name="root",
+                serial_number=1,
+                signing_key_id="k",
+                external_trust_domain="t",
+                not_before="",
+                not_after="",
+                root_cert="pem1",
+            ),
+        ),
+        provider=r.CAProviderState(root_id="r1", private_key="k1", root_cert="pem"),
+    ),
+]
+
 #: Every query there is, over the names above.
 ALL_QUERIES: list[q.Query[Any]] = [
     q.ListNodes(),

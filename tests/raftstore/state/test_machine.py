@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import msgpack
@@ -10,12 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from raftstore import commands, queries
-from raftstore.commands import Applied, KVSet, NextSerial, RequestId
+from raftstore.commands import Applied, Deregister, KVSet, NextSerial, Register, RequestId
 from raftstore.config import StateLimits
 from raftstore.errors import DecodeError
 from raftstore.queries import Footprint, Query
+from raftstore.records import Check, Node, Service
 from raftstore.state import StateMachine
-from tests.raftstore.state.commands import ALL_QUERIES, any_commands
+from tests.raftstore.state.commands import ALL_QUERIES, POPULATED, any_commands
 
 #: Small, so that forgetting happens within a short history.
 TIGHT = StateLimits(tombstones_max=3, outcomes_max=4, senders_max=2, sender_idle_s=5.0)
@@ -31,6 +33,20 @@ def is_touched(query: Query[Any], touched: frozenset[Footprint]) -> bool:
     return False
 
 
+#: The first index behind the population.
+START = len(POPULATED) + 2
+
+
+def populated(limits: StateLimits) -> StateMachine:
+    """A state with something of everything in it."""
+    state = StateMachine(limits)
+    for index, command in enumerate(POPULATED, start=2):
+        outcome = state.apply(index, 0.0, command)
+        assert isinstance(outcome, Applied) and outcome.value is not False
+    state.touched()
+    return state
+
+
 def look(state: StateMachine) -> dict[Query[Any], Any]:
     return {query: state.answer(query) for query in ALL_QUERIES}
 
@@ -42,9 +58,9 @@ def test_every_query_is_asked_here():
 @settings(max_examples=120, deadline=None)
 @given(data=st.data())
 def test_a_changed_answer_has_a_higher_index_and_its_footprint_is_touched(data):
-    state = StateMachine(TIGHT)
+    state = data.draw(st.sampled_from([populated, StateMachine]))(TIGHT)
     before = look(state)
-    for index in range(2, 2 + data.draw(st.integers(1, 14))):
+    for index in range(START, START + data.draw(st.integers(1, 14))):
         command = data.draw(any_commands(index))
         state.apply(index, float(index), command)
         state.check()
@@ -63,8 +79,8 @@ def test_a_changed_answer_has_a_higher_index_and_its_footprint_is_touched(data):
 @settings(max_examples=60, deadline=None)
 @given(data=st.data())
 def test_the_same_command_again_changes_nothing_unless_it_compares_or_counts(data):
-    state = StateMachine()
-    for index in range(2, 2 + data.draw(st.integers(1, 8))):
+    state = populated(StateLimits())
+    for index in range(START, START + data.draw(st.integers(1, 8))):
         command = data.draw(any_commands(index))
         state.apply(index, 0.0, command)
     if isinstance(command, NextSerial | commands.SetCA):
@@ -90,7 +106,7 @@ def history(data: st.DataObject) -> list[tuple[int, float, commands.Command, Req
     )
     return [
         (index, data.draw(st.floats(0, 20)), data.draw(any_commands(index)), data.draw(ids))
-        for index in range(2, 2 + data.draw(st.integers(1, 15)))
+        for index in range(START, START + data.draw(st.integers(1, 15)))
     ]
 
 
@@ -101,7 +117,7 @@ def as_bytes(state: StateMachine) -> list[bytes]:
 @settings(max_examples=80, deadline=None)
 @given(data=st.data())
 def test_the_same_history_gives_the_same_outcomes_and_the_same_snapshot(data):
-    one, other = StateMachine(TIGHT), StateMachine(TIGHT)
+    one, other = populated(TIGHT), populated(TIGHT)
     for entry in history(data):
         assert one.apply(*entry) == other.apply(*entry)
     assert as_bytes(one) == as_bytes(other)
@@ -112,7 +128,7 @@ def test_the_same_history_gives_the_same_outcomes_and_the_same_snapshot(data):
 def test_a_restored_state_is_the_same_in_all_it_says_and_does(data):
     entries = history(data)
     cut = data.draw(st.integers(0, len(entries)))
-    original = StateMachine(TIGHT)
+    original = populated(TIGHT)
     for entry in entries[:cut]:
         original.apply(*entry)
     restored = StateMachine(TIGHT)
@@ -124,6 +140,24 @@ def test_a_restored_state_is_the_same_in_all_it_says_and_does(data):
     for entry in entries[cut:]:
         assert restored.apply(*entry) == original.apply(*entry)
     assert as_bytes(restored) == as_bytes(original)
+
+
+def test_equal_states_give_equal_bytes_however_they_came_about():
+    node = Node(name="n", address="a")
+    one, two = (Check(id=name) for name in ("c1", "c2"))
+    services = [Service(id=f"s{n}", name="web") for n in range(2)]
+    snapshots = []
+    for checks, order in (((one, two), services), ((two, one), services[::-1])):
+        state = StateMachine()
+        for service in order:
+            state.apply(state.index + 1, 0.0, Register(node=node, service=service))
+        for service in services:  # ends at the same indexes whatever came first
+            changed = dataclasses.replace(service, port=80)
+            state.apply(state.index + 1, 0.0, Deregister(node="n", service_id=service.id))
+            state.apply(state.index + 1, 0.0, Register(node=node, service=changed))
+        state.apply(state.index + 1, 0.0, Register(node=node, checks=checks))
+        snapshots.append(as_bytes(state))
+    assert snapshots[0] == snapshots[1]
 
 
 def test_a_snapshot_shows_the_state_as_it_was_when_it_was_taken():
