@@ -1,0 +1,176 @@
+"""Merged values -> AgentConfig (cli-config contract, part B).
+
+Most keys go straight to the field that the table names; here is what needs more than one key, and
+the default that depends on another value. Errors of single values (durations, ports) are collected
+and told together, faults between values one at a time (see `rules`).
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Mapping
+from typing import Any
+
+from agent.config import rules, services
+from agent.config.decode import Values, several
+from agent.config.definition_keys import Kind
+from agent.config.keys import KEYS_BY_PATH, Standing
+from agent.config.network import Interfaces, addresses, expanded, peers
+from agent.config.schema import AgentConfig, DnsConfig, GossipTiming, Limits
+from agent.errors import ConfigError
+
+PORT_MAX = 65535
+#: What `-dev` changes; files and flags may change it again.
+DEV_DEFAULTS: Values = {
+    "server": True,
+    "bind_addr": "127.0.0.1",
+    "log_level": "DEBUG",
+    "ui_config.enabled": True,
+    "connect.enabled": True,
+    "performance.raft_multiplier": 1,
+    "gossip_lan.gossip_interval": "100ms",
+    "gossip_lan.probe_interval": "100ms",
+    "gossip_lan.probe_timeout": "100ms",
+    "gossip_lan.suspicion_mult": 3,
+}
+#: Below the minimum there is no working agent: a pause of nothing, or nobody to talk to.
+_POSITIVE = frozenset(
+    {
+        "gossip_lan.gossip_interval", "gossip_lan.gossip_nodes", "gossip_lan.probe_interval",
+        "gossip_lan.probe_timeout", "gossip_lan.retransmit_mult", "gossip_lan.suspicion_mult",
+        "default_query_time", "max_query_time", "check_output_max_size", "reconnect_timeout",
+        "limits.kv_max_value_size", "limits.txn_max_req_len", "limits.rpc_handshake_timeout",
+    }
+)  # fmt: skip
+
+
+def build(
+    values: Values, *, dev: bool, node_name: str, interfaces: Interfaces, data_dir_is_file: bool
+) -> AgentConfig:
+    """The agent's configuration. Raises ConfigError."""
+    fields, errors = _fields(values)
+    definitions = {
+        "services": tuple(
+            services.service(each, f"services[{at}]", errors)
+            for at, each in enumerate(values.get("services", ()))
+        ),
+        "checks": tuple(
+            services.check(each, f"checks[{at}]", errors)
+            for at, each in enumerate(values.get("checks", ()))
+        ),
+    }
+    if errors:
+        raise ConfigError(several(errors))
+    found = addresses(values, interfaces)
+    rules.check_values(values, dev=dev, data_dir_is_file=data_dir_is_file)
+    server = values.get("server", False)
+    expect = values.get("bootstrap_expect", 0)
+    plain = fields.pop("") | definitions
+    config = AgentConfig(
+        **plain
+        | {
+            "node_name": node_name,
+            "datacenter": values.get("datacenter", "dc1").lower(),
+            "node_id": values.get("node_id", "").lower(),
+            "data_dir": "" if dev else values.get("data_dir", ""),
+            "dev_mode": dev,
+            # Expecting one server is the same as bootstrapping by itself.
+            "bootstrap": (dev and server) or values.get("bootstrap", False) or expect == 1,
+            "bootstrap_expect": 0 if expect == 1 else expect,
+            "bind_addr": found.bind,
+            "advertise_addr": found.advertise,
+            "client_addrs": found.clients,
+            "retry_join": peers("retry_join", values.get("retry_join", ()), interfaces),
+            "start_join": peers("start_join", values.get("start_join", ()), interfaces),
+            "leave_on_terminate": values.get("leave_on_terminate", not server),
+            "skip_leave_on_interrupt": values.get("skip_leave_on_interrupt", server),
+            "log_level": values.get("log_level", "INFO").upper(),
+            "ui_enabled": plain.get("ui_enabled", values.get("ui", False)),
+            "gossip_lan": GossipTiming(**fields.pop("gossip_lan", {})),
+            "dns": _dns(fields.pop("dns", {}), values, interfaces),
+            "limits": Limits(**fields.pop("limits", {})),
+        }
+    )
+    assert not fields, f"targets without a home: {sorted(fields)}"
+    rules.check_ports(config)
+    if config.port_sidecar_min > config.port_sidecar_max:
+        raise ConfigError(
+            "port range ports.sidecar_min_port to ports.sidecar_max_port is empty: "
+            f"{config.port_sidecar_min} > {config.port_sidecar_max}"
+        )
+    return config
+
+
+def _fields(values: Values) -> tuple[dict[str, dict[str, Any]], list[str]]:
+    """Values by the group and field that the table names, and what is wrong with single ones."""
+    groups: dict[str, dict[str, Any]] = {"": {}}
+    errors: list[str] = []
+    for path, value in values.items():
+        key = KEYS_BY_PATH[path]
+        if not isinstance(key.kind, Kind):
+            continue
+        checked = _checked(path, key.kind, value, errors)
+        if key.standing is Standing.NOW and key.target:
+            group, _, field = key.target.rpartition(".")
+            groups.setdefault(group, {})[field] = checked
+    return groups, errors
+
+
+def _checked(path: str, kind: Kind, value: Any, errors: list[str]) -> Any:
+    if kind is Kind.DURATION:
+        seconds = services.seconds(value, path, errors)
+        if seconds < 0 or (path in _POSITIVE and seconds == 0):
+            errors.append(f"{path} cannot be {value}. {_least(path)}")
+        return seconds
+    if kind is Kind.DURATION_MAP:
+        return {
+            name: services.seconds(text, f"{path}[{name}]", errors) for name, text in value.items()
+        }
+    if kind is Kind.INT and path.startswith("ports."):
+        if not -1 <= value <= PORT_MAX:
+            errors.append(f"{path}: invalid port: {value}")
+    elif kind is Kind.INT and (value < 0 or (path in _POSITIVE and value == 0)):
+        errors.append(f"{_short(path)} cannot be {value}. {_least(path)}")
+    return value
+
+
+def _least(path: str) -> str:
+    return f"Must be greater than {'' if path in _POSITIVE else 'or equal to '}zero"
+
+
+def _short(path: str) -> str:
+    """Consul names this one key without its stanza."""
+    return "udp_answer_limit" if path == "dns_config.udp_answer_limit" else path
+
+
+def _dns(fields: Mapping[str, Any], values: Values, interfaces: Interfaces) -> DnsConfig:
+    recursors = tuple(
+        _recursor(each)
+        for text in values.get("recursors", ())
+        for each in expanded("recursors", text, interfaces)
+    )
+    return DnsConfig(
+        domain=_zone(values.get("domain", "consul")),
+        alt_domain=_zone(values.get("alt_domain", "")),
+        recursors=recursors,
+        **fields,
+    )
+
+
+def _zone(name: str) -> str:
+    bare = name.strip(".")
+    return f"{bare}." if bare else ""
+
+
+def _recursor(text: str) -> str:
+    """Check "ip", "ip:port" or "[ip]:port"; gives the text as it came."""
+    host, _, port = text.rpartition(":")
+    if text.startswith("[") or text.count(":") == 1:
+        bare = host if port.isdecimal() else text
+    else:
+        bare = text
+    try:
+        ipaddress.ip_address(bare.strip("[]"))
+    except ValueError:
+        raise ConfigError(f"Invalid recursor address: {text}") from None
+    return text

@@ -1,0 +1,111 @@
+"""Which addresses an agent binds, serves clients on and tells others (cli-config contract, B4).
+
+Pure: this host's interfaces come in as a function that is called only where they are needed.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from agent.config.decode import Values
+from agent.config.sockaddr import Interface, TemplateError, expand, private_addresses
+from agent.errors import ConfigError
+
+Interfaces = Callable[[], Sequence[Interface]]
+
+#: Binding these means every address of the host.
+ANY = frozenset({"0.0.0.0", "::"})  # noqa: S104  (compared, not bound)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Addresses:
+    """IP addresses without ports. ``clients`` is not empty."""
+
+    bind: str
+    advertise: str
+    clients: tuple[str, ...]
+
+
+def addresses(values: Values, interfaces: Interfaces) -> Addresses:
+    """Work out the agent's addresses. Raises ConfigError."""
+    bind = _single("bind_addr", values.get("bind_addr", "0.0.0.0"), interfaces)  # noqa: S104
+    return Addresses(
+        bind=bind,
+        advertise=_advertise(values, bind, interfaces),
+        clients=_clients(values.get("client_addr", "127.0.0.1"), interfaces),
+    )
+
+
+def expanded(path: str, text: str, interfaces: Interfaces) -> list[str]:
+    """The words of an address key with templates replaced. Raises ConfigError."""
+    if "{{" not in text:
+        return text.split()
+    try:
+        return expand(text, interfaces()).split()
+    except TemplateError as error:
+        raise ConfigError(f"{path}: unable to parse address template {text!r}: {error}") from None
+
+
+def peers(path: str, given: Sequence[str], interfaces: Interfaces) -> tuple[str, ...]:
+    """Addresses of a list key; a template may give several. Raises ConfigError."""
+    found: list[str] = []
+    for text in given:
+        if text.startswith("provider="):
+            raise ConfigError(f"{path}: joining through a cloud provider is not supported: {text}")
+        found += expanded(path, text, interfaces) if "{{" in text else [text]
+    return tuple(found)
+
+
+def _single(path: str, text: str, interfaces: Interfaces) -> str:
+    words = expanded(path, text, interfaces)
+    if any(word.startswith("unix://") for word in words):
+        raise ConfigError(f"{path} cannot be a unix socket")
+    if len(words) > 1:
+        raise ConfigError(
+            f"{path} cannot contain multiple addresses. Use 'addresses.{{dns,http,https}}' instead."
+        )
+    if not words:
+        raise ConfigError(f"{path} cannot be empty")
+    return _ip(path, words[0])
+
+
+def _ip(path: str, text: str) -> str:
+    try:
+        return str(ipaddress.ip_address(text.removeprefix("[").removesuffix("]")))
+    except ValueError:
+        raise ConfigError(f"{path}: invalid ip address: {text}") from None
+
+
+def _advertise(values: Values, bind: str, interfaces: Interfaces) -> str:
+    version = 6 if ":" in bind else 4
+    for path in ("advertise_addr", f"advertise_addr_ipv{version}"):
+        if values.get(path):
+            address = _single(path, values[path], interfaces)
+            if address in ANY:
+                raise ConfigError("Advertise address cannot be 0.0.0.0, :: or [::]")
+            return address
+    if bind not in ANY:
+        return bind
+    found = private_addresses(interfaces(), version=version)
+    if not found:
+        raise ConfigError(
+            f"No private IPv{version} address found. "
+            "Please configure one with 'bind' and/or 'advertise'."
+        )
+    if len(found) > 1:
+        raise ConfigError(
+            f"Multiple private IPv{version} addresses found. "
+            "Please configure one with 'bind' and/or 'advertise'."
+        )
+    return found[0]
+
+
+def _clients(text: str, interfaces: Interfaces) -> tuple[str, ...]:
+    words = expanded("client_addr", text, interfaces)
+    if any(word.startswith("unix://") for word in words):
+        raise ConfigError("client_addr: unix sockets are not supported")
+    if not words:
+        raise ConfigError("client_addr cannot be empty")
+    return tuple(dict.fromkeys(_ip("client_addr", word) for word in words))

@@ -1,0 +1,250 @@
+"""What must hold between the values of a configuration (cli-config contract, B4 and B6).
+
+Pure checks with the texts that operators know; errors are raised, advice comes back as warnings.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+import uuid
+from collections.abc import Iterator, Mapping
+
+from agent.config.decode import Values
+from agent.config.keys import KEYS_BY_PATH, Standing
+from agent.config.schema import AgentConfig
+from agent.errors import ConfigError
+
+LOG_LEVELS = ("TRACE", "DEBUG", "INFO", "WARN", "ERR", "ERROR")
+_DATACENTER = re.compile(r"[a-z0-9_-]+")
+_META_KEY = re.compile(r"[A-Za-z0-9_-]+")
+META_PAIRS_MAX, META_KEY_MAX, META_VALUE_MAX = 64, 128, 512
+_NAME = re.compile(r"[A-Za-z0-9-]+")
+NAME_BYTES_MAX = 63
+_KEY_BYTES = frozenset({16, 24, 32})
+_FOREIGN_PROVIDERS = frozenset({"vault", "aws-pca"})
+
+
+def check_values(values: Values, *, dev: bool, data_dir_is_file: bool) -> None:
+    """What can be said before anything is built. Raises ConfigError with the first fault."""
+    _check_refused(values)
+    datacenter = values.get("datacenter", "dc1").lower()
+    if not datacenter:
+        raise ConfigError("datacenter cannot be empty")
+    if not _DATACENTER.fullmatch(datacenter):
+        raise ConfigError(
+            "datacenter can only contain lowercase alphanumeric, - or _ characters. "
+            f'received: "{datacenter}"'
+        )
+    data_dir = values.get("data_dir", "")
+    if not data_dir and not dev:
+        raise ConfigError("data_dir cannot be empty")
+    if data_dir and data_dir_is_file:
+        raise ConfigError(f'data_dir "{data_dir}" is not a directory')
+    _check_server(values, dev=dev)
+    _check_protocols(values)
+    check_encrypt(values.get("encrypt", ""))
+    _check_identity(values)
+    if values.get("addresses.dns", "").startswith("unix://"):
+        raise ConfigError("DNS address cannot be a unix socket")
+
+
+def _check_refused(values: Values) -> None:
+    for path in values:
+        key = KEYS_BY_PATH[path]
+        if key.standing is Standing.REFUSED and values[path] != key.default:
+            raise ConfigError(key.note)
+
+
+def _check_server(values: Values, *, dev: bool) -> None:
+    expect, bootstrap = values.get("bootstrap_expect", 0), values.get("bootstrap", False)
+    server = values.get("server", False)
+    if expect < 0:
+        raise ConfigError(
+            f"bootstrap_expect cannot be {expect}. Must be greater than or equal to zero"
+        )
+    if expect > 0 and dev:
+        raise ConfigError("'bootstrap_expect > 0' not allowed in dev mode")
+    if expect > 0 and bootstrap:
+        raise ConfigError("'bootstrap_expect > 0' and 'bootstrap = true' are mutually exclusive")
+    if expect > 0 and not server:
+        raise ConfigError("'bootstrap_expect > 0' requires 'server = true'")
+    if bootstrap and not server:
+        raise ConfigError("'bootstrap = true' requires 'server = true'")
+    if values.get("auto_encrypt.allow_tls") and not server:
+        raise ConfigError("auto_encrypt.allow_tls can only be used on a server.")
+    if values.get("advertise_reconnect_timeout") and server:
+        raise ConfigError("advertise_reconnect_timeout can only be used on a client")
+    multiplier = values.get("performance.raft_multiplier", 5)
+    if not 1 <= multiplier <= 10:
+        raise ConfigError(
+            f"performance.raft_multiplier cannot be {multiplier}. Must be between 1 and 10"
+        )
+    _check_mesh(values)
+
+
+def _check_mesh(values: Values) -> None:
+    provider = values.get("connect.ca_provider", "consul") or "consul"
+    if provider in _FOREIGN_PROVIDERS:
+        raise ConfigError(f"connect.ca_provider: the {provider} CA provider is not supported")
+    if provider != "consul":
+        raise ConfigError(f"{provider} is not a valid CA provider")
+    builtin = values.get("connect.builtin_proxy", "auto")
+    if builtin not in {"auto", "off"}:
+        raise ConfigError(f'connect.builtin_proxy must be "auto" or "off", not "{builtin}"')
+
+
+def _check_protocols(values: Values) -> None:
+    protocol = values.get("protocol", 2)
+    if not 2 <= protocol <= 3:
+        raise ConfigError(
+            f"Protocol version '{protocol}' is out of range. Must be in range: [2, 3]"
+        )
+    raft = values.get("raft_protocol", 3)
+    if raft != 3:
+        raise ConfigError(
+            f"raft_protocol version {raft} is not supported by this version of Consul"
+        )
+
+
+def _check_identity(values: Values) -> None:
+    problem = meta_problem(values.get("node_meta", {}))
+    if problem:
+        raise ConfigError(f"node_meta invalid: {problem}")
+    node_id = values.get("node_id", "")
+    if node_id:
+        try:
+            well_formed = str(uuid.UUID(node_id)) == node_id.lower()
+        except ValueError:
+            well_formed = False
+        if not well_formed:
+            raise ConfigError(f'node_id is not a UUID: "{node_id}"')
+
+
+def check_encrypt(key: str) -> None:
+    """A gossip key is the base64 text of 16, 24 or 32 bytes."""
+    if not key:
+        return
+    try:
+        raw = base64.b64decode(key, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise ConfigError(f"encrypt has invalid key: illegal base64 data: {error}") from None
+    if len(raw) not in _KEY_BYTES:
+        raise ConfigError("encrypt has invalid key: key size must be 16, 24 or 32 bytes")
+
+
+def check_log_level(level: str) -> None:
+    """Checked when an agent starts, not by `validate`."""
+    if level.upper() not in LOG_LEVELS:
+        raise ConfigError(
+            f"Invalid log level: {level}. Valid log levels are: [{' '.join(LOG_LEVELS)}]"
+        )
+
+
+def meta_problem(meta: Mapping[str, str]) -> str:
+    """What is wrong with metadata, "" when nothing is (agent contract, section 2)."""
+    if len(meta) > META_PAIRS_MAX:
+        return f"Node metadata cannot contain more than {META_PAIRS_MAX} key/value pairs"
+    for key, value in meta.items():
+        problem = _pair_problem(key, value)
+        if problem:
+            return f"Couldn't load metadata pair ('{key}', '{value}'): {problem}"
+    return ""
+
+
+def _pair_problem(key: str, value: str) -> str:
+    if not key:
+        return "Key cannot be blank"
+    if not _META_KEY.fullmatch(key):
+        return "Key contains invalid characters"
+    if len(key) > META_KEY_MAX:
+        return f"Key is too long (limit: {META_KEY_MAX} characters)"
+    if key.startswith("consul-"):
+        return "Key prefix 'consul-' is reserved for internal use"
+    if len(value) > META_VALUE_MAX:
+        return f"Value is too long (limit: {META_VALUE_MAX} characters)"
+    return ""
+
+
+def check_ports(config: AgentConfig) -> None:
+    """No two faces on one address and port. Raises ConfigError naming both."""
+    taken: dict[tuple[str, int], str] = {}
+    wanted = [("DNS", host, config.port_dns) for host in config.client_addrs]
+    wanted += [("HTTP", host, config.port_http) for host in config.client_addrs]
+    if config.server:
+        wanted.append(("RPC Advertise", config.advertise_addr, config.port_server))
+    wanted.append(("Serf Advertise LAN", config.advertise_addr, config.port_serf_lan))
+    for name, host, port in wanted:
+        if port <= 0:
+            continue
+        other = taken.setdefault((host, port), name)
+        if other != name:
+            shown = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+            raise ConfigError(f"{name} address {shown} already configured for {other}")
+
+
+def warnings(values: Values, config: AgentConfig) -> Iterator[str]:
+    """Advice about a valid configuration, in the order in which it is printed."""
+    if "ui" in values:
+        yield "The 'ui' field is deprecated. Use the 'ui_config.enabled' field instead."
+    if "ui_dir" in values:
+        yield "The 'ui_dir' field is deprecated. Use the 'ui_config.dir' field instead."
+    if "ui_content_path" in values:
+        yield (
+            "The 'ui_content_path' field is deprecated. "
+            "Use the 'ui_config.content_path' field instead."
+        )
+    name = config.node_name
+    if not _NAME.fullmatch(name):
+        yield (
+            f'Node name "{name}" will not be discoverable via DNS due to invalid characters. '
+            "Valid characters include all alpha-numerics and dashes."
+        )
+    elif len(name.encode()) > NAME_BYTES_MAX:
+        yield (
+            f'Node name "{name}" will not be discoverable via DNS due to it being too long. '
+            f"Valid lengths are between 1 and {NAME_BYTES_MAX} bytes."
+        )
+    if not config.dev_mode:
+        yield from _bootstrap_warnings(values)
+    if config.enable_script_checks:
+        yield (
+            "using enable-script-checks without ACLs and without allow_write_http_from is "
+            "DANGEROUS, use enable-local-script-checks instead"
+        )
+    yield from _without_effect(values)
+
+
+def _bootstrap_warnings(values: Values) -> Iterator[str]:
+    expect = values.get("bootstrap_expect", 0)
+    if expect == 1:
+        yield "BootstrapExpect is set to 1; this is the same as Bootstrap mode."
+    elif expect == 2:
+        yield (
+            "bootstrap_expect = 2: A cluster with 2 servers will provide no failure tolerance. "
+            "Three servers survive the loss of one."
+        )
+    elif expect and expect % 2 == 0:
+        yield (
+            "bootstrap_expect is even number: A cluster with an even number of servers does not "
+            "achieve optimum fault tolerance. One server less survives as many losses."
+        )
+    if expect > 1:
+        yield f"bootstrap_expect > 0: expecting {expect} servers"
+    if expect == 1 or values.get("bootstrap"):
+        yield "bootstrap = true: do not enable unless necessary"
+
+
+def _without_effect(values: Values) -> Iterator[str]:
+    told: set[str] = set()
+    for path in sorted(values):
+        key = KEYS_BY_PATH[path]
+        note = ""
+        if key.standing is Standing.IGNORED:
+            note = key.note
+        elif key.standing is Standing.LATER and values[path] != key.default:
+            note = f'config key "{path}" is not supported yet and has no effect'
+        if note and note not in told:
+            told.add(note)
+            yield note
