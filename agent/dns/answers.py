@@ -36,6 +36,10 @@ T = TypeVar("T")
 NAME_SERVERS_MAX = 3
 #: Nested steps from a name to the end of its chain of CNAMEs (DNS contract 5).
 CHASE_STEPS_MAX = 3
+#: Instances that one reply is made from: no transport takes more answers (DNS contract 8). Of a
+#: bigger service a random part is drawn, which also bounds the time a question takes.
+INSTANCES_MAX = 4096
+SRV_INSTANCES_MAX = 1024
 #: Catalog queries for one question; a chain that would need more ends early.
 FACTS_MAX = 32
 
@@ -280,6 +284,9 @@ def _service(ask: _Ask, lookup: Lookup) -> Outline:
     chosen = health.fit(entries, only_passing=ask.rules.only_passing)
     if not chosen:
         return _nothing(ask.zone)
+    most = SRV_INSTANCES_MAX if ask.qtype == RdataType.SRV else INSTANCES_MAX
+    if len(chosen) > most:
+        chosen = ask.rng.sample(chosen, most)
     ttl_s = ask.rules.service_ttl_s(lookup.name)
     if ask.qtype == RdataType.SRV:
         items = _srv_items(ask, chosen, ttl_s)

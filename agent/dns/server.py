@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import socket
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -27,6 +28,8 @@ log = logging.getLogger("lictor.agent.dns.server")
 PIPELINE_MAX = 32
 #: Answered questions after which a TCP connection is closed (as the reference does).
 TCP_QUESTIONS_MAX = 128
+#: Questions that arrive in one turn of the loop wait in the kernel; its default drops bursts.
+UDP_RECEIVE_BUFFER_BYTES = 1024 * 1024
 _FRAME_BYTES_MAX = 2 + 65535
 
 
@@ -115,6 +118,8 @@ class DnsServer:
             lambda: _Udp(self), local_addr=(host, port)
         )
         self._transports.append(transport)
+        raw = transport.get_extra_info("socket")
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, UDP_RECEIVE_BUFFER_BYTES)
         return host, port
 
     async def stop(self) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from dns.rdatatype import RdataType
 
 from agent.dns import records
-from agent.dns.answers import Item, Outline, SoaAt
+from agent.dns.answers import INSTANCES_MAX, SRV_INSTANCES_MAX, Item, Outline, SoaAt
 from agent.dns.rules import Rules
 from agent.dns.wire import Question, Record, Reply, full_bytes, write_reply
 
@@ -19,14 +19,14 @@ SLACK_BYTES = 7
 #: What fits into one UDP datagram over IPv4, less the slack.
 UDP_BYTES_MAX = 65507 - SLACK_BYTES
 TCP_BYTES_MAX = 65523
-TCP_ANSWERS_MAX = 4096
-TCP_SRV_ANSWERS_MAX = 1024
+TCP_ANSWERS_MAX = INSTANCES_MAX
+TCP_SRV_ANSWERS_MAX = SRV_INSTANCES_MAX
 
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """How much one reply may hold. ``bytes_max_after_cut`` counts uncompressed bytes once the
-    number of answers has been cut (0: no such rule)."""
+    """How much one reply may hold. With ``uncompressed_after_cut`` bytes count as if nothing were
+    compressed once the number of answers has been cut (measured reference)."""
 
     answers_max: int
     bytes_max: int
@@ -40,7 +40,7 @@ def budget_of(question: Question, rules: Rules, *, tcp: bool) -> Budget:
         return Budget(TCP_SRV_ANSWERS_MAX if srv else TCP_ANSWERS_MAX, TCP_BYTES_MAX)
     payload = question.edns.payload_bytes if question.edns else PLAIN_UDP_BYTES
     if payload > PLAIN_UDP_BYTES:
-        return Budget(TCP_ANSWERS_MAX * 16, min(payload - SLACK_BYTES, UDP_BYTES_MAX))
+        return Budget(INSTANCES_MAX, min(payload - SLACK_BYTES, UDP_BYTES_MAX))
     return Budget(rules.udp_answer_limit, PLAIN_UDP_BYTES - SLACK_BYTES, True)
 
 

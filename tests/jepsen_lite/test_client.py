@@ -46,7 +46,7 @@ def test_a_change_without_an_answer_is_unknown_and_a_read_failed(hang: bool) -> 
                     connection.recv(1000)
                     connection.close()
 
-        thread = threading.Thread(target=serve)
+        thread = threading.Thread(target=serve, daemon=True)
         thread.start()
         client = Client(*server.getsockname(), timeout_s=0.3)
         assert client.write("k", "v").type == INFO

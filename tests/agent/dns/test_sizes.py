@@ -74,6 +74,12 @@ def test_the_a_record_limit_holds_everywhere_but_not_for_srv() -> None:
     assert len(reply(9, "SRV", a_record_limit=2, tcp=True)[0].answer) == 9
 
 
+def test_a_huge_service_gives_a_random_part_of_itself() -> None:
+    first, second = reply(1500, tcp=True, seed=1), reply(1500, tcp=True, seed=2)
+    assert len(first[0].answer) <= sizes.TCP_SRV_ANSWERS_MAX
+    assert {a.to_text() for a in first[0].answer} != {a.to_text() for a in second[0].answer}
+
+
 def test_edns_is_kept_when_answers_are_cut() -> None:
     message, packet = reply(100, payload=1232)
     assert message.payload == 1232
