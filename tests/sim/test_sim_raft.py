@@ -67,7 +67,7 @@ def test_the_same_seed_gives_the_same_run_under_every_hash_seed():
 def test_a_failure_names_its_seed_and_how_to_repeat_it():
     cluster = Cluster(11)
     cluster.after(0.5, lambda: cluster.committed.reverse())
-    with pytest.raises(InvariantError, match="seed 11 .*make sim SEED=11"):
+    with pytest.raises(InvariantError, match=r"seed 11 .*make sim SEED=11"):
         cluster.run(3.0)
 
 

@@ -1,4 +1,6 @@
-"""One server as a process of its own, for tests that kill -9: node_process.py DIR ID PORT ID=PORT...
+"""One server as a process of its own, for tests that kill -9.
+
+Arguments: data directory, node id, port, and id=port for every member.
 
 Speaks lines: "w <payload>" on stdin is proposed, "ok <payload> <index>" or "no <payload>" answers;
 "s" asks for the state: "state <role> <applied count>"; "d" dumps the applied payloads.

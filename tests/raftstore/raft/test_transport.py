@@ -1,0 +1,220 @@
+"""Links between servers, with hostile peers on real sockets: closed and counted, nothing more."""
+
+import asyncio
+import random
+import struct
+
+import msgpack
+import pytest
+
+from raftstore.raft import FIRST_BYTE, MemJournal, RaftConfig, RaftNode
+from raftstore.raft.frames import PROTOCOL_VERSION, Append, Hello, VoteReply, encode
+from raftstore.raft.log import NOOP_COMMAND
+from raftstore.raft.transport import PeerNetwork
+from tests.raftstore.raft.cluster import open_door, servers, until
+
+
+PICKLED = b"\x80\x04\x8c\x05posix\x8c\x06system\x93."  # what stock peers would send and load
+
+
+@pytest.fixture
+async def target():
+    """A bootstrapped node "b" of the cluster a, b, c, and its port."""
+    node = RaftNode(
+        RaftConfig(node_id="b", hello_timeout_s=0.3),
+        journal=MemJournal(),
+        apply=lambda index, stamp, payload: None,
+    )
+    door = await open_door(node.accept)
+    await node.start()
+    node.bootstrap(dict.fromkeys("abc", ""))
+    yield node, door.sockets[0].getsockname()[1]
+    door.close()
+    await node.stop()
+
+
+async def knock(port: int, data: bytes) -> bytes:
+    """Send bytes after the first one; what comes back until the other side closes."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    try:
+        writer.write(FIRST_BYTE + data)
+        return await asyncio.wait_for(reader.read(), 5.0)
+    except ConnectionError:
+        return b""
+    finally:
+        writer.close()
+
+
+def hello(node, **changes):
+    fields = {
+        "version": PROTOCOL_VERSION,
+        "cluster_id": node.cluster_id,
+        "node_id": "c",
+        "to_node_id": "b",
+        "boot_nonce": 1,
+    }
+    return encode(Hello(**{**fields, **changes}))
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"GET / HTTP/1.1\r\n\r\n", "frame too large"),
+        (struct.pack(">I", 2**31), "frame too large"),
+        (struct.pack(">I", 4097), "frame too large"),
+        (struct.pack(">I", 10) + b"\xc1" * 10, "malformed frame"),
+        (struct.pack(">I", 40) + PICKLED.ljust(40), "malformed frame"),
+        (encode(VoteReply(1, True)), "malformed frame"),
+        (b"", "hello timeout"),
+        (b"\0\0", "hello timeout"),
+    ],
+)
+async def test_garbage_before_the_hello_closes_the_link(target, data, reason):
+    node, port = target
+    assert await knock(port, data) == b""
+    assert node.status().dropped[reason] == 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"version": 99}, "wrong protocol version"),
+        ({"cluster_id": "another"}, "wrong cluster"),
+        ({"node_id": "x"}, "stranger"),
+        ({"node_id": "b"}, "wrong node"),
+        ({"to_node_id": "a"}, "wrong node"),
+    ],
+)
+async def test_a_wrong_introduction_closes_the_link(target, changes, reason):
+    node, port = target
+    assert await knock(port, hello(node, **changes)) == b""
+    assert node.status().dropped[reason] == 1
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (struct.pack(">I", 2**23 + 1), "frame too large"),
+        (struct.pack(">I", 30) + PICKLED.ljust(30), "malformed frame"),
+        (struct.pack(">I", 3) + msgpack.packb([200]), "malformed frame"),
+    ],
+)
+async def test_garbage_after_the_hello_closes_the_link(target, data, reason):
+    node, port = target
+    answer = await knock(port, hello(node) + data)
+    assert answer  # our hello
+    assert node.status().dropped[reason] == 1
+
+
+async def test_a_forged_leader_cannot_bring_kinds_that_the_engine_would_unpickle(target):
+    node, port = target
+    rows = [[10**6, b"\x02" + PICKLED]]
+    frame = msgpack.packb([1, 10**6, 1, 1, 0, 1, rows])
+    await knock(port, hello(node) + struct.pack(">I", len(frame)) + frame)
+    assert node.status().dropped["malformed frame"] == 1
+    assert node.status().last_index == 1
+
+
+async def test_connections_that_say_nothing_are_bounded(target):
+    node, port = target
+    pairs = [await asyncio.open_connection("127.0.0.1", port) for _ in range(70)]
+    for _, writer in pairs:
+        writer.write(FIRST_BYTE)
+    await until(lambda: node.status().dropped.get("too many connections", 0) >= 6)
+    for _, writer in pairs:
+        writer.close()
+
+
+async def test_a_frame_in_small_pieces_and_many_in_one_are_read_alike(target):
+    node, port = target
+    append = encode(
+        Append(term=1, seq=1, prev_index=1, prev_term=0, commit=1, entries=((NOOP_COMMAND, 2, 1),))
+    )
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    for byte in FIRST_BYTE + hello(node) + append:
+        writer.write(bytes((byte,)))
+        await writer.drain()
+    await until(lambda: node.status().last_index == 2)
+    writer.write(append * 50)
+    data = b""
+    async with asyncio.timeout(5):
+        while len(data) < 400:
+            data += await reader.read(65536)
+    writer.close()
+
+
+async def test_a_newer_link_replaces_the_older_one_to_the_same_peer(target):
+    node, port = target
+    first, second = [await asyncio.open_connection("127.0.0.1", port) for _ in range(2)]
+    for reader, writer in (first, second):
+        writer.write(FIRST_BYTE + hello(node))
+        await reader.readexactly(4)
+    assert await asyncio.wait_for(first[0].read(), 5) is not None
+    assert node.status().dropped["replaced"] == 1
+    for _, writer in (first, second):
+        writer.close()
+
+
+async def test_links_come_back_after_they_were_cut():
+    async with servers(3) as cluster:
+        await cluster.write(b"x")
+        for server in cluster.all:
+            for link in list(server.node._network._links.values()):
+                link.close("test")
+        await cluster.write(b"y")
+        await until(lambda: all([p for _, p in s.applied] == [b"x", b"y"] for s in cluster.all))
+
+
+def network(name, received, *, members):
+    net = PeerNetwork(
+        RaftConfig(node_id=name, write_buffer_bytes_max=2**16),
+        cluster_id=lambda: "one",
+        on_message=lambda peer, message: received.append((peer, message)) or True,
+        on_up=lambda peer: received.append((peer, "up")),
+        on_down=lambda peer: received.append((peer, "down")),
+        rng=random.Random(1),
+    )
+    net.start()
+    net.set_members(members)
+    return net
+
+
+async def test_the_greater_node_id_dials_and_the_smaller_waits():
+    heard = {"a": [], "b": []}
+    nets = {name: network(name, heard[name], members="ab") for name in "ab"}
+    doors = {name: await open_door(net.accept) for name, net in nets.items()}
+    ports = {name: door.sockets[0].getsockname()[1] for name, door in doors.items()}
+    nets["a"].set_address("b", "127.0.0.1", ports["b"])
+    assert not nets["a"]._dialling
+    nets["b"].set_address("a", "127.0.0.1", ports["a"])
+    await until(lambda: nets["a"].linked("b") and nets["b"].linked("a"))
+    nets["a"].send("b", VoteReply(1, True))
+    await until(lambda: heard["b"] == [("a", "up"), ("a", VoteReply(1, True))])
+    nets["b"].set_members("b")  # a has been removed
+    await until(lambda: heard["a"][-1] == ("b", "down"))
+    for name in "ab":
+        doors[name].close()
+        await nets[name].stop()
+
+
+async def test_a_peer_that_does_not_read_loses_its_link(target):
+    heard = []
+    net = network("a", heard, members="ab")
+    door = await open_door(net.accept)
+    port = door.sockets[0].getsockname()[1]
+    _, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.transport.pause_reading()
+    writer.write(FIRST_BYTE + hello(target[0], node_id="b", to_node_id="a", cluster_id="one"))
+    await until(lambda: net.linked("b"))
+    entry = (b"\x04" + b"x" * 2**19, 2, 1)
+    async with asyncio.timeout(10):
+        while net.linked("b"):
+            net.send(
+                "b",
+                Append(term=1, seq=1, prev_index=1, prev_term=1, commit=0, entries=(entry,)),
+            )
+            await asyncio.sleep(0)
+    assert net.dropped["peer does not read"] == 1
+    writer.close()
+    door.close()
+    await net.stop()
