@@ -60,8 +60,8 @@ class BroadcastQueue:
         if len(self._entries) > self._limit:
             self._drop_most_sent()
 
-    def take(self, budget_bytes: int, *, transmits_max: int) -> list[bytes]:
-        """The next messages within the budget; each take counts as one transmit of each."""
+    def take(self, budget_bytes: int, *, transmits_max: int, counted: bool = True) -> list[bytes]:
+        """The next messages within the budget; a counted take is one transmit of each."""
         if not self._entries:
             return []
         taken: list[Broadcast] = []
@@ -80,7 +80,7 @@ class BroadcastQueue:
         for tier in [tier for tier, row in self._tiers.items() if not row]:
             del self._tiers[tier]
         for broadcast in taken:
-            broadcast.transmits += 1
+            broadcast.transmits += counted
             if broadcast.transmits >= transmits_max:
                 self._forget(broadcast)
             else:

@@ -429,22 +429,25 @@ class Swim:
             return record.state is not State.LEFT
 
         for record in self.table.pick(self._config.gossip_nodes, suitable):
-            batch = self._take(self._budget)
+            # What goes to the dead is not counted: in a small ring it would use up the copies
+            # meant for the living.
+            batch = self._take(self._budget, counted=record.state is not State.DEAD)
             if not batch:
                 break
             crc = record.protocol_max >= PROTOCOL_CRC
             self.out.append(SendPacket(_address(record), tuple(batch), crc))
 
-    def _take(self, budget: int) -> list[bytes]:
+    def _take(self, budget: int, *, counted: bool = True) -> list[bytes]:
         """Broadcasts within the budget: ours first, then the user queues in order."""
         if not self.queue and not any(self.user_queues):
             return []
         limit = retransmit_limit(self._config.retransmit_mult, len(self.table))
-        batch = self.queue.take(budget, transmits_max=limit)
+        batch = self.queue.take(budget, transmits_max=limit, counted=counted)
         self._report_finished(self.queue)
         for queue in self.user_queues:
             used = sum(len(message) + COMPOUND_PART_BYTES for message in batch)
-            taken = queue.take(budget - used, transmits_max=self.user_transmits_max or limit)
+            most = self.user_transmits_max or limit
+            taken = queue.take(budget - used, transmits_max=most, counted=counted)
             batch += [b"\x08" + message for message in taken]
             self._report_finished(queue)
         assert len(batch) < COMPOUND_PARTS_MAX, "the budget's ceiling keeps a compound countable"

@@ -1,0 +1,181 @@
+"""Against the real `serf` agent: it joins our ring, and both sides see joins, leaves, failures."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import pathlib
+import shutil
+import socket
+from collections.abc import AsyncIterator
+
+import pytest
+
+from gossip import MemberStatus
+from tests.gossip.rings import Watched, eventually, quick, ring
+
+SERF = shutil.which("serf")
+pytestmark = [
+    pytest.mark.interop,
+    pytest.mark.skipif(SERF is None, reason="the serf program is not installed"),
+]
+KEY = bytes(range(32))
+
+
+def free_port() -> int:
+    """A port that is free for UDP and TCP at the moment."""
+    while True:
+        with socket.socket() as tcp, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
+            tcp.bind(("127.0.0.1", 0))
+            port: int = tcp.getsockname()[1]
+            with contextlib.suppress(OSError):
+                udp.bind(("127.0.0.1", port))
+                return port
+
+
+class SerfAgent:
+    """A running `serf agent` and its command line."""
+
+    def __init__(self, process: asyncio.subprocess.Process, rpc: str) -> None:
+        self.process = process
+        self._rpc = rpc
+
+    async def command(self, *arguments: str) -> str:
+        assert SERF is not None
+        process = await asyncio.create_subprocess_exec(
+            SERF,
+            arguments[0],
+            f"-rpc-addr={self._rpc}",
+            *arguments[1:],
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+        )
+        out, _ = await process.communicate()
+        return out.decode()
+
+    async def statuses(self) -> dict[str, str]:
+        lines = (await self.command("members")).splitlines()
+        return {line.split()[0]: line.split()[2] for line in lines if len(line.split()) >= 3}
+
+    async def eventually(self, wanted: dict[str, str]) -> None:
+        statuses: dict[str, str] = {}
+        try:
+            async with asyncio.timeout(20.0):
+                while True:
+                    statuses = await self.statuses()
+                    if wanted.items() <= statuses.items():
+                        return
+                    await asyncio.sleep(0.05)
+        except TimeoutError:
+            raise AssertionError(f"serf sees {statuses}, not {wanted}") from None
+
+
+@contextlib.asynccontextmanager
+async def serf_agent(join: str, log: pathlib.Path, *options: str) -> AsyncIterator[SerfAgent]:
+    assert SERF is not None
+    rpc = f"127.0.0.1:{free_port()}"
+    with log.open("wb") as out:
+        process = await asyncio.create_subprocess_exec(
+            SERF,
+            "agent",
+            "-node=real",
+            f"-bind=127.0.0.1:{free_port()}",
+            f"-rpc-addr={rpc}",
+            "-profile=local",
+            "-tag=role=web",
+            f"-retry-join={join}",
+            *options,
+            stdout=out,
+            stderr=asyncio.subprocess.STDOUT,
+        )
+        try:
+            yield SerfAgent(process, rpc)
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+            await process.wait()
+
+
+def options_of(keys: tuple[bytes, ...]) -> list[str]:
+    return [f"-encrypt={base64.b64encode(keys[0]).decode()}"] if keys else []
+
+
+@pytest.mark.parametrize("keys", [(), (KEY,)], ids=["plain", "encrypted"])
+async def test_serf_joins_our_ring_and_both_agree(
+    keys: tuple[bytes, ...], tmp_path: pathlib.Path
+) -> None:
+    seen: list[tuple[str, bytes]] = []
+    listener = Watched(quick("n1", keys=keys), on_user_event=lambda n, p: seen.append((n, p)))
+    async with ring(quick("n0", keys=keys, tags={"id": "0"}), join=False) as (first,):
+        await listener.gossip.start()
+        await listener.gossip.join([first.address])
+        log = tmp_path / "serf.log"
+        async with serf_agent(first.address, log, *options_of(keys)) as real:
+            both = (first, listener)
+            await eventually(
+                lambda: all(m.status("real") is MemberStatus.ALIVE for m in both), "joined"
+            )
+            assert dict(first.gossip.member("real").tags) == {"role": "web"}  # type: ignore[union-attr]
+            await real.eventually({"n0": "alive", "n1": "alive", "real": "alive"})
+            assert "id=0" in await real.command("members")
+
+            assert "dispatched" in await real.command("event", "deploy", "v1")
+            await eventually(lambda: seen == [("deploy", b"v1")], "the user event")
+            assert "Successfully contacted all live nodes" in await real.command("reachability")
+
+            await listener.gossip.set_tags({"new": "tag"})
+            await listener.gossip.leave()
+            await real.eventually({"n1": "left", "n0": "alive"})
+            assert "new=tag" in await real.command("members")
+
+            await real.command("leave")
+            await eventually(lambda: first.status("real") is MemberStatus.LEFT, "left")
+            assert first.gossip.stats().dropped == {}
+
+
+async def test_serf_and_we_call_each_other_failed(tmp_path: pathlib.Path) -> None:
+    async with ring(quick("n0"), quick("n1"), quick("n2")) as members:
+        async with serf_agent(members[0].address, tmp_path / "serf.log") as real:
+            await real.eventually({"n0": "alive", "n1": "alive", "n2": "alive"})
+            await members[2].gossip.stop()
+            await real.eventually({"n2": "failed", "n0": "alive", "n1": "alive"})
+            real.process.kill()
+            await eventually(
+                lambda: all(m.status("real") is MemberStatus.FAILED for m in members[:2]),
+                "the killed serf agent is failed",
+            )
+
+
+async def test_keys_are_rotated_by_serf_without_losing_anybody(tmp_path: pathlib.Path) -> None:
+    new = base64.b64encode(bytes(range(100, 132))).decode()
+    old = base64.b64encode(KEY).decode()
+    async with ring(quick("n0", keys=(KEY,)), quick("n1", keys=(KEY,))) as members:
+        async with serf_agent(members[0].address, tmp_path / "serf.log", f"-encrypt={old}") as real:
+            await real.eventually({"n0": "alive", "n1": "alive"})
+            for step in (f"-install={new}", f"-use={new}", f"-remove={old}"):
+                out = await real.command("keys", step)
+                assert "Failed" not in out and "failed" not in out, out
+            listed = await real.command("keys", "-list")
+            assert new in listed and "[3/3]" in listed
+            assert old not in listed
+            await members[1].gossip.set_tags({"after": "rotation"})
+            await real.eventually({"n0": "alive", "n1": "alive"})
+            await eventually(
+                lambda: dict(members[0].gossip.member("n1").tags) == {"after": "rotation"},  # type: ignore[union-attr]
+                "gossip under the new key",
+            )
+
+
+async def test_the_round_trip_to_us_is_estimated_by_serf(tmp_path: pathlib.Path) -> None:
+    async with ring(quick("n0")) as (only,):
+        async with serf_agent(only.address, tmp_path / "serf.log") as real:
+            await real.eventually({"n0": "alive"})
+            await eventually(
+                lambda: "real" in only.gossip._core.coordinates.known, "a measured round trip"
+            )
+            out = ""
+            async with asyncio.timeout(15.0):
+                while "Estimated" not in out:
+                    out = await real.command("rtt", "n0")
+                    await asyncio.sleep(0.1)
