@@ -13,7 +13,6 @@ from raftstore.raft.log import NOOP_COMMAND
 from raftstore.raft.transport import PeerNetwork
 from tests.raftstore.raft.cluster import open_door, servers, until
 
-
 PICKLED = b"\x80\x04\x8c\x05posix\x8c\x06system\x93."  # what stock peers would send and load
 
 
