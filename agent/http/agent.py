@@ -14,6 +14,7 @@ from agent.errors import RequestError
 from agent.http import render
 from agent.http.call import Call, done
 from agent.http.params import parse_bool
+from agent.http.parse import several
 from agent.http.reply import Reply
 from raftstore.records import Json
 
@@ -176,10 +177,8 @@ async def join(call: Call) -> Reply:
         raise RequestError(500, "Missing address to join")
     outcome = await call.context.gossip.join([address])
     if not outcome.joined:
-        reasons = [str(error) for error in outcome.errors] or [f"no answer from {address}"]
-        lines = "".join(f"\n\t* {reason}" for reason in reasons)
-        count = "1 error" if len(reasons) == 1 else f"{len(reasons)} errors"
-        raise RequestError(500, f"{count} occurred:{lines}\n\n")
+        reasons = [f"Failed to join {peer}: {reason}" for peer, reason in outcome.errors]
+        raise RequestError(500, several(reasons or [f"Failed to join {address}"]))
     return done()
 
 

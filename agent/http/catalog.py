@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from agent.errors import RequestError
-from agent.http import filter_fields, parse, render
+from agent.http import filter_fields, parse_catalog, render
 from agent.http.call import FAILED_READ, Call
 from agent.http.filter import Predicate, compile_filter
 from agent.http.params import has_meta, node_meta
@@ -20,7 +20,9 @@ def _same_datacenter(call: Call, wanted: str) -> None:
 
 async def register(call: Call) -> Reply:
     """Write a node, and with it a service and checks."""
-    command, datacenter = parse.register(call.body, datacenter=call.context.config.datacenter)
+    command, datacenter = parse_catalog.register(
+        call.body, datacenter=call.context.config.datacenter
+    )
     _same_datacenter(call, datacenter)
     await call.change(command)
     return call.json(True)
@@ -28,7 +30,7 @@ async def register(call: Call) -> Reply:
 
 async def deregister(call: Call) -> Reply:
     """Remove a node, a service or a check."""
-    command, datacenter = parse.deregister(call.body)
+    command, datacenter = parse_catalog.deregister(call.body)
     _same_datacenter(call, datacenter)
     await call.change(command)
     return call.json(True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from urllib.parse import unquote
 
+from agent.connect import settings
 from agent.errors import RequestError
 from agent.explain.intention import decision
 from agent.http import parse, render
@@ -62,10 +63,12 @@ async def configuration_put(call: Call) -> Reply:
     now = found.value
     if now is None:
         raise RequestError(500, "CA is uninitialized and unable to take a configuration")
+    wanted_config = settings.normalise({**now.config, **config})
+    settings.read(wanted_config)
     wanted = CAConfig(
         provider="consul",
         cluster_id=now.cluster_id,
-        config={**now.config, **config},
+        config=wanted_config,
         state=now.state,
         force_without_cross_signing=force,
     )

@@ -76,7 +76,8 @@ def _explain(text: str, error: json.JSONDecodeError) -> str:
     position = error.pos
     if error.msg.startswith("Unterminated"):
         return "unexpected EOF"
-    while position < len(text) and text[position] in _SPACE:
+    in_string = "control character" in error.msg or "escape" in error.msg
+    while not in_string and position < len(text) and text[position] in _SPACE:
         position += 1
     if position >= len(text):
         return "unexpected EOF"

@@ -1,8 +1,8 @@
 """Filter expressions over JSON answers: grammar, checks and evaluation (http-api contract 1.8).
 
 An expression is parsed, checked against the fields of the endpoint (`filter_fields`) and compiled
-to a function of one JSON object. Everything about it is bounded: length, nesting, and what a
-pattern may be (`filter_regex`). Error texts are the reference's as far as its tests pin them.
+to a function of one JSON object. Everything about it is bounded: length, nesting, and the time
+of a pattern (`filter_regex`). Error texts are the reference's as far as its tests pin them.
 """
 
 from __future__ import annotations
@@ -69,12 +69,16 @@ _ALLOWED: Mapping[Kind, frozenset[Operator]] = {
 
 def compile_filter(expression: str, root: Field) -> Predicate:
     """The expression as a function of one JSON object. Raises RequestError 500."""
+    if len(expression) > EXPRESSION_MAX:
+        raise _refused(f"expression is longer than {EXPRESSION_MAX} characters")
     try:
-        if len(expression) > EXPRESSION_MAX:
-            raise FilterError(f"expression is longer than {EXPRESSION_MAX} characters")
         return _Parser(expression, root).parse()
     except FilterError as error:
-        raise RequestError(500, f"Failed to create boolean expression evaluator: {error}") from None
+        raise _refused(str(error)) from None
+
+
+def _refused(reason: str) -> RequestError:
+    return RequestError(500, f"Failed to create boolean expression evaluator: {reason}")
 
 
 class _Parser:
@@ -168,7 +172,7 @@ class _Parser:
         word = self._next_word()
         if word == "in":
             self._at = word_at
-            return self._value_first(written)
+            return self._value_first(written, spaced=True)
         if word == "contains":
             return self._build(path, NOT_IN if negated else IN, self._value(_EXPECT_VALUE))
         if word == "matches":
@@ -182,10 +186,9 @@ class _Parser:
         self._at = word_at
         raise self._fail(_EXPECT_OPERATOR)
 
-    def _value_first(self, value: str) -> Predicate:
-        """``value in selector`` and ``value not in selector``."""
-        spaced = self._skip()
-        if not spaced:
+    def _value_first(self, value: str, *, spaced: bool = False) -> Predicate:
+        """``value in selector`` and ``value not in selector``; ``spaced``: the space is taken."""
+        if not self._skip() and not spaced:
             raise self._fail(_EXPECT_SPACE)
         word_at = self._at
         negated = self._take_word("not")
@@ -341,20 +344,16 @@ def _test(kind: Kind, operator: Operator, value: str | None, selector: str) -> P
     if operator in {EQUAL, NOT_EQUAL}:
         return _equality(kind, operator, value, selector)
     if operator in {IN, NOT_IN}:
-        if operator is IN:
-            return lambda found: (
-                value in (found or ()) if not isinstance(found, str) else (value in found)
-            )
-        if kind is Kind.STRING:
-            return lambda found: value not in (found or "")
-        return lambda found: value not in (found or ())
+        inside = operator is IN
+        nothing: str | tuple[str, ...] = "" if kind is Kind.STRING else ()
+        return lambda found: (value in (found or nothing)) is inside
     try:
         pattern = filter_regex.compile_pattern(value)
     except filter_regex.PatternError as error:
         raise FilterError(f'Failed to compile regular expression "{value}": {error}') from None
     if operator is MATCHES:
-        return lambda found: pattern.search(found or "") is not None
-    return lambda found: pattern.search(found or "") is None
+        return lambda found: pattern.search(found or "")
+    return lambda found: not pattern.search(found or "")
 
 
 def _equality(kind: Kind, operator: Operator, value: str, selector: str) -> Predicate:

@@ -1,0 +1,286 @@
+"""Catalog writes: `catalog/register` and `deregister` bodies into commands (http-api contract 5).
+
+Decides what a client may leave out and refuses, in the reference's words, what no state could take.
+What depends on the stored state is the state machine's to refuse.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from agent.durations import format_ns
+from agent.errors import RequestError
+from agent.http.decode import (
+    Convert,
+    DecodeFailure,
+    Shape,
+    boolean,
+    duration_ns,
+    ignored,
+    integer,
+    load,
+    object_map,
+    objects,
+    string,
+    string_map,
+    strings,
+    strings_map,
+)
+from agent.http.parse import address, decode_failed, proxy, several, weights
+from raftstore.commands import Deregister, Register
+from raftstore.records import (
+    Check,
+    CheckId,
+    Json,
+    Node,
+    NodeId,
+    NodeName,
+    Service,
+    ServiceId,
+    ServiceName,
+    TaggedAddress,
+)
+
+_UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+
+_CATALOG_CONNECT = Shape(
+    "ServiceConnect", {"Native": ("native", boolean), "SidecarService": ("sidecar", ignored)}
+)
+_NODE_SERVICE = Shape(
+    "NodeService",
+    {
+        "Kind": ("kind", string),
+        "ID": ("id", string),
+        "Service": ("name", string),
+        "Tags": ("tags", strings),
+        "Address": ("address", string),
+        "TaggedAddresses": ("tagged_addresses", object_map(address)),
+        "Meta": ("meta", string_map),
+        "Port": ("port", integer),
+        "SocketPath": ("socket_path", string),
+        "Weights": ("weights", weights),
+        "EnableTagOverride": ("enable_tag_override", boolean),
+        "Proxy": ("proxy", proxy),
+        "Connect": ("connect", _CATALOG_CONNECT.read),
+        "LocallyRegisteredAsSidecar": ("sidecar", ignored),
+        "Namespace": ("namespace", ignored),
+        "CreateIndex": ("create_index", ignored),
+        "ModifyIndex": ("modify_index", ignored),
+    },
+)
+_DEFINITION_FIELDS: dict[str, tuple[str, Convert]] = {
+    "Interval": ("Interval", duration_ns),
+    "Timeout": ("Timeout", duration_ns),
+    "DeregisterCriticalServiceAfter": ("DeregisterCriticalServiceAfter", duration_ns),
+    "IntervalDuration": ("Interval", duration_ns),
+    "TimeoutDuration": ("Timeout", duration_ns),
+    "DeregisterCriticalServiceAfterDuration": ("DeregisterCriticalServiceAfter", duration_ns),
+    "HTTP": ("HTTP", string),
+    "TLSServerName": ("TLSServerName", string),
+    "TLSSkipVerify": ("TLSSkipVerify", boolean),
+    "Header": ("Header", strings_map),
+    "Method": ("Method", string),
+    "Body": ("Body", string),
+    "DisableRedirects": ("DisableRedirects", boolean),
+    "TCP": ("TCP", string),
+    "UDP": ("UDP", string),
+    "H2PING": ("H2PING", string),
+    "OutputMaxSize": ("OutputMaxSize", integer),
+    "ScriptArgs": ("ScriptArgs", strings),
+    "DockerContainerID": ("DockerContainerID", string),
+    "Shell": ("Shell", string),
+    "GRPC": ("GRPC", string),
+    "GRPCUseTLS": ("GRPCUseTLS", boolean),
+    "AliasNode": ("AliasNode", string),
+    "AliasService": ("AliasService", string),
+    "TTL": ("TTL", duration_ns),
+}
+_DEFINITION = Shape("HealthCheckDefinition", _DEFINITION_FIELDS)
+_DURATIONS = ("Interval", "Timeout", "DeregisterCriticalServiceAfter", "TTL")
+#: The type word shown for a catalog check, by what its definition holds.
+_TYPES = (("HTTP", "http"), ("TCP", "tcp"), ("UDP", "udp"), ("GRPC", "grpc"),
+          ("H2PING", "h2ping"), ("DockerContainerID", "docker"), ("ScriptArgs", "script"),
+          ("AliasNode", "alias"), ("AliasService", "alias"), ("TTL", "ttl"))  # fmt: skip
+
+
+def _definition(name: str, value: Json) -> dict[str, Json]:
+    """The definition as it is shown: empty values left out, durations as text."""
+    shown: dict[str, Json] = {}
+    for key, item in _DEFINITION.read(name, value).items():
+        if not item:
+            continue
+        if key in _DURATIONS:
+            shown[key] = format_ns(item)
+        elif isinstance(item, tuple):
+            shown[key] = list(item)
+        elif isinstance(item, dict):
+            shown[key] = {header: list(values) for header, values in item.items()}
+        else:
+            shown[key] = item
+    return shown
+
+
+_HEALTH_CHECK = Shape(
+    "HealthCheck",
+    {
+        "Node": ("node", string),
+        "CheckID": ("id", string),
+        "Name": ("name", string),
+        "Status": ("status", string),
+        "Notes": ("notes", string),
+        "Output": ("output", string),
+        "ServiceID": ("service_id", string),
+        "ServiceName": ("service_name", ignored),
+        "ServiceTags": ("service_tags", ignored),
+        "Type": ("type", string),
+        "Interval": ("interval", string),
+        "Timeout": ("timeout", string),
+        "ExposedPort": ("exposed_port", integer),
+        "Definition": ("definition", _definition),
+        "Namespace": ("namespace", ignored),
+        "CreateIndex": ("create_index", ignored),
+        "ModifyIndex": ("modify_index", ignored),
+    },
+)
+_REGISTER = Shape(
+    "RegisterRequest",
+    {
+        "ID": ("id", string),
+        "Node": ("name", string),
+        "Address": ("address", string),
+        "TaggedAddresses": ("tagged_addresses", string_map),
+        "NodeMeta": ("meta", string_map),
+        "Datacenter": ("datacenter", string),
+        "Service": ("service", _NODE_SERVICE.read),
+        "Check": ("check", _HEALTH_CHECK.read),
+        "Checks": ("checks", objects(_HEALTH_CHECK.read)),
+        "SkipNodeUpdate": ("skip_node_update", boolean),
+        "Namespace": ("namespace", ignored),
+    },
+)
+
+
+def register(body: bytes, *, datacenter: str) -> tuple[Register, str]:
+    """The body of `catalog/register`: the command, and the datacenter it asks for ("" = ours)."""
+    try:
+        found = _REGISTER.read("", load(body))
+    except DecodeFailure as error:
+        raise decode_failed(error) from None
+    wanted = found.pop("datacenter", "")
+    service, check = found.pop("service", None), found.pop("check", None)
+    checks, skip = found.pop("checks", ()), found.pop("skip_node_update", False)
+    node = Node(name=NodeName(found.pop("name", "")), datacenter=datacenter, **found)
+    if not node.name:
+        raise RequestError(500, "Must provide node")
+    if not node.address and not skip:
+        raise RequestError(500, "Must provide address if SkipNodeUpdate is not set")
+    _check_node_id(node.id)
+    command = Register(
+        node=replace(node, id=NodeId(node.id.lower())),
+        service=_catalog_service(service, node.name) if service is not None else None,
+        checks=tuple(
+            _catalog_check(item, node.name)
+            for item in ((check, *checks) if check is not None else checks)
+        ),
+        skip_node_update=skip,
+    )
+    return command, wanted
+
+
+def _check_node_id(node_id: str) -> None:
+    if not node_id or _UUID.fullmatch(node_id):
+        return
+    reason = "uuid string is wrong length" if len(node_id) != 36 else "uuid is improperly formatted"
+    raise RequestError(500, f"Bad node ID: {reason}")
+
+
+def _catalog_service(found: Mapping[str, Any], node: NodeName) -> Service:
+    fields = dict(found)
+    name, service_id = fields.pop("name", ""), fields.pop("id", "")
+    native = fields.pop("connect", {}).get("native", False)
+    if service_id and not name:
+        raise RequestError(500, "Must provide service name with ID")
+    service = Service(
+        node=node,
+        id=ServiceId(service_id or name),
+        name=ServiceName(name),
+        connect_native=native,
+        **fields,
+    )
+    if service.address in {"0.0.0.0", "::", "[::]"}:  # noqa: S104  (refused, not bound)
+        raise RequestError(500, "Invalid service address")
+    problems = proxy_problems(service)
+    if problems:
+        raise RequestError(500, several(problems))
+    _check_tagged(service.tagged_addresses or {})
+    return service
+
+
+def proxy_problems(service: Service) -> list[str]:
+    """What keeps a connect-proxy registration from being one."""
+    if service.kind != "connect-proxy":
+        return []
+    problems = []
+    if not service.proxy.destination_service_name:
+        problems.append("Proxy.DestinationServiceName must be non-empty for Connect proxy services")
+    if not service.port and not service.socket_path:
+        problems.append("Port or SocketPath must be set for a Connect proxy")
+    return problems
+
+
+def _check_tagged(addresses: Mapping[str, TaggedAddress]) -> None:
+    for tag, given in addresses.items():
+        version = {"lan_ipv4": 4, "wan_ipv4": 4, "lan_ipv6": 6, "wan_ipv6": 6}.get(tag)
+        if version is not None and _ip_version(given.address) != version:
+            raise RequestError(
+                500, f'Service tagged address "{tag}" must be a valid ipv{version} address'
+            )
+
+
+def _ip_version(text: str) -> int:
+    try:
+        return ipaddress.ip_address(text).version
+    except ValueError:
+        return 0
+
+
+def _catalog_check(found: Mapping[str, Any], node: NodeName) -> Check:
+    fields = dict(found)
+    given = fields.pop("node", "") or node
+    if given.lower() != node.lower():
+        raise RequestError(500, f'check node "{given}" does not match node "{node}"')
+    name = fields.pop("name", "")
+    definition = fields.get("definition", {})
+    if not fields.get("type"):
+        fields["type"] = next((word for key, word in _TYPES if definition.get(key)), "")
+    fields["status"] = fields.get("status") or "critical"
+    return Check(node=node, id=CheckId(fields.pop("id", "") or name), name=name, **fields)
+
+
+_DEREGISTER = Shape(
+    "DeregisterRequest",
+    {
+        "Datacenter": ("datacenter", string),
+        "Node": ("node", string),
+        "Address": ("address", ignored),
+        "ServiceID": ("service_id", string),
+        "CheckID": ("check_id", string),
+        "Namespace": ("namespace", ignored),
+    },
+)
+
+
+def deregister(body: bytes) -> tuple[Deregister, str]:
+    """The body of `catalog/deregister`: the command, and the datacenter it asks for."""
+    try:
+        found = _DEREGISTER.read("", load(body))
+    except DecodeFailure as error:
+        raise decode_failed(error) from None
+    wanted = found.pop("datacenter", "")
+    if not found.get("node"):
+        raise RequestError(500, "Must provide node")
+    return Deregister(**found), wanted

@@ -1,0 +1,410 @@
+"""A served API over a real state machine in this process, and a plain client for it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from agent.backend import Ask, Reply, SignedLeaf
+from agent.config.schema import AgentConfig, Limits
+from agent.definitions import CheckDefinition, ServiceDefinition
+from agent.errors import RequestError
+from agent.http.context import HttpContext
+from agent.http.server import HttpServer
+from raftstore.commands import Command, Outcome, Register, SetCA
+from raftstore.queries import Query
+from raftstore.records import (
+    CAConfig,
+    CAProviderState,
+    CARoot,
+    Check,
+    CheckId,
+    Node,
+    NodeName,
+    Service,
+    ServiceId,
+    Weights,
+)
+from raftstore.state import StateMachine
+from raftstore.watches import Watches
+
+NODE_ID = "3d5c1a2b-0000-4000-8000-000000000001"
+TRUST_DOMAIN = "11111111-2222-3333-4444-555555555555.consul"
+
+
+class StateBackend:
+    """The backend of a cluster of one whose log is instant: everything else is the real thing."""
+
+    def __init__(self) -> None:
+        self.state = StateMachine()
+        self.watches = Watches(watches_max=10_000)
+        self.failure: Exception | None = None
+        self._index = 9
+
+    async def change(self, command: Command, *, timeout_s: float | None = None) -> Outcome:
+        if self.failure is not None:
+            raise self.failure
+        self._index += 1
+        outcome = self.state.apply(self._index, 0.0, command)
+        self.watches.wake(self.state.touched())
+        return outcome
+
+    async def ask(self, query: Query[Any], options: Ask = Ask()) -> Reply[Any]:  # noqa: B008
+        if self.failure is not None:
+            raise self.failure
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + options.wait_s
+        while True:
+            answer = self.state.answer(query)
+            if answer.index > options.min_index or not options.min_index:
+                break
+            if loop.time() >= deadline:
+                break
+            changed = asyncio.Event()
+            cancel = self.watches.watch_once(query.footprint(), changed.set)
+            try:
+                async with asyncio.timeout(deadline - loop.time()):
+                    await changed.wait()
+            except TimeoutError:
+                pass
+            finally:
+                cancel()
+        return Reply(value=answer.value, index=answer.index, consistency=options.consistency)
+
+    def peek(self, query: Query[Any]) -> Reply[Any] | None:
+        answer = self.state.answer(query)
+        return Reply(value=answer.value, index=answer.index)
+
+    def watch_once(
+        self, query: Query[Any], on_change: Callable[[], None]
+    ) -> Callable[[], None] | None:
+        return self.watches.watch_once(query.footprint(), on_change)
+
+    async def sign_leaf(self, csr_pem: str) -> SignedLeaf:
+        raise RequestError(500, "this backend signs nothing")
+
+    async def leader(self) -> str:
+        return "127.0.0.1:8300"
+
+    async def peers(self) -> tuple[str, ...]:
+        return ("127.0.0.1:8300",)
+
+
+class SmallLocal:
+    """Keeps what is registered and tells watchers; no validation and no catalog."""
+
+    def __init__(self, node: str) -> None:
+        self._node = NodeName(node)
+        self._services: dict[ServiceId, Service] = {}
+        self._checks: dict[CheckId, Check] = {}
+        self._callbacks: list[Callable[[], None]] = []
+        self.reported: list[tuple[str, str, str]] = []
+        self.definitions: list[ServiceDefinition] = []
+
+    def services(self) -> Mapping[ServiceId, Service]:
+        return self._services
+
+    def checks(self) -> Mapping[CheckId, Check]:
+        return self._checks
+
+    async def register_service(
+        self, definition: ServiceDefinition, *, replace_existing_checks: bool = False
+    ) -> None:
+        self.definitions.append(definition)
+        service_id = ServiceId(definition.id or definition.name)
+        self._services[service_id] = Service(
+            node=self._node,
+            id=service_id,
+            name=definition.name,
+            kind=definition.kind,
+            tags=definition.tags,
+            address=definition.address,
+            port=definition.port,
+            meta=definition.meta,
+            weights=definition.weights or Weights(),
+        )
+        for number, check in enumerate(definition.checks):
+            check_id = check.id or CheckId(f"service:{service_id}:{number}")
+            await self.register_check(replace(check, id=check_id, service_id=service_id))
+        self._changed()
+
+    async def deregister_service(self, service_id: ServiceId) -> bool:
+        found = self._services.pop(service_id, None)
+        self._changed()
+        return found is not None
+
+    async def register_check(self, definition: CheckDefinition) -> None:
+        check_id = definition.id or CheckId(definition.name)
+        owner = self._services.get(definition.service_id)
+        self._checks[check_id] = Check(
+            node=self._node,
+            id=check_id,
+            name=definition.name,
+            status=definition.status or "critical",
+            service_id=definition.service_id,
+            service_name=owner.name if owner else "",
+            type=definition.kind,
+        )
+        self._changed()
+
+    async def deregister_check(self, check_id: CheckId) -> bool:
+        found = self._checks.pop(check_id, None)
+        self._changed()
+        return found is not None
+
+    async def update_ttl(self, check_id: CheckId, status: str, output: str) -> None:
+        if check_id not in self._checks:
+            raise RequestError(500, f'CheckID "{check_id}" does not have associated TTL')
+        self.reported.append((check_id, status, output))
+        self._checks[check_id] = replace(self._checks[check_id], status=status, output=output)
+        self._changed()
+
+    async def set_node_maintenance(self, enable: bool, reason: str) -> None:
+        await self._maintain(CheckId("_node_maintenance"), ServiceId(""), enable, reason)
+
+    async def set_service_maintenance(
+        self, service_id: ServiceId, enable: bool, reason: str
+    ) -> None:
+        check_id = CheckId(f"_service_maintenance:{service_id}")
+        await self._maintain(check_id, service_id, enable, reason)
+
+    async def _maintain(
+        self, check_id: CheckId, service_id: ServiceId, enable: bool, reason: str
+    ) -> None:
+        if enable:
+            self._checks[check_id] = Check(id=check_id, service_id=service_id, notes=reason)
+        else:
+            self._checks.pop(check_id, None)
+        self._changed()
+
+    def watch_once(self, callback: Callable[[], None]) -> Callable[[], None]:
+        self._callbacks.append(callback)
+
+        def cancel() -> None:
+            if callback in self._callbacks:
+                self._callbacks.remove(callback)
+
+        return cancel
+
+    def _changed(self) -> None:
+        callbacks, self._callbacks = self._callbacks, []
+        for callback in callbacks:
+            callback()
+
+
+@dataclass(frozen=True, kw_only=True)
+class SmallMember:
+    name: str
+    address: str = "127.0.0.1"
+    port: int = 8301
+    tags: Mapping[str, str] = field(default_factory=lambda: {"role": "consul"})
+    status: int = 1
+    protocol_min: int = 1
+    protocol_max: int = 5
+    protocol_current: int = 2
+    delegate_min: int = 2
+    delegate_max: int = 5
+    delegate_current: int = 4
+
+
+@dataclass(frozen=True)
+class Joined:
+    joined: int
+    errors: tuple[tuple[str, str], ...]
+
+
+class SmallPool:
+    def __init__(self, node: str) -> None:
+        self._me = SmallMember(name=node)
+        self.left: list[tuple[str, bool]] = []
+
+    def members(self) -> Sequence[SmallMember]:
+        return [self._me]
+
+    def local_member(self) -> SmallMember:
+        return self._me
+
+    async def join(self, addresses: Sequence[str]) -> Joined:
+        return Joined(0, tuple((address, "connection refused") for address in addresses))
+
+    def force_leave(self, name: str, *, prune: bool = False) -> bool:
+        self.left.append((name, prune))
+        return name == self._me.name
+
+
+@dataclass(frozen=True, kw_only=True)
+class SmallLeaf:
+    service: str
+    serial_number: str = "0a:0b"
+    cert_pem: str = "-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n"
+    private_key_pem: str = "-----BEGIN EC PRIVATE KEY-----\nAA==\n-----END EC PRIVATE KEY-----\n"
+    service_uri: str = ""
+    valid_after: str = "2026-01-01T00:00:00Z"
+    valid_before: str = "2026-01-04T00:00:00Z"
+    create_index: int = 5
+    modify_index: int = 5
+
+
+class SmallLeaves:
+    async def leaf(self, service: str, *, min_index: int = 0, wait_s: float = 0.0) -> SmallLeaf:
+        if min_index >= 5:
+            await asyncio.sleep(wait_s)
+        uri = f"spiffe://{TRUST_DOMAIN}/ns/default/dc/dc1/svc/{service}"
+        return SmallLeaf(service=service, service_uri=uri)
+
+
+def make_config(**changes: Any) -> AgentConfig:
+    given: dict[str, Any] = {
+        "node_name": "n1",
+        "node_id": NODE_ID,
+        "server": True,
+        "advertise_addr": "127.0.0.1",
+        "port_http": 0,
+    }
+    return AgentConfig(**(given | changes))
+
+
+class Rig:
+    """A running server with everything it stands on."""
+
+    def __init__(self, config: AgentConfig, **hooks: Any) -> None:
+        self.config = config
+        self.backend = StateBackend()
+        self.local = SmallLocal(config.node_name)
+        self.pool = SmallPool(config.node_name)
+        self.context = HttpContext(
+            config=config,
+            backend=self.backend,
+            local=self.local,
+            gossip=self.pool,
+            leaves=SmallLeaves(),
+            raft_status=lambda: {"Servers": [], "Index": 0},
+            **hooks,
+        )
+        self.server = HttpServer(self.context)
+
+    async def start(self) -> Rig:
+        await self.backend.change(
+            Register(node=Node(name=NodeName("n1"), address="127.0.0.1", datacenter="dc1"))
+        )
+        await self.backend.change(a_ca())
+        await self.server.start()
+        return self
+
+    @property
+    def port(self) -> int:
+        return self.server.addresses[0][1]
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    async def stop(self) -> None:
+        await self.server.stop()
+
+
+def a_ca() -> SetCA:
+    root = CARoot(
+        id="ab:cd",
+        name="root",
+        serial_number=1,
+        signing_key_id="aa",
+        external_trust_domain=TRUST_DOMAIN.removesuffix(".consul"),
+        not_before="2026-01-01T00:00:00Z",
+        not_after="2036-01-01T00:00:00Z",
+        root_cert="-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n",
+    )
+    config = CAConfig(
+        cluster_id=TRUST_DOMAIN.removesuffix(".consul"),
+        config={"IntermediateCertTTL": "8760h", "LeafCertTTL": "72h"},
+    )
+    return SetCA(
+        cas=0,
+        config=config,
+        roots=(root,),
+        provider=CAProviderState(root_id="ab:cd", private_key="k", root_cert="c"),
+    )
+
+
+@dataclass
+class Got:
+    """A parsed reply; header names are lower-case."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def text(self) -> str:
+        return self.body.decode()
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+class Client:
+    """One keep-alive connection that sends exactly what it is told."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+        self.reader: asyncio.StreamReader
+        self.writer: asyncio.StreamWriter
+
+    async def __aenter__(self) -> Client:
+        self.reader, self.writer = await asyncio.open_connection("127.0.0.1", self._port)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.writer.close()
+        await self.writer.wait_closed()
+
+    async def send(
+        self,
+        method: str,
+        target: str,
+        body: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        lines = [f"{method} {target} HTTP/1.1", "Host: localhost"]
+        lines += [f"{name}: {value}" for name, value in (headers or {}).items()]
+        if body is not None:
+            lines.append(f"Content-Length: {len(body)}")
+        self.writer.write("\r\n".join(lines).encode() + b"\r\n\r\n" + (body or b""))
+        await self.writer.drain()
+
+    async def receive(self, method: str = "GET") -> Got:
+        head = (await self.reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
+        status = int(head[0].split(" ")[1])
+        headers = {}
+        for line in head[1:]:
+            if line:
+                name, _, value = line.partition(": ")
+                headers[name.lower()] = value
+        size = int(headers.get("content-length", "0"))
+        body = await self.reader.readexactly(size) if method != "HEAD" else b""
+        return Got(status, headers, body)
+
+    async def ask(
+        self,
+        method: str,
+        target: str,
+        body: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Got:
+        await self.send(method, target, body, headers)
+        return await self.receive(method)
+
+    async def put(self, target: str, value: Any = None) -> Got:
+        body = b"" if value is None else json.dumps(value).encode()
+        return await self.ask("PUT", target, body)
+
+    async def get(self, target: str, **headers: str) -> Got:
+        return await self.ask("GET", target, None, headers)
+
+
+def small_limits(**changes: Any) -> Limits:
+    return replace(Limits(), **changes)

@@ -1,0 +1,135 @@
+"""The route table against the contract's endpoint index."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agent.config.schema import Limits
+from agent.http.routes import ROUTES, Body, Class, Route, Router
+
+#: Section 23 of the HTTP API contract, as far as this agent serves it: methods -> paths.
+CONTRACT = {
+    "PUT": """
+        /acl/bootstrap /acl/token /acl/policy /acl/role /acl/binding-rule /acl/auth-method
+        /agent/maintenance /agent/reload /agent/leave /agent/join/ /agent/force-leave/
+        /agent/token/ /agent/check/register /agent/check/deregister/ /agent/check/pass/
+        /agent/check/warn/ /agent/check/fail/ /agent/check/update/ /agent/service/register
+        /agent/service/deregister/ /agent/service/maintenance/
+        /catalog/register /catalog/deregister
+    """,
+    "POST": """
+        /acl/login /acl/logout /acl/rules/translate /acl/templated-policy/preview/
+        /internal/acl/authorize /agent/connect/authorize
+    """,
+    "GET": """
+        /acl/replication /acl/tokens /acl/policies /acl/roles /acl/binding-rules
+        /acl/auth-methods /acl/token/self /acl/policy/name/ /acl/role/name/
+        /acl/templated-policies /acl/templated-policy/name/
+        /agent/self /agent/host /agent/version /agent/members /agent/metrics /agent/services
+        /agent/checks /agent/service/ /agent/health/service/id/ /agent/health/service/name/
+        /agent/connect/ca/roots /agent/connect/ca/leaf/
+        /catalog/datacenters /catalog/nodes /catalog/services /catalog/service/
+        /catalog/connect/ /catalog/node/ /catalog/node-services/ /catalog/gateway-services/
+        /connect/ca/roots /connect/intentions/match /connect/intentions/check
+        /health/node/ /health/checks/ /health/state/ /health/service/ /health/connect/
+        /health/ingress/ /operator/raft/configuration /status/leader /status/peers
+    """,
+    "GET,PUT": "/connect/ca/configuration",
+    "GET,POST": "/connect/intentions",
+    "GET,PUT,DELETE": """
+        /acl/token/ /acl/policy/ /acl/role/ /acl/binding-rule/ /acl/auth-method/
+        /connect/intentions/exact /connect/intentions/ /kv/ /query/
+    """,
+}
+#: Ours alone, or served only in part: `/config/` can be read but not yet written.
+OURS = {"/v1/explain/": "GET", "/v1/config/": "GET"}
+
+#: Endpoints that need no permission (contract sections 7, 10.1, 17).
+OPEN = {
+    "/v1/agent/version",
+    "/v1/agent/connect/ca/roots",
+    "/v1/catalog/datacenters",
+    "/v1/connect/ca/roots",
+    "/v1/query/",
+    "/v1/status/leader",
+    "/v1/status/peers",
+}
+
+
+def methods(route: Route) -> str:
+    return ",".join(endpoint.method for endpoint in route.endpoints)
+
+
+def test_the_table_is_the_contracts_index() -> None:
+    wanted = {f"/v1{path}": word for word, paths in CONTRACT.items() for path in paths.split()}
+    assert {route.path: methods(route) for route in ROUTES} == wanted | OURS
+
+
+@pytest.mark.parametrize("route", ROUTES, ids=lambda route: route.path)
+def test_every_route_has_permission_limits_and_documentation(route: Route) -> None:
+    for endpoint in route.endpoints:
+        assert endpoint.permission or route.path in OPEN
+        assert endpoint.handler.__doc__
+        if endpoint.method == "GET":
+            assert endpoint.body is Body.NONE
+        if endpoint.kind in {Class.WRITE, Class.LOCAL_WRITE}:
+            assert endpoint.permission.endswith(":write") or "/acl/" in route.path
+        if endpoint.body is not Body.NONE:
+            assert 0 < endpoint.body.limit(Limits()) <= 1 << 20
+
+
+def test_paths_stand_once_in_the_table() -> None:
+    paths = [route.path for route in ROUTES]
+    assert len(paths) == len(set(paths))
+
+
+@pytest.mark.parametrize(
+    ("path", "route", "rest"),
+    [
+        ("/v1/kv/a/b/c", "/v1/kv/", "a/b/c"),
+        ("/v1/kv/", "/v1/kv/", ""),
+        ("/v1/agent/service/register", "/v1/agent/service/register", ""),
+        ("/v1/agent/service/registered", "/v1/agent/service/", "registered"),
+        ("/v1/agent/service/deregister/x", "/v1/agent/service/deregister/", "x"),
+        ("/v1/acl/token/self", "/v1/acl/token/self", ""),
+        ("/v1/acl/token/abc", "/v1/acl/token/", "abc"),
+        ("/v1/connect/intentions/exact", "/v1/connect/intentions/exact", ""),
+        ("/v1/connect/intentions/some-id", "/v1/connect/intentions/", "some-id"),
+    ],
+)
+def test_exact_wins_then_the_longest_prefix(path: str, route: str, rest: str) -> None:
+    found = Router().find(path)
+    assert found is not None
+    assert (found[0].path, found[1]) == (route, rest)
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/", "/v1", "/v1/", "/v1/nope", "/v1/kv", "/v2/kv/a", "/v1/agent/self/", "/v1/catalog/"],
+)
+def test_anything_else_is_no_route(path: str) -> None:
+    assert Router().find(path) is None
+
+
+@given(st.lists(st.sampled_from(["v1", "kv", "agent", "service", "register", "acl", "x", ""]),
+                max_size=6))  # fmt: skip
+def test_the_router_agrees_with_trying_every_route(segments: list[str]) -> None:
+    path = "/" + "/".join(segments)
+    fitting = [
+        route
+        for route in ROUTES
+        if path == route.path or (route.path.endswith("/") and path.startswith(route.path))
+    ]
+    found = Router().find(path)
+    if not fitting:
+        assert found is None
+    else:
+        best = max(fitting, key=lambda route: (route.path == path, len(route.path)))
+        assert found is not None and found[0] is best
+
+
+def test_allow_names_options_first() -> None:
+    kv = next(route for route in ROUTES if route.path == "/v1/kv/")
+    assert kv.allow == "OPTIONS,GET,PUT,DELETE"
