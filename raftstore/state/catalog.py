@@ -45,7 +45,8 @@ class Catalog:
         assert row is not None, "a node that is kept or put has a row"
         if command.service is not None:
             self._put_service(index, row, command.service)
-        for check in command.checks:
+        # Of two checks with one id the later holds, or repeating the command would flip the two.
+        for check in {check.id: check for check in command.checks}.values():
             self._put_check(index, row, check)
         return Applied(index)
 

@@ -17,7 +17,7 @@ from raftstore.records import Check, CheckId, Node, NodeName, ServiceName
 from raftstore.store import Store
 from tests.raftstore.instant import instant_store
 
-LONG_S = 30.0
+LONG_S = 300.0  # beyond the time limit of a test: nothing may wait it out
 
 
 async def spin(until, turns: int = 1000) -> None:

@@ -90,6 +90,14 @@ def test_registering_the_same_again_raises_no_index_and_touches_nothing(cluster)
     assert [cluster.index_of(query) for query in (q.ListNodes(), q.ListServices())] == [2, 2]
 
 
+def test_of_two_checks_with_one_id_the_later_holds(cluster):
+    twice = (Check(id="c", status="passing"), Check(id="c", status="warning"))
+    cluster.register(node(), None, *twice)
+    cluster.register(node(), None, *twice)
+    (check,) = cluster.ask(q.NodeChecks("n1"))
+    assert (check.status, check.modify_index) == ("warning", 2)
+
+
 def test_a_changed_service_keeps_its_create_index(cluster):
     cluster.register(node(), WEB)
     cluster.register(node(), dataclasses.replace(WEB, port=80))
