@@ -44,11 +44,12 @@ FILE_BYTES_MAX = 4 * 1024 * 1024
 class Files:
     """The registrations on disk. With an empty ``data_dir`` nothing is kept."""
 
-    __slots__ = ("_executor", "_flushing", "_root", "_states")
+    __slots__ = ("_closed", "_executor", "_flushing", "_root", "_states")
 
     def __init__(self, data_dir: str) -> None:
         self._root = Path(data_dir) if data_dir else None
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="lictor-local-files")
+        self._closed = False
         self._states: dict[CheckId, TtlState] = {}
         self._flushing: asyncio.Future[None] | None = None
 
@@ -84,8 +85,10 @@ class Files:
             with contextlib.suppress(OSError):
                 await flushing
             await asyncio.sleep(0)  # lets the callback start the next round
-        await self._run(lambda: None)
-        self._executor.shutdown(wait=False)
+        if not self._closed:
+            self._closed = True
+            await self._run(lambda: None)  # what was submitted earlier is done when this is
+            self._executor.shutdown(wait=False)
 
     async def _run(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._executor, work)

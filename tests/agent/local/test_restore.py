@@ -1,0 +1,62 @@
+"""What of the files still counts after a restart."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from agent.config.schema import AgentConfig
+from agent.local.restore import config_check_ids, config_service_ids, restore
+from agent.local.services import LocalCheck, LocalService
+from agent.local.stored import Loaded, TtlState
+from raftstore.records import Check, CheckId, Service, ServiceId, ServiceName
+from tests.agent.local.parts import HOST, ttl, web
+
+
+def service(id_: str) -> LocalService:
+    return LocalService(record=Service(node=HOST, id=ServiceId(id_), name=ServiceName(id_)))
+
+
+def check(id_: str, owner: str = "") -> LocalCheck:
+    record = Check(node=HOST, id=CheckId(id_), service_id=ServiceId(owner))
+    return LocalCheck(record=record, definition=ttl(id_, service_id=ServiceId(owner)))
+
+
+def test_what_the_configuration_defines_now_is_dropped_from_disk() -> None:
+    loaded = Loaded((service("a"), service("b")), (check("x", "a"), check("y")), ())
+    restored = restore(
+        loaded, config_services={ServiceId("a")}, config_checks={CheckId("y")}, unix_now=0.0
+    )
+    assert [s.record.id for s in restored.services] == ["b"]
+    assert [c.record.id for c in restored.checks] == ["x"]  # its service is there, from a file
+    assert restored.purge.gone_services == ("a",) and restored.purge.gone_checks == ("y",)
+
+
+def test_a_check_without_its_service_is_dropped() -> None:
+    loaded = Loaded((), (check("x", "gone"),), ())
+    restored = restore(loaded, config_services=(), config_checks=(), unix_now=0.0)
+    assert restored.checks == () and restored.purge.gone_checks == ("x",)
+
+
+def test_ttl_state_counts_until_it_expires() -> None:
+    state = TtlState(check_id=CheckId("x"), status="passing", output="o", expires_at=100.0)
+    loaded = Loaded((), (check("x"),), (state,))
+    alive = restore(loaded, config_services=(), config_checks=(), unix_now=70.0)
+    assert (alive.checks[0].record.status, alive.checks[0].record.output) == ("passing", "o")
+    assert alive.ttl_left_s == {"x": 30.0}
+    expired = restore(loaded, config_services=(), config_checks=(), unix_now=100.0)
+    assert expired.checks[0].record.status == "critical" and not expired.ttl_left_s
+
+
+def test_ids_of_the_configuration_include_those_of_sidecars() -> None:
+    definition = web(checks=(ttl(),), sidecar=web(name=ServiceName("")))
+    config = AgentConfig(node_name="n", services=(definition,), checks=(ttl("alone"),))
+    assert config_service_ids(config) == {"web", "web-sidecar-proxy"}
+    ids = config_check_ids(config)
+    assert {
+        "alone",
+        "service:web",
+        "service:web-sidecar-proxy:1",
+        "service:web-sidecar-proxy:2",
+    } <= ids
+    own = replace(definition, sidecar=web(name=ServiceName(""), checks=(ttl("mine"),)))
+    assert "mine" in config_check_ids(replace(config, services=(own,)))
