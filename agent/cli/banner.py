@@ -1,0 +1,36 @@
+"""The lines an agent prints before its log begins (cli-config contract, A2); tools read them."""
+
+from __future__ import annotations
+
+from agent import VERSION
+from agent.config.schema import AgentConfig
+
+
+def banner(config: AgentConfig, node_id: str) -> str:
+    """The start-up banner. Faces that do not run are shown as -1."""
+    expect = f"Bootstrap: {str(config.bootstrap).lower()}"
+    listeners = f"HTTP: {config.port_http}, HTTPS: -1, gRPC: -1, DNS: {config.port_dns}"
+    facts = (
+        ("Version", f"'v{VERSION}'"),
+        ("Node ID", f"'{node_id}'"),
+        ("Node name", f"'{config.node_name}'"),
+        ("Datacenter", f"'{config.datacenter}' (Segment: '{'<all>' if config.server else ''}')"),
+        ("Server", f"{str(config.server).lower()} ({expect})"),
+        ("Client Addr", f"[{' '.join(config.client_addrs)}] ({listeners})"),
+        ("Cluster Addr", f"{config.advertise_addr} (LAN: {config.port_serf_lan}, WAN: -1)"),
+        (
+            "Encrypt",
+            f"Gossip: {str(bool(config.encrypt)).lower()}, TLS-Outgoing: false, "
+            "TLS-Incoming: false, Auto-Encrypt-TLS: false",
+        ),
+    )
+    lines = [f"{name:>18}: {value}" for name, value in facts]
+    return "\n".join(
+        [
+            "==> Starting Consul agent...",
+            *lines,
+            "",
+            "==> Log data will now stream in as it occurs:",
+            "",
+        ]
+    )

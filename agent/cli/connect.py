@@ -1,0 +1,148 @@
+"""`connect`: the built-in proxy, and the configuration of the certificate authority."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import TYPE_CHECKING
+
+from agent.cli.command import Call, Command
+from agent.cli.flags import Flag, Kind
+
+if TYPE_CHECKING:
+    from proxy.worker import ProxyOptions
+
+_LEVELS = ("TRACE", "DEBUG", "INFO", "WARN", "ERR", "ERROR")
+
+
+def _proxy(call: Call) -> int:
+    flags = call.flags
+    if call.args:
+        return call.fail("Should have no non-flag arguments.")
+    for name in ("register", "pprof-addr", "register-id"):
+        if flags.was_given(name) and flags[name]:
+            return call.fail(f"-{name} is not supported yet")
+    level = flags.text("log-level").upper()
+    if level not in _LEVELS:
+        return call.fail(
+            f"Invalid log level: {flags.text('log-level')}. "
+            f"Valid log levels are: [{' '.join(_LEVELS)}]"
+        )
+    try:
+        options = proxy_options(call)
+    except ValueError as error:
+        return call.fail(f"Error preparing configuration: {error}")
+    from agent import logs
+    from proxy.worker import main_proxy
+
+    logs.configure(level, as_json=flags["log-json"])
+    return main_proxy(options)
+
+
+def proxy_options(call: Call) -> ProxyOptions:
+    """What the proxy is told. Raises ValueError for upstreams that cannot be read."""
+    from agent.cli.client import DEFAULT_ADDRESS, read_options
+    from agent.connect.sidecars import PARENT_PID_VARIABLE
+    from proxy.worker import ProxyOptions
+
+    flags = call.flags
+    options = read_options(flags, call.environ)
+    parent = call.environ.get(PARENT_PID_VARIABLE, "")
+    return ProxyOptions(
+        http_addr=flags.text("http-addr") or call.environ.get("CONSUL_HTTP_ADDR") or DEFAULT_ADDRESS,
+        token=options.token,
+        sidecar_for=flags.text("sidecar-for"),
+        proxy_id=flags.text("proxy-id"),
+        service=flags.text("service"),
+        service_addr=flags.text("service-addr"),
+        listen=flags.text("listen"),
+        upstreams=tuple(_upstream(text) for text in flags["upstream"]),
+        # The variable is inherited: it is meant for us only when it names our parent.
+        parent_pid=int(parent) if parent == str(os.getppid()) else 0,
+    )
+
+
+def _upstream(text: str) -> tuple[str, int]:
+    name, colon, port = text.rpartition(":")
+    if not colon or not name:
+        raise ValueError(f'Upstream value should be name:addr in "{text}"')
+    if not port.isascii() or not port.isdigit() or not 0 < int(port) < 65536:
+        raise ValueError(f'invalid port "{port}" in upstream "{text}"')
+    return name, int(port)
+
+
+def _get_config(call: Call) -> int:
+    from agent.cli.client import ClientError
+
+    try:
+        found = call.client().read("/v1/connect/ca/configuration")
+    except ClientError as error:
+        return call.fail(f"Error querying CA configuration: {error}")
+    call.say(json.dumps(found, indent="\t", ensure_ascii=False))
+    return 0
+
+
+def _set_config(call: Call) -> int:
+    from agent.cli.client import ClientError, expect, open_error
+
+    path = call.flags.text("config-file")
+    if not path:
+        return call.fail("The -config-file flag is required")
+    try:
+        with open(path, encoding="utf-8") as file:
+            given = json.load(file)
+    except OSError as error:
+        return call.fail(f"Error reading config file: {open_error(path, error)}")
+    except ValueError as error:
+        return call.fail(f"Error parsing config file: {error}")
+    if isinstance(given, dict) and call.flags["force-without-cross-signing"]:
+        given["ForceWithoutCrossSigning"] = True
+    try:
+        expect(call.client().put("/v1/connect/ca/configuration", body=json.dumps(given).encode()))
+    except ClientError as error:
+        return call.fail(f"Error setting CA configuration: {error}")
+    call.say("Configuration updated!")
+    return 0
+
+
+COMMANDS = {
+    ("connect", "proxy"): Command(
+        usage="connect proxy [options]",
+        help="Runs the built-in mTLS proxy for a service until it is told to stop.",
+        run=_proxy,
+        server=True,
+        flags=(
+            Flag("listen", 'Address "host:port" of the public listener.'),
+            Flag("log-json", "Write log lines as JSON.", Kind.BOOL),
+            Flag("log-level", "Level of the log.", default="INFO"),
+            Flag("pprof-addr", "Not supported."),
+            Flag("proxy-id", "Id of the proxy's registration with the local agent."),
+            Flag("register", "Not supported yet: register with the local agent.", Kind.BOOL),
+            Flag("register-id", "Not supported yet: id suffix for -register."),
+            Flag("service", "Name of the service that this proxy represents."),
+            Flag("service-addr", 'Address "host:port" of the local service.'),
+            Flag("sidecar-for", "Id of the service whose sidecar registration to use."),
+            Flag("upstream", 'Upstream as "name:port"; may be repeated.', Kind.LIST),
+        ),
+    ),
+    ("connect", "ca", "get-config"): Command(
+        usage="connect ca get-config [options]",
+        help="Displays the configuration of the certificate authority.",
+        run=_get_config,
+        server=True,
+    ),
+    ("connect", "ca", "set-config"): Command(
+        usage="connect ca set-config [options]",
+        help="Changes the configuration of the certificate authority.",
+        run=_set_config,
+        server=True,
+        flags=(
+            Flag("config-file", "JSON file with Provider and Config."),
+            Flag(
+                "force-without-cross-signing",
+                "Rotate also where the old root cannot sign the new one.",
+                Kind.BOOL,
+            ),
+        ),
+    ),
+}

@@ -1,0 +1,172 @@
+"""The console script: finds the command, reads its flags, runs it (cli-config contract, A1).
+
+A command's module is imported only when it is called: most calls are short and many.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+
+from agent.cli.command import Call, Command, help_text
+from agent.cli.flags import FlagError, HelpWanted, parse
+
+#: Command words -> (module below agent.cli, synopsis). No module: a group.
+TABLE: dict[tuple[str, ...], tuple[str, str]] = {
+    ("agent",): ("agent", "Runs an agent"),
+    ("catalog",): ("", "Interact with the catalog"),
+    ("catalog", "datacenters"): ("catalog", "Lists all known datacenters"),
+    ("catalog", "nodes"): ("catalog", "Lists nodes of a datacenter"),
+    ("catalog", "services"): ("catalog", "Lists services of a datacenter"),
+    ("connect",): ("", "Interact with the service mesh"),
+    ("connect", "ca"): ("", "Interact with the mesh's certificate authority"),
+    ("connect", "ca", "get-config"): ("connect", "Display the authority's configuration"),
+    ("connect", "ca", "set-config"): ("connect", "Modify the authority's configuration"),
+    ("connect", "proxy"): ("connect", "Runs a built-in mTLS proxy"),
+    ("explain",): ("explain", "Says why a decision fell"),
+    ("force-leave",): ("membership", "Forces a failed member into the left state"),
+    ("info",): ("info", "Provides debugging information for operators"),
+    ("intention",): ("", "Interact with intentions"),
+    ("intention", "check"): ("intention", "Check whether a connection would be allowed"),
+    ("intention", "create"): ("intention", "Create intentions"),
+    ("intention", "delete"): ("intention", "Delete an intention"),
+    ("intention", "get"): ("intention", "Show an intention"),
+    ("intention", "list"): ("intention", "List all intentions"),
+    ("intention", "match"): ("intention", "Show intentions that match a service"),
+    ("join",): ("membership", "Tell the agent to join a cluster"),
+    ("keygen",): ("version", "Generates a new gossip key"),
+    ("kv",): ("", "Interact with the key-value store"),
+    ("kv", "delete"): ("kv", "Removes keys"),
+    ("kv", "export"): ("kv_transfer", "Exports a part of the tree as JSON"),
+    ("kv", "get"): ("kv", "Retrieves or lists keys"),
+    ("kv", "import"): ("kv_transfer", "Imports a tree from JSON"),
+    ("kv", "put"): ("kv", "Sets or updates a key"),
+    ("leave",): ("membership", "Gracefully leaves the cluster and stops the agent"),
+    ("maint",): ("maint", "Controls node or service maintenance mode"),
+    ("members",): ("membership", "Lists the members of the cluster"),
+    ("operator",): ("", "Tools for operators"),
+    ("operator", "raft"): ("", "Tools for the Raft cluster"),
+    ("operator", "raft", "list-peers"): ("operator", "Display the Raft peers"),
+    ("reload",): ("membership", "Tells the agent to read its configuration again"),
+    ("services",): ("", "Interact with services"),
+    ("services", "deregister"): ("services", "Deregister services from the local agent"),
+    ("services", "register"): ("services", "Register services with the local agent"),
+    ("validate",): ("validate", "Validates configuration files and folders"),
+    ("version",): ("version", "Prints the version"),
+}
+_VERSION = frozenset({"-v", "-version", "--version"})
+_HELP = frozenset({"-h", "-help", "--help"})
+_UNKNOWN_STATUS = 127
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command line; gives the exit status."""
+    words = list(sys.argv if argv is None else argv)
+    program = os.path.basename(words[0]) if words else ""
+    if not program or program.endswith(".py"):
+        program = "lictor"
+    try:
+        status = run(program, words[1:])
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The reader has gone. Nothing may be written at exit either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except KeyboardInterrupt:
+        return 1
+    return status
+
+
+def run(program: str, words: Sequence[str]) -> int:
+    """Find the command and run it."""
+    start = next((at for at, word in enumerate(words) if not word.startswith("-")), len(words))
+    before = words[:start]
+    if any(word in _VERSION for word in before):
+        return _command(program, ("version",), [])
+    path = _match(words[start:])
+    if not path:
+        if any(word in _HELP for word in before) and start == len(words):
+            print(_group_help(program, ()), end="")
+            return 0
+        print(_group_help(program, ()), end="", file=sys.stderr)
+        return _UNKNOWN_STATUS
+    rest = words[start + len(path) :]
+    if before and not all(word in _HELP for word in before):
+        print(
+            "Invalid flags before the subcommand. If these flags are for\n"
+            "the subcommand, please put them after the subcommand.\n",
+            file=sys.stderr,
+        )
+        print(_help(program, path), end="", file=sys.stderr)
+        return 1
+    if before or (rest and rest[0] in _HELP):
+        print(_help(program, path), end="")
+        return 0
+    if not TABLE[path][0]:
+        print(_group_help(program, path), end="", file=sys.stderr)
+        return 1
+    return _command(program, path, rest)
+
+
+def _match(words: Sequence[str]) -> tuple[str, ...]:
+    """The longest known command at the start of these words."""
+    longest: tuple[str, ...] = ()
+    while len(longest) < len(words) and (*longest, words[len(longest)]) in TABLE:
+        longest = (*longest, words[len(longest)])
+    return longest
+
+
+def load(path: tuple[str, ...]) -> Command:
+    """The command of these words."""
+    module = importlib.import_module(f"agent.cli.{TABLE[path][0]}")
+    command = module.COMMANDS[path]
+    assert isinstance(command, Command)
+    return command
+
+
+def _command(program: str, path: tuple[str, ...], words: Sequence[str]) -> int:
+    command = load(path)
+    try:
+        flags = parse(command.all_flags, words)
+    except HelpWanted:
+        print(help_text(program, command), end="")
+        return 0
+    except FlagError as error:
+        print(f"{error}\n{help_text(program, command)}", end="", file=sys.stderr)
+        return command.error_status
+    call = Call(program=program, flags=flags, environ=os.environ)
+    if not command.http:
+        return command.run(call)
+    from agent.cli.client import SetupError
+
+    try:
+        return command.run(call)
+    except SetupError as error:
+        return call.fail(
+            f"Error connecting to {call.title} agent: {error}", command.error_status
+        )
+
+
+def _help(program: str, path: tuple[str, ...]) -> str:
+    if TABLE[path][0]:
+        return help_text(program, load(path))
+    return _group_help(program, path)
+
+
+def _group_help(program: str, path: tuple[str, ...]) -> str:
+    below = {
+        words[-1]: synopsis
+        for words, (_, synopsis) in sorted(TABLE.items())
+        if len(words) == len(path) + 1 and words[: len(path)] == path
+    }
+    width = max(len(word) for word in below)
+    head = " ".join([program, *path])
+    if path:
+        title, kind = f"Usage: {head} <subcommand> [options] [args]", "Subcommands"
+    else:
+        title, kind = f"Usage: {head} [--version] [--help] <command> [<args>]", "Available commands are"
+    lines = [f"    {word.ljust(width)}    {synopsis}" for word, synopsis in below.items()]
+    about = [f"  {TABLE[path][1]}.", ""] if path else []
+    return "\n".join([title, "", *about, f"{kind}:", *lines, ""])
