@@ -21,6 +21,7 @@ import socket
 import ssl
 from collections import Counter
 from collections.abc import Callable, Iterable
+from typing import cast
 
 from raftstore.errors import DecodeError
 from raftstore.raft.config import RaftConfig
@@ -55,17 +56,17 @@ class PeerLink(asyncio.Protocol):
         self.closed = asyncio.get_running_loop().create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
-        _tune(transport)
+        stream = cast(asyncio.Transport, transport)  # uvloop's is one by behaviour only
+        self._transport = stream
+        _tune(stream)
         if not self._network.welcome(self):
-            transport.abort()
+            stream.abort()
             return
         timeout = self._network.config.hello_timeout_s
         loop = asyncio.get_running_loop()
         self._hello_timer = loop.call_later(timeout, self.close, "hello timeout")
         if self.dialled is not None:
-            transport.write(FIRST_BYTE + encode(self._network.hello(self.dialled)))
+            stream.write(FIRST_BYTE + encode(self._network.hello(self.dialled)))
 
     def data_received(self, data: bytes) -> None:
         buffer, config = self._buffer, self._network.config

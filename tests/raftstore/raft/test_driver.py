@@ -4,6 +4,7 @@ import asyncio
 import time
 
 import pytest
+import uvloop
 
 from raftstore.errors import CorruptState, NoLeader, NotLeader, Refused, StoreError
 from raftstore.raft import LmdbJournal, MemJournal, RaftConfig, RaftNode
@@ -124,7 +125,6 @@ async def test_a_journal_of_another_node_is_refused(tmp_path):
     first = Server("node-a", tmp_path)
     node = await first.start()
     node.bootstrap({"node-a": "127.0.0.1:1"})
-    await node.propose_when_leading(b"x") if hasattr(node, "propose_when_leading") else None
     await until(lambda: node.status().role == "leader")
     await first.stop()
     journal = LmdbJournal(tmp_path, map_bytes=2**26)
@@ -174,3 +174,14 @@ async def test_an_oversized_payload_is_refused_for_certain():
         await cluster.write(b"x")
         with pytest.raises(Refused):
             await cluster[0].node.propose(b"x" * (2**20 + 1), timeout_s=1.0)
+
+
+def test_it_works_on_uvloop_too(tmp_path):
+    async def run():
+        async with servers(3, tmp_path) as cluster:
+            index, _ = await cluster.write(b"x")
+            assert await cluster.leader().node.read_index(timeout_s=2.0) >= index
+            await cluster.leader().stop()
+            await cluster.write(b"y")
+
+    uvloop.run(run())

@@ -1,0 +1,153 @@
+"""One replica's bounds and answers, step by step."""
+
+import random
+
+import pytest
+
+from raftstore.errors import JournalFull, LeadershipLost, NoLeader, QueueFull, Refused
+from raftstore.raft.config import RaftConfig
+from raftstore.raft.engine import use_clock
+from raftstore.raft.frames import Append
+from raftstore.raft.log import MemJournal
+from raftstore.raft.members import bootstrap_config
+from raftstore.raft.replica import Outcome, Replica
+
+
+class Clock:
+    now = 100.0
+
+
+@pytest.fixture
+def clock():
+    before = use_clock(lambda: Clock.now)
+    yield Clock
+    use_clock(before)
+
+
+def turn(replica, stamp=50.0):
+    work = replica.step(stamp)
+    if work.batch is not None:
+        replica.persisted(work.batch)
+    return work
+
+
+def alone(clock, apply=lambda index, stamp, payload: payload, **settings):
+    """A leader without peers."""
+    config = RaftConfig(node_id="a", **settings)
+    replica = Replica(config, MemJournal(), apply, random.Random(1))
+    assert replica.bootstrap(bootstrap_config({"a": ""}).encode())
+    assert not replica.bootstrap(b"again")
+    turn(replica)
+    turn(replica)
+    assert replica.engine.leads()
+    return replica
+
+
+def test_a_proposal_is_answered_only_after_its_batch_is_on_disk(clock):
+    replica = alone(clock)
+    replica.propose("t", b"x")
+    work = replica.step(50.0)
+    assert work.batch is not None and replica.take_results() == []
+    replica.persisted(work.batch)
+    assert replica.wants_step()
+    replica.step(50.0)
+    assert replica.take_results() == [("t", Outcome(3, b"x"))]
+
+
+def test_stamps_never_fall_even_if_the_wall_clock_does(clock):
+    stamps = []
+    replica = alone(clock, lambda index, stamp, payload: stamps.append(stamp))
+    for stamp in (50.0, 40.0, 60.0):
+        replica.propose("t", b"x")
+        turn(replica, stamp)
+    turn(replica)
+    assert stamps == [50.0, 50.0, 60.0]
+
+
+def test_the_intake_is_bounded_by_number_and_by_bytes(clock):
+    replica = alone(clock, intake_max=3, intake_bytes_max=100)
+    with pytest.raises(QueueFull):
+        replica.propose("t", b"x" * 101)
+    for number in range(3):
+        replica.propose(number, b"x")
+    with pytest.raises(QueueFull):
+        replica.propose("t", b"x")
+    turn(replica)
+    replica.propose("t", b"x" * 100)
+
+
+def test_a_payload_beyond_the_limit_is_refused(clock):
+    with pytest.raises(Refused, match="too large"):
+        alone(clock, payload_bytes_max=10).propose("t", b"x" * 11)
+
+
+def test_entries_in_flight_are_bounded_and_the_rest_waits_its_turn(clock):
+    replica = alone(clock, inflight_entries_max=2)
+    for number in range(5):
+        replica.propose(number, b"x")
+    turn(replica)
+    assert replica.journal.last_index == 4
+    done = []
+    for _ in range(5):
+        turn(replica)
+        done += [ticket for ticket, _ in replica.take_results()]
+    assert done == [0, 1, 2, 3, 4]
+
+
+def test_a_withdrawn_proposal_never_enters_the_log(clock):
+    replica = alone(clock)
+    replica.propose("t", b"x").withdrawn = True
+    turn(replica)
+    assert replica.journal.last_index == 2
+
+
+def test_a_full_journal_refuses_writes_and_serves_reads(clock):
+    class FullJournal(MemJournal):
+        is_full = False
+
+        @property
+        def full(self):
+            return self.is_full
+
+    replica = Replica(RaftConfig(node_id="a"), FullJournal(), lambda i, s, p: p, random.Random(1))
+    replica.bootstrap(bootstrap_config({"a": ""}).encode())
+    for _ in range(3):
+        turn(replica)
+    replica.propose("queued", b"x")
+    replica.journal.is_full = True
+    with pytest.raises(JournalFull):
+        replica.propose("t", b"x")
+    replica.read("r")
+    turn(replica)
+    results = dict(replica.take_results())
+    assert isinstance(results["queued"], JournalFull)
+    assert results["r"] == Outcome(2)
+
+
+def test_a_deposed_leader_says_unknown_to_what_entered_and_refused_to_what_did_not(clock):
+    replica = alone(clock, inflight_entries_max=1)
+    replica.engine._adopt_config()
+    replica.propose("entered", b"x")
+    replica.step(50.0)  # its batch is not on disk yet
+    replica.propose("waiting", b"y")
+    replica.engine._new_term(9)
+    turn(replica)
+    results = dict(replica.take_results())
+    assert isinstance(results["entered"], LeadershipLost) and not results["entered"].definite
+    assert results["waiting"].definite
+
+
+def test_without_a_leader_nothing_is_queued(clock):
+    replica = Replica(RaftConfig(node_id="a"), MemJournal(), lambda i, s, p: p, random.Random(1))
+    with pytest.raises(NoLeader):
+        replica.propose("t", b"x")
+    with pytest.raises(NoLeader):
+        replica.read("t")
+
+
+def test_the_inbox_is_bounded(clock):
+    replica = alone(clock, inbox_messages_max=2)
+    append = Append(term=1, seq=1, prev_index=0, prev_term=0, commit=0, entries=())
+    assert replica.deliver("b", append)
+    assert replica.deliver("b", append)
+    assert not replica.deliver("b", append)
