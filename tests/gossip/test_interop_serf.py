@@ -135,47 +135,53 @@ async def test_serf_joins_our_ring_and_both_agree(
 
 
 async def test_serf_and_we_call_each_other_failed(tmp_path: pathlib.Path) -> None:
-    async with ring(quick("n0"), quick("n1"), quick("n2")) as members:
-        async with serf_agent(members[0].address, tmp_path / "serf.log") as real:
-            await real.eventually({"n0": "alive", "n1": "alive", "n2": "alive"})
-            await members[2].gossip.stop()
-            await real.eventually({"n2": "failed", "n0": "alive", "n1": "alive"})
-            real.process.kill()
-            await eventually(
-                lambda: all(m.status("real") is MemberStatus.FAILED for m in members[:2]),
-                "the killed serf agent is failed",
-            )
+    async with contextlib.AsyncExitStack() as stack:
+        members = await stack.enter_async_context(ring(quick("n0"), quick("n1"), quick("n2")))
+        agent = serf_agent(members[0].address, tmp_path / "serf.log")
+        real = await stack.enter_async_context(agent)
+        await real.eventually({"n0": "alive", "n1": "alive", "n2": "alive"})
+        await members[2].gossip.stop()
+        await real.eventually({"n2": "failed", "n0": "alive", "n1": "alive"})
+        real.process.kill()
+        await eventually(
+            lambda: all(m.status("real") is MemberStatus.FAILED for m in members[:2]),
+            "the killed serf agent is failed",
+        )
 
 
 async def test_keys_are_rotated_by_serf_without_losing_anybody(tmp_path: pathlib.Path) -> None:
     new = base64.b64encode(bytes(range(100, 132))).decode()
     old = base64.b64encode(KEY).decode()
-    async with ring(quick("n0", keys=(KEY,)), quick("n1", keys=(KEY,))) as members:
-        async with serf_agent(members[0].address, tmp_path / "serf.log", f"-encrypt={old}") as real:
-            await real.eventually({"n0": "alive", "n1": "alive"})
-            for step in (f"-install={new}", f"-use={new}", f"-remove={old}"):
-                out = await real.command("keys", step)
-                assert "Failed" not in out and "failed" not in out, out
-            listed = await real.command("keys", "-list")
-            assert new in listed and "[3/3]" in listed
-            assert old not in listed
-            await members[1].gossip.set_tags({"after": "rotation"})
-            await real.eventually({"n0": "alive", "n1": "alive"})
-            await eventually(
-                lambda: dict(members[0].gossip.member("n1").tags) == {"after": "rotation"},  # type: ignore[union-attr]
-                "gossip under the new key",
-            )
+    async with contextlib.AsyncExitStack() as stack:
+        both = ring(quick("n0", keys=(KEY,)), quick("n1", keys=(KEY,)))
+        members = await stack.enter_async_context(both)
+        agent = serf_agent(members[0].address, tmp_path / "serf.log", f"-encrypt={old}")
+        real = await stack.enter_async_context(agent)
+        await real.eventually({"n0": "alive", "n1": "alive"})
+        for step in (f"-install={new}", f"-use={new}", f"-remove={old}"):
+            out = await real.command("keys", step)
+            assert "Failed" not in out and "failed" not in out, out
+        listed = await real.command("keys", "-list")
+        assert new in listed and "[3/3]" in listed
+        assert old not in listed
+        await members[1].gossip.set_tags({"after": "rotation"})
+        await real.eventually({"n0": "alive", "n1": "alive"})
+        await eventually(
+            lambda: dict(members[0].gossip.member("n1").tags) == {"after": "rotation"},  # type: ignore[union-attr]
+            "gossip under the new key",
+        )
 
 
 async def test_the_round_trip_to_us_is_estimated_by_serf(tmp_path: pathlib.Path) -> None:
-    async with ring(quick("n0")) as (only,):
-        async with serf_agent(only.address, tmp_path / "serf.log") as real:
-            await real.eventually({"n0": "alive"})
-            await eventually(
-                lambda: "real" in only.gossip._core.coordinates.known, "a measured round trip"
-            )
-            out = ""
-            async with asyncio.timeout(15.0):
-                while "Estimated" not in out:
-                    out = await real.command("rtt", "n0")
-                    await asyncio.sleep(0.1)
+    async with contextlib.AsyncExitStack() as stack:
+        (only,) = await stack.enter_async_context(ring(quick("n0")))
+        real = await stack.enter_async_context(serf_agent(only.address, tmp_path / "serf.log"))
+        await real.eventually({"n0": "alive"})
+        await eventually(
+            lambda: "real" in only.gossip._core.coordinates.known, "a measured round trip"
+        )
+        out = ""
+        async with asyncio.timeout(15.0):
+            while "Estimated" not in out:
+                out = await real.command("rtt", "n0")
+                await asyncio.sleep(0.1)
