@@ -15,7 +15,7 @@ from agent.errors import RequestError
 from agent.http.context import HttpContext
 from agent.http.server import HttpServer
 from raftstore.commands import Command, Outcome, Register, SetCA
-from raftstore.queries import Query
+from raftstore.queries import NodeServices, Query
 from raftstore.records import (
     CAConfig,
     CAProviderState,
@@ -286,10 +286,16 @@ class Rig:
         )
         self.server = HttpServer(self.context)
 
+    def use_local(self, local: Any) -> None:
+        """Serve another local agent than the small one; before ``start``."""
+        self.context = replace(self.context, local=local)
+        self.server = HttpServer(self.context)
+
     async def start(self) -> Rig:
-        await self.backend.change(
-            Register(node=Node(name=NodeName("n1"), address="127.0.0.1", datacenter="dc1"))
-        )
+        if self.backend.state.answer(NodeServices(NodeName("n1"))).value.node is None:
+            await self.backend.change(
+                Register(node=Node(name=NodeName("n1"), address="127.0.0.1", datacenter="dc1"))
+            )
         await self.backend.change(a_ca())
         await self.server.start()
         return self

@@ -1,0 +1,179 @@
+"""The recorded HTTP scenarios, twice: against the HTTP face over a state machine in this process,
+and against a whole development agent. What is not served yet stands in ``NOT_YET`` with its reason.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agent.local.agent import LocalAgent
+from raftstore.commands import Register
+from raftstore.records import SERF_HEALTH, Check, CheckId, Node, NodeId, NodeName
+from tests.agent.http.rig import NODE_ID, Rig, make_config
+from tests.golden import http_replay
+
+HERE = Path(__file__).parent
+PROGRAM = Path(sys.executable).parent / "lictor"
+START_MAX_S = 20.0
+
+_CONFIG = "config entries cannot be written yet"
+NOT_YET = {
+    "intention-authorize-reasons": _CONFIG,
+    "intention-l7-is-deny-for-l4-checks": _CONFIG,
+    "intention-l7-protocol-graph": _CONFIG,
+    "intention-precedence-full": _CONFIG,
+    "intention-sources-sorted-on-write": _CONFIG,
+    "intention-validation": _CONFIG,
+    "intention-wildcard-destination-only": _CONFIG,
+    "agent-check-types": "gRPC and HTTP/2 ping checks are not run yet",
+    "agent-self-members": "the log stream `agent/monitor` is not served yet",
+}
+#: Scenarios that ask about the server's own registration, which only a whole agent makes.
+WHOLE_AGENT_ONLY = {"agent-node-maintenance", "agent-self-members"}
+
+
+def scenarios() -> dict[str, Any]:
+    found = {}
+    for folder in ("http", "http_mesh"):
+        for path in sorted((HERE / folder).glob("*.json")):
+            found[path.stem] = json.loads(path.read_text(encoding="utf-8"))
+    return found
+
+
+SCENARIOS = scenarios()
+
+
+def cases(left_out: set[str]) -> list[Any]:
+    return [
+        pytest.param(
+            name,
+            marks=[pytest.mark.skip(reason=NOT_YET[name])] if name in NOT_YET else [],
+        )
+        for name in SCENARIOS
+        if name not in left_out
+    ]
+
+
+def replay(url: str, name: str) -> list[dict[str, Any]]:
+    """The steps of a scenario that were not answered as recorded."""
+    runner = http_replay.Runner(url, http_replay.probe(url, ""))
+    runner.scenario(SCENARIOS[name])
+    return [step for step in runner.results if not step["ok"]]
+
+
+# -- in this process -----------------------------------------------------------------------------
+
+
+def this_node() -> Node:
+    lan = dict.fromkeys(("lan", "lan_ipv4", "wan", "wan_ipv4"), "127.0.0.1")
+    return Node(
+        name=NodeName("n1"),
+        id=NodeId(NODE_ID),
+        address="127.0.0.1",
+        datacenter="dc1",
+        tagged_addresses=lan,
+        meta={"consul-network-segment": ""},
+    )
+
+
+class WholeRig(Rig):
+    """The rig with the real local agent in it."""
+
+    async def start(self) -> WholeRig:
+        health = Check(
+            node=NodeName("n1"),
+            id=CheckId(SERF_HEALTH),
+            name="Serf Health Status",
+            status="passing",
+            output="Agent alive and reachable",
+        )
+        await self.backend.change(Register(node=this_node(), checks=(health,)))
+        await super().start()
+        return self
+
+
+@pytest.fixture
+async def url() -> AsyncIterator[str]:
+    rig = WholeRig(make_config(dev_mode=True))
+    local = LocalAgent(rig.config, rig.backend, node=this_node)
+    rig.use_local(local)
+    await local.start()
+    await rig.start()
+    try:
+        yield rig.url
+    finally:
+        await rig.stop()
+        await local.stop()
+
+
+@pytest.mark.parametrize("name", cases(WHOLE_AGENT_ONLY))
+async def test_the_http_face_answers_as_recorded(name: str, url: str) -> None:
+    assert await asyncio.to_thread(replay, url, name) == []
+
+
+# -- a whole agent -------------------------------------------------------------------------------
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def has_leader(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(f"{url}/v1/catalog/nodes", timeout=2) as answer:
+            return "serfHealth" in answer.read().decode() or answer.headers["X-Consul-Index"] != "1"
+    except OSError:
+        return False
+
+
+@pytest.fixture(scope="module")
+def agent_url() -> Iterator[str]:
+    if not PROGRAM.exists():
+        pytest.skip(f"{PROGRAM.name} is not installed beside this Python")
+    ports = {name: free_port() for name in ("http", "dns", "serf_lan")}
+    # The recorded server listens for servers on 8300, and the scenarios say so.
+    config = {"ports": ports, "node_name": "gold-host"}
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "agent.json"
+        path.write_text(json.dumps(config))
+        log_path = Path(folder) / "agent.log"
+        with log_path.open("wb") as log:
+            process = subprocess.Popen(
+                [PROGRAM, "agent", "-dev", "-config-file", path], stdout=log, stderr=log
+            )
+        try:
+            url = f"http://127.0.0.1:{ports['http']}"
+            deadline = time.monotonic() + START_MAX_S
+            while not has_leader(url):
+                if process.poll() is not None or time.monotonic() > deadline:
+                    last = log_path.read_text().strip().splitlines()[-1:]
+                    pytest.skip(f"`lictor agent -dev` does not start: {last}")
+                time.sleep(0.1)
+            yield url
+        finally:
+            process.terminate()
+            try:
+                process.wait(15)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+@pytest.mark.e2e
+@pytest.mark.parametrize("name", cases(set()))
+def test_a_development_agent_answers_as_recorded(name: str, agent_url: str) -> None:
+    assert replay(agent_url, name) == []
