@@ -1,4 +1,4 @@
-"""PySyncObj 0.3.17 with our message handlers: the only file that knows its internals.
+"""PySyncObj 0.3.17 with our message handlers: the only file that reaches into its private parts.
 
 Kept from PySyncObj: the role state machine, the tick (election timer, commit rule, check-quorum)
 and the way a leader starts. Ours: log replication, votes, pre-vote, sending, applying. The stock
@@ -7,8 +7,8 @@ count in later terms, votes are counted instead of collected); each replacement 
 hazard it removes. The class does no I/O: messages go in by ``receive``, out by ``take_messages``,
 entries into a ``Journal``.
 
-Since private methods are overridden, the package's version and the source of every method that is
-replaced or relied on are compared with recorded values before the first engine is built.
+Since private methods are overridden, ``stock`` compares the package's version and the source of
+every method that is replaced or relied on with recorded values before the first engine is built.
 
 Messages leave in two classes. *Early* ones may overtake the disk. *Late* ones rest on what this
 step wrote (acknowledgements, votes, vote requests, probe replies) and must wait for it. While term
@@ -17,24 +17,12 @@ or vote are unsaved, everything but pre-votes is late.
 
 from __future__ import annotations
 
-import hashlib
-import inspect
-import os
 import random
-import warnings
-import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple, NoReturn
 
-import pysyncobj.journal
-import pysyncobj.serializer
-import pysyncobj.syncobj
-import pysyncobj.tcp_connection
-import pysyncobj.version
 from pysyncobj import SyncObj, SyncObjConf
-from pysyncobj.node import Node
-from pysyncobj.transport import Transport
 
 from raftstore.errors import CorruptState
 from raftstore.raft.config import RaftConfig
@@ -52,36 +40,7 @@ from raftstore.raft.frames import (
 from raftstore.raft.log import CONFIG, PAYLOAD, PAYLOAD_HEAD, Entry, Journal, payload_command
 from raftstore.raft.members import Config, decode_config
 from raftstore.raft.progress import Progress
-
-VERSION = "0.3.17"
-SOURCES_SHA256 = "6728356aca8fa9ac82c69079cc30418e95f64d506ea7897112098e93a88d6499"
-METHODS = (
-    "_onTick",
-    "_checkCommandsToApply",
-    "_applyCommand",
-    "transferLeadership",
-    "_isLeader",
-    "_getLeader",
-    "__init__",
-    "__onMessageReceived",
-    "__sendAppendEntries",
-    "__doApplyCommand",
-    "__applyLogEntries",
-    "__parseChangeClusterRequest",
-    "__connectedToAnyone",
-    "__tryLogCompaction",
-    "__onBecomeLeader",
-    "__setCurrentTerm",
-    "__setState",
-    "__generateRaftTimeout",
-    "__getEntries",
-    "__getCurrentLogIndex",
-    "__getCurrentLogTerm",
-    "__onNodeConnected",
-    "__onNodeDisconnected",
-    "__onLeaderChanged",
-)
-UNCHECKED_ENV = "LICTOR_ENGINE_UNCHECKED"
+from raftstore.raft.stock import NoPoller, PeerNode, StockLog, StockOutlet, now
 
 FOLLOWER, CANDIDATE, LEADER = 0, 1, 2
 ROLES = ("follower", "candidate", "leader")
@@ -89,70 +48,8 @@ LONG_AGO = float("-inf")
 HURRIED_ROUNDS_MAX = 10
 
 
-class EngineMismatch(RuntimeError):
-    """The installed PySyncObj is not the one whose methods we replace."""
-
-
 class SafetyViolation(CorruptState):
     """A peer's log contradicts what was committed here. The process must stop at once."""
-
-
-class _NoPickle:
-    """Stands where PySyncObj keeps its pickle module: nothing from a peer is ever unpickled."""
-
-    def __getattr__(self, name: str) -> NoReturn:
-        raise RuntimeError(f"pickle.{name} reached: nothing may be pickled or unpickled")
-
-    @staticmethod
-    def to_bytes(data: Any) -> NoReturn:
-        raise RuntimeError("pickle.to_bytes reached: nothing may be pickled or unpickled")
-
-
-def sources_sha256() -> str:
-    """Hash of the source text of every method that is replaced or relied on."""
-    digest = hashlib.sha256()
-    for name in METHODS:
-        attribute = name if not name.startswith("__") or name == "__init__" else f"_SyncObj{name}"
-        digest.update(inspect.getsource(getattr(SyncObj, attribute)).encode())
-    return digest.hexdigest()
-
-
-def check_engine() -> None:
-    """Raise EngineMismatch unless the installed package is the one this file was written for."""
-    version = pysyncobj.version.VERSION
-    problem = ""
-    if version != VERSION:
-        problem = f"pysyncobj {version} is installed, {VERSION} is needed"
-    else:
-        try:
-            if sources_sha256() != SOURCES_SHA256:
-                problem = f"pysyncobj {version} differs from the released source"
-        except (OSError, AttributeError) as error:
-            problem = f"the source of pysyncobj cannot be read: {error}"
-    if not problem:
-        return
-    if os.environ.get(UNCHECKED_ENV) == "1":
-        warnings.warn(f"{problem}; going on because {UNCHECKED_ENV}=1", stacklevel=2)
-        return
-    raise EngineMismatch(f"{problem}; replication would not be safe")
-
-
-def use_clock(clock: Callable[[], float]) -> Callable[[], float]:
-    """Replace the engines' monotonic clock (simulation only) and return the one before."""
-    before: Callable[[], float] = pysyncobj.syncobj.monotonicTime
-    pysyncobj.syncobj.monotonicTime = clock
-    return before
-
-
-for _module in (
-    pysyncobj.syncobj,
-    pysyncobj.serializer,
-    pysyncobj.tcp_connection,
-):
-    _module.pickle = _NoPickle()
-for _name in ("loads", "dumps", "to_bytes"):
-    setattr(pysyncobj.journal, _name, _NoPickle.to_bytes)
-check_engine()
 
 
 class Outgoing(NamedTuple):
@@ -175,66 +72,6 @@ class EngineStats:
     stale_replies_dropped: int = 0
     conflict_entries_cut: int = 0
     appends_refused_full: int = 0
-
-
-class _Node(Node):  # type: ignore[misc]
-    """A server by its id. The hash does not depend on the interpreter's seed, so runs repeat."""
-
-    def __hash__(self) -> int:
-        return zlib.crc32(self.id.encode())
-
-
-class _Log:
-    """PySyncObj's journal interface over ours. Positions count from the sentinel."""
-
-    __slots__ = ("_journal",)
-
-    def __init__(self, journal: Journal) -> None:
-        self._journal = journal
-
-    def __len__(self) -> int:
-        return self._journal.last_index - self._journal.first_index + 1
-
-    def __getitem__(self, item: Any) -> Any:
-        journal = self._journal
-        if isinstance(item, slice):
-            start, stop, _ = item.indices(len(self))
-            if start >= stop:
-                return []
-            return journal.entries(journal.first_index + start, journal.first_index + stop - 1)
-        return journal.entry((journal.first_index if item >= 0 else journal.last_index + 1) + item)
-
-    def add(self, command: bytes, index: int, term: int) -> None:
-        self._journal.append((command, index, term))
-
-    def setRaftCommitIndex(self, index: int) -> None:
-        self._journal.commit_hint = index
-
-    def setCurrentTerm(self, term: int, vote: str | None) -> None:
-        self._journal.set_term(term, vote)
-
-    def onOneSecondTimer(self) -> None:
-        pass
-
-
-class _Outlet(Transport):  # type: ignore[misc]
-    """Where PySyncObj sends: the only message it still makes itself is the vote request."""
-
-    def __init__(self, engine: RaftEngine) -> None:
-        super().__init__(None, None, [])
-        self._engine = engine
-
-    def send(self, node: Node, message: dict[str, Any]) -> bool:
-        assert message["type"] == "request_vote", message["type"]
-        self._engine.request_vote(node.id, message)
-        return True
-
-
-class _NoPoller:
-    """PySyncObj polls sockets at the end of a tick; there are none."""
-
-    def poll(self, timeout: float) -> None:
-        pass
 
 
 class RaftEngine(SyncObj):  # type: ignore[misc]
@@ -268,12 +105,12 @@ class RaftEngine(SyncObj):  # type: ignore[misc]
         self._heartbeat_due = False
         self._voter = False
         self._peers: tuple[str, ...] = ()
-        self._members: dict[str, _Node] = {}
+        self._members: dict[str, PeerNode] = {}
         self.config: Config | None = None
         self.stats = EngineStats()
         self.on_probe_reply: Callable[[str, int], None] = lambda peer, number: None
         super().__init__(
-            _Node(config.node_id),
+            PeerNode(config.node_id),
             [],
             conf=SyncObjConf(
                 autoTick=False,
@@ -290,15 +127,15 @@ class RaftEngine(SyncObj):  # type: ignore[misc]
                 useFork=False,
                 onStateChanged=self._state_changed,
             ),
-            transport=_Outlet(self),
+            transport=StockOutlet(self.request_vote),
         )
-        self._poller = _NoPoller()
+        self._poller = NoPoller()
         self._restore()
 
     def _restore(self) -> None:
         """Take over term, vote, commit and configuration from the journal (hazards B1, B7, D2)."""
         journal, config = self._journal, self._config
-        self._SyncObj__raftLog = _Log(journal)
+        self._SyncObj__raftLog = StockLog(journal)
         self._SyncObj__raftCurrentTerm = max(journal.term, journal.last_term)
         self._SyncObj__votedForNodeId = journal.vote if journal.term >= journal.last_term else None
         self._SyncObj__raftCommitIndex = max(journal.commit_hint, journal.first_index)
@@ -316,8 +153,7 @@ class RaftEngine(SyncObj):  # type: ignore[misc]
 
     def now(self) -> float:
         """The engine's monotonic clock."""
-        now: float = pysyncobj.syncobj.monotonicTime()
-        return now
+        return now()
 
     def role(self) -> str:
         """follower, candidate or leader."""
@@ -463,7 +299,7 @@ class RaftEngine(SyncObj):  # type: ignore[misc]
         members = self.config.members if self.config is not None else {}
         voters = self.config.voters if self.config is not None else frozenset()
         self._voter = me in voters
-        self._members = {n: self._members.get(n) or _Node(n) for n in members if n != me}
+        self._members = {n: self._members.get(n) or PeerNode(n) for n in members if n != me}
         self._peers = tuple(sorted(n for n in self._members if n in voters))
         nodes = {self._members[peer] for peer in self._peers}
         match = self._SyncObj__raftMatchIndex
@@ -540,14 +376,14 @@ class RaftEngine(SyncObj):  # type: ignore[misc]
 
     def _loyal(self) -> bool:
         """Has a leader been heard (or might one have been, before our start) lately? (A7)"""
-        now, least = self.now(), self._config.election_min_s
-        return self.leads() or now - self._heard_at < least or now - self._started_at < least
+        at, least = self.now(), self._config.election_min_s
+        return self.leads() or at - self._heard_at < least or at - self._started_at < least
 
     def _log_is_current(self, last_index: int, last_term: int) -> bool:
         mine = (self._journal.last_term, self._journal.last_index)
         return (last_term, last_index) >= mine
 
-    def _follow(self, leader: _Node | None) -> None:
+    def _follow(self, leader: PeerNode | None) -> None:
         self._SyncObj__raftLeader = leader
 
     def _new_term(self, term: int) -> None:
@@ -612,7 +448,7 @@ class RaftEngine(SyncObj):  # type: ignore[misc]
         if self.leader_id() != peer:
             self.stats.leader_changes += 1
         self._SyncObj__setState(FOLLOWER)
-        self._follow(self._members.get(peer) or _Node(peer))
+        self._follow(self._members.get(peer) or PeerNode(peer))
         self._heard_at = self.now()
         self._SyncObj__raftElectionDeadline = self._heard_at + self._SyncObj__generateRaftTimeout()
         self._cleared_term = None
@@ -773,18 +609,18 @@ class RaftEngine(SyncObj):  # type: ignore[misc]
         if not self.leads():
             return
         heartbeat, self._heartbeat_due = self._heartbeat_due, False
-        now, config, journal = self.now(), self._config, self._journal
+        at, config, journal = self.now(), self._config, self._journal
         for peer in self._peers:
             if peer not in self._connected_ids:
                 continue
             progress = self._progress[peer]
-            if progress.overdue(now, config.election_min_s):
+            if progress.overdue(at, config.election_min_s):
                 self._restart_progress(peer)
             sent = False
             while progress.next_index <= journal.last_index and progress.may_send(
                 config.window_appends_max, config.window_bytes_max
             ):
-                self._send_batch(peer, progress, now)
+                self._send_batch(peer, progress, at)
                 sent = True
             if not sent and (heartbeat or progress.sent_commit < self.commit_index()):
                 self._send_empty(peer, progress)
@@ -795,14 +631,14 @@ class RaftEngine(SyncObj):  # type: ignore[misc]
             if peer in self._connected_ids:
                 self._send_empty(peer, self._progress[peer])
 
-    def _send_batch(self, peer: str, progress: Progress, now: float) -> None:
+    def _send_batch(self, peer: str, progress: Progress, at: float) -> None:
         config, first = self._config, progress.next_index
         entries = self._journal.entries(
             first, first + config.append_entries_max - 1, bytes_max=config.append_bytes_max
         )
         self._seq += 1
         self._send(peer, self._append(first - 1, tuple(entries)))
-        progress.sent(self._seq, sum(len(e[0]) for e in entries), first + len(entries), now)
+        progress.sent(self._seq, sum(len(e[0]) for e in entries), first + len(entries), at)
         progress.sent_commit = self.commit_index()
 
     def _send_empty(self, peer: str, progress: Progress) -> None:

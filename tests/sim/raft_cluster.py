@@ -23,10 +23,10 @@ from typing import Any
 
 from raftstore.errors import StoreError
 from raftstore.raft.config import RaftConfig
-from raftstore.raft.engine import use_clock
 from raftstore.raft.log import PAYLOAD, PAYLOAD_HEAD, Batch, Entry, HardState, Journal
 from raftstore.raft.members import bootstrap_config
 from raftstore.raft.replica import Outcome, Replica
+from raftstore.raft.stock import use_clock
 
 
 class InvariantError(AssertionError):

@@ -2,15 +2,14 @@
 
 import random
 
-import pysyncobj.syncobj
 import pytest
 
-from raftstore.raft import engine as engine_module
-from raftstore.raft.engine import EngineMismatch, RaftEngine, SafetyViolation, use_clock
+from raftstore.raft.engine import RaftEngine, SafetyViolation
 from raftstore.raft.frames import Append, AppendReply, VoteReply, VoteRequest
 from raftstore.raft.log import NOOP_COMMAND, MemJournal, payload_command
 from raftstore.raft.members import bootstrap_config
 from raftstore.raft.replica import Replica
+from raftstore.raft.stock import use_clock
 from tests.sim.raft_cluster import sim_config
 
 X = payload_command(1.0, b"x")
@@ -295,29 +294,8 @@ def test_a_long_lagging_log_is_sent_within_the_window(bench):  # hazard F3
     assert 0 < len(sizes) <= 4 and max(sizes) <= 4
 
 
-def test_nothing_can_be_pickled_or_unpickled():  # hazards S1, S3
-    for module in (pysyncobj.syncobj, pysyncobj.serializer, pysyncobj.tcp_connection):
-        with pytest.raises(RuntimeError, match="pickle"):
-            module.pickle.loads(b"")
-    with pytest.raises(RuntimeError, match="pickle"):
-        pysyncobj.journal.loads(b"")
-
-
 def test_the_stock_ways_to_change_the_engine_are_closed(bench):
     engine = bench().replicas["a"].engine
     for call in (engine._applyCommand, engine.addNodeToCluster, engine.setCodeVersion):
         with pytest.raises(RuntimeError):
             call(b"x", None)
-
-
-def test_another_version_or_source_of_the_engine_is_refused(monkeypatch):
-    monkeypatch.setattr(engine_module.pysyncobj.version, "VERSION", "0.3.18")
-    with pytest.raises(EngineMismatch, match=r"0\.3\.18"):
-        engine_module.check_engine()
-    monkeypatch.undo()
-    monkeypatch.setattr(pysyncobj.syncobj.SyncObj, "_onTick", lambda self, wait: None)
-    with pytest.raises(EngineMismatch, match="differs"):
-        engine_module.check_engine()
-    monkeypatch.setenv(engine_module.UNCHECKED_ENV, "1")
-    with pytest.warns(UserWarning, match="differs"):
-        engine_module.check_engine()

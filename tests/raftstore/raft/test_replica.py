@@ -6,11 +6,11 @@ import pytest
 
 from raftstore.errors import JournalFull, LeadershipLost, NoLeader, QueueFull, Refused
 from raftstore.raft.config import RaftConfig
-from raftstore.raft.engine import use_clock
 from raftstore.raft.frames import Append
 from raftstore.raft.log import MemJournal
 from raftstore.raft.members import bootstrap_config
 from raftstore.raft.replica import Outcome, Replica
+from raftstore.raft.stock import use_clock
 
 
 class Clock:
