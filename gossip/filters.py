@@ -7,6 +7,7 @@ does not match.
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Mapping
 
 from gossip.errors import DecodeError
@@ -47,6 +48,8 @@ def tag_matches(expression: str, value: str) -> bool:
     if quantifiers and len(value) > QUANTIFIED_VALUE_CHARS_MAX:
         return False
     try:
-        return re.search(expression, value) is not None
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about odd expressions: they are not ours to mend
+            return re.search(expression, value) is not None
     except (re.error, OverflowError, RecursionError):
         return False
