@@ -1,12 +1,13 @@
 """Real nodes on real sockets and real disks."""
 
 import asyncio
+import threading
 import time
 
 import pytest
 import uvloop
 
-from raftstore.errors import CorruptState, NoLeader, NotLeader, Refused, StoreError
+from raftstore.errors import CorruptState, NoLeader, NotLeader, ProposalTimeout, Refused, StoreError
 from raftstore.raft import LmdbJournal, MemJournal, RaftConfig, RaftNode
 from tests.raftstore.raft.cluster import Server, servers, until
 
@@ -185,3 +186,20 @@ def test_it_works_on_uvloop_too(tmp_path):
             await cluster.write(b"y")
 
     uvloop.run(run())
+
+
+async def test_a_follower_acknowledges_nothing_before_its_disk_has_it():
+    async with servers(3) as cluster:
+        await cluster.write(b"x")
+        leader = cluster.leader()
+        gate = threading.Event()
+        for server in cluster.all:
+            if server is not leader:
+                server.journal.persist = lambda batch: gate.wait(10)
+        try:
+            with pytest.raises(ProposalTimeout):
+                await leader.node.propose(b"y", timeout_s=0.3)
+            assert leader.node.status().commit_index < leader.node.status().last_index
+        finally:
+            gate.set()
+        await until(lambda: [p for _, p in leader.applied] == [b"x", b"y"])
