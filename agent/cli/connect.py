@@ -49,7 +49,9 @@ def proxy_options(call: Call) -> ProxyOptions:
     options = read_options(flags, call.environ)
     parent = call.environ.get(PARENT_PID_VARIABLE, "")
     return ProxyOptions(
-        http_addr=flags.text("http-addr") or call.environ.get("CONSUL_HTTP_ADDR") or DEFAULT_ADDRESS,
+        http_addr=flags.text("http-addr")
+        or call.environ.get("CONSUL_HTTP_ADDR")
+        or DEFAULT_ADDRESS,
         token=options.token,
         sidecar_for=flags.text("sidecar-for"),
         proxy_id=flags.text("proxy-id"),

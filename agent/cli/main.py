@@ -144,9 +144,7 @@ def _command(program: str, path: tuple[str, ...], words: Sequence[str]) -> int:
     try:
         return command.run(call)
     except SetupError as error:
-        return call.fail(
-            f"Error connecting to {call.title} agent: {error}", command.error_status
-        )
+        return call.fail(f"Error connecting to {call.title} agent: {error}", command.error_status)
 
 
 def _help(program: str, path: tuple[str, ...]) -> str:
@@ -166,7 +164,10 @@ def _group_help(program: str, path: tuple[str, ...]) -> str:
     if path:
         title, kind = f"Usage: {head} <subcommand> [options] [args]", "Subcommands"
     else:
-        title, kind = f"Usage: {head} [--version] [--help] <command> [<args>]", "Available commands are"
+        title, kind = (
+            f"Usage: {head} [--version] [--help] <command> [<args>]",
+            "Available commands are",
+        )
     lines = [f"    {word.ljust(width)}    {synopsis}" for word, synopsis in below.items()]
     about = [f"  {TABLE[path][1]}.", ""] if path else []
     return "\n".join([title, "", *about, f"{kind}:", *lines, ""])

@@ -1,0 +1,75 @@
+"""`explain`: why a decision fell, from /v1/explain (lictor's own)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from agent.cli.command import Call, Command
+from agent.cli.flags import Flag
+
+_FORMATS = ("pretty", "json")
+
+
+def _explain(call: Call) -> int:
+    from agent.cli.client import ClientError
+
+    wanted = call.flags.text("format")
+    if wanted not in _FORMATS:
+        return call.fail(f"Unknown format: {wanted}")
+    if not call.args:
+        return call.fail("Error! Missing WHAT argument")
+    # key=value words go into the query, everything else into the path.
+    path = [word for word in call.args if "=" not in word]
+    query = [(key, value) for key, _, value in (w.partition("=") for w in call.args if "=" in w)]
+    try:
+        found = call.client().read("/v1/explain/" + "/".join(path), query)
+    except ClientError as error:
+        return call.fail(f"Error querying {call.title} agent: {error}")
+    if wanted == "json":
+        call.say(json.dumps(found, indent=4, ensure_ascii=False))
+    else:
+        call.say("\n".join(outline(found)))
+    return 0
+
+
+def outline(value: Any, depth: int = 0) -> Iterator[str]:
+    """Data as indented lines, ``key: value``; lists with a dash before each entry."""
+    pad = "  " * depth
+    if isinstance(value, dict):
+        for key, item in value.items():
+            if isinstance(item, dict | list) and item:
+                yield f"{pad}{key}:"
+                yield from outline(item, depth + 1)
+            else:
+                yield f"{pad}{key}: {_word(item)}"
+    elif isinstance(value, list):
+        for item in value:
+            lines = list(outline(item, depth + 1))
+            if lines:
+                yield f"{pad}- {lines[0].lstrip()}"
+                yield from lines[1:]
+    else:
+        yield f"{pad}{_word(value)}"
+
+
+def _word(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    if value is None or value in ({}, []):
+        return "-"
+    return json.dumps(value)
+
+
+COMMANDS = {
+    ("explain",): Command(
+        usage="explain [options] WHAT [ARG...]",
+        help="Says why a decision fell. WHAT is dns, intention, check, member or service;\n"
+        "ARGs are names, or key=value. Examples: explain dns web.service.consul type=SRV;\n"
+        "explain intention web db.",
+        run=_explain,
+        server=True,
+        flags=(Flag("format", "Output format: pretty or json.", default="pretty"),),
+    ),
+}
