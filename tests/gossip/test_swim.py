@@ -346,3 +346,22 @@ def test_no_sequence_of_messages_breaks_the_invariants(steps: list[Any]) -> None
             bench.receive(step)
         bench.take()  # checks the invariants
         assert bench.state("me") is State.ALIVE
+
+
+def test_copies_for_the_dead_are_not_taken_from_those_for_the_living() -> None:
+    bench = Bench(2)
+    bench.receive(Dead(1, "n1", "me"))
+    bench.after(5.0)
+    bench.take()
+    bench.swim.queue.add(b"\x03news")
+    to_living = 0
+    for _ in range(40):
+        bench.now = max(bench.now, bench.swim._next_gossip_at)
+        bench.swim.tick(bench.now)
+        for effect in bench.swim.out:
+            if isinstance(effect, SendPacket) and b"\x03news" in effect.messages:
+                to_living += effect.to == address(2)
+        bench.swim.out.clear()
+        if not bench.swim.queue:
+            break
+    assert to_living == 4, "as many as the limit says, all of them to the one that lives"
