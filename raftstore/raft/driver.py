@@ -21,7 +21,6 @@ import ssl
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 
 from raftstore.errors import (
     CorruptState,
@@ -35,6 +34,7 @@ from raftstore.raft.frames import Message
 from raftstore.raft.log import Batch, Journal
 from raftstore.raft.members import VOTER, bootstrap_config
 from raftstore.raft.replica import Outcome, Proposal, Replica, Work
+from raftstore.raft.status import RaftStatus
 from raftstore.raft.transport import PeerNetwork
 
 log = logging.getLogger("lictor.raftstore.raft.driver")
@@ -42,44 +42,6 @@ log = logging.getLogger("lictor.raftstore.raft.driver")
 WALL_CLOCK = time.time
 TIMER_SLACK_S = 0.001
 """Timers fire a little late, so that the engine's strict comparison finds the deadline passed."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RaftStatus:
-    """A snapshot of one node. Counters count since start."""
-
-    role: str
-    term: int
-    leader_id: str | None
-    leader_address: str
-    commit_index: int
-    applied_index: int
-    last_index: int
-    first_index: int
-    last_contact_s: float | None
-    """Seconds since the leader was heard; 0 on the leader, None if never."""
-    members: tuple[tuple[str, str, bool], ...]
-    """(node id, address, voter), sorted by id."""
-    bootstrapped: bool
-    cluster_id: str
-    pending_proposals: int
-    waiting_reads: int
-    elections_started: int
-    elections_won: int
-    pre_vote_rounds: int
-    step_downs: int
-    leader_changes: int
-    conflict_entries_cut: int
-    syncs: int
-    sync_last_s: float
-    sync_max_s: float
-    slow_syncs: int
-    steps: int
-    journal_used_bytes: int
-    journal_max_bytes: int
-    journal_full: bool
-    dropped: Mapping[str, int] = field(default_factory=dict)
-    """Closed links and dropped messages by reason."""
 
 
 class RaftNode:

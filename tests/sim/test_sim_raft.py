@@ -22,8 +22,14 @@ CONTROL_SEEDS_MAX = 60
 
 @pytest.mark.sim_runs(20)
 def test_no_invariant_breaks_under_cuts(sim_seed):
-    cluster = Cluster(sim_seed, faults=CUTS).run()
-    assert cluster.acked and cluster.reads_done
+    Cluster(sim_seed, faults=CUTS).run()
+
+
+def test_the_runs_do_something():
+    runs = [Cluster(seed, faults=CUTS).run() for seed in range(5)]
+    assert sum(len(run.acked) for run in runs) > 500
+    assert sum(run.reads_done for run in runs) > 50
+    assert sum(len(run.leaders) for run in runs) > 5
 
 
 @pytest.mark.sim_runs(25)
