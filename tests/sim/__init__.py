@@ -1,1 +1,1 @@
-"""Whole clusters in one process, driven by a seed."""
+"""Seeded simulations: a cluster in one process, on a virtual clock."""
