@@ -1,0 +1,169 @@
+"""Duties are done while leading, at once, again on errors, and not after."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+
+import pytest
+
+from agent.errors import NoClusterLeader
+from agent.leader import duties as module
+from agent.leader.duties import LeaderDuties
+from agent.leader.reconcile import ABSENCE_GRACE_S
+from gossip import MemberEventKind, MemberStatus
+from raftstore.commands import Register
+from raftstore.errors import LeadershipLost
+from raftstore.records import SERF_HEALTH, Check, Node, NodeId, NodeName
+from tests.agent.leader.members import event, member
+from tests.agent.local.parts import Catalog, until
+
+
+class Term:
+    """Duties over a real catalog and a list of members."""
+
+    def __init__(self, **extra) -> None:
+        self.catalog = Catalog()
+        self.members = {"s1": member("s1", server=True)}
+        self.skew = 0.0
+        self.duties = LeaderDuties(
+            self.catalog,
+            members=lambda: list(self.members.values()),
+            own_name=NodeName("s1"),
+            datacenter="dc1",
+            extra=extra,
+            clock=lambda: time.monotonic() + self.skew,
+            rng=random.Random(1),
+        )
+
+    def change(self, *args, **fields) -> None:
+        changed = member(*args, **fields)
+        self.members[changed.name] = changed
+        self.duties.member_changed(event(changed))
+
+    def health(self, name: str) -> str:
+        check = self.catalog.checks(name).get(SERF_HEALTH)
+        return check.status if check else ""
+
+    def later(self, seconds: float) -> None:
+        self.skew += seconds
+        self.duties._wake.set()
+
+
+@pytest.fixture
+async def term(monkeypatch):
+    monkeypatch.setattr(module, "RETRY_MIN_S", 0.01)
+    term = Term()
+    yield term
+    await term.duties.stop()
+
+
+async def test_a_term_begins_with_a_look_at_all(term) -> None:
+    term.members["c1"] = member("c1")
+    term.duties.start_leading()
+    term.duties.start_leading()
+    await until(lambda: term.health("s1") == "passing" and term.health("c1") == "passing")
+    assert "consul" in term.catalog.services("s1")
+    assert term.duties.stats.terms_led == 1 and term.duties.leading
+
+
+async def test_a_change_is_followed_at_once(term) -> None:
+    term.duties.start_leading()
+    await until(lambda: term.duties.stats.reconciles == 1 and term.health("s1"))
+    term.change("c1")
+    await until(lambda: term.health("c1") == "passing")
+    term.change("c1", MemberStatus.FAILED)
+    await until(lambda: term.health("c1") == "critical")
+    term.change("c1", MemberStatus.LEFT)
+    await until(lambda: term.catalog.node("c1") is None)
+    assert term.duties.stats.reconciles == 1  # single looks were enough
+    causes = [entry["Cause"] for entry in term.duties.explain_member(NodeName("C1"))]
+    assert causes == ["member is alive", "gossip found the member failed", "member left"]
+
+
+async def test_a_forgotten_member_is_removed_at_once(term) -> None:
+    term.change("c1")
+    term.duties.start_leading()
+    await until(lambda: term.health("c1"))
+    gone = term.members.pop("c1")
+    term.duties.member_changed(event(gone, MemberEventKind.REAP))
+    await until(lambda: term.catalog.node("c1") is None)
+
+
+async def test_a_member_lost_between_terms_is_removed_after_its_grace(term) -> None:
+    lost = Node(name=NodeName("lost"), id=NodeId("id-lost"), address="10.0.0.9")
+    term.catalog.register(Register(node=lost, checks=(Check(id=SERF_HEALTH),)))
+    term.duties.start_leading()
+    await until(lambda: term.duties.stats.reconciles == 1 and term.health("s1"))
+    assert term.catalog.node("lost") is not None
+    term.later(ABSENCE_GRACE_S + 1)
+    await until(lambda: term.catalog.node("lost") is None)
+
+
+async def test_everything_is_looked_at_again_once_a_minute(term) -> None:
+    term.duties.start_leading()
+    await until(lambda: term.health("s1"))
+    term.members["c1"] = member("c1")  # gossip's news of it went astray
+    term.later(61.0)
+    await until(lambda: term.health("c1") == "passing")
+
+
+@pytest.mark.parametrize("error", [NoClusterLeader(), LeadershipLost("?")])
+async def test_errors_are_retried_and_nothing_is_lost(term, error) -> None:
+    term.duties.start_leading()
+    await until(lambda: term.health("s1"))
+    term.catalog.error = error
+    term.change("c1")
+    await until(lambda: term.duties.stats.reconcile_failures >= 2)
+    term.catalog.error = None
+    await until(lambda: term.health("c1") == "passing")
+
+
+async def test_a_node_in_the_way_does_not_keep_out_the_others(term) -> None:
+    holder = Node(name=NodeName("c1"), id=NodeId("another"), address="10.0.0.9")
+    healthy = Check(id=SERF_HEALTH, status="passing")
+    term.catalog.register(Register(node=holder, checks=(healthy,)))
+    term.members |= {"c1": member("c1", address="10.0.0.3"), "c2": member("c2")}
+    term.duties.start_leading()
+    await until(lambda: term.health("c2") == "passing")
+    assert term.catalog.node("c1").id == "another"
+    (refused,) = term.duties.explain_member(NodeName("c1"))
+    assert "reserved by node" in refused["Refused"]
+
+
+async def test_nothing_is_done_without_leadership(term) -> None:
+    term.change("c1")
+    term.duties.start_leading()
+    await until(lambda: term.health("c1"))
+    term.duties.stop_leading()
+    term.duties.stop_leading()
+    written = term.duties.stats.writes
+    term.change("c1", MemberStatus.FAILED)
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert term.duties.stats.writes == written and not term.duties.leading
+    term.duties.start_leading()  # the next term makes up for it
+    await until(lambda: term.health("c1") == "critical")
+
+
+async def test_other_duties_are_tried_until_they_work_once_per_term(monkeypatch) -> None:
+    monkeypatch.setattr(module, "RETRY_MIN_S", 0.01)
+    tries: list[int] = []
+
+    async def ensure_root() -> None:
+        tries.append(1)
+        if len(tries) == 1:
+            raise NoClusterLeader
+        if len(tries) == 2:
+            raise LookupError("a defect")
+
+    term = Term(ca=ensure_root)
+    try:
+        term.duties.start_leading()
+        await until(lambda: len(tries) == 3 and term.health("s1"))
+        term.duties.stop_leading()
+        term.duties.start_leading()
+        await until(lambda: len(tries) == 4)
+    finally:
+        await term.duties.stop()
