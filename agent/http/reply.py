@@ -7,6 +7,7 @@ that its connection calls: ``prepare``, ``write_eof``, ``keep_alive``.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 import zlib
@@ -22,6 +23,10 @@ JSON_TYPE = "application/json"
 TEXT_TYPE = "text/plain; charset=utf-8"
 #: Bodies from this size on are compressed for clients that accept it (http-api contract 1.1).
 GZIP_MIN_BYTES = 1400
+#: With more than this unsent on a connection its next request waits.
+UNSENT_MAX_BYTES = 64 * 1024
+#: A client that reads nothing for this many seconds is dropped.
+SEND_MAX_S = 60.0
 
 _STATUS_LINES = {s.value: f"HTTP/1.1 {s.value} {s.phrase}\r\n" for s in HTTPStatus}
 _encode = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
@@ -101,16 +106,21 @@ class Reply:
             raise ConnectionResetError("the client went away")
         data = "".join(head).encode("utf-8", "replace")
         transport.write(data + body if request.method != "HEAD" else data)
-        if len(body) > 65536:
-            await drain(request)
+        if transport.get_write_buffer_size() > UNSENT_MAX_BYTES:
+            await _drain(request, transport)
 
     async def write_eof(self, data: bytes = b"") -> None:
         """Everything was written in ``prepare``."""
 
 
-async def drain(request: BaseRequest) -> None:
-    """Wait until the client has taken enough of what was written."""
-    await request.protocol._drain_helper()
+async def _drain(request: BaseRequest, transport: asyncio.WriteTransport) -> None:
+    """Wait until the client has taken enough of what was written, or give it up."""
+    try:
+        async with asyncio.timeout(SEND_MAX_S):
+            await request.protocol._drain_helper()
+    except TimeoutError:
+        transport.abort()
+        raise ConnectionResetError("the client does not read") from None
 
 
 def header(name: str, value: Any) -> str:

@@ -235,6 +235,19 @@ async def test_connections_of_one_client_are_bounded(tight: Rig) -> None:
     assert tight.server.stats().connections_refused == 1
 
 
+async def test_a_client_that_does_not_read_is_not_served_further(rig: Rig, client: Client) -> None:
+    await client.ask("PUT", "/v1/kv/big", b"x" * 500_000)
+    before = rig.server.stats().requests
+    async with Client(rig.port) as lazy:
+        for _ in range(200):
+            await lazy.send("GET", "/v1/kv/big?raw")
+        for _ in range(1000):
+            await client.get("/v1/status/leader")  # the server has all the time it wants
+        assert rig.server.stats().requests - before - 1000 < 100
+        for _ in range(200):
+            assert len((await lazy.receive()).body) == 500_000
+
+
 # -- waiting -------------------------------------------------------------------------------------
 
 
