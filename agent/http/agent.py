@@ -47,20 +47,22 @@ async def self_(call: Call) -> Reply:
     """Who this agent is and how it does."""
     context = call.context
     config = context.config
+    me = context.gossip.local_member()
     return call.json(
         {
             "Config": {
                 "Datacenter": config.datacenter,
                 "PrimaryDatacenter": config.datacenter,
                 "NodeName": config.node_name,
-                "NodeID": config.node_id,
+                # An id that was made at the first start stands in the member, not in the files.
+                "NodeID": config.node_id or me.tags.get("id", ""),
                 "Revision": VERSION,
                 "Server": config.server,
                 "Version": CONSUL_VERSION,
             },
             "DebugConfig": _debug(config),
             "Coord": _ORIGIN,
-            "Member": render.member(context.gossip.local_member()),
+            "Member": render.member(me),
             "Stats": _stats(config, context.stats()),
             "Meta": {"consul-network-segment": "", **config.node_meta},
         }
@@ -101,7 +103,8 @@ def _camel(name: str) -> str:
 async def members(call: Call) -> Reply:
     """The members of the gossip pool; with ``wan`` the servers of all datacenters: ours."""
     wan = bool(call.params.get("wan"))
-    if call.params.get("segment"):
+    # "_all" is what Consul's own command line asks for when nobody names a segment.
+    if call.params.get("segment") not in {None, "", "_all"}:
         if wan:
             raise RequestError(400, "Cannot provide a segment with wan=true")
         raise RequestError(500, "Network segments are not supported in this version of Consul")
