@@ -135,9 +135,8 @@ def _agent(call: Call) -> int:
         rules.check_log_level(loaded.config.log_level)
     except ConfigError as error:
         return call.fail(f"==> {error}")
-    from agent.runtime import run_agent
-
     from agent.cli.banner import banner
+    from agent.runtime import run_agent
 
     _warn(loaded.config, loaded.warnings)
     return run_agent(loaded.config, reloader(flags, loaded.config), banner=banner)

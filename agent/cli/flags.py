@@ -46,7 +46,7 @@ class FlagError(ValueError):
     """The command line cannot be read; the text is for the user."""
 
 
-class HelpWanted(Exception):  # noqa: N818  (no error: the user asked)
+class HelpWanted(Exception):
     """-h, -help or --help was given."""
 
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from agent.cli.command import Call, Command
 from agent.cli.flags import Flag, Kind
+
+if TYPE_CHECKING:
+    from agent.cli.client import Query
 
 _LABEL_WIDTH = 17
 
@@ -32,6 +35,19 @@ def read_data(call: Call, text: str) -> bytes:
         raise DataError(f"Failed to read file: {open_error(text[1:], error)}") from None
 
 
+def read_tree(call: Call, key: str, query: Query) -> list[Any]:
+    """What the store answers, [] when it has nothing. Raises ClientError."""
+    from agent.cli.client import ClientError
+
+    answer = call.client().get(f"/v1/kv/{key}", query)
+    if answer.status == 404:
+        return []
+    if answer.status != 200:
+        # Without the body: scripts know this shorter text.
+        raise ClientError(f"Unexpected response code: {answer.status}", status=answer.status)
+    return list(answer.json())
+
+
 def failed_read(call: Call, error: Exception) -> int:
     """How a read that did not work is told."""
     return call.fail(f"Error querying {call.title} agent: {error}")
@@ -53,11 +69,7 @@ def _get(call: Call) -> int:
     elif flags["recurse"]:
         query = [("recurse", "")]
     try:
-        answer = call.client().get(f"/v1/kv/{key}", query)
-        if answer.status not in {200, 404}:
-            # Without the body: scripts know this shorter text.
-            raise ClientError(f"Unexpected response code: {answer.status}")
-        found = answer.json() if answer.status == 200 else []
+        found = read_tree(call, key, query)
     except ClientError as error:
         return failed_read(call, error)
     if flags["keys"]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from agent.cli.command import Call, Command
 from agent.cli.flags import Flag
-from agent.cli.kv import DataError, failed_read, read_data
+from agent.cli.kv import DataError, failed_read, read_data, read_tree
 
 
 def _export(call: Call) -> int:
@@ -19,10 +19,7 @@ def _export(call: Call) -> int:
         return call.fail(f"Too many arguments (expected 1, got {len(call.args)})")
     prefix = (call.args[0] if call.args else "").removeprefix("/")
     try:
-        answer = call.client().get(f"/v1/kv/{prefix}", [("recurse", "")])
-        if answer.status not in {200, 404}:
-            raise ClientError(f"Unexpected response code: {answer.status}")
-        found = answer.json() if answer.status == 200 else []
+        found = read_tree(call, prefix, [("recurse", "")])
     except ClientError as error:
         return failed_read(call, error)
     exported = [

@@ -140,7 +140,7 @@ def _reload(call: Call) -> int:
     return 0
 
 
-COMMANDS = {
+COMMANDS: dict[tuple[str, ...], Command] = {
     ("members",): Command(
         usage="members [options]",
         help="Lists the members of the cluster that the agent knows by gossip.",
