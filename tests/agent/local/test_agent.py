@@ -199,7 +199,7 @@ async def test_long_ttl_output_is_cut(house) -> None:
 
 async def test_an_expired_ttl_quotes_its_last_note(house) -> None:
     agent = await house.agent()
-    await agent.register_check(ttl("t", ttl_s=0.2))
+    await agent.register_check(ttl("t", ttl_s=1.0))
     await agent.update_ttl(CheckId("t"), "passing", "fine")
     check = await until(lambda: (c := agent.checks()[CheckId("t")]).status == "critical" and c)
     assert check.output == "TTL expired (last output before timeout follows): fine"

@@ -165,6 +165,8 @@ def test_foreign_entries_are_removed_but_never_the_leaders() -> None:
     for name in ("consul", "ghost"):
         service = Service(id=ServiceId(name), name=ServiceName(name))
         catalog.register(Register(node=NODE, service=service))
+    own = Check(id=CheckId("of ghost"), service_id=ServiceId("ghost"))
+    catalog.register(Register(node=NODE, checks=(own,)))  # goes with its service
     for check_id in (SERF_HEALTH, CheckId("stray")):
         catalog.register(Register(node=NODE, checks=(Check(id=check_id),)))
     assert look(catalog, local) == (

@@ -31,6 +31,11 @@ async def runner():
     await runner.stop()
 
 
+def stand_still(seconds: float) -> None:
+    """The whole process is paused, as by a signal or a starved machine."""
+    time.sleep(seconds)
+
+
 def tcp(id_: str, target: str, **fields) -> CheckDefinition:
     return CheckDefinition(id=CheckId(id_), tcp=target, interval_s=1.0, **fields)
 
@@ -66,7 +71,7 @@ async def test_no_more_probes_than_the_bound_run_at_once(runner) -> None:
 
     server = await asyncio.start_server(hold, "127.0.0.1", 0)
     async with server:
-        url = "http://127.0.0.1:%d/" % server.sockets[0].getsockname()[1]
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
         for number in range(6):
             runner.put(CheckDefinition(id=CheckId(str(number)), http=url, interval_s=1.0))
         await until(lambda: open_now == 2)
@@ -88,7 +93,7 @@ async def test_checks_cancelled_before_their_first_step_free_their_place(runner)
     for number in range(4):
         runner.put(tcp(str(number), "127.0.0.1:1"))
     await pause(0.0)
-    time.sleep(0.02)
+    stand_still(0.02)
     runner._due()  # their tasks are made, and have not begun
     for number in range(4):
         runner.remove(CheckId(str(number)))
@@ -98,10 +103,10 @@ async def test_checks_cancelled_before_their_first_step_free_their_place(runner)
 
 
 async def test_a_ttl_check_expires_unless_it_reports(runner) -> None:
-    runner.put(ttl("t", ttl_s=0.4))
+    runner.put(ttl("t", ttl_s=1.0))
     for _ in range(6):
         runner.refresh_ttl(CheckId("t"))
-        await pause(0.1)
+        await pause(0.25)
     assert runner.seen == []
     report = await until(lambda: runner.seen and runner.seen[0])
     assert (report.status, report.output) == ("critical", "TTL expired")
@@ -118,10 +123,10 @@ async def pause(seconds: float) -> None:
 async def test_a_ttl_does_not_expire_because_we_stood_still(runner) -> None:
     runner.put(ttl("t", ttl_s=0.9))
     await pause(0.3)
-    time.sleep(1.2)  # the whole process stands still, and its clients' updates wait unread
+    stand_still(1.2)  # the whole process stands still, and its clients' updates wait unread
     await asyncio.sleep(0)
     await pause(0.3)
-    assert runner.seen == [] and runner.stats.loop_stalls == 1
+    assert runner.seen == [] and runner.stats.loop_stalls >= 1
     await until(lambda: runner.seen)  # but without any update it does in the end
 
 
@@ -132,15 +137,15 @@ async def test_a_probe_that_timed_out_while_we_stood_still_is_repeated(runner) -
         nonlocal answers
         answers += 1
         if answers == 1:
-            time.sleep(1.5)  # stands still with the probe under way and beyond its timeout
+            stand_still(2.0)  # stands still with the probe under way and beyond its timeout
         await reader.readuntil(b"\r\n\r\n")
         writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
         writer.close()
 
     server = await asyncio.start_server(answer, "127.0.0.1", 0)
     async with server:
-        url = "http://127.0.0.1:%d/" % server.sockets[0].getsockname()[1]
-        check = CheckDefinition(id=CheckId("h"), http=url, interval_s=1.0, timeout_s=0.5)
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+        check = CheckDefinition(id=CheckId("h"), http=url, interval_s=1.0, timeout_s=1.0)
         runner.put(check)
         await until(lambda: runner.seen)
     assert runner.stats.runs_discarded == 1

@@ -40,6 +40,14 @@ def test_intervals_below_a_second_are_raised() -> None:
     assert schedule.deadline == 6.0
 
 
+def test_an_end_that_is_none_changes_nothing() -> None:
+    schedule = Schedule(random.Random(1))
+    schedule.add_probe(A, 10.0, 0.0)
+    due = schedule.deadline
+    schedule.ended(A, 500.0)  # the end of a probe whose check was replaced meanwhile
+    assert schedule.deadline == due
+
+
 def test_a_worthless_result_is_repeated_at_once() -> None:
     schedule = Schedule(random.Random(1))
     schedule.add_probe(A, 10.0, 0.0)

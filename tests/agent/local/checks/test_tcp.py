@@ -19,7 +19,7 @@ async def test_a_listening_port_passes() -> None:
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     async with server:
-        target = "127.0.0.1:%d" % server.sockets[0].getsockname()[1]
+        target = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
         result = await probe_tcp(check(target))
     assert (result.status, result.output) == ("passing", f"TCP connect {target}: Success")
 
