@@ -45,7 +45,13 @@ from agent.leader.duties import LeaderDuties
 from agent.local.agent import LocalAgent
 from agent.local.identity import claim_data_dir, load_node_id
 from agent.local.joining import join_all
-from agent.local.node import catalog_node, gossip_tags, join_host_port
+from agent.local.node import (
+    ANY,
+    catalog_node,
+    gossip_tags,
+    join_host_port,
+    sidecar_address,
+)
 from agent.metrics import AgentMetrics
 from agent.tasks import TaskOwner
 from gossip import Gossip, GossipConfig, Member, MemberEvent, MemberStatus
@@ -224,6 +230,8 @@ class Agent:
 
     async def _start_gossip(self) -> None:
         config = self.config
+        if config.data_dir:
+            (Path(config.data_dir) / "serf").mkdir(mode=0o700, exist_ok=True)
         self.gossip = Gossip(self._gossip_config(), on_member=self._member_changed)
         await self.gossip.start()
         self._closing("gossip", self.gossip.stop)
@@ -331,7 +339,10 @@ class Agent:
     async def _start_local(self) -> None:
         config = self.config
         self.local = LocalAgent(
-            config, self.backend, node=lambda: catalog_node(self.config, self.node_id)
+            config,
+            self.backend,
+            node=lambda: catalog_node(self.config, self.node_id),
+            members=lambda: len(self.gossip.members()),
         )
         await self.local.start()
         self._closing("local agent", self.local.stop)
@@ -339,7 +350,7 @@ class Agent:
         self.leaves = LeafCache(self.backend, datacenter=config.datacenter, rng=self._rng)
         self._closing("leaf cache", self.leaves.close)
         self.metrics.add("leaves", self.leaves.stats)
-        self.sidecars = Sidecars(http_addr=self._own_http())
+        self.sidecars = Sidecars(http_addr=self._own_http(), bind_address=sidecar_address(config))
         self._closing("sidecars", self.sidecars.stop)
         self.metrics.add("sidecars", self.sidecars.stats)
         if config.connect_enabled and config.connect_builtin_proxy == "auto":
@@ -347,7 +358,7 @@ class Agent:
 
     def _own_http(self) -> str:
         host = self.config.client_addrs[0]
-        if host in {"0.0.0.0", "::"}:  # noqa: S104  (compared, not bound)
+        if host in ANY:
             host = "127.0.0.1"
         return join_host_port(host, self.config.port_http)
 
@@ -489,7 +500,7 @@ class Agent:
         )
 
     def _leader_view(self, name: str) -> Json:
-        return None if self.duties is None else self.duties.explain_member(name)
+        return None if self.duties is None else self.duties.explain_member(NodeName(name))
 
     async def _raft_configuration(self) -> dict[str, object]:
         names = {m.tags.get("id", ""): m.name for m in self.gossip.members()}

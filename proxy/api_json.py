@@ -41,8 +41,11 @@ def index(text: str) -> int:
     return int(text) if text.isascii() and text.isdigit() else 0
 
 
-def own_service(body: Any, proxy_id: str) -> OwnService:
-    """A proxy's registration (`GET /v1/agent/service/<proxy id>`)."""
+def own_service(body: Any, proxy_id: str, *, listen_address: str = ANY_ADDRESS) -> OwnService:
+    """A proxy's registration (`GET /v1/agent/service/<proxy id>`).
+
+    ``listen_address`` is for a registration that names none.
+    """
     service = _object(body, "service")
     if service.get("Kind") != CONNECT_PROXY:
         raise SourceError(f'service "{proxy_id}" is not a {CONNECT_PROXY}')
@@ -51,7 +54,7 @@ def own_service(body: Any, proxy_id: str) -> OwnService:
     upstreams = proxy.get("Upstreams") or []
     if not isinstance(upstreams, list):
         raise SourceError("Proxy.Upstreams is no list")
-    address = _text(config, "bind_address") or _text(service, "Address") or ANY_ADDRESS
+    address = _text(config, "bind_address") or _text(service, "Address") or listen_address
     return OwnService(
         name=_text(proxy, "DestinationServiceName"),
         proxy_id=proxy_id,

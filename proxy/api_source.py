@@ -62,14 +62,19 @@ class ApiSource:
         proxy_id: str = "",
         own: OwnService | None = None,
         token: str = "",
+        listen_address: str = "",
         config: ApiSourceConfig | None = None,
         rng: random.Random | None = None,
     ) -> None:
-        """Either ``proxy_id`` names a registration to follow, or ``own`` is what to be."""
+        """Either ``proxy_id`` names a registration to follow, or ``own`` is what to be.
+
+        ``listen_address`` is where to listen when the registration names no address.
+        """
         assert bool(proxy_id) != (own is not None), "a registration or a description, not both"
         self._url = http_addr if "://" in http_addr else f"http://{http_addr}"
         self._proxy_id = proxy_id
         self._token = token
+        self._listen_address = listen_address or api_json.ANY_ADDRESS
         self._config = config or ApiSourceConfig()
         self._rng = rng or random.Random()
         self._state = MeshState(own=own)
@@ -201,7 +206,11 @@ class ApiSource:
             held = f"?hash={seen}&wait={self._config.wait_s:g}s" if seen else ""
             answer = await self._get(path + held)
             if answer.content_hash != seen or not seen:
-                self._publish(own=api_json.own_service(answer.body, self._proxy_id))
+                self._publish(
+                    own=api_json.own_service(
+                        answer.body, self._proxy_id, listen_address=self._listen_address
+                    )
+                )
                 self._reconcile()
                 seen = answer.content_hash
             if not seen:

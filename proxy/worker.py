@@ -49,6 +49,7 @@ class ProxyOptions:
     upstreams: tuple[tuple[str, int], ...] = ()
     drain_s: float | None = None
     parent_pid: int = 0
+    bind_address: str = ""
     config: ProxyConfig = field(default_factory=ProxyConfig)
 
 
@@ -117,7 +118,12 @@ async def _source(options: ProxyOptions, say: Callable[[str], None]) -> ApiSourc
         proxy_id = await find_sidecar(options.http_addr, options.sidecar_for, token=options.token)
         say(f"        Sidecar for ID: {options.sidecar_for}")
     say(f"              Proxy ID: {proxy_id}")
-    return ApiSource(http_addr=options.http_addr, token=options.token, proxy_id=proxy_id)
+    return ApiSource(
+        http_addr=options.http_addr,
+        token=options.token,
+        proxy_id=proxy_id,
+        listen_address=options.bind_address,
+    )
 
 
 def own_of_flags(options: ProxyOptions) -> OwnService:

@@ -59,6 +59,7 @@ def proxy_options(call: Call) -> ProxyOptions:
         service_addr=flags.text("service-addr"),
         listen=flags.text("listen"),
         upstreams=tuple(_upstream(text) for text in flags["upstream"]),
+        bind_address=flags.text("bind-address"),
         # The variable is inherited: it is meant for us only when it names our parent.
         parent_pid=int(parent) if parent == str(os.getppid()) else 0,
     )
@@ -123,6 +124,10 @@ COMMANDS = {
             Flag("register-id", "Not supported yet: id suffix for -register."),
             Flag("service", "Name of the service that this proxy represents."),
             Flag("service-addr", 'Address "host:port" of the local service.'),
+            Flag(
+                "bind-address",
+                "Address of the public listener when the registration names none.",
+            ),
             Flag("sidecar-for", "Id of the service whose sidecar registration to use."),
             Flag("upstream", 'Upstream as "name:port"; may be repeated.', Kind.LIST),
         ),

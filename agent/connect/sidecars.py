@@ -84,13 +84,17 @@ class Sidecars:
         self,
         *,
         http_addr: str,
+        bind_address: str = "",
         command: Callable[[SidecarSpec], Sequence[str]] | None = None,
         rng: random.Random | None = None,
         stop_timeout_s: float = STOP_TIMEOUT_S,
         backoff_s: tuple[float, float] = (FIRST_S, MAX_S),
     ) -> None:
-        """``command`` gives the command line of a child; by default this program's own proxy."""
+        """``command`` gives the command line of a child; by default this program's own proxy,
+        which listens on ``bind_address`` unless its registration says otherwise ("": everywhere).
+        """
         self._http_addr = http_addr
+        self._bind_address = bind_address
         self._command = command or self._own_command
         self._rng = rng or random.Random()
         self._stop_timeout_s = stop_timeout_s
@@ -104,10 +108,11 @@ class Sidecars:
         self._drain = True
 
     def _own_command(self, spec: SidecarSpec) -> Sequence[str]:
-        return (
-            sys.executable, "-m", "agent", "connect", "proxy",
-            "-proxy-id", spec.proxy_id, "-http-addr", self._http_addr,
-        )  # fmt: skip
+        command = [sys.executable, "-m", "agent", "connect", "proxy", "-proxy-id", spec.proxy_id]
+        command += ["-http-addr", self._http_addr]
+        if self._bind_address:
+            command += ["-bind-address", self._bind_address]
+        return command
 
     def reconcile(self, wanted: Iterable[SidecarSpec | str]) -> None:
         """Start what is wanted and missing, stop what is not; an id alone has no token."""

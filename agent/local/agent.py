@@ -35,6 +35,7 @@ from agent.local.restore import (
     with_state,
 )
 from agent.local.services import LocalCheck, LocalService, LocalState
+from agent.local.node import sidecar_address
 from agent.local.stored import Changes, TtlState
 from agent.local.sync import Syncer
 from agent.tasks import TaskOwner
@@ -351,7 +352,9 @@ class LocalAgent:
         return Policy(
             node=self._node().name,
             server=config.server,
-            ports=PortRange(config.port_sidecar_min, config.port_sidecar_max),
+            ports=PortRange(
+                config.port_sidecar_min, config.port_sidecar_max, sidecar_address(config)
+            ),
             scripts_by_request=config.enable_script_checks,
             scripts_by_file=config.enable_script_checks or config.enable_local_script_checks,
             services_max=config.limits.services_max,

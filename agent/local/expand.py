@@ -33,10 +33,15 @@ SIDECAR_CHECK_INTERVAL_S = 10.0
 
 @dataclass(frozen=True, slots=True)
 class PortRange:
-    """The ports that sidecars get, both ends included; a 0 switches the allocation off."""
+    """The ports that sidecars get, both ends included; a 0 switches the allocation off.
+
+    ``address`` is where the sidecars that this agent runs listen, "" for every address: their
+    check must ask there.
+    """
 
     lowest: int
     highest: int
+    address: str = ""
 
     def __str__(self) -> str:
         return f"[{self.lowest}, {self.highest}]"
@@ -143,7 +148,13 @@ def expand_sidecar(
         weights=wanted.weights or parent.weights,
         token=wanted.token or parent.token,
         proxy=proxy,
-        checks=wanted.checks or _sidecar_checks(owner, proxy, port),
+        checks=wanted.checks
+        or _sidecar_checks(
+            owner,
+            proxy,
+            port,
+            ports.address and (wanted.address or parent.address or ports.address),
+        ),
         sidecar=None,
     )
 
@@ -166,11 +177,13 @@ def _sidecar_proxy(parent: ServiceDefinition, proxy: Proxy) -> Proxy:
     )
 
 
-def _sidecar_checks(owner: ServiceId, proxy: Proxy, port: int) -> tuple[CheckDefinition, ...]:
+def _sidecar_checks(
+    owner: ServiceId, proxy: Proxy, port: int, listens: str
+) -> tuple[CheckDefinition, ...]:
     alias = CheckDefinition(name=f"Connect Sidecar Aliasing {owner}", alias_service=owner)
     if not port:
         return (alias,)
-    host = proxy.local_service_address or "127.0.0.1"
+    host = listens or proxy.local_service_address or "127.0.0.1"
     listening = CheckDefinition(
         name="Connect Sidecar Listening",
         tcp=f"[{host}]:{port}" if ":" in host else f"{host}:{port}",

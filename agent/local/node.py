@@ -7,6 +7,10 @@ from agent.config.schema import AgentConfig
 from raftstore.records import Node, NodeId, NodeName
 
 
+#: Addresses that mean all of them.
+ANY = frozenset({"", "0.0.0.0", "::"})  # noqa: S104  (compared, not bound)
+
+
 def gossip_tags(config: AgentConfig, node_id: str) -> dict[str, str]:
     """The tags that Consul's agents read about each other (http-api contract, section 7)."""
     tags = {
@@ -41,6 +45,17 @@ def catalog_node(config: AgentConfig, node_id: str) -> Node:
         tagged_addresses=tagged | dict(config.tagged_addresses),
         meta={"consul-network-segment": "", **config.node_meta},
     )
+
+
+def sidecar_address(config: AgentConfig) -> str:
+    """Where the sidecars that this agent runs listen for the mesh: "" is every address.
+
+    An operator who binds the agent to one address means all of its cluster traffic. A development
+    agent's sidecars listen everywhere, as the reference's do.
+    """
+    if config.connect_builtin_proxy != "auto" or config.bind_addr in ANY or config.dev_mode:
+        return ""
+    return config.bind_addr
 
 
 def join_host_port(host: str, port: int) -> str:

@@ -109,7 +109,9 @@ def test_garbage_on_every_port_is_dropped_and_the_agent_stays(dev: AgentProcess)
     assert dev.process.poll() is None
 
 
-def test_metrics_are_there_from_the_start(dev: AgentProcess) -> None:
-    text = dev.get("/v1/agent/metrics?format=prometheus").body.decode()
+def test_metrics_are_there_from_the_start(fresh: Cluster) -> None:
+    kept = 'telemetry { prometheus_retention_time = "1m" }'
+    agent = fresh.add("s1", "-server", "-bootstrap-expect=1", "-hcl", kept).ready()
+    text = agent.get("/v1/agent/metrics?format=prometheus").body.decode()
     for name in ("lictor_gossip_", "lictor_raft_", "lictor_dns_", "lictor_rpc_", "lictor_local_"):
         assert name in text

@@ -109,3 +109,11 @@ def test_a_full_or_closed_port_range_is_refused() -> None:
         expand_sidecar(web(sidecar=EMPTY), taken=range(21000, 21003), previous_port=0, ports=PORTS)
     with pytest.raises(RequestError, match="auto-assignment disabled in config"):
         expand_sidecar(web(sidecar=EMPTY), taken=(), previous_port=0, ports=PortRange(0, 0))
+
+
+def test_the_check_of_a_sidecar_asks_where_this_agent_lets_it_listen() -> None:
+    sidecar = expand_sidecar(
+        web(sidecar=EMPTY), taken=(), previous_port=0, ports=PortRange(21000, 21002, "127.0.0.9")
+    )
+    assert sidecar is not None
+    assert sidecar.checks[0].tcp == "127.0.0.9:21000"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from agent.config.schema import AgentConfig
-from agent.local.node import catalog_node, gossip_tags, join_host_port
+from agent.local.node import catalog_node, gossip_tags, join_host_port, sidecar_address
 
 
 def test_servers_say_their_role_port_and_expectation() -> None:
@@ -44,3 +44,13 @@ def test_the_catalog_record_carries_tagged_addresses_and_metadata() -> None:
 def test_ipv6_addresses_get_brackets() -> None:
     assert join_host_port("::1", 8300) == "[::1]:8300"
     assert join_host_port("127.0.0.1", 8300) == "127.0.0.1:8300"
+
+
+def test_sidecars_listen_where_the_agent_is_bound() -> None:
+    def address(**changes: object) -> str:
+        return sidecar_address(AgentConfig(node_name="n", **changes))  # type: ignore[arg-type]
+
+    assert address(bind_addr="127.0.0.9") == "127.0.0.9"
+    assert address(bind_addr="0.0.0.0") == ""
+    assert address(bind_addr="127.0.0.1", dev_mode=True) == ""
+    assert address(bind_addr="127.0.0.9", connect_builtin_proxy="off") == ""

@@ -1,0 +1,323 @@
+"""Sources, their order, and the texts of everything that is wrong with them."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from agent.config.load import FILE_BYTES_MAX, AgentFlags, load, parse, read_paths
+from agent.errors import ConfigError
+from tests.agent.config.hosts import host, load_values
+
+
+@pytest.fixture(autouse=True)
+def _in_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def refused(flags: AgentFlags) -> str:
+    with pytest.raises(ConfigError) as caught:
+        load(flags, host=host())
+    return str(caught.value)
+
+
+def test_nothing_but_a_data_folder_is_needed(tmp_path: Path) -> None:
+    loaded = load(AgentFlags(values={"data_dir": str(tmp_path)}), host=host())
+    assert loaded.warnings == ()
+    config = loaded.config
+    assert (config.node_name, config.datacenter) == ("test-host", "dc1")
+    assert (config.bind_addr, config.advertise_addr) == ("0.0.0.0", "10.0.0.5")
+    assert config.client_addrs == ("127.0.0.1",)
+    assert not config.server
+    assert config.leave_on_terminate
+    assert not config.skip_leave_on_interrupt
+
+
+def test_a_server_does_not_leave_when_it_is_stopped(tmp_path: Path) -> None:
+    config = load_values({"server": True}, tmp_path).config
+    assert (config.leave_on_terminate, config.skip_leave_on_interrupt) == (False, True)
+
+
+def test_development_mode_is_a_whole_cluster_in_memory() -> None:
+    config = load(AgentFlags(dev=True), host=host()).config
+    assert config.dev_mode
+    assert config.server
+    assert config.bootstrap
+    assert config.data_dir == ""
+    assert (config.bind_addr, config.advertise_addr) == ("127.0.0.1", "127.0.0.1")
+    assert (config.log_level, config.raft_multiplier) == ("DEBUG", 1)
+    timing = config.gossip_lan
+    assert (timing.gossip_interval_s, timing.probe_interval_s) == (0.1, 0.1)
+    assert config.connect_enabled
+
+
+def test_files_change_what_development_mode_sets() -> None:
+    Path("a.json").write_text('{"log_level": "warn", "server": false}')
+    config = load(AgentFlags(dev=True, paths=["a.json"]), host=host()).config
+    assert (config.log_level, config.server, config.bootstrap) == ("WARN", False, False)
+
+
+def test_later_files_then_flags_then_fragments_win() -> None:
+    Path("a.json").write_text('{"datacenter": "a", "node_name": "a", "domain": "a", "encrypt": ""}')
+    Path("b.hcl").write_text('node_name = "b"\ndomain = "b"')
+    loaded = load(
+        AgentFlags(
+            paths=["a.json", "b.hcl"],
+            values={"domain": "c", "data_dir": "d", "retry_interval": "1s"},
+            fragments=['retry_interval = "2s"'],
+        ),
+        host=host(),
+    ).config
+    assert (loaded.datacenter, loaded.node_name, loaded.dns.domain) == ("a", "b", "c.")
+    assert loaded.retry_interval_s == 2.0
+
+
+def test_lists_are_appended_and_those_of_flags_come_first() -> None:
+    Path("a.json").write_text('{"retry_join": ["a1"], "data_dir": "d"}')
+    Path("b.json").write_text('{"retry_join": ["b1", "b2"]}')
+    flags = AgentFlags(paths=["a.json", "b.json"], values={"retry_join": ("f1",)})
+    assert load(flags, host=host()).config.retry_join == ("f1", "a1", "b1", "b2")
+
+
+def test_a_folder_gives_its_files_by_name_and_nothing_below_it() -> None:
+    folder = Path("conf")
+    (folder / "sub.json").mkdir(parents=True)
+    (folder / "b.json").write_text('{"datacenter": "b"}')
+    (folder / "a.hcl").write_text('datacenter = "a"\ndata_dir = "d"')
+    (folder / "note.txt").write_text("?")
+    loaded = load(AgentFlags(paths=["conf"]), host=host())
+    assert loaded.config.datacenter == "b"
+    assert loaded.warnings == (
+        "skipping file conf/note.txt, extension must be .hcl or .json, "
+        "or config format must be set",
+    )
+
+
+def test_a_format_makes_all_files_count() -> None:
+    Path("plain.conf").write_text('data_dir = "d"')
+    assert load(AgentFlags(paths=["plain.conf"], format="hcl"), host=host()).config.data_dir == "d"
+    text = refused(AgentFlags(paths=["plain.conf"], format="yaml"))
+    assert text == "config: -config-format must be either 'hcl' or 'json'"
+
+
+def test_an_empty_file_says_nothing_and_a_repeated_key_counts_last() -> None:
+    Path("e.json").write_text("")
+    Path("r.json").write_text('{"datacenter": "x", "datacenter": "y"}')
+    sources, _ = read_paths(["e.json", "r.json"], "")
+    assert sources == [{}, {"datacenter": "y"}]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "text"),
+    [
+        ("a.json", '{"a":', "failed to parse a.json: "),
+        ("a.json", "{} x", "failed to parse a.json: "),
+        ("a.json", "[]", "failed to parse a.json: expected an object, got []interface {}"),
+        ("a.json", '{"a": NaN}', "failed to parse a.json: NaN is no JSON"),
+        ("a.json", "[" * 100_000, "failed to parse a.json: nested too deeply"),
+        ("a.hcl", 'a = "x', "failed to parse a.hcl: At 1:"),
+        ("a.hcl", "a = b", "failed to parse a.hcl: expressions are not supported: b"),
+    ],
+)
+def test_text_that_cannot_be_parsed_names_its_file(name: str, content: str, text: str) -> None:
+    Path(name).write_text(content)
+    assert refused(AgentFlags(paths=[name])).startswith(text)
+
+
+def test_files_that_cannot_be_read_are_told() -> None:
+    assert refused(AgentFlags(paths=["none"])) == (
+        "config: Open failed on none. open none: no such file or directory"
+    )
+    Path("bytes.json").write_bytes(b'{"a": "\xff"}')
+    assert refused(AgentFlags(paths=["bytes.json"])).startswith(
+        "failed to parse bytes.json: not UTF-8 text"
+    )
+    os.truncate("bytes.json", FILE_BYTES_MAX + 1)
+    assert "is larger than" in refused(AgentFlags(paths=["bytes.json"]))
+
+
+def test_a_fragment_is_named_by_its_place() -> None:
+    flags = AgentFlags(fragments=['data_dir = "d"', "nope = 1"])
+    assert refused(flags) == (
+        "failed to parse flags-1.hcl: 1 error occurred:\n\t* invalid config key nope\n\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("values", "text"),
+    [
+        ({"data_dir": ""}, "data_dir cannot be empty"),
+        ({"data_dir": "f.json"}, 'data_dir "f.json" is not a directory'),
+        ({"datacenter": ""}, "datacenter cannot be empty"),
+        (
+            {"datacenter": "UP_per!"},
+            "datacenter can only contain lowercase alphanumeric, - or _ characters. "
+            'received: "up_per!"',
+        ),
+        ({"bootstrap": True}, "'bootstrap = true' requires 'server = true'"),
+        ({"bootstrap_expect": 3}, "'bootstrap_expect > 0' requires 'server = true'"),
+        (
+            {"bootstrap": True, "bootstrap_expect": 3, "server": True},
+            "'bootstrap_expect > 0' and 'bootstrap = true' are mutually exclusive",
+        ),
+        (
+            {"bootstrap_expect": -1},
+            "1 error occurred:\n\t* bootstrap_expect cannot be -1. "
+            "Must be greater than or equal to zero\n\n",
+        ),
+        ({"encrypt": "abc"}, "encrypt has invalid key: illegal base64 data: Incorrect padding"),
+        ({"encrypt": "YWJj"}, "encrypt has invalid key: key size must be 16, 24 or 32 bytes"),
+        (
+            {"retry_interval": "abc"},
+            '1 error occurred:\n\t* retry_interval: invalid duration: "abc": '
+            'time: invalid duration "abc"\n\n',
+        ),
+        (
+            {"ports": {"http": 70000, "dns": -2}},
+            "2 errors occurred:\n\t* ports.http: invalid port: 70000\n"
+            "\t* ports.dns: invalid port: -2\n\n",
+        ),
+        ({"ports": {"http": 8600}}, "HTTP address 127.0.0.1:8600 already configured for DNS"),
+        (
+            {"performance": {"raft_multiplier": 11}},
+            "performance.raft_multiplier cannot be 11. Must be between 1 and 10",
+        ),
+        (
+            {"dns_config": {"udp_answer_limit": -1}},
+            "1 error occurred:\n\t* udp_answer_limit cannot be -1. "
+            "Must be greater than or equal to zero\n\n",
+        ),
+        (
+            {"gossip_lan": {"probe_interval": "0s"}},
+            "1 error occurred:\n\t* gossip_lan.probe_interval cannot be 0s. "
+            "Must be greater than zero\n\n",
+        ),
+        ({"addresses": {"dns": "unix:///x"}}, "DNS address cannot be a unix socket"),
+        ({"segment": "a"}, "Network segments are not supported in this version of Consul"),
+        ({"partition": "p"}, "partition is not supported"),
+        ({"connect": {"ca_provider": "foo"}}, "foo is not a valid CA provider"),
+        (
+            {"connect": {"ca_provider": "vault"}},
+            "connect.ca_provider: the vault CA provider is not supported",
+        ),
+        (
+            {"connect": {"builtin_proxy": "on"}},
+            'connect.builtin_proxy must be "auto" or "off", not "on"',
+        ),
+        (
+            {"auto_encrypt": {"allow_tls": True}},
+            "auto_encrypt.allow_tls can only be used on a server.",
+        ),
+        (
+            {"advertise_reconnect_timeout": "1h", "server": True},
+            "advertise_reconnect_timeout can only be used on a client",
+        ),
+        (
+            {"raft_protocol": 2},
+            "raft_protocol version 2 is not supported by this version of Consul",
+        ),
+        ({"protocol": 9}, "Protocol version '9' is out of range. Must be in range: [2, 3]"),
+        ({"node_id": "x"}, 'node_id is not a UUID: "x"'),
+        (
+            {"node_meta": {"consul-x": "1"}},
+            "node_meta invalid: Couldn't load metadata pair ('consul-x', '1'): "
+            "Key prefix 'consul-' is reserved for internal use",
+        ),
+        ({"recursors": ["8.8.8.8.8"]}, "Invalid recursor address: 8.8.8.8.8"),
+        (
+            {"retry_join": ["provider=aws x=y"]},
+            "retry_join: joining through a cloud provider is not supported: provider=aws x=y",
+        ),
+        (
+            {"ports": {"sidecar_min_port": 2, "sidecar_max_port": 1}},
+            "port range ports.sidecar_min_port to ports.sidecar_max_port is empty: 2 > 1",
+        ),
+        (
+            {"service": {"name": "w", "weights": {"passing": 0}}},
+            "1 error occurred:\n\t* Invalid weight definition for service w: "
+            "Passing must be greater than 0\n\n",
+        ),
+        (
+            {"service": {"name": "w", "check": {"ttl": "x"}}},
+            '1 error occurred:\n\t* services[0].check.ttl: invalid duration: "x": '
+            'time: invalid duration "x"\n\n',
+        ),
+    ],
+)
+def test_values_that_cannot_be_are_told(
+    values: dict[str, object], text: str, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_values(values, tmp_path)
+    assert str(caught.value) == text
+
+
+def test_expecting_servers_is_not_allowed_in_development_mode() -> None:
+    text = refused(AgentFlags(dev=True, values={"bootstrap_expect": 3}))
+    assert text == "'bootstrap_expect > 0' not allowed in dev mode"
+
+
+@pytest.mark.parametrize(
+    ("values", "warnings"),
+    [
+        (
+            {"server": True, "bootstrap_expect": 1},
+            (
+                "BootstrapExpect is set to 1; this is the same as Bootstrap mode.",
+                "bootstrap = true: do not enable unless necessary",
+            ),
+        ),
+        (
+            {"server": True, "bootstrap_expect": 3},
+            ("bootstrap_expect > 0: expecting 3 servers",),
+        ),
+        (
+            {"ui": True},
+            ("The 'ui' field is deprecated. Use the 'ui_config.enabled' field instead.",),
+        ),
+        (
+            {"node_name": "a b"},
+            (
+                'Node name "a b" will not be discoverable via DNS due to invalid characters. '
+                "Valid characters include all alpha-numerics and dashes.",
+            ),
+        ),
+        (
+            {"acl": {"enabled": True, "default_policy": "allow"}},
+            ('config key "acl.enabled" is not supported yet and has no effect',),
+        ),
+        (
+            {"audit": {"enabled": True}},
+            ('"audit" is a Consul Enterprise configuration and will have no effect',),
+        ),
+        ({"disable_update_check": True, "telemetry": {"disable_compat_1.9": True}}, ()),
+    ],
+)
+def test_warnings_say_what_has_no_effect_or_is_unwise(
+    values: dict[str, object], warnings: tuple[str, ...], tmp_path: Path
+) -> None:
+    assert load_values(values, tmp_path).warnings == warnings
+
+
+def test_expecting_one_server_is_bootstrapping(tmp_path: Path) -> None:
+    config = load_values({"server": True, "bootstrap_expect": 1}, tmp_path).config
+    assert (config.bootstrap, config.bootstrap_expect) == (True, 0)
+
+
+def test_single_and_listed_services_of_all_files_end_in_one_list() -> None:
+    Path("a.hcl").write_text(
+        'data_dir = "d"\nservice {\n name = "a"\n}\nservices {\n name = "b"\n}\n'
+        'services {\n name = "c"\n}\ncheck {\n name = "k"\n ttl = "5s"\n}'
+    )
+    Path("b.json").write_text(json.dumps({"service": {"name": "d"}}))
+    config = load(AgentFlags(paths=["a.hcl", "b.json"]), host=host()).config
+    assert [service.name for service in config.services] == ["b", "c", "a", "d"]
+    assert [(check.name, check.ttl_s) for check in config.checks] == [("k", 5.0)]
+
+
+def test_text_only_of_blanks_is_an_empty_file() -> None:
+    assert parse(" \n", "json", "x") == {}
+    assert parse("\n", "hcl", "x") == {}
