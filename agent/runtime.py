@@ -8,8 +8,6 @@ is closed last.
 from __future__ import annotations
 
 import asyncio
-import base64
-import contextlib
 import gc
 import logging
 import os
@@ -20,41 +18,38 @@ import uuid
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-import uvloop
-
 from agent import logs
 from agent.backend import Backend
-from agent.backend.bootstrap import Bootstrap, Candidate
+from agent.backend.bootstrap import Bootstrap
 from agent.backend.formation import Formation
 from agent.backend.local import LocalBackend
 from agent.backend.remote import RemoteBackend
 from agent.backend.rpc.client import RpcLimits, RpcPool
 from agent.backend.rpc.server import ServerPort, ServerPortConfig
 from agent.backend.rpc.service import RpcService
-from agent.backend.servers import ServerAddress, Servers
+from agent.backend.servers import Servers
 from agent.config.schema import AgentConfig
 from agent.connect.authority import Authority
 from agent.connect.leaves import LeafCache
 from agent.connect.sidecars import Sidecars, SidecarSpec
 from agent.dns.server import DnsServer
-from agent.errors import AgentError, ConfigError
+from agent.errors import AgentError
 from agent.explain.registry import explainers
 from agent.http.context import HttpContext
 from agent.http.server import HttpServer
 from agent.leader.duties import LeaderDuties
 from agent.local.agent import LocalAgent
-from agent.local.identity import claim_data_dir, load_node_id
 from agent.local.joining import join_all
 from agent.local.node import (
     ANY,
     catalog_node,
-    gossip_tags,
     join_host_port,
     sidecar_address,
 )
+from agent.membership import candidates, gossip_config, server_addresses
 from agent.metrics import AgentMetrics
 from agent.tasks import TaskOwner
-from gossip import Gossip, GossipConfig, Member, MemberEvent, MemberStatus
+from gossip import Gossip, MemberEvent
 from raftstore.records import Json, NodeName
 from raftstore.store import Store, StoreConfig
 
@@ -64,58 +59,13 @@ log = logging.getLogger("lictor.agent")
 STOP_MAX_S = 15.0
 
 
-def run_agent(
-    config: AgentConfig,
-    reload: Callable[[], AgentConfig],
-    *,
-    banner: Callable[[AgentConfig, str], str],
-) -> int:
-    """Run an agent until it is told to end; gives the process's exit status.
-
-    ``reload`` builds the configuration anew from files and flags (SIGHUP). Errors that the user can
-    mend are printed as ``==> text`` and end with 1.
-    """
-    logs.configure(config.log_level, as_json=config.log_json)
-    lock: int | None = None
-    try:
-        if config.data_dir:
-            lock = claim_data_dir(config.data_dir)
-        node_id = load_node_id(config.data_dir, config.node_id)
-        if config.pid_file:
-            _write_pid_file(config.pid_file)
-    except ConfigError as error:
-        print(f"==> {error}", file=sys.stderr)
-        return 1
-    print(banner(config, node_id), flush=True)
-    try:
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            return runner.run(Agent(config, node_id, reload).run())
-    except (AgentError, OSError) as error:
-        print(f'==> Error starting agent: error="{error}"', file=sys.stderr)
-        return 1
-    finally:
-        if config.pid_file:
-            with contextlib.suppress(OSError):
-                Path(config.pid_file).unlink()
-        if lock is not None:
-            os.close(lock)
-
-
-def _write_pid_file(path: str) -> None:
-    try:
-        Path(path).write_text(str(os.getpid()))
-    except OSError as error:
-        raise ConfigError(f"pid_file cannot be written: {error}") from None
-
-
 class Agent:
     """One running agent. ``run`` is its whole life."""
 
-    def __init__(
-        self, config: AgentConfig, node_id: str, reload: Callable[[], AgentConfig]
-    ) -> None:
+    def __init__(self, config: AgentConfig, reload: Callable[[], AgentConfig]) -> None:
+        """``config.node_id`` is set: the process gave it one where the user did not."""
         self.config = config
-        self.node_id = node_id
+        self.node_id = config.node_id
         self._load = reload
         self._rng = random.Random(uuid.uuid4().int)
         self._owner = TaskOwner()
@@ -232,36 +182,12 @@ class Agent:
         config = self.config
         if config.data_dir:
             (Path(config.data_dir) / "serf").mkdir(mode=0o700, exist_ok=True)
-        self.gossip = Gossip(self._gossip_config(), on_member=self._member_changed)
+        self.gossip = Gossip(gossip_config(self.config), on_member=self._member_changed)
         await self.gossip.start()
         self._closing("gossip", self.gossip.stop)
         self.metrics.add("gossip", self.gossip.stats)
         if config.server:
             self._refresh_servers()
-
-    def _gossip_config(self) -> GossipConfig:
-        config = self.config
-        timing = config.gossip_lan
-        return GossipConfig(
-            name=config.node_name,
-            bind_address=config.bind_addr,
-            bind_port=config.port_serf_lan,
-            advertise_address=config.advertise_addr,
-            advertise_port=config.port_serf_lan,
-            tags=gossip_tags(config, self.node_id),
-            gossip_interval_s=timing.gossip_interval_s,
-            gossip_nodes=timing.gossip_nodes,
-            probe_interval_s=timing.probe_interval_s,
-            probe_timeout_s=timing.probe_timeout_s,
-            retransmit_mult=timing.retransmit_mult,
-            suspicion_mult=timing.suspicion_mult,
-            keys=(base64.b64decode(config.encrypt),) if config.encrypt else (),
-            rejoin_path=str(Path(config.data_dir) / "serf" / "local.snapshot")
-            if config.data_dir
-            else "",
-            rejoin_after_leave=config.rejoin_after_leave,
-            reconnect_timeout_s=config.reconnect_timeout_s,
-        )
 
     def _make_backend(self) -> LocalBackend | RemoteBackend:
         config = self.config
@@ -297,7 +223,7 @@ class Agent:
             store,
             self.pool,
             own_id=self.node_id,
-            candidates=self._candidates,
+            candidates=lambda: candidates(self.gossip.members(), config.datacenter),
             cluster_id_of=store.cluster_id_of,
         )
         service = RpcService(backend, store, bootstrap_view=self.formation.view)
@@ -318,7 +244,7 @@ class Agent:
         await self.port.start()
         self._closing("server port", self.port.stop)
         self.metrics.add("rpc", lambda: self.port.stats)
-        self.duties = LeaderDuties(
+        duties = self.duties = LeaderDuties(
             backend,
             members=self.gossip.members,
             own_name=NodeName(config.node_name),
@@ -326,6 +252,7 @@ class Agent:
             extra={"certificate authority": self.authority.ensure_root},
         )
         self._closing("leader duties", self.duties.stop)
+        self.metrics.add("leader", lambda: duties.stats)
         if config.bootstrap or config.bootstrap_expect == 1:
             if not store.bootstrapped:
                 store.bootstrap({self.node_id: self._server_address()})
@@ -384,6 +311,7 @@ class Agent:
             http = HttpServer(self._http_context())
             await http.start()
             self._closing("http", http.stop)
+            self.metrics.add("http", http.stats)
 
     # ---- what happens while it runs ----
 
@@ -397,36 +325,13 @@ class Agent:
         if not known and len(self.servers) and hasattr(self, "local"):
             self.local.trigger_full_sync()
 
-    def _alive_servers(self) -> list[Member]:
-        return [
-            member
-            for member in self.gossip.members()
-            if member.status is MemberStatus.ALIVE
-            and member.tags.get("role") == "consul"
-            and member.tags.get("dc") == self.config.datacenter
-            and member.tags.get("port", "").isdecimal()
-        ]
-
     def _refresh_servers(self) -> None:
-        addresses = [
-            ServerAddress(m.tags.get("id", ""), m.name, m.address, int(m.tags["port"]))
-            for m in self._alive_servers()
-        ]
+        addresses = server_addresses(self.gossip.members(), self.config.datacenter)
         self.servers.update(addresses)
         if self.store is not None:
             for server in addresses:
                 if server.node_id and server.node_id != self.node_id:
                     self.store.set_address(server.node_id, server.host, server.port)
-
-    def _candidates(self) -> tuple[Candidate, ...]:
-        return tuple(
-            Candidate(
-                node_id=member.tags.get("id", ""),
-                address=join_host_port(member.address, int(member.tags["port"])),
-                expect=int(expect) if (expect := member.tags.get("expect", "")).isdecimal() else 0,
-            )
-            for member in self._alive_servers()
-        )
 
     def _raft_changed(self) -> None:
         if self.duties is None or self.store is None:

@@ -136,7 +136,7 @@ def _agent(call: Call) -> int:
     except ConfigError as error:
         return call.fail(f"==> {error}")
     from agent.cli.banner import banner
-    from agent.runtime import run_agent
+    from agent.process import run_agent
 
     _warn(loaded.config, loaded.warnings)
     return run_agent(loaded.config, reloader(flags, loaded.config), banner=banner)

@@ -6,13 +6,13 @@ from agent import VERSION
 from agent.config.schema import AgentConfig
 
 
-def banner(config: AgentConfig, node_id: str) -> str:
+def banner(config: AgentConfig) -> str:
     """The start-up banner. Faces that do not run are shown as -1."""
     expect = f"Bootstrap: {str(config.bootstrap).lower()}"
     listeners = f"HTTP: {config.port_http}, HTTPS: -1, gRPC: -1, DNS: {config.port_dns}"
     facts = (
         ("Version", f"'v{VERSION}'"),
-        ("Node ID", f"'{node_id}'"),
+        ("Node ID", f"'{config.node_id}'"),
         ("Node name", f"'{config.node_name}'"),
         ("Datacenter", f"'{config.datacenter}' (Segment: '{'<all>' if config.server else ''}')"),
         ("Server", f"{str(config.server).lower()} ({expect})"),

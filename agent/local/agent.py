@@ -27,6 +27,7 @@ from agent.local.maintenance import (
     maintenance_check,
     service_maintenance,
 )
+from agent.local.node import sidecar_address
 from agent.local.registration import Policy, Registration, build_check, build_service
 from agent.local.restore import (
     config_check_ids,
@@ -35,7 +36,6 @@ from agent.local.restore import (
     with_state,
 )
 from agent.local.services import LocalCheck, LocalService, LocalState
-from agent.local.node import sidecar_address
 from agent.local.stored import Changes, TtlState
 from agent.local.sync import Syncer
 from agent.tasks import TaskOwner

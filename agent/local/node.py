@@ -6,7 +6,6 @@ from agent import CONSUL_VERSION
 from agent.config.schema import AgentConfig
 from raftstore.records import Node, NodeId, NodeName
 
-
 #: Addresses that mean all of them.
 ANY = frozenset({"", "0.0.0.0", "::"})  # noqa: S104  (compared, not bound)
 

@@ -137,7 +137,12 @@ def test_an_agents_registrations_survive_its_restart(fresh: Cluster) -> None:
     client.put("/v1/agent/check/pass/service:web?note=before")
     # The state of TTL checks is written in the background: nobody waits for it.
     states = client.folder / "data" / "checks" / "state"
-    eventually(lambda: [f for f in states.iterdir() if b"before" in f.read_bytes()], within_s=5)
+
+    def kept() -> bool:
+        files = [f for f in states.iterdir() if f.suffix != ".tmp"]
+        return any(b"before" in f.read_bytes() for f in files)
+
+    eventually(kept, within_s=5)
     client.kill()
     client.start().ready()
     assert "web" in client.get("/v1/agent/services").json

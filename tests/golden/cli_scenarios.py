@@ -1,4 +1,4 @@
-"""The recorded command line scenarios, less what is not built yet, and the player they came with."""
+"""The recorded command line scenarios, less what is not built yet, and their player."""
 
 from __future__ import annotations
 

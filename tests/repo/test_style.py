@@ -20,7 +20,10 @@ PRODUCT = [p for p in SOURCES if p.relative_to(ROOT).parts[0] not in {"tests", "
 FUNCTION_LINES_MAX = 70
 MODULE_LINES_MAX = 500
 #: Modules over the limit, each with the reason why it is one idea all the same.
-LONG_MODULES: dict[str, str] = {}
+LONG_MODULES: dict[str, str] = {
+    "raftstore/raft/engine.py": "all that reaches into PySyncObj's private parts is in one place, "
+    "so that a new version of it is checked against one file",
+}
 
 LEFTOVER = re.compile(r"\b(FIXME|XXX|HACK)\b|\bTODO\b")
 BANNED_NAMES = frozenset({"utils", "helpers", "common", "manager", "base", "misc"})

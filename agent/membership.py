@@ -1,0 +1,81 @@
+"""What an agent tells others about itself through gossip, and reads from them.
+
+Decides which members are servers of this datacenter, and which of them may form a cluster.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterable
+from pathlib import PurePath
+
+from agent.backend.bootstrap import Candidate
+from agent.backend.servers import ServerAddress
+from agent.config.schema import AgentConfig
+from agent.local.node import gossip_tags, join_host_port
+from gossip import GossipConfig, Member, MemberStatus
+
+
+def gossip_config(config: AgentConfig) -> GossipConfig:
+    """How this agent takes part in gossip."""
+    timing = config.gossip_lan
+    return GossipConfig(
+        name=config.node_name,
+        bind_address=config.bind_addr,
+        bind_port=config.port_serf_lan,
+        advertise_address=config.advertise_addr,
+        advertise_port=config.port_serf_lan,
+        tags=gossip_tags(config, config.node_id),
+        gossip_interval_s=timing.gossip_interval_s,
+        gossip_nodes=timing.gossip_nodes,
+        probe_interval_s=timing.probe_interval_s,
+        probe_timeout_s=timing.probe_timeout_s,
+        retransmit_mult=timing.retransmit_mult,
+        suspicion_mult=timing.suspicion_mult,
+        keys=(base64.b64decode(config.encrypt),) if config.encrypt else (),
+        rejoin_path=str(PurePath(config.data_dir) / "serf" / "local.snapshot")
+        if config.data_dir
+        else "",
+        rejoin_after_leave=config.rejoin_after_leave,
+        reconnect_timeout_s=config.reconnect_timeout_s,
+    )
+
+
+def alive_servers(members: Iterable[Member], datacenter: str) -> list[Member]:
+    """The members that say they are servers of this datacenter, with a port that can be one."""
+    return [
+        member
+        for member in members
+        if member.status is MemberStatus.ALIVE
+        and member.tags.get("role") == "consul"
+        and member.tags.get("dc") == datacenter
+        and _number(member.tags.get("port", ""))
+    ]
+
+
+def server_addresses(members: Iterable[Member], datacenter: str) -> list[ServerAddress]:
+    """Where the servers take calls."""
+    return [
+        ServerAddress(m.tags.get("id", ""), m.name, m.address, _number(m.tags["port"]))
+        for m in alive_servers(members, datacenter)
+    ]
+
+
+def candidates(members: Iterable[Member], datacenter: str) -> tuple[Candidate, ...]:
+    """The servers as partners for a first election; `expect` is 0 for one that names none."""
+    return tuple(
+        Candidate(
+            node_id=member.tags.get("id", ""),
+            address=join_host_port(member.address, _number(member.tags["port"])),
+            expect=_number(member.tags.get("expect", "")),
+        )
+        for member in alive_servers(members, datacenter)
+    )
+
+
+def _number(text: str) -> int:
+    """A tag as a number; 0 for anything that is no port or count (tags come from outside)."""
+    if not (text.isascii() and text.isdecimal() and len(text) <= 5):
+        return 0
+    number = int(text)
+    return number if number <= 65535 else 0

@@ -1,0 +1,63 @@
+"""The process around an agent: data directory lock, pid file, what is printed, exit status."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import uvloop
+
+from agent import logs
+from agent.config.schema import AgentConfig
+from agent.errors import AgentError, ConfigError
+from agent.local.identity import claim_data_dir, load_node_id
+from agent.runtime import Agent
+
+
+def run_agent(
+    config: AgentConfig,
+    reload: Callable[[], AgentConfig],
+    *,
+    banner: Callable[[AgentConfig], str],
+) -> int:
+    """Run an agent until it is told to end; gives the process's exit status.
+
+    ``reload`` builds the configuration anew from files and flags (SIGHUP). Errors that the user can
+    mend are printed as ``==> text`` and end with 1.
+    """
+    logs.configure(config.log_level, as_json=config.log_json)
+    lock: int | None = None
+    try:
+        if config.data_dir:
+            lock = claim_data_dir(config.data_dir)
+        config = replace(config, node_id=load_node_id(config.data_dir, config.node_id))
+        if config.pid_file:
+            _write_pid_file(config.pid_file)
+    except ConfigError as error:
+        print(f"==> {error}", file=sys.stderr)
+        return 1
+    print(banner(config), flush=True)
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            return runner.run(Agent(config, reload).run())
+    except (AgentError, OSError) as error:
+        print(f'==> Error starting agent: error="{error}"', file=sys.stderr)
+        return 1
+    finally:
+        if config.pid_file:
+            with contextlib.suppress(OSError):
+                Path(config.pid_file).unlink()
+        if lock is not None:
+            os.close(lock)
+
+
+def _write_pid_file(path: str) -> None:
+    try:
+        Path(path).write_text(str(os.getpid()))
+    except OSError as error:
+        raise ConfigError(f"pid_file cannot be written: {error}") from None

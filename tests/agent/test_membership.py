@@ -1,0 +1,64 @@
+"""Tags come from other hosts: what they say is read with care."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agent.backend.bootstrap import Candidate
+from agent.backend.servers import ServerAddress
+from agent.membership import candidates, server_addresses
+from gossip import Member, MemberStatus
+
+SERVER = Member(
+    name="s1",
+    address="10.0.0.1",
+    port=8301,
+    tags={"role": "consul", "dc": "dc1", "id": "id-1", "port": "8300", "expect": "3"},
+    status=MemberStatus.ALIVE,
+    protocol_min=1,
+    protocol_max=5,
+    protocol_current=2,
+    delegate_min=2,
+    delegate_max=5,
+    delegate_current=4,
+)
+
+
+def with_tags(**tags: str) -> Member:
+    return replace(SERVER, tags={**SERVER.tags, **tags})
+
+
+def test_a_server_is_where_its_tags_say() -> None:
+    assert server_addresses([SERVER], "dc1") == [ServerAddress("id-1", "s1", "10.0.0.1", 8300)]
+    assert candidates([SERVER], "dc1") == (
+        Candidate(node_id="id-1", address="10.0.0.1:8300", expect=3),
+    )
+
+
+@pytest.mark.parametrize(
+    "member",
+    [
+        replace(SERVER, status=MemberStatus.FAILED),
+        replace(SERVER, status=MemberStatus.LEFT),
+        with_tags(role="node"),
+        with_tags(dc="dc2"),
+        with_tags(port=""),
+        with_tags(port="0"),
+        with_tags(port="65536"),
+        with_tags(port="²³"),
+        with_tags(port="9" * 5000),
+    ],
+)
+def test_who_is_no_server_of_ours_is_not_called(member: Member) -> None:
+    assert server_addresses([member], "dc1") == []
+    assert candidates([member], "dc1") == ()
+
+
+@given(st.dictionaries(st.sampled_from(["role", "dc", "id", "port", "expect"]), st.text()))
+def test_no_tags_raise(tags: dict[str, str]) -> None:
+    member = replace(SERVER, tags={**SERVER.tags, **tags})
+    assert len(server_addresses([member], "dc1")) == len(candidates([member], "dc1"))
