@@ -9,11 +9,23 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from proxy import spiffe
 from proxy.errors import IdentityError
 from proxy.spiffe import SpiffeId
+
+#: What cryptography raises for certificates that are none, are damaged, or lack what we need.
+UNREADABLE = (
+    ValueError,
+    TypeError,
+    UnsupportedAlgorithm,
+    x509.InvalidVersion,
+    x509.DuplicateExtension,
+    x509.ExtensionNotFound,
+    x509.UnsupportedGeneralNameType,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +46,7 @@ def read(der: bytes | None, *, client: bool) -> PeerCertificate:
         extensions = certificate.extensions
         usage = extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
         names = extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except (ValueError, x509.ExtensionNotFound, x509.DuplicateExtension) as error:
+    except UNREADABLE as error:
         raise IdentityError(f"certificate is not a mesh certificate: {error}") from error
     needed = ExtendedKeyUsageOID.CLIENT_AUTH if client else ExtendedKeyUsageOID.SERVER_AUTH
     if needed not in usage:

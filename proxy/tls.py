@@ -16,6 +16,7 @@ from pathlib import Path
 
 from cryptography import x509
 
+from proxy.certificate import UNREADABLE
 from proxy.errors import TlsMaterialError
 from proxy.source import LeafPair
 
@@ -54,7 +55,7 @@ def build(leaf: LeafPair, roots_pem: Sequence[str]) -> Contexts:
             context.load_verify_locations(cadata="\n".join(roots_pem))
             _load_chain(context, leaf)
         certificate = x509.load_pem_x509_certificate(leaf.cert_pem.encode())
-    except (ssl.SSLError, OSError, ValueError) as error:
+    except (ssl.SSLError, OSError, *UNREADABLE) as error:
         raise TlsMaterialError(f"leaf or roots cannot be used: {error}") from error
     return Contexts(server, client, certificate.not_valid_after_utc.timestamp())
 

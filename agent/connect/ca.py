@@ -35,6 +35,14 @@ CSR_MAX_BYTES = 16_384
 RSA_BITS_MIN, EC_BITS_MIN = 2048, 256
 
 _CN_MAX = 64
+_UNREADABLE = (
+    ValueError,
+    TypeError,
+    UnsupportedAlgorithm,
+    x509.InvalidVersion,
+    x509.DuplicateExtension,
+    x509.UnsupportedGeneralNameType,
+)
 _NOT_IN_CN = re.compile(r"[^a-z0-9]")
 
 PrivateKey = ec.EllipticCurvePrivateKey
@@ -135,7 +143,7 @@ def read_csr(
         csr = x509.load_pem_x509_csr(csr_pem.encode())
         valid = csr.is_signature_valid
         extensions = csr.extensions
-    except (ValueError, TypeError, UnsupportedAlgorithm, x509.DuplicateExtension) as error:
+    except _UNREADABLE as error:
         raise RequestError(400, f"invalid CSR: {error}") from error
     if not valid:
         raise RequestError(400, "invalid CSR signature")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 import subprocess
 import sys
 import tempfile
@@ -14,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from tests.e2e.cluster import fresh_address
 from tests.golden import dns_scenarios
 
 pytestmark = pytest.mark.e2e
@@ -30,15 +30,6 @@ def cases() -> list[Any]:
         marks = [pytest.mark.skip(reason=reason)] if reason else []
         found.append(pytest.param((group, name), id=f"{group}-{name}", marks=marks))
     return sorted(found, key=lambda case: str(case.id))
-
-
-def free_port() -> int:
-    """A port that is free for TCP and UDP at this moment."""
-    with socket.socket() as tcp, socket.socket(type=socket.SOCK_DGRAM) as udp:
-        tcp.bind(("127.0.0.1", 0))
-        port = int(tcp.getsockname()[1])
-        udp.bind(("127.0.0.1", port))
-    return port
 
 
 class Agents:
@@ -62,8 +53,14 @@ class Agents:
         return self._addresses
 
     def _start(self, group: str) -> None:
-        ports = {name: free_port() for name in ("http", "dns", "server", "serf_lan")}
-        config = dns_scenarios.config(group) | {"ports": ports, "node_name": "Gold-Host"}
+        # The usual ports, as recorded, on an address that no other agent of this machine has.
+        address = fresh_address()
+        config = dns_scenarios.config(group) | {
+            "node_name": "Gold-Host",
+            "bind_addr": address,
+            "client_addr": address,
+            "advertise_addr": "127.0.0.1",
+        }
         path = self._folder / f"{group}.json"
         path.write_text(json.dumps(config))
         log_path = self._folder / f"{group}.log"
@@ -72,8 +69,8 @@ class Agents:
                 [PROGRAM, "agent", "-dev", "-config-file", path], stdout=log, stderr=log
             )
         self._group = group
-        base = f"http://127.0.0.1:{ports['http']}"
-        self._addresses = (base, ("127.0.0.1", ports["dns"]))
+        base = f"http://{address}:8500"
+        self._addresses = (base, (address, 8600))
         if not self._ready(base):
             last = log_path.read_text().strip().splitlines()[-1:]
             self._broken[group] = f"the agent does not start: {last}"
