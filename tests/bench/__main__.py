@@ -21,7 +21,6 @@ import uvloop
 from tests.bench import floors, relay_bench
 from tests.bench.load import Rate, http_rate, http_request, udp_rate
 from tests.e2e.cluster import AgentProcess, Cluster, cluster, fresh_address
-from tests.waiting import eventually
 
 CLIENTS = 64
 
@@ -37,31 +36,21 @@ def row(name: str, rate: Rate, floor: Rate | None = None, note: str = "") -> Non
     )
 
 
-def floor_process(kind: str, address: str) -> subprocess.Popen[bytes]:
-    """A floor's server in a process of its own."""
-    command = [sys.executable, "-m", "tests.bench.floors", kind, address, "9999"]
-    return subprocess.Popen(command)
-
-
 def measure_floor(kind: str, seconds: float) -> Rate:
-    """Start a floor, load it, stop it."""
+    """Start a floor in a process of its own, load it, stop it."""
     address = fresh_address()
-    process = floor_process(kind, address)
+    command = [sys.executable, "-m", "tests.bench.floors", kind, address, "9999"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE)
+    assert process.stdout is not None
     try:
+        assert process.stdout.readline() == b"ready\n"
         if kind == "http":
             request = http_request("GET", "/", address)
-
-            def run() -> Rate:
-                return uvloop.run(
-                    http_rate((address, 9999), lambda: request, clients=CLIENTS, seconds=seconds)
-                )
-        else:
-            question = dns.message.make_query("web.service.consul", "A", id=0).to_wire()[2:]
-
-            def run() -> Rate:
-                return uvloop.run(udp_rate((address, 9999), question, window=64, seconds=seconds))
-
-        return eventually(run, within_s=20 + seconds, what=f"floor {kind}")
+            return uvloop.run(
+                http_rate((address, 9999), lambda: request, clients=CLIENTS, seconds=seconds)
+            )
+        question = dns.message.make_query("web.service.consul", "A", id=0).to_wire()[2:]
+        return uvloop.run(udp_rate((address, 9999), question, window=64, seconds=seconds))
     finally:
         process.kill()
         process.wait()

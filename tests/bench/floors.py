@@ -1,6 +1,7 @@
 """Floors: the least that could be done for each kind of work, on this machine, in this run.
 
-``python -m tests.bench.floors http|udp ADDRESS PORT`` serves one until it is killed.
+``python -m tests.bench.floors http|udp ADDRESS PORT`` prints a line when it serves, and serves
+until it is killed.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ async def serve_http(address: str, port: int) -> None:
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     await web.TCPSite(runner, address, port).start()
+    print("ready", flush=True)
     await asyncio.Event().wait()
 
 
@@ -42,6 +44,7 @@ async def serve_udp(address: str, port: int) -> None:
     """A bare UDP echo."""
     loop = asyncio.get_running_loop()
     await loop.create_datagram_endpoint(_Echo, local_addr=(address, port))
+    print("ready", flush=True)
     await asyncio.Event().wait()
 
 
