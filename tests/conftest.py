@@ -19,10 +19,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("simulation")
     group.addoption("--seed", type=int, default=None, help="repeat the run of this seed")
     group.addoption("--runs", type=int, default=None, help="seeds per simulated scenario")
+    parser.addoption("--kill-rounds", type=int, default=2, help="how often all servers are killed")
 
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "sim_runs(n): seeds of this scenario without --runs")
+
+
+@pytest.fixture
+def kill_rounds(pytestconfig: pytest.Config) -> int:
+    """How often everybody is killed and started again, on the same disks."""
+    return int(pytestconfig.getoption("--kill-rounds"))
 
 
 def sim_seeds(config: pytest.Config, runs: int = RUNS_DEFAULT) -> list[int]:

@@ -1,151 +1,54 @@
-"""kill -9 of real processes: what was acknowledged is there afterwards."""
+"""kill -9 of real processes: what was acknowledged is there afterwards.
 
-import asyncio
-import contextlib
-import os
-import socket
-import sys
+`make kill ROUNDS=20` runs more rounds than `make test` does.
+"""
+
 import time
-from pathlib import Path
 
 from tests.raftstore.raft.cluster import until
+from tests.raftstore.raft.processes import (
+    Process,
+    all_applied_what_was_acknowledged,
+    find_leader,
+    three_processes,
+    write_until_acked,
+)
 
-ROOT = Path(__file__).resolve().parents[3]
-
-
-def free_ports(count: int) -> list[int]:
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for sock in sockets:
-            sock.bind(("127.0.0.1", 0))
-        return [sock.getsockname()[1] for sock in sockets]
-
-
-class Process:
-    """A server process and what it has said."""
-
-    def __init__(self, data: Path, name: str, ports: dict[str, int]) -> None:
-        self.data, self.name, self.ports = data, name, ports
-        self.acked: dict[str, int] = {}
-        self.refused: set[str] = set()
-        self.role, self.applied = "", -1
-        self.dump: list[str] | None = None
-        self.up = False
-
-    async def start(self) -> None:
-        self.up, self.dump = False, None
-        self.process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "tests.raftstore.raft.node_process",
-            str(self.data / self.name),
-            self.name,
-            str(self.ports[self.name]),
-            *(f"{name}={port}" for name, port in self.ports.items()),
-            cwd=ROOT,
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            limit=2**24,
-        )
-        self.listener = asyncio.get_running_loop().create_task(self._listen())
-
-    async def _listen(self) -> None:
-        while words := (await self.process.stdout.readline()).decode().split():
-            match words:
-                case ["up"]:
-                    self.up = True
-                case ["ok", payload, index]:
-                    self.acked[payload] = int(index)
-                case ["no", payload]:
-                    self.refused.add(payload)
-                case ["state", role, applied]:
-                    self.role, self.applied = role, int(applied)
-                case ["dump", *payloads]:
-                    self.dump = payloads
-
-    def say(self, line: str) -> None:
-        with contextlib.suppress(ConnectionError):
-            self.process.stdin.write(line.encode() + b"\n")
-
-    async def kill(self) -> None:
-        self.up, self.role = False, ""
-        if self.process.returncode is None:
-            self.process.kill()
-        await self.process.wait()
-        await self.listener
-        self.process.stdin.close()
+LOAD = 400
 
 
-async def find_leader(processes: list[Process]) -> Process:
-    def ask() -> bool:
-        for process in processes:
-            if process.up:
-                process.say("s")
-        return any(process.role == "leader" for process in processes if process.up)
-
-    await until(ask)
-    return next(process for process in processes if process.role == "leader" and process.up)
-
-
-async def write_until_acked(processes: list[Process], payload: str) -> None:
-    """Try everybody until somebody acknowledges this payload."""
-    attempt = 0
-    async with asyncio.timeout(15):
-        while True:
-            attempt += 1
-            tries = {process: f"{payload}.{attempt}" for process in processes if process.up}
-            for process, name in tries.items():
-                process.say(f"w {name}")
-            await until(
-                lambda tries=tries: all(n in p.acked or n in p.refused for p, n in tries.items())
-            )
-            if any(name in process.acked for process, name in tries.items()):
-                return
+async def load_leader(processes: list[Process], prefix: str) -> Process:
+    """Give the leader a load, and return it in the middle of that."""
+    leader = await find_leader(processes)
+    before = len(leader.acked)
+    for n in range(LOAD):
+        leader.say(f"w {prefix}-{n}")
+    await until(lambda: len(leader.acked) > before + 50)
+    return leader
 
 
-async def test_acknowledged_writes_survive_kill_9_of_the_leader_and_of_everybody(tmp_path):
-    names = ["s1", "s2", "s3"]
-    ports = dict(zip(names, free_ports(3), strict=True))
-    processes = [Process(tmp_path, name, ports) for name in names]
-    try:
-        for process in processes:
-            await process.start()
-        await until(lambda: all(process.up for process in processes))
+async def test_acknowledged_writes_survive_kill_9_of_the_leader(tmp_path):
+    async with three_processes(tmp_path) as processes:
         for number in range(2):
-            leader = await find_leader(processes)
-            for n in range(400):
-                leader.say(f"w {number}-{n}")
-            await until(lambda leader=leader: len(leader.acked) > 50)  # in the middle of the load
+            leader = await load_leader(processes, f"load-{number}")
             await leader.kill()
             killed_at = time.monotonic()
             await write_until_acked(processes, f"after-{number}")
             assert time.monotonic() - killed_at < 3.0
             await leader.start()
             await until(lambda leader=leader: leader.up)
-        leader = await find_leader(processes)
-        for n in range(400):
-            leader.say(f"w all-{n}")
-        await until(lambda: "all-50" in leader.acked)
-        for process in processes:
-            process.process.kill()
-        for process in processes:
-            await process.kill()
-            await process.start()
-        await until(lambda: all(process.up for process in processes))
-        await write_until_acked(processes, "end")
-        acked = set().union(*(process.acked for process in processes))
+        await all_applied_what_was_acknowledged(processes)
 
-        def settled() -> bool:
+
+async def test_acknowledged_writes_survive_kill_9_of_everybody(tmp_path, kill_rounds):
+    async with three_processes(tmp_path) as processes:
+        for number in range(kill_rounds):
+            await load_leader(processes, f"load-{number}")
             for process in processes:
-                process.say("d")
-            dumps = [process.dump for process in processes]
-            return dumps[0] is not None and dumps[0] == dumps[1] == dumps[2]
-
-        await until(settled)
-        applied = processes[0].dump
-        assert acked <= set(applied)
-        assert len(set(applied)) == len(applied)
-    finally:
-        for process in processes:
-            await process.kill()
+                process.process.kill()
+            for process in processes:
+                await process.kill()
+                await process.start()
+            await until(lambda: all(process.up for process in processes))
+            await write_until_acked(processes, f"end-{number}")
+            await all_applied_what_was_acknowledged(processes)
