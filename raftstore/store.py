@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from raftstore import wire
 from raftstore.commands import Applied, Command, Outcome, Rejected, RequestId
 from raftstore.config import StoreConfig
-from raftstore.errors import CorruptState, DecodeError, NoLeader, QueueFull
+from raftstore.errors import CorruptState, DecodeError, NoLeader, QueueFull, StoreError
 from raftstore.queries import Answer, Query
 from raftstore.state import StateMachine
 from raftstore.watches import Watches
@@ -68,7 +68,14 @@ class Log(Protocol):
     async def propose(self, payload: bytes, *, timeout_s: float) -> tuple[int, object]: ...
     async def read_index(self, *, timeout_s: float) -> int: ...
     def status(self) -> LogStatus: ...
+    def propose_soon(
+        self, payload: bytes, *, timeout_s: float, done: Callable[[Any], None]
+    ) -> object: ...
 
+    @property
+    def applied_index(self) -> int: ...
+    @property
+    def last_contact_s(self) -> float | None: ...
     @property
     def bootstrapped(self) -> bool: ...
     @property
@@ -101,6 +108,8 @@ class Store:
         self._log: Log | None = None
         self._journal: Journal | None = None
         self._is_leader = False
+        self._known_leader = False
+        self._leader_address = ""
         self._stopped = False
         self._catching_up: dict[asyncio.Future[None], int] = {}
         self._commands_applied = 0
@@ -173,6 +182,7 @@ class Store:
     def set_address(self, node_id: str, host: str, port: int) -> None:
         """Where another server is reached now."""
         self._started.set_address(node_id, host, port)
+        self._look()
 
     def bootstrap(self, members: Mapping[str, str]) -> None:
         """Form a cluster of these servers (node id -> address)."""
@@ -214,13 +224,35 @@ class Store:
         """Seconds since the leader was heard: 0 on the leader, infinite if it never was."""
         if self._is_leader:
             return 0.0
-        contact_s = self.status().last_contact_s
+        contact_s = self._started.last_contact_s
         return math.inf if contact_s is None else contact_s
 
+    @property
+    def applied_index(self) -> int:
+        """How far this server has applied the log."""
+        return self._started.applied_index
+
+    @property
+    def leader_address(self) -> str:
+        """The leader's address as this server knows it, "" for none."""
+        return self._leader_address
+
+    @property
+    def known_leader(self) -> bool:
+        """Whether this server knows who leads."""
+        return self._known_leader
+
     def _changed(self) -> None:
-        # Asked on every request, told only on changes: a status is dear to make.
-        self._is_leader = self._started.status().role == _LEADER
+        # Asked on every request, told only on changes: a status is dear to make (it was a sixth
+        # of a linearizable read).
+        self._look()
         self._on_change()
+
+    def _look(self) -> None:
+        status = self._started.status()
+        self._is_leader = status.role == _LEADER
+        self._known_leader = bool(status.leader_id)
+        self._leader_address = status.leader_address or ""
 
     # Changes
 
@@ -243,6 +275,23 @@ class Store:
         assert isinstance(outcome, Applied | Rejected), "the log gives back what apply returned"
         return outcome
 
+    def propose_soon(
+        self,
+        payload: bytes,
+        *,
+        timeout_s: float,
+        done: Callable[[Outcome | StoreError], None],
+    ) -> None:
+        """``propose_encoded`` without a task: ``done`` is called once, soon, and must not raise."""
+
+        def told(result: Any) -> None:
+            done(result if isinstance(result, StoreError) else result.value)
+
+        try:
+            self._started.propose_soon(payload, timeout_s=timeout_s, done=told)
+        except StoreError as error:
+            done(error)
+
     def _apply(self, index: int, stamp: float, payload: bytes) -> Outcome:
         try:
             command, request_id = wire.decode_command(payload)
@@ -259,7 +308,7 @@ class Store:
         """A batch of entries is in the state: wake whom it concerns."""
         self._watches.wake(self.state.touched())
         if self._catching_up:
-            reached = self._started.status().applied_index
+            reached = self._started.applied_index
             for future, index in list(self._catching_up.items()):
                 if index <= reached and not future.done():
                     future.set_result(None)
@@ -282,7 +331,7 @@ class Store:
 
     async def applied(self, index: int, *, timeout_s: float) -> None:
         """Return once this server has applied the log up to ``index``. Raises NoLeader if not."""
-        if self.state.index >= index or self._started.status().applied_index >= index:
+        if self.state.index >= index or self._started.applied_index >= index:
             return
         if self._stopped or len(self._catching_up) >= self._config.blocking_queries_max:
             raise QueueFull("too many reads wait for this server to catch up")

@@ -111,3 +111,39 @@ class Backend(Protocol):
     async def peers(self) -> tuple[str, ...]:
         """The Raft voters as "ip:port"."""
         ...
+
+
+class Prompt(Protocol):
+    """What a server offers beside ``Backend`` for requests that are not worth a task.
+
+    The same promises, by callback. A callback runs on the loop, must be short and must not raise.
+    """
+
+    @property
+    def known_leader(self) -> bool:
+        """Whether this server knows who leads."""
+        ...
+
+    @property
+    def last_contact_s(self) -> float:
+        """Seconds since the leader was heard."""
+        ...
+
+    def fresh_soon(self, done: Callable[[Exception | None], None]) -> None:
+        """Call back once this server's state is no older than the call, or with what failed."""
+        ...
+
+    def index_of(self, query: Query[Any]) -> int:
+        """The index of the query's answer now."""
+        ...
+
+    def answer(self, query: Query[T], mode: Consistency) -> Reply[T]:
+        """The query's answer now, marked as of that mode."""
+        ...
+
+    def change_soon(self, command: Command, done: Callable[[Outcome | Exception], None]) -> None:
+        """``Backend.change``; calls back with the outcome or with what that would raise.
+
+        Raises EncodeError for what no log can carry.
+        """
+        ...

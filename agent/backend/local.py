@@ -9,6 +9,7 @@ survive elections.
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
@@ -16,12 +17,13 @@ from typing import Any, TypeVar
 from agent.backend import Ask, Consistency, RaftServer, Reply, SignedLeaf
 from agent.backend.requests import RequestIds
 from agent.backend.retry import Attempts
+from agent.backend.rounds import ReadRounds
 from agent.backend.rpc import calls
 from agent.backend.rpc.client import RpcPool
 from agent.errors import ForwardError, NoClusterLeader, RequestError
 from agent.tasks import TaskOwner
 from raftstore import wire
-from raftstore.commands import Command, Outcome
+from raftstore.commands import Command, Outcome, RequestId
 from raftstore.errors import NoLeader, StoreError
 from raftstore.queries import Query
 from raftstore.store import Store
@@ -52,7 +54,7 @@ class LocalBackend:
         self._rng = rng
         self._ids = RequestIds(sender)
         self._owner = TaskOwner()
-        self._round: asyncio.Task[int] | None = None
+        self._rounds = ReadRounds(self._catch_up, self._owner)
 
     async def change(self, command: Command, *, timeout_s: float | None = None) -> Outcome:
         """Carry out a command on the leader, wherever that is."""
@@ -63,13 +65,21 @@ class LocalBackend:
         finally:
             self._ids.end(request)
 
-    async def change_encoded(self, payload: bytes, *, timeout_s: float) -> Outcome:
-        """Carry out an encoded command; it keeps its identity over all attempts."""
+    async def change_encoded(
+        self, payload: bytes, *, timeout_s: float, failure: StoreError | None = None
+    ) -> Outcome:
+        """Carry out an encoded command; it keeps its identity over all attempts.
+
+        ``failure`` is how a first attempt has ended already.
+        """
         loop = asyncio.get_running_loop()
         deadline = loop.time() + timeout_s
         attempts = Attempts(deadline=deadline, rng=self._rng)
         while True:
             try:
+                if failure is not None:
+                    first, failure = failure, None
+                    raise first
                 return await self._change_once(payload, deadline - loop.time())
             except (StoreError, ForwardError) as error:
                 code = getattr(error, "code", "")
@@ -84,10 +94,10 @@ class LocalBackend:
         return wire.decode_outcome(raw)
 
     def _leader_address(self) -> tuple[str, int]:
-        status = self._store.status()
-        if self._store.is_leader or not status.leader_address:
+        address = self._store.leader_address
+        if self._store.is_leader or not address:
             raise NoLeader("no leader is known here")
-        host, _, port = status.leader_address.rpartition(":")
+        host, _, port = address.rpartition(":")
         return host.strip("[]"), int(port)
 
     async def ask(self, query: Query[T], options: Ask | None = None) -> Reply[T]:
@@ -98,14 +108,11 @@ class LocalBackend:
             return await self._answer(query, options, mode)
         if mode is Consistency.STALE:
             mode = Consistency.DEFAULT
-        await self._catch_up()
+        await self._rounds.fresh()
         return await self._answer(query, options, mode)
 
     def _too_old(self, options: Ask) -> bool:
-        if options.max_stale_s is None or self._store.is_leader:
-            return False
-        contact_s = self._store.status().last_contact_s
-        return contact_s is None or contact_s > options.max_stale_s
+        return options.max_stale_s is not None and self._store.last_contact_s > options.max_stale_s
 
     async def _answer(self, query: Query[T], options: Ask, mode: Consistency) -> Reply[T]:
         if options.min_index > 0 and options.wait_s > 0:
@@ -117,14 +124,73 @@ class LocalBackend:
         return self._reply(answer.value, answer.index, mode)
 
     def _reply(self, value: Any, index: int, mode: Consistency) -> Reply[Any]:
-        status = self._store.status()
         return Reply(
             value=value,
             index=max(1, index),
-            known_leader=bool(status.leader_id),
-            last_contact_s=status.last_contact_s or 0.0,
+            known_leader=self._store.known_leader,
+            last_contact_s=self.last_contact_s,
             consistency=mode,
         )
+
+    # What the prompt face of a server offers (agent.backend.Prompt)
+
+    @property
+    def known_leader(self) -> bool:
+        """Whether this server knows who leads."""
+        return self._store.known_leader
+
+    @property
+    def last_contact_s(self) -> float:
+        """Seconds since the leader was heard, 0 when it leads itself or never heard one."""
+        contact_s = self._store.last_contact_s
+        return contact_s if contact_s < math.inf else 0.0
+
+    def fresh_soon(self, done: Callable[[Exception | None], None]) -> None:
+        """Call back once this server's state is no older than the call."""
+        self._rounds.join(done)
+
+    def index_of(self, query: Query[Any]) -> int:
+        """The index of the query's answer now."""
+        return self._store.state.index_of(query)
+
+    def answer(self, query: Query[T], mode: Consistency) -> Reply[T]:
+        """The query's answer now."""
+        answer = self._store.answer(query)
+        return self._reply(answer.value, answer.index, mode)
+
+    def change_soon(self, command: Command, done: Callable[[Outcome | Exception], None]) -> None:
+        """``change`` by callback: without a task unless the first attempt fails."""
+        request = self._ids.begin()
+        hold_s = self._hold_s
+        payload = wire.encode_command(command, request_id=request)
+
+        def told(result: Outcome | StoreError) -> None:
+            if isinstance(result, StoreError):
+                self._owner.spawn(self._retry(request, payload, result, done), name="retry change")
+            else:
+                self._ids.end(request)
+                done(result)
+
+        if self._store.is_leader:
+            self._store.propose_soon(payload, timeout_s=hold_s, done=told)
+        else:
+            self._owner.spawn(self._retry(request, payload, None, done), name="forward change")
+
+    async def _retry(
+        self,
+        request: RequestId,
+        payload: bytes,
+        failure: StoreError | None,
+        done: Callable[[Outcome | Exception], None],
+    ) -> None:
+        result: Outcome | Exception = ForwardError("this server stops", definite=False)
+        try:
+            result = await self.change_encoded(payload, timeout_s=self._hold_s, failure=failure)
+        except Exception as error:
+            result = error
+        finally:
+            self._ids.end(request)
+            done(result)
 
     async def _catch_up(self) -> None:
         """Wait until this server's state is no older than this call, held across an election."""
@@ -145,18 +211,7 @@ class LocalBackend:
             await asyncio.sleep(pause)
 
     async def _follower_index(self, timeout_s: float) -> int:
-        """The leader's read index. Reads that arrive while nobody has asked yet share one round."""
-        if self._round is None:
-            self._round = self._owner.spawn(
-                self._ask_index(timeout_s), name="read index", awaited=True
-            )
-        return await asyncio.shield(self._round)
-
-    async def _ask_index(self, timeout_s: float) -> int:
-        # One turn of the loop: everything that came with the same wake-up joins this round. A
-        # round that is on its way takes nobody in any more, or it could answer too old.
-        await asyncio.sleep(0)
-        self._round = None
+        """The leader's read index."""
         address = self._leader_address()
         raw = await self._pool.call(address, calls.READ_INDEX, b"", timeout_s=max(0.1, timeout_s))
         index, *_ = calls.unpack(raw, int)
@@ -164,7 +219,7 @@ class LocalBackend:
 
     def peek(self, query: Query[T]) -> Reply[T] | None:
         """This server's present state, unless it has none yet."""
-        if self._store.status().applied_index == 0:
+        if self._store.applied_index == 0:
             return None
         answer = self._store.answer(query)
         return self._reply(answer.value, answer.index, Consistency.STALE)
@@ -200,7 +255,7 @@ class LocalBackend:
 
     async def leader(self) -> str:
         """The leader's server port as this server knows it."""
-        return self._store.status().leader_address or ""
+        return self._store.leader_address
 
     async def raft_servers(self) -> tuple[RaftServer, ...]:
         """The newest configuration this server has."""
@@ -216,4 +271,5 @@ class LocalBackend:
 
     async def close(self) -> None:
         """End what is under way."""
+        self._rounds.close()
         await self._owner.close()

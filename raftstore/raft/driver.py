@@ -15,6 +15,7 @@ Decides nothing about replication; that is in ``replica`` and ``engine``.
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import random
 import ssl
@@ -25,10 +26,10 @@ from concurrent.futures import ThreadPoolExecutor
 from raftstore.errors import (
     CorruptState,
     LeadershipLost,
-    ProposalTimeout,
     Refused,
-    Superseded,
+    StoreError,
 )
+from raftstore.raft.callers import STEP_S, Deadlines, Done, Waiting
 from raftstore.raft.config import RaftConfig
 from raftstore.raft.frames import Message
 from raftstore.raft.log import Batch, Journal
@@ -42,6 +43,15 @@ log = logging.getLogger("lictor.raftstore.raft.driver")
 WALL_CLOCK = time.time
 TIMER_SLACK_S = 0.001
 """Timers fire a little late, so that the engine's strict comparison finds the deadline passed."""
+
+
+def _settle(future: asyncio.Future[Outcome], result: Outcome | StoreError) -> None:
+    if future.done():
+        return
+    if isinstance(result, Outcome):
+        future.set_result(result)
+    else:
+        future.set_exception(result)
 
 
 class RaftNode:
@@ -73,6 +83,7 @@ class RaftNode:
         rng = rng or random.Random()
         self.fatal: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
         """Completes, with the error as its result, when the process must stop."""
+        self._loop = asyncio.get_running_loop()
         self._config = config
         self._journal = journal
         self._on_applied = on_applied
@@ -96,6 +107,8 @@ class RaftNode:
         self._idle.set()
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = float("inf")
+        self._deadlines = Deadlines()
+        self._deadline_timer: asyncio.TimerHandle | None = None
         self._graces: dict[str, asyncio.TimerHandle] = {}
         self._seen: tuple[str, int, str | None, int | None] | None = None
         self._steps = self._syncs = self._slow_syncs = 0
@@ -115,7 +128,7 @@ class RaftNode:
         if not self._running:
             return
         self._running = False
-        for handle in (self._timer, *self._graces.values()):
+        for handle in (self._timer, self._deadline_timer, *self._graces.values()):
             if handle is not None:
                 handle.cancel()
         await self._network.stop()
@@ -171,35 +184,65 @@ class RaftNode:
         Raises NotLeader, NoLeader, QueueFull, JournalFull, Superseded (definite) or
         LeadershipLost, ProposalTimeout (indefinite).
         """
-        self._must_run()
-        future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
-        proposal = self._replica.propose(future, payload)
-        self._schedule()
-        timer = asyncio.get_running_loop().call_later(
-            timeout_s, self._proposal_timeout, proposal, future
+        future: asyncio.Future[Outcome] = self._loop.create_future()
+        proposal = self.propose_soon(
+            payload, timeout_s=timeout_s, done=functools.partial(_settle, future)
         )
         try:
             outcome = await future
         finally:
-            timer.cancel()
             proposal.withdrawn = True  # if it is still waiting: nobody waits for it any more
         return outcome.index, outcome.value
+
+    def propose_soon(self, payload: bytes, *, timeout_s: float, done: Done) -> Proposal:
+        """The same without a task: ``done`` is called once with what ``propose`` gives or raises.
+
+        Raises the definite errors at once where they show at once.
+        """
+        self._must_run()
+        waiting = Waiting(done)
+        proposal = waiting.proposal = self._replica.propose(waiting, payload)
+        self._wait(waiting, timeout_s)
+        return proposal
 
     async def read_index(self, *, timeout_s: float) -> int:
         """Confirm leadership with a quorum; the index that this node has applied at least.
 
         Raises NotLeader, NoLeader, QueueFull, or Refused when no quorum answers in time.
         """
+        future: asyncio.Future[Outcome] = self._loop.create_future()
+        self.read_index_soon(timeout_s=timeout_s, done=functools.partial(_settle, future))
+        return (await future).index
+
+    def read_index_soon(self, *, timeout_s: float, done: Done) -> None:
+        """The same without a task. Raises at once what shows at once."""
         self._must_run()
-        future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
-        self._replica.read(future)
+        waiting = Waiting(done)
+        self._replica.read(waiting)
+        self._wait(waiting, timeout_s)
+
+    def _wait(self, waiting: Waiting, timeout_s: float) -> None:
+        self._deadlines.add(waiting, self._loop.time() + timeout_s)
+        if self._deadline_timer is None:
+            self._deadline_timer = self._loop.call_later(STEP_S, self._look_at_deadlines)
         self._schedule()
-        timer = asyncio.get_running_loop().call_later(timeout_s, self._read_timeout, future)
-        try:
-            outcome = await future
-        finally:
-            timer.cancel()
-        return outcome.index
+
+    def _look_at_deadlines(self) -> None:
+        for waiting in self._deadlines.due(self._loop.time()):
+            waiting.settle(waiting.too_late())
+        self._deadline_timer = None
+        if len(self._deadlines) and self._running:
+            self._deadline_timer = self._loop.call_later(STEP_S, self._look_at_deadlines)
+
+    @property
+    def applied_index(self) -> int:
+        """How far the log is applied here."""
+        return self._replica.engine.applied_index()
+
+    @property
+    def last_contact_s(self) -> float | None:
+        """Seconds since the leader was heard; 0 on the leader, None if never."""
+        return self._replica.engine.last_contact_s()
 
     def status(self) -> RaftStatus:
         """How this node is, now."""
@@ -254,19 +297,6 @@ class RaftNode:
     def _must_run(self) -> None:
         if not self._running or self.fatal.done():
             raise Refused("this node is not running")
-
-    def _proposal_timeout(self, proposal: Proposal, future: asyncio.Future[Outcome]) -> None:
-        if future.done():
-            return
-        if proposal.index is None:
-            proposal.withdrawn = True
-            future.set_exception(Superseded("taken back: the deadline passed in the queue"))
-        else:
-            future.set_exception(ProposalTimeout("the deadline passed before the commit"))
-
-    def _read_timeout(self, future: asyncio.Future[Outcome]) -> None:
-        if not future.done():
-            future.set_exception(Refused("leadership could not be confirmed in time"))
 
     # -- links
 
@@ -385,14 +415,10 @@ class RaftNode:
             self._schedule()
 
     def _deliver_results(self) -> None:
-        for ticket, result in self._replica.take_results():
-            assert isinstance(ticket, asyncio.Future)
-            if ticket.done():
-                continue
-            if isinstance(result, Outcome):
-                ticket.set_result(result)
-            else:
-                ticket.set_exception(result)
+        for waiting, result in self._replica.take_results():
+            assert isinstance(waiting, Waiting)
+            self._deadlines.drop(waiting)
+            waiting.settle(result)
 
     def _notice_change(self) -> None:
         engine, config = self._replica.engine, self._journal.config
@@ -420,9 +446,10 @@ class RaftNode:
         self._network.close_links("node failed")
 
     def _fail_callers(self, reason: str) -> None:
-        for ticket in self._replica.fail_all():
-            if isinstance(ticket, asyncio.Future) and not ticket.done():
-                ticket.set_exception(LeadershipLost(reason))
+        for waiting in self._replica.fail_all():
+            assert isinstance(waiting, Waiting)
+            self._deadlines.drop(waiting)
+            waiting.settle(LeadershipLost(reason))
 
     # -- the one timer
 

@@ -23,6 +23,12 @@ class Status:
     members: tuple[tuple[str, str, bool], ...] = ()
 
 
+@dataclass(frozen=True)
+class Entered:
+    index: int
+    value: object
+
+
 @dataclass
 class InstantLog:
     """Entry 1 is the log's own; proposals follow. ``held`` keeps back what is applied."""
@@ -34,6 +40,7 @@ class InstantLog:
     applied: int = 1
     held: list[bytes] | None = None
     role: str = "leader"
+    contact_s: float | None = None
     bootstrapped: bool = True
     cluster_id: str = "c"
     fatal: asyncio.Future[Any] = field(default_factory=asyncio.Future)
@@ -55,6 +62,23 @@ class InstantLog:
         self.applied = self.index
         self.on_applied()
         return self.index, outcome
+
+    def propose_soon(
+        self, payload: bytes, *, timeout_s: float, done: Callable[[Any], None]
+    ) -> None:
+        self.index += 1
+        outcome = self.apply(self.index, float(self.index), payload)
+        self.applied = self.index
+        self.on_applied()
+        done(Entered(self.index, outcome))
+
+    @property
+    def applied_index(self) -> int:
+        return self.applied
+
+    @property
+    def last_contact_s(self) -> float | None:
+        return self.contact_s
 
     async def read_index(self, *, timeout_s: float) -> int:
         return self.index
