@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 from raftstore.records import (
+    AutopilotConfig,
     CAConfig,
     CAProviderState,
     CARoot,
@@ -192,3 +193,15 @@ class SetCAConfig(Command):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NextSerial(Command):
     """Take the next certificate serial. Value: the number, never given out twice."""
+
+
+@_numbered(50)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetAutopilot(Command):
+    """Replace the autopilot's configuration; with ``cas`` only at that index (0: if absent).
+
+    Value: True, or False when the comparison failed.
+    """
+
+    config: AutopilotConfig
+    cas: int | None = None

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, Literal, TypeVar
 
 from raftstore.records import (
+    AutopilotConfig,
     CAConfig,
     CAProviderState,
     CARoot,
@@ -32,7 +33,8 @@ T_co = TypeVar("T_co", covariant=True)
 #: One watchable thing: (table, key). A table alone is (table, ""). Tables: "nodes", "services"
 #: (the list of names), "service" (one name: instances, their checks, their nodes), "connect" (mesh
 #: endpoints of one name), "node" (one node with its services and checks), "checks" (all checks),
-#: "kv" (one key), "kv-prefix" (all keys below), "intentions", "ca-roots", "ca-config".
+#: "kv" (one key), "kv-prefix" (all keys below), "intentions", "ca-roots", "ca-config",
+#: "autopilot".
 Footprint = tuple[str, str]
 
 
@@ -289,6 +291,15 @@ class GetCAProvider(Query[CAProviderState | None]):
 
     def footprint(self) -> tuple[Footprint, ...]:
         return (("ca-roots", ""),)
+
+
+@_numbered(60, AutopilotConfig | None)
+@dataclass(frozen=True, slots=True)
+class GetAutopilot(Query[AutopilotConfig | None]):
+    """The autopilot's configuration, None before a leader has written the first one."""
+
+    def footprint(self) -> tuple[Footprint, ...]:
+        return (("autopilot", ""),)
 
 
 #: Queries that carry secrets: the RPC server refuses them by construction.

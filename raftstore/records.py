@@ -249,7 +249,36 @@ class CAProviderState:
     intermediate_cert: str = ""
 
 
-Indexed = TypeVar("Indexed", Node, Service, Check, KVPair, ServiceIntentions, CARoot, CAConfig)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AutopilotConfig:
+    """How the leader looks after the servers (agent contract, section 7). Times in seconds.
+
+    The last three fields mean nothing here; they are kept for clients that write them.
+    """
+
+    cleanup_dead_servers: bool = True
+    last_contact_threshold_s: float = 0.2
+    max_trailing_logs: int = 250
+    min_quorum: int = 0
+    server_stabilization_time_s: float = 10.0
+    redundancy_zone_tag: str = ""
+    disable_upgrade_migration: bool = False
+    upgrade_version_tag: str = ""
+    create_index: int = 0
+    modify_index: int = 0
+
+
+Indexed = TypeVar(
+    "Indexed",
+    Node,
+    Service,
+    Check,
+    KVPair,
+    ServiceIntentions,
+    CARoot,
+    CAConfig,
+    AutopilotConfig,
+)
 
 
 def same_content(a: Indexed, b: Indexed) -> bool:

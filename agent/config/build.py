@@ -18,6 +18,7 @@ from agent.config.keys import KEYS_BY_PATH, Standing
 from agent.config.network import Interfaces, addresses, expanded, peers
 from agent.config.schema import AgentConfig, DnsConfig, GossipTiming, Limits
 from agent.errors import ConfigError
+from raftstore.records import AutopilotConfig
 
 PORT_MAX = 65535
 #: What `-dev` changes; files and flags may change it again.
@@ -89,6 +90,7 @@ def build(
             "gossip_lan": GossipTiming(**fields.pop("gossip_lan", {})),
             "dns": _dns(fields.pop("dns", {}), values, interfaces),
             "limits": Limits(**fields.pop("limits", {})),
+            "autopilot": AutopilotConfig(**fields.pop("autopilot", {})),
         }
     )
     assert not fields, f"targets without a home: {sorted(fields)}"

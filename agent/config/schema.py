@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from agent.definitions import CheckDefinition, ServiceDefinition
+from raftstore.records import AutopilotConfig
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,6 +108,8 @@ class AgentConfig:
     leave_drain_s: float = 5.0
     rpc_hold_timeout_s: float = 7.0
     raft_multiplier: int = 5
+    #: What the first leader of a cluster writes; later changes go through the operator's API.
+    autopilot: AutopilotConfig = field(default_factory=AutopilotConfig)
     reconnect_timeout_s: float = 72 * 3600.0
 
     encrypt: str = ""

@@ -15,6 +15,7 @@ from raftstore import queries as q
 from raftstore.config import StateLimits
 from raftstore.queries import Answer, Footprint, Query
 from raftstore.state import snapshots
+from raftstore.state.autopilot import Autopilot
 from raftstore.state.catalog import Catalog
 from raftstore.state.connect import ConnectCA
 from raftstore.state.dedupe import Dedupe
@@ -43,6 +44,7 @@ class StateMachine:
         self.kv = KVStore(self.indexes, tombstones_max=limits.tombstones_max)
         self.intentions = Intentions(self.indexes)
         self.ca = ConnectCA(self.indexes)
+        self.autopilot = Autopilot(self.indexes)
         self.dedupe = Dedupe(limits)
         self._catalog = Catalog(self.registry)
         self._lookups = Lookups(self.registry, self.indexes)
@@ -57,6 +59,7 @@ class StateMachine:
             c.SetCA: self.ca.set_ca,
             c.SetCAConfig: self.ca.set_config,
             c.NextSerial: self.ca.next_serial,
+            c.SetAutopilot: self.autopilot.set,
         }
         self._readers = self._make_readers()
 
@@ -102,6 +105,7 @@ class StateMachine:
             self.ca,
             self.indexes.of,
         )
+        autopilot = self.autopilot
         return {
             q.ListNodes: (lambda _: look.nodes(), lambda _: of("nodes")),
             q.ListServices: (
@@ -141,6 +145,7 @@ class StateMachine:
             q.GetCARoots: (lambda _: ca.roots_answer(), lambda _: ca.roots_index()),
             q.GetCAConfig: (lambda _: ca.config, lambda _: ca.config_index()),
             q.GetCAProvider: (lambda _: ca.provider, lambda _: ca.roots_index()),
+            q.GetAutopilot: (lambda _: autopilot.config, lambda _: autopilot.index()),
         }
 
     def touched(self) -> frozenset[Footprint]:

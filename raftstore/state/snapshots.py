@@ -13,7 +13,16 @@ from typing import TYPE_CHECKING, Any
 
 from raftstore.codec import codec_for
 from raftstore.errors import DecodeError
-from raftstore.records import CAConfig, CAProviderState, CARoot, Check, KVPair, Node, Service
+from raftstore.records import (
+    AutopilotConfig,
+    CAConfig,
+    CAProviderState,
+    CARoot,
+    Check,
+    KVPair,
+    Node,
+    Service,
+)
 from raftstore.records import ServiceIntentions as Entry
 from raftstore.state.registry import NodeRow
 from raftstore.wire import outcome_from_plain, outcome_to_plain
@@ -37,6 +46,7 @@ _ENTRY = codec_for(Entry)
 _CONFIG = codec_for(CAConfig | None)
 _ROOTS = codec_for(tuple[CARoot, ...])
 _PROVIDER = codec_for(CAProviderState | None)
+_AUTOPILOT = codec_for(AutopilotConfig)
 _OUTCOMES = "outcomes"
 
 
@@ -54,6 +64,7 @@ def take(state: StateMachine) -> Iterator[Chunk]:
         ("tombstones", state.kv.tombstones.rows(), _same),
         ("intentions", state.intentions.rows(), _ENTRY.to_plain),
         ("ca", [(ca.config, ca.roots, ca.provider, ca.serial)], _ca_to_plain),
+        ("autopilot", [found for found in (state.autopilot.config,) if found], _AUTOPILOT.to_plain),
         (_OUTCOMES, state.dedupe.rows(), _outcomes_to_plain),
     ]
     return _chunks(sections)
@@ -83,6 +94,7 @@ def load(state: StateMachine, chunks: Iterable[Chunk]) -> None:
         "tombstones": lambda state, row: state.kv.tombstones.bury(_text(row[0]), _index(row[1])),
         "intentions": lambda state, row: state.intentions.load(_ENTRY.from_plain(row)),
         "ca": _load_ca,
+        "autopilot": _load_autopilot,
         _OUTCOMES: _load_outcomes,
     }
     headed = False
@@ -161,6 +173,10 @@ def _load_ca(state: StateMachine, row: Any) -> None:
     state.ca.roots = _ROOTS.from_plain(roots)
     state.ca.provider = _PROVIDER.from_plain(provider)
     state.ca.serial = _index(serial)
+
+
+def _load_autopilot(state: StateMachine, row: Any) -> None:
+    state.autopilot.config = _AUTOPILOT.from_plain(row)
 
 
 def _outcomes_to_plain(row: tuple[Any, ...]) -> list[Any]:

@@ -321,3 +321,21 @@ def test_single_and_listed_services_of_all_files_end_in_one_list() -> None:
 def test_text_only_of_blanks_is_an_empty_file() -> None:
     assert parse(" \n", "json", "x") == {}
     assert parse("\n", "hcl", "x") == {}
+
+
+def test_the_autopilot_stanza_is_what_the_first_leader_writes() -> None:
+    Path("a.hcl").write_text(
+        'data_dir = "d"\nautopilot {\ncleanup_dead_servers = false\nmin_quorum = 3\n'
+        'last_contact_threshold = "1s"\nmax_trailing_logs = 9\nserver_stabilization_time = "2m"\n}'
+    )
+    loaded = load(AgentFlags(paths=["a.hcl"]), host=host())
+    pilot = loaded.config.autopilot
+    assert loaded.warnings == ()
+    assert (pilot.cleanup_dead_servers, pilot.last_contact_threshold_s) == (False, 1.0)
+    assert (pilot.max_trailing_logs, pilot.min_quorum) == (9, 3)
+    assert pilot.server_stabilization_time_s == 120.0
+
+
+def test_the_autopilot_takes_no_negative_numbers() -> None:
+    Path("a.json").write_text('{"data_dir": "d", "autopilot": {"min_quorum": -1}}')
+    assert "autopilot.min_quorum cannot be -1" in refused(AgentFlags(paths=["a.json"]))

@@ -145,6 +145,12 @@ def ca_commands(indexes: st.SearchStrategy[int]) -> st.SearchStrategy[c.Command]
     )
 
 
+def autopilot_commands(indexes: st.SearchStrategy[int | None]) -> st.SearchStrategy[c.Command]:
+    """Changes of the autopilot's configuration."""
+    config = st.builds(r.AutopilotConfig, min_quorum=st.integers(0, 2))
+    return st.builds(c.SetAutopilot, config=config, cas=indexes)
+
+
 #: A comparison with an index a few entries back, resolved when the command is applied.
 BACK = st.integers(0, 3)
 
@@ -160,6 +166,7 @@ def any_commands(draw: st.DrawFn, index: int) -> c.Command:
             kv_commands(st.none() | recent),
             intention_commands,
             ca_commands(recent),
+            autopilot_commands(st.none() | recent),
         )
     )
 
@@ -211,6 +218,7 @@ POPULATED: list[c.Command] = [
         ),
         provider=r.CAProviderState(root_id="r1", private_key="k1", root_cert="pem"),
     ),
+    c.SetAutopilot(config=r.AutopilotConfig(min_quorum=1)),
 ]
 
 #: Every query there is, over the names above.
@@ -243,4 +251,5 @@ ALL_QUERIES: list[q.Query[Any]] = [
     q.GetCARoots(),
     q.GetCAConfig(),
     q.GetCAProvider(),
+    q.GetAutopilot(),
 ]
