@@ -385,6 +385,7 @@ class Agent:
         return HttpContext(
             config=self.config,
             backend=self.backend,
+            prompt=self.backend if isinstance(self.backend, LocalBackend) else None,
             local=self.local,
             gossip=self.gossip,
             leaves=self.leaves,

@@ -24,7 +24,7 @@ from agent.errors import ForwardError, NoClusterLeader, RequestError
 from agent.tasks import TaskOwner
 from raftstore import wire
 from raftstore.commands import Command, Outcome, RequestId
-from raftstore.errors import NoLeader, StoreError
+from raftstore.errors import EncodeError, NoLeader, StoreError
 from raftstore.queries import Query
 from raftstore.store import Store
 
@@ -161,8 +161,11 @@ class LocalBackend:
     def change_soon(self, command: Command, done: Callable[[Outcome | Exception], None]) -> None:
         """``change`` by callback: without a task unless the first attempt fails."""
         request = self._ids.begin()
-        hold_s = self._hold_s
-        payload = wire.encode_command(command, request_id=request)
+        try:
+            payload = wire.encode_command(command, request_id=request)
+        except EncodeError:
+            self._ids.end(request)
+            raise
 
         def told(result: Outcome | StoreError) -> None:
             if isinstance(result, StoreError):
@@ -172,7 +175,7 @@ class LocalBackend:
                 done(result)
 
         if self._store.is_leader:
-            self._store.propose_soon(payload, timeout_s=hold_s, done=told)
+            self._store.propose_soon(payload, timeout_s=self._hold_s, done=told)
         else:
             self._owner.spawn(self._retry(request, payload, None, done), name="forward change")
 

@@ -9,9 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar
-
-from aiohttp.web import BaseRequest
+from typing import Any, Protocol, TypeVar
 
 from agent import backend
 from agent.backend import Ask, Consistency
@@ -22,7 +20,7 @@ from agent.http.params import Params
 from agent.http.ready import ReadyAnswers
 from agent.http.reply import JSON_TYPE, TEXT_TYPE, Reply, json_bytes
 from agent.http.waiting import Waiting
-from raftstore.commands import Command, Rejected
+from raftstore.commands import Command, Outcome, Rejected
 from raftstore.queries import Query
 from raftstore.records import Json
 
@@ -49,6 +47,40 @@ class Desk:
     ready: ReadyAnswers
 
 
+class Asked(Protocol):
+    """What a call needs of the request it stands for."""
+
+    @property
+    def headers(self) -> Mapping[str, str]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """A request that is one question; ``shape`` makes the reply of the answer."""
+
+    query: Query[Any]
+    options: Ask
+    shape: Callable[[backend.Reply[Any]], Reply]
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A request that is one command; ``shape`` makes the reply of the outcome's value.
+
+    A refusal is a 500 with ``refused_prefix`` and the state's reason.
+    """
+
+    command: Command
+    shape: Callable[[Any], Reply]
+    refused_prefix: str = ""
+
+    def reply(self, outcome: Outcome) -> Reply:
+        """The reply to an outcome. Raises RequestError for a refusal."""
+        if isinstance(outcome, Rejected):
+            raise RequestError(500, self.refused_prefix + outcome.reason)
+        return self.shape(outcome.value)
+
+
 class Call:
     """One request. ``rest`` is what follows a prefix route, percent-decoded once.
 
@@ -58,9 +90,7 @@ class Call:
     __slots__ = ("_desk", "body", "context", "failure_headers", "method", "params", "request",
                  "rest", "waiting")  # fmt: skip
 
-    def __init__(
-        self, desk: Desk, request: BaseRequest, method: str, rest: str, params: Params
-    ) -> None:
+    def __init__(self, desk: Desk, request: Asked, method: str, rest: str, params: Params) -> None:
         self._desk = desk
         self.context = desk.context
         self.waiting = desk.waiting
@@ -100,6 +130,26 @@ class Call:
             rng=self.context.rng,
         )
 
+    def read(self, query: Query[Any], options: Ask, shape: Callable[..., Reply]) -> Read:
+        """This request as one question."""
+        if "dc" in self.params:
+            self.check_datacenter()
+        return Read(query, options, shape)
+
+    def change_of(
+        self, command: Command, shape: Callable[[Any], Reply], refused_prefix: str = ""
+    ) -> Change:
+        """This request as one command."""
+        if "dc" in self.params:
+            self.check_datacenter()
+        return Change(command, shape, refused_prefix)
+
+    async def carry_out(self, plan: Read | Change) -> Reply:
+        """Ask the question or carry out the command, and make the reply."""
+        if isinstance(plan, Read):
+            return plan.shape(await self.ask(plan.query, plan.options))
+        return plan.reply(await self.context.backend.change(plan.command))
+
     async def ask(self, query: Query[T], options: Ask | None = None) -> backend.Reply[T]:
         """Ask the state, blocking if the request wants it."""
         if options is None:
@@ -129,6 +179,10 @@ class Call:
     def json(self, value: Json, *, status: int = 200, headers: tuple[str, ...] = ()) -> Reply:
         """A JSON reply."""
         return Reply(json_bytes(value, pretty=self.pretty), JSON_TYPE, status, headers)
+
+    def truth(self, value: Any) -> Reply:
+        """The JSON of a value's truth: what most writes answer."""
+        return self.json(bool(value))
 
     def answer(self, value: Json, reply: backend.Reply[Any], *, effective: bool = True) -> Reply:
         """A JSON reply with the headers that tell of a read."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from agent.backend import Reply as Answered
 from agent.errors import RequestError
 from agent.http import filter_fields, parse_catalog, render
-from agent.http.call import FAILED_READ, Call
+from agent.http.call import FAILED_READ, Call, Change, Read
 from agent.http.filter import Predicate, compile_filter
 from agent.http.params import has_meta, node_meta
 from agent.http.reply import Reply
-from raftstore.queries import ListNodes, ListServices, NodeServices, ServiceNodes
+from raftstore.queries import ListNodes, ListServices, NodeServices, ServiceNode, ServiceNodes
 from raftstore.records import Json, NodeName, ServiceName
 
 
@@ -18,14 +19,13 @@ def _same_datacenter(call: Call, wanted: str) -> None:
         raise RequestError(500, "No path to datacenter")
 
 
-async def register(call: Call) -> Reply:
+def register(call: Call) -> Change:
     """Write a node, and with it a service and checks."""
     command, datacenter = parse_catalog.register(
         call.body, datacenter=call.context.config.datacenter
     )
     _same_datacenter(call, datacenter)
-    await call.change(command)
-    return call.json(True)
+    return call.change_of(command, lambda _: call.truth(True))
 
 
 async def deregister(call: Call) -> Reply:
@@ -64,17 +64,17 @@ async def services(call: Call) -> Reply:
     return call.json(shown, headers=call.read_headers(found) + call.cache_headers())
 
 
-async def service(call: Call) -> Reply:
+def service(call: Call) -> Read:
     """The instances of one service."""
-    return await _service(call, connect=False)
+    return _service(call, connect=False)
 
 
 async def connect(call: Call) -> Reply:
     """The mesh endpoints of one service."""
-    return await _service(call, connect=True)
+    return await call.carry_out(_service(call, connect=True))
 
 
-async def _service(call: Call, *, connect: bool) -> Reply:
+def _service(call: Call, *, connect: bool) -> Read:
     options = call.options()
     if not call.rest:
         raise RequestError(400, "Missing service name")
@@ -84,18 +84,20 @@ async def _service(call: Call, *, connect: bool) -> Reply:
     keep = compile_filter(expression, filter_fields.SERVICE_NODE) if expression else None
     wanted = node_meta(params)
     query = ServiceNodes(service=ServiceName(call.rest), tags=_tags(call), connect=connect)
-    found = await call.ask(query, options)
 
-    def make() -> Json:
-        shown = [
-            render.service_node(item)
-            for item in found.value
-            if not wanted or has_meta(item.node.meta, wanted)
-        ]
-        return [item for item in shown if keep(item)] if keep else shown
+    def shape(found: Answered[tuple[ServiceNode, ...]]) -> Reply:
+        def make() -> Json:
+            shown = [
+                render.service_node(item)
+                for item in found.value
+                if not wanted or has_meta(item.node.meta, wanted)
+            ]
+            return [item for item in shown if keep(item)] if keep else shown
 
-    body = call.ready_bytes(("catalog", query, wanted, expression), found, make)
-    return call.bytes_answer(body, found)
+        body = call.ready_bytes(("catalog", query, wanted, expression), found, make)
+        return call.bytes_answer(body, found)
+
+    return call.read(query, options, shape)
 
 
 def _tags(call: Call) -> tuple[str, ...]:

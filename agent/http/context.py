@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from agent.backend import Backend
+from agent.backend import Backend, Prompt
 from agent.config.schema import AgentConfig
 from agent.definitions import CheckDefinition, ServiceDefinition
 from raftstore.records import Check, CheckId, Json, Service, ServiceId
@@ -173,6 +173,7 @@ class HttpContext:
 
     ``raft_status`` gives the JSON of `/v1/operator/raft/configuration`
     (``{"Servers": [...], "Index": n}``); ``stats`` the sections of `/v1/agent/self`.
+    ``prompt`` is the backend once more, where it can answer without a task.
     ``leave`` starts leaving and returns before the process ends, so that the client gets an answer.
     """
 
@@ -181,6 +182,7 @@ class HttpContext:
     local: LocalAgent
     gossip: GossipPool
     leaves: LeafSource
+    prompt: Prompt | None = None
     explainers: Mapping[str, Explainer] = field(default_factory=dict)
     leave: Callable[[], Awaitable[None]] = _nothing
     reload: Callable[[], Awaitable[None]] = _nothing

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from agent.backend import Reply as Answered
 from agent.errors import RequestError
 from agent.http import filter_fields, render
-from agent.http.call import FAILED_READ, Call, text
+from agent.http.call import FAILED_READ, Call, Read, text
 from agent.http.filter import Predicate, compile_filter
 from agent.http.params import has_meta, node_meta, parse_bool
 from agent.http.reply import Reply
@@ -20,14 +21,14 @@ from raftstore.queries import (
 from raftstore.records import PASSING, Check, Json, NodeName, ServiceName
 
 
-async def service(call: Call) -> Reply:
+def service(call: Call) -> Read:
     """The instances of one service."""
-    return await _service(call, connect=False)
+    return _service(call, connect=False)
 
 
 async def connect(call: Call) -> Reply:
     """The mesh endpoints of one service."""
-    return await _service(call, connect=True)
+    return await call.carry_out(_service(call, connect=True))
 
 
 async def ingress(call: Call) -> Reply:
@@ -39,7 +40,7 @@ async def ingress(call: Call) -> Reply:
     return call.answer([], found)
 
 
-async def _service(call: Call, *, connect: bool) -> Reply:
+def _service(call: Call, *, connect: bool) -> Read:
     options = call.options()
     if not call.rest:
         raise RequestError(400, "Missing service name")
@@ -49,25 +50,26 @@ async def _service(call: Call, *, connect: bool) -> Reply:
     wanted = node_meta(params)
     tags = tuple(tag for tag in params.all("tag") if tag)
     query = HealthService(service=ServiceName(call.rest), tags=tags, connect=connect)
-    found = await call.ask(query, options)
-    passing = False
-    if "passing" in params:
-        given = params.get("passing")
-        wish = parse_bool(given) if given else True
+
+    def shape(found: Answered[tuple[HealthEntry, ...]]) -> Reply:
+        wish = True if not params.get("passing") else parse_bool(params.get("passing"))
         if wish is None:
             return text("Invalid value for ?passing", status=400, headers=call.read_headers(found))
-        passing = wish
+        passing = wish and "passing" in params
 
-    def make() -> Json:
-        shown = [
-            render.health_entry(item)
-            for item in found.value
-            if (not passing or _passes(item)) and (not wanted or has_meta(item.node.meta, wanted))
-        ]
-        return [item for item in shown if keep(item)] if keep else shown
+        def make() -> Json:
+            shown = [
+                render.health_entry(item)
+                for item in found.value
+                if (not passing or _passes(item))
+                and (not wanted or has_meta(item.node.meta, wanted))
+            ]
+            return [item for item in shown if keep(item)] if keep else shown
 
-    body = call.ready_bytes(("health", query, passing, wanted, expression), found, make)
-    return call.bytes_answer(body, found)
+        body = call.ready_bytes(("health", query, passing, wanted, expression), found, make)
+        return call.bytes_answer(body, found)
+
+    return call.read(query, options, shape)
 
 
 def _passes(entry: HealthEntry) -> bool:

@@ -2,55 +2,87 @@
 
 from __future__ import annotations
 
+import functools
 import re
 
+from agent.backend import Ask
+from agent.backend import Reply as Answered
 from agent.errors import RequestError
 from agent.http import render
-from agent.http.call import Call
+from agent.http.call import Call, Change, Read
 from agent.http.params import parse_uint
 from agent.http.reply import Reply
 from raftstore.commands import KVDelete, KVDeleteTree, KVSet
 from raftstore.queries import KVGet, KVKeys, KVList
+from raftstore.records import KVPair
 
 _REFUSED = "raft apply failed: "
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _RAW_HEADERS = ("X-Content-Type-Options: nosniff", "Content-Security-Policy: sandbox")
 
 
-async def get(call: Call) -> Reply:
+def get(call: Call) -> Read:
     """One key, all keys below a prefix, or their names."""
     params = call.params
-    if "keys" in params:
-        return await _keys(call)
-    if "recurse" in params:
-        listed = await call.ask(KVList(call.rest))
-        headers = call.read_headers(listed, effective=False)
-        if not listed.value:
-            return Reply(status=404, headers=headers)
-        return call.json([render.kv_pair(pair) for pair in listed.value], headers=headers)
     options = call.options()
+    if "keys" in params:
+        return _keys(call, options)
+    if "recurse" in params:
+        return call.read(KVList(call.rest), options, functools.partial(_listed, call))
     if not call.rest:
         raise RequestError(400, "Missing key name")
-    found = await call.ask(KVGet(call.rest), options)
+    shape = _raw if "raw" in params else _found
+    return call.read(KVGet(call.rest), options, functools.partial(shape, call))
+
+
+def _found(call: Call, found: Answered[KVPair | None]) -> Reply:
     headers = call.read_headers(found, effective=False)
     if found.value is None:
         return Reply(status=404, headers=headers)
-    if "raw" in params:
-        return Reply(found.value.value, "text/plain", 200, headers + _RAW_HEADERS)
     return call.json([render.kv_pair(found.value)], headers=headers)
 
 
-async def _keys(call: Call) -> Reply:
-    separator = call.params.get("separator") or call.params.get("seperator")
-    found = await call.ask(KVKeys(call.rest, separator))
+def _raw(call: Call, found: Answered[KVPair | None]) -> Reply:
     headers = call.read_headers(found, effective=False)
-    if not found.value and call.rest:
+    if found.value is None:
         return Reply(status=404, headers=headers)
-    return call.json(list(found.value), headers=headers)
+    return Reply(found.value.value, "text/plain", 200, headers + _RAW_HEADERS)
+
+
+def _listed(call: Call, listed: Answered[tuple[KVPair, ...]]) -> Reply:
+    headers = call.read_headers(listed, effective=False)
+    if not listed.value:
+        return Reply(status=404, headers=headers)
+    return call.json([render.kv_pair(pair) for pair in listed.value], headers=headers)
+
+
+def _keys(call: Call, options: Ask) -> Read:
+    separator = call.params.get("separator") or call.params.get("seperator")
+
+    def shape(found: Answered[tuple[str, ...]]) -> Reply:
+        headers = call.read_headers(found, effective=False)
+        if not found.value and call.rest:
+            return Reply(status=404, headers=headers)
+        return call.json(list(found.value), headers=headers)
+
+    return call.read(KVKeys(call.rest, separator), options, shape)
 
 
 async def put(call: Call) -> Reply:
-    """Write one key, unconditionally or by compare-and-set."""
+    """Write one key, unconditionally, by compare-and-set, or with a lock."""
+    change = _set(call)
+    if "acquire" in call.params or "release" in call.params:
+        return call.json(_lock(call))
+    return await call.carry_out(change)
+
+
+def put_plain(call: Call) -> Change | None:
+    """A write without a lock as one command."""
+    locks = "acquire" in call.params or "release" in call.params
+    return None if locks else _set(call)
+
+
+def _set(call: Call) -> Change:
     params = call.params
     call.options()
     if not call.rest:
@@ -58,10 +90,8 @@ async def put(call: Call) -> Reply:
     _refuse_conflict(call, "cas", "acquire", "release")
     flags = parse_uint(params.get("flags")) if "flags" in params else 0
     cas = parse_uint(params.get("cas")) if "cas" in params else None
-    if "acquire" in params or "release" in params:
-        return call.json(_lock(call))
     command = KVSet(key=call.rest, value=call.body, flags=flags, cas=cas)
-    return call.json(bool(await call.change(command, refused_prefix=_REFUSED)))
+    return call.change_of(command, call.truth, _REFUSED)
 
 
 def _lock(call: Call) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from agent.config.schema import Limits
 from agent.http import (
@@ -29,10 +29,13 @@ from agent.http import (
     query,
     status,
 )
-from agent.http.call import Call
+from agent.http.call import Call, Change, Read
 from agent.http.reply import Reply
 
 Handler = Callable[[Call], Awaitable[Reply]]
+#: Turns a request into the one thing it asks of the state, None if it is more than that. Raises
+#: RequestError; changes nothing.
+Plan = Callable[[Call], Read | Change | None]
 
 
 class Body(enum.Enum):
@@ -58,13 +61,18 @@ class Class(enum.Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Endpoint:
-    """One method of a route. ``permission`` is the rule a token will need ("" = none)."""
+    """One method of a route. ``permission`` is the rule a token will need ("" = none).
+
+    With a ``plan`` the request is one read or one change and nothing else: it can then be carried
+    out without a task (prompt.py).
+    """
 
     method: str
     handler: Handler
     permission: str
     body: Body
     kind: Class
+    plan: Plan | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,6 +111,19 @@ def _write(
     kind: Class = Class.WRITE,
 ) -> Endpoint:
     return Endpoint(method=method, handler=handler, permission=permission, body=body, kind=kind)
+
+
+def _planned(
+    method: str, plan: Callable[[Call], Read | Change], permission: str, body: Body = Body.NONE
+) -> Endpoint:
+    async def handler(call: Call) -> Reply:
+        return await call.carry_out(plan(call))
+
+    handler.__doc__ = plan.__doc__
+    kind = Class.READ if method == "GET" else Class.WRITE
+    return Endpoint(
+        method=method, handler=handler, permission=permission, body=body, kind=kind, plan=plan
+    )
 
 
 def _local_put(handler: Handler, permission: str, body: Body = Body.NONE) -> Endpoint:
@@ -157,12 +178,12 @@ AGENT = (
 )
 
 CATALOG = (
-    _route("/catalog/register", _write("PUT", catalog.register, "node:write", Body.JSON)),
+    _route("/catalog/register", _planned("PUT", catalog.register, "node:write", Body.JSON)),
     _route("/catalog/deregister", _write("PUT", catalog.deregister, "node:write", Body.JSON)),
     _route("/catalog/datacenters", _get(catalog.datacenters, "", _LOCAL)),
     _route("/catalog/nodes", _get(catalog.nodes, "node:read")),
     _route("/catalog/services", _get(catalog.services, "service:read")),
-    _route("/catalog/service/", _get(catalog.service, "service:read")),
+    _route("/catalog/service/", _planned("GET", catalog.service, "service:read")),
     _route("/catalog/connect/", _get(catalog.connect, "service:read")),
     _route("/catalog/node/", _get(catalog.node, "node:read")),
     _route("/catalog/node-services/", _get(catalog.node_services, "node:read")),
@@ -170,7 +191,7 @@ CATALOG = (
     _route("/health/node/", _get(health.node, "node:read")),
     _route("/health/checks/", _get(health.checks, "service:read")),
     _route("/health/state/", _get(health.state, "node:read")),
-    _route("/health/service/", _get(health.service, "service:read")),
+    _route("/health/service/", _planned("GET", health.service, "service:read")),
     _route("/health/connect/", _get(health.connect, "service:read")),
     _route("/health/ingress/", _get(health.ingress, "service:read")),
 )
@@ -178,8 +199,8 @@ CATALOG = (
 STATE = (
     _route(
         "/kv/",
-        _get(kv.get, "key:read"),
-        _write("PUT", kv.put, "key:write", Body.KV),
+        _planned("GET", kv.get, "key:read"),
+        replace(_write("PUT", kv.put, "key:write", Body.KV), plan=kv.put_plain),
         _write("DELETE", kv.delete, "key:write"),
     ),
     _route("/config/", _get(config.get, "service:read")),

@@ -13,18 +13,26 @@ import logging
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, cast
 
 from aiohttp import web
-from aiohttp.web_protocol import RequestHandler
 
 from agent.errors import AgentError, ForwardError, NoClusterLeader, RequestError
 from agent.http.call import Call, Desk
+from agent.http.connections import Connections
 from agent.http.context import HttpContext
 from agent.http.params import parse_query, refuse_enterprise
 from agent.http.paths import BadTarget, read_target
+from agent.http.prompt import PromptAnswers
 from agent.http.ready import ReadyAnswers
-from agent.http.reply import GZIP_MIN_BYTES, TEXT_TYPE, Reply, gzipped, header
+from agent.http.reply import (
+    API_HEADERS,
+    COMPRESS_INLINE_MAX_BYTES,
+    GZIP_MIN_BYTES,
+    TEXT_TYPE,
+    Reply,
+    gzipped,
+    header,
+)
 from agent.http.routes import Endpoint, Route, Router
 from agent.http.waiting import Waiting
 from raftstore.errors import LeadershipLost, NoLeader, NotLeader, QueueFull, StoreError
@@ -33,26 +41,10 @@ log = logging.getLogger("lictor.agent.http")
 
 #: A request body must be complete after this many seconds.
 BODY_READ_MAX_S = 60.0
-#: An idle connection is closed after this many seconds.
-IDLE_MAX_S = 300.0
-#: What remains of a refused body is read for this long, so that the client sees the answer.
-LINGER_MAX_S = 2.0
 #: Requests under way at the stop get this many seconds.
 STOP_MAX_S = 2.0
-HEADERS_MAX = 100
 #: Ready answers of hot reads hold at most this much.
 READY_BYTES_MAX = 16 * 1024 * 1024
-#: Bodies above this size are compressed in a thread: zlib at level 1 does about 60 MB/s.
-COMPRESS_INLINE_MAX_BYTES = 256 * 1024
-
-_VARY = "Vary: Accept-Encoding"
-_POLICY = "X-Consul-Default-Acl-Policy: allow"
-_API = "/v1/"
-_TOO_MANY = (
-    b"HTTP/1.1 429 Too Many Requests\r\nContent-Type: text/plain; charset=utf-8\r\n"
-    b"Content-Length: 63\r\nConnection: close\r\n\r\n"
-    b"Your IP is issuing too many concurrent connections, please rate"
-)
 
 
 @dataclass(slots=True)
@@ -68,6 +60,7 @@ class HttpStats:
     blocking_queries_refused: int = 0
     ready_answers_hits: int = 0
     ready_answers_misses: int = 0
+    prompt_answers: int = 0
 
 
 class HttpServer:
@@ -80,8 +73,13 @@ class HttpServer:
         self._ready = ReadyAnswers(READY_BYTES_MAX)
         self._desk = Desk(context, self._waiting, self._ready)
         self._router = Router()
+        self._prompt: PromptAnswers | None = None
+        if context.prompt is not None:
+            self._prompt = PromptAnswers(
+                self._desk, self._router, context.prompt, self._prompt_reply, self._failure
+            )
         self._runner: web.ServerRunner | None = None
-        self._connections: _Connections | None = None
+        self._connections: Connections | None = None
         self._requests = 0
         self._internal_errors = 0
         self._responses: Counter[str] = Counter()
@@ -91,7 +89,7 @@ class HttpServer:
     async def start(self) -> None:
         """Listen on every client address. Raises OSError that names address and port."""
         config = self._context.config
-        self._connections = _Connections(self)
+        self._connections = Connections(self.handle, config.limits, self._prompt)
         runner = web.ServerRunner(self._connections, shutdown_timeout=STOP_MAX_S)
         await runner.setup()
         self._runner = runner
@@ -133,7 +131,7 @@ class HttpServer:
 
     def stats(self) -> HttpStats:
         """Counters up to now."""
-        connections = self._connections
+        connections, prompt = self._connections, self._prompt
         return HttpStats(
             requests=self._requests,
             responses_by_class=dict(self._responses),
@@ -142,8 +140,9 @@ class HttpServer:
             connections_refused=connections.refused if connections else 0,
             blocking_queries_held=len(self._waiting),
             blocking_queries_refused=self._waiting.refused,
-            ready_answers_hits=self._ready.hits,
+            ready_answers_hits=self._ready.hits + (prompt.hits if prompt else 0),
             ready_answers_misses=self._ready.misses,
+            prompt_answers=prompt.answered if prompt else 0,
         )
 
     # -- one request ------------------------------------------------------------------------------
@@ -161,10 +160,14 @@ class HttpServer:
         if found is None:
             return self._count(self._outside(request.method, target.path))
         reply = await self._routed(request, found[0], found[1], target.query)
-        reply.headers += (_VARY, _POLICY)
+        reply.headers += API_HEADERS
         if len(reply.body) >= GZIP_MIN_BYTES:
             await _compress(request, reply)
         return self._count(reply)
+
+    def _prompt_reply(self, status: int) -> None:
+        self._requests += 1
+        self._responses[f"{status // 100}xx"] += 1
 
     def _count(self, reply: Reply) -> Reply:
         self._responses[f"{reply.status // 100}xx"] += 1
@@ -189,7 +192,7 @@ class HttpServer:
             refuse_enterprise(params)
             call = Call(self._desk, request, method, rest, params)
             if request.body_exists:
-                await self._read_body(call, endpoint)
+                await self._read_body(request, call, endpoint)
             return await endpoint.handler(call)
         except asyncio.CancelledError:
             raise
@@ -197,12 +200,11 @@ class HttpServer:
             headers = call.failure_headers if call is not None else ()
             return self._failure(error, route, method, headers)
 
-    async def _read_body(self, call: Call, endpoint: Endpoint) -> None:
+    async def _read_body(self, request: web.BaseRequest, call: Call, endpoint: Endpoint) -> None:
         """Read the body up to the endpoint's limit. Raises RequestError 413 or 400."""
         limit = endpoint.body.limit(self._context.config.limits)
         if not limit:
             return  # whatever was sent is not for this endpoint
-        request = call.request
         declared = request.content_length
         if declared is not None and declared > limit:
             raise _too_large(declared, limit, endpoint)
@@ -296,65 +298,3 @@ async def _compress(request: web.BaseRequest, reply: Reply) -> None:
     else:
         reply.body = gzipped(reply.body)
     reply.headers += ("Content-Encoding: gzip",)
-
-
-class _Connection(RequestHandler):
-    """aiohttp's connection, quiet about what strangers send."""
-
-    __slots__ = ()
-
-    def log_exception(self, *args: Any, **kw: Any) -> None:
-        """Malformed requests are answered with 400 and are no news."""
-        log.debug("malformed request from=%s", self.peername)
-
-
-class _Connections(web.Server):
-    """The connections of one server: counted, bounded per client address."""
-
-    def __init__(self, server: HttpServer) -> None:
-        limits = server._context.config.limits
-        super().__init__(cast(Any, server.handle), handler_cancellation=True)
-        self._limit = limits.http_max_conns_per_client
-        self._by_address: Counter[str] = Counter()
-        self._counted: dict[RequestHandler, str] = {}
-        self._options: dict[str, Any] = {
-            "access_log": None,
-            "keepalive_timeout": IDLE_MAX_S,
-            "lingering_time": LINGER_MAX_S,
-            "max_line_size": limits.http_header_max,
-            "max_field_size": limits.http_header_max,
-            "max_headers": HEADERS_MAX,
-            "auto_decompress": False,
-        }
-        self.refused = 0
-
-    @property
-    def open(self) -> int:
-        """How many connections there are."""
-        return len(self._counted)
-
-    def __call__(self) -> RequestHandler:
-        return _Connection(self, loop=self._loop, **self._options)
-
-    def connection_made(self, handler: RequestHandler, transport: asyncio.Transport) -> None:
-        """Count a connection, or turn it away."""
-        super().connection_made(handler, transport)
-        peer = transport.get_extra_info("peername")
-        address = str(peer[0]) if peer else ""
-        if self._limit and self._by_address[address] >= self._limit:
-            self.refused += 1
-            log.warning("connection refused address=%s limit=%d", address, self._limit)
-            transport.write(_TOO_MANY)
-            transport.close()
-            return
-        self._by_address[address] += 1
-        self._counted[handler] = address
-
-    def connection_lost(self, handler: RequestHandler, exc: BaseException | None = None) -> None:
-        """Forget a connection."""
-        super().connection_lost(handler, exc)
-        address = self._counted.pop(handler, None)
-        if address is not None:
-            self._by_address[address] -= 1
-            if not self._by_address[address]:
-                del self._by_address[address]

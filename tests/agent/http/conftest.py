@@ -9,9 +9,10 @@ import pytest
 from tests.agent.http.rig import Client, Rig, make_config
 
 
-@pytest.fixture
-async def rig() -> AsyncIterator[Rig]:
-    running = await Rig(make_config()).start()
+@pytest.fixture(params=[True, False], ids=["prompt", "long"])
+async def rig(request: pytest.FixtureRequest) -> AsyncIterator[Rig]:
+    """A server; every test goes both ways through it."""
+    running = await Rig(make_config(), prompt=request.param).start()
     try:
         yield running
     finally:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from agent.backend import Ask, Reply, SignedLeaf
+from agent.backend import Ask, Consistency, Reply, SignedLeaf
 from agent.config.schema import AgentConfig, Limits
 from agent.definitions import CheckDefinition, ServiceDefinition
 from agent.errors import RequestError
@@ -42,6 +42,7 @@ class StateBackend:
         self.state = StateMachine()
         self.watches = Watches(watches_max=10_000)
         self.failure: Exception | None = None
+        self.changing: set[asyncio.Task[None]] = set()
         self._index = 9
 
     async def change(self, command: Command, *, timeout_s: float | None = None) -> Outcome:
@@ -82,6 +83,32 @@ class StateBackend:
         self, query: Query[Any], on_change: Callable[[], None]
     ) -> Callable[[], None] | None:
         return self.watches.watch_once(query.footprint(), on_change)
+
+    known_leader = True
+    last_contact_s = 0.0
+
+    def fresh_soon(self, done: Callable[[Exception | None], None]) -> None:
+        asyncio.get_running_loop().call_soon(done, self.failure)
+
+    def index_of(self, query: Query[Any]) -> int:
+        return self.state.index_of(query)
+
+    def answer(self, query: Query[Any], mode: Consistency) -> Reply[Any]:
+        answer = self.state.answer(query)
+        return Reply(value=answer.value, index=answer.index, consistency=mode)
+
+    def change_soon(self, command: Command, done: Callable[[Outcome | Exception], None]) -> None:
+        loop = asyncio.get_running_loop()
+
+        async def change() -> None:
+            try:
+                done(await self.change(command))
+            except Exception as error:
+                done(error)
+
+        task = loop.create_task(change())
+        self.changing.add(task)
+        task.add_done_callback(self.changing.discard)
 
     async def sign_leaf(self, csr_pem: str) -> SignedLeaf:
         raise RequestError(500, "this backend signs nothing")
@@ -270,7 +297,8 @@ def make_config(**changes: Any) -> AgentConfig:
 class Rig:
     """A running server with everything it stands on."""
 
-    def __init__(self, config: AgentConfig, **hooks: Any) -> None:
+    def __init__(self, config: AgentConfig, *, prompt: bool = True, **hooks: Any) -> None:
+        """``prompt`` says whether the server may answer without a task where it can."""
         self.config = config
         self.backend = StateBackend()
         self.local = SmallLocal(config.node_name)
@@ -278,6 +306,7 @@ class Rig:
         self.context = HttpContext(
             config=config,
             backend=self.backend,
+            prompt=self.backend if prompt else None,
             local=self.local,
             gossip=self.pool,
             leaves=SmallLeaves(),
@@ -298,6 +327,10 @@ class Rig:
             )
         await self.backend.change(a_ca())
         await self.server.start()
+        # The server has seen this client's header lines before any test begins.
+        async with Client(self.port) as client:
+            for method, body in (("GET", None), ("PUT", b"x"), ("DELETE", None)):
+                await client.ask(method, "/v1/nope", body)
         return self
 
     @property

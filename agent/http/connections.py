@@ -1,0 +1,181 @@
+"""The connections of the HTTP server: counted, bounded per client, with a short way for the usual.
+
+aiohttp owns a connection and parses what is not plain. A request that lane.py recognises whole goes
+to prompt.py instead, which answers it without parser, request object and task. While such an answer
+is on its way the connection reads nothing further, so answers leave in the order of the questions.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from typing import Any, cast
+
+from aiohttp import web
+from aiohttp.web_protocol import RequestHandler
+
+from agent.config.schema import Limits
+from agent.http.lane import Heads, Lane, Seen
+from agent.http.prompt import PromptAnswers
+from agent.http.reply import UNSENT_MAX_BYTES, Reply
+
+log = logging.getLogger("lictor.agent.http")
+
+#: An idle connection is closed after this many seconds.
+IDLE_MAX_S = 300.0
+#: What remains of a refused body is read for this long, so that the client sees the answer.
+LINGER_MAX_S = 2.0
+HEADERS_MAX = 100
+
+_TOO_MANY = (
+    b"HTTP/1.1 429 Too Many Requests\r\nContent-Type: text/plain; charset=utf-8\r\n"
+    b"Content-Length: 63\r\nConnection: close\r\n\r\n"
+    b"Your IP is issuing too many concurrent connections, please rate"
+)
+
+
+class Connection(RequestHandler):
+    """aiohttp's connection, quiet about what strangers send, with a lane beside it."""
+
+    __slots__ = ("_answers", "_ended", "_lane", "_later", "_pending")
+
+    def __init__(
+        self, manager: web.Server, heads: Heads, answers: PromptAnswers | None, **options: Any
+    ) -> None:
+        super().__init__(manager, **options)
+        self._answers = answers
+        self._lane = Lane(heads)
+        self._pending: Seen | None = None
+        self._later: list[bytes] = []
+        self._ended: asyncio.Future[None] | None = None
+
+    def log_exception(self, *args: Any, **kw: Any) -> None:
+        """Malformed requests are answered with 400 and are no news."""
+        log.debug("malformed request from=%s", self.peername)
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes of the client."""
+        transport = self.transport
+        if self._answers is None or transport is None:
+            super().data_received(data)
+            return
+        if self._pending is not None:
+            self._later.append(data)
+            transport.pause_reading()
+            return
+        seen = self._lane.take(data)
+        if seen is None or transport.get_write_buffer_size() > UNSENT_MAX_BYTES:
+            self._pass_on(data)
+            return
+        self._pending = seen
+        self._next_keepalive_close_time = self._loop.time() + IDLE_MAX_S
+        if not self._answers.begin(self, seen):
+            self._pending = None
+            self._pass_on(data)
+
+    def _pass_on(self, data: bytes) -> None:
+        self._lane.passed_on(data)
+        super().data_received(data)
+
+    def answer(self, data: bytes | None) -> None:
+        """Write the answer to what is pending; None leaves it to aiohttp after all."""
+        seen, self._pending = self._pending, None
+        assert seen is not None, "an answer has its question"
+        transport = self.transport
+        if transport is not None:
+            if data is None:
+                self._pass_on(seen.data)
+            else:
+                transport.write(data)
+            if self._later:
+                later, self._later = b"".join(self._later), []
+                transport.resume_reading()
+                self.data_received(later)
+        if self._ended is not None and self._pending is None and not self._ended.done():
+            self._ended.set_result(None)
+
+    async def finish_response(
+        self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
+    ) -> tuple[web.StreamResponse, bool]:
+        """aiohttp's own answer: the lane learns what the head meant, and may open again."""
+        self._lane.read(
+            request.headers,
+            request.content_length,
+            keep_alive=request.keep_alive and resp.keep_alive is not False,
+        )
+        finished = await super().finish_response(request, resp, start_time)
+        self._lane.answered()
+        return finished
+
+    def close(self) -> None:
+        """No further requests."""
+        self._answers = None
+        super().close()
+
+    async def shutdown(self, timeout: float | None = 15.0) -> None:
+        """Let what is pending end, then all the rest."""
+        if self._pending is not None:
+            self._ended = self._loop.create_future()
+            await asyncio.wait([self._ended], timeout=timeout)
+        self._answers = None
+        await super().shutdown(timeout)
+
+
+class Connections(web.Server):
+    """The connections of one server."""
+
+    def __init__(
+        self,
+        handle: Callable[[web.BaseRequest], Awaitable[Reply]],
+        limits: Limits,
+        answers: PromptAnswers | None,
+    ) -> None:
+        super().__init__(cast(Any, handle), handler_cancellation=True)
+        self._limit = limits.http_max_conns_per_client
+        self._answers = answers
+        self._heads = Heads()
+        self._by_address: Counter[str] = Counter()
+        self._counted: dict[RequestHandler, str] = {}
+        self._options: dict[str, Any] = {
+            "access_log": None,
+            "keepalive_timeout": IDLE_MAX_S,
+            "lingering_time": LINGER_MAX_S,
+            "max_line_size": limits.http_header_max,
+            "max_field_size": limits.http_header_max,
+            "max_headers": HEADERS_MAX,
+            "auto_decompress": False,
+        }
+        self.refused = 0
+
+    @property
+    def open(self) -> int:
+        """How many connections there are."""
+        return len(self._counted)
+
+    def __call__(self) -> RequestHandler:
+        return Connection(self, self._heads, self._answers, loop=self._loop, **self._options)
+
+    def connection_made(self, handler: RequestHandler, transport: asyncio.Transport) -> None:
+        """Count a connection, or turn it away."""
+        super().connection_made(handler, transport)
+        peer = transport.get_extra_info("peername")
+        address = str(peer[0]) if peer else ""
+        if self._limit and self._by_address[address] >= self._limit:
+            self.refused += 1
+            log.warning("connection refused address=%s limit=%d", address, self._limit)
+            transport.write(_TOO_MANY)
+            transport.close()
+            return
+        self._by_address[address] += 1
+        self._counted[handler] = address
+
+    def connection_lost(self, handler: RequestHandler, exc: BaseException | None = None) -> None:
+        """Forget a connection."""
+        super().connection_lost(handler, exc)
+        address = self._counted.pop(handler, None)
+        if address is not None:
+            self._by_address[address] -= 1
+            if not self._by_address[address]:
+                del self._by_address[address]

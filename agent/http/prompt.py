@@ -1,0 +1,245 @@
+"""The short way of the usual requests: one read or one change, answered without a task.
+
+A route whose endpoint has a plan says what it asks of the state and how the reply is made; the long
+way (server.py) and this one carry out the same plan, so they cannot differ in more than how they
+get there. Reads are kept by their bytes: as long as the index of a read has not moved its reply is
+the one before, with the date and the age of the answer put in. Whatever does not go smoothly before
+the backend was asked (bad parameters, no such route, a body over its limit) is left to the long
+way, which has the words for it.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from agent.backend import Consistency, Prompt
+from agent.errors import RequestError
+from agent.http.call import Call, Change, Desk, Read
+from agent.http.lane import Head, Seen
+from agent.http.params import parse_query, refuse_enterprise
+from agent.http.paths import BadTarget, read_target
+from agent.http.reply import (
+    API_HEADERS,
+    COMPRESS_INLINE_MAX_BYTES,
+    GZIP_MIN_BYTES,
+    Reply,
+    date_line,
+    gzipped,
+)
+from agent.http.routes import Endpoint, Route, Router
+from raftstore.commands import Outcome
+from raftstore.errors import StoreError
+
+#: Kept reads, and the bytes that their replies may take together; the oldest make room.
+READS_MAX = 8192
+READS_BYTES_MAX = 16 * 1024 * 1024
+#: Replies with a larger body are made each time, by the long way.
+BODY_MAX_BYTES = 256 * 1024
+
+_AGE = b"\r\nX-Consul-Lastcontact: "
+
+
+class Asker(Protocol):
+    """Where the answer goes; None sends the request the long way."""
+
+    def answer(self, data: bytes | None) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Planned:
+    """A request with what it asks."""
+
+    call: Call
+    head: Head
+    route: Route
+    plan: Read | Change
+
+
+class _KeptRead:
+    """A read and its reply at one index, in pieces around what changes."""
+
+    __slots__ = ("after_age", "after_date", "before_age", "index", "known_leader", "planned",
+                 "read", "size", "status")  # fmt: skip
+
+    def __init__(self, planned: _Planned, read: Read) -> None:
+        self.planned = planned
+        self.read = read
+        self.index = -1
+        self.known_leader = False
+        self.status = 0
+        self.size = 0
+        self.before_age = self.after_age = self.after_date = b""
+
+    def render(self, reply: Reply, index: int, known_leader: bool) -> None:
+        """Keep a reply."""
+        opening = reply.opening().encode("utf-8", "replace")
+        before, age, after = opening.partition(_AGE)
+        assert age, "every read tells the age of its answer"
+        self.before_age = before + age
+        self.after_age = after[after.index(b"\r\n") :]
+        self.after_date = b"Content-Length: %d\r\n\r\n" % len(reply.body) + reply.body
+        self.status, self.index, self.known_leader = reply.status, index, known_leader
+        self.size = len(opening) + len(self.after_date)
+
+    def encoded(self, last_contact_s: float) -> bytes:
+        """The reply as of now."""
+        age = b"%d" % (last_contact_s * 1000)
+        return b"".join((self.before_age, age, self.after_age, date_line(), self.after_date))
+
+
+class PromptAnswers:
+    """Answers what can be answered promptly."""
+
+    def __init__(
+        self,
+        desk: Desk,
+        router: Router,
+        backend: Prompt,
+        count: Callable[[int], None],
+        failure: Callable[[Exception, Route, str, tuple[str, ...]], Reply],
+    ) -> None:
+        """``count`` hears each answer's status; ``failure`` is the server's table of errors."""
+        self._desk = desk
+        self._router = router
+        self._backend = backend
+        self._count = count
+        self._failure = failure
+        self._limits = desk.context.config.limits
+        self._reads: dict[tuple[bytes, Head], _KeptRead] = {}
+        self._bytes = 0
+        self.answered = 0
+        self.hits = 0
+
+    def begin(self, asker: Asker, seen: Seen) -> bool:
+        """Take a request on; False when it has to go the long way."""
+        if seen.method == "GET":
+            kept = self._reads.get((seen.target, seen.head)) or self._plan_read(seen)
+            return kept is not None and self._begin_read(asker, kept)
+        planned = self._plan(seen)
+        if planned is None or not isinstance(planned.plan, Change):
+            return False
+        done = functools.partial(self._changed, asker, planned, planned.plan)
+        try:
+            self._backend.change_soon(planned.plan.command, done)
+        except StoreError:
+            return False  # it cannot even be encoded: the long way says why
+        return True
+
+    # -- planning
+
+    def _plan(self, seen: Seen) -> _Planned | None:
+        try:
+            target = read_target(seen.target.decode("ascii"))
+            found = None if target.redirect else self._router.find(target.path)
+            if found is None:
+                return None
+            endpoint = found[0].endpoint(seen.method)
+            if endpoint is None or endpoint.plan is None or not self._fits(endpoint, seen.body):
+                return None
+            params = parse_query(target.query)
+            refuse_enterprise(params)
+            call = Call(self._desk, seen.head, seen.method, found[1], params)
+            call.body = seen.body
+            plan = endpoint.plan(call)
+        except (BadTarget, RequestError):
+            return None
+        return None if plan is None else _Planned(call, seen.head, found[0], plan)
+
+    def _fits(self, endpoint: Endpoint, body: bytes) -> bool:
+        return not body or len(body) <= endpoint.body.limit(self._limits)
+
+    def _plan_read(self, seen: Seen) -> _KeptRead | None:
+        planned = self._plan(seen)
+        if planned is None or not isinstance(planned.plan, Read) or seen.body:
+            return None
+        options = planned.plan.options
+        if options.min_index or options.max_stale_s is not None:
+            return None  # it may have to wait
+        kept = _KeptRead(planned, planned.plan)
+        while len(self._reads) >= READS_MAX:
+            self._forget_oldest()
+        self._reads[seen.target, seen.head] = kept
+        return kept
+
+    def _forget_oldest(self) -> None:
+        oldest = self._reads.pop(next(iter(self._reads)))
+        self._bytes -= oldest.size
+
+    # -- reads
+
+    def _begin_read(self, asker: Asker, kept: _KeptRead) -> bool:
+        if kept.read.options.consistency is Consistency.STALE:
+            self._answer_read(asker, kept, None)
+        else:
+            self._backend.fresh_soon(functools.partial(self._answer_read, asker, kept))
+        return True
+
+    def _answer_read(self, asker: Asker, kept: _KeptRead, error: Exception | None) -> None:
+        if error is not None:
+            self._fail(asker, kept.planned, error)
+            return
+        backend = self._backend
+        try:
+            is_kept = self._render(kept, backend.index_of(kept.read.query), backend.known_leader)
+        except Exception:  # a bug in a handler: the long way meets it too and reports it
+            is_kept = False
+        if not is_kept:
+            asker.answer(None)
+            return
+        self.answered += 1
+        self._count(kept.status)
+        asker.answer(kept.encoded(backend.last_contact_s))
+
+    def _render(self, kept: _KeptRead, index: int, known_leader: bool) -> bool:
+        """Have the reply of this index at hand; False when it is none to be kept."""
+        if kept.index == index and kept.known_leader is known_leader:
+            self.hits += 1
+            return True
+        read = kept.read
+        reply = read.shape(self._backend.answer(read.query, read.options.consistency))
+        if len(reply.body) > min(BODY_MAX_BYTES, COMPRESS_INLINE_MAX_BYTES):
+            return False
+        _dress(reply, kept.planned.head)
+        self._bytes -= kept.size
+        kept.render(reply, index, known_leader)
+        self._bytes += kept.size
+        while self._bytes > READS_BYTES_MAX and len(self._reads) > 1:
+            self._forget_oldest()
+        return True
+
+    # -- changes
+
+    def _changed(
+        self, asker: Asker, planned: _Planned, change: Change, outcome: Outcome | Exception
+    ) -> None:
+        if isinstance(outcome, Exception):
+            self._fail(asker, planned, outcome)
+            return
+        try:
+            reply = change.reply(outcome)
+        except Exception as error:
+            self._fail(asker, planned, error)
+            return
+        self._answer(asker, planned, reply)
+
+    def _fail(self, asker: Asker, planned: _Planned, error: Exception) -> None:
+        call = planned.call
+        reply = self._failure(error, planned.route, call.method, call.failure_headers)
+        self._answer(asker, planned, reply)
+
+    def _answer(self, asker: Asker, planned: _Planned, reply: Reply) -> None:
+        _dress(reply, planned.head)
+        self.answered += 1
+        self._count(reply.status)
+        asker.answer(reply.encoded())
+
+
+def _dress(reply: Reply, head: Head) -> None:
+    """What the server does to every reply of the API."""
+    reply.headers += API_HEADERS
+    if head.gzip and len(reply.body) >= GZIP_MIN_BYTES:
+        reply.body = gzipped(reply.body)
+        reply.headers += ("Content-Encoding: gzip",)

@@ -1,0 +1,166 @@
+"""A lane takes only what aiohttp has read in the same words before, and only between requests."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agent.http.lane import HEADS_MAX, Head, Heads, Lane
+
+HEADERS = {"Host": "x"}
+GET = b"GET /v1/kv/a HTTP/1.1\r\nHost: x\r\n\r\n"
+
+
+def put(body: bytes, target: bytes = b"/v1/kv/a") -> bytes:
+    head = b"PUT %s HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\nA: b\r\n\r\n" % (target, len(body))
+    return head + body
+
+
+def goes_long(lane: Lane, data: bytes, headers: dict[str, str], length: int | None = None) -> None:
+    """What a connection does with a request that aiohttp answers."""
+    assert lane.take(data) is None
+    lane.passed_on(data)
+    lane.read(headers, length, keep_alive=True)
+    lane.answered()
+
+
+@pytest.fixture
+def lane() -> Lane:
+    return Lane(Heads())
+
+
+def test_the_same_lines_are_taken_with_another_target(lane: Lane) -> None:
+    goes_long(lane, GET, HEADERS)
+    seen = lane.take(GET.replace(b"/v1/kv/a", b"/v1/kv/b?raw"))
+    assert seen is not None
+    assert (seen.method, seen.target, seen.body) == ("GET", b"/v1/kv/b?raw", b"")
+    assert seen.head.headers == HEADERS
+    assert lane.take(GET.replace(b"Host: x", b"Host: y")) is None
+    assert lane.take(GET.replace(b"GET", b"HEAD")) is None
+    assert lane.take(GET.replace(b"1.1", b"1.0")) is None
+
+
+def test_a_body_of_another_length_is_taken(lane: Lane) -> None:
+    goes_long(lane, put(b"hello"), HEADERS, 5)
+    for body in (b"", b"x", b"\r\n\r\n", b"x" * 5000):
+        seen = lane.take(put(body))
+        assert seen is not None and seen.body == body
+    assert lane.take(put(b"hello")[:-1]) is None
+    assert lane.take(put(b"hello") + b"x") is None
+    assert lane.take(put(b"hello").replace(b"5", b"+5")) is None
+    assert lane.take(put(b"hello").replace(b"5", b"5, 5")) is None
+
+
+def test_a_length_in_other_words_is_as_it_was(lane: Lane) -> None:
+    data = put(b"hello").replace(b"Content-Length", b"content-length")
+    goes_long(lane, data, HEADERS, 5)
+    assert lane.take(data) is not None
+    assert lane.take(put(b"hi").replace(b"Content-Length", b"content-length")) is None
+
+
+@pytest.mark.parametrize("name", ["Transfer-Encoding", "Upgrade", "Expect", "Trailer"])
+def test_what_is_more_than_a_head_and_a_body_is_never_taken(lane: Lane, name: str) -> None:
+    goes_long(lane, put(b"hello"), HEADERS | {name: "x"}, 5)
+    assert lane.take(put(b"hello")) is None
+    lane.passed_on(GET)
+    lane.read(HEADERS, None, keep_alive=True)
+    lane.answered()
+    assert lane.take(GET) is None, "it is not known any more where aiohttp stands"
+
+
+def test_nothing_is_taken_while_aiohttp_has_more_than_it_has_answered(lane: Lane) -> None:
+    goes_long(lane, GET, HEADERS)
+    lane.passed_on(GET + GET)
+    lane.read(HEADERS, None, keep_alive=True)
+    assert lane.take(GET) is None
+    lane.answered()
+    assert lane.take(GET) is None
+
+
+def test_a_head_in_pieces_leaves_the_connection_to_aiohttp(lane: Lane) -> None:
+    goes_long(lane, GET, HEADERS)
+    lane.passed_on(GET[:10])
+    lane.passed_on(GET[10:])
+    lane.read(HEADERS, None, keep_alive=True)
+    lane.answered()
+    assert lane.take(GET) is None
+
+
+def test_a_body_that_comes_later_is_waited_for(lane: Lane) -> None:
+    data = put(b"hello")
+    lane.passed_on(data[:-5])
+    lane.passed_on(data[-5:])
+    lane.read(HEADERS, 5, keep_alive=True)
+    lane.answered()
+    assert lane.take(data) is not None
+
+
+def test_a_body_that_was_not_waited_for_closes_the_lane(lane: Lane) -> None:
+    goes_long(lane, GET, HEADERS)
+    lane.passed_on(put(b"hello")[:-5])
+    lane.read(HEADERS, 5, keep_alive=True)
+    lane.answered()
+    assert lane.take(GET) is None
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"GET /v1/kv/a HTTP/1.1\nHost: x\n\nGET /v1/kv/b HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET /v1/kv/a HTTP/1.1\r\nHost: x\n\nGET /v1/kv/b HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"\r\n\r\nGET /v1/kv/a HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET /v1/kv/a b HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET /v1/kv/a HTTP/1.0\r\nHost: x\r\n\r\n",
+    ],
+)
+def test_what_two_parsers_could_read_in_two_ways_closes_the_lane(lane: Lane, data: bytes) -> None:
+    goes_long(lane, GET, HEADERS)
+    lane.passed_on(data)
+    lane.read(HEADERS, None, keep_alive=True)
+    lane.answered()
+    assert lane.take(GET) is None
+
+
+def test_a_connection_that_ends_is_not_taken_up_again(lane: Lane) -> None:
+    lane.passed_on(GET)
+    lane.read(HEADERS, None, keep_alive=False)
+    lane.answered()
+    assert lane.take(GET) is None
+
+
+def test_known_heads_are_bounded() -> None:
+    heads = Heads()
+    for number in range(2 * HEADS_MAX):
+        heads.learn(b"GET", b"%d" % number, Head({}, 0))
+    assert len(heads) == HEADS_MAX
+
+
+pieces = st.sampled_from(
+    [
+        GET,
+        put(b"hello"),
+        b"\r\n",
+        b"\n",
+        b"\r\n\r\n",
+        b" ",
+        b"GET ",
+        b"HTTP/1.1",
+        b"Content-Length: 1",
+    ]
+)
+
+
+@given(st.lists(pieces, max_size=6).map(b"".join))
+def test_whatever_is_taken_is_one_whole_request(data: bytes) -> None:
+    lane = Lane(Heads())
+    goes_long(lane, GET, HEADERS)
+    goes_long(lane, put(b"hello"), HEADERS, 5)
+    seen = lane.take(data)
+    if seen is not None:
+        head = data[: len(data) - len(seen.body)]
+        assert head.endswith(b"\r\n\r\n") and head.count(b"\r\n\r\n") == 1
+        assert head.split(b"\r\n")[1:-2] in (
+            [b"Host: x"],
+            [b"Host: x", b"Content-Length: %d" % len(seen.body), b"A: b"],
+        )
