@@ -27,7 +27,7 @@ from raftstore.state import StateMachine
 from raftstore.watches import Watches
 
 if TYPE_CHECKING:
-    from raftstore.raft import Journal, RaftConfig
+    from raftstore.raft import Journal, Operations, RaftConfig
 
 __all__ = ["Log", "LogStatus", "Store", "StoreConfig"]
 
@@ -72,6 +72,8 @@ class Log(Protocol):
         self, payload: bytes, *, timeout_s: float, done: Callable[[Any], None]
     ) -> object: ...
 
+    @property
+    def operations(self) -> Operations: ...
     @property
     def applied_index(self) -> int: ...
     @property
@@ -204,6 +206,15 @@ class Store:
         from raftstore.raft.members import bootstrap_config
 
         return bootstrap_config(dict.fromkeys(node_ids, "127.0.0.1:1")).cluster_id
+
+    @property
+    def operations(self) -> Operations:
+        """Leadership transfer, and changes of the set of servers; on the leader only."""
+        return self._started.operations
+
+    async def transfer_leadership(self, target: str | None = None, *, timeout_s: float) -> str:
+        """Hand leadership to another server; its node id. Raises StoreError."""
+        return await self.operations.transfer_leadership(target, timeout_s=timeout_s)
 
     @property
     def fatal(self) -> asyncio.Future[Any]:

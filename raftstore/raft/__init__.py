@@ -6,7 +6,8 @@ from raftstore.raft.config import RaftConfig
 from raftstore.raft.driver import RaftNode
 from raftstore.raft.journal import LmdbJournal
 from raftstore.raft.log import Journal, MemJournal
-from raftstore.raft.status import RaftStatus
+from raftstore.raft.operations import Operations
+from raftstore.raft.status import RaftStatus, ServerStatus
 from raftstore.raft.transport import FIRST_BYTE
 
 __all__ = [
@@ -14,7 +15,9 @@ __all__ = [
     "Journal",
     "LmdbJournal",
     "MemJournal",
+    "Operations",
     "RaftConfig",
     "RaftNode",
     "RaftStatus",
+    "ServerStatus",
 ]

@@ -4,11 +4,12 @@ The deadlines of all callers stand behind one timer, in coarse steps. A timer of
 proposal about as much as its way into the log; here a caller is put into the bucket of its deadline
 and taken out when it has its answer. A deadline is noticed up to one step late, never early.
 
-Pure: holds no clock and makes no task.
+Holds no clock and makes no task.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 
 from raftstore.errors import ProposalTimeout, Refused, StoreError, Superseded
@@ -46,6 +47,16 @@ class Waiting:
             proposal.withdrawn = True
             return Superseded("taken back: the deadline passed in the queue")
         return ProposalTimeout("the deadline passed before the commit")
+
+
+def settle(future: asyncio.Future[Outcome], result: Outcome | StoreError) -> None:
+    """A ``Done`` that hands the result to who awaits a future."""
+    if future.done():
+        return
+    if isinstance(result, Outcome):
+        future.set_result(result)
+    else:
+        future.set_exception(result)
 
 
 class Deadlines:

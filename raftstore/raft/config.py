@@ -27,6 +27,19 @@ class RaftConfig:
     redial_grace_s: float = 0.05
     """How long a closed link to the leader may take to come back before the leader counts as
     lost."""
+    lease: bool = False
+    """Serve linearizable reads by a lease instead of asking a quorum each time. Sound only if all
+    servers have it on, clocks run at the same pace within 5 %, and the lease's clock counts the
+    time a machine was suspended."""
+    lease_share: float = 0.9
+    lease_margin_s: float = 0.05
+    """A lease lasts ``lease_share`` of the shortest election timeout, less the margin."""
+    promotion_lag_max: int = 200
+    """Entries a staging server may lack and still count as caught up."""
+    promotion_stable_s: float = 10.0
+    """How long a staging server must have been caught up before it votes."""
+    changes_waiting_max: int = 64
+    """Changes of membership that wait for the one before."""
     proposal_timeout_s: float = 5.0
     """Default deadline for callers that have none of their own."""
     payload_bytes_max: int = 1 * MIB

@@ -21,19 +21,19 @@ import random
 import ssl
 import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 
 from raftstore.errors import (
     CorruptState,
     LeadershipLost,
     Refused,
-    StoreError,
 )
-from raftstore.raft.callers import STEP_S, Deadlines, Done, Waiting
+from raftstore.raft.callers import STEP_S, Deadlines, Done, Waiting, settle
 from raftstore.raft.config import RaftConfig
+from raftstore.raft.disk import DiskThread
 from raftstore.raft.frames import Message
-from raftstore.raft.log import Batch, Journal
-from raftstore.raft.members import VOTER, bootstrap_config
+from raftstore.raft.log import Journal
+from raftstore.raft.members import bootstrap_config
+from raftstore.raft.operations import Operations
 from raftstore.raft.replica import Outcome, Proposal, Replica, Work
 from raftstore.raft.status import RaftStatus
 from raftstore.raft.transport import PeerNetwork
@@ -44,14 +44,9 @@ WALL_CLOCK = time.time
 TIMER_SLACK_S = 0.001
 """Timers fire a little late, so that the engine's strict comparison finds the deadline passed."""
 
-
-def _settle(future: asyncio.Future[Outcome], result: Outcome | StoreError) -> None:
-    if future.done():
-        return
-    if isinstance(result, Outcome):
-        future.set_result(result)
-    else:
-        future.set_exception(result)
+LONELY_TIMEOUTS = 2
+"""After so many election timeouts without a leader a server dials everybody: it may have been
+removed, and then nobody dials it and it must ask to be told."""
 
 
 class RaftNode:
@@ -98,21 +93,27 @@ class RaftNode:
             rng=random.Random(rng.getrandbits(64)),
             ssl_context=ssl_context,
         )
-        self._executor = ThreadPoolExecutor(1, thread_name_prefix="lictor-raft-disk")
+        self.operations = Operations(
+            self._replica,
+            node_id=config.node_id,
+            must_run=self._must_run,
+            schedule=self._schedule,
+            learn_address=self._learn_address,
+            address=self._network.address,
+        )
+        """What an operator may ask: leadership transfer, changes of the set of servers."""
+        self._disk = DiskThread(journal, slow_s=config.slow_sync_s, done=self._persisted)
         self._record: bytes | None = None
         self._running = False
         self._scheduled = False
-        self._syncing: tuple[Work, float] | None = None
-        self._idle = asyncio.Event()
-        self._idle.set()
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = float("inf")
         self._deadlines = Deadlines()
         self._deadline_timer: asyncio.TimerHandle | None = None
         self._graces: dict[str, asyncio.TimerHandle] = {}
-        self._seen: tuple[str, int, str | None, int | None] | None = None
-        self._steps = self._syncs = self._slow_syncs = 0
-        self._sync_last_s = self._sync_max_s = 0.0
+        self._seen: tuple[str, int, str | None, int, bool] | None = None
+        self._steps = self._disk_step_downs = 0
+        self._led_at = self._replica.engine.now()
 
     # -- life
 
@@ -132,9 +133,8 @@ class RaftNode:
             if handle is not None:
                 handle.cancel()
         await self._network.stop()
-        await self._idle.wait()
+        await self._disk.close()
         self._fail_callers("this node stops")
-        self._executor.shutdown(wait=False)
 
     def accept(self) -> asyncio.Protocol:
         """A protocol for one inbound peer connection whose first byte has been read already."""
@@ -155,7 +155,7 @@ class RaftNode:
         if self._config.node_id not in members:
             raise ValueError("the members of a bootstrap must include this node")
         self._record = bootstrap_config(members).encode()
-        if self._syncing is None:
+        if self._disk.writing is None:
             self._write_record()
         self._schedule()
 
@@ -186,7 +186,7 @@ class RaftNode:
         """
         future: asyncio.Future[Outcome] = self._loop.create_future()
         proposal = self.propose_soon(
-            payload, timeout_s=timeout_s, done=functools.partial(_settle, future)
+            payload, timeout_s=timeout_s, done=functools.partial(settle, future)
         )
         try:
             outcome = await future
@@ -211,7 +211,7 @@ class RaftNode:
         Raises NotLeader, NoLeader, QueueFull, or Refused when no quorum answers in time.
         """
         future: asyncio.Future[Outcome] = self._loop.create_future()
-        self.read_index_soon(timeout_s=timeout_s, done=functools.partial(_settle, future))
+        self.read_index_soon(timeout_s=timeout_s, done=functools.partial(settle, future))
         return (await future).index
 
     def read_index_soon(self, *, timeout_s: float, done: Done) -> None:
@@ -252,7 +252,7 @@ class RaftNode:
         dropped["stale reply"] = stats.stale_replies_dropped
         dropped["append refused: journal full"] = stats.appends_refused_full
         leader = engine.leader_id()
-        members = self._members()
+        members = self.operations.members()
         return RaftStatus(
             role=engine.role(),
             term=engine.term(),
@@ -264,6 +264,10 @@ class RaftNode:
             first_index=journal.first_index,
             last_contact_s=engine.last_contact_s(),
             members=members,
+            config_index=engine.config_index,
+            config_committed=engine.config_is_committed(),
+            is_voter=engine.is_voter(),
+            dismissed=engine.dismissed,
             bootstrapped=self.bootstrapped,
             cluster_id=self.cluster_id,
             pending_proposals=self._replica.pending(),
@@ -272,26 +276,19 @@ class RaftNode:
             elections_won=stats.elections_won,
             pre_vote_rounds=stats.pre_vote_rounds,
             step_downs=stats.step_downs,
+            disk_step_downs=self._disk_step_downs,
+            transfers_begun=self._replica.transfers_begun,
             leader_changes=stats.leader_changes,
             conflict_entries_cut=stats.conflict_entries_cut,
-            syncs=self._syncs,
-            sync_last_s=self._sync_last_s,
-            sync_max_s=self._sync_max_s,
-            slow_syncs=self._slow_syncs,
+            syncs=self._disk.stats.syncs,
+            sync_last_s=self._disk.stats.sync_last_s,
+            sync_max_s=self._disk.stats.sync_max_s,
+            slow_syncs=self._disk.stats.slow_syncs,
             steps=self._steps,
             journal_used_bytes=journal.used_bytes,
             journal_max_bytes=self._config.journal_bytes_max,
             journal_full=journal.full,
             dropped=dropped,
-        )
-
-    def _members(self) -> tuple[tuple[str, str, bool], ...]:
-        config = self._replica.engine.config
-        if config is None:
-            return ()
-        return tuple(
-            (node_id, self._network.address(node_id) or member.address, member.role == VOTER)
-            for node_id, member in sorted(config.members.items())
         )
 
     def _must_run(self) -> None:
@@ -335,17 +332,23 @@ class RaftNode:
             self._network.set_members(None)
             return
         for node_id, member in config.members.items():
-            host, _, port = member.address.rpartition(":")
-            if host and port.isdigit() and not self._network.address(node_id):
-                self._network.set_address(node_id, host.strip("[]"), int(port))
-        self._network.set_members(config.members)
+            if not self._network.address(node_id):
+                self._learn_address(node_id, member.address)
+        engine = self._replica.engine
+        removed = config.removed if engine.config_is_committed() else frozenset()
+        self._network.set_members(config.members, removed, engine.config_index)
+
+    def _learn_address(self, node_id: str, address: str) -> None:
+        host, _, port = address.rpartition(":")
+        if host and port.isdigit():
+            self._network.set_address(node_id, host.strip("[]"), int(port))
 
     # -- steps
 
     def _schedule(self) -> None:
         if (
             not self._scheduled
-            and self._syncing is None
+            and self._disk.writing is None
             and self._running
             and not self.fatal.done()
         ):
@@ -354,7 +357,7 @@ class RaftNode:
 
     def _step(self) -> None:
         self._scheduled = False
-        if not self._running or self._syncing is not None or self.fatal.done():
+        if not self._running or self._disk.writing is not None or self.fatal.done():
             return
         self._steps += 1
         engine = self._replica.engine
@@ -374,32 +377,13 @@ class RaftNode:
         if work.batch is None:
             self._release(work)
         else:
-            self._persist(work, work.batch)
+            self._disk.persist(work, work.batch)
         self._set_timer()
 
-    def _persist(self, work: Work, batch: Batch) -> None:
-        self._syncing = (work, time.monotonic())
-        self._idle.clear()
-        future = asyncio.get_running_loop().run_in_executor(
-            self._executor, self._journal.persist, batch
-        )
-        future.add_done_callback(self._persisted)
-
-    def _persisted(self, future: asyncio.Future[None]) -> None:
-        assert self._syncing is not None
-        (work, started_at), self._syncing = self._syncing, None
-        self._idle.set()
-        error = future.exception() if not future.cancelled() else RuntimeError("cancelled")
+    def _persisted(self, work: Work, error: BaseException | None) -> None:
         if error is not None:
             self._die(error)
             return
-        took = time.monotonic() - started_at
-        self._syncs += 1
-        self._sync_last_s = took
-        self._sync_max_s = max(self._sync_max_s, took)
-        if took > self._config.slow_sync_s:
-            self._slow_syncs += 1
-            log.warning("slow disk write seconds=%.3f", took)
         assert work.batch is not None
         self._replica.persisted(work.batch)
         self._release(work)
@@ -421,17 +405,22 @@ class RaftNode:
             waiting.settle(result)
 
     def _notice_change(self) -> None:
-        engine, config = self._replica.engine, self._journal.config
+        engine = self._replica.engine
         seen = (
             engine.role(),
             engine.term(),
             engine.leader_id(),
-            config[0] if config is not None else None,
+            engine.config_index,
+            engine.config_is_committed(),
         )
+        if seen[2] is not None:
+            self._led_at = engine.now()
+        alone_s = engine.now() - self._led_at
+        self._network.dial_all(alone_s > LONELY_TIMEOUTS * self._config.election_max_s)
         before, self._seen = self._seen, seen
         if before == seen:
             return
-        if before is None or before[3] != seen[3]:
+        if before is None or before[3:] != seen[3:]:
             self._adopt_members()
         if before is not None and before[:3] != seen[:3]:
             log.info("raft state role=%s term=%d leader=%s", *seen[:3])
@@ -473,19 +462,29 @@ class RaftNode:
         engine = self._replica.engine
         if engine.deadline() > engine.now():
             self._set_timer()
-        elif self._syncing is None:
+        elif self._disk.writing is None:
             self._schedule()
         else:
-            self._calm_followers(*self._syncing)
+            self._calm_followers(self._disk.writing)
 
-    def _calm_followers(self, work: Work, started_at: float) -> None:
-        """A write takes long: keep followers calm for a while, then let them choose another."""
-        engine = self._replica.engine
-        waited = time.monotonic() - started_at
-        state_is_saved = work.batch is not None and not work.batch.state_changed
-        if engine.leads() and state_is_saved and waited < self._config.election_min_s:
+    def _calm_followers(self, work: Work) -> None:
+        """A write takes long: keep followers calm for a while, then let them choose another.
+
+        Longer than an election timeout, and we do not lead any more: callers are told, the best
+        follower is told to campaign, and when the write returns we go on as a follower.
+        """
+        engine, loop = self._replica.engine, self._loop
+        if not engine.leads():
+            return
+        if self._disk.waited_s() >= self._config.election_min_s:
+            log.warning("stopped leading: a write takes longer than an election timeout")
+            self._disk_step_downs += 1
+            for peer, message in self._replica.step_down():
+                self._network.send(peer, message)
+            self._deliver_results()
+            self._notice_change()
+            return
+        if work.batch is not None and not work.batch.state_changed:
             for peer, message in self._replica.heartbeats():
                 self._network.send(peer, message)
-            self._timer = asyncio.get_running_loop().call_later(
-                self._config.heartbeat_s, self._timer_fired
-            )
+        self._timer = loop.call_later(self._config.heartbeat_s, self._timer_fired)

@@ -24,21 +24,25 @@ from typing import Any, NamedTuple, NoReturn
 
 from pysyncobj import SyncObj, SyncObjConf
 
-from raftstore.errors import CorruptState
 from raftstore.raft.config import RaftConfig
 from raftstore.raft.frames import (
     Append,
     AppendReply,
+    LeaseProbe,
+    LeaseReply,
     Message,
     PreVoteReply,
     PreVoteRequest,
     Probe,
     ProbeReply,
+    Removed,
+    TimeoutNow,
     VoteReply,
     VoteRequest,
 )
 from raftstore.raft.log import CONFIG, PAYLOAD, PAYLOAD_HEAD, Entry, Journal, payload_command
-from raftstore.raft.members import Config, decode_config
+from raftstore.raft.matching import SafetyViolation, first_new, start_of_term
+from raftstore.raft.members import STAGING, Config, decode_config
 from raftstore.raft.progress import Progress
 from raftstore.raft.stock import NoPoller, PeerNode, StockLog, StockOutlet, now
 
@@ -46,10 +50,6 @@ FOLLOWER, CANDIDATE, LEADER = 0, 1, 2
 ROLES = ("follower", "candidate", "leader")
 LONG_AGO = float("-inf")
 HURRIED_ROUNDS_MAX = 10
-
-
-class SafetyViolation(CorruptState):
-    """A peer's log contradicts what was committed here. The process must stop at once."""
 
 
 class Outgoing(NamedTuple):
@@ -105,10 +105,17 @@ class RaftEngine(SyncObj):  # type: ignore[misc]
         self._heartbeat_due = False
         self._voter = False
         self._peers: tuple[str, ...] = ()
+        self._others: tuple[str, ...] = ()
         self._members: dict[str, PeerNode] = {}
+        self._removed: frozenset[str] = frozenset()
+        self._ordered_term: int | None = None
+        self.dismissed = False
         self.config: Config | None = None
+        self.config_index = 0
         self.stats = EngineStats()
         self.on_probe_reply: Callable[[str, int], None] = lambda peer, number: None
+        self.on_lease_reply: Callable[[str, int], None] = lambda peer, number: None
+        self.on_configured: Callable[[int, int], None] = lambda index, term: None
         super().__init__(
             PeerNode(config.node_id),
             [],
@@ -201,6 +208,46 @@ class RaftEngine(SyncObj):  # type: ignore[misc]
         """The other voters, sorted."""
         return self._peers
 
+    def is_voter(self) -> bool:
+        """Do we vote, by the configuration in force?"""
+        return self._voter
+
+    def config_is_committed(self) -> bool:
+        """Can the configuration in force no longer be rolled back?"""
+        return self.commit_index() >= self.config_index
+
+    def may_change(self) -> bool:
+        """May the next configuration be appended (Raft thesis, 4.1, and Ongaro's correction)?"""
+        noop = self._SyncObj__noopIDx
+        return (
+            self.leads()
+            and noop is not None
+            and self.commit_index() >= noop
+            and self.config_is_committed()
+        )
+
+    def heard_lately(self, within_s: float) -> frozenset[str]:
+        """Leader: members that have answered an append within so many seconds, and ourselves."""
+        least, heard = self.now() - within_s, self._SyncObj__lastResponseTime
+        alive = {n for n, node in self._members.items() if heard.get(node, LONG_AGO) >= least}
+        return frozenset((*alive, self._config.node_id))
+
+    def staging_lags(self) -> dict[str, int | None]:
+        """Leader: entries that each staging server lacks, None where it is not heard."""
+        config = self.config
+        heard = self.heard_lately(2 * self._config.heartbeat_s)
+        return {
+            n: self._journal.last_index - self.match_index(n) if n in heard else None
+            for n in self._others
+            if config is not None and config.members[n].role == STAGING
+        }
+
+    def heir(self) -> str | None:
+        """Leader: the connected voter that has the most of our log."""
+        heard = self.heard_lately(self._config.election_min_s) & self._connected_ids
+        able = [n for n in self._peers if n in heard]
+        return max(able, key=lambda n: (self.match_index(n), n), default=None)
+
     def last_contact_s(self) -> float | None:
         """Seconds since the leader was heard; 0 on the leader, None if never."""
         if self.leads():
@@ -218,6 +265,32 @@ class RaftEngine(SyncObj):  # type: ignore[misc]
     def match_index(self, peer: str) -> int:
         """How far a peer's log is known to equal ours (0 unless we lead)."""
         return int(self._SyncObj__raftMatchIndex.get(self._members.get(peer), 0))
+
+    def next_index(self, peer: str) -> int | None:
+        """Where sending to a peer goes on; None for ourselves."""
+        progress = self._progress.get(peer)
+        return None if progress is None else progress.next_index
+
+    def sending_state(self, peer: str) -> str:
+        """probe or pipeline, or offline without a link; empty for ourselves."""
+        progress = self._progress.get(peer)
+        if progress is None:
+            return ""
+        if peer not in self._connected_ids:
+            return "offline"
+        return "probe" if progress.probing else "pipeline"
+
+    def inflight_bytes(self, peer: str) -> int:
+        """What a peer has been sent and has not answered yet."""
+        progress = self._progress.get(peer)
+        return 0 if progress is None else progress.inflight_bytes
+
+    def last_ack_s(self, peer: str) -> float | None:
+        """Seconds since a peer answered us as leader; 0 for ourselves, None if it never did."""
+        if peer == self._config.node_id:
+            return 0.0
+        at = self._SyncObj__lastResponseTime.get(self._members.get(peer))
+        return None if at is None else max(0.0, self.now() - float(at))
 
     # -- inputs
 
@@ -241,6 +314,24 @@ class RaftEngine(SyncObj):  # type: ignore[misc]
         if not self._peers:
             self._SyncObj__raftElectionDeadline = 0.0
 
+    def append_config(self, config: Config) -> int:
+        """Leader: put the next configuration into the log, and in force. ``may_change`` holds."""
+        index = self._journal.last_index + 1
+        self._journal.append((bytes((CONFIG,)) + config.encode(), index, self.term()))
+        self._adopt_config()
+        return index
+
+    def order_election(self, peer: str) -> None:
+        """Leader: tell a voter to campaign at once."""
+        self._send(peer, TimeoutNow(self.term()), late=True)
+
+    def step_down(self) -> None:
+        """Stop leading, in the same term and without touching the log."""
+        assert self.leads()
+        self._SyncObj__setState(FOLLOWER)
+        self._follow(None)
+        self._deadline_in(self._config.election_min_s, self._config.election_max_s)
+
     def connected(self, peer: str) -> None:
         """A link to the peer is up; what was on its way over the old one is lost."""
         self._connected_ids.add(peer)
@@ -259,8 +350,8 @@ class RaftEngine(SyncObj):  # type: ignore[misc]
 
     def leader_lost(self, peer: str) -> None:
         """The leader's process visibly died: forget it and hurry. Touches liveness only."""
-        if self.leads() or self.leader_id() != peer:
-            return
+        if self.leads() or self.leader_id() != peer or self._config.lease:
+            return  # with leases, a promise of loyalty outlasts a link
         self._follow(None)
         self._heard_at = LONG_AGO
         self._hurry = HURRIED_ROUNDS_MAX
@@ -283,6 +374,11 @@ class RaftEngine(SyncObj):  # type: ignore[misc]
         for peer in self._peers:
             self._send(peer, Probe(self.term(), number))
 
+    def lease_probe(self, number: int) -> None:
+        """Ask the voters to stay loyal."""
+        for peer in self._peers:
+            self._send(peer, LeaseProbe(self.term(), number))
+
     def _send(self, peer: str, message: Message, *, late: bool = False) -> None:
         if late or self._journal.state_dirty:
             self._late.append(Outgoing(peer, message))
@@ -292,31 +388,37 @@ class RaftEngine(SyncObj):  # type: ignore[misc]
     # -- configuration
 
     def _adopt_config(self) -> None:
-        """Put the journal's newest configuration in force (hazards D2, D3)."""
+        """Put the journal's newest configuration in force (hazards D2, D3).
+
+        Only voters are handed to PySyncObj, which counts them. Non-voters are sent to and answered
+        by our own code alone: its read-only set would be reset with the voters at elections and
+        dropped at disconnects, but neither sent to nor listened to by anything we have kept.
+        """
         stored = self._journal.config
         self.config = decode_config(stored[1]) if stored is not None else None
+        self.config_index = stored[0] if stored is not None else 0
         me = self._config.node_id
         members = self.config.members if self.config is not None else {}
         voters = self.config.voters if self.config is not None else frozenset()
+        self._removed = self.config.removed if self.config is not None else frozenset()
         self._voter = me in voters
         self._members = {n: self._members.get(n) or PeerNode(n) for n in members if n != me}
-        self._peers = tuple(sorted(n for n in self._members if n in voters))
-        nodes = {self._members[peer] for peer in self._peers}
+        self._others = tuple(sorted(self._members))
+        self._peers = tuple(n for n in self._others if n in voters)
         match = self._SyncObj__raftMatchIndex
         heard = self._SyncObj__lastResponseTime
-        for gone in [node for node in match if node not in nodes]:
+        for gone in [node for node in match if node.id not in self._members]:
             match.pop(gone, None)
             heard.pop(gone, None)
             self._progress.pop(gone.id, None)
-        for node in sorted(nodes, key=lambda n: n.id):
+        for peer in self._others:
+            node = self._members[peer]
             match.setdefault(node, 0)
             heard.setdefault(node, self.now())
-            self._progress.setdefault(
-                node.id, Progress(self._journal.last_index + 1, self._seq + 1)
-            )
-            if node.id in self._connected_ids:
+            self._progress.setdefault(peer, Progress(self._journal.last_index + 1, self._seq + 1))
+            if peer in self._connected_ids:
                 self._SyncObj__onNodeConnected(node)
-        self._SyncObj__otherNodes = nodes
+        self._SyncObj__otherNodes = {self._members[peer] for peer in self._peers}
 
     # -- overridden: elections
 
@@ -332,7 +434,7 @@ class RaftEngine(SyncObj):  # type: ignore[misc]
 
     def _SyncObj__connectedToAnyone(self) -> bool:
         """Asked by the tick exactly when the election timer has expired: the pre-vote gate (A7)."""
-        if not self._voter or self.config is None:
+        if not self._voter or self.dismissed:
             self._deadline_in(self._config.election_min_s, self._config.election_max_s)
             return False
         if not self._peers or self._cleared_term == self.term():
@@ -370,7 +472,7 @@ class RaftEngine(SyncObj):  # type: ignore[misc]
             term=message["term"],
             last_index=message["last_log_index"],
             last_term=message["last_log_term"],
-            transfer=False,
+            transfer=self._ordered_term == message["term"] - 1,
         )
         self._send(peer, request, late=True)
 
@@ -397,16 +499,14 @@ class RaftEngine(SyncObj):  # type: ignore[misc]
             self.stats.step_downs += 1
         if new == LEADER:
             self.stats.elections_won += 1
+            for peer in self._others:
+                self._SyncObj__raftMatchIndex[self._members[peer]] = 0
+                self._restart_progress(peer)
 
     # -- overridden: messages
 
     def _SyncObj__onMessageReceived(self, peer: str, message: Message) -> None:
-        if self.config is None:
-            # Not a member of anything yet: take the log from whoever leads, but have no say.
-            if isinstance(message, Append):
-                self._on_append(peer, message)
-            return
-        if peer not in self._members:
+        if not self._listens_to(peer, message):
             self.stats.strangers_dropped += 1
             return
         match message:
@@ -428,12 +528,55 @@ class RaftEngine(SyncObj):  # type: ignore[misc]
                 granted = (
                     message.term > self.term()
                     and not self._loyal()
-                    and self._voter
                     and self._log_is_current(message.last_index, message.last_term)
                 )
                 self._send(peer, PreVoteReply(self.term(), message.round, granted))
             case PreVoteReply():
                 self._on_pre_vote_reply(peer, message)
+            case TimeoutNow():
+                self._on_timeout_now(peer, message)
+            case Removed():
+                self.dismissed = True
+            case LeaseProbe():
+                self._on_lease_probe(peer, message)
+            case LeaseReply():
+                if message.term == self.term() and self.leads() and peer in self._peers:
+                    self.on_lease_reply(peer, message.round)
+
+    def _listens_to(self, peer: str, message: Message) -> bool:
+        """Whom we hear (hazards A4, S2, D4).
+
+        Our configuration may be old, and then a newer server leads or campaigns that we do not
+        know of: votes and entries are taken from every server that the transport lets in, save from
+        one that has been removed for good. Answers count from members only.
+        """
+        if self.config is None:  # no member of anything yet: take the log, but have no say
+            return isinstance(message, Append)
+        if peer in self._members:
+            return True
+        if peer in self._removed and self.config_is_committed():
+            return False
+        return isinstance(message, Append | VoteRequest | PreVoteRequest)
+
+    def _on_timeout_now(self, peer: str, message: TimeoutNow) -> None:
+        """The leader hands over to us: campaign at the next tick, without asking first."""
+        if message.term == self.term() and self.leader_id() == peer and self._voter:
+            self._ordered_term = self._cleared_term = self.term()
+            self._SyncObj__raftElectionDeadline = 0.0
+
+    def _on_lease_probe(self, peer: str, message: LeaseProbe) -> None:
+        """Promise to stay loyal: neither campaign nor vote for an election timeout from now."""
+        if message.term == self.term() and self.leader_id() == peer and self._config.lease:
+            self._hear_leader()
+            self._send(peer, LeaseReply(message.term, message.round), late=True)
+
+    def _hear_leader(self) -> None:
+        self._heard_at = self.now()
+        self._hurry = 0
+        if self._ordered_term == self.term():
+            return  # it has told us to campaign: what it sent meanwhile does not take that back
+        self._SyncObj__raftElectionDeadline = self._heard_at + self._SyncObj__generateRaftTimeout()
+        self._cleared_term = None
 
     def _on_append(self, peer: str, message: Append) -> None:
         """AppendEntries; cuts only at a real conflict and answers what it has verified (A1)."""
@@ -449,10 +592,8 @@ class RaftEngine(SyncObj):  # type: ignore[misc]
             self.stats.leader_changes += 1
         self._SyncObj__setState(FOLLOWER)
         self._follow(self._members.get(peer) or PeerNode(peer))
-        self._heard_at = self.now()
-        self._SyncObj__raftElectionDeadline = self._heard_at + self._SyncObj__generateRaftTimeout()
-        self._cleared_term = None
-        self._hurry = 0
+        self.dismissed = False
+        self._hear_leader()
         if journal.full and message.entries:
             self.stats.appends_refused_full += 1  # no answer: the leader tries again later
             return
@@ -464,7 +605,8 @@ class RaftEngine(SyncObj):  # type: ignore[misc]
             self._reply(peer, message, False, journal.last_index + 1)
             return
         if prev_term != message.prev_term:
-            self._reply(peer, message, False, self._start_of_term(message.prev_index))
+            start = start_of_term(journal, message.prev_index, self.commit_index())
+            self._reply(peer, message, False, start)
             return
         self._take_entries(message)
         match = message.prev_index + len(message.entries)
@@ -479,18 +621,8 @@ class RaftEngine(SyncObj):  # type: ignore[misc]
         reply = AppendReply(term=self.term(), seq=message.seq, ok=ok, index=index)
         self._send(peer, reply, late=ok)
 
-    def _start_of_term(self, index: int) -> int:
-        """First index of the term that ``index`` belongs to, to skip a whole term at once."""
-        journal = self._journal
-        term, least = journal.term_at(index), max(self.commit_index(), journal.first_index) + 1
-        if index < least:
-            raise SafetyViolation(f"the leader's entry {index} differs from a committed one")
-        while index > least and journal.term_at(index - 1) == term:
-            index -= 1
-        return index
-
     def _take_entries(self, message: Append) -> None:
-        first = self._first_new(message)
+        first = first_new(self._journal, message.entries)
         if first is None:
             return
         journal = self._journal
@@ -509,14 +641,6 @@ class RaftEngine(SyncObj):  # type: ignore[misc]
             journal.append(entry)
         if reconfigured:
             self._adopt_config()
-
-    def _first_new(self, message: Append) -> int | None:
-        """Position of the first entry that we lack or hold with another term."""
-        journal = self._journal
-        for position, (_, index, term) in enumerate(message.entries):
-            if index > journal.last_index or journal.term_at(index) != term:
-                return position
-        return None
 
     def _on_append_reply(self, peer: str, reply: AppendReply) -> None:
         if reply.term > self.term():
@@ -540,8 +664,7 @@ class RaftEngine(SyncObj):  # type: ignore[misc]
         return reply.term == self.term()
 
     def _on_vote_request(self, peer: str, message: VoteRequest) -> None:
-        if not self._voter:
-            return
+        # Also without a vote by our own configuration: a newer one may count on us.
         if self._loyal() and not message.transfer:
             self._send(peer, VoteReply(self.term(), False))  # and keep our term (A7)
             return
@@ -570,8 +693,6 @@ class RaftEngine(SyncObj):  # type: ignore[misc]
         ):
             return
         if self._won_with(peer):
-            for other in self._progress:
-                self._restart_progress(other)
             self._SyncObj__onBecomeLeader()
 
     def _won_with(self, peer: str) -> bool:
@@ -610,7 +731,7 @@ class RaftEngine(SyncObj):  # type: ignore[misc]
             return
         heartbeat, self._heartbeat_due = self._heartbeat_due, False
         at, config, journal = self.now(), self._config, self._journal
-        for peer in self._peers:
+        for peer in self._others:
             if peer not in self._connected_ids:
                 continue
             progress = self._progress[peer]
@@ -627,7 +748,7 @@ class RaftEngine(SyncObj):  # type: ignore[misc]
 
     def send_heartbeats(self) -> None:
         """While the disk is slow: keep followers calm with appends that carry nothing new."""
-        for peer in self._peers:
+        for peer in self._others:
             if peer in self._connected_ids:
                 self._send_empty(peer, self._progress[peer])
 
@@ -682,6 +803,8 @@ class RaftEngine(SyncObj):  # type: ignore[misc]
             if command[0] == PAYLOAD:
                 self._stamp = max(self._stamp, PAYLOAD_HEAD.unpack_from(command)[1])
                 self._apply(index, term, self._stamp, command[PAYLOAD_HEAD.size :])
+            elif command[0] == CONFIG:
+                self.on_configured(index, term)
             self._SyncObj__raftLastApplied = index
             if index % 32 == 0 and self.now() > stop_at:
                 break

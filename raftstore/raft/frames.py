@@ -110,6 +110,36 @@ class ProbeReply:
     round: int
 
 
+@dataclass(frozen=True, slots=True)
+class TimeoutNow:
+    """The leader of ``term`` orders its receiver to campaign at once (Raft thesis, 3.10)."""
+
+    term: int
+
+
+@dataclass(frozen=True, slots=True)
+class Removed:
+    """You are no member any more: entry ``index``, which is committed, has removed you."""
+
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseProbe:
+    """Lease: will you stay loyal to me for an election timeout from now?"""
+
+    term: int
+    round: int
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseReply:
+    """Yes, I will (there is no other answer; a voter without leases gives none)."""
+
+    term: int
+    round: int
+
+
 Message = (
     Append
     | AppendReply
@@ -119,6 +149,10 @@ Message = (
     | PreVoteReply
     | Probe
     | ProbeReply
+    | TimeoutNow
+    | Removed
+    | LeaseProbe
+    | LeaseReply
 )
 
 HELLO = 0
@@ -130,6 +164,10 @@ PRE_VOTE_REQUEST = 5
 PRE_VOTE_REPLY = 6
 PROBE = 7
 PROBE_REPLY = 8
+TIMEOUT_NOW = 9
+REMOVED = 10
+LEASE_PROBE = 11
+LEASE_REPLY = 12
 
 
 def encode(message: Message | Hello) -> bytes:
@@ -149,6 +187,14 @@ def _to_array(m: Message | Hello) -> list[Any]:
             return [PROBE, m.term, m.round]
         case ProbeReply():
             return [PROBE_REPLY, m.term, m.round]
+        case LeaseProbe():
+            return [LEASE_PROBE, m.term, m.round]
+        case LeaseReply():
+            return [LEASE_REPLY, m.term, m.round]
+        case TimeoutNow():
+            return [TIMEOUT_NOW, m.term]
+        case Removed():
+            return [REMOVED, m.index]
         case VoteRequest():
             return [VOTE_REQUEST, m.term, m.last_index, m.last_term, m.transfer]
         case VoteReply():
@@ -268,4 +314,8 @@ _SHAPES: dict[int, tuple[Any, tuple[type, ...]]] = {
     PRE_VOTE_REPLY: (PreVoteReply, (int, int, bool)),
     PROBE: (Probe, (int, int)),
     PROBE_REPLY: (ProbeReply, (int, int)),
+    TIMEOUT_NOW: (TimeoutNow, (int,)),
+    REMOVED: (Removed, (int,)),
+    LEASE_PROBE: (LeaseProbe, (int, int)),
+    LEASE_REPLY: (LeaseReply, (int, int)),
 }

@@ -2,7 +2,8 @@
 
 A configuration is one log entry that holds the whole set; the first one is the bootstrap record at
 index 1, alike on every bootstrap server. Identity is the node id; an address is only a hint, since
-gossip knows better. Changing the set belongs to a later module; this one is the value and its form.
+gossip knows better. The set also remembers whom it has removed. How one set may follow another is
+decided in ``changes``; this module is the value and its form.
 """
 
 from __future__ import annotations
@@ -21,8 +22,13 @@ NODE_ID_CHARS_MAX = 128
 ADDRESS_CHARS_MAX = 270
 VOTER = 1
 NON_VOTER = 2
-ROLES = (VOTER, NON_VOTER)
+STAGING = 3
+"""A non-voter that is to vote as soon as it has caught up."""
+ROLE_NAMES = {VOTER: "voter", NON_VOTER: "non-voter", STAGING: "staging"}
+FORMER_MAX = 256
+"""Removed ids that a configuration remembers; the oldest are forgotten first."""
 FORMAT = 1
+FORMAT_FORMER = 2
 CLUSTER_NAMESPACE = uuid.UUID("6f0d0e0c-3b7e-5c52-9d6e-0a7d8a5b1c11")
 
 
@@ -40,6 +46,13 @@ class Config:
 
     cluster_id: str
     members: Mapping[str, Member]
+    former: tuple[str, ...] = ()
+    """Ids that were removed once, the latest last; a member that was removed and came back too."""
+
+    @property
+    def removed(self) -> frozenset[str]:
+        """Ids that are members no longer."""
+        return frozenset(n for n in self.former if n not in self.members)
 
     @property
     def voters(self) -> frozenset[str]:
@@ -49,7 +62,10 @@ class Config:
     def encode(self) -> bytes:
         """The one encoding of this set: members are sorted, so equal sets have equal bytes."""
         rows = [[n, m.role, m.address] for n, m in sorted(self.members.items())]
-        data: bytes = msgpack.packb([FORMAT, self.cluster_id, rows])
+        value: list[Any] = [FORMAT, self.cluster_id, rows]
+        if self.former:
+            value = [FORMAT_FORMER, self.cluster_id, rows, list(self.former)]
+        data: bytes = msgpack.packb(value)
         return data
 
 
@@ -72,8 +88,11 @@ def decode_config(data: bytes) -> Config:
         value: Any = msgpack.unpackb(data, use_list=True, max_map_len=0, max_ext_len=0)
     except (ValueError, TypeError) as error:
         raise DecodeError(f"configuration: {error}") from None
+    former: list[Any] = []
     match value:
         case [int(number), str(cluster_id), list(rows)] if number == FORMAT:
+            pass
+        case [int(number), str(cluster_id), list(rows), list(former)] if number == FORMAT_FORMER:
             pass
         case _:
             raise DecodeError("configuration: wrong shape")
@@ -85,11 +104,20 @@ def decode_config(data: bytes) -> Config:
             case [str(node_id), int(role), str(address)] if (
                 0 < len(node_id) <= NODE_ID_CHARS_MAX
                 and len(address) <= ADDRESS_CHARS_MAX
-                and role in ROLES
+                and role in ROLE_NAMES
                 and type(role) is int
                 and node_id not in members
             ):
                 members[node_id] = Member(role, address)
             case _:
                 raise DecodeError("configuration: wrong member")
-    return Config(cluster_id, members)
+    return Config(cluster_id, members, _former(former))
+
+
+def _former(ids: list[Any]) -> tuple[str, ...]:
+    if len(ids) > FORMER_MAX or len(set(map(str, ids))) != len(ids):
+        raise DecodeError("configuration: wrong list of former members")
+    for node_id in ids:
+        if not isinstance(node_id, str) or not 0 < len(node_id) <= NODE_ID_CHARS_MAX:
+            raise DecodeError("configuration: wrong former member")
+    return tuple(ids)

@@ -24,12 +24,23 @@ from raftstore.errors import (
     QueueFull,
     Refused,
     StoreError,
+    Unknown,
+)
+from raftstore.raft.changes import (
+    Change,
+    Promotion,
+    Unchanged,
+    check_health,
+    check_step,
+    set_role,
 )
 from raftstore.raft.config import RaftConfig
 from raftstore.raft.engine import Outgoing, RaftEngine
 from raftstore.raft.frames import Message
 from raftstore.raft.log import Batch, Journal
+from raftstore.raft.members import VOTER, Config
 from raftstore.raft.reads import ReadIndex
+from raftstore.raft.transfer import AWAITING, CATCHING_UP, Transfer
 
 Result = tuple[object, "Outcome | StoreError"]
 """A ticket and what became of it."""
@@ -64,6 +75,18 @@ class Proposal:
         self.withdrawn = False
 
 
+class ChangeRequest:
+    """A change of the configuration on its way into the log; nobody may wait for it (None)."""
+
+    __slots__ = ("change", "index", "ticket", "withdrawn")
+
+    def __init__(self, ticket: object, change: Change) -> None:
+        self.ticket = ticket
+        self.change = change
+        self.index: int | None = None
+        self.withdrawn = False
+
+
 class Replica:
     """Engine, journal and read index of one server. ``apply`` must not raise."""
 
@@ -84,10 +107,17 @@ class Replica:
         self._pending: dict[int, tuple[int, object]] = {}
         self._results: list[Result] = []
         self._led_term: int | None = None
+        self._changes: deque[ChangeRequest] = deque()
+        self._promotion = Promotion(
+            lag_max=config.promotion_lag_max, stable_s=config.promotion_stable_s
+        )
+        self._transfer: Transfer | None = None
+        self.transfers_begun = 0
         self.journal = journal
         self.reads = ReadIndex()
         self.engine = self.engine_class(config, journal, self._apply_entry, rng)
         self.engine.on_probe_reply = self.reads.answered
+        self.engine.on_configured = self._configured
 
     # -- inputs
 
@@ -124,6 +154,54 @@ class Replica:
             raise QueueFull("too many reads are waiting")
         self.reads.join(ticket)
 
+    def change(self, ticket: object, change: Change) -> ChangeRequest:
+        """Queue a change of the membership. Raises a ``Refused`` when it cannot be taken in."""
+        if not self.engine.leads():
+            raise self._not_leader()
+        if len(self._changes) >= self._config.changes_waiting_max:
+            raise QueueFull("too many changes of membership are waiting")
+        request = ChangeRequest(ticket, change)
+        self._changes.append(request)
+        return request
+
+    def transfer(self, ticket: object, target: str | None) -> None:
+        """Hand leadership to a voter (None: to the one that has most). Raises a ``Refused``."""
+        engine = self.engine
+        if not engine.leads():
+            raise self._not_leader()
+        if self._transfer is not None:
+            raise Refused("a leadership transfer is under way")
+        if target is None:
+            target = engine.heir()
+        if target is None:
+            raise Refused("no other voter answers")
+        if target not in engine.peer_ids():
+            raise Refused(f"no other voter with id {target!r} in the configuration")
+        self.transfers_begun += 1
+        self._transfer = Transfer(
+            ticket=ticket,
+            target=target,
+            term=engine.term(),
+            due=engine.now() + self._config.election_min_s,
+            phase_max_s=self._config.election_min_s,
+        )
+
+    def step_down(self) -> list[Outgoing]:
+        """Leader: stop leading, also while a batch is on its way to the disk.
+
+        The log is not touched. Gives an order for the best follower to campaign at once, which
+        rests on nothing that we have not saved.
+        """
+        engine = self.engine
+        heir = engine.heir()
+        if heir is not None and not self.journal.state_dirty:
+            engine.order_election(heir)
+        engine.step_down()
+        early, late = engine.take_messages()
+        self._notice_leadership()
+        self._fail_waiting()
+        return early + late
+
     def bootstrap(self, record: bytes) -> bool:
         """Write the bootstrap record unless the log has anything in it."""
         if self.journal.last_index > 0:
@@ -141,10 +219,14 @@ class Replica:
             engine.receive(peer, message)
         engine.tick()
         self._notice_leadership()
+        if self._transfer is not None:
+            self._drive_transfer(self._transfer)
         if engine.leads():
-            self._admit(wall_now)
+            if self._transfer is None:
+                self._admit(wall_now)
+                self._admit_changes()
             self._begin_reads()
-        elif self._intake or self.reads.joining:
+        elif self._intake or self.reads.joining or self._changes:
             self._fail_waiting()
         heartbeat = engine.leads() and self.reads.unconfirmed and engine.heartbeat_is_due()
         engine.send_appends()
@@ -164,9 +246,12 @@ class Replica:
         if self._inbox or engine.apply_is_due() or engine.commit_is_due():
             return True
         if not engine.leads():
-            return bool(self._intake or self.reads.joining or self._pending)
+            return bool(self._intake or self.reads.joining or self._changes or self._pending)
+        open_ = self._transfer is None
+        room = len(self._pending) < self._config.inflight_entries_max
         return bool(
-            (self._intake and len(self._pending) < self._config.inflight_entries_max)
+            (open_ and self._intake and room)
+            or (open_ and self._changes and engine.may_change())
             or (self.reads.joining and engine.may_read())
         )
 
@@ -185,9 +270,14 @@ class Replica:
         """The node stops: all tickets, of which nobody can say any more what becomes of them."""
         tickets = [ticket for _, ticket in self._pending.values()]
         tickets += [proposal.ticket for proposal in self._intake]
+        tickets += [r.ticket for r in self._changes if r.ticket is not None]
         tickets += self.reads.reset()
+        if self._transfer is not None:
+            tickets.append(self._transfer.ticket)
+        self._transfer = None
         self._pending.clear()
         self._intake.clear()
+        self._changes.clear()
         return tickets
 
     def heartbeats(self) -> list[Outgoing]:
@@ -210,11 +300,19 @@ class Replica:
                 outcome = Outcome(index, value) if proposed_in == term else LeadershipLost()
                 self._results.append((ticket, outcome))
 
+    def _configured(self, index: int, term: int) -> None:
+        waiting = self._pending.pop(index, None)
+        if waiting is not None:
+            proposed_in, ticket = waiting
+            done = Outcome(index) if proposed_in == term else LeadershipLost()
+            self._results.append((ticket, done))
+
     def _notice_leadership(self) -> None:
         led = self.engine.term() if self.engine.leads() else None
         if led == self._led_term:
             return
         self._led_term = led
+        self._promotion.reset()
         for _, ticket in self._pending.values():
             self._results.append((ticket, LeadershipLost("leadership lost before the commit")))
         self._pending.clear()
@@ -230,8 +328,12 @@ class Replica:
         for proposal in self._intake:
             if not proposal.withdrawn:
                 self._results.append((proposal.ticket, error))
+        for request in self._changes:
+            if not request.withdrawn and request.ticket is not None:
+                self._results.append((request.ticket, error))
         self._intake.clear()
         self._intake_bytes = 0
+        self._changes.clear()
         for ticket in self.reads.reset():
             self._results.append((ticket, error))
 
@@ -253,6 +355,69 @@ class Replica:
             size += len(proposal.payload)
             proposal.index = self.engine.append_payload(proposal.payload, wall_now)
             self._pending[proposal.index] = (term, proposal.ticket)
+
+    def _admit_changes(self) -> None:
+        """One change of the membership, or the promotion of a server that has caught up."""
+        engine = self.engine
+        if engine.heartbeat_is_due():
+            ready = self._promotion.look(engine.now(), engine.staging_lags())
+            if ready is not None and not self._changes:
+                self._changes.append(ChangeRequest(None, set_role(ready, VOTER)))
+        while self._changes and engine.may_change():
+            request = self._changes.popleft()
+            if not request.withdrawn and self._append_change(request):
+                break
+
+    def _append_change(self, request: ChangeRequest) -> bool:
+        engine, before = self.engine, self.engine.config
+        assert before is not None
+        result: Outcome | StoreError
+        try:
+            after = request.change(before)
+            check_step(before, after)
+            self._check_leader_stays(after)
+            if before.voters != after.voters:
+                check_health(after, engine.heard_lately(self._config.election_min_s))
+            if self.journal.full:
+                raise JournalFull("the journal is full: writes stop, reads go on")
+        except Unchanged:
+            result = Outcome(engine.config_index)
+        except Refused as error:
+            result = error
+        else:
+            request.index = engine.append_config(after)
+            if request.ticket is not None:
+                self._pending[request.index] = (engine.term(), request.ticket)
+            return True
+        if request.ticket is not None:
+            self._results.append((request.ticket, result))
+        return False
+
+    def _check_leader_stays(self, after: Config) -> None:
+        """PySyncObj counts the local server always, and a leader must be one that counts (D4)."""
+        if self._config.node_id not in after.voters:
+            raise Refused("a leader hands over before it is removed or demoted")
+
+    def _drive_transfer(self, transfer: Transfer) -> None:
+        engine, at = self.engine, self.engine.now()
+        leader = engine.leader_id()
+        if not engine.leads() or engine.term() != transfer.term:
+            transfer.stepped_down(at)
+        result: Outcome | StoreError | None = None
+        if transfer.phase == AWAITING and engine.leads():
+            result = Unknown("the transfer failed: this server was elected again")
+        elif transfer.phase == AWAITING and leader is not None:
+            result = Outcome(0, leader)
+        elif why := transfer.failure(at):
+            made = Refused if transfer.phase == CATCHING_UP else Unknown
+            result = made(f"the transfer failed: {why}")
+        elif transfer.phase == CATCHING_UP:
+            match = engine.match_index(transfer.target)
+            if transfer.caught_up(match, self.journal.last_index, at):
+                engine.order_election(transfer.target)
+        if result is not None:
+            self._transfer = None
+            self._results.append((transfer.ticket, result))
 
     def _begin_reads(self) -> None:
         if self.reads.joining and self.engine.may_read():

@@ -7,6 +7,25 @@ from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ServerStatus:
+    """One server of the configuration. The figures are the leader's; None elsewhere."""
+
+    node_id: str
+    address: str
+    role: str
+    """voter, non-voter, or staging: a non-voter that votes as soon as it has caught up."""
+    leader: bool
+    match_index: int | None
+    """How far its log is known to equal the leader's; 0 if nothing is known yet."""
+    next_index: int | None
+    sending: str
+    """probe, pipeline, or offline."""
+    inflight_bytes: int
+    last_ack_s: float | None
+    """Seconds since it answered."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RaftStatus:
     """A snapshot of one node. Counters count since start."""
 
@@ -22,6 +41,11 @@ class RaftStatus:
     """Seconds since the leader was heard; 0 on the leader, None if never."""
     members: tuple[tuple[str, str, bool], ...]
     """(node id, address, voter), sorted by id."""
+    config_index: int
+    config_committed: bool
+    is_voter: bool
+    dismissed: bool
+    """Has a member told us that we were removed from the cluster?"""
     bootstrapped: bool
     cluster_id: str
     pending_proposals: int
@@ -30,6 +54,9 @@ class RaftStatus:
     elections_won: int
     pre_vote_rounds: int
     step_downs: int
+    disk_step_downs: int
+    """Times we gave up leading because a write to our disk took too long."""
+    transfers_begun: int
     leader_changes: int
     conflict_entries_cut: int
     syncs: int

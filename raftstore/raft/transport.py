@@ -30,6 +30,7 @@ from raftstore.raft.frames import (
     PROTOCOL_VERSION,
     Hello,
     Message,
+    Removed,
     decode,
     decode_hello,
     encode,
@@ -38,6 +39,7 @@ from raftstore.raft.frames import (
 log = logging.getLogger("lictor.raftstore.raft.transport")
 
 FIRST_BYTE = b"R"
+REMOVED = "removed from the cluster"
 KEEPALIVE_IDLE_S, KEEPALIVE_INTERVAL_S, KEEPALIVE_COUNT = 5, 1, 4
 USER_TIMEOUT_MS = 5000
 """A silent peer whose acknowledgements stop is noticed after this; heartbeats notice sooner."""
@@ -98,7 +100,11 @@ class PeerLink(asyncio.Protocol):
         hello = decode_hello(body)
         reason = self._network.refusal(hello, self.dialled)
         if reason:
-            self.close(reason)
+            if reason == REMOVED and self._transport is not None:
+                if self.dialled is None:
+                    self._transport.write(encode(self._network.hello(hello.node_id)))
+                self._transport.write(encode(self._network.farewell()))
+            self.close(reason, abort=reason != REMOVED)
             return
         if self._hello_timer is not None:
             self._hello_timer.cancel()
@@ -116,12 +122,15 @@ class PeerLink(asyncio.Protocol):
         if transport.get_write_buffer_size() > self._network.config.write_buffer_bytes_max:
             self.close("peer does not read")
 
-    def close(self, reason: str) -> None:
-        """Cut the link at once, and count why."""
+    def close(self, reason: str, *, abort: bool = True) -> None:
+        """Cut the link and count why; at once, or when what was written has left."""
         transport, self._transport = self._transport, None
         if transport is not None:
             self._network.count(reason, self)
-            transport.abort()
+            if abort:
+                transport.abort()
+            else:
+                transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
@@ -158,6 +167,9 @@ class PeerNetwork:
         self._nonce = rng.getrandbits(62)
         self._addresses: dict[str, tuple[str, int]] = {}
         self._members: frozenset[str] | None = None
+        self._removed: frozenset[str] = frozenset()
+        self._removed_at = 0
+        self._dials_all = False
         self._links: dict[str, PeerLink] = {}
         self._unnamed: set[PeerLink] = set()
         self._dialling: dict[str, asyncio.Task[None]] = {}
@@ -193,13 +205,31 @@ class PeerNetwork:
         found = self._addresses.get(node_id)
         return f"{found[0]}:{found[1]}" if found else ""
 
-    def set_members(self, members: Iterable[str] | None) -> None:
-        """Who may talk to us; None before we belong to a cluster: then anybody may."""
+    def set_members(
+        self, members: Iterable[str] | None, removed: Iterable[str] = (), index: int = 0
+    ) -> None:
+        """Who may talk to us; None before we belong to a cluster: then anybody may.
+
+        ``removed``: ids that the committed configuration at ``index`` does not have any more; they
+        are told so and refused.
+        """
         self._members = None if members is None else frozenset(members)
+        self._removed, self._removed_at = frozenset(removed), index
         for peer, link in list(self._links.items()):
-            if self._members is not None and peer not in self._members:
-                link.close("stranger")
+            if peer in self._removed:
+                link.send(encode(self.farewell()))
+                link.close(REMOVED, abort=False)
         self._dial_missing()
+
+    def dial_all(self, wanted: bool) -> None:
+        """Whether to dial those too who should dial us: they may know us no longer."""
+        if wanted != self._dials_all:
+            self._dials_all = wanted
+            self._dial_missing()
+
+    def farewell(self) -> Removed:
+        """What a removed server is told."""
+        return Removed(self._removed_at)
 
     def send(self, peer: str, message: Message) -> None:
         """Send to a peer if there is a link; losing a message is allowed."""
@@ -248,9 +278,15 @@ class PeerNetwork:
             return "wrong node"
         if ours and hello.cluster_id and ours != hello.cluster_id:
             return "wrong cluster"
-        if self._members is not None and hello.node_id not in self._members:
-            return "stranger"
-        return ""
+        if hello.node_id in self._removed:
+            return REMOVED
+        if self._members is None or hello.node_id in self._members:
+            return ""
+        # Our configuration may be old: a server of this cluster that we have been told the address
+        # of is let in, or it could never bring us the newer one.
+        if hello.cluster_id and hello.node_id in self._addresses:
+            return ""
+        return "stranger"
 
     def opened(self, link: PeerLink) -> None:
         """The hello was accepted; a newer link replaces an older one to the same peer."""
@@ -287,10 +323,8 @@ class PeerNetwork:
     def _dial_missing(self) -> None:
         if not self._running:
             return
-        me = self.config.node_id
         for peer in self._addresses:
-            wanted = self._members is None or (peer in self._members and me > peer)
-            if wanted and peer not in self._dialling:
+            if self._still_wanted(peer) and peer not in self._dialling:
                 task = asyncio.get_running_loop().create_task(
                     self._keep_dialled(peer), name=f"lictor-raft-dial-{peer}"
                 )
@@ -305,7 +339,7 @@ class PeerNetwork:
     def _still_wanted(self, peer: str) -> bool:
         if self._members is None:
             return True
-        return peer in self._members and self.config.node_id > peer
+        return peer not in self._removed and (self._dials_all or self.config.node_id > peer)
 
     async def _keep_dialled(self, peer: str) -> None:
         """Dial at once, then with growing pauses; after a link that worked, at once again."""

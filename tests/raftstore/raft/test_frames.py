@@ -45,6 +45,10 @@ messages = st.one_of(
         transfer=st.booleans(),
     ),
     st.builds(frames.VoteReply, numbers, st.booleans()),
+    st.builds(frames.TimeoutNow, numbers),
+    st.builds(frames.Removed, numbers),
+    st.builds(frames.LeaseProbe, numbers, numbers),
+    st.builds(frames.LeaseReply, numbers, numbers),
     st.builds(
         frames.PreVoteRequest, term=numbers, round=numbers, last_index=numbers, last_term=numbers
     ),

@@ -38,7 +38,7 @@ def test_random_bytes_are_a_decode_error(data):
 @pytest.mark.parametrize(
     "value",
     [
-        [1, "id", [["a", 3, ""]]],
+        [1, "id", [["a", 4, ""]]],
         [1, "id", [["a", True, ""]]],
         [1, "id", [["a", 1, ""], ["a", 1, ""]]],
         [2, "id", [["a", 1, ""]]],

@@ -8,7 +8,7 @@ import msgpack
 import pytest
 
 from raftstore.raft import FIRST_BYTE, MemJournal, RaftConfig, RaftNode
-from raftstore.raft.frames import PROTOCOL_VERSION, Append, Hello, VoteReply, encode
+from raftstore.raft.frames import PROTOCOL_VERSION, Append, Hello, Removed, VoteReply, encode
 from raftstore.raft.log import NOOP_COMMAND
 from raftstore.raft.transport import PeerNetwork
 from tests.raftstore.raft.cluster import open_door, servers, until
@@ -189,8 +189,12 @@ async def test_the_greater_node_id_dials_and_the_smaller_waits():
     await until(lambda: nets["a"].linked("b") and nets["b"].linked("a"))
     nets["a"].send("b", VoteReply(1, True))
     await until(lambda: heard["b"] == [("a", "up"), ("a", VoteReply(1, True))])
-    nets["b"].set_members("b")  # a has been removed
-    await until(lambda: heard["a"][-1] == ("b", "down"))
+    nets["b"].set_members("b", removed="a", index=7)
+    await until(lambda: heard["a"][-2:] == [("b", Removed(7)), ("b", "down")])
+    told = len(heard["a"])
+    await nets["b"]._dial("a")  # and again whenever they meet, but nothing else
+    assert not nets["b"].linked("a") and nets["b"].dropped["removed from the cluster"] == 2
+    assert len(heard["a"]) >= told
     for name in "ab":
         doors[name].close()
         await nets[name].stop()
