@@ -50,6 +50,7 @@ from agent.membership import candidates, gossip_config, server_addresses
 from agent.metrics import AgentMetrics
 from agent.tasks import TaskOwner
 from gossip import Gossip, MemberEvent
+from raftstore.errors import StoreError
 from raftstore.records import Json, NodeName
 from raftstore.store import Store, StoreConfig
 
@@ -57,6 +58,8 @@ log = logging.getLogger("lictor.agent")
 
 #: A stop that takes longer than this many seconds is cut short (agent contract 6.2).
 STOP_MAX_S = 15.0
+#: A leader that ends tries for so many seconds to make another one lead.
+HAND_OVER_MAX_S = 2.0
 
 
 class Agent:
@@ -97,6 +100,7 @@ class Agent:
         leave, status = await self._ending
         try:
             async with asyncio.timeout(STOP_MAX_S):
+                await self._hand_over()
                 if leave:
                     await self._leave()
                 await self._stop()
@@ -365,6 +369,16 @@ class Agent:
         asyncio.get_running_loop().call_later(0.2, lambda: self.end(leave=True, status=0))
 
     # ---- end ----
+
+    async def _hand_over(self) -> None:
+        """A leader passes leadership on first, so that writes hardly notice that it goes."""
+        if self.store is None or not self.store.is_leader:
+            return
+        try:
+            leader = await self.store.transfer_leadership(timeout_s=HAND_OVER_MAX_S)
+            log.info("leadership handed over leader=%s", leader)
+        except StoreError as error:
+            log.warning("leadership not handed over error=%s", error)
 
     async def _leave(self) -> None:
         """Say good-bye, so that nobody takes this agent for failed."""

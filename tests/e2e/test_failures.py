@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import signal
 import threading
 import time
@@ -90,6 +91,23 @@ def test_a_killed_leader_is_replaced_within_three_seconds_and_nothing_is_lost(
     assert not writer.missing(survivor)
     leader.start().ready()
     eventually(lambda: not writer.missing(leader), within_s=10)
+
+
+def test_a_leader_that_is_stopped_hands_over_and_writes_hardly_notice(fresh: Cluster) -> None:
+    servers = fresh.servers(3)
+    leader = fresh.by_leader()
+    survivor = next(s for s in servers if s is not leader)
+    with Writer(survivor, "stop") as writer:
+        eventually(lambda: len(writer.acknowledged) > 50, within_s=10)
+        leader.signal(signal.SIGTERM)
+        leader.wait()
+        seen = len(writer.acknowledged)
+        eventually(lambda: len(writer.acknowledged) > seen + 50, within_s=10)
+    times = [at for at, _ in writer.acknowledged]
+    longest = max(after - before for before, after in itertools.pairwise(times))
+    assert "leadership handed over" in leader.log
+    assert longest < 1.0, f"no write for {longest:.2f} s"  # an election by timeout takes over 1 s
+    assert not writer.missing(survivor)
 
 
 def test_everything_survives_kill_and_restart_of_all_servers(fresh: Cluster) -> None:
