@@ -25,6 +25,12 @@ class StateLimits:
     senders_max: int = 4096
     #: Replicated seconds after which a silent sender is forgotten (raft-engine contract 2.8).
     sender_idle_s: float = 3600.0
+    #: Row writes that the journal of changes keeps, those of rows' and tables' indexes included
+    #: (two per write of a key, about six per registration). Reading an earlier state walks over
+    #: what came after it on the loop: so many take some 5 ms.
+    history_entries_max: int = 65_536
+    #: Bytes that the journal may hold on to, by estimate. A snapshot grows by up to twice that.
+    history_bytes_max: int = 32 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -48,6 +48,10 @@ class EncodeError(Refused):
     """A value cannot be carried: of the wrong type, too deep, too large, or no valid text."""
 
 
+class NotInHistory(Refused):
+    """The journal of changes does not reach to that index or time, or keeps no such thing."""
+
+
 class Unknown(StoreError):
     """Indefinite: the command entered a log; it may or may not be applied later."""
 

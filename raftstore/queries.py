@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, Literal, TypeVar
 
 from raftstore.records import (
+    Actor,
     AutopilotConfig,
     CAConfig,
     CAProviderState,
@@ -70,6 +71,14 @@ class Answer(Generic[T_co]):
 
     index: int
     value: T_co
+
+
+@dataclass(frozen=True, slots=True)
+class At:
+    """A moment: an index, or a replicated time (Unix seconds) when ``stamp`` is set; else now."""
+
+    index: int | None = None
+    stamp: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -300,6 +309,74 @@ class GetAutopilot(Query[AutopilotConfig | None]):
 
     def footprint(self) -> tuple[Footprint, ...]:
         return (("autopilot", ""),)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """A row that a command wrote. None for ``before`` or ``after``: it was not, is not there.
+
+    ``table`` and ``key`` name the row ("nodes", "n1"; "checks", "n1/web"); ``rows.read`` gives the
+    record behind the bytes. ``command`` is the command's number. In a difference between two
+    states, index, stamp, actor and command are those of the last write.
+    """
+
+    index: int
+    stamp: float
+    table: str
+    key: str
+    before: bytes | None = None
+    after: bytes | None = None
+    command: int = 0
+    actor: Actor | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryAnswer:
+    """Changes in order. ``floor`` is the earliest index whose state can still be told; with
+    ``more`` the limit cut off what follows the last change's index."""
+
+    floor: int
+    changes: tuple[Change, ...]
+    more: bool = False
+
+
+#: Rows in one answer about the history; one command's rows are never parted.
+HISTORY_LIMIT = 1000
+
+
+@_numbered(30, HistoryAnswer)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class History(Query[HistoryAnswer]):
+    """What was written after ``since`` (as far back as is known) up to ``until``, oldest first.
+
+    "" for ``table`` is every table; ``key`` is a prefix. Raises NotInHistory.
+    """
+
+    since: At | None = None
+    until: At = At()
+    table: str = ""
+    key: str = ""
+    limit: int = HISTORY_LIMIT
+
+    def footprint(self) -> tuple[Footprint, ...]:
+        return (("history", ""),)
+
+
+@_numbered(31, HistoryAnswer)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Diff(Query[HistoryAnswer]):
+    """How the state at ``until`` differs from that at ``since``: the rows that are not the same,
+    by table and key. Raises NotInHistory.
+    """
+
+    since: At
+    until: At = At()
+    table: str = ""
+    key: str = ""
+    limit: int = HISTORY_LIMIT
+
+    def footprint(self) -> tuple[Footprint, ...]:
+        return (("history", ""),)
 
 
 #: Queries that carry secrets: the RPC server refuses them by construction.

@@ -268,6 +268,19 @@ class AutopilotConfig:
     modify_index: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """On whose behalf a command was proposed, for the journal of changes; not for decisions.
+
+    ``accessor`` is the accessor id of the token that allowed it, ``address`` where the request came
+    from as "ip:port", both empty for what an agent does by itself; ``node`` is that agent's node.
+    """
+
+    accessor: str = ""
+    address: str = ""
+    node: str = ""
+
+
 Indexed = TypeVar(
     "Indexed",
     Node,

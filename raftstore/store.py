@@ -22,7 +22,8 @@ from raftstore import wire
 from raftstore.commands import Applied, Command, Outcome, Rejected, RequestId
 from raftstore.config import StoreConfig
 from raftstore.errors import CorruptState, DecodeError, NoLeader, QueueFull, StoreError
-from raftstore.queries import Answer, Query
+from raftstore.queries import Answer, At, Query
+from raftstore.records import Actor
 from raftstore.state import StateMachine
 from raftstore.watches import Watches
 
@@ -272,10 +273,11 @@ class Store:
         command: Command,
         *,
         request_id: RequestId | None = None,
+        actor: Actor | None = None,
         timeout_s: float | None = None,
     ) -> Outcome:
         """Replicate a command; on the leader only. Raises StoreError."""
-        payload = wire.encode_command(command, request_id=request_id)
+        payload = wire.encode_command(command, request_id=request_id, actor=actor)
         return await self.propose_encoded(payload, timeout_s=timeout_s)
 
     async def propose_encoded(self, payload: bytes, *, timeout_s: float | None = None) -> Outcome:
@@ -305,7 +307,7 @@ class Store:
 
     def _apply(self, index: int, stamp: float, payload: bytes) -> Outcome:
         try:
-            command, request_id = wire.decode_command(payload)
+            command, request_id, actor = wire.decode_command(payload)
         except DecodeError as error:
             # It was checked before it was proposed: written by a newer version, or damaged.
             raise CorruptState(
@@ -313,7 +315,7 @@ class Store:
                 "run the version of lictor that the other servers run"
             ) from error
         self._commands_applied += 1
-        return self.state.apply(index, stamp, command, request_id)
+        return self.state.apply(index, stamp, command, request_id, actor)
 
     def _applied(self) -> None:
         """A batch of entries is in the state: wake whom it concerns."""
@@ -359,6 +361,10 @@ class Store:
     def answer(self, query: Query[T]) -> Answer[T]:
         """What this server's state says now, however old that is."""
         return self.state.answer(query)
+
+    def answer_at(self, query: Query[T], at: At) -> Answer[T]:
+        """What it said at an earlier moment. Raises NotInHistory."""
+        return self.state.answer_at(query, at)
 
     async def wait(self, query: Query[T], *, min_index: int, wait_s: float) -> Answer[T]:
         """The answer as soon as its index is over ``min_index``, or as it is after ``wait_s``.

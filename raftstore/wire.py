@@ -1,9 +1,9 @@
 """Commands, queries, answers and outcomes as bytes: in the log, in snapshots, between agents.
 
 Every message is a msgpack array with a version first. A command is [version, number, request id or
-nil, fields]; a query [version, number, fields]; an answer [version, index, value], its value typed
-by the query it answers; an outcome [version, applied, index, value or reason]. Numbers come from
-the registries in commands.py and queries.py.
+nil, fields], and behind them the actor if there is one; a query [version, number, fields]; an
+answer [version, index, value], its value typed by the query it answers; an outcome [version,
+applied, index, value or reason]. Numbers come from the registries in commands.py and queries.py.
 
 Decoding is strict and raises nothing but ``DecodeError``; encoding raises ``EncodeError`` for what
 could not be read back, so that an unreadable command never enters the log.
@@ -12,17 +12,19 @@ could not be read back, so that an unreadable command never enters the log.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from raftstore import commands, queries
 from raftstore.codec import Codec, codec_for, pack, unpack
 from raftstore.commands import Applied, Command, Outcome, Rejected, RequestId
 from raftstore.errors import DecodeError, EncodeError
 from raftstore.queries import Answer, Query
+from raftstore.records import Actor
 
 __all__ = [
     "LIMITS",
     "Codec",
+    "Envelope",
     "WireLimits",
     "codec_for",
     "decode_answer",
@@ -56,26 +58,43 @@ LIMITS = WireLimits()
 
 _PLAIN = codec_for(Any)
 _REQUEST = codec_for(RequestId)
+_ACTOR = codec_for(Actor)
 _COMMANDS: dict[int, Codec[Any]] = {n: codec_for(t) for n, t in commands.REGISTRY.items()}
 _QUERIES: dict[int, Codec[Any]] = {n: codec_for(t) for n, t in queries.REGISTRY.items()}
 _ANSWERS: dict[int, Codec[Any]] = {n: codec_for(t.answer_type) for n, t in queries.REGISTRY.items()}
 
 
-def encode_command(command: Command, *, request_id: RequestId | None = None) -> bytes:
-    """A command with the identity of the request that brought it. Raises EncodeError."""
+class Envelope(NamedTuple):
+    """A command with the identity of the request that brought it, and whose request it is."""
+
+    command: Command
+    request_id: RequestId | None = None
+    actor: Actor | None = None
+
+
+def encode_command(
+    command: Command, *, request_id: RequestId | None = None, actor: Actor | None = None
+) -> bytes:
+    """A command in its envelope. Raises EncodeError."""
     request = None if request_id is None else _REQUEST.to_plain(request_id)
-    fields = _COMMANDS[command.number].to_plain(command)
-    payload = pack([VERSION, command.number, request, fields])
+    message = [VERSION, command.number, request, _COMMANDS[command.number].to_plain(command)]
+    if actor is not None:
+        message.append(_ACTOR.to_plain(actor))
+    payload = pack(message)
     if len(payload) > LIMITS.command_bytes_max:
         raise EncodeError(f"command is over the limit of {LIMITS.command_bytes_max} bytes")
     return payload
 
 
-def decode_command(payload: bytes) -> tuple[Command, RequestId | None]:
+def decode_command(payload: bytes) -> Envelope:
     """The reverse. Raises DecodeError."""
-    number, request, fields = _message(payload, 4, LIMITS.command_bytes_max)
+    number, request, fields, *rest = _message(payload, 4, LIMITS.command_bytes_max, optional=1)
     command: Command = _numbered(_COMMANDS, number, "command").from_plain(fields)
-    return command, None if request is None else _REQUEST.from_plain(request)
+    return Envelope(
+        command,
+        None if request is None else _REQUEST.from_plain(request),
+        _ACTOR.from_plain(rest[0]) if rest else None,
+    )
 
 
 def encode_query(query: Query[Any]) -> bytes:
@@ -130,10 +149,10 @@ def outcome_from_plain(plain: Any) -> Outcome:
     raise DecodeError("outcome expected")
 
 
-def _message(payload: bytes, items: int, bytes_max: int) -> list[Any]:
+def _message(payload: bytes, items: int, bytes_max: int, *, optional: int = 0) -> list[Any]:
     """The parts of a message behind its version."""
     message = unpack(payload, bytes_max=bytes_max)
-    if type(message) is not list or len(message) != items:
+    if type(message) is not list or not items <= len(message) <= items + optional:
         raise DecodeError(f"array of {items} expected")
     if type(message[0]) is not int or message[0] != VERSION:
         raise DecodeError("this version is not known here")

@@ -29,6 +29,7 @@ class Autopilot:
             return Applied(index, True)
         created = stored.create_index if stored else index
         self.config = replace(command.config, create_index=created, modify_index=index)
+        self._indexes.record((_TABLE, "", stored, self.config))
         self._indexes.raise_to(_TABLE, index)
         return Applied(index, True)
 

@@ -98,7 +98,7 @@ class Catalog:
     def _respell(self, index: int, row: NodeRow) -> None:
         """The node's name changed its case: so it does in all that carries it."""
         name = row.node.name
-        for service in list(row.services.values()):
+        for _, service in sorted(row.services.items()):
             self._registry.put_service(index, row, replace(service, node=name, modify_index=index))
         for check in list(row.all_checks()):
             self._registry.put_check(index, row, replace(check, node=name, modify_index=index))
@@ -116,7 +116,7 @@ class Catalog:
         if stored is not None:
             service = replace(service, modify_index=index)
         self._registry.put_service(index, row, service)
-        for check in list(row.checks.get(service.id, {}).values()):
+        for check in row.checks_of(service.id):
             self._put_check(index, row, check)  # it copies the service's name and tags
 
     def _put_check(self, index: int, row: NodeRow, check: Check) -> None:

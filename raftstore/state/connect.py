@@ -15,6 +15,7 @@ from raftstore.state.tables import Indexes
 
 _ROOTS = "ca-roots"
 _CONFIG = "ca-config"
+_SERIAL = "ca-serial"
 
 
 class ConnectCA:
@@ -38,8 +39,10 @@ class ConnectCA:
         if len({root.id for root in command.roots}) != len(command.roots):
             return Rejected(index, "a CA root is listed twice")
         stored = {root.id: root for root in self.roots}
+        before = self.roots
         self.roots = tuple([_stamped(root, stored.get(root.id), index) for root in command.roots])
-        self.provider = command.provider
+        self.provider = command.provider  # a secret: the journal of changes does not see it
+        self._indexes.record((_ROOTS, "", before or None, self.roots))
         self._indexes.raise_to(_ROOTS, index)
         self._put_config(index, command.config)
         return Applied(index, True)
@@ -58,6 +61,7 @@ class ConnectCA:
         if before is not None and same_content(before, config):
             return
         self.config = config
+        self._indexes.record((_CONFIG, "", without_secrets(before), without_secrets(config)))
         self._indexes.raise_to(_CONFIG, index)
         if before is None or before.cluster_id != config.cluster_id:
             self._indexes.raise_to(_ROOTS, index)  # their trust domain is made of it
@@ -65,6 +69,7 @@ class ConnectCA:
     def next_serial(self, index: int, command: NextSerial) -> Outcome:
         """Count up; the number is spent even if its certificate is never made."""
         self.serial += 1
+        self._indexes.record((_SERIAL, "", self.serial - 1 or None, self.serial))
         return Applied(index, self.serial)
 
     def roots_answer(self) -> CARootsAnswer:
@@ -84,6 +89,18 @@ class ConnectCA:
         """Assert what only our own bug can break."""
         assert not self.roots or sum(root.active for root in self.roots) == 1
         assert (self.provider is None) == (not self.roots), "roots and key go together"
+
+
+#: Parts of a provider's configuration that only the servers may know, in lower case.
+_SECRET_KEYS = frozenset({"privatekey", "token", "secretid"})
+
+
+def without_secrets(config: CAConfig | None) -> CAConfig | None:
+    """The configuration as the journal of changes may keep it."""
+    if config is None or not any(key.lower() in _SECRET_KEYS for key in config.config):
+        return config
+    kept = {k: v for k, v in config.config.items() if k.lower() not in _SECRET_KEYS}
+    return replace(config, config=kept)
 
 
 def _stamped(root: CARoot, stored: CARoot | None, index: int) -> CARoot:

@@ -132,12 +132,14 @@ class Intentions:
             return
         for source in stored.sources if stored else ():
             self._by_legacy_id.pop(source.legacy_id, None)
+        now: ServiceIntentions | None = None
         if sources:
             created = stored.create_index if stored else index
-            self._entries[key] = replace(entry, create_index=created, modify_index=index)
+            now = self._entries[key] = replace(entry, create_index=created, modify_index=index)
             self._link(key, entry)
         else:
             self._entries.pop(key, None)
+        self._indexes.record((_TABLE, key, stored, now))
         self._indexes.raise_to(_TABLE, index)
 
     def _link(self, key: str, entry: ServiceIntentions) -> None:
@@ -180,6 +182,10 @@ class Intentions:
     def index(self) -> int:
         """Index of the last change to any intention."""
         return self._indexes.of(_TABLE)
+
+    def entries(self) -> Mapping[str, ServiceIntentions]:
+        """The entries by destination in lower case. Not to be changed by the caller."""
+        return self._entries
 
     def rows(self) -> Iterator[ServiceIntentions]:
         """For a snapshot, by destination."""

@@ -7,7 +7,6 @@ Locks and sessions are still to come; a write keeps the lock that a key has.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
 from sortedcontainers import SortedDict
@@ -17,6 +16,7 @@ from raftstore.records import KVPair
 from raftstore.state.tables import Indexes, Tombstones
 
 _TREE = "kv-tree"
+_ROWS = "kv"
 
 
 class KVStore:
@@ -27,7 +27,7 @@ class KVStore:
     def __init__(self, indexes: Indexes, *, tombstones_max: int) -> None:
         self._indexes = indexes
         self._pairs: SortedDict = SortedDict()
-        self.tombstones = Tombstones(tombstones_max)
+        self.tombstones = Tombstones(tombstones_max, indexes.record)
 
     def __len__(self) -> int:
         return len(self._pairs)
@@ -48,10 +48,17 @@ class KVStore:
         elif stored.value == command.value and stored.flags == command.flags:
             return Applied(index, True)  # an unchanged key keeps its index and wakes nobody
         else:
-            pair = replace(stored, value=command.value, flags=command.flags, modify_index=index)
-        self._pairs[command.key] = pair
-        self.tombstones.revive(command.key)
-        self._changed(command.key, index)
+            # Spelled out: replace() takes as long as all the rest of this.
+            pair = KVPair(
+                key=stored.key,
+                value=command.value,
+                flags=command.flags,
+                lock_index=stored.lock_index,
+                session=stored.session,
+                create_index=stored.create_index,
+                modify_index=index,
+            )
+        self._put(index, stored, pair)
         return Applied(index, True)
 
     def delete(self, index: int, command: KVDelete) -> Outcome:
@@ -61,21 +68,31 @@ class KVStore:
             return Applied(index, True)
         if command.cas is not None and command.cas != stored.modify_index:
             return Applied(index, False)
-        self._remove(command.key, index)
+        self._remove(index, stored)
         return Applied(index, True)
 
     def delete_tree(self, index: int, command: KVDeleteTree) -> Outcome:
         """Delete every key with the prefix."""
-        for key in [pair.key for pair in self._below(command.prefix)]:
-            self._remove(key, index)
+        for pair in list(self._below(command.prefix)):
+            self._remove(index, pair)
         return Applied(index, True)
 
-    def _remove(self, key: str, index: int) -> None:
-        del self._pairs[key]
-        self.tombstones.bury(key, index)
-        self._changed(key, index)
+    def _put(self, index: int, stored: KVPair | None, pair: KVPair) -> None:
+        """The one place where a key gets its row."""
+        key = pair.key
+        self._pairs[key] = pair
+        self._indexes.record((_ROWS, key, stored, pair))
+        if stored is None:
+            self.tombstones.revive(key)
+        self._indexes.note(_TREE, index)
+        self._indexes.touch("kv", key)
 
-    def _changed(self, key: str, index: int) -> None:
+    def _remove(self, index: int, pair: KVPair) -> None:
+        """The one place where a key loses its row."""
+        key = pair.key
+        del self._pairs[key]
+        self._indexes.record((_ROWS, key, pair, None))
+        self.tombstones.bury(key, index)
         self._indexes.note(_TREE, index)
         self._indexes.touch("kv", key)
 
@@ -87,6 +104,10 @@ class KVStore:
     def list(self, prefix: str) -> tuple[KVPair, ...]:
         """All keys with the prefix, sorted."""
         return tuple(self._below(prefix))
+
+    def names(self, prefix: str) -> Iterator[str]:
+        """The keys with the prefix, sorted, while nothing changes."""
+        return (pair.key for pair in self._below(prefix))
 
     def keys(self, prefix: str, separator: str) -> tuple[str, ...]:
         """Names below the prefix, each cut after the first separator behind the prefix."""

@@ -13,12 +13,14 @@ from typing import Any, TypeVar
 from raftstore import commands as c
 from raftstore import queries as q
 from raftstore.config import StateLimits
-from raftstore.queries import Answer, Footprint, Query
-from raftstore.state import snapshots
+from raftstore.queries import Answer, At, Footprint, Query
+from raftstore.records import Actor
+from raftstore.state import past, snapshots
 from raftstore.state.autopilot import Autopilot
 from raftstore.state.catalog import Catalog
 from raftstore.state.connect import ConnectCA
 from raftstore.state.dedupe import Dedupe
+from raftstore.state.history import History
 from raftstore.state.intentions import Intentions
 from raftstore.state.kv import KVStore
 from raftstore.state.lookups import Lookups
@@ -46,6 +48,8 @@ class StateMachine:
         self.ca = ConnectCA(self.indexes)
         self.autopilot = Autopilot(self.indexes)
         self.dedupe = Dedupe(limits)
+        self.history = History(limits)
+        self._written = False  # since somebody asked what moved
         self._catalog = Catalog(self.registry)
         self._lookups = Lookups(self.registry, self.indexes)
         self._appliers: dict[type, Callable[[int, Any], c.Outcome]] = {
@@ -69,6 +73,7 @@ class StateMachine:
         stamp: float,
         command: c.Command,
         request_id: c.RequestId | None = None,
+        actor: Actor | None = None,
     ) -> c.Outcome:
         """Carry out a committed command. A repeated request gets the outcome it had."""
         assert index > self.index, "entries are applied in order, each once"
@@ -80,6 +85,11 @@ class StateMachine:
             if earlier is not None:
                 return earlier
         outcome = self._appliers[type(command)](index, command)
+        cells = self.indexes.cells
+        if cells:
+            self.history.add(index, self.stamp, actor, command.number, cells)
+            cells.clear()
+            self._written = True
         if request_id is not None:
             self.dedupe.remember(self.stamp, request_id, outcome)
         return outcome
@@ -88,6 +98,16 @@ class StateMachine:
         """What the state says now, with the highest index of the query's footprint."""
         value, index = self._readers[type(query)]
         return Answer(max(1, index(query)), value(query))
+
+    def answer_at(self, query: Query[T], at: At) -> Answer[T]:
+        """What the state said at an earlier index or time, index and all.
+
+        Secrets that the state keeps are left out. Raises NotInHistory.
+        """
+        index = self.history.resolve(at, self.index)
+        earlier = StateMachine(self._limits)
+        past.fill(earlier, self, query, index)
+        return earlier.answer(query)
 
     def index_of(self, query: Query[Any]) -> int:
         """The index that ``answer`` would give, without the value."""
@@ -146,10 +166,15 @@ class StateMachine:
             q.GetCAConfig: (lambda _: ca.config, lambda _: ca.config_index()),
             q.GetCAProvider: (lambda _: ca.provider, lambda _: ca.roots_index()),
             q.GetAutopilot: (lambda _: autopilot.config, lambda _: autopilot.index()),
+            q.History: (lambda x: past.changes(self, x), lambda _: self.history.index),
+            q.Diff: (lambda x: past.difference(self, x), lambda _: self.history.index),
         }
 
     def touched(self) -> frozenset[Footprint]:
         """What moved since the last call. Keys come one by one; watches know the prefixes."""
+        if self._written:
+            self._written = False
+            self.indexes.touch("history", "")  # whoever watches it is woken by every change
         return self.indexes.drain()
 
     def snapshot(self) -> Iterator[snapshots.Chunk]:
@@ -168,6 +193,7 @@ class StateMachine:
         self._reset()
         try:
             snapshots.load(self, chunks)
+            self.indexes.cells.clear()  # loading wrote rows, but changed nothing
         except Exception:
             self._reset()
             raise
@@ -179,3 +205,5 @@ class StateMachine:
         self.intentions.check()
         self.ca.check()
         self.dedupe.check()
+        self.history.check()
+        assert not self.indexes.cells, "cells were left over"

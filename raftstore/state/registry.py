@@ -5,12 +5,15 @@ a connect row the mesh endpoints of a name. Each row has its own index, so a rea
 woken by its own instances, their checks and their nodes, and by nothing else (http-api contract
 1.6). A change costs what it touches: never a walk over the catalog.
 
+Rows are written in an order that does not depend on how they came: the journal of changes, which
+keeps that order, is the same on a server that started from a snapshot.
+
 Rules about what may be registered stand in catalog.py; this module carries out and keeps count.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, MutableMapping
 from dataclasses import dataclass, field
 
 from sortedcontainers import SortedDict
@@ -19,6 +22,9 @@ from raftstore.records import Check, CheckId, Node, NodeId, Service, ServiceId
 from raftstore.state.tables import Indexes
 
 CONNECT_PROXY = "connect-proxy"
+
+#: Cells of the indexes of the three kinds of rows.
+NODE_INDEX, NAME_INDEX, CONNECT_INDEX = "#node", "#name", "#connect"
 
 #: (node's name in lower case, service id)
 InstanceKey = tuple[str, ServiceId]
@@ -123,6 +129,7 @@ class Registry:
         """Store a node record; all services on it move with it."""
         key = node.name.lower()
         row: NodeRow | None = self.nodes.get(key)
+        self._indexes.record(("nodes", key, None if row is None else row.node, node))
         if row is None:
             row = self.nodes[key] = NodeRow(node)
         else:
@@ -138,11 +145,13 @@ class Registry:
     def remove_node(self, index: int, key: str) -> None:
         """Remove a node with all it holds."""
         row: NodeRow = self.nodes[key]
-        for service_id in list(row.services):
+        for service_id in sorted(row.services):
             self.remove_service(index, row, service_id)
-        for check_id in list(row.owners):
+        for check_id in sorted(row.owners):
             self.remove_check(index, row, check_id)
         del self.nodes[key]
+        self._indexes.record(("nodes", key, row.node, None))
+        self._indexes.record((NODE_INDEX, key, row.index, 0))
         self._forget_id(row.node)
         self._indexes.raise_to("nodes", index)
         self._indexes.touch("node", key)
@@ -156,6 +165,7 @@ class Registry:
         stored = row.services.get(service.id)
         if stored is not None:
             self._unlink(index, row, stored)
+        self._indexes.record(("services", (row.node.name.lower(), service.id), stored, service))
         self._link(row, service)
         self._indexes.raise_to("services", index)
         self._service_moved(index, service)
@@ -163,9 +173,10 @@ class Registry:
 
     def remove_service(self, index: int, row: NodeRow, service_id: ServiceId) -> None:
         """Remove an instance with its checks."""
-        for check_id in list(row.checks.get(service_id, {})):
+        for check_id in sorted(row.checks.get(service_id, {})):
             self.remove_check(index, row, check_id)
         service = row.services.pop(service_id)
+        self._indexes.record(("services", (row.node.name.lower(), service_id), service, None))
         self._unlink(index, row, service)
         self._indexes.raise_to("services", index)
         self._node_moved(index, row)
@@ -173,6 +184,7 @@ class Registry:
     def put_check(self, index: int, row: NodeRow, check: Check) -> None:
         """Store a check; the service it left and the one it joined both move."""
         stored = row.check(check.id)
+        self._indexes.record(("checks", (row.node.name.lower(), check.id), stored, check))
         if stored is not None:
             self._take_check(row, stored)
             if stored.service_id != check.service_id:
@@ -184,6 +196,7 @@ class Registry:
         """Remove a check."""
         check = row.check(check_id)
         assert check is not None, "the caller has looked"
+        self._indexes.record(("checks", (row.node.name.lower(), check_id), check, None))
         self._take_check(row, check)
         self._check_moved(index, row, check)
 
@@ -221,14 +234,19 @@ class Registry:
         self._service_moved(index, service)
         key = (row.node.name.lower(), service.id)
         name = service.name.lower()
-        self.names[name].drop(key)
-        if not self.names[name].instances:
-            del self.names[name]
+        self._drop(self.names, name, NAME_INDEX, key)
         endpoint = connect_name(service)
         if endpoint:
-            self.connect[endpoint].drop(key)
-            if not self.connect[endpoint].instances:
-                del self.connect[endpoint]
+            self._drop(self.connect, endpoint, CONNECT_INDEX, key)
+
+    def _drop(
+        self, rows: MutableMapping[str, NameRow], name: str, cells: str, key: InstanceKey
+    ) -> None:
+        row = rows[name]
+        row.drop(key)
+        if not row.instances:
+            self._indexes.record((cells, name, row.index, 0))
+            del rows[name]
 
     def _add_check(self, row: NodeRow, check: Check) -> None:
         row.checks.setdefault(check.service_id, {})[check.id] = check
@@ -255,21 +273,32 @@ class Registry:
             self._service_moved(index, row.services[check.service_id])
 
     def _node_moved(self, index: int, row: NodeRow) -> None:
+        if row.index == index:
+            return
+        key = row.node.name.lower()
+        self._indexes.record((NODE_INDEX, key, row.index, index))
         row.index = index
-        self._indexes.touch("node", row.node.name.lower())
+        self._indexes.touch("node", key)
 
     def _services_moved(self, index: int, row: NodeRow) -> None:
-        for service in row.services.values():
-            self._service_moved(index, service)
+        for service_id in sorted(row.services):
+            self._service_moved(index, row.services[service_id])
 
     def _service_moved(self, index: int, service: Service) -> None:
-        name = service.name.lower()
-        self.names[name].index = index
-        self._indexes.touch("service", name)
+        self._name_moved(index, self.names, service.name.lower(), NAME_INDEX, "service")
         endpoint = connect_name(service)
         if endpoint:
-            self.connect[endpoint].index = index
-            self._indexes.touch("connect", endpoint)
+            self._name_moved(index, self.connect, endpoint, CONNECT_INDEX, "connect")
+
+    def _name_moved(
+        self, index: int, rows: Mapping[str, NameRow], name: str, cells: str, footprint: str
+    ) -> None:
+        row = rows[name]
+        if row.index == index:
+            return
+        self._indexes.record((cells, name, row.index, index))
+        row.index = index
+        self._indexes.touch(footprint, name)
 
     def check(self) -> None:
         """Assert what only our own bug can break."""

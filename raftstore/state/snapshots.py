@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from raftstore.codec import codec_for
 from raftstore.errors import DecodeError
 from raftstore.records import (
+    Actor,
     AutopilotConfig,
     CAConfig,
     CAProviderState,
@@ -24,7 +25,10 @@ from raftstore.records import (
     Service,
 )
 from raftstore.records import ServiceIntentions as Entry
+from raftstore.rows import CODECS
+from raftstore.state.history import Change
 from raftstore.state.registry import NodeRow
+from raftstore.state.tables import Cell, RowKey
 from raftstore.wire import outcome_from_plain, outcome_to_plain
 
 if TYPE_CHECKING:
@@ -47,7 +51,10 @@ _CONFIG = codec_for(CAConfig | None)
 _ROOTS = codec_for(tuple[CARoot, ...])
 _PROVIDER = codec_for(CAProviderState | None)
 _AUTOPILOT = codec_for(AutopilotConfig)
+_ACTOR = codec_for(Actor | None)
 _OUTCOMES = "outcomes"
+_FLOOR = "history-floor"
+_HISTORY = "history"
 
 
 def take(state: StateMachine) -> Iterator[Chunk]:
@@ -66,6 +73,8 @@ def take(state: StateMachine) -> Iterator[Chunk]:
         ("ca", [(ca.config, ca.roots, ca.provider, ca.serial)], _ca_to_plain),
         ("autopilot", [found for found in (state.autopilot.config,) if found], _AUTOPILOT.to_plain),
         (_OUTCOMES, state.dedupe.rows(), _outcomes_to_plain),
+        (_FLOOR, [[state.history.floor, state.history.floor_stamp]], _same),
+        (_HISTORY, state.history.rows(), _change_to_plain),
     ]
     return _chunks(sections)
 
@@ -96,6 +105,8 @@ def load(state: StateMachine, chunks: Iterable[Chunk]) -> None:
         "ca": _load_ca,
         "autopilot": _load_autopilot,
         _OUTCOMES: _load_outcomes,
+        _FLOOR: _load_floor,
+        _HISTORY: _load_change,
     }
     headed = False
     for chunk in chunks:
@@ -106,7 +117,10 @@ def load(state: StateMachine, chunks: Iterable[Chunk]) -> None:
                 loader(state, row)
         except (LookupError, TypeError, ValueError) as error:
             raise DecodeError(f"damaged snapshot: {type(error).__name__}") from error
-        headed = headed or section == "head"
+        if section == "head":
+            headed = True
+            # An older version kept no history, or what follows says how far it goes back.
+            state.history.begin_at(state.index, state.stamp)
         if not headed:
             raise DecodeError("a snapshot begins with its head")
     if not headed:
@@ -188,6 +202,51 @@ def _load_outcomes(state: StateMachine, row: Any) -> None:
     sender, floor, last_at, plain = row
     outcomes = [(_index(counter), outcome_from_plain(outcome)) for counter, outcome in plain]
     state.dedupe.load(_text(sender), _index(floor), float(last_at), outcomes)
+
+
+def _load_floor(state: StateMachine, row: Any) -> None:
+    floor, stamp = row
+    state.history.begin_at(_index(floor), float(stamp))
+
+
+def _change_to_plain(change: Change) -> list[Any]:
+    index, stamp, actor, number, cells, _ = change
+    plain = [_cell_to_plain(*cell) for cell in cells]
+    return [index, stamp, _ACTOR.to_plain(actor), number, plain]
+
+
+def _cell_to_plain(table: str, key: RowKey, before: Any, after: Any) -> list[Any]:
+    shown: str | list[str] = key if isinstance(key, str) else list(key)
+    if table.startswith("#"):
+        return [table, shown, before, after]
+    to_plain = CODECS[table].to_plain
+    return [
+        table,
+        shown,
+        None if before is None else to_plain(before),
+        None if after is None else to_plain(after),
+    ]
+
+
+def _load_change(state: StateMachine, row: Any) -> None:
+    index, stamp, actor, number, plain = row
+    cells = [_cell_from_plain(*cell) for cell in plain]
+    state.history.add(_index(index), float(stamp), _ACTOR.from_plain(actor), _index(number), cells)
+
+
+def _cell_from_plain(table: Any, shown: Any, before: Any, after: Any) -> Cell:
+    key: RowKey = (
+        _text(shown) if not isinstance(shown, list) else (_text(shown[0]), _text(shown[1]))
+    )
+    if _text(table).startswith("#"):
+        return table, key, _index(before), _index(after)
+    from_plain = CODECS[table].from_plain
+    return (
+        table,
+        key,
+        None if before is None else from_plain(before),
+        None if after is None else from_plain(after),
+    )
 
 
 def _same(row: Any) -> Any:

@@ -3,25 +3,42 @@
 Every table of the state notes its changes here. A table's index is that of its last change, so it
 also speaks for things that are gone; things with rows keep their own index in the row. Deleted
 keys leave tombstones, so that a prefix that lost a key still gets a higher index.
+
+This is also the one place where the journal of changes (history.py) learns of them: whoever writes
+a row or an index hands a cell to ``record``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 from sortedcontainers import SortedDict, SortedList
 
 from raftstore.queries import Footprint
 
+#: Names a row in its table; services and checks by (node's name in lower case, id).
+RowKey = str | tuple[str, str]
+#: What a row was and became: (table, key, before, after). A row that is not there is None. Cells of
+#: tables that begin with "#" hold indexes, 0 for none: "#" those of tables, "#node", "#name" and so
+#: on those of rows.
+Cell = tuple[str, RowKey, Any, Any]
+
+TABLE_INDEX = "#"
+
 
 class Indexes:
-    """Index of each table, and the footprints touched since the last ``drain``."""
+    """Index of each table, the footprints touched since the last ``drain``, and the cells written
+    by the command that is being applied."""
 
-    __slots__ = ("_of", "_touched")
+    __slots__ = ("_of", "_touched", "cells", "record")
 
     def __init__(self) -> None:
         self._of: dict[str, int] = {}
         self._touched: set[Footprint] = set()
+        self.cells: list[Cell] = []
+        #: Note what a row was and became. Every write to a row of the state comes with it.
+        self.record: Callable[[Cell], None] = self.cells.append
 
     def of(self, table: str) -> int:
         """Index of the table's last change, 0 if there was none."""
@@ -29,12 +46,15 @@ class Indexes:
 
     def raise_to(self, table: str, index: int) -> None:
         """The table changed at ``index``; whoever watches all of it must look again."""
-        self._of[table] = index
+        self.note(table, index)
         self._touched.add((table, ""))
 
     def note(self, table: str, index: int) -> None:
         """The table changed, but nobody watches it as a whole."""
-        self._of[table] = index
+        before = self._of.get(table, 0)
+        if before != index:
+            self.record((TABLE_INDEX, table, before, index))
+            self._of[table] = index
 
     def touch(self, table: str, key: str) -> None:
         """One watched thing changed."""
@@ -46,6 +66,10 @@ class Indexes:
         self._touched.clear()
         return touched
 
+    def all(self) -> Mapping[str, int]:
+        """The index of each table. Not to be changed by the caller."""
+        return self._of
+
     def rows(self) -> list[list[object]]:
         """For a snapshot, by name."""
         return [[table, self._of[table]] for table in sorted(self._of)]
@@ -55,6 +79,11 @@ class Indexes:
         self._of[table] = index
 
 
+#: Cells of the index of a deleted key, and the name of the floor's.
+TOMBSTONE_INDEX = "#tombstone"
+TOMBSTONE_FLOOR = "kv-tombstone-floor"
+
+
 class Tombstones:
     """When which key was deleted, for a bounded number of keys.
 
@@ -62,10 +91,11 @@ class Tombstones:
     which therefore counts for every prefix.
     """
 
-    __slots__ = ("_by_index", "_by_key", "_max", "floor")
+    __slots__ = ("_by_index", "_by_key", "_max", "_record", "floor")
 
-    def __init__(self, count_max: int) -> None:
+    def __init__(self, count_max: int, record: Callable[[Cell], None] = lambda cell: None) -> None:
         self._max = count_max
+        self._record = record
         self._by_key: SortedDict = SortedDict()
         self._by_index: SortedList = SortedList()  # (index, key), to find the oldest
         self.floor = 0
@@ -78,24 +108,31 @@ class Tombstones:
         self.revive(key)
         self._by_key[key] = index
         self._by_index.add((index, key))
+        self._record((TOMBSTONE_INDEX, key, 0, index))
         if len(self._by_key) > self._max:
+            below = self.floor
             self.floor, oldest = self._by_index.pop(0)
             del self._by_key[oldest]
+            self._record((TOMBSTONE_INDEX, oldest, self.floor, 0))
+            self._record((TABLE_INDEX, TOMBSTONE_FLOOR, below, self.floor))
 
     def revive(self, key: str) -> None:
         """``key`` exists again; its own index says more than its tombstone."""
         index = self._by_key.pop(key, None)
         if index is not None:
             self._by_index.remove((index, key))
+            self._record((TOMBSTONE_INDEX, key, index, 0))
+
+    def below(self, prefix: str) -> Iterator[tuple[str, int]]:
+        """The keys with the prefix whose deletion is remembered."""
+        for key in self._by_key.irange(minimum=prefix):
+            if not key.startswith(prefix):
+                return
+            yield key, self._by_key[key]
 
     def highest(self, prefix: str) -> int:
         """The last deletion below ``prefix`` that is remembered, 0 if there is none."""
-        highest = 0
-        for key in self._by_key.irange(minimum=prefix):
-            if not key.startswith(prefix):
-                break
-            highest = max(highest, self._by_key[key])
-        return highest
+        return max((index for _, index in self.below(prefix)), default=0)
 
     def rows(self) -> Iterator[list[object]]:
         """For a snapshot, by key."""

@@ -15,7 +15,7 @@ import pytest
 
 from raftstore import wire
 from raftstore.commands import Deregister, KVSet, Register
-from raftstore.queries import HealthService
+from raftstore.queries import At, HealthService, ListNodes
 from raftstore.records import PASSING, SERF_HEALTH, Check, Node, Service
 from raftstore.state import StateMachine
 
@@ -85,6 +85,24 @@ def test_answer_health_service_with_twenty_instances(benchmark):
         state.apply(next(indexes), 0.0, Register(node=node, service=service, checks=checks))
     answer = benchmark(state.answer, HealthService(service="web"))
     assert len(answer.value) == 20
+
+
+def test_answer_at_an_index_a_thousand_changes_ago(benchmark):
+    state, indexes = filled(10_000)
+    then = state.index
+    expected = state.answer(HealthService(service="service-7"))
+    for turn in range(1000):
+        state.apply(next(indexes), 0.0, registration(7 + turn % 500, port=turn))
+    answer = benchmark(state.answer_at, HealthService(service="service-7"), At(index=then))
+    assert answer == expected
+
+
+def test_answer_a_list_of_nodes_at_an_earlier_index(benchmark):
+    state, indexes = filled(10_000)
+    then = state.index
+    state.apply(next(indexes), 0.0, registration(7, port=81))
+    answer = benchmark(state.answer_at, ListNodes(), At(index=then))
+    assert len(answer.value) == 10_000 // NODE_SHARE
 
 
 def test_encode_register(benchmark):

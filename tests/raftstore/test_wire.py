@@ -11,7 +11,7 @@ from raftstore import commands, queries, wire
 from raftstore.commands import Applied, KVSet, NextSerial, Register, Rejected, RequestId
 from raftstore.errors import DecodeError, EncodeError
 from raftstore.queries import Answer, KVGet, ListNodes
-from raftstore.records import Node, NodeName
+from raftstore.records import Actor, Node, NodeName
 
 
 def test_a_command_is_version_number_request_and_fields():
@@ -46,8 +46,15 @@ def test_numbers_never_change():
 
 def test_a_command_keeps_its_request_id():
     payload = wire.encode_command(NextSerial(), request_id=RequestId("s", 1, 1))
-    assert wire.decode_command(payload) == (NextSerial(), RequestId("s", 1, 1))
-    assert wire.decode_command(wire.encode_command(NextSerial())) == (NextSerial(), None)
+    assert wire.decode_command(payload) == (NextSerial(), RequestId("s", 1, 1), None)
+    assert wire.decode_command(wire.encode_command(NextSerial())) == (NextSerial(), None, None)
+
+
+def test_a_command_may_name_on_whose_behalf_it_comes():
+    actor = Actor("t1", "10.0.0.9:4711", "n1")
+    payload = wire.encode_command(NextSerial(), actor=actor)
+    assert msgpack.unpackb(payload) == [1, 10, None, [], ["t1", "10.0.0.9:4711", "n1"]]
+    assert wire.decode_command(payload).actor == actor
 
 
 def test_a_command_over_the_limit_is_refused_by_the_one_who_sends_it():
@@ -71,6 +78,8 @@ def test_a_command_with_a_value_of_the_wrong_type_never_becomes_bytes():
         [1, "10", None, []],
         [1, 10, None],
         [1, 10, None, [], 0],
+        [1, 10, None, [], None],
+        [1, 10, None, [], ["t", "a", "n"], 0],
         [1, 10, ["s"], []],
         [1, 10, 0, []],
     ],

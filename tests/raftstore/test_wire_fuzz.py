@@ -14,6 +14,7 @@ from raftstore import commands, queries, records, wire
 from raftstore.commands import RequestId
 from raftstore.errors import DecodeError
 from raftstore.queries import Answer
+from raftstore.records import Actor
 from tests.strategies import values_of
 
 few = settings(max_examples=25, deadline=None)
@@ -41,8 +42,9 @@ READERS: list[Any] = [
 def test_every_command_comes_back_as_it_was(kind, data):
     command = data.draw(values_of(kind))
     request = data.draw(st.none() | values_of(RequestId))
-    payload = wire.encode_command(command, request_id=request)
-    assert wire.decode_command(payload) == (command, request)
+    actor = data.draw(st.none() | values_of(Actor))
+    payload = wire.encode_command(command, request_id=request, actor=actor)
+    assert wire.decode_command(payload) == (command, request, actor)
 
 
 @few

@@ -252,4 +252,7 @@ ALL_QUERIES: list[q.Query[Any]] = [
     q.GetCAConfig(),
     q.GetCAProvider(),
     q.GetAutopilot(),
+    q.History(),
+    q.History(table="kv", key="a"),
+    q.Diff(since=q.At()),
 ]

@@ -30,7 +30,7 @@ def test_a_write_with_the_right_index_replaces_and_keeps_when_it_was_created():
     assert state.apply(6, 0.0, SetAutopilot(config=AutopilotConfig(), cas=4)) == Applied(6, True)
     stored = state.answer(GetAutopilot()).value
     assert (stored.min_quorum, stored.create_index, stored.modify_index) == (0, 4, 6)
-    assert state.touched() == {("autopilot", "")}
+    assert state.touched() == {("autopilot", ""), ("history", "")}
 
 
 def test_writing_the_same_again_moves_no_index():

@@ -51,7 +51,7 @@ def test_setting_up_stores_roots_configuration_and_key_at_one_index(state):
     assert (roots.value.roots[0].create_index, roots.value.roots[0].modify_index) == (5, 5)
     assert state.answer(GetCAConfig()).value.modify_index == 5
     assert state.answer(GetCAProvider()).value == PROVIDER
-    assert state.touched() == {("ca-roots", ""), ("ca-config", "")}
+    assert state.touched() == {("ca-roots", ""), ("ca-config", ""), ("history", "")}
 
 
 def test_only_the_first_of_two_that_saw_no_roots_wins(state):
@@ -113,4 +113,4 @@ def test_a_configuration_written_first_does_not_stand_in_the_way_of_the_first_ro
 
 def test_a_serial_is_given_once(state):
     assert [state.apply(index, 0.0, NextSerial()).value for index in (3, 4, 9)] == [1, 2, 3]
-    assert state.touched() == frozenset()
+    assert state.touched() == {("history", "")}

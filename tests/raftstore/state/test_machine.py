@@ -11,16 +11,30 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from raftstore import commands, queries
-from raftstore.commands import Applied, Deregister, KVSet, NextSerial, Register, RequestId
+from raftstore.commands import (
+    Applied,
+    Deregister,
+    KVSet,
+    NextSerial,
+    Register,
+    RequestId,
+)
 from raftstore.config import StateLimits
 from raftstore.errors import DecodeError
 from raftstore.queries import Footprint, Query
-from raftstore.records import Check, Node, Service
+from raftstore.records import Actor, Check, Node, Service
 from raftstore.state import StateMachine
 from tests.raftstore.state.commands import ALL_QUERIES, POPULATED, any_commands
 
 #: Small, so that forgetting happens within a short history.
-TIGHT = StateLimits(tombstones_max=3, outcomes_max=4, senders_max=2, sender_idle_s=5.0)
+TIGHT = StateLimits(
+    tombstones_max=3,
+    outcomes_max=4,
+    senders_max=2,
+    sender_idle_s=5.0,
+    history_entries_max=60,
+    history_bytes_max=20_000,
+)
 
 
 def is_touched(query: Query[Any], touched: frozenset[Footprint]) -> bool:
@@ -97,7 +111,12 @@ def test_the_same_command_again_changes_nothing_unless_it_compares_or_counts(dat
     assert state.touched() == frozenset()
 
 
-def history(data: st.DataObject) -> list[tuple[int, float, commands.Command, RequestId | None]]:
+actors = st.none() | st.builds(Actor, accessor=st.sampled_from(["", "t1"]), node=st.just("n1"))
+
+Entry = tuple[int, float, commands.Command, RequestId | None, Actor | None]
+
+
+def history(data: st.DataObject) -> list[Entry]:
     ids = st.none() | st.builds(
         RequestId,
         sender=st.sampled_from(["p", "q", "r"]),
@@ -105,7 +124,13 @@ def history(data: st.DataObject) -> list[tuple[int, float, commands.Command, Req
         floor=st.integers(0, 3),
     )
     return [
-        (index, data.draw(st.floats(0, 20)), data.draw(any_commands(index)), data.draw(ids))
+        (
+            index,
+            data.draw(st.floats(0, 20)),
+            data.draw(any_commands(index)),
+            data.draw(ids),
+            data.draw(actors),
+        )
         for index in range(START, START + data.draw(st.integers(1, 15)))
     ]
 
@@ -156,8 +181,9 @@ def test_equal_states_give_equal_bytes_however_they_came_about():
             state.apply(state.index + 1, 0.0, Deregister(node="n", service_id=service.id))
             state.apply(state.index + 1, 0.0, Register(node=node, service=changed))
         state.apply(state.index + 1, 0.0, Register(node=node, checks=checks))
-        snapshots.append(as_bytes(state))
-    assert snapshots[0] == snapshots[1]
+        # The journal tells the ways apart, and is there to do so.
+        snapshots.append([chunk for chunk in state.snapshot() if "history" not in chunk[0]])
+    assert msgpack.packb(snapshots[0]) == msgpack.packb(snapshots[1])
 
 
 def test_a_snapshot_shows_the_state_as_it_was_when_it_was_taken():

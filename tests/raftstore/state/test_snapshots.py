@@ -22,6 +22,7 @@ def test_sections_come_in_a_fixed_order():
     sections = [section for section, _ in example().snapshot()]
     assert sections == [
         "head", "indexes", "nodes", "names", "connect", "kv", "tombstones", "ca", "outcomes",
+        "history-floor", "history",
     ]  # fmt: skip
 
 

@@ -1,0 +1,322 @@
+"""The state as it was: a query answered at an earlier index, and what changed between two.
+
+Decides which rows a query needs, from its footprint. Those rows are put, as they were, into an
+empty state, and its readers do the rest: there is one definition of every answer. What a row was
+is what the oldest change after that index found, or what it is now. The cost is that of the query
+and of the changes since, not of the catalog.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from raftstore import queries as q
+from raftstore import rows
+from raftstore.errors import NotInHistory
+from raftstore.queries import Change, Footprint, HistoryAnswer, Query
+from raftstore.records import Check, KVPair, Service
+from raftstore.state.connect import without_secrets
+from raftstore.state.registry import (
+    CONNECT_INDEX,
+    NAME_INDEX,
+    NODE_INDEX,
+    NameRow,
+    NodeRow,
+    connect_name,
+)
+from raftstore.state.tables import TABLE_INDEX, TOMBSTONE_FLOOR, TOMBSTONE_INDEX, RowKey
+
+if TYPE_CHECKING:
+    from raftstore.state.machine import StateMachine
+
+_CATALOG = frozenset(
+    {"nodes", "services", "checks", TABLE_INDEX, NODE_INDEX, NAME_INDEX, CONNECT_INDEX}
+)
+#: Footprint -> the tables whose changes bear on it.
+_TABLES: dict[str, frozenset[str]] = {
+    **dict.fromkeys(("nodes", "services", "service", "connect", "node", "checks"), _CATALOG),
+    **dict.fromkeys(("kv", "kv-prefix"), frozenset({"kv", TABLE_INDEX, TOMBSTONE_INDEX})),
+    "intentions": frozenset({"intentions", TABLE_INDEX}),
+    "ca-roots": frozenset({"ca-roots", "ca-config", TABLE_INDEX}),
+    "ca-config": frozenset({"ca-config", TABLE_INDEX}),
+    "autopilot": frozenset({"autopilot", TABLE_INDEX}),
+}
+
+
+def fill(past: StateMachine, state: StateMachine, query: Query[Any], index: int) -> None:
+    """Put into an empty state what ``query`` needs of ``state`` as it was at ``index``.
+
+    Raises NotInHistory for a query about secrets, or about the history itself.
+    """
+    if type(query) in q.SERVER_ONLY or isinstance(query, q.History | q.Diff):
+        raise NotInHistory(f"{type(query).__name__} is answered for now only")
+    footprint = query.footprint()
+    tables = frozenset().union(*[_TABLES[table] for table, _ in footprint])
+    undone = state.history.undone(index, tables)
+    earlier = _Earlier(past, state, undone)
+    for item in footprint:
+        earlier.load(item)
+
+
+class _Earlier:
+    """Copies rows as they were."""
+
+    def __init__(
+        self,
+        past: StateMachine,
+        state: StateMachine,
+        undone: dict[str, dict[RowKey, Any]],
+    ) -> None:
+        self._past = past
+        self._state = state
+        self._undone = undone
+        self._by_node: dict[str, dict[str, dict[str, Any]]] = {}
+        self._loaders: dict[str, Callable[[str], None]] = {
+            "nodes": lambda _: self._each(self._node, self._node_keys()),
+            "services": lambda _: self._each(self._services_of, self._node_keys()),
+            "checks": lambda _: self._each(self._holdings_of, self._node_keys()),
+            "node": self._holdings_of,
+            "service": self._named,
+            "connect": self._connected,
+            "kv": self._key,
+            "kv-prefix": self._prefix,
+            "intentions": lambda _: self._intentions(),
+            "ca-roots": lambda _: self._ca(),
+            "ca-config": lambda _: self._ca(),
+            "autopilot": lambda _: self._autopilot(),
+        }
+        for table, index in (dict(state.indexes.all()) | undone[TABLE_INDEX]).items():
+            past.indexes.load(str(table), index)
+
+    def load(self, footprint: Footprint) -> None:
+        """What one footprint speaks of."""
+        table, key = footprint
+        self._loaders[table](key)
+
+    def _was(self, table: str, key: RowKey, now: Any) -> Any:
+        return self._undone[table].get(key, now)
+
+    @staticmethod
+    def _each(load: Callable[[str], object], keys: Iterable[str]) -> None:
+        for key in keys:
+            load(key)
+
+    # Nodes, services, checks
+
+    def _node_keys(self) -> list[str]:
+        now = self._state.registry.nodes
+        gone = [key for key in self._undone["nodes"] if key not in now]
+        return [*now, *map(str, gone)]
+
+    def _node(self, key: str) -> NodeRow | None:
+        """The node's row, without what it holds."""
+        row: NodeRow | None = self._past.registry.nodes.get(key)
+        if row is not None:
+            return row
+        now: NodeRow | None = self._state.registry.nodes.get(key)
+        node = self._was("nodes", key, now.node if now else None)
+        if node is None:
+            return None
+        index = self._was(NODE_INDEX, key, now.index if now else 0)
+        return self._past.registry.load_node(node, index)
+
+    def _services_of(self, key: str) -> None:
+        """A node with its services."""
+        row = self._node(key)
+        if row is not None:
+            for service in self._rows_on(key, "services"):
+                self._service(row, service)
+
+    def _holdings_of(self, key: str) -> None:
+        """A node with its services and checks."""
+        self._services_of(key)
+        row = self._node(key)
+        if row is not None:
+            for check in self._rows_on(key, "checks"):
+                self._past.registry.load_check(row, check)
+
+    def _rows_on(self, node: str, table: str) -> Iterator[Any]:
+        """The node's services or checks as they were."""
+        changed = self._changed_on(table).get(node, {})
+        row: NodeRow | None = self._state.registry.nodes.get(node)
+        if row is not None:
+            held = row.services.values() if table == "services" else row.all_checks()
+            yield from [record for record in held if record.id not in changed]
+        yield from [record for record in changed.values() if record is not None]
+
+    def _changed_on(self, table: str) -> dict[str, dict[str, Any]]:
+        """Changed rows by node and id; grouped once per query."""
+        grouped = self._by_node.get(table)
+        if grouped is None:
+            grouped = self._by_node[table] = {}
+            for key, record in self._undone[table].items():
+                assert isinstance(key, tuple), "holdings of nodes are named by two parts"
+                grouped.setdefault(key[0], {})[key[1]] = record
+        return grouped
+
+    def _service(self, row: NodeRow, service: Service) -> None:
+        registry, now = self._past.registry, self._state.registry
+        registry.load_service(row, service)
+        name = service.name.lower()
+        if not registry.names[name].index:
+            registry.names[name].index = self._name_index(NAME_INDEX, now.names.get(name), name)
+        endpoint = connect_name(service)
+        if endpoint and not registry.connect[endpoint].index:
+            registry.connect[endpoint].index = self._name_index(
+                CONNECT_INDEX, now.connect.get(endpoint), endpoint
+            )
+
+    def _name_index(self, cells: str, row: NameRow | None, name: str) -> int:
+        index: int = self._was(cells, name, row.index if row else 0)
+        return index
+
+    def _named(self, name: str) -> None:
+        """The instances of a name with their nodes and the checks that decide about them."""
+        row = self._state.registry.names.get(name)
+        self._instances(row, lambda service: service.name.lower() == name)
+
+    def _connected(self, name: str) -> None:
+        """The same for the mesh endpoints of a name."""
+        row = self._state.registry.connect.get(name)
+        self._instances(row, lambda service: connect_name(service) == name)
+
+    def _instances(self, now: NameRow | None, is_meant: Callable[[Service], bool]) -> None:
+        changed = self._undone["services"]
+        held = now.instances.items() if now else ()
+        found: dict[RowKey, Service] = {key: item for key, item in held if key not in changed}
+        found |= {key: was for key, was in changed.items() if was is not None and is_meant(was)}
+        checks: dict[str, list[Check]] = {}
+        for instance, service in found.items():
+            node = instance[0]
+            row = self._node(node)
+            assert row is not None, "an instance has its node"
+            self._service(row, service)
+            if node not in checks:
+                checks[node] = list(self._rows_on(node, "checks"))
+                self._load_checks(row, checks[node], "")
+            self._load_checks(row, checks[node], service.id)
+
+    def _load_checks(self, row: NodeRow, checks: list[Check], service_id: str) -> None:
+        for check in checks:
+            if check.service_id == service_id:
+                self._past.registry.load_check(row, check)
+
+    # Flat tables
+
+    def _key(self, key: str) -> None:
+        pair: KVPair | None = self._was("kv", key, self._state.kv.get(key))
+        if pair is not None:
+            self._past.kv.load(pair)
+
+    def _prefix(self, prefix: str) -> None:
+        kv, past = self._state.kv, self._past.kv
+        changed = self._undone["kv"]
+        for pair in kv.list(prefix):
+            if pair.key not in changed:
+                past.load(pair)
+        for key, was in changed.items():
+            if was is not None and str(key).startswith(prefix):
+                past.load(was)
+        buried = dict(kv.tombstones.below(prefix))
+        for key, index in self._undone[TOMBSTONE_INDEX].items():
+            if str(key).startswith(prefix):
+                buried[str(key)] = index
+        for name, index in buried.items():
+            if index:
+                past.tombstones.bury(name, index)
+        past.tombstones.floor = self._was(TABLE_INDEX, TOMBSTONE_FLOOR, kv.tombstones.floor)
+
+    def _intentions(self) -> None:
+        now = self._state.intentions.entries()
+        for key in {**now, **dict.fromkeys(map(str, self._undone["intentions"]))}:
+            entry = self._was("intentions", key, now.get(key))
+            if entry is not None:
+                self._past.intentions.load(entry)
+
+    def _ca(self) -> None:
+        ca, past = self._state.ca, self._past.ca
+        past.config = self._was("ca-config", "", without_secrets(ca.config))
+        if "ca-roots" in self._undone:
+            past.roots = self._was("ca-roots", "", ca.roots) or ()
+
+    def _autopilot(self) -> None:
+        self._past.autopilot.config = self._was("autopilot", "", self._state.autopilot.config)
+
+
+def changes(state: StateMachine, query: q.History) -> HistoryAnswer:
+    """The rows that were written, oldest first. Raises NotInHistory."""
+    history, now = state.history, state.index
+    first = history.floor if query.since is None else history.resolve(query.since, now)
+    last = history.resolve(query.until, now)
+    found: list[Change] = []
+    # Oldest first, so that the limit keeps a page that the next one can follow.
+    for index, stamp, actor, number, cells, _ in reversed(list(history.since(first))):
+        if index > last:
+            break
+        if len(found) >= max(1, query.limit):
+            return HistoryAnswer(history.floor, tuple(found), True)
+        for table, key, before, after in cells:
+            if _is_wanted(query, table, key):
+                found.append(
+                    Change(
+                        index=index,
+                        stamp=stamp,
+                        table=table,
+                        key=_shown(key),
+                        before=rows.write(table, before),
+                        after=rows.write(table, after),
+                        command=number,
+                        actor=actor,
+                    )
+                )
+    return HistoryAnswer(history.floor, tuple(found))
+
+
+def difference(state: StateMachine, query: q.Diff) -> HistoryAnswer:
+    """The rows that are not the same at two indexes, by table and key. Raises NotInHistory."""
+    history, now = state.history, state.index
+    since, until = history.resolve(query.since, now), history.resolve(query.until, now)
+    first, last = min(since, until), max(since, until)
+    was: dict[tuple[str, RowKey], Any] = {}
+    became: dict[tuple[str, RowKey], tuple[Any, ...]] = {}
+    for index, stamp, actor, number, cells, _ in history.since(first):
+        if index > last:
+            continue
+        for table, key, before, after in reversed(cells):
+            if _is_wanted(query, table, key):
+                was[(table, key)] = before
+                became.setdefault((table, key), (after, index, stamp, actor, number))
+    ordered = sorted(was, key=lambda item: (item[0], _shown(item[1])))
+    found: list[Change] = []
+    for table, key in ordered:
+        before, (after, index, stamp, actor, number) = was[(table, key)], became[(table, key)]
+        if before == after:
+            continue
+        if len(found) >= max(1, query.limit):
+            return HistoryAnswer(history.floor, tuple(found), True)
+        if since > until:
+            before, after = after, before
+        found.append(
+            Change(
+                index=index,
+                stamp=stamp,
+                table=table,
+                key=_shown(key),
+                before=rows.write(table, before),
+                after=rows.write(table, after),
+                command=number,
+                actor=actor,
+            )
+        )
+    return HistoryAnswer(history.floor, tuple(found))
+
+
+def _is_wanted(query: q.History | q.Diff, table: str, key: RowKey) -> bool:
+    if table.startswith("#") or (query.table and table != query.table):
+        return False
+    return not query.key or _shown(key).startswith(query.key)
+
+
+def _shown(key: RowKey) -> str:
+    return key if isinstance(key, str) else "/".join(key)
