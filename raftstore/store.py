@@ -29,6 +29,7 @@ from raftstore.watches import Watches
 
 if TYPE_CHECKING:
     from raftstore.raft import Journal, Operations, RaftConfig
+    from raftstore.raft.transport import PeerTls
 
 __all__ = ["Log", "LogStatus", "Store", "StoreConfig"]
 
@@ -103,10 +104,13 @@ class Store:
         on_change: Callable[[], None] = lambda: None,
         rng: random.Random | None = None,
         make_log: LogFactory | None = None,
+        tls: PeerTls | None = None,
     ) -> None:
+        """``tls`` secures the links to other servers; None leaves them plain."""
         self._config = config
         self._on_change = on_change
         self._rng = rng
+        self._tls = tls
         self._make_log = make_log or self._open_raft
         self._log: Log | None = None
         self._journal: Journal | None = None
@@ -169,6 +173,7 @@ class Store:
             on_applied=on_applied,
             on_change=on_change,
             rng=self._rng,
+            tls=self._tls,
         )
 
     # The log, passed through

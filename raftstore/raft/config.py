@@ -71,7 +71,9 @@ class RaftConfig:
     inbox_messages_max: int = 8192
     """Messages of all peers that wait for a step; the link that brings one more is closed."""
     links_unnamed_max: int = 64
-    """Connections that have not said hello yet."""
+    """Inbound connections whose introduction is not complete."""
+    links_unnamed_per_address_max: int = 8
+    """The same from one address, so that no single host takes all places."""
     dial_timeout_s: float = 2.0
     redial_min_s: float = 0.05
     redial_max_s: float = 1.0

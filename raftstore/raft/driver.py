@@ -18,7 +18,6 @@ import asyncio
 import functools
 import logging
 import random
-import ssl
 import time
 from collections.abc import Callable, Mapping
 
@@ -36,7 +35,7 @@ from raftstore.raft.members import bootstrap_config
 from raftstore.raft.operations import Operations
 from raftstore.raft.replica import Outcome, Proposal, Replica, Work
 from raftstore.raft.status import RaftStatus
-from raftstore.raft.transport import PeerNetwork
+from raftstore.raft.transport import PeerNetwork, PeerTls
 
 log = logging.getLogger("lictor.raftstore.raft.driver")
 
@@ -61,7 +60,7 @@ class RaftNode:
         on_applied: Callable[[], None] = lambda: None,
         on_change: Callable[[], None] = lambda: None,
         rng: random.Random | None = None,
-        ssl_context: ssl.SSLContext | None = None,
+        tls: PeerTls | None = None,
     ) -> None:
         """``apply(index, stamp, payload)`` never raises; ``on_change`` must only schedule.
 
@@ -91,7 +90,7 @@ class RaftNode:
             on_up=self._link_up,
             on_down=self._link_down,
             rng=random.Random(rng.getrandbits(64)),
-            ssl_context=ssl_context,
+            tls=tls,
         )
         self.operations = Operations(
             self._replica,

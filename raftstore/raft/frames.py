@@ -18,7 +18,7 @@ from raftstore.errors import DecodeError
 from raftstore.raft.log import Entry, command_is_valid
 from raftstore.raft.members import NODE_ID_CHARS_MAX
 
-PROTOCOL_VERSION = 1
+PROTOCOL_VERSION = 2
 LENGTH = struct.Struct(">I")
 NUMBER_MAX = 2**63 - 1
 ARRAY_MAX = 65_536
@@ -26,7 +26,8 @@ ARRAY_MAX = 65_536
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hello:
-    """First frame in each direction. ``cluster_id`` is empty before bootstrap."""
+    """First frame in each direction. ``cluster_id`` is empty before bootstrap; ``boot_nonce`` is
+    fresh for every link and comes back in a confirmation (``greeting``)."""
 
     version: int
     cluster_id: str

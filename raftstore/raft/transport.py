@@ -2,12 +2,12 @@
 
 Of two servers the one with the greater node id dials; a server that is no member of anything yet
 dials whom it knows by address. A link starts with one byte that tells it from other traffic on the
-port, then a hello in each direction (protocol version, cluster id, node ids, boot nonce). Anything
-malformed, oversized, late or from a stranger closes the link and is counted. This module knows
-nothing of Raft: it hands over messages and says when a link comes and goes.
-
-Before TLS carries certificates with node ids, the hello is believed; ``ssl_context`` is where it
-will be slotted in.
+port, then a hello in each direction (protocol version, cluster id, node ids, a fresh number), then
+the other's number back, so that a recorded stream opens nothing. With certificates configured
+(``PeerTls``) every link is TLS in both directions, and the certificate must be a server's and agree
+with the hello; without, the hello is believed. Anything malformed, oversized, late or from a
+stranger closes the link and is counted. This module knows nothing of Raft: it hands over messages
+and says when a link comes and goes.
 """
 
 from __future__ import annotations
@@ -17,11 +17,12 @@ import contextlib
 import functools
 import logging
 import random
+import secrets
 import socket
 import ssl
 from collections import Counter
 from collections.abc import Callable, Iterable
-from typing import cast
+from typing import Protocol, cast
 
 from raftstore.errors import DecodeError
 from raftstore.raft.config import RaftConfig
@@ -35,6 +36,7 @@ from raftstore.raft.frames import (
     decode_hello,
     encode,
 )
+from raftstore.raft.greeting import decode_confirm, encode_confirm
 
 log = logging.getLogger("lictor.raftstore.raft.transport")
 
@@ -43,17 +45,40 @@ REMOVED = "removed from the cluster"
 KEEPALIVE_IDLE_S, KEEPALIVE_INTERVAL_S, KEEPALIVE_COUNT = 5, 1, 4
 USER_TIMEOUT_MS = 5000
 """A silent peer whose acknowledgements stop is noticed after this; heartbeats notice sooner."""
+NONCE_BITS = 62
+
+
+class PeerTls(Protocol):
+    """What makes links secure. Asked anew for every link, so certificates can be replaced."""
+
+    @property
+    def server_name(self) -> str:
+        """The name that a server's certificate must carry."""
+        ...
+
+    def peer_context(self) -> ssl.SSLContext:
+        """For dialling; shows our certificate and verifies the other's and its name."""
+        ...
+
+    def peer_refusal(self, certificate: bytes | None, node_id: str | None) -> str:
+        """Why the holder of a verified certificate (DER) may not be this node, "" if it may."""
+        ...
 
 
 class PeerLink(asyncio.Protocol):
-    """One connection. ``peer`` is empty until the hello has been accepted."""
+    """One connection. ``peer`` is empty until the introduction is complete."""
 
     def __init__(self, network: PeerNetwork, dialled: str | None) -> None:
         self._network = network
         self._buffer = bytearray()
         self._transport: asyncio.Transport | None = None
         self._hello_timer: asyncio.TimerHandle | None = None
+        self._blocked_timer: asyncio.TimerHandle | None = None
+        self._introduced = ""
+        self.nonce = secrets.randbits(NONCE_BITS)
         self.dialled = dialled
+        self.host = ""
+        self.certificate: bytes | None = None
         self.peer = ""
         self.closed = asyncio.get_running_loop().create_future()
 
@@ -61,14 +86,23 @@ class PeerLink(asyncio.Protocol):
         stream = cast(asyncio.Transport, transport)  # uvloop's is one by behaviour only
         self._transport = stream
         _tune(stream)
+        stream.set_write_buffer_limits(high=self._network.config.write_buffer_bytes_max)
+        self.host = str((stream.get_extra_info("peername") or ("",))[0])
+        encrypted = stream.get_extra_info("ssl_object")
+        if encrypted is not None:
+            self.certificate = encrypted.getpeercert(binary_form=True)
         if not self._network.welcome(self):
             stream.abort()
+            return
+        reason = self._network.certificate_refusal(self, encrypted=encrypted is not None)
+        if reason:
+            self.close(reason)
             return
         timeout = self._network.config.hello_timeout_s
         loop = asyncio.get_running_loop()
         self._hello_timer = loop.call_later(timeout, self.close, "hello timeout")
         if self.dialled is not None:
-            stream.write(FIRST_BYTE + encode(self._network.hello(self.dialled)))
+            stream.write(FIRST_BYTE + encode(self._network.hello(self, self.dialled)))
 
     def data_received(self, data: bytes) -> None:
         buffer, config = self._buffer, self._network.config
@@ -97,30 +131,54 @@ class PeerLink(asyncio.Protocol):
         if self.peer:
             self._network.received(self, decode(body))
             return
+        if self._introduced:
+            self._confirmed(decode_confirm(body))
+            return
         hello = decode_hello(body)
-        reason = self._network.refusal(hello, self.dialled)
+        reason = self._network.refusal(self, hello)
+        if self._transport is None or (reason and reason != REMOVED):
+            self.close(reason)
+            return
+        ours = b"" if self.dialled is not None else encode(self._network.hello(self, hello.node_id))
+        self._transport.write(ours + encode_confirm(hello.boot_nonce))
         if reason:
-            if reason == REMOVED and self._transport is not None:
-                if self.dialled is None:
-                    self._transport.write(encode(self._network.hello(hello.node_id)))
-                self._transport.write(encode(self._network.farewell()))
-            self.close(reason, abort=reason != REMOVED)
+            self._transport.write(encode(self._network.farewell()))
+            self.close(reason, abort=False)
+            return
+        self._introduced = hello.node_id
+
+    def _confirmed(self, nonce: int) -> None:
+        """The other side has heard us on this connection, unless it is a recording."""
+        if nonce != self.nonce:
+            self.close("replayed hello")
             return
         if self._hello_timer is not None:
             self._hello_timer.cancel()
-        if self.dialled is None and self._transport is not None:
-            self._transport.write(encode(self._network.hello(hello.node_id)))
-        self.peer = hello.node_id
+        self.peer = self._introduced
         self._network.opened(self)
 
     def send(self, frame: bytes) -> None:
-        """Write a frame; a peer that does not read loses its link."""
+        """Write a frame, or drop it while the peer does not read (a lost message is allowed)."""
         transport = self._transport
         if transport is None or transport.is_closing():
             return
+        if self._blocked_timer is not None:
+            self._network.dropped["message to a blocked peer"] += 1
+            return
         transport.write(frame)
-        if transport.get_write_buffer_size() > self._network.config.write_buffer_bytes_max:
-            self.close("peer does not read")
+
+    def pause_writing(self) -> None:
+        """The write buffer is full: the peer is blocked until it drains, and not for long."""
+        patience = self._network.config.election_min_s
+        self._blocked_timer = asyncio.get_running_loop().call_later(
+            patience, self.close, "peer does not read"
+        )
+
+    def resume_writing(self) -> None:
+        """The peer has read on."""
+        if self._blocked_timer is not None:
+            self._blocked_timer.cancel()
+            self._blocked_timer = None
 
     def close(self, reason: str, *, abort: bool = True) -> None:
         """Cut the link and count why; at once, or when what was written has left."""
@@ -134,8 +192,9 @@ class PeerLink(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
-        if self._hello_timer is not None:
-            self._hello_timer.cancel()
+        for timer in (self._hello_timer, self._blocked_timer):
+            if timer is not None:
+                timer.cancel()
         if not self.closed.done():
             self.closed.set_result(None)
         self._network.lost(self)
@@ -153,7 +212,7 @@ class PeerNetwork:
         on_up: Callable[[str], None],
         on_down: Callable[[str], None],
         rng: random.Random,
-        ssl_context: ssl.SSLContext | None = None,
+        tls: PeerTls | None = None,
     ) -> None:
         """``on_message`` answers False when it has no room: the link is then closed."""
         self.config = config
@@ -163,8 +222,7 @@ class PeerNetwork:
         self._on_up = on_up
         self._on_down = on_down
         self._rng = rng
-        self._ssl = ssl_context
-        self._nonce = rng.getrandbits(62)
+        self._tls = tls
         self._addresses: dict[str, tuple[str, int]] = {}
         self._members: frozenset[str] | None = None
         self._removed: frozenset[str] = frozenset()
@@ -249,35 +307,56 @@ class PeerNetwork:
 
     # -- for the links
 
-    def hello(self, to: str) -> Hello:
+    def hello(self, link: PeerLink, to: str) -> Hello:
         """Our side of the introduction."""
         return Hello(
             version=PROTOCOL_VERSION,
             cluster_id=self._cluster_id(),
             node_id=self.config.node_id,
             to_node_id=to,
-            boot_nonce=self._nonce,
+            boot_nonce=link.nonce,
         )
 
     def welcome(self, link: PeerLink) -> bool:
-        """May one more connection begin?"""
-        if not self._running or len(self._unnamed) >= self.config.links_unnamed_max:
-            self.dropped["too many connections"] += 1
+        """May one more connection begin? Our own are bounded by the address book."""
+        if not self._running:
             return False
+        if link.dialled is None:
+            config = self.config
+            waiting = [other.host for other in self._unnamed if other.dialled is None]
+            if len(waiting) >= config.links_unnamed_max:
+                self.dropped["too many connections"] += 1
+                return False
+            if waiting.count(link.host) >= config.links_unnamed_per_address_max:
+                self.dropped["too many connections of one address"] += 1
+                return False
         self._unnamed.add(link)
         return True
 
-    def refusal(self, hello: Hello, dialled: str | None) -> str:
+    def certificate_refusal(
+        self, link: PeerLink, node_id: str | None = None, *, encrypted: bool = True
+    ) -> str:
+        """Why the holder of this certificate is not let in; empty if it is."""
+        if self._tls is None:
+            return ""
+        if not encrypted:
+            return "plain connection"
+        return self._tls.peer_refusal(link.certificate, node_id)
+
+    def refusal(self, link: PeerLink, hello: Hello) -> str:
         """Why this peer is not let in; empty if it is."""
         ours = self._cluster_id()
         if hello.version != PROTOCOL_VERSION:
             return "wrong protocol version"
         if hello.to_node_id != self.config.node_id or hello.node_id == self.config.node_id:
             return "wrong node"
-        if dialled is not None and hello.node_id != dialled:
+        if link.dialled is not None and hello.node_id != link.dialled:
             return "wrong node"
         if ours and hello.cluster_id and ours != hello.cluster_id:
             return "wrong cluster"
+        reason = self.certificate_refusal(link, hello.node_id)
+        if reason:
+            return reason
         if hello.node_id in self._removed:
             return REMOVED
         if self._members is None or hello.node_id in self._members:
@@ -289,7 +368,7 @@ class PeerNetwork:
         return "stranger"
 
     def opened(self, link: PeerLink) -> None:
-        """The hello was accepted; a newer link replaces an older one to the same peer."""
+        """The introduction is complete; a newer link replaces an older one to the same peer."""
         self._unnamed.discard(link)
         old = self._links.pop(link.peer, None)
         if old is not None:
@@ -358,13 +437,20 @@ class PeerNetwork:
     async def _dial(self, peer: str) -> bool:
         """One attempt; True if the link came up (it has ended when this returns)."""
         host, port = self._addresses[peer]
-        loop = asyncio.get_running_loop()
-        link: PeerLink | None = None
+        loop, tls = asyncio.get_running_loop(), self._tls
         try:
             async with asyncio.timeout(self.config.dial_timeout_s):
                 _, link = await loop.create_connection(
-                    lambda: PeerLink(self, peer), host, port, ssl=self._ssl
+                    lambda: PeerLink(self, peer),
+                    host,
+                    port,
+                    ssl=None if tls is None else tls.peer_context(),
+                    server_hostname=None if tls is None else tls.server_name,
                 )
+        except ssl.SSLError as error:
+            self.dropped["handshake failed"] += 1
+            log.warning("tls handshake with server failed peer=%s error=%s", peer, error)
+            return False
         except (OSError, TimeoutError):
             return False
         try:

@@ -7,8 +7,12 @@ import contextlib
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
+import msgpack
+
 from raftstore.errors import StoreError
 from raftstore.raft import FIRST_BYTE, Journal, LmdbJournal, MemJournal, RaftConfig, RaftNode
+from raftstore.raft.frames import HELLO, LENGTH, decode_hello
+from raftstore.raft.greeting import encode_confirm
 
 
 class Door(asyncio.Protocol):
@@ -34,6 +38,28 @@ class Door(asyncio.Protocol):
 async def open_door(accept: Callable[[], asyncio.Protocol], port: int = 0) -> asyncio.Server:
     loop = asyncio.get_running_loop()
     return await loop.create_server(lambda: Door(accept), "127.0.0.1", port)
+
+
+async def introduce(
+    reader: asyncio.StreamReader,
+    writer: asyncio.StreamWriter,
+    hello: bytes,
+    *,
+    in_pieces: bool = False,
+) -> bytes:
+    """Dial as a peer would; gives all bytes that were sent, the first one included."""
+    sent = FIRST_BYTE + hello
+    for piece in [sent[i : i + 1] for i in range(len(sent))] if in_pieces else [sent]:
+        writer.write(piece)
+        await writer.drain()
+    async with asyncio.timeout(5):
+        for _ in range(2):  # their hello, and our number back
+            (size,) = LENGTH.unpack(await reader.readexactly(LENGTH.size))
+            body = await reader.readexactly(size)
+            if msgpack.unpackb(body)[0] == HELLO:
+                confirmation = encode_confirm(decode_hello(body).boot_nonce)
+    writer.write(confirmation)
+    return sent + confirmation
 
 
 async def until(condition: Callable[[], object], seconds: float = 10.0) -> None:

@@ -11,7 +11,7 @@ from raftstore.raft import FIRST_BYTE, MemJournal, RaftConfig, RaftNode
 from raftstore.raft.frames import PROTOCOL_VERSION, Append, Hello, Removed, VoteReply, encode
 from raftstore.raft.log import NOOP_COMMAND
 from raftstore.raft.transport import PeerNetwork
-from tests.raftstore.raft.cluster import open_door, servers, until
+from tests.raftstore.raft.cluster import introduce, open_door, servers, until
 
 PICKLED = b"\x80\x04\x8c\x05posix\x8c\x06system\x93."  # what stock peers would send and load
 
@@ -32,11 +32,15 @@ async def target():
     await node.stop()
 
 
-async def knock(port: int, data: bytes) -> bytes:
-    """Send bytes after the first one; what comes back until the other side closes."""
+async def knock(port: int, data: bytes, *, introduced_by: bytes = b"") -> bytes:
+    """Send bytes, after an introduction if there is a hello; what comes back until it closes."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     try:
-        writer.write(FIRST_BYTE + data)
+        if introduced_by:
+            await introduce(reader, writer, introduced_by)
+            writer.write(data)
+        else:
+            writer.write(FIRST_BYTE + data)
         return await asyncio.wait_for(reader.read(), 5.0)
     except ConnectionError:
         return b""
@@ -100,8 +104,7 @@ async def test_a_wrong_introduction_closes_the_link(target, changes, reason):
 )
 async def test_garbage_after_the_hello_closes_the_link(target, data, reason):
     node, port = target
-    answer = await knock(port, hello(node) + data)
-    assert answer  # our hello
+    await knock(port, data, introduced_by=hello(node))
     assert node.status().dropped[reason] == 1
 
 
@@ -109,18 +112,25 @@ async def test_a_forged_leader_cannot_bring_kinds_that_the_engine_would_unpickle
     node, port = target
     rows = [[10**6, b"\x02" + PICKLED]]
     frame = msgpack.packb([1, 10**6, 1, 1, 0, 1, rows])
-    await knock(port, hello(node) + struct.pack(">I", len(frame)) + frame)
+    await knock(port, struct.pack(">I", len(frame)) + frame, introduced_by=hello(node))
     assert node.status().dropped["malformed frame"] == 1
     assert node.status().last_index == 1
 
 
-async def test_connections_that_say_nothing_are_bounded(target):
+@pytest.mark.parametrize(
+    ("addresses", "reason", "refused"),
+    [(1, "too many connections of one address", 62), (70, "too many connections", 6)],
+)
+async def test_connections_that_say_nothing_are_bounded(target, addresses, reason, refused):
     node, port = target
-    pairs = [await asyncio.open_connection("127.0.0.1", port) for _ in range(70)]
-    for _, writer in pairs:
+    writers = []
+    for at in range(70):
+        local = (f"127.9.0.{1 + at % addresses}", 0)
+        _, writer = await asyncio.open_connection("127.0.0.1", port, local_addr=local)
         writer.write(FIRST_BYTE)
-    await until(lambda: node.status().dropped.get("too many connections", 0) >= 6)
-    for _, writer in pairs:
+        writers.append(writer)
+    await until(lambda: node.status().dropped.get(reason, 0) == refused)
+    for writer in writers:
         writer.close()
 
 
@@ -130,7 +140,8 @@ async def test_a_frame_in_small_pieces_and_many_in_one_are_read_alike(target):
         Append(term=1, seq=1, prev_index=1, prev_term=0, commit=1, entries=((NOOP_COMMAND, 2, 1),))
     )
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    for byte in FIRST_BYTE + hello(node) + append:
+    await introduce(reader, writer, hello(node), in_pieces=True)
+    for byte in append:
         writer.write(bytes((byte,)))
         await writer.drain()
     await until(lambda: node.status().last_index == 2)
@@ -146,8 +157,7 @@ async def test_a_newer_link_replaces_the_older_one_to_the_same_peer(target):
     node, port = target
     first, second = [await asyncio.open_connection("127.0.0.1", port) for _ in range(2)]
     for reader, writer in (first, second):
-        writer.write(FIRST_BYTE + hello(node))
-        await reader.readexactly(4)
+        await introduce(reader, writer, hello(node))
     assert await asyncio.wait_for(first[0].read(), 5) is not None
     assert node.status().dropped["replaced"] == 1
     for _, writer in (first, second):
@@ -164,9 +174,9 @@ async def test_links_come_back_after_they_were_cut():
         await until(lambda: all([p for _, p in s.applied] == [b"x", b"y"] for s in cluster.all))
 
 
-def network(name, received, *, members):
+def network(name, received, *, members, election_min_s=0.2):
     net = PeerNetwork(
-        RaftConfig(node_id=name, write_buffer_bytes_max=2**16),
+        RaftConfig(node_id=name, write_buffer_bytes_max=2**16, election_min_s=election_min_s),
         cluster_id=lambda: "one",
         on_message=lambda peer, message: received.append((peer, message)) or True,
         on_up=lambda peer: received.append((peer, "up")),
@@ -205,9 +215,10 @@ async def test_a_peer_that_does_not_read_loses_its_link(target):
     net = network("a", heard, members="ab")
     door = await open_door(net.accept)
     port = door.sockets[0].getsockname()[1]
-    _, writer = await asyncio.open_connection("127.0.0.1", port)
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    ours = hello(target[0], node_id="b", to_node_id="a", cluster_id="one")
+    await introduce(reader, writer, ours)
     writer.transport.pause_reading()
-    writer.write(FIRST_BYTE + hello(target[0], node_id="b", to_node_id="a", cluster_id="one"))
     await until(lambda: net.linked("b"))
     entry = (b"\x04" + b"x" * 2**19, 2, 1)
     async with asyncio.timeout(10):
@@ -218,6 +229,51 @@ async def test_a_peer_that_does_not_read_loses_its_link(target):
             )
             await asyncio.sleep(0)
     assert net.dropped["peer does not read"] == 1
+    assert net.dropped["message to a blocked peer"] > 0
     writer.close()
     door.close()
     await net.stop()
+
+
+async def test_a_peer_that_reads_again_in_time_keeps_its_link(target):
+    heard = []
+    net = network("a", heard, members="ab", election_min_s=30.0)
+    door = await open_door(net.accept)
+    reader, writer = await asyncio.open_connection("127.0.0.1", door.sockets[0].getsockname()[1])
+    await introduce(reader, writer, hello(target[0], node_id="b", to_node_id="a", cluster_id="one"))
+    writer.transport.pause_reading()
+    await until(lambda: net.linked("b"))
+    entry = (b"\x04" + b"x" * 2**19, 2, 1)
+    async with asyncio.timeout(10):
+        while not net.dropped["message to a blocked peer"]:
+            net.send(
+                "b",
+                Append(term=1, seq=1, prev_index=1, prev_term=1, commit=0, entries=(entry,)),
+            )
+            await asyncio.sleep(0)
+    writer.transport.resume_reading()
+    link = net._links["b"]
+    while link._blocked_timer is not None:
+        await asyncio.wait_for(reader.read(65536), 5)
+    assert net.linked("b")
+    writer.close()
+    door.close()
+    await net.stop()
+
+
+async def test_a_recorded_stream_opens_nothing(target):
+    node, port = target
+    append = encode(
+        Append(term=7, seq=1, prev_index=1, prev_term=0, commit=1, entries=((NOOP_COMMAND, 7, 1),))
+    )
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    recorded = await introduce(reader, writer, hello(node)) + append
+    writer.write(append)
+    await until(lambda: node.status().last_index == 2)
+    up = node.status()
+    for _ in range(3):
+        await knock(port, recorded[1:])
+    assert node.status().dropped["replayed hello"] == 3
+    assert node.status().dropped.get("replaced", 0) == 0
+    assert (node.status().last_index, node.status().term) == (up.last_index, up.term)
+    writer.close()
