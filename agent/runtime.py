@@ -203,6 +203,7 @@ class Agent:
                 sender=sender,
                 hold_s=config.rpc_hold_timeout_s,
                 rng=self._rng,
+                node=config.node_name,
             )
         backend = LocalBackend(
             self.store,
@@ -211,6 +212,7 @@ class Agent:
             hold_s=config.rpc_hold_timeout_s,
             signer=lambda csr_pem: self.authority.sign_leaf(csr_pem),
             rng=self._rng,
+            node=config.node_name,
         )
         self._closing("backend", backend.close)
         return backend

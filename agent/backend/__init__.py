@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
 from raftstore.commands import Command, Outcome
-from raftstore.queries import Query
+from raftstore.queries import At, Query
+from raftstore.records import Actor
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -36,6 +37,9 @@ class Ask:
     min_index: int = 0
     wait_s: float = 0.0
     max_stale_s: float | None = None
+    #: Answer as of this moment (raftstore NotInHistory if that is not known any more); then
+    #: nothing is waited for.
+    at: At | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,8 +75,12 @@ class RaftServer:
 class Backend(Protocol):
     """What a face may do. Raises StoreError or ForwardError (NoClusterLeader, NoServers)."""
 
-    async def change(self, command: Command, *, timeout_s: float | None = None) -> Outcome:
+    async def change(
+        self, command: Command, *, actor: Actor | None = None, timeout_s: float | None = None
+    ) -> Outcome:
         """Carry out a command; returns once it is durable on a quorum and applied.
+
+        ``actor`` goes into the journal of changes; by default this agent acts for itself.
 
         Held and retried across an election up to the RPC hold timeout as long as the failure is
         definite. A ``Rejected`` outcome is an answer, not an error.
@@ -141,7 +149,12 @@ class Prompt(Protocol):
         """The query's answer now, marked as of that mode."""
         ...
 
-    def change_soon(self, command: Command, done: Callable[[Outcome | Exception], None]) -> None:
+    def change_soon(
+        self,
+        command: Command,
+        done: Callable[[Outcome | Exception], None],
+        actor: Actor | None = None,
+    ) -> None:
         """``Backend.change``; calls back with the outcome or with what that would raise.
 
         Raises EncodeError for what no log can carry.

@@ -26,6 +26,7 @@ from raftstore import wire
 from raftstore.commands import Command, Outcome, RequestId
 from raftstore.errors import EncodeError, NoLeader, StoreError
 from raftstore.queries import Query
+from raftstore.records import Actor
 from raftstore.store import Store
 
 T = TypeVar("T")
@@ -46,7 +47,10 @@ class LocalBackend:
         hold_s: float,
         signer: Signer,
         rng: random.Random,
+        node: str = "",
     ) -> None:
+        """``node`` is who acts where nobody else is named."""
+        self._actor = Actor(node=node)
         self._store = store
         self._pool = pool
         self._hold_s = hold_s
@@ -56,11 +60,13 @@ class LocalBackend:
         self._owner = TaskOwner()
         self._rounds = ReadRounds(self._catch_up, self._owner)
 
-    async def change(self, command: Command, *, timeout_s: float | None = None) -> Outcome:
+    async def change(
+        self, command: Command, *, actor: Actor | None = None, timeout_s: float | None = None
+    ) -> Outcome:
         """Carry out a command on the leader, wherever that is."""
         request = self._ids.begin()
         try:
-            payload = wire.encode_command(command, request_id=request)
+            payload = wire.encode_command(command, request_id=request, actor=actor or self._actor)
             return await self.change_encoded(payload, timeout_s=timeout_s or self._hold_s)
         finally:
             self._ids.end(request)
@@ -115,7 +121,9 @@ class LocalBackend:
         return options.max_stale_s is not None and self._store.last_contact_s > options.max_stale_s
 
     async def _answer(self, query: Query[T], options: Ask, mode: Consistency) -> Reply[T]:
-        if options.min_index > 0 and options.wait_s > 0:
+        if options.at is not None:
+            answer = self._store.answer_at(query, options.at)
+        elif options.min_index > 0 and options.wait_s > 0:
             answer = await self._store.wait(
                 query, min_index=options.min_index, wait_s=options.wait_s
             )
@@ -158,11 +166,16 @@ class LocalBackend:
         answer = self._store.answer(query)
         return self._reply(answer.value, answer.index, mode)
 
-    def change_soon(self, command: Command, done: Callable[[Outcome | Exception], None]) -> None:
+    def change_soon(
+        self,
+        command: Command,
+        done: Callable[[Outcome | Exception], None],
+        actor: Actor | None = None,
+    ) -> None:
         """``change`` by callback: without a task unless the first attempt fails."""
         request = self._ids.begin()
         try:
-            payload = wire.encode_command(command, request_id=request)
+            payload = wire.encode_command(command, request_id=request, actor=actor or self._actor)
         except EncodeError:
             self._ids.end(request)
             raise

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from agent.backend import Ask, RaftServer, Reply, SignedLeaf
@@ -20,7 +21,9 @@ from agent.backend.servers import Servers
 from agent.errors import ForwardError, NoClusterLeader, NoServers, RequestError
 from raftstore import wire
 from raftstore.commands import Command, Outcome
+from raftstore.errors import NotInHistory
 from raftstore.queries import Query
+from raftstore.records import Actor
 
 T = TypeVar("T")
 
@@ -32,19 +35,30 @@ class RemoteBackend:
     """Backend of an agent that is no server."""
 
     def __init__(
-        self, servers: Servers, pool: RpcPool, *, sender: str, hold_s: float, rng: random.Random
+        self,
+        servers: Servers,
+        pool: RpcPool,
+        *,
+        sender: str,
+        hold_s: float,
+        rng: random.Random,
+        node: str = "",
     ) -> None:
+        """``node`` is who acts where nobody else is named."""
+        self._actor = Actor(node=node)
         self._servers = servers
         self._pool = pool
         self._hold_s = hold_s
         self._rng = rng
         self._ids = RequestIds(sender)
 
-    async def change(self, command: Command, *, timeout_s: float | None = None) -> Outcome:
+    async def change(
+        self, command: Command, *, actor: Actor | None = None, timeout_s: float | None = None
+    ) -> Outcome:
         """Have a server carry out a command."""
         request = self._ids.begin()
         try:
-            payload = wire.encode_command(command, request_id=request)
+            payload = wire.encode_command(command, request_id=request, actor=actor or self._actor)
             raw = await self._call(calls.CHANGE, payload, hold_s=timeout_s or self._hold_s)
             return wire.decode_outcome(raw)
         finally:
@@ -90,6 +104,8 @@ class RemoteBackend:
             except RemoteFailure as error:
                 if error.code.startswith("status-"):
                     raise RequestError(int(error.code[7:]), str(error)) from None
+                if error.code == "NotInHistory":
+                    raise NotInHistory(str(error)) from None
                 if error.code == "NoClusterLeader":
                     raise NoClusterLeader from None  # the server has held it long enough
                 pause = attempts.failed(error, now=loop.time(), code=error.code)
@@ -133,9 +149,4 @@ class RemoteBackend:
 
 
 def _with_wait(options: Ask, wait_s: float) -> Ask:
-    return Ask(
-        consistency=options.consistency,
-        min_index=options.min_index,
-        wait_s=min(wait_s, calls.HOLD_MAX_S),
-        max_stale_s=options.max_stale_s,
-    )
+    return replace(options, wait_s=min(wait_s, calls.HOLD_MAX_S))

@@ -22,9 +22,12 @@ from agent.http.reply import JSON_TYPE, TEXT_TYPE, Reply, json_bytes
 from agent.http.waiting import Waiting
 from raftstore.commands import Command, Outcome, Rejected
 from raftstore.queries import Query
-from raftstore.records import Json
+from raftstore.records import Actor, Json
 
 T = TypeVar("T")
+
+#: Accessor id of the anonymous token: whoever asks, as long as there are no others.
+ANONYMOUS = "00000000-0000-0000-0000-000000000002"
 
 _QUERY_BACKEND = "X-Consul-Query-Backend: blocking-query"
 _KNOWN_LEADER = {True: "X-Consul-Knownleader: true", False: "X-Consul-Knownleader: false"}
@@ -85,10 +88,11 @@ class Call:
     """One request. ``rest`` is what follows a prefix route, percent-decoded once.
 
     ``failure_headers`` go out with an error; a handler sets them once it has begun to read.
+    ``address`` is where the request comes from, as "ip:port".
     """
 
-    __slots__ = ("_desk", "body", "context", "failure_headers", "method", "params", "request",
-                 "rest", "waiting")  # fmt: skip
+    __slots__ = ("_desk", "address", "body", "context", "failure_headers", "method", "params",
+                 "request", "rest", "waiting")  # fmt: skip
 
     def __init__(self, desk: Desk, request: Asked, method: str, rest: str, params: Params) -> None:
         self._desk = desk
@@ -100,6 +104,12 @@ class Call:
         self.params = params
         self.body = b""
         self.failure_headers: tuple[str, ...] = ()
+        self.address = ""
+
+    @property
+    def actor(self) -> Actor:
+        """On whose behalf this request is."""
+        return Actor(ANONYMOUS, self.address, self.context.config.node_name)
 
     @property
     def headers(self) -> Mapping[str, str]:
@@ -148,7 +158,7 @@ class Call:
         """Ask the question or carry out the command, and make the reply."""
         if isinstance(plan, Read):
             return plan.shape(await self.ask(plan.query, plan.options))
-        return plan.reply(await self.context.backend.change(plan.command))
+        return plan.reply(await self.context.backend.change(plan.command, actor=self.actor))
 
     async def ask(self, query: Query[T], options: Ask | None = None) -> backend.Reply[T]:
         """Ask the state, blocking if the request wants it."""
@@ -169,7 +179,7 @@ class Call:
         """Carry out a command and give its value; a refusal is a 500 with the state's reason."""
         if "dc" in self.params:
             self.check_datacenter()
-        outcome = await self.context.backend.change(command)
+        outcome = await self.context.backend.change(command, actor=self.actor)
         if isinstance(outcome, Rejected):
             raise RequestError(500, refused_prefix + outcome.reason)
         return outcome.value

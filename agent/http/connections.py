@@ -36,6 +36,14 @@ _TOO_MANY = (
 )
 
 
+def address_of(peer: Any) -> str:
+    """A socket's peer as "ip:port"; "" for one that has no address."""
+    if not isinstance(peer, tuple) or len(peer) < 2:
+        return ""
+    host = f"[{peer[0]}]" if ":" in str(peer[0]) else peer[0]
+    return f"{host}:{peer[1]}"
+
+
 class Connection(RequestHandler):
     """aiohttp's connection, quiet about what strangers send, with a lane beside it."""
 
@@ -50,6 +58,11 @@ class Connection(RequestHandler):
         self._pending: Seen | None = None
         self._later: list[bytes] = []
         self._ended: asyncio.Future[None] | None = None
+
+    @property
+    def address(self) -> str:
+        """The client as "ip:port"."""
+        return address_of(self.peername)
 
     def log_exception(self, *args: Any, **kw: Any) -> None:
         """Malformed requests are answered with 400 and are no news."""

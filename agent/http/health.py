@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from agent.backend import Ask
 from agent.backend import Reply as Answered
 from agent.errors import RequestError
 from agent.http import filter_fields, render
@@ -103,7 +104,7 @@ async def _checks(call: Call, query: Query[tuple[Check, ...]], missing: str) -> 
     values = found.value
     if wanted:
         # A check does not know its node's meta, so this needs the nodes as well.
-        nodes = await call.context.backend.ask(ListNodes())
+        nodes = await call.context.backend.ask(ListNodes(), Ask(at=options.at))
         kept = {node.name for node in nodes.value if has_meta(node.meta, wanted)}
         values = tuple(check for check in values if check.node in kept)
     shown = [render.check(check) for check in values]

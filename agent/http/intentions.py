@@ -220,7 +220,7 @@ async def id_put(call: Call) -> Reply:
     created = found.value.source.legacy_create_time
     destination, source = _legacy(fields, intention_id, created)
     command = SetIntention(destination=destination, source=source, mode="update")
-    outcome = await call.context.backend.change(command)
+    outcome = await call.context.backend.change(command, actor=call.actor)
     if isinstance(outcome, Rejected):
         status = 404 if outcome.reason == _NOT_FOUND else 500
         return text(outcome.reason, status=status)

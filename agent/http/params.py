@@ -8,11 +8,13 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Mapping
+from datetime import datetime
 from urllib.parse import quote_plus, unquote_to_bytes
 
 from agent.backend import Ask, Consistency
 from agent.durations import DurationError, parse_s
 from agent.errors import RequestError
+from raftstore.queries import At
 
 _TRUE = frozenset({"1", "t", "T", "TRUE", "true", "True"})
 _FALSE = frozenset({"0", "f", "F", "FALSE", "false", "False"})
@@ -186,6 +188,11 @@ def ask_options(
     """How a read must be asked, all common parameters considered in the contract's order."""
     if params is EMPTY and not cache_control:
         return _AT_ONCE[Consistency.DEFAULT]
+    if params.get("at"):
+        if params.get("index"):
+            raise RequestError(400, "Cannot specify ?at with ?index: the past does not change.")
+        mode, max_stale_s = consistency(params)
+        return Ask(consistency=mode, max_stale_s=max_stale_s, at=moment(params.get("at")))
     mode, max_stale_s = consistency(params)
     if cache_control:
         check_cache_control(cache_control)
@@ -200,6 +207,19 @@ def ask_options(
         wait_s=jittered(wait_s, rng),
         max_stale_s=max_stale_s,
     )
+
+
+def moment(text: str) -> At:
+    """An index or an RFC 3339 time, for `at`, `since` and `until` (ours)."""
+    if _UNSIGNED.fullmatch(text) and len(text) <= 20 and int(text) <= UINT64_MAX:
+        return At(index=int(text))
+    try:
+        when = datetime.fromisoformat(text)
+    except ValueError:
+        when = None
+    if when is None or when.tzinfo is None:
+        raise RequestError(400, f'"{text}" is neither an index nor an RFC 3339 time')
+    return At(stamp=when.timestamp())
 
 
 def node_meta(params: Params) -> tuple[tuple[str, str], ...]:

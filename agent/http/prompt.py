@@ -45,6 +45,9 @@ _AGE = b"\r\nX-Consul-Lastcontact: "
 class Asker(Protocol):
     """Where the answer goes; None sends the request the long way."""
 
+    @property
+    def address(self) -> str: ...
+
     def answer(self, data: bytes | None) -> None: ...
 
 
@@ -123,7 +126,8 @@ class PromptAnswers:
             return False
         done = functools.partial(self._changed, asker, planned, planned.plan)
         try:
-            self._backend.change_soon(planned.plan.command, done)
+            planned.call.address = asker.address
+            self._backend.change_soon(planned.plan.command, done, planned.call.actor)
         except StoreError:
             return False  # it cannot even be encoded: the long way says why
         return True
@@ -156,8 +160,8 @@ class PromptAnswers:
         if planned is None or not isinstance(planned.plan, Read) or seen.body:
             return None
         options = planned.plan.options
-        if options.min_index or options.max_stale_s is not None:
-            return None  # it may have to wait
+        if options.min_index or options.max_stale_s is not None or options.at is not None:
+            return None  # it may have to wait, or tells of the past
         kept = _KeptRead(planned, planned.plan)
         while len(self._reads) >= READS_MAX:
             self._forget_oldest()

@@ -23,6 +23,7 @@ from agent.http import (
     connect,
     explain,
     health,
+    history,
     intentions,
     kv,
     operator,
@@ -218,6 +219,7 @@ STATE = (
         _get(operator.raft_configuration, "operator:read"),
     ),
     _route("/explain/", _get(explain.explain, "operator:read")),
+    _route("/history", _get(history.history, "operator:read")),
 )
 
 CONNECT = (

@@ -18,7 +18,7 @@ from aiohttp import web
 
 from agent.errors import AgentError, ForwardError, NoClusterLeader, RequestError
 from agent.http.call import Call, Desk
-from agent.http.connections import Connections
+from agent.http.connections import Connections, address_of
 from agent.http.context import HttpContext
 from agent.http.params import parse_query, refuse_enterprise
 from agent.http.paths import BadTarget, read_target
@@ -35,7 +35,14 @@ from agent.http.reply import (
 )
 from agent.http.routes import Endpoint, Route, Router
 from agent.http.waiting import Waiting
-from raftstore.errors import LeadershipLost, NoLeader, NotLeader, QueueFull, StoreError
+from raftstore.errors import (
+    LeadershipLost,
+    NoLeader,
+    NotInHistory,
+    NotLeader,
+    QueueFull,
+    StoreError,
+)
 
 log = logging.getLogger("lictor.agent.http")
 
@@ -191,6 +198,7 @@ class HttpServer:
             params = parse_query(query)
             refuse_enterprise(params)
             call = Call(self._desk, request, method, rest, params)
+            call.address = _peer(request)
             if request.body_exists:
                 await self._read_body(request, call, endpoint)
             return await endpoint.handler(call)
@@ -245,6 +253,8 @@ class HttpServer:
                 return error.status, error.text
             case NoClusterLeader() | NoLeader() | NotLeader():
                 return 500, "No cluster leader"
+            case NotInHistory():
+                return 410, str(error)
             case QueueFull():
                 return 429, "rate limit exceeded, try again later or against a different server"
             case LeadershipLost():
@@ -259,6 +269,13 @@ class HttpServer:
                 return 500, "timed out"
             case _:
                 return 500, "Internal error; see the agent's log"
+
+
+def _peer(request: web.BaseRequest) -> str:
+    """Where a request comes from; "" for a connection that is gone, or without an address."""
+    transport = request.transport
+    peer = None if transport is None else transport.get_extra_info("peername")
+    return address_of(peer)
 
 
 def _other_method(route: Route, method: str) -> Reply:

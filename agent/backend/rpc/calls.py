@@ -15,7 +15,7 @@ import msgpack
 from agent.backend import Ask, Consistency, RaftServer, Reply, SignedLeaf
 from raftstore import wire
 from raftstore.errors import DecodeError
-from raftstore.queries import SERVER_ONLY, Answer, Query
+from raftstore.queries import SERVER_ONLY, Answer, At, Query
 
 CHANGE = "change"
 ASK = "ask"
@@ -65,13 +65,14 @@ class AskCall:
             options.min_index,
             options.wait_s,
             -1.0 if options.max_stale_s is None else options.max_stale_s,
+            *_moment(options.at),
         )
 
     @classmethod
     def decode(cls, payload: bytes) -> AskCall:
         """From the wire. Raises DecodeError, also for a query that only a server may ask."""
         number = (int, float)
-        raw, mode, index, wait_s, stale_s, *_ = unpack(payload, bytes, str, int, number, number)
+        raw, mode, index, wait_s, stale_s, *rest = unpack(payload, bytes, str, int, number, number)
         query = wire.decode_query(raw)
         if type(query) in SERVER_ONLY:
             raise DecodeError("this query is not answered over the network")
@@ -86,8 +87,28 @@ class AskCall:
             min_index=index,
             wait_s=float(wait_s),
             max_stale_s=None if stale_s < 0 else float(stale_s),
+            at=_read_moment(rest),
         )
         return cls(query, options)
+
+
+def _moment(at: At | None) -> tuple[int | float, ...]:
+    """An index as an integer, a time as a float; nothing for now."""
+    if at is None:
+        return ()
+    if at.stamp is not None:
+        return (float(at.stamp),)
+    return () if at.index is None else (at.index,)
+
+
+def _read_moment(rest: list[Any]) -> At | None:
+    if not rest:
+        return None
+    if type(rest[0]) is float:
+        return At(stamp=rest[0])
+    if type(rest[0]) is not int or rest[0] < 0:
+        raise DecodeError("a moment is an index or a time")
+    return At(index=rest[0])
 
 
 def encode_reply(query: Query[Any], reply: Reply[Any]) -> bytes:

@@ -14,7 +14,9 @@ from agent.backend.rpc.client import RpcLimits, RpcPool
 from agent.backend.servers import ServerAddress, Servers
 from agent.errors import NoServers
 from raftstore.commands import Applied, KVSet
-from raftstore.queries import GetCAProvider, KVGet
+from raftstore.errors import NotInHistory
+from raftstore.queries import At, GetCAProvider, History, KVGet
+from raftstore.records import Actor
 from tests.agent.backend.servers import HOLD_S, Server, leader_of, three_servers
 
 
@@ -31,7 +33,9 @@ async def client(servers: list[Server]) -> AsyncIterator[RemoteBackend]:
     known = Servers(random.Random(1))
     known.update(ServerAddress(s.name, s.name, *s.port.address) for s in servers)
     pool = RpcPool(datacenter="dc1", node="client", limits=RpcLimits())
-    yield RemoteBackend(known, pool, sender="client", hold_s=HOLD_S, rng=random.Random(2))
+    yield RemoteBackend(
+        known, pool, sender="client", hold_s=HOLD_S, rng=random.Random(2), node="client"
+    )
     await pool.close()
 
 
@@ -43,6 +47,24 @@ async def test_changes_and_questions_go_through_a_server(client: RemoteBackend) 
     assert reply.index == outcome.index
     assert await client.leader()
     assert len(await client.peers()) == 3
+
+
+async def test_the_past_is_told_through_a_server_or_definitely_refused(
+    client: RemoteBackend,
+) -> None:
+    first = await client.change(KVSet(key="k", value=b"1"))
+    await client.change(KVSet(key="k", value=b"2"), actor=Actor("t", "10.0.0.1:1", "n"))
+    reply = await client.ask(KVGet("k"), Ask(at=At(index=first.index)))
+    assert reply.value is not None
+    assert (reply.value.value, reply.index) == (b"1", first.index)
+    assert (await client.ask(KVGet("k"), Ask(at=At(stamp=0.0)))).value is None
+    with pytest.raises(NotInHistory, match="not reached yet"):
+        await client.ask(KVGet("k"), Ask(at=At(index=10**9)))
+    told = await client.ask(History(table="kv"))
+    assert [change.actor for change in told.value.changes] == [
+        Actor(node="client"),
+        Actor("t", "10.0.0.1:1", "n"),
+    ]
 
 
 async def test_the_signing_key_never_leaves_the_servers(client: RemoteBackend) -> None:

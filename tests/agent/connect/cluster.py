@@ -10,6 +10,7 @@ from agent.backend import Ask, Reply, SignedLeaf
 from raftstore.commands import Command, Outcome
 from raftstore.errors import NoLeader
 from raftstore.queries import Query
+from raftstore.records import Actor
 from raftstore.state.machine import StateMachine
 
 T = TypeVar("T")
@@ -27,7 +28,9 @@ class StateBackend:
         self.signed = 0
         self._moved = asyncio.Event()
 
-    async def change(self, command: Command, *, timeout_s: float | None = None) -> Outcome:
+    async def change(
+        self, command: Command, *, actor: Actor | None = None, timeout_s: float | None = None
+    ) -> Outcome:
         self._check()
         self.index += 1
         outcome = self.machine.apply(self.index, 1.0, command)

@@ -11,6 +11,7 @@ from raftstore.commands import Applied, Command, Deregister, Outcome, Register
 from raftstore.errors import NoLeader
 from raftstore.queries import Query
 from raftstore.records import (
+    Actor,
     Check,
     CheckId,
     Node,
@@ -55,7 +56,9 @@ class Catalog:
 
     # --- Backend
 
-    async def change(self, command: Command, *, timeout_s: float | None = None) -> Outcome:
+    async def change(
+        self, command: Command, *, actor: Actor | None = None, timeout_s: float | None = None
+    ) -> Outcome:
         return self._apply(command)
 
     async def ask(self, query: Query[Any], options: Ask | None = None) -> Reply[Any]:

@@ -17,6 +17,7 @@ from agent.http.server import HttpServer
 from raftstore.commands import Command, Outcome, Register, SetCA
 from raftstore.queries import NodeServices, Query
 from raftstore.records import (
+    Actor,
     CAConfig,
     CAProviderState,
     CARoot,
@@ -45,11 +46,13 @@ class StateBackend:
         self.changing: set[asyncio.Task[None]] = set()
         self._index = 9
 
-    async def change(self, command: Command, *, timeout_s: float | None = None) -> Outcome:
+    async def change(
+        self, command: Command, *, actor: Actor | None = None, timeout_s: float | None = None
+    ) -> Outcome:
         if self.failure is not None:
             raise self.failure
         self._index += 1
-        outcome = self.state.apply(self._index, 0.0, command)
+        outcome = self.state.apply(self._index, 0.0, command, actor=actor)
         self.watches.wake(self.state.touched())
         return outcome
 
@@ -59,7 +62,9 @@ class StateBackend:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + options.wait_s
         while True:
-            answer = self.state.answer(query)
+            answer = (
+                self.state.answer_at(query, options.at) if options.at else self.state.answer(query)
+            )
             if answer.index > options.min_index or not options.min_index:
                 break
             if loop.time() >= deadline:
@@ -97,12 +102,17 @@ class StateBackend:
         answer = self.state.answer(query)
         return Reply(value=answer.value, index=answer.index, consistency=mode)
 
-    def change_soon(self, command: Command, done: Callable[[Outcome | Exception], None]) -> None:
+    def change_soon(
+        self,
+        command: Command,
+        done: Callable[[Outcome | Exception], None],
+        actor: Actor | None = None,
+    ) -> None:
         loop = asyncio.get_running_loop()
 
         async def change() -> None:
             try:
-                done(await self.change(command))
+                done(await self.change(command, actor=actor))
             except Exception as error:
                 done(error)
 

@@ -274,7 +274,7 @@ async def test_a_stop_lets_a_change_on_its_way_be_answered() -> None:
     rig = await Rig(make_config()).start()
     held: list[object] = []
     original = rig.backend.change_soon
-    rig.backend.change_soon = lambda command, done: held.append((command, done))  # type: ignore[method-assign]
+    rig.backend.change_soon = lambda *given: held.append(given)  # type: ignore[method-assign]
     async with Client(rig.port) as client:
         await client.send("PUT", "/v1/kv/a", b"x")
         await until(lambda: len(held) == 1)

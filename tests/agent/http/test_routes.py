@@ -44,7 +44,7 @@ CONTRACT = {
     """,
 }
 #: Ours alone, or served only in part: `/config/` can be read but not yet written.
-OURS = {"/v1/explain/": "GET", "/v1/config/": "GET"}
+OURS = {"/v1/explain/": "GET", "/v1/config/": "GET", "/v1/history": "GET"}
 
 #: Endpoints that need no permission (contract sections 7, 10.1, 17).
 OPEN = {

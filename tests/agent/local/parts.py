@@ -17,6 +17,7 @@ from agent.local.services import LocalCheck, LocalService, LocalState
 from raftstore.commands import Applied, Command, Outcome
 from raftstore.queries import NodeChecks, NodeServices, Query
 from raftstore.records import (
+    Actor,
     Check,
     CheckId,
     ExposePath,
@@ -58,7 +59,9 @@ class Catalog:
         self.machine.check()
         return outcome
 
-    async def change(self, command: Command, *, timeout_s: float | None = None) -> Outcome:
+    async def change(
+        self, command: Command, *, actor: Actor | None = None, timeout_s: float | None = None
+    ) -> Outcome:
         if self.gate is not None:
             await self.gate.wait()
         await asyncio.sleep(0)
