@@ -73,6 +73,7 @@ class Log(Protocol):
     def propose_soon(
         self, payload: bytes, *, timeout_s: float, done: Callable[[Any], None]
     ) -> object: ...
+    def read_index_soon(self, *, timeout_s: float, done: Callable[[Any], None]) -> None: ...
 
     @property
     def operations(self) -> Operations: ...
@@ -336,6 +337,19 @@ class Store:
     async def read_index(self, *, timeout_s: float) -> int:
         """An index no older than this call, confirmed by a quorum; on the leader only."""
         return await self._started.read_index(timeout_s=timeout_s)
+
+    def read_index_soon(
+        self, *, timeout_s: float, done: Callable[[int | StoreError], None]
+    ) -> None:
+        """The same by callback: without a task."""
+
+        def told(result: Any) -> None:
+            done(result if isinstance(result, StoreError) else result.index)
+
+        try:
+            self._started.read_index_soon(timeout_s=timeout_s, done=told)
+        except StoreError as error:
+            done(error)
 
     async def barrier(self, *, timeout_s: float) -> None:
         """Return once this server's state is no older than the call; on the leader only.
