@@ -8,8 +8,9 @@ New fields are appended with a default: the position of a field is part of the f
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+import operator
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
 from typing import Any, NewType, TypeVar
 
 NodeName = NewType("NodeName", str)
@@ -279,6 +280,33 @@ class Actor:
     accessor: str = ""
     address: str = ""
     node: str = ""
+
+
+Record = TypeVar("Record")
+
+#: For each record class: reads all fields, the slots in that order, and the slots by name.
+_SLOTS: dict[type, tuple[Callable[[Any], Any], list[Any], dict[str, Any]]] = {}
+
+
+def replace(record: Record, **changes: Any) -> Record:
+    """A copy with some fields changed: what ``dataclasses.replace`` gives, for records only.
+
+    That one calls the class's ``__init__``, which looks up each slot of a frozen class by name
+    (10 us for a service); this one copies from slot to slot (3 us). Every applied write pays it.
+    """
+    cls = type(record)
+    known = _SLOTS.get(cls)
+    if known is None:
+        names = [each.name for each in fields(cls)]  # type: ignore[arg-type]
+        slots = {name: vars(cls)[name].__set__ for name in names}
+        known = _SLOTS[cls] = (operator.attrgetter(*names), list(slots.values()), slots)
+    values_of, setters, by_name = known
+    copy = object.__new__(cls)
+    for put, value in zip(setters, values_of(record), strict=True):
+        put(copy, value)
+    for name, value in changes.items():
+        by_name[name](copy, value)
+    return copy
 
 
 Indexed = TypeVar(

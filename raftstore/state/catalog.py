@@ -7,8 +7,6 @@ raises no index. The rows and their indexes are kept by registry.py; queries sta
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from raftstore.commands import Applied, Deregister, Outcome, Register, Rejected
 from raftstore.records import (
     CRITICAL,
@@ -19,6 +17,7 @@ from raftstore.records import (
     Service,
     ServiceId,
     ServiceName,
+    replace,
 )
 from raftstore.state.registry import NodeRow, Registry
 

@@ -29,6 +29,32 @@ def test_a_missing_field_with_a_default_is_filled_in():
     assert codec_for(New).from_plain(codec_for(Old).to_plain(Old("a"))) == New("a")
 
 
+@dataclass(frozen=True)
+class Holder:
+    name: str
+    held: New = New("x")
+    last: int = 0
+
+
+def test_equal_values_give_equal_bytes_whether_a_default_was_given_or_not():
+    codec = codec_for(Holder)
+    assert codec.encode(Holder("a", New("x", meta={}), 0)) == codec.encode(Holder("a"))
+    assert codec.to_plain(Holder("a")) == ["a"]
+    assert codec.to_plain(Holder("a", last=1)) == ["a", ["x"], 1]
+    assert codec.from_plain(["a"]) == codec.from_plain(["a", ["x", 7, [], {}], 0]) == Holder("a")
+
+
+def test_a_default_of_another_type_is_no_default():
+    with pytest.raises(EncodeError):
+        codec_for(Holder).to_plain(Holder("a", last=False))
+
+
+@pytest.mark.parametrize("number", [2**64, -(2**63) - 1])
+def test_a_number_that_cannot_be_carried_is_refused(number: int):
+    with pytest.raises(EncodeError):
+        codec_for(Holder).encode(Holder("a", last=number))
+
+
 def test_a_missing_field_without_a_default_is_refused():
     with pytest.raises(DecodeError):
         codec_for(New).from_plain([])

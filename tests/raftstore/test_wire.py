@@ -15,8 +15,12 @@ from raftstore.records import Actor, Node, NodeName
 
 
 def test_a_command_is_version_number_request_and_fields():
-    payload = wire.encode_command(KVSet(key="a", value=b"1", cas=3), request_id=RequestId("s", 4))
-    assert msgpack.unpackb(payload) == [1, 3, ["s", 4, 0], ["a", b"1", 0, 3]]
+    command, request = KVSet(key="a", value=b"1", cas=3), RequestId("s", 4)
+    payload = wire.encode_command(command, request_id=request)
+    assert msgpack.unpackb(payload) == [1, 3, ["s", 4], ["a", b"1", 0, 3]]
+    longer = msgpack.packb([1, 3, ["s", 4, 0], ["a", b"1", 0, 3]])
+    assert wire.decode_command(longer) == wire.decode_command(payload)
+    assert wire.decode_command(longer)[:2] == (command, request)
 
 
 def test_a_query_is_version_number_and_fields():
