@@ -310,5 +310,9 @@ async def find_sidecar(
             if response.status != 200:
                 raise SourceError(f"status {response.status}: {body[:200]!r}")
     except (aiohttp.ClientError, OSError, TimeoutError) as error:
-        raise SourceError(f"Failed looking up sidecar proxy info: {error}") from error
+        # aiohttp's own words speak of TLS contexts even where there is no TLS.
+        reason = getattr(error, "os_error", error).strerror if isinstance(error, OSError) else error
+        raise SourceError(
+            f"Failed looking up sidecar proxy info: {url}: {reason or type(error).__name__}"
+        ) from error
     return api_json.sidecar_of(api_json.load(body), service_id)

@@ -97,6 +97,7 @@ FLAGS = (
     Flag("config-format", "Format of all files: hcl or json."),
     Flag("dev", "A server in memory, for development.", Kind.BOOL),
     Flag("hcl", "Configuration as HCL text, after all files; may be repeated.", Kind.LIST),
+    Flag("version", "Prints the version and starts nothing.", Kind.BOOL),
 )
 
 
@@ -127,6 +128,11 @@ def _agent(call: Call) -> int:
     from agent.config.load import load
     from agent.errors import ConfigError
 
+    if call.flags["version"]:
+        from agent.cli.version import print_version
+
+        print_version(call)
+        return 0
     if call.args:
         return call.fail(f"==> Unexpected extra arguments: [{' '.join(call.args)}]")
     flags = read_flags(call.flags)

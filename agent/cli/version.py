@@ -15,10 +15,15 @@ _PROTOCOL = (
 _KEY_BYTES = 32
 
 
+def print_version(call: Call) -> None:
+    """The version as people read it."""
+    call.say(f"{call.title} v{VERSION}\n{_PROTOCOL}\n")
+
+
 def _version(call: Call) -> int:
     wanted = call.flags.text("format")
     if wanted == "pretty":
-        call.say(f"{call.title} v{VERSION}\n{_PROTOCOL}\n")
+        print_version(call)
     elif wanted == "json":
         rpc = {"Default": 2, "Min": 2, "Max": 3}
         told = {"Version": VERSION, "Revision": "", "Prerelease": "", "RPC": rpc}

@@ -80,7 +80,8 @@ def lictor(host: str, *words: str) -> str:
         timeout=30,
     )
     printed = (done.stdout + done.stderr).rstrip()
-    print("\n".join("   " + line for line in printed.splitlines()), flush=True)
+    if printed:
+        print("\n".join("   " + line for line in printed.splitlines()), flush=True)
     return printed
 
 
@@ -235,6 +236,9 @@ def register_services() -> None:
 def talk_through_the_mesh() -> None:
     """Allowed, denied, allowed."""
     say("A call from web to db, through both sidecars, over mTLS")
+    print(
+        "   (a sidecar is found when its own TCP check has passed, tried every 10 s as in Consul)"
+    )
     expect("web reaches db", lambda: call_db() == "db says: hello", within_s=20)
     say("Deny it: new calls are refused, open connections are cut")
     held = socket.create_connection((CLIENTS["web-host"], UPSTREAM_PORT), 3)
@@ -288,9 +292,11 @@ def lose_a_host(datacenter: Datacenter) -> None:
 def main() -> int:
     """All steps; the exit status."""
     started = time.monotonic()
+    # Told to stop is an end like any other: everything is stopped and removed.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    database = start_database()
     folder = Path(tempfile.mkdtemp(prefix="lictor-demo-"))
     datacenter = Datacenter(folder)
-    database = start_database()
     try:
         start_everything(datacenter)
         register_services()

@@ -91,22 +91,92 @@ def test_bad_requests_get_the_words_of_the_contract(
     assert text in answer.body.decode()
 
 
+def counters(agent: AgentProcess) -> dict[str, float]:
+    """All metrics of an agent by name and labels."""
+    text = agent.get("/v1/agent/metrics?format=prometheus").body.decode()
+    lines = [line.rsplit(" ", 1) for line in text.splitlines() if not line.startswith("#")]
+    return {name: float(value) for name, value in lines}
+
+
+def throw(address: str, port: int, data: bytes) -> None:
+    """Send the same bytes to both protocols of a port."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as tcp:
+        tcp.settimeout(2)
+        tcp.connect((address, port))
+        tcp.sendall(data)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
+        udp.sendto(data, (address, port))
+
+
 def test_garbage_on_every_port_is_dropped_and_the_agent_stays(dev: AgentProcess) -> None:
     rng = random.Random(7)
     for port in (8500, 8600, 8301, 8300):
         for size in (1, 3, 40, 3000):
             for data in (rng.randbytes(size), b"\x00" * size, b"\xff" * size):
-                with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as tcp:
-                    tcp.settimeout(2)
-                    tcp.connect((dev.address, port))
-                    tcp.sendall(data)
-                with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
-                    udp.sendto(data, (dev.address, port))
+                throw(dev.address, port, data)
     assert dev.leader()
     assert dev.dns("dev.node.consul") == [dev.address]
     dev.put("/v1/kv/after", b"garbage")
     assert dev.process is not None
     assert dev.process.poll() is None
+
+
+def test_garbage_is_counted_where_it_was_dropped(fresh: Cluster) -> None:
+    kept = 'telemetry { prometheus_retention_time = "1m" }'
+    agent = fresh.add("dev", "-dev", "-hcl", kept).ready()
+    before = counters(agent)
+    for port in (8301, 8300):
+        for data in (b"\xff" * 40, b"R" + b"\xff" * 100, b"L" + b"\xff" * 100):
+            throw(agent.address, port, data)
+
+    def grown(start: str) -> bool:
+        now = counters(agent)
+        return any(now[n] > before.get(n, 0) for n in now if n.startswith(start))
+
+    for start in (
+        "lictor_gossip_dropped_total",
+        "lictor_gossip_stream_errors_total",
+        "lictor_rpc_refused_total",
+        "lictor_raft_dropped_total",
+    ):
+        eventually(lambda start=start: grown(start), within_s=5, what=start)
+
+
+def test_flags_are_read_in_every_spelling(fresh: Cluster, tmp_path: Path) -> None:
+    pid_file, key = tmp_path / "pid", "cg8StVXbQJ0gPvMd9o7yrg=="
+    agent = fresh.add(
+        "s1", "--server", "--bootstrap-expect", "1", "-datacenter", "dc9", "--log-level=warn",
+        "-encrypt", key, "--pid-file", str(pid_file), "-http-port=8501", "--dns-port", "8601",
+        "-serf-lan-port=8311", "--server-port", "8310",
+    )  # fmt: skip
+    there = {"CONSUL_HTTP_ADDR": f"{agent.address}:8501"}
+
+    def members() -> str:
+        done = subprocess.run(
+            [str(LICTOR), "members"], env=there, capture_output=True, text=True, timeout=20
+        )
+        return done.stdout
+
+    line = eventually(members, within_s=20).splitlines()[1].split()
+    assert line[:4] == ["s1", f"{agent.address}:8311", "alive", "server"]
+    assert line[6] == "dc9"
+    assert agent.process is not None
+    assert int(pid_file.read_text()) == agent.process.pid
+    for port in (8310, 8501, 8601):
+        socket.create_connection((agent.address, port), timeout=5).close()
+    assert "Gossip: true" in agent.log
+    assert "[INFO]" not in agent.log
+    agent.signal(signal.SIGTERM)
+    agent.wait()
+    assert not pid_file.exists()
+
+
+@pytest.mark.parametrize("dashes", ["-", "--"])
+def test_the_agent_says_its_version(dashes: str) -> None:
+    done = subprocess.run(
+        [str(LICTOR), "agent", f"{dashes}version"], capture_output=True, text=True, timeout=20
+    )
+    assert (done.returncode, done.stdout.split()[0]) == (0, "Lictor")
 
 
 def test_metrics_are_there_from_the_start(fresh: Cluster) -> None:

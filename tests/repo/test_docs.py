@@ -1,7 +1,6 @@
 """The documentation agrees with the program: links, tables of endpoints and commands, examples.
 
-Examples are read here (the command, its flags, the route, the make target exist) and run for real
-in `tests/e2e/test_pages.py`.
+Examples are read, not run: the command, its flags, the route and the make target must exist.
 """
 
 from __future__ import annotations
