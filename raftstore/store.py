@@ -11,17 +11,20 @@ what a command means (raftstore/state).
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 import random
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import fields, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from raftstore import wire
 from raftstore.commands import Applied, Command, Outcome, Rejected, RequestId
 from raftstore.config import StoreConfig
 from raftstore.errors import CorruptState, DecodeError, NoLeader, QueueFull, StoreError
+from raftstore.imaging import StateImages
 from raftstore.queries import Answer, At, Query
 from raftstore.records import Actor
 from raftstore.state import StateMachine
@@ -36,6 +39,11 @@ __all__ = ["Log", "LogStatus", "Store", "StoreConfig"]
 T = TypeVar("T")
 
 _LEADER = "leader"
+
+#: Between two steps of freeing a state that was replaced.
+_DISSOLVE_PAUSE_S = 0.002
+
+log = logging.getLogger("lictor.raftstore.store")
 
 
 class LogStatus(Protocol):
@@ -115,6 +123,7 @@ class Store:
         self._make_log = make_log or self._open_raft
         self._log: Log | None = None
         self._journal: Journal | None = None
+        self._scratch: TemporaryDirectory[str] | None = None
         self._is_leader = False
         self._known_leader = False
         self._leader_address = ""
@@ -143,6 +152,8 @@ class Store:
             await self._log.stop()
         if self._journal is not None:
             self._journal.close()
+        if self._scratch is not None:
+            self._scratch.cleanup()
 
     def _open_raft(
         self,
@@ -151,7 +162,7 @@ class Store:
         on_change: Callable[[], None],
     ) -> Log:
         # Here, so that a store over another log (tests, tools) does not load the engine.
-        from raftstore.raft import LmdbJournal, MemJournal, RaftConfig, RaftNode
+        from raftstore.raft import LmdbJournal, MemJournal, RaftConfig, RaftNode, SnapshotFiles
 
         config = self._config
         raft = _scaled(
@@ -164,9 +175,15 @@ class Store:
         )
         if config.data_dir:
             path = Path(config.data_dir) / "raft"
-            self._journal = LmdbJournal(path, map_bytes=config.journal_bytes_max)
+            journal = LmdbJournal(path, map_bytes=config.journal_bytes_max)
+            if shortage := journal.shortage():
+                log.warning("%s", shortage)
+            self._journal = journal
         else:
             self._journal = MemJournal()
+            self._scratch = TemporaryDirectory(prefix="lictor-")
+            path = Path(self._scratch.name)
+        images = StateImages(config.state, current=lambda: self.state, replace=self._replace_state)
         return RaftNode(
             raft,
             journal=self._journal,
@@ -175,7 +192,20 @@ class Store:
             on_change=on_change,
             rng=self._rng,
             tls=self._tls,
+            snapshots=(SnapshotFiles(path / "snapshots"), images),
         )
+
+    def _replace_state(self, state: StateMachine) -> None:
+        """A snapshot takes the place of the state: what changed is not known, so all wake."""
+        before, self.state = self.state, state
+        self._watches.wake_all()
+        self._dissolve(before.dissolve())
+
+    def _dissolve(self, steps: Iterator[None]) -> None:
+        """Free the old state between other work: at once it would hold up the loop."""
+        for _ in steps:
+            asyncio.get_running_loop().call_later(_DISSOLVE_PAUSE_S, self._dissolve, steps)
+            return
 
     # The log, passed through
 

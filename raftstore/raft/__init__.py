@@ -7,6 +7,7 @@ from raftstore.raft.driver import RaftNode
 from raftstore.raft.journal import LmdbJournal
 from raftstore.raft.log import Journal, MemJournal
 from raftstore.raft.operations import Operations
+from raftstore.raft.snapshot import SnapshotFiles
 from raftstore.raft.status import RaftStatus, ServerStatus
 from raftstore.raft.transport import FIRST_BYTE
 
@@ -20,4 +21,5 @@ __all__ = [
     "RaftNode",
     "RaftStatus",
     "ServerStatus",
+    "SnapshotFiles",
 ]

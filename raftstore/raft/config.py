@@ -64,6 +64,38 @@ class RaftConfig:
     tail_entries_max: int = 50_000
     """Applied entries kept in memory for peers that lag; older ones are read from the journal."""
     tail_bytes_max: int = 64 * MIB
+    snapshot_log_bytes: int = 64 * MIB
+    """A snapshot is due when the log has grown by this, or by the size of the last snapshot,
+    whichever is more: so writing snapshots never costs more than writing the log."""
+    snapshot_log_entries: int = 200_000
+    """It is also due after so many entries, which bounds the time of a restart."""
+    snapshot_interval_s: float = 60.0
+    """Least time between two, whatever asks for them, save an operator."""
+    snapshot_slice_s: float = 0.002
+    """How long the loop may work on a snapshot before others get their turn."""
+    snapshot_share: float = 0.25
+    """Share of the loop's time that encoding a snapshot may take."""
+    snapshot_queue_bytes: int = 1 * MIB
+    """Encoded chunks handed to the disk at once."""
+    trailing_entries: int = 10_000
+    """Entries kept below a snapshot for peers that lag a little."""
+    trim_slice_entries: int = 4096
+    """Entries deleted in one transaction, so that no write waits long for it."""
+    full_retry_s: float = 1.0
+    """After how long a write that found no room is tried again."""
+    install_bytes_max: int = 64 * 1024 * MIB
+    """The largest snapshot taken from a leader."""
+    install_reserve_bytes: int = 64 * MIB
+    """What must stay free on the disk when one is taken in."""
+    install_chunk_bytes: int = 64 * 1024
+    """Half a second on a line of 1 Mbit/s, so that heartbeats are not held up for an election
+    timeout behind it."""
+    install_window_bytes_max: int = 4 * MIB
+    install_bytes_per_s: int = 32 * MIB
+    install_calm_s: float = 0.1
+    """A chunk answered sooner widens the window, one answered later halves it."""
+    install_retry_s: float = 3.0
+    """After how long without an answer, or after a refusal, a snapshot is offered again."""
     hello_bytes_max: int = 4096
     hello_timeout_s: float = 5.0
     frame_bytes_max: int = 8 * MIB

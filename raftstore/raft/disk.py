@@ -1,16 +1,26 @@
-"""The thread that writes batches, one at a time, and how long that takes. Decides nothing."""
+"""The thread that writes batches, one at a time, and how long that takes.
+
+A write that found no room has changed nothing, so it is tried again until there is some; to the
+rest of the node that is a disk that takes very long. Any other failure is for good. Decides nothing
+else.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import TypeVar
 
+from raftstore.errors import JournalFull
+from raftstore.raft.config import RaftConfig
 from raftstore.raft.log import Batch, Journal
 from raftstore.raft.replica import Work
+
+T = TypeVar("T")
 
 log = logging.getLogger("lictor.raftstore.raft.disk")
 
@@ -32,12 +42,14 @@ class DiskThread:
         self,
         journal: Journal,
         *,
-        slow_s: float,
+        config: RaftConfig,
         done: Callable[[Work, BaseException | None], None],
     ) -> None:
         """``done`` is called on the loop with the work and, if it failed, why."""
         self._journal = journal
-        self._slow_s = slow_s
+        self._slow_s = config.slow_sync_s
+        self._full_retry_s = config.full_retry_s
+        self._retry: asyncio.TimerHandle | None = None
         self._done = done
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="lictor-raft-disk")
         self._started_at = 0.0
@@ -51,6 +63,9 @@ class DiskThread:
         assert self.writing is None
         self.writing = work
         self._started_at = time.monotonic()
+        self._write(batch)
+
+    def _write(self, batch: Batch) -> None:
         self._idle.clear()
         loop = asyncio.get_running_loop()
         future = loop.run_in_executor(self._executor, self._journal.persist, batch)
@@ -61,15 +76,30 @@ class DiskThread:
         return time.monotonic() - self._started_at
 
     async def close(self) -> None:
-        """Wait for a write that runs, and end the thread."""
+        """Wait for what runs, and end the thread."""
+        if self._retry is not None:
+            self._retry.cancel()
         await self._idle.wait()
+        await self.run(_nothing)  # the end of what was begun by ``run``
         self._executor.shutdown(wait=False)
 
+    def run(self, work: Callable[[], T]) -> Awaitable[T]:
+        """Do something else on this thread, between writes."""
+        return asyncio.get_running_loop().run_in_executor(self._executor, work)
+
     def _finished(self, future: asyncio.Future[None]) -> None:
-        work, self.writing = self.writing, None
-        assert work is not None
         self._idle.set()
+        work = self.writing
+        assert work is not None
         error = future.exception() if not future.cancelled() else RuntimeError("cancelled")
+        if isinstance(error, JournalFull) and work.batch is not None:
+            # Nothing has happened, so the same write may be tried again; no step is taken before.
+            log.error("no room for the log, trying again error=%s", error)
+            self._retry = asyncio.get_running_loop().call_later(
+                self._full_retry_s, self._write, work.batch
+            )
+            return
+        self.writing = None
         if error is None:
             took, stats = self.waited_s(), self.stats
             stats.syncs += 1
@@ -79,3 +109,7 @@ class DiskThread:
                 stats.slow_syncs += 1
                 log.warning("slow disk write seconds=%.3f", took)
         self._done(work, error)
+
+
+def _nothing() -> None:
+    pass

@@ -7,7 +7,9 @@ promise. The write is one synced transaction on a thread of its own, and while i
 step is taken: frames and proposals just gather, which is the group commit, and the engine can never
 count an entry of ours that is not yet durable. Appends may leave before our own write, so the
 leader's disk and the followers' work at the same time. A failed write is never retried: what the
-disk then holds is unknown, so the node stops for good (``fatal``).
+disk then holds is unknown, so the node stops for good (``fatal``). One that found no room is no
+such failure: the journal promises that nothing of it has happened. It is tried again until there
+is room; until then the node is like one with a very slow disk, and loses the leadership.
 
 Decides nothing about replication; that is in ``replica`` and ``engine``.
 """
@@ -22,7 +24,6 @@ import time
 from collections.abc import Callable, Mapping
 
 from raftstore.errors import (
-    CorruptState,
     LeadershipLost,
     Refused,
 )
@@ -30,11 +31,14 @@ from raftstore.raft.callers import STEP_S, Deadlines, Done, Waiting, settle
 from raftstore.raft.config import RaftConfig
 from raftstore.raft.disk import DiskThread
 from raftstore.raft.frames import Message
-from raftstore.raft.log import Journal
+from raftstore.raft.log import Journal, SnapshotPointer
 from raftstore.raft.members import bootstrap_config
 from raftstore.raft.operations import Operations
 from raftstore.raft.replica import Outcome, Proposal, Replica, Work
-from raftstore.raft.status import RaftStatus
+from raftstore.raft.snapshot import SnapshotFiles
+from raftstore.raft.snapshotter import Snapshotter
+from raftstore.raft.status import RaftStatus, dropped_by, figures_of
+from raftstore.raft.transfers import Machine
 from raftstore.raft.transport import PeerNetwork, PeerTls
 
 log = logging.getLogger("lictor.raftstore.raft.driver")
@@ -61,19 +65,14 @@ class RaftNode:
         on_change: Callable[[], None] = lambda: None,
         rng: random.Random | None = None,
         tls: PeerTls | None = None,
+        snapshots: tuple[SnapshotFiles, Machine] | None = None,
     ) -> None:
         """``apply(index, stamp, payload)`` never raises; ``on_change`` must only schedule.
 
+        Without ``snapshots`` (where they are kept, and of what) the log is never trimmed.
         Raises CorruptState if the journal belongs to another node.
         """
-        if journal.owner not in ("", config.node_id):
-            raise CorruptState(
-                f"the journal belongs to node {journal.owner}, this is {config.node_id}: the data"
-                " directory was copied, or its node-id file was lost. Restore the node-id file, or"
-                " start with an empty data directory."
-            )
-        if not journal.owner:
-            journal.set_owner(config.node_id)
+        journal.claim(config.node_id)
         rng = rng or random.Random()
         self.fatal: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
         """Completes, with the error as its result, when the process must stop."""
@@ -101,7 +100,10 @@ class RaftNode:
             address=self._network.address,
         )
         """What an operator may ask: leadership transfer, changes of the set of servers."""
-        self._disk = DiskThread(journal, slow_s=config.slow_sync_s, done=self._persisted)
+        self._disk = DiskThread(journal, config=config, done=self._persisted)
+        self._snapshots = snapshots and Snapshotter(
+            config, self._replica, *snapshots, disk=self._disk, wake=self._schedule
+        )
         self._record: bytes | None = None
         self._running = False
         self._scheduled = False
@@ -117,7 +119,12 @@ class RaftNode:
     # -- life
 
     async def start(self) -> None:
-        """Begin to dial, to step and to apply what is committed."""
+        """Load the snapshot; begin to dial, to step and to apply what is committed.
+
+        Raises CorruptState if there should be a snapshot, and none can be used.
+        """
+        if self._snapshots is not None:
+            await self._snapshots.restore()
         self._running = True
         self._adopt_members()
         self._network.start()
@@ -131,6 +138,8 @@ class RaftNode:
         for handle in (self._timer, self._deadline_timer, *self._graces.values()):
             if handle is not None:
                 handle.cancel()
+        if self._snapshots is not None:
+            await self._snapshots.stop()
         await self._network.stop()
         await self._disk.close()
         self._fail_callers("this node stops")
@@ -243,25 +252,21 @@ class RaftNode:
         """Seconds since the leader was heard; 0 on the leader, None if never."""
         return self._replica.engine.last_contact_s()
 
+    async def snapshot_now(self) -> SnapshotPointer:
+        """Take a snapshot on demand; what the journal points to then. Raises StoreError."""
+        self._must_run()
+        if self._snapshots is None:
+            raise Refused("this node takes no snapshots")
+        return await self._snapshots.snapshot_now()
+
     def status(self) -> RaftStatus:
         """How this node is, now."""
-        engine, journal, stats = self._replica.engine, self._journal, self._replica.engine.stats
-        dropped = dict(self._network.dropped)
-        dropped["stranger message"] = stats.strangers_dropped
-        dropped["stale reply"] = stats.stale_replies_dropped
-        dropped["append refused: journal full"] = stats.appends_refused_full
-        leader = engine.leader_id()
+        engine = self._replica.engine
         members = self.operations.members()
         return RaftStatus(
-            role=engine.role(),
-            term=engine.term(),
-            leader_id=leader,
-            leader_address=next((a for n, a, _ in members if n == leader), ""),
-            commit_index=engine.commit_index(),
-            applied_index=engine.applied_index(),
-            last_index=journal.last_index,
-            first_index=journal.first_index,
-            last_contact_s=engine.last_contact_s(),
+            **figures_of(self._config, self._replica),
+            **(self._snapshots.figures() if self._snapshots is not None else {}),
+            leader_address=next((a for n, a, _ in members if n == engine.leader_id()), ""),
             members=members,
             config_index=engine.config_index,
             config_committed=engine.config_is_committed(),
@@ -269,25 +274,13 @@ class RaftNode:
             dismissed=engine.dismissed,
             bootstrapped=self.bootstrapped,
             cluster_id=self.cluster_id,
-            pending_proposals=self._replica.pending(),
-            waiting_reads=self._replica.reads.waiting,
-            elections_started=stats.elections_started,
-            elections_won=stats.elections_won,
-            pre_vote_rounds=stats.pre_vote_rounds,
-            step_downs=stats.step_downs,
             disk_step_downs=self._disk_step_downs,
-            transfers_begun=self._replica.transfers_begun,
-            leader_changes=stats.leader_changes,
-            conflict_entries_cut=stats.conflict_entries_cut,
             syncs=self._disk.stats.syncs,
             sync_last_s=self._disk.stats.sync_last_s,
             sync_max_s=self._disk.stats.sync_max_s,
             slow_syncs=self._disk.stats.slow_syncs,
             steps=self._steps,
-            journal_used_bytes=journal.used_bytes,
-            journal_max_bytes=self._config.journal_bytes_max,
-            journal_full=journal.full,
-            dropped=dropped,
+            dropped={**self._network.dropped, **dropped_by(engine)},
         )
 
     def _must_run(self) -> None:
@@ -377,6 +370,9 @@ class RaftNode:
             self._release(work)
         else:
             self._disk.persist(work, work.batch)
+        if self._snapshots is not None:
+            for task in work.tasks:
+                self._snapshots.transfers.carry(task)
         self._set_timer()
 
     def _persisted(self, work: Work, error: BaseException | None) -> None:
@@ -385,6 +381,8 @@ class RaftNode:
             return
         assert work.batch is not None
         self._replica.persisted(work.batch)
+        if self._snapshots is not None:
+            self._snapshots.saved(work.batch)
         self._release(work)
         self._set_timer()
 

@@ -36,11 +36,22 @@ from raftstore.raft.frames import (
     Probe,
     ProbeReply,
     Removed,
+    SnapshotChunk,
+    SnapshotOffer,
+    SnapshotReply,
     TimeoutNow,
     VoteReply,
     VoteRequest,
 )
-from raftstore.raft.log import CONFIG, PAYLOAD, PAYLOAD_HEAD, Entry, Journal, payload_command
+from raftstore.raft.log import (
+    CONFIG,
+    PAYLOAD,
+    PAYLOAD_HEAD,
+    Entry,
+    Journal,
+    SnapshotPointer,
+    payload_command,
+)
 from raftstore.raft.matching import SafetyViolation, first_new, start_of_term
 from raftstore.raft.members import STAGING, Config, decode_config
 from raftstore.raft.progress import Progress
@@ -113,9 +124,15 @@ class RaftEngine(SyncObj):  # type: ignore[misc]
         self.config: Config | None = None
         self.config_index = 0
         self.stats = EngineStats()
+        self.applies_held = False
+        """While set, nothing is applied: the state is being written down."""
         self.on_probe_reply: Callable[[str, int], None] = lambda peer, number: None
         self.on_lease_reply: Callable[[str, int], None] = lambda peer, number: None
         self.on_configured: Callable[[int, int], None] = lambda index, term: None
+        self.on_connected: Callable[[str], None] = lambda peer: None
+        self.on_snapshot: Callable[[str, SnapshotOffer | SnapshotChunk | SnapshotReply], None] = (
+            lambda peer, message: None
+        )
         super().__init__(
             PeerNode(config.node_id),
             [],
@@ -145,8 +162,9 @@ class RaftEngine(SyncObj):  # type: ignore[misc]
         self._SyncObj__raftLog = StockLog(journal)
         self._SyncObj__raftCurrentTerm = max(journal.term, journal.last_term)
         self._SyncObj__votedForNodeId = journal.vote if journal.term >= journal.last_term else None
-        self._SyncObj__raftCommitIndex = max(journal.commit_hint, journal.first_index)
-        self._SyncObj__raftLastApplied = journal.first_index
+        applied = journal.snapshot.index if journal.snapshot is not None else journal.first_index
+        self._SyncObj__raftCommitIndex = max(journal.commit_hint, applied)
+        self._SyncObj__raftLastApplied = applied  # the shell restores that snapshot before a step
         self._started_at = self.now()
         self._adopt_config()
         if journal.last_index <= 1 and journal.term == 0:
@@ -189,11 +207,18 @@ class RaftEngine(SyncObj):  # type: ignore[misc]
 
     def apply_is_due(self) -> bool:
         """Is there an entry that the next tick can apply?"""
-        return self.applied_index() < min(self.commit_index(), self._journal.saved_index)
+        return not self.applies_held and self.applied_index() < min(
+            self.commit_index(), self._journal.saved_index
+        )
 
     def commit_is_due(self) -> bool:
         """A leader without peers commits what it has saved at its next tick."""
         return not self._peers and self.leads() and self.commit_index() < self._journal.last_index
+
+    @property
+    def stamp(self) -> float:
+        """Replicated time: the highest stamp of what was applied."""
+        return self._stamp
 
     def heartbeat_is_due(self) -> bool:
         """Will ``send_appends`` send a heartbeat?"""
@@ -332,8 +357,44 @@ class RaftEngine(SyncObj):  # type: ignore[misc]
         self._follow(None)
         self._deadline_in(self._config.election_min_s, self._config.election_max_s)
 
+    def restored(self, index: int, stamp: float) -> None:
+        """Before the first step: the state is that of a snapshot at ``index``."""
+        assert self._journal.first_index <= index <= self.commit_index()
+        self._SyncObj__raftLastApplied = index
+        self._stamp = max(self._stamp, stamp)
+
+    def install(self, pointer: SnapshotPointer, config: tuple[int, bytes], stamp: float) -> None:
+        """At the start of a step: a leader's snapshot replaces log and state up to its index."""
+        assert pointer.index > self.commit_index()
+        self._journal.install(pointer, config)
+        self._SyncObj__raftCommitIndex = self._SyncObj__raftLastApplied = pointer.index
+        self._stamp = max(self._stamp, stamp)
+        self._adopt_config()
+
+    def peers_behind_log(self) -> tuple[str, ...]:
+        """Leader: connected peers that need entries which are no longer in the log."""
+        first = self._journal.first_index
+        return tuple(
+            peer
+            for peer in self._others
+            if peer in self._connected_ids and self._progress[peer].next_index <= first
+        )
+
+    def matched(self, peer: str, index: int) -> None:
+        """Leader: the peer holds, durably, what is committed up to ``index``."""
+        node, match = self._members[peer], self._SyncObj__raftMatchIndex
+        index = min(index, self._journal.last_index)
+        if index > match[node]:
+            match[node] = index
+            self._restart_progress(peer)
+
+    def post(self, peer: str, message: Message, *, late: bool = False) -> None:
+        """Send what another part of the replica has to say."""
+        self._send(peer, message, late=late)
+
     def connected(self, peer: str) -> None:
         """A link to the peer is up; what was on its way over the old one is lost."""
+        self.on_connected(peer)
         self._connected_ids.add(peer)
         node = self._members.get(peer)
         if node is not None:
@@ -533,6 +594,10 @@ class RaftEngine(SyncObj):  # type: ignore[misc]
                 self._send(peer, PreVoteReply(self.term(), message.round, granted))
             case PreVoteReply():
                 self._on_pre_vote_reply(peer, message)
+            case SnapshotOffer() | SnapshotChunk():
+                self._on_snapshot(peer, message)
+            case SnapshotReply():
+                self._on_snapshot_reply(peer, message)
             case TimeoutNow():
                 self._on_timeout_now(peer, message)
             case Removed():
@@ -551,12 +616,14 @@ class RaftEngine(SyncObj):  # type: ignore[misc]
         one that has been removed for good. Answers count from members only.
         """
         if self.config is None:  # no member of anything yet: take the log, but have no say
-            return isinstance(message, Append)
+            return isinstance(message, Append | SnapshotOffer | SnapshotChunk)
         if peer in self._members:
             return True
         if peer in self._removed and self.config_is_committed():
             return False
-        return isinstance(message, Append | VoteRequest | PreVoteRequest)
+        return isinstance(
+            message, Append | VoteRequest | PreVoteRequest | SnapshotOffer | SnapshotChunk
+        )
 
     def _on_timeout_now(self, peer: str, message: TimeoutNow) -> None:
         """The leader hands over to us: campaign at the next tick, without asking first."""
@@ -584,16 +651,7 @@ class RaftEngine(SyncObj):  # type: ignore[misc]
         if message.term < self.term():
             self._reply(peer, message, False, journal.last_index + 1)
             return
-        if message.term > self.term():
-            self._new_term(message.term)
-        if self.leads():
-            raise SafetyViolation(f"{peer} also leads term {message.term}; stop and report this")
-        if self.leader_id() != peer:
-            self.stats.leader_changes += 1
-        self._SyncObj__setState(FOLLOWER)
-        self._follow(self._members.get(peer) or PeerNode(peer))
-        self.dismissed = False
-        self._hear_leader()
+        self._heed_leader(peer, message.term)
         if journal.full and message.entries:
             self.stats.appends_refused_full += 1  # no answer: the leader tries again later
             return
@@ -616,6 +674,32 @@ class RaftEngine(SyncObj):  # type: ignore[misc]
             self._SyncObj__raftCommitIndex = commit
             journal.commit_hint = commit
         self._reply(peer, message, True, match)
+
+    def _heed_leader(self, peer: str, term: int) -> None:
+        """A leader of our term, or of a newer one, has spoken: follow it, and stay calm."""
+        if term > self.term():
+            self._new_term(term)
+        if self.leads():
+            raise SafetyViolation(f"{peer} also leads term {term}; stop and report this")
+        if self.leader_id() != peer:
+            self.stats.leader_changes += 1
+        self._SyncObj__setState(FOLLOWER)
+        self._follow(self._members.get(peer) or PeerNode(peer))
+        self.dismissed = False
+        self._hear_leader()
+
+    def _on_snapshot(self, peer: str, message: SnapshotOffer | SnapshotChunk) -> None:
+        if message.term < self.term():
+            return  # the answer to the next append tells it so
+        self._heed_leader(peer, message.term)
+        self.on_snapshot(peer, message)
+
+    def _on_snapshot_reply(self, peer: str, reply: SnapshotReply) -> None:
+        if reply.term > self.term():
+            self._new_term(reply.term)
+        elif self.leads() and reply.term == self.term() and peer in self._progress:
+            self._SyncObj__lastResponseTime[self._members[peer]] = self.now()
+            self.on_snapshot(peer, reply)
 
     def _reply(self, peer: str, message: Append, ok: bool, index: int) -> None:
         reply = AppendReply(term=self.term(), seq=message.seq, ok=ok, index=index)
@@ -738,8 +822,8 @@ class RaftEngine(SyncObj):  # type: ignore[misc]
             if progress.overdue(at, config.election_min_s):
                 self._restart_progress(peer)
             sent = False
-            while progress.next_index <= journal.last_index and progress.may_send(
-                config.window_appends_max, config.window_bytes_max
+            while journal.first_index < progress.next_index <= journal.last_index and (
+                progress.may_send(config.window_appends_max, config.window_bytes_max)
             ):
                 self._send_batch(peer, progress, at)
                 sent = True
@@ -764,8 +848,10 @@ class RaftEngine(SyncObj):  # type: ignore[misc]
 
     def _send_empty(self, peer: str, progress: Progress) -> None:
         # A probing peer is asked about the place we mean to send from; others about what they have.
-        known = max(self.match_index(peer), self._journal.first_index)
-        prev = progress.next_index - 1 if progress.probing and not progress.inflight else known
+        first = self._journal.first_index
+        known = max(self.match_index(peer), first)
+        asks = progress.probing and not progress.inflight and progress.next_index > first
+        prev = progress.next_index - 1 if asks else known
         self._seq += 1
         self._send(peer, self._append(prev, ()))
         progress.sent_commit = self.commit_index()
@@ -793,6 +879,8 @@ class RaftEngine(SyncObj):  # type: ignore[misc]
 
     def _SyncObj__applyLogEntries(self) -> bool:
         """Apply a bounded slice of what is committed and on our own disk."""
+        if self.applies_held:
+            return False
         journal, config = self._journal, self._config
         first = self.applied_index() + 1
         last = min(self.commit_index(), journal.saved_index, first + config.apply_entries_max - 1)

@@ -141,6 +141,52 @@ class LeaseReply:
     round: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SnapshotOffer:
+    """The leader's log no longer reaches back to what you lack; this file stands in for it."""
+
+    term: int
+    index: int
+    index_term: int
+    size: int
+    sha256: bytes
+
+    @property
+    def transfer(self) -> int:
+        """Names the file in what follows."""
+        return transfer_id(self.sha256)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SnapshotReply:
+    """``status`` WANT: go on at ``offset``; HAVE: all up to index ``offset`` is here, durable and
+    committed; REFUSED: not now."""
+
+    term: int
+    transfer: int
+    status: int
+    offset: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SnapshotChunk:
+    """Bytes of the file from ``offset`` on."""
+
+    term: int
+    transfer: int
+    offset: int
+    data: bytes
+
+
+WANT, HAVE, REFUSED = 0, 1, 2
+SHA256_BYTES = 32
+
+
+def transfer_id(sha256: bytes) -> int:
+    """A number for a file, from its checksum: the same from every leader that has the file."""
+    return int.from_bytes(sha256[:8], "big") >> 1
+
+
 Message = (
     Append
     | AppendReply
@@ -154,6 +200,9 @@ Message = (
     | Removed
     | LeaseProbe
     | LeaseReply
+    | SnapshotOffer
+    | SnapshotReply
+    | SnapshotChunk
 )
 
 HELLO = 0
@@ -169,6 +218,9 @@ TIMEOUT_NOW = 9
 REMOVED = 10
 LEASE_PROBE = 11
 LEASE_REPLY = 12
+SNAPSHOT_OFFER = 20
+SNAPSHOT_REPLY = 21
+SNAPSHOT_CHUNK = 22
 
 
 def encode(message: Message | Hello) -> bytes:
@@ -196,6 +248,12 @@ def _to_array(m: Message | Hello) -> list[Any]:
             return [TIMEOUT_NOW, m.term]
         case Removed():
             return [REMOVED, m.index]
+        case SnapshotOffer():
+            return [SNAPSHOT_OFFER, m.term, m.index, m.index_term, m.size, m.sha256]
+        case SnapshotReply():
+            return [SNAPSHOT_REPLY, m.term, m.transfer, m.status, m.offset]
+        case SnapshotChunk():
+            return [SNAPSHOT_CHUNK, m.term, m.transfer, m.offset, m.data]
         case VoteRequest():
             return [VOTE_REQUEST, m.term, m.last_index, m.last_term, m.transfer]
         case VoteReply():
@@ -307,6 +365,24 @@ def _pre_vote(term: int, number: int, last_index: int, last_term: int) -> PreVot
     return PreVoteRequest(term=term, round=number, last_index=last_index, last_term=last_term)
 
 
+def _offer(term: int, index: int, index_term: int, size: int, sha256: bytes) -> SnapshotOffer:
+    if len(sha256) != SHA256_BYTES or index_term > term or not index or not size:
+        raise DecodeError("snapshot offer: wrong field")
+    return SnapshotOffer(term=term, index=index, index_term=index_term, size=size, sha256=sha256)
+
+
+def _snapshot_reply(term: int, transfer: int, status: int, offset: int) -> SnapshotReply:
+    if status not in (WANT, HAVE, REFUSED):
+        raise DecodeError("snapshot reply: wrong field")
+    return SnapshotReply(term=term, transfer=transfer, status=status, offset=offset)
+
+
+def _chunk(term: int, transfer: int, offset: int, data: bytes) -> SnapshotChunk:
+    if not data:
+        raise DecodeError("snapshot chunk: wrong field")
+    return SnapshotChunk(term=term, transfer=transfer, offset=offset, data=data)
+
+
 _SHAPES: dict[int, tuple[Any, tuple[type, ...]]] = {
     APPEND_REPLY: (_reply, (int, int, bool, int)),
     VOTE_REQUEST: (_vote, (int, int, int, bool)),
@@ -319,4 +395,7 @@ _SHAPES: dict[int, tuple[Any, tuple[type, ...]]] = {
     REMOVED: (Removed, (int,)),
     LEASE_PROBE: (LeaseProbe, (int, int)),
     LEASE_REPLY: (LeaseReply, (int, int)),
+    SNAPSHOT_OFFER: (_offer, (int, int, int, int, bytes)),
+    SNAPSHOT_REPLY: (_snapshot_reply, (int, int, int, int)),
+    SNAPSHOT_CHUNK: (_chunk, (int, int, int, bytes)),
 }

@@ -4,6 +4,11 @@ Every entry carries a CRC-32 over index, term and command, and so does the hard 
 checked whenever they are read, and the whole log once at opening. Damage is never repaired here: a
 server that forgot what it acknowledged must not take part, so it refuses to start and says what to
 do. LMDB commits by two barriers and leaves no torn tail; its sync defaults are never relaxed.
+
+Room runs out in three steps. From ``PRESSED_SHARE`` of the map on, a snapshot is asked for, so that
+the log can be trimmed. From ``FULL_SHARE`` on, or when the file system is about to be full, no
+payload is taken in, and terms and votes still find room. If even they do not, the write fails with
+JournalFull, and nothing of it has happened.
 """
 
 from __future__ import annotations
@@ -18,14 +23,27 @@ import lmdb
 import msgpack
 
 from raftstore.errors import CorruptState, JournalFull
-from raftstore.raft.log import Batch, Entry, HardState, Journal
+from raftstore.raft.log import (
+    ENTRY_OVERHEAD_BYTES,
+    Batch,
+    Entry,
+    HardState,
+    Journal,
+    SnapshotPointer,
+)
 
-FORMAT = 1
+FORMAT = 2
+FORMATS = (1, 2)
+"""1 knew no snapshots."""
 KEY = struct.Struct(">Q")
 HEAD = struct.Struct(">IQ")  # crc, term
 STATE_KEY = b"state"
 FULL_SHARE = 0.95
 """Above this share of the map, no payload is taken in; the rest is kept for terms and votes."""
+PRESSED_SHARE = 0.80
+"""Above this share of the map, a snapshot is due and the log is trimmed as far as it can be."""
+PAGES_HELD = 32
+"""LMDB's own pages, and those freed so lately that they cannot be used again yet."""
 WRITE_SHARE = 2.5
 """Pages that a transaction may touch per payload byte, tree and old versions included."""
 REMEDY = (
@@ -44,14 +62,23 @@ class LmdbJournal(Journal):
         map_bytes: int = 4096 * 1024 * 1024,
         tail_entries_max: int = 50_000,
         tail_bytes_max: int = 64 * 1024 * 1024,
+        reserve_bytes: int = 64 * 1024 * 1024,
     ) -> None:
+        """``reserve_bytes``: what stays free on the file system for terms, votes and others.
+
+        Raises JournalFull if a journal cannot even be begun there.
+        """
         self._path = Path(path)
         self._map_bytes = map_bytes
+        self._reserve_bytes = reserve_bytes
+        self._bytes_since_snapshot = 0
         self._path.mkdir(mode=0o700, parents=True, exist_ok=True)
         try:
             self._env = lmdb.open(
                 str(self._path), map_size=map_bytes, max_dbs=2, subdir=True, mode=0o600
             )
+        except lmdb.DiskError as error:
+            raise JournalFull(f"{self._path}: {error}: free some disk space") from error
         except lmdb.Error as error:
             raise CorruptState(f"{self._path}: {error}. {REMEDY}") from error
         try:
@@ -59,6 +86,7 @@ class LmdbJournal(Journal):
             self._check_file_size()
             self._log_db = self._env.open_db(b"log")
             self._meta_db = self._env.open_db(b"meta")
+            self._free_bytes = self.measure_free()
             self._used_bytes = self._measure()
             state, tail = self._load(tail_entries_max, tail_bytes_max)
         except lmdb.Error as error:
@@ -67,8 +95,14 @@ class LmdbJournal(Journal):
         except CorruptState:
             self._env.close()
             raise
+        self._saved_first = state.first_index
+        self._refused = False
         super().__init__(
-            state, tail, tail_entries_max=tail_entries_max, tail_bytes_max=tail_bytes_max
+            state,
+            tail,
+            tail_entries_max=tail_entries_max,
+            tail_bytes_max=tail_bytes_max,
+            bytes_since_snapshot=self._bytes_since_snapshot,
         )
 
     def _check_file_size(self) -> None:
@@ -79,7 +113,31 @@ class LmdbJournal(Journal):
             raise CorruptState(f"{self._path}: file has {size} of {used} bytes. {REMEDY}")
 
     def _measure(self) -> int:
-        return int((self._env.info()["last_pgno"] + 1) * self._page_bytes)
+        """Pages that hold something; what was deleted is used again before the file grows."""
+        with self._env.begin() as txn:
+            pages = sum(
+                found["branch_pages"] + found["leaf_pages"] + found["overflow_pages"]
+                for found in (txn.stat(self._log_db), txn.stat(self._meta_db))
+            )
+        pages = min(pages + PAGES_HELD, self._env.info()["last_pgno"] + 1)
+        return int(pages * self._page_bytes)
+
+    def measure_free(self) -> int:
+        """Bytes that the journal may still take on its file system."""
+        stat = os.statvfs(self._path)
+        return stat.f_bavail * stat.f_frsize
+
+    def shortage(self) -> str:
+        """What an operator should know at start if the map may outgrow the disk; else empty."""
+        size = (self._path / "data.mdb").stat().st_size
+        room = size + self._free_bytes - self._reserve_bytes
+        if self._map_bytes <= room:
+            return ""
+        return (
+            f"{self._path}: the journal may grow to {self._map_bytes} bytes, but the disk has room"
+            f" for {max(0, room)} only; writes stop when {self._reserve_bytes} bytes are left."
+            " Free some space, or set a smaller journal"
+        )
 
     # -- opening
 
@@ -90,13 +148,18 @@ class LmdbJournal(Journal):
             tail_bytes = 0
             expected = state.first_index + 1
             last_term = state.first_term
-            for key, value in txn.cursor(db=self._log_db):
+            snapshot_index = state.snapshot.index if state.snapshot is not None else 0
+            cursor = txn.cursor(db=self._log_db)
+            cursor.set_range(KEY.pack(expected))  # what lies below waits for being deleted
+            for key, value in cursor:
                 entry = self._entry(key, value)
                 if entry[1] != expected or entry[2] < last_term:
                     raise CorruptState(f"{self._path}: entry {expected} is missing. {REMEDY}")
                 expected, last_term = expected + 1, entry[2]
                 tail.append(entry)
                 tail_bytes += len(entry[0])
+                if entry[1] > snapshot_index:
+                    self._bytes_since_snapshot += len(entry[0]) + ENTRY_OVERHEAD_BYTES
                 if len(tail) > 2 * entries_max or tail_bytes > 2 * bytes_max:
                     del tail[: len(tail) // 2]
                     tail_bytes = sum(len(e[0]) for e in tail)
@@ -104,6 +167,11 @@ class LmdbJournal(Journal):
             raise CorruptState(
                 f"{self._path}: committed up to {state.commit}, but the log ends at"
                 f" {expected - 1}. {REMEDY}"
+            )
+        if state.first_index > snapshot_index or snapshot_index >= expected:
+            raise CorruptState(
+                f"{self._path}: the log ({state.first_index} to {expected - 1}) and the snapshot"
+                f" (up to {snapshot_index}) do not meet. {REMEDY}"
             )
         return state, tail
 
@@ -113,18 +181,13 @@ class LmdbJournal(Journal):
         if zlib.crc32(data[4:]) != int.from_bytes(data[:4], "big"):
             raise CorruptState(f"{self._path}: hard state: checksum differs. {REMEDY}")
         try:
-            fields: Any = msgpack.unpackb(data[4:], use_list=True)
-            _, term, vote, commit, config, config_prev, first_index, first_term, owner = fields
-            return HardState(
-                term=term,
-                vote=vote,
-                commit=commit,
-                config=None if config is None else (config[0], config[1]),
-                config_prev=None if config_prev is None else (config_prev[0], config_prev[1]),
-                first_index=first_index,
-                first_term=first_term,
-                owner=owner,
-            )
+            number, *fields = msgpack.unpackb(data[4:], use_list=True)
+            if number not in FORMATS:
+                raise CorruptState(
+                    f"{self._path}: written by another version of lictor (format {number}); run"
+                    " that version"
+                )
+            return _decode_state(fields)
         except (ValueError, TypeError) as error:
             raise CorruptState(f"{self._path}: hard state: {error}. {REMEDY}") from None
 
@@ -140,9 +203,14 @@ class LmdbJournal(Journal):
     # -- the disk thread
 
     def persist(self, batch: Batch) -> None:
-        """One transaction: cut, entries, hard state; durable when this returns."""
+        """One transaction: cut, entries, hard state; durable when this returns.
+
+        Raises JournalFull if there is no room; then nothing has changed.
+        """
         try:
             with self._env.begin(write=True) as txn:
+                if batch.clear:
+                    txn.drop(self._log_db, delete=False)
                 if batch.cut_from is not None:
                     self._cut(txn, batch.cut_from)
                 if batch.entries:
@@ -153,11 +221,31 @@ class LmdbJournal(Journal):
                         raise CorruptState(f"{self._path}: the log is not what it was. {REMEDY}")
                 txn.put(STATE_KEY, _encode_state(batch.state), db=self._meta_db)
         except lmdb.MapFullError as error:
+            self._refused = True
             raise JournalFull(
                 f"{self._path}: the journal's map of {self._map_bytes} bytes is full; start with a"
                 " larger one"
             ) from error
+        except lmdb.DiskError as error:
+            self._refused = True
+            raise JournalFull(f"{self._path}: the disk is full ({error})") from error
+        self._refused = False
+        self._saved_first = batch.state.first_index
         self._used_bytes = self._measure()
+        self._free_bytes = self.measure_free()
+
+    def discard_trimmed(self, count_max: int) -> bool:
+        """Delete a slice of what lies at or below the first index, in a transaction of its own."""
+        first = self._saved_first  # the one in memory may be ahead of the disk
+        with self._env.begin(write=True) as txn, txn.cursor(db=self._log_db) as cursor:
+            found = cursor.first()
+            for _ in range(count_max):
+                if not found or KEY.unpack(cursor.key())[0] > first:
+                    break
+                found = cursor.delete()
+            more = bool(found) and KEY.unpack(cursor.key())[0] <= first
+        self._used_bytes = self._measure()
+        return more
 
     def _cut(self, txn: Any, index: int) -> None:
         with txn.cursor(db=self._log_db) as cursor:
@@ -196,7 +284,17 @@ class LmdbJournal(Journal):
     def full(self) -> bool:
         """Has the map no room for more payload (with what is on its way already)?"""
         expected = self._used_bytes + WRITE_SHARE * self.unsaved_bytes
+        if (
+            self._refused
+            or self._free_bytes - WRITE_SHARE * self.unsaved_bytes < self._reserve_bytes
+        ):
+            return True
         return expected > FULL_SHARE * self._map_bytes
+
+    @property
+    def pressed(self) -> bool:
+        """Is the map filled so far that a snapshot and trimming are due?"""
+        return self._used_bytes > PRESSED_SHARE * self._map_bytes or self.full
 
     @property
     def used_bytes(self) -> int:
@@ -209,6 +307,7 @@ class LmdbJournal(Journal):
 
 
 def _encode_state(state: HardState) -> bytes:
+    pointer = state.snapshot
     body: bytes = msgpack.packb(
         [
             FORMAT,
@@ -220,12 +319,30 @@ def _encode_state(state: HardState) -> bytes:
             state.first_index,
             state.first_term,
             state.owner,
+            None
+            if pointer is None
+            else [pointer.name, pointer.index, pointer.term, pointer.size, pointer.sha256],
         ]
     )
     return zlib.crc32(body).to_bytes(4, "big") + body
 
 
-def free_bytes(path: Path | str) -> int:
-    """Free bytes on the file system that holds ``path``, for a check of the map size at start."""
-    stat = os.statvfs(path)
-    return stat.f_bavail * stat.f_frsize
+def _decode_state(fields: list[Any]) -> HardState:
+    term, vote, commit, config, config_prev, first_index, first_term, owner, *later = fields
+    pointer = None
+    if later and later[0] is not None:
+        name, index, snapshot_term, size, sha256 = later[0]
+        pointer = SnapshotPointer(
+            name=name, index=index, term=snapshot_term, size=size, sha256=sha256
+        )
+    return HardState(
+        term=term,
+        vote=vote,
+        commit=commit,
+        config=None if config is None else (config[0], config[1]),
+        config_prev=None if config_prev is None else (config_prev[0], config_prev[1]),
+        first_index=first_index,
+        first_term=first_term,
+        owner=owner,
+        snapshot=pointer,
+    )

@@ -2,10 +2,13 @@
 
 Decides what is unsaved; leaves writing and re-reading to the two implementations (``MemJournal``
 here, ``LmdbJournal`` in ``journal``). Index ``first_index`` is a sentinel that stands for all that
-came before the log; it is never replicated, and thanks to it the log is never empty.
+came before the log; it is never replicated, and thanks to it the log is never empty. A snapshot
+stands in for the log up to its index, so ``first_index`` may move up to there: entries below it
+are out of the log at once and leave the disk later, in slices.
 
-A batch is everything one step changed: cut, entries, term, vote, configuration. It is saved as one
-transaction or not at all. The commit index rides along as a hint and never causes a write.
+A batch is everything one step changed: cut, entries, term, vote, configuration, snapshot. It is
+saved as one transaction or not at all. The commit index rides along as a hint and never causes a
+write.
 """
 
 from __future__ import annotations
@@ -13,6 +16,8 @@ from __future__ import annotations
 import struct
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+
+from raftstore.errors import CorruptState
 
 PAYLOAD = 0
 NOOP = 1
@@ -46,6 +51,18 @@ def command_is_valid(command: bytes) -> bool:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SnapshotPointer:
+    """The snapshot that stands in for the log up to ``index``: which file, and its checksum."""
+
+    name: str
+    index: int
+    term: int
+    size: int
+    """Bytes of the file."""
+    sha256: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class HardState:
     """What must survive beside the entries. ``commit`` is a hint: never above the last index."""
 
@@ -60,6 +77,8 @@ class HardState:
     first_term: int = 0
     owner: str = ""
     """The node id this journal belongs to; a journal under another id could vote twice."""
+    snapshot: SnapshotPointer | None = None
+    """Never below ``first_index``: pointer and log always meet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +89,9 @@ class Batch:
     entries: tuple[Entry, ...]
     state: HardState
     state_changed: bool
-    """Term, vote or configuration differ from what is stored."""
+    """Term, vote, configuration or snapshot differ from what is stored."""
+    clear: bool = False
+    """Before all else, drop every stored entry: an installed snapshot has replaced them."""
 
 
 class Journal(ABC):
@@ -83,6 +104,7 @@ class Journal(ABC):
         *,
         tail_entries_max: int = 50_000,
         tail_bytes_max: int = 64 * 1024 * 1024,
+        bytes_since_snapshot: int = 0,
     ) -> None:
         """``tail``: the newest entries, or none; older ones can be read by ``stored``."""
         self._sentinel: Entry = (NOOP_COMMAND, state.first_index, state.first_term)
@@ -99,7 +121,11 @@ class Journal(ABC):
         self.config = state.config
         self.config_prev = state.config_prev
         self.owner = state.owner
+        self.snapshot = state.snapshot
+        self.bytes_since_snapshot = bytes_since_snapshot
+        """Bytes of entries that no snapshot stands in for, or had when the last one was begun."""
         self._cut_from: int | None = None
+        self._clear = False
         self.saved_index = self.last_index
         """Entries up to here are on disk."""
         self._state_dirty = False
@@ -159,6 +185,7 @@ class Journal(ABC):
         self.last_index = index
         self._tail_bytes += len(command) + ENTRY_OVERHEAD_BYTES
         self.unsaved_bytes += len(command) + ENTRY_OVERHEAD_BYTES
+        self.bytes_since_snapshot += len(command) + ENTRY_OVERHEAD_BYTES
         if command[0] == CONFIG:
             self.config, self.config_prev = (index, command[1:]), self.config
             self._state_dirty = True
@@ -189,14 +216,79 @@ class Journal(ABC):
             self.term, self.vote = term, vote
             self._state_dirty = True
 
+    def claim(self, node_id: str) -> None:
+        """Make sure that the journal is this node's. Raises CorruptState if it is another's."""
+        if self.owner not in ("", node_id):
+            raise CorruptState(
+                f"the journal belongs to node {self.owner}, this is {node_id}: the data"
+                " directory was copied, or its node-id file was lost. Restore the node-id file, or"
+                " start with an empty data directory."
+            )
+        if not self.owner:
+            self.set_owner(node_id)
+
     def set_owner(self, node_id: str) -> None:
         """Write whose journal this is."""
         self.owner = node_id
         self._state_dirty = True
 
+    def set_snapshot(self, pointer: SnapshotPointer) -> None:
+        """A snapshot of our own is on disk, verified. The caller has seen that it is the newest."""
+        assert self.first_index <= pointer.index <= self.saved_index
+        self.snapshot = pointer
+        self._state_dirty = True
+
+    def trim_to(self, index: int) -> None:
+        """Take all up to ``index`` out of the log; that entry becomes the sentinel."""
+        assert self.snapshot is not None
+        assert index <= min(self.snapshot.index, self.saved_index), "the log must meet the snapshot"
+        term = self.term_at(index)
+        if index <= self.first_index or term is None:
+            return
+        self.first_index = index
+        self._sentinel = (NOOP_COMMAND, index, term)
+        if index > self._tail_first:
+            gone = self._tail[: index - self._tail_first]
+            self._tail_bytes -= sum(len(entry[0]) + ENTRY_OVERHEAD_BYTES for entry in gone)
+            del self._tail[: len(gone)]
+            self._tail_first = index
+        self._state_dirty = True
+
+    def install(self, pointer: SnapshotPointer, config: tuple[int, bytes]) -> None:
+        """A leader's snapshot, on disk and verified, stands in for the log up to its index.
+
+        What follows in the log is kept if the entry at that index is the snapshot's; otherwise the
+        log may be another leader's, and all of it goes. ``config`` is the one at the index.
+        """
+        assert self.snapshot is None or self.snapshot.index < pointer.index
+        keeps = self.term_at(pointer.index) == pointer.term and self.saved_index >= pointer.index
+        self.snapshot = pointer
+        if keeps:
+            self.trim_to(pointer.index)
+            if self.config is None or self.config[0] <= pointer.index:
+                self.config, self.config_prev = config, None
+        else:
+            self._sentinel = (NOOP_COMMAND, pointer.index, pointer.term)
+            self._tail = [self._sentinel]
+            self._tail_first = self.first_index = pointer.index
+            self._tail_bytes = ENTRY_OVERHEAD_BYTES
+            self.last_index = self.saved_index = pointer.index
+            self._cut_from, self._clear = None, True
+            self.unsaved_bytes = self.bytes_since_snapshot = 0
+            self.config, self.config_prev = config, None
+        self.commit_hint = max(self.commit_hint, pointer.index)
+        self._state_dirty = True
+
+    def config_at(self, index: int) -> tuple[int, bytes] | None:
+        """The configuration in force at ``index``, None if it is no longer (or not) known."""
+        for config in (self.config, self.config_prev):
+            if config is not None and config[0] <= index:
+                return config
+        return None
+
     @property
     def state_dirty(self) -> bool:
-        """Have term, vote or configuration changed since the last batch?"""
+        """Have term, vote, configuration or snapshot changed since the last batch?"""
         return self._state_dirty
 
     def take(self) -> Batch | None:
@@ -213,12 +305,15 @@ class Journal(ABC):
             first_index=self.first_index,
             first_term=self._sentinel[2],
             owner=self.owner,
+            snapshot=self.snapshot,
         )
-        return Batch(self._cut_from, tuple(self._tail[first:]), state, self._state_dirty)
+        entries = tuple(self._tail[first:])
+        return Batch(self._cut_from, entries, state, self._state_dirty, self._clear)
 
     def persisted(self, batch: Batch) -> None:
         """The batch is on disk. Nothing was changed meanwhile: no step runs during a write."""
         self._cut_from = None
+        self._clear = False
         self._state_dirty = False
         self.saved_index = self.last_index
         self.unsaved_bytes = 0
@@ -253,9 +348,21 @@ class Journal(ABC):
     def stored(self, first: int, last: int, *, bytes_max: int | None = None) -> list[Entry]:
         """Read saved entries back; at least one when ``first`` is saved."""
 
+    def discard_trimmed(self, count_max: int) -> bool:
+        """Delete up to so many trimmed entries from the disk, durably; True if more are left.
+
+        Runs on the disk thread, never beside ``persist``.
+        """
+        return False
+
     @property
     def full(self) -> bool:
         """Is there no room for more payload? Terms and votes still fit."""
+        return False
+
+    @property
+    def pressed(self) -> bool:
+        """Is room so short that a snapshot should be taken and the log trimmed?"""
         return False
 
     @property

@@ -14,7 +14,7 @@ from __future__ import annotations
 import random
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from raftstore.errors import (
     JournalFull,
@@ -37,6 +37,7 @@ from raftstore.raft.changes import (
 from raftstore.raft.config import RaftConfig
 from raftstore.raft.engine import Outgoing, RaftEngine
 from raftstore.raft.frames import Message
+from raftstore.raft.install import Installs, Task
 from raftstore.raft.log import Batch, Journal
 from raftstore.raft.members import VOTER, Config
 from raftstore.raft.reads import ReadIndex
@@ -61,6 +62,8 @@ class Work:
     early: list[Outgoing]
     batch: Batch | None
     late: list[Outgoing]
+    tasks: list[Task] = field(default_factory=list)
+    """Reading and writing of snapshots, beside the steps; answered by ``installs.report``."""
 
 
 class Proposal:
@@ -91,6 +94,7 @@ class Replica:
     """Engine, journal and read index of one server. ``apply`` must not raise."""
 
     engine_class: type[RaftEngine] = RaftEngine
+    installs_class: type[Installs] = Installs
 
     def __init__(
         self,
@@ -118,6 +122,7 @@ class Replica:
         self.engine = self.engine_class(config, journal, self._apply_entry, rng)
         self.engine.on_probe_reply = self.reads.answered
         self.engine.on_configured = self._configured
+        self.installs = self.installs_class(config, journal, self.engine)
 
     # -- inputs
 
@@ -214,6 +219,7 @@ class Replica:
     def step(self, wall_now: float) -> Work:
         """Turn once. ``wall_now`` stamps new entries. Whatever this raises is fatal."""
         engine = self.engine
+        self.installs.begin_step()
         inbox, self._inbox = self._inbox, []
         for peer, message in inbox:
             engine.receive(peer, message)
@@ -230,11 +236,12 @@ class Replica:
             self._fail_waiting()
         heartbeat = engine.leads() and self.reads.unconfirmed and engine.heartbeat_is_due()
         engine.send_appends()
+        self.installs.send()
         if heartbeat:
             engine.probe(self.reads.round)  # the first probe may be lost with its link
         self._serve_reads()
         early, late = engine.take_messages()
-        return Work(early, self.journal.take(), late)
+        return Work(early, self.journal.take(), late, self.installs.take_tasks())
 
     def persisted(self, batch: Batch) -> None:
         """The batch of the last step is on disk."""
@@ -243,7 +250,9 @@ class Replica:
     def wants_step(self) -> bool:
         """Is there something that a step can do now?"""
         engine = self.engine
-        if self._inbox or engine.apply_is_due() or engine.commit_is_due():
+        if self._inbox or self.installs.wants_step:
+            return True
+        if engine.apply_is_due() or engine.commit_is_due():
             return True
         if not engine.leads():
             return bool(self._intake or self.reads.joining or self._changes or self._pending)

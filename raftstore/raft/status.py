@@ -4,6 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from raftstore.raft.config import RaftConfig
+
+if TYPE_CHECKING:
+    from raftstore.raft.engine import RaftEngine
+    from raftstore.raft.replica import Replica
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,5 +74,56 @@ class RaftStatus:
     journal_used_bytes: int
     journal_max_bytes: int
     journal_full: bool
+    snapshot_index: int = 0
+    """Index of the snapshot that the journal points to."""
+    snapshot_bytes: int = 0
+    snapshots_installed: int = 0
+    snapshots_sent: int = 0
+    snapshots_taken: int = 0
+    snapshots_failed: int = 0
+    snapshot_last_s: float = 0.0
+    snapshot_held_s: float = 0.0
+    """How long the last snapshot kept entries from being applied."""
     dropped: Mapping[str, int] = field(default_factory=dict)
     """Closed links and dropped messages by reason."""
+
+
+def dropped_by(engine: RaftEngine) -> dict[str, int]:
+    """Messages that the engine did not heed, by reason."""
+    return {
+        "stranger message": engine.stats.strangers_dropped,
+        "stale reply": engine.stats.stale_replies_dropped,
+        "append refused: journal full": engine.stats.appends_refused_full,
+    }
+
+
+def figures_of(config: RaftConfig, replica: Replica) -> dict[str, Any]:
+    """What the replica itself knows, by the fields' names."""
+    engine, journal, stats = replica.engine, replica.journal, replica.engine.stats
+    snapshot = journal.snapshot
+    return {
+        "role": engine.role(),
+        "term": engine.term(),
+        "leader_id": engine.leader_id(),
+        "commit_index": engine.commit_index(),
+        "applied_index": engine.applied_index(),
+        "last_index": journal.last_index,
+        "first_index": journal.first_index,
+        "last_contact_s": engine.last_contact_s(),
+        "pending_proposals": replica.pending(),
+        "waiting_reads": replica.reads.waiting,
+        "elections_started": stats.elections_started,
+        "elections_won": stats.elections_won,
+        "pre_vote_rounds": stats.pre_vote_rounds,
+        "step_downs": stats.step_downs,
+        "transfers_begun": replica.transfers_begun,
+        "leader_changes": stats.leader_changes,
+        "conflict_entries_cut": stats.conflict_entries_cut,
+        "journal_used_bytes": journal.used_bytes,
+        "journal_max_bytes": config.journal_bytes_max,
+        "journal_full": journal.full,
+        "snapshot_index": snapshot.index if snapshot is not None else 0,
+        "snapshot_bytes": snapshot.size if snapshot is not None else 0,
+        "snapshots_installed": replica.installs.installed,
+        "snapshots_sent": replica.installs.sent,
+    }

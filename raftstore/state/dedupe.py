@@ -68,13 +68,13 @@ class Dedupe:
         return sum(len(window.outcomes) for window in self._windows.values())
 
     def rows(self) -> Iterator[tuple[str, int, float, list[tuple[int, Outcome]]]]:
-        """For a snapshot: sender, floor, last use, outcomes; longest silent first."""
-        return iter(
-            [
-                (sender, window.floor, window.last_at, sorted(window.outcomes.items(), key=_first))
-                for sender, window in self._windows.items()
-            ]
-        )
+        """For a snapshot: sender, floor, last use, outcomes; longest silent first.
+
+        Nothing may be remembered meanwhile.
+        """
+        for sender, window in self._windows.items():
+            outcomes = sorted(window.outcomes.items(), key=_first)
+            yield sender, window.floor, window.last_at, outcomes
 
     def load(
         self, sender: str, floor: int, last_at: float, outcomes: list[tuple[int, Outcome]]

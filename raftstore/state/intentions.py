@@ -188,8 +188,8 @@ class Intentions:
         return self._entries
 
     def rows(self) -> Iterator[ServiceIntentions]:
-        """For a snapshot, by destination."""
-        return iter([self._entries[key] for key in sorted(self._entries)])
+        """For a snapshot, by destination; the table must not change meanwhile."""
+        return (self._entries[key] for key in sorted(self._entries))
 
     def load(self, entry: ServiceIntentions) -> None:
         """From a snapshot."""

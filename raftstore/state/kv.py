@@ -9,10 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from sortedcontainers import SortedDict
-
 from raftstore.commands import Applied, KVDelete, KVDeleteTree, KVSet, Outcome
 from raftstore.records import KVPair
+from raftstore.state.frozen import Table
 from raftstore.state.tables import Indexes, Tombstones
 
 _TREE = "kv-tree"
@@ -22,19 +21,19 @@ _ROWS = "kv"
 class KVStore:
     """All keys, sorted."""
 
-    __slots__ = ("_indexes", "_pairs", "tombstones")
+    __slots__ = ("_indexes", "pairs", "tombstones")
 
     def __init__(self, indexes: Indexes, *, tombstones_max: int) -> None:
         self._indexes = indexes
-        self._pairs: SortedDict = SortedDict()
+        self.pairs = Table()
         self.tombstones = Tombstones(tombstones_max, indexes.record)
 
     def __len__(self) -> int:
-        return len(self._pairs)
+        return len(self.pairs)
 
     def set(self, index: int, command: KVSet) -> Outcome:
         """Write a key; the value of the outcome says whether the comparison held."""
-        stored: KVPair | None = self._pairs.get(command.key)
+        stored: KVPair | None = self.pairs.get(command.key)
         if command.cas is not None and command.cas != (stored.modify_index if stored else 0):
             return Applied(index, False)
         if stored is None:
@@ -63,7 +62,7 @@ class KVStore:
 
     def delete(self, index: int, command: KVDelete) -> Outcome:
         """Delete a key. An absent one is gone already, whatever ``cas`` says."""
-        stored: KVPair | None = self._pairs.get(command.key)
+        stored: KVPair | None = self.pairs.get(command.key)
         if stored is None:
             return Applied(index, True)
         if command.cas is not None and command.cas != stored.modify_index:
@@ -80,7 +79,7 @@ class KVStore:
     def _put(self, index: int, stored: KVPair | None, pair: KVPair) -> None:
         """The one place where a key gets its row."""
         key = pair.key
-        self._pairs[key] = pair
+        self.pairs[key] = pair
         self._indexes.record((_ROWS, key, stored, pair))
         if stored is None:
             self.tombstones.revive(key)
@@ -90,7 +89,7 @@ class KVStore:
     def _remove(self, index: int, pair: KVPair) -> None:
         """The one place where a key loses its row."""
         key = pair.key
-        del self._pairs[key]
+        del self.pairs[key]
         self._indexes.record((_ROWS, key, pair, None))
         self.tombstones.bury(key, index)
         self._indexes.note(_TREE, index)
@@ -98,7 +97,7 @@ class KVStore:
 
     def get(self, key: str) -> KVPair | None:
         """One key."""
-        pair: KVPair | None = self._pairs.get(key)
+        pair: KVPair | None = self.pairs.get(key)
         return pair
 
     def list(self, prefix: str) -> tuple[KVPair, ...]:
@@ -120,14 +119,14 @@ class KVStore:
         return tuple(sorted(names))
 
     def _below(self, prefix: str) -> Iterator[KVPair]:
-        for key in self._pairs.irange(minimum=prefix):
+        for key in self.pairs.irange(minimum=prefix):
             if not key.startswith(prefix):
                 return
-            yield self._pairs[key]
+            yield self.pairs[key]
 
     def index_of(self, key: str) -> int:
         """Index of a key; of the whole tree, deletions included, when the key is absent."""
-        pair: KVPair | None = self._pairs.get(key)
+        pair: KVPair | None = self.pairs.get(key)
         return self._indexes.of(_TREE) if pair is None else pair.modify_index
 
     def index_below(self, prefix: str) -> int:
@@ -141,21 +140,17 @@ class KVStore:
         # The floor alone says nothing of this prefix, and is below what the tree said before.
         return max(highest, self.tombstones.floor) if highest else tree
 
-    def rows(self) -> Iterator[KVPair]:
-        """For a snapshot: the pairs as they are now, by key."""
-        return iter(list(self._pairs.values()))
-
     def load(self, pair: KVPair) -> None:
         """From a snapshot."""
-        self._pairs[pair.key] = pair
+        self.pairs[pair.key] = pair
 
     def check(self) -> None:
         """Assert what only our own bug can break."""
         tree = self._indexes.of(_TREE)
-        for key, pair in self._pairs.items():
+        for key, pair in self.pairs.items():
             assert key == pair.key, "a key is stored under another name"
             assert 0 < pair.create_index <= pair.modify_index <= tree, "index out of order"
         buried: list[Any] = list(self.tombstones.rows())
         for key, index in buried:
-            assert key not in self._pairs, "a key is both there and buried"
+            assert key not in self.pairs, "a key is both there and buried"
             assert self.tombstones.floor <= index <= tree, "tombstone out of order"

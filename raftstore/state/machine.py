@@ -7,7 +7,7 @@ decided in the modules beside this one; here they are joined, and a repeated req
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import Any, TypeVar
 
 from raftstore import commands as c
@@ -28,6 +28,9 @@ from raftstore.state.registry import Registry
 from raftstore.state.tables import Indexes
 
 T = TypeVar("T")
+
+#: Rows freed in one step: about a millisecond.
+_DISSOLVED_AT_ONCE = 500
 
 
 class StateMachine:
@@ -185,6 +188,14 @@ class StateMachine:
         """
         return snapshots.take(self)
 
+    def freeze(self) -> Generator[None, None, Iterator[bytes]]:
+        """The same in short steps, as bytes: when the generator ends, its value is the chunks.
+
+        No command may be applied before that; afterwards the state may move on.
+        """
+        held = yield from snapshots.gather(self)
+        return snapshots.encoded(held)
+
     def restore(self, chunks: Iterable[snapshots.Chunk]) -> None:
         """Replace everything by a snapshot. Raises DecodeError and is then empty.
 
@@ -197,6 +208,17 @@ class StateMachine:
         except Exception:
             self._reset()
             raise
+
+    def dissolve(self) -> Iterator[None]:
+        """Let go of a state that was replaced, in short steps; it is worth nothing any more.
+
+        Dropped at once, a million rows would hold up the loop while they are freed.
+        """
+        for table in (self.kv.pairs, self.registry.nodes, self.registry.names):
+            while table:
+                for _ in range(min(len(table), _DISSOLVED_AT_ONCE)):
+                    table.popitem()
+                yield
 
     def check(self) -> None:
         """Assert what only our own bug can break."""

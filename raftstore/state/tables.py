@@ -135,5 +135,5 @@ class Tombstones:
         return max((index for _, index in self.below(prefix)), default=0)
 
     def rows(self) -> Iterator[list[object]]:
-        """For a snapshot, by key."""
-        return ([key, index] for key, index in list(self._by_key.items()))
+        """For a snapshot, by key; nothing may be buried meanwhile."""
+        return ([key, index] for key, index in self._by_key.items())

@@ -227,16 +227,30 @@ class Cluster:
         node.applied = []
         node.stamp = 0.0
         node.replica = self.replica_class(
-            sim_config(node.name),
-            SimJournal(node.disk),
+            self.config(node.name),
+            self.journal(node),
             lambda index, stamp, payload, n=node: self.applied(n, index, stamp, payload),
             random.Random(self.rng.getrandbits(64)),
         )
+        self.restore(node)
         node.replica.bootstrap(self.record)
         for other in self.nodes.values():
             if other is not node and other.replica is not None:
                 self.relink(node.name, other.name)
         self.tick(node, node.life)
+
+    def config(self, name: str) -> RaftConfig:
+        return sim_config(name)
+
+    def journal(self, node: Node) -> Journal:
+        return SimJournal(node.disk)
+
+    def restore(self, node: Node) -> None:
+        """What a node does before its first step: load its snapshot, if it has one."""
+
+    def carry(self, node: Node, task: Any) -> None:
+        """A step asks for work on a snapshot."""
+        raise AssertionError("nothing here takes snapshots")
 
     def crash(self, node: Node) -> None:
         """The process ends; what the disk has not confirmed may be there or not."""
@@ -277,6 +291,8 @@ class Cluster:
         life = node.life
         for peer, message in work.early:
             self.send(node.name, peer, message)
+        for task in work.tasks:
+            self.carry(node, task)
         if work.batch is None:
             for peer, message in work.late:
                 self.send(node.name, peer, message)

@@ -55,6 +55,29 @@ messages = st.one_of(
     st.builds(frames.PreVoteReply, numbers, numbers, st.booleans()),
     st.builds(frames.Probe, numbers, numbers),
     st.builds(frames.ProbeReply, numbers, numbers),
+    st.builds(
+        lambda terms, index, size, sha256: frames.SnapshotOffer(
+            term=max(terms), index=index, index_term=min(terms), size=size, sha256=sha256
+        ),
+        st.tuples(numbers, numbers),
+        st.integers(1, frames.NUMBER_MAX),
+        st.integers(1, frames.NUMBER_MAX),
+        st.binary(min_size=32, max_size=32),
+    ),
+    st.builds(
+        frames.SnapshotReply,
+        term=numbers,
+        transfer=numbers,
+        status=st.integers(0, 2),
+        offset=numbers,
+    ),
+    st.builds(
+        frames.SnapshotChunk,
+        term=numbers,
+        transfer=numbers,
+        offset=numbers,
+        data=st.binary(min_size=1, max_size=80),
+    ),
 )
 hellos = st.builds(
     frames.Hello,

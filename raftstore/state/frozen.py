@@ -1,0 +1,83 @@
+"""A sorted table that can be read as it was at one moment while it goes on changing.
+
+Copying the references of a million rows takes tens of milliseconds at best, and the loop must not
+stand still so long. So nothing is copied: a reader walks the table in key order, slice by slice,
+and until it has passed a key, the first change of that key keeps the old row aside for it. A change
+costs one comparison per open reader more; memory grows with what changes meanwhile, not with the
+table.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Iterator
+from itertools import islice
+from typing import Any
+
+from sortedcontainers import SortedDict
+
+
+class _Reader:
+    """How far one walk has come, and the old rows of what changed ahead of it."""
+
+    __slots__ = ("__weakref__", "kept", "passed")
+
+    def __init__(self) -> None:
+        self.passed: str | None = None
+        #: None stands for a key that was not there.
+        self.kept: SortedDict = SortedDict()
+
+    def keep(self, key: str, row: Any) -> None:
+        if (self.passed is None or key > self.passed) and key not in self.kept:
+            self.kept[key] = row
+
+
+class Table(SortedDict):  # type: ignore[misc]
+    """Rows by key. Only item assignment and deletion change it; rows are immutable, never None."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        #: Weak, so that a reader that is given up costs nothing any more.
+        self._readers: list[weakref.ref[_Reader]] = []
+
+    def __setitem__(self, key: str, row: Any) -> None:
+        if self._readers:
+            self._keep(key)
+        super().__setitem__(key, row)
+
+    def __delitem__(self, key: str) -> None:
+        if self._readers:
+            self._keep(key)
+        super().__delitem__(key)
+
+    def _keep(self, key: str) -> None:
+        row = self.get(key)
+        for reference in self._readers:
+            reader = reference()
+            if reader is not None:
+                reader.keep(key, row)
+
+    def freeze(self, slice_rows: int) -> Iterator[list[Any]]:
+        """The rows of this moment, by key, in slices."""
+        reader = _Reader()
+        self._readers.append(weakref.ref(reader, self._readers.remove))
+        return self._slices(reader, slice_rows)
+
+    def _slices(self, reader: _Reader, count: int) -> Iterator[list[Any]]:
+        while True:
+            passed = reader.passed
+            keys = list(islice(self.irange(passed, inclusive=(passed is None, True)), count))
+            last = keys[-1] if len(keys) == count else None
+            found = {key: self[key] for key in keys}
+            changed = list(reader.kept.irange(None, last))
+            for key in changed:
+                row = reader.kept.pop(key)
+                if row is None:
+                    found.pop(key, None)
+                else:
+                    found[key] = row
+            reader.passed = last
+            if found:
+                yield [found[key] for key in sorted(found)] if changed else list(found.values())
+            if last is None:
+                return
