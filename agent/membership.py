@@ -12,6 +12,7 @@ from pathlib import PurePath
 from agent.backend.bootstrap import Candidate
 from agent.backend.servers import ServerAddress
 from agent.config.schema import AgentConfig
+from agent.leader.autopilot import Seen, Standing
 from agent.local.node import gossip_tags, join_host_port
 from gossip import GossipConfig, Member, MemberStatus
 
@@ -71,6 +72,46 @@ def candidates(members: Iterable[Member], datacenter: str) -> tuple[Candidate, .
         )
         for member in alive_servers(members, datacenter)
     )
+
+
+_STANDINGS = {
+    MemberStatus.ALIVE: Standing.ALIVE,
+    MemberStatus.LEAVING: Standing.LEAVING,
+    MemberStatus.FAILED: Standing.FAILED,
+    MemberStatus.LEFT: Standing.LEFT,
+}
+_LIVELIEST = tuple(_STANDINGS.values())
+
+
+def seen_servers(members: Iterable[Member], datacenter: str) -> tuple[Seen, ...]:
+    """All servers of this datacenter that gossip remembers, whatever became of them.
+
+    A server that came back under another name is listed twice: the livelier one counts.
+    """
+    found: dict[str, Seen] = {}
+    for member in members:
+        tags, standing = member.tags, _STANDINGS.get(member.status)
+        node_id, port = tags.get("id", ""), _number(tags.get("port", ""))
+        if standing is None or not node_id or not port:
+            continue
+        if tags.get("role") != "consul" or tags.get("dc") != datacenter:
+            continue
+        before = found.get(node_id)
+        if before is not None and _rank(before.standing) <= _rank(standing):
+            continue
+        found[node_id] = Seen(
+            node_id=node_id,
+            name=member.name,
+            address=join_host_port(member.address, port),
+            standing=standing,
+            version=tags.get("build", "").partition(":")[0],
+            non_voter="nonvoter" in tags or "read_replica" in tags,
+        )
+    return tuple(found.values())
+
+
+def _rank(standing: Standing) -> int:
+    return _LIVELIEST.index(standing)
 
 
 def _number(text: str) -> int:

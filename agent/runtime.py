@@ -23,6 +23,7 @@ from agent.backend import Backend
 from agent.backend.bootstrap import Bootstrap
 from agent.backend.formation import Formation
 from agent.backend.local import LocalBackend
+from agent.backend.operations import Operations
 from agent.backend.remote import RemoteBackend
 from agent.backend.rpc.client import RpcLimits, RpcPool
 from agent.backend.rpc.server import ServerPort, ServerPortConfig
@@ -38,6 +39,8 @@ from agent.explain.registry import explainers
 from agent.http.context import HttpContext
 from agent.http.server import HttpServer
 from agent.leader.duties import LeaderDuties
+from agent.leader.leaving import until_removed
+from agent.leader.servers import ServersKeeper, ensure_config
 from agent.local.agent import LocalAgent
 from agent.local.joining import join_all
 from agent.local.node import (
@@ -46,7 +49,7 @@ from agent.local.node import (
     join_host_port,
     sidecar_address,
 )
-from agent.membership import candidates, gossip_config, server_addresses
+from agent.membership import candidates, gossip_config, seen_servers, server_addresses
 from agent.metrics import AgentMetrics
 from agent.tasks import TaskOwner
 from gossip import Gossip, MemberEvent
@@ -79,6 +82,7 @@ class Agent:
         self.store: Store | None = None
         self.formation: Formation | None = None
         self.duties: LeaderDuties | None = None
+        self.keeper: ServersKeeper | None = None
 
     # ---- life ----
 
@@ -151,6 +155,7 @@ class Agent:
             await self._start_store()
         await self._start_gossip()
         self.backend: Backend = self._make_backend()
+        self.operations = Operations(self.backend)
         if self.store is not None:
             await self._start_server_parts(self.store)
         await self._start_local()
@@ -250,12 +255,25 @@ class Agent:
         await self.port.start()
         self._closing("server port", self.port.stop)
         self.metrics.add("rpc", lambda: self.port.stats)
+        keeper = self.keeper = ServersKeeper(
+            store,
+            own_id=self.node_id,
+            seen=lambda: seen_servers(self.gossip.members(), config.datacenter),
+            heartbeat_s=store.heartbeat_s,
+            forget=self.gossip.force_leave,
+        )
+        backend.leader_methods = keeper.methods
+        self.metrics.add("servers", lambda: keeper.stats)
         duties = self.duties = LeaderDuties(
             backend,
             members=self.gossip.members,
             own_name=NodeName(config.node_name),
             datacenter=config.datacenter,
-            extra={"certificate authority": self.authority.ensure_root},
+            extra={
+                "certificate authority": self.authority.ensure_root,
+                "autopilot configuration": lambda: ensure_config(backend.change, config.autopilot),
+                "care of the servers": keeper.run,
+            },
         )
         self._closing("leader duties", self.duties.stop)
         self.metrics.add("leader", lambda: duties.stats)
@@ -328,6 +346,8 @@ class Agent:
             self.formation.members_changed()
         if self.duties is not None:
             self.duties.member_changed(event)
+        if self.keeper is not None:
+            self.keeper.member_changed()
         if not known and len(self.servers) and hasattr(self, "local"):
             self.local.trigger_full_sync()
 
@@ -383,9 +403,15 @@ class Agent:
             log.warning("leadership not handed over error=%s", error)
 
     async def _leave(self) -> None:
-        """Say good-bye, so that nobody takes this agent for failed."""
+        """Say good-bye, so that nobody takes this agent for failed, or counts on its vote.
+
+        The leader sees in gossip that a server has left, and takes it out of the Raft
+        configuration; until then it goes on to vote and to answer.
+        """
         try:
             await self.gossip.leave()
+            if self.store is not None:
+                await until_removed(self.store)
         except Exception as error:  # whatever it is, the agent has to end
             log.error("leave failed error=%s", error)
 
@@ -405,6 +431,7 @@ class Agent:
             local=self.local,
             gossip=self.gossip,
             leaves=self.leaves,
+            operations=self.operations,
             explainers=explainers(
                 self.backend,
                 self.config,
@@ -426,6 +453,7 @@ class Agent:
 
     async def _raft_configuration(self) -> dict[str, object]:
         names = {m.tags.get("id", ""): m.name for m in self.gossip.members()}
+        found = await self.backend.raft_configuration()
         servers = [
             {
                 "ID": server.node_id,
@@ -435,6 +463,6 @@ class Agent:
                 "ProtocolVersion": "3",
                 "Voter": server.voter,
             }
-            for server in await self.backend.raft_servers()
+            for server in found.servers
         ]
-        return {"Servers": servers, "Index": 1}
+        return {"Servers": servers, "Index": found.index}

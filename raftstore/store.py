@@ -65,6 +65,12 @@ class LogStatus(Protocol):
     def last_contact_s(self) -> float | None: ...
     @property
     def members(self) -> tuple[tuple[str, str, bool], ...]: ...
+    @property
+    def config_index(self) -> int: ...
+    @property
+    def config_committed(self) -> bool: ...
+    @property
+    def dismissed(self) -> bool: ...
 
 
 class Log(Protocol):
@@ -132,6 +138,8 @@ class Store:
         self._commands_applied = 0
         self._watches = Watches(watches_max=config.blocking_queries_max)
         self.state = StateMachine(config.state)
+        #: How often a leader is heard when there is nothing to say.
+        self.heartbeat_s = 0.0
 
     # Life
 
@@ -170,9 +178,12 @@ class Store:
                 node_id=config.node_id,
                 payload_bytes_max=wire.LIMITS.command_bytes_max,
                 journal_bytes_max=config.journal_bytes_max,
+                # Whoever asks for a promotion has waited for a stable server already.
+                promotion_stable_s=0.0,
             ),
             config.raft_multiplier,
         )
+        self.heartbeat_s = raft.heartbeat_s
         if config.data_dir:
             path = Path(config.data_dir) / "raft"
             journal = LmdbJournal(path, map_bytes=config.journal_bytes_max)

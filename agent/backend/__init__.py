@@ -72,6 +72,14 @@ class RaftServer:
     voter: bool
 
 
+@dataclass(frozen=True, slots=True)
+class RaftConfiguration:
+    """The servers, and the index of the log at which they became these."""
+
+    servers: tuple[RaftServer, ...]
+    index: int
+
+
 class Backend(Protocol):
     """What a face may do. Raises StoreError or ForwardError (NoClusterLeader, NoServers)."""
 
@@ -108,12 +116,19 @@ class Backend(Protocol):
         """Have the leader sign a certificate request. Raises RequestError when it is refused."""
         ...
 
+    async def on_leader(self, method: str, payload: bytes) -> bytes:
+        """Have the leader carry out a method of backend/operations.py, wherever that is.
+
+        Held across an election while no attempt can have had an effect.
+        """
+        ...
+
     async def leader(self) -> str:
         """The leader as "ip:port" of its server port, "" when there is none."""
         ...
 
-    async def raft_servers(self) -> tuple[RaftServer, ...]:
-        """The servers of the Raft configuration."""
+    async def raft_configuration(self) -> RaftConfiguration:
+        """The Raft configuration as the asked server has it."""
         ...
 
     async def peers(self) -> tuple[str, ...]:

@@ -58,7 +58,9 @@ class Bootstrap:
             self._pinned, self._answered = {}, False
         if self._pinned:
             return True
-        if others:
+        if not self._expect:
+            self.reason = "waiting to be added by a running cluster"
+        elif others:
             self.reason = "servers disagree about bootstrap_expect"
         elif self._own_id not in living or len(living) < self._expect:
             self.reason = f"{len(living)} of {self._expect} expected servers are here"

@@ -11,10 +11,10 @@ from __future__ import annotations
 import asyncio
 import math
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeVar
 
-from agent.backend import Ask, Consistency, RaftServer, Reply, SignedLeaf
+from agent.backend import Ask, Consistency, RaftConfiguration, RaftServer, Reply, SignedLeaf
 from agent.backend.requests import RequestIds
 from agent.backend.retry import Attempts
 from agent.backend.rounds import ReadRounds
@@ -33,6 +33,8 @@ T = TypeVar("T")
 
 #: Signs a certificate request with the replicated CA (agent/connect/authority.py).
 Signer = Callable[[str], Awaitable[SignedLeaf]]
+#: Carries out what only the leader can: (payload, seconds left) -> the reply's payload.
+LeaderMethod = Callable[[bytes, float], Awaitable[bytes]]
 
 
 class LocalBackend:
@@ -59,6 +61,8 @@ class LocalBackend:
         self._ids = RequestIds(sender)
         self._owner = TaskOwner()
         self._rounds = ReadRounds(self._catch_up, self._owner)
+        #: What this server does for others while it leads, by method; the runtime puts it in.
+        self.leader_methods: Mapping[str, LeaderMethod] = {}
 
     async def change(
         self, command: Command, *, actor: Actor | None = None, timeout_s: float | None = None
@@ -269,21 +273,44 @@ class LocalBackend:
                 pause = attempts.failed(error, now=loop.time(), code=code)
             await asyncio.sleep(pause)
 
+    async def on_leader(self, method: str, payload: bytes) -> bytes:
+        """Do it here when we lead, else have the leader do it."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self._hold_s
+        attempts = Attempts(deadline=deadline, rng=self._rng)
+        while True:
+            left_s = deadline - loop.time()
+            try:
+                if self._store.is_leader:
+                    return await self.leader_methods[method](payload, left_s)
+                return await self._pool.call(
+                    self._leader_address(), method, payload, timeout_s=left_s
+                )
+            except (StoreError, ForwardError) as error:
+                code = getattr(error, "code", "")
+                if code.startswith("status-"):
+                    raise RequestError(int(code[7:]), str(error)) from None
+                if not error.definite:
+                    raise  # it has no identity: another attempt might do it twice
+                pause = attempts.failed(error, now=loop.time(), code=code)
+            await asyncio.sleep(pause)
+
     async def leader(self) -> str:
         """The leader's server port as this server knows it."""
         return self._store.leader_address
 
-    async def raft_servers(self) -> tuple[RaftServer, ...]:
+    async def raft_configuration(self) -> RaftConfiguration:
         """The newest configuration this server has."""
         status = self._store.status()
-        return tuple(
+        servers = tuple(
             RaftServer(node_id, address, node_id == status.leader_id, voter)
             for node_id, address, voter in status.members
         )
+        return RaftConfiguration(servers, status.config_index)
 
     async def peers(self) -> tuple[str, ...]:
         """The voters of the newest configuration."""
-        return tuple(s.address for s in await self.raft_servers() if s.voter)
+        return tuple(s.address for s in (await self.raft_configuration()).servers if s.voter)
 
     async def close(self) -> None:
         """End what is under way."""

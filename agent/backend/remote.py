@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, TypeVar
 
-from agent.backend import Ask, RaftServer, Reply, SignedLeaf
+from agent.backend import Ask, RaftConfiguration, Reply, SignedLeaf
 from agent.backend.requests import RequestIds
 from agent.backend.retry import Attempts
 from agent.backend.rpc import calls
@@ -85,7 +85,9 @@ class RemoteBackend:
         *,
         hold_s: float,
         wait_s: float = 0.0,
+        once: bool = False,
     ) -> bytes:
+        """Ask one server after the other; with ``once`` only while nothing can have happened."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + hold_s + wait_s
         attempts = Attempts(deadline=deadline, rng=self._rng)
@@ -108,9 +110,13 @@ class RemoteBackend:
                     raise NotInHistory(str(error)) from None
                 if error.code == "NoClusterLeader":
                     raise NoClusterLeader from None  # the server has held it long enough
+                if once and not error.definite:
+                    raise
                 pause = attempts.failed(error, now=loop.time(), code=error.code)
             except ForwardError as error:
                 self._servers.failed(server)
+                if once and not error.definite:
+                    raise
                 pause = attempts.failed(error, now=loop.time())
             await asyncio.sleep(pause)
 
@@ -129,20 +135,24 @@ class RemoteBackend:
         raw = await self._call(calls.SIGN_LEAF, calls.pack(csr_pem), hold_s=self._hold_s)
         return calls.decode_leaf(raw)
 
+    async def on_leader(self, method: str, payload: bytes) -> bytes:
+        """Have a server pass it on to the leader."""
+        return await self._call(method, payload, hold_s=self._hold_s, once=True)
+
     async def leader(self) -> str:
         """The leader as a server knows it."""
         raw = await self._call(calls.LEADER, b"", hold_s=self._hold_s)
         address, *_ = calls.unpack(raw, str)
         return str(address)
 
-    async def raft_servers(self) -> tuple[RaftServer, ...]:
+    async def raft_configuration(self) -> RaftConfiguration:
         """The configuration as a server knows it."""
         raw = await self._call(calls.RAFT_SERVERS, b"", hold_s=self._hold_s)
-        return calls.decode_servers(raw)
+        return calls.decode_configuration(raw)
 
     async def peers(self) -> tuple[str, ...]:
         """The voters as a server knows them."""
-        return tuple(s.address for s in await self.raft_servers() if s.voter)
+        return tuple(s.address for s in (await self.raft_configuration()).servers if s.voter)
 
     async def close(self) -> None:
         """Nothing is under way but what callers await themselves."""

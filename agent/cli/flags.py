@@ -13,6 +13,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from agent.durations import DurationError, parse_ns
+
 _TRUE = frozenset({"1", "t", "T", "true", "TRUE", "True"})
 _FALSE = frozenset({"0", "f", "F", "false", "FALSE", "False"})
 _INTEGER = re.compile(r"[+-]?(?:0[xX][0-9a-fA-F]+|0[bB][01]+|0[oO]?[0-7]*|[1-9][0-9]*)")
@@ -26,6 +28,9 @@ class Kind(enum.Enum):
     BOOL = ""
     INT = "int"
     UINT = "uint"
+    #: As UINT and as a duration, with the errors of Go's parsers instead of its flag package's.
+    COUNT = "number"
+    DURATION = "duration"
     #: May be given several times.
     LIST = "value..."
     #: ``key=value``, may be given several times.
@@ -120,7 +125,7 @@ def _start(flag: Flag) -> Any:
         return {}
     if flag.default is None and flag.kind is Kind.BOOL:
         return False
-    if flag.default is None and flag.kind in {Kind.INT, Kind.UINT}:
+    if flag.default is None and flag.kind in {Kind.INT, Kind.UINT, Kind.COUNT}:
         return 0
     return "" if flag.default is None else flag.default
 
@@ -152,7 +157,31 @@ def _value(flag: Flag, text: str) -> Any:
         return (key, value)
     if flag.kind in {Kind.INT, Kind.UINT}:
         return _integer(flag, text)
+    if flag.kind is Kind.COUNT:
+        return _count(flag, text)
+    if flag.kind is Kind.DURATION:
+        _check_duration(flag, text)
     return text
+
+
+def _count(flag: Flag, text: str) -> int:
+    reason = "invalid syntax"
+    if _INTEGER.fullmatch(text) and text[0] not in "+-":
+        try:
+            return _integer(flag, text)
+        except FlagError:
+            reason = "value out of range"
+    raise FlagError(
+        f'invalid value "{text}" for flag -{flag.name}: strconv.ParseUint: parsing "{text}": '
+        f"{reason}"
+    )
+
+
+def _check_duration(flag: Flag, text: str) -> None:
+    try:
+        parse_ns(text)
+    except DurationError as error:
+        raise FlagError(f'invalid value "{text}" for flag -{flag.name}: {error}') from None
 
 
 def _integer(flag: Flag, text: str) -> int:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from agent.backend import Backend, Prompt
+from agent.backend.operations import AutopilotState
 from agent.config.schema import AgentConfig
 from agent.definitions import CheckDefinition, ServiceDefinition
 from raftstore.records import Check, CheckId, Json, Service, ServiceId
@@ -155,6 +156,22 @@ class LeafSource(Protocol):
         ...
 
 
+class ServerOperations(Protocol):
+    """What operators ask of the leader (agent/backend/operations.py)."""
+
+    async def remove_server(self, *, node_id: str = "", address: str = "") -> None:
+        """Take a server out of the Raft configuration."""
+        ...
+
+    async def transfer_leadership(self, node_id: str = "") -> None:
+        """Hand leadership over."""
+        ...
+
+    async def autopilot_state(self) -> AutopilotState:
+        """How the leader judges the servers."""
+        ...
+
+
 def _no_metrics() -> str:
     return ""
 
@@ -182,6 +199,7 @@ class HttpContext:
     local: LocalAgent
     gossip: GossipPool
     leaves: LeafSource
+    operations: ServerOperations
     prompt: Prompt | None = None
     explainers: Mapping[str, Explainer] = field(default_factory=dict)
     leave: Callable[[], Awaitable[None]] = _nothing

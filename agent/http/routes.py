@@ -218,6 +218,18 @@ STATE = (
         "/operator/raft/configuration",
         _get(operator.raft_configuration, "operator:read"),
     ),
+    _route("/operator/raft/peer", _write("DELETE", operator.raft_peer, "operator:write")),
+    _route(
+        "/operator/raft/transfer-leader",
+        _write("POST", operator.transfer_leader, "operator:write"),
+    ),
+    _route(
+        "/operator/autopilot/configuration",
+        _get(operator.autopilot_get, "operator:read"),
+        _write("PUT", operator.autopilot_put, "operator:write", Body.JSON),
+    ),
+    _route("/operator/autopilot/health", _get(operator.autopilot_health, "operator:read")),
+    _route("/operator/autopilot/state", _get(operator.autopilot_state, "operator:read")),
     _route("/explain/", _get(explain.explain, "operator:read")),
     _route("/history", _get(history.history, "operator:read")),
 )

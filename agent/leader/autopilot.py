@@ -29,6 +29,7 @@ class Standing(enum.Enum):
     """A server as gossip shows it; the values are the reference's words."""
 
     ALIVE = "alive"
+    LEAVING = "leaving"
     FAILED = "failed"
     LEFT = "left"
     ABSENT = "none"
@@ -59,6 +60,8 @@ class Peer:
     node_id: str
     address: str
     voter: bool
+    #: Raft gives it its vote as soon as it has caught up.
+    staging: bool = False
     last_contact_s: float | None = None
     last_index: int = 0
     last_term: int = 0
@@ -239,7 +242,9 @@ def _death(
     standing_for_s: float,
     view: View,
 ) -> str:
-    if peer is None or node_id == view.own_id or standing in {Standing.ALIVE, Standing.LEFT}:
+    if peer is None or node_id == view.own_id:
+        return ""
+    if standing not in {Standing.FAILED, Standing.ABSENT}:
         return ""
     if peer.last_contact_s is not None and peer.last_contact_s < RAFT_ALIVE_S:
         return ""
@@ -320,6 +325,9 @@ def _first_stable(
             continue
         if one.seen is not None and one.seen.non_voter:
             waiting[one.node_id] = "asks never to vote"
+            continue
+        if one.peer.staging:
+            waiting[one.node_id] = "votes as soon as it has caught up"
             continue
         stable_s = now - one.since
         if stable_s >= config.server_stabilization_time_s:

@@ -109,6 +109,7 @@ class Operations:
             ServerStatus(
                 node_id=node_id,
                 address=self._address(node_id) or member.address,
+                hint=member.address,
                 role=ROLE_NAMES[member.role],
                 leader=node_id == engine.leader_id(),
                 match_index=engine.match_index(node_id) if leads else None,

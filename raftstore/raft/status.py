@@ -19,6 +19,9 @@ class ServerStatus:
 
     node_id: str
     address: str
+    """Where it is dialled."""
+    hint: str
+    """The address in the configuration, for who cannot ask gossip."""
     role: str
     """voter, non-voter, or staging: a non-voter that votes as soon as it has caught up."""
     leader: bool

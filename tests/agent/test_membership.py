@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from agent.backend.bootstrap import Candidate
 from agent.backend.servers import ServerAddress
-from agent.membership import candidates, server_addresses
+from agent.leader.autopilot import Seen, Standing
+from agent.membership import candidates, seen_servers, server_addresses
 from gossip import Member, MemberStatus
 
 SERVER = Member(
@@ -62,3 +63,21 @@ def test_who_is_no_server_of_ours_is_not_called(member: Member) -> None:
 def test_no_tags_raise(tags: dict[str, str]) -> None:
     member = replace(SERVER, tags={**SERVER.tags, **tags})
     assert len(server_addresses([member], "dc1")) == len(candidates([member], "dc1"))
+    assert len(seen_servers([member], "dc1")) <= 1
+
+
+def test_servers_are_remembered_whatever_became_of_them() -> None:
+    gone = replace(
+        SERVER, name="s2", status=MemberStatus.FAILED, tags={**SERVER.tags, "id": "id-2"}
+    )
+    assert seen_servers([SERVER, gone, with_tags(role="node", id="id-3")], "dc1") == (
+        Seen(node_id="id-1", name="s1", address="10.0.0.1:8300", standing=Standing.ALIVE),
+        Seen(node_id="id-2", name="s2", address="10.0.0.1:8300", standing=Standing.FAILED),
+    )
+
+
+def test_a_server_under_a_new_name_is_as_lively_as_the_livelier_of_the_two() -> None:
+    old = replace(SERVER, name="old", status=MemberStatus.LEFT)
+    for order in ([old, SERVER], [SERVER, old]):
+        (found,) = seen_servers(order, "dc1")
+        assert (found.name, found.standing) == ("s1", Standing.ALIVE)

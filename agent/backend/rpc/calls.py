@@ -12,7 +12,7 @@ from typing import Any
 
 import msgpack
 
-from agent.backend import Ask, Consistency, RaftServer, Reply, SignedLeaf
+from agent.backend import Ask, Consistency, RaftConfiguration, RaftServer, Reply, SignedLeaf
 from raftstore import wire
 from raftstore.errors import DecodeError
 from raftstore.queries import SERVER_ONLY, Answer, At, Query
@@ -141,14 +141,14 @@ def decode_leaf(payload: bytes) -> SignedLeaf:
     return SignedLeaf(cert_pem=cert_pem, serial_number=serial_number, index=index)
 
 
-def encode_servers(servers: tuple[RaftServer, ...]) -> bytes:
+def encode_configuration(found: RaftConfiguration) -> bytes:
     """The Raft configuration."""
-    return pack([[s.node_id, s.address, s.leader, s.voter] for s in servers])
+    return pack([[s.node_id, s.address, s.leader, s.voter] for s in found.servers], found.index)
 
 
-def decode_servers(payload: bytes) -> tuple[RaftServer, ...]:
+def decode_configuration(payload: bytes) -> RaftConfiguration:
     """The Raft configuration from the wire. Raises DecodeError."""
-    (rows, *_) = unpack(payload, list)
+    rows, index, *_ = unpack(payload, list, int)
     servers = []
     for row in rows:
         match row:
@@ -156,4 +156,4 @@ def decode_servers(payload: bytes) -> tuple[RaftServer, ...]:
                 servers.append(RaftServer(node_id, address, leader, voter))
             case _:
                 raise DecodeError("a server has an id, an address and two flags")
-    return tuple(servers)
+    return RaftConfiguration(tuple(servers), index)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 
 from agent.backend.local import LocalBackend
+from agent.backend.operations import LEADER_METHODS
 from agent.backend.rpc import calls
 from agent.errors import ForwardError, NoClusterLeader
 from raftstore import wire
@@ -32,6 +33,7 @@ class RpcService:
             calls.LEADER: self._leader,
             calls.RAFT_SERVERS: self._raft_servers,
             calls.BOOTSTRAP_VIEW: self._view,
+            **{method: self._to_leader(method) for method in LEADER_METHODS},
         }
 
     async def handle(self, method: str, payload: bytes, timeout_s: float) -> bytes:
@@ -63,11 +65,17 @@ class RpcService:
         csr_pem, *_ = calls.unpack(payload, str)
         return calls.encode_leaf(await self._backend.sign_leaf(csr_pem))
 
+    def _to_leader(self, method: str) -> Callable[[bytes, float], Awaitable[bytes]]:
+        async def pass_on(payload: bytes, timeout_s: float) -> bytes:
+            return await self._backend.on_leader(method, payload)
+
+        return pass_on
+
     async def _leader(self, payload: bytes, timeout_s: float) -> bytes:
         return calls.pack(await self._backend.leader())
 
     async def _raft_servers(self, payload: bytes, timeout_s: float) -> bytes:
-        return calls.encode_servers(await self._backend.raft_servers())
+        return calls.encode_configuration(await self._backend.raft_configuration())
 
     async def _view(self, payload: bytes, timeout_s: float) -> bytes:
         return self._bootstrap_view()

@@ -118,7 +118,9 @@ async def test_everybody_knows_the_leader_and_the_servers(servers: list[Server])
     for server in servers:
         assert await server.backend.leader() == lead.address
         assert set(await server.backend.peers()) == {s.address for s in servers}
-        assert [s.node_id for s in await server.backend.raft_servers() if s.leader] == [lead.name]
+        assert [
+            s.node_id for s in (await server.backend.raft_configuration()).servers if s.leader
+        ] == [lead.name]
 
 
 async def test_a_watch_is_a_promise_and_a_peek_is_at_hand(servers: list[Server]) -> None:

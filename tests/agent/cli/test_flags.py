@@ -15,6 +15,8 @@ FLAGS = (
     Flag("index", "", Kind.UINT),
     Flag("join", "", Kind.LIST),
     Flag("meta", "", Kind.MAP),
+    Flag("count", "", Kind.COUNT),
+    Flag("pause", "", Kind.DURATION),
 )
 
 
@@ -33,6 +35,9 @@ FLAGS = (
         (["-join=a", "--join", "b"], "join", ["a", "b"]),
         (["-meta=a=b=c", "-meta", "d="], "meta", {"a": "b=c", "d": ""}),
         ([], "index", 0),
+        ([], "count", 0),
+        (["-count=12"], "count", 12),
+        (["-pause=1m30s"], "pause", "1m30s"),
     ],
 )
 def test_a_flag_is_read_in_every_spelling(words: list[str], name: str, value: object) -> None:
@@ -48,6 +53,16 @@ def test_a_flag_is_read_in_every_spelling(words: list[str], name: str, value: ob
         (["-=a"], "bad flag syntax: -=a"),
         (["-dev=maybe"], 'invalid boolean value "maybe" for -dev: parse error'),
         (["-port=x"], 'invalid value "x" for flag -port: parse error'),
+        (
+            ["-count=-1"],
+            'invalid value "-1" for flag -count: strconv.ParseUint: parsing "-1": invalid syntax',
+        ),
+        (
+            ["-count=99999999999999999999"],
+            'invalid value "99999999999999999999" for flag -count: strconv.ParseUint: '
+            'parsing "99999999999999999999": value out of range',
+        ),
+        (["-pause=x"], 'invalid value "x" for flag -pause: time: invalid duration "x"'),
         (["-index=-1"], 'invalid value "-1" for flag -index: parse error'),
         (
             ["-port=99999999999999999999"],

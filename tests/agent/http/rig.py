@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from agent.backend import Ask, Consistency, Reply, SignedLeaf
+from agent.backend.operations import AutopilotState, ServerHealth
 from agent.config.schema import AgentConfig, Limits
 from agent.definitions import CheckDefinition, ServiceDefinition
 from agent.errors import RequestError
@@ -128,6 +129,49 @@ class StateBackend:
 
     async def peers(self) -> tuple[str, ...]:
         return ("127.0.0.1:8300",)
+
+
+class SmallOperations:
+    """One server that leads; an operator can do little with it."""
+
+    def __init__(self, address: str) -> None:
+        self.asked: list[tuple[str, str]] = []
+        self._address = address
+        self.healthy = True
+
+    async def remove_server(self, *, node_id: str = "", address: str = "") -> None:
+        by, value = ("address", address) if address else ("id", node_id)
+        if value not in {NODE_ID, self._address}:
+            raise RequestError(500, f'{by} "{value}" was not found in the Raft configuration')
+        self.asked.append(("remove", value))
+
+    async def transfer_leadership(self, node_id: str = "") -> None:
+        self.asked.append(("transfer", node_id))
+
+    async def autopilot_state(self) -> AutopilotState:
+        server = ServerHealth(
+            node_id=NODE_ID,
+            name="n1",
+            address=self._address,
+            status="alive",
+            version="1.2.3",
+            leader=True,
+            voter=True,
+            healthy=self.healthy,
+            reason="",
+            last_contact_s=0.0,
+            last_term=2,
+            last_index=9,
+            stable_since_unix_s=1_700_000_000.25,
+        )
+        return AutopilotState(
+            healthy=self.healthy,
+            failure_tolerance=0,
+            optimistic_failure_tolerance=0,
+            leader=NODE_ID,
+            servers=(server,),
+            waiting={"other": "not in the Raft configuration yet"},
+        )
 
 
 class SmallLocal:
@@ -304,6 +348,18 @@ def make_config(**changes: Any) -> AgentConfig:
     return AgentConfig(**(given | changes))
 
 
+def _one_server() -> dict[str, Any]:
+    server = {
+        "ID": NODE_ID,
+        "Node": "n1",
+        "Address": "127.0.0.1:8300",
+        "Leader": True,
+        "ProtocolVersion": "3",
+        "Voter": True,
+    }
+    return {"Servers": [server], "Index": 1}
+
+
 class Rig:
     """A running server with everything it stands on."""
 
@@ -313,6 +369,7 @@ class Rig:
         self.backend = StateBackend()
         self.local = SmallLocal(config.node_name)
         self.pool = SmallPool(config.node_name)
+        self.operations = SmallOperations("127.0.0.1:8300")
         self.context = HttpContext(
             config=config,
             backend=self.backend,
@@ -320,7 +377,8 @@ class Rig:
             local=self.local,
             gossip=self.pool,
             leaves=SmallLeaves(),
-            raft_status=lambda: {"Servers": [], "Index": 0},
+            operations=self.operations,
+            raft_status=_one_server,
             **hooks,
         )
         self.server = HttpServer(self.context)

@@ -21,7 +21,7 @@ CONTRACT = {
     """,
     "POST": """
         /acl/login /acl/logout /acl/rules/translate /acl/templated-policy/preview/
-        /internal/acl/authorize /agent/connect/authorize
+        /internal/acl/authorize /agent/connect/authorize /operator/raft/transfer-leader
     """,
     "GET": """
         /acl/replication /acl/tokens /acl/policies /acl/roles /acl/binding-rules
@@ -35,8 +35,10 @@ CONTRACT = {
         /connect/ca/roots /connect/intentions/match /connect/intentions/check
         /health/node/ /health/checks/ /health/state/ /health/service/ /health/connect/
         /health/ingress/ /operator/raft/configuration /status/leader /status/peers
+        /operator/autopilot/health /operator/autopilot/state
     """,
-    "GET,PUT": "/connect/ca/configuration",
+    "GET,PUT": "/connect/ca/configuration /operator/autopilot/configuration",
+    "DELETE": "/operator/raft/peer",
     "GET,POST": "/connect/intentions",
     "GET,PUT,DELETE": """
         /acl/token/ /acl/policy/ /acl/role/ /acl/binding-rule/ /acl/auth-method/

@@ -136,6 +136,11 @@ def test_a_server_that_asks_never_to_vote_never_does() -> None:
     assert after(1000, looked) == Plan(None, {"b": "asks never to vote"})
 
 
+def test_a_server_is_promoted_once_and_raft_waits_until_it_has_caught_up() -> None:
+    looked = view([peer("a"), peer("b", voter=False, staging=True)], [seen("a"), seen("b")])
+    assert after(1000, looked) == Plan(None, {"b": "votes as soon as it has caught up"})
+
+
 def test_a_dead_voter_is_removed_when_the_others_are_healthy() -> None:
     looked = three(Standing.FAILED)
     assert after(DEAD_GRACE_S - 0.1, looked).action is None
@@ -200,6 +205,13 @@ def test_nothing_happens_while_a_change_is_on_its_way() -> None:
     made = after(1000, looked)
     assert made.action is None
     assert "not committed" in made.waiting["a"]
+
+
+def test_a_server_that_is_about_to_leave_is_neither_added_nor_removed() -> None:
+    leaving = seen("b", Standing.LEAVING)
+    assert after(1000, view([peer("a")], [seen("a"), leaving])).action is None
+    looked = view([peer("a"), peer("c"), lost("b")], [seen("a"), seen("c"), leaving])
+    assert after(1000, looked).action is None
 
 
 def test_the_leader_is_never_removed_whatever_gossip_says_of_it() -> None:

@@ -89,7 +89,7 @@ class Catalog:
     async def leader(self) -> str:
         return ""
 
-    async def raft_servers(self) -> tuple[Any, ...]:
+    async def raft_configuration(self) -> Any:
         return ()
 
     # --- what tests look at
