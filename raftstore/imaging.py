@@ -34,6 +34,7 @@ class StateImages:
 
     def freeze(self) -> Generator[None, None, Iterator[bytes]]:
         """The state as it is; nothing may be applied before the generator ends."""
+        gc.freeze()
         return self._current().freeze()
 
     def loader(self) -> StateLoader:

@@ -32,6 +32,7 @@ from raftstore.watches import Watches
 
 if TYPE_CHECKING:
     from raftstore.raft import Journal, Operations, RaftConfig
+    from raftstore.raft.log import SnapshotPointer
     from raftstore.raft.transport import PeerTls
 
 __all__ = ["Log", "LogStatus", "Store", "StoreConfig"]
@@ -84,6 +85,7 @@ class Log(Protocol):
     async def propose(self, payload: bytes, *, timeout_s: float) -> tuple[int, object]: ...
     async def read_index(self, *, timeout_s: float) -> int: ...
     def status(self) -> LogStatus: ...
+    async def snapshot_now(self) -> Any: ...
     def propose_soon(
         self, payload: bytes, *, timeout_s: float, done: Callable[[Any], None]
     ) -> object: ...
@@ -458,6 +460,14 @@ class Store:
         The callback runs on the loop, must be short and must not raise. Raises QueueFull.
         """
         return self._watches.watch_once(query.footprint(), callback)
+
+    async def snapshot_now(self) -> SnapshotPointer:
+        """Take a snapshot of this server's state; which one the journal points to then.
+
+        Raises StoreError.
+        """
+        pointer: SnapshotPointer = await self._started.snapshot_now()
+        return pointer
 
     def metrics(self) -> dict[str, Any]:
         """The log's status and this store's own counters, by name."""

@@ -238,12 +238,13 @@ class LmdbJournal(Journal):
         """Delete a slice of what lies at or below the first index, in a transaction of its own."""
         first = self._saved_first  # the one in memory may be ahead of the disk
         with self._env.begin(write=True) as txn, txn.cursor(db=self._log_db) as cursor:
-            found = cursor.first()
+            cursor.first()
+            limit = KEY.pack(first)
             for _ in range(count_max):
-                if not found or KEY.unpack(cursor.key())[0] > first:
+                if not b"" < cursor.key() <= limit:  # empty behind the last
                     break
-                found = cursor.delete()
-            more = bool(found) and KEY.unpack(cursor.key())[0] <= first
+                cursor.delete()
+            more = b"" < cursor.key() <= limit
         self._used_bytes = self._measure()
         return more
 

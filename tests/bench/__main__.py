@@ -18,7 +18,7 @@ from pathlib import Path
 import dns.message
 import uvloop
 
-from tests.bench import floors, relay_bench
+from tests.bench import floors, relay_bench, snapshot_bench
 from tests.bench.load import Rate, http_rate, http_request, udp_rate
 from tests.e2e.cluster import AgentProcess, Cluster, cluster, fresh_address
 
@@ -125,7 +125,7 @@ def main() -> None:
     """Run everything and print a table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=4.0)
-    parser.add_argument("--only", choices=["http", "dns", "relay"], default=None)
+    parser.add_argument("--only", choices=["http", "dns", "relay", "snapshot"], default=None)
     options = parser.parse_args()
     seconds = options.seconds
     print(f"machine: {os.cpu_count()} cores, {platform.machine()}, Python {sys.version.split()[0]}")
@@ -151,6 +151,8 @@ def main() -> None:
                 bench_dns(agents, seconds, udp_floor)
     if only in (None, "relay"):
         bench_relay(seconds)
+    if only in (None, "snapshot"):
+        snapshot_bench.main()
 
 
 if __name__ == "__main__":

@@ -14,8 +14,10 @@ from raftstore.config import StoreConfig
 from raftstore.errors import CorruptState, EncodeError, NoLeader, QueueFull
 from raftstore.queries import HealthService, KVGet, KVList
 from raftstore.records import Check, CheckId, Node, NodeName, ServiceName
+from raftstore.state import StateMachine
 from raftstore.store import Store
 from tests.raftstore.instant import instant_store
+from tests.raftstore.raft.cluster import until
 
 LONG_S = 300.0  # beyond the time limit of a test: nothing may wait it out
 
@@ -246,3 +248,54 @@ async def test_a_restarted_server_has_what_it_acknowledged(tmp_path: Path):
         assert list(store.state.snapshot()) == before
     finally:
         await store.stop()
+
+
+async def test_a_replaced_state_wakes_who_waits_and_answers_with_a_higher_index():
+    store, log = await instant_store()
+    await log.propose(wire.encode_command(KVSet(key="a", value=b"1")), timeout_s=1)
+    query = KVGet(key="a")
+    before = store.answer(query)
+    newer = StateMachine()
+    newer.apply(2, 1.0, KVSet(key="a", value=b"1"))
+    newer.apply(50, 1.0, KVSet(key="a", value=b"2"))
+    present = await waiting(store, query, before.index)
+    absent = await waiting(store, KVGet(key="other"), 1000, 0.2)
+    store._replace_state(newer)
+    answer = await asyncio.wait_for(present, 5.0)
+    assert (answer.value.value, answer.index) == (b"2", 50)
+    assert answer.index > before.index
+    assert (await absent).value is None  # woken for nothing: it waits on
+    await store.stop()
+
+
+async def test_a_store_takes_a_snapshot_and_starts_from_it(tmp_path):
+    config = StoreConfig(node_id="s1", data_dir=str(tmp_path))
+    store = Store(config)
+    await store.start()
+    store.bootstrap({"s1": "127.0.0.1:1"})
+    await until(lambda: store.is_leader)
+    for number in range(50):
+        await store.propose(KVSet(key=f"k{number}", value=b"v"))
+    pointer = await store.snapshot_now()
+    await store.propose(KVSet(key="after", value=b"v"))
+    expected = list(store.state.snapshot())
+    assert store.metrics()["snapshot_index"] == pointer.index
+    await store.stop()
+    store = Store(config)
+    await store.start()
+    await until(lambda: store.state.kv.get("after") is not None)
+    assert list(store.state.snapshot()) == expected
+    await store.stop()
+
+
+async def test_a_store_in_memory_leaves_nothing_behind():
+    store = Store(StoreConfig(node_id="s1"))
+    await store.start()
+    store.bootstrap({"s1": "127.0.0.1:1"})
+    await until(lambda: store.is_leader)
+    await store.propose(KVSet(key="k", value=b"v"))
+    await store.snapshot_now()
+    scratch = Path(store._scratch.name)
+    assert sum(1 for _ in scratch.rglob("snap-*")) == 1  # noqa: ASYNC240
+    await store.stop()
+    assert not scratch.exists()  # noqa: ASYNC240

@@ -1,15 +1,17 @@
 """The journal keeps what it was given, or says that it did not."""
 
 import itertools
+import zlib
 
 import lmdb
+import msgpack
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from raftstore.errors import CorruptState, JournalFull
 from raftstore.raft.journal import KEY, STATE_KEY, LmdbJournal
-from raftstore.raft.log import CONFIG, MemJournal, payload_command
+from raftstore.raft.log import CONFIG, MemJournal, SnapshotPointer, payload_command
 
 MAP_BYTES = 2**24
 
@@ -228,3 +230,170 @@ def test_the_memory_journal_keeps_everything():
     save(journal)
     journal.trim_memory(100)
     assert len(journal.entries(1, 100)) == 100
+
+
+# -- snapshots and trimming
+
+POINTER = SnapshotPointer(name="snap-1-20", index=20, term=1, size=7, sha256=b"h" * 32)
+CONFIGURED = (1, b"members")
+
+
+def stored_keys(journal):
+    with journal._env.begin() as txn:
+        return [KEY.unpack(key)[0] for key, _ in txn.cursor(db=journal._log_db)]
+
+
+def test_a_trimmed_log_begins_at_its_sentinel_and_loses_the_rest_later_in_slices(tmp_path):
+    journal = open_journal(tmp_path)
+    fill(journal, 30)
+    save(journal)
+    journal.set_snapshot(POINTER)
+    journal.trim_to(15)
+    assert journal.term_at(15) == 1
+    assert journal.term_at(14) is None
+    assert not journal.discard_trimmed(100)  # what is not saved is not acted upon
+    assert len(stored_keys(journal)) == 30
+    save(journal)
+    journal.close()
+    journal = open_journal(tmp_path)  # died before the first slice
+    assert (journal.first_index, journal.last_index) == (15, 30)
+    assert journal.snapshot == POINTER
+    assert [entry[1] for entry in walk_from(journal, 16)] == list(range(16, 31))
+    assert journal.discard_trimmed(10)
+    journal.close()
+    journal = open_journal(tmp_path)  # died between two
+    assert not journal.discard_trimmed(10)
+    assert stored_keys(journal) == list(range(16, 31))
+    assert journal.bytes_since_snapshot == sum(
+        len(entry[0]) + 64 for entry in walk_from(journal, 21)
+    )
+    journal.close()
+
+
+def walk_from(journal, index):
+    while index <= journal.last_index:
+        found = journal.entries(index, journal.last_index, bytes_max=30)
+        yield from found
+        index += len(found)
+
+
+@pytest.mark.parametrize("last", [10, 19])
+def test_an_installed_snapshot_beyond_the_log_replaces_all_of_it(tmp_path, last):
+    journal = open_journal(tmp_path)
+    fill(journal, last)
+    save(journal)
+    journal.install(POINTER, CONFIGURED)
+    assert (journal.first_index, journal.last_index, journal.commit_hint) == (20, 20, 20)
+    save(journal)
+    fill(journal, 3)
+    save(journal)
+    journal.close()
+    journal = open_journal(tmp_path)
+    assert (journal.first_index, journal.last_index, journal.config) == (20, 23, CONFIGURED)
+    assert stored_keys(journal) == [21, 22, 23]
+    journal.close()
+
+
+@pytest.mark.parametrize(("term", "kept"), [(1, [21, 22, 23, 24, 25]), (2, [])])
+def test_the_log_behind_an_installed_snapshot_is_kept_only_if_it_continues_it(tmp_path, term, kept):
+    journal = open_journal(tmp_path)
+    fill(journal, 25, term=term)
+    save(journal)
+    journal.install(POINTER, CONFIGURED)
+    save(journal)
+    while journal.discard_trimmed(7):
+        pass
+    assert stored_keys(journal) == kept
+    journal.close()
+    journal = open_journal(tmp_path)
+    assert (journal.first_index, journal.last_index) == (20, kept[-1] if kept else 20)
+    assert journal.term_at(20) == 1
+    journal.close()
+
+
+def test_a_log_and_a_snapshot_that_do_not_meet_are_found_at_start(tmp_path):
+    journal = open_journal(tmp_path)
+    fill(journal, 30)
+    save(journal)
+    journal.set_snapshot(POINTER)
+    journal.trim_to(15)
+    save(journal)
+    journal.snapshot = None
+    journal._state_dirty = True
+    save(journal)
+    journal.close()
+    with pytest.raises(CorruptState, match="do not meet"):
+        open_journal(tmp_path)
+
+
+def test_a_journal_of_the_version_before_snapshots_is_read(tmp_path):
+    journal = open_journal(tmp_path)
+    fill(journal, 3)
+    journal.set_term(4, "x")
+    save(journal)
+    journal.close()
+
+    def as_written_then(txn, db):
+        body = msgpack.packb([1, 4, "x", 2, None, None, 0, 0, "me"])
+        txn.put(STATE_KEY, zlib.crc32(body).to_bytes(4, "big") + body, db=db)
+
+    damage(tmp_path, b"meta", as_written_then)
+    journal = open_journal(tmp_path)
+    assert (journal.term, journal.owner, journal.snapshot) == (4, "me", None)
+    journal.close()
+
+
+def test_a_journal_of_a_newer_version_is_named_as_such(tmp_path):
+    journal = open_journal(tmp_path)
+    save(journal)
+    journal.close()
+
+    def newer(txn, db):
+        body = msgpack.packb([3, "who knows"])
+        txn.put(STATE_KEY, zlib.crc32(body).to_bytes(4, "big") + body, db=db)
+
+    damage(tmp_path, b"meta", newer)
+    with pytest.raises(CorruptState, match="another version of lictor"):
+        open_journal(tmp_path)
+
+
+def test_room_that_was_freed_is_room_again(tmp_path):
+    journal = open_journal(tmp_path, map_bytes=2**21)
+    while not journal.full:
+        journal.append((payload_command(0.0, b"x" * 3000), journal.last_index + 1, 1))
+        save(journal)
+    assert journal.pressed
+    last = journal.last_index
+    pointer = SnapshotPointer(name=f"snap-1-{last}", index=last, term=1, size=1, sha256=b"h" * 32)
+    journal.set_snapshot(pointer)
+    journal.trim_to(last)
+    save(journal)
+    while journal.discard_trimmed(100):
+        pass
+    assert not journal.full
+    assert not journal.pressed
+    for _ in range(100):
+        journal.append((payload_command(0.0, b"x" * 3000), journal.last_index + 1, 1))
+        save(journal)
+    journal.close()
+
+
+def test_a_disk_that_is_about_to_be_full_refuses_payload(tmp_path):
+    journal = open_journal(tmp_path)
+    fill(journal, 1)
+    journal.measure_free = lambda: 64 * 1024 * 1024 - 1
+    save(journal)
+    assert journal.full
+    journal.measure_free = lambda: 65 * 1024 * 1024
+    journal.set_term(3, None)
+    save(journal)
+    assert not journal.full
+    journal.close()
+
+
+def test_a_map_that_may_outgrow_the_disk_is_told_at_start(tmp_path):
+    journal = open_journal(tmp_path)
+    assert journal.shortage() == ""
+    journal._free_bytes = 1000
+    assert "may grow to 16777216 bytes" in journal.shortage()
+    journal.close()

@@ -1,0 +1,125 @@
+"""How long the loop is held while a snapshot of a large state is taken under load.
+
+``python -m tests.bench.snapshot_bench [keys]``: one server with its journal on disk, 64 writers in
+a closed loop, and a timer that measures how late it is called.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+
+import uvloop
+
+from raftstore.commands import KVSet
+from raftstore.config import StoreConfig
+from raftstore.records import KVPair
+from raftstore.store import Store
+
+WRITERS = 64
+PERIOD_S = 0.002
+
+
+@dataclass(frozen=True, slots=True)
+class Lag:
+    """How late a timer was, in milliseconds, and what was written meanwhile."""
+
+    p50_ms: float
+    p99_ms: float
+    max_ms: float
+    writes_per_second: float
+
+
+class Sampler:
+    """Measures while it runs."""
+
+    def __init__(self) -> None:
+        self.late: list[float] = []
+        self.writes = 0
+        self.begun_at = time.perf_counter()
+
+    async def run(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            due = loop.time() + PERIOD_S
+            await asyncio.sleep(PERIOD_S)
+            self.late.append(max(0.0, loop.time() - due))
+
+    def result(self) -> Lag:
+        late = sorted(self.late)
+        seconds = time.perf_counter() - self.begun_at
+        return Lag(
+            1000 * late[len(late) // 2],
+            1000 * late[int(len(late) * 0.99)],
+            1000 * late[-1],
+            self.writes / seconds,
+        )
+
+
+def fill(store: Store, keys: int) -> None:
+    for number in range(keys):
+        pair = KVPair(
+            key=f"app/{number % 1000}/{number}", value=b"v" * 100, create_index=1, modify_index=1
+        )
+        store.state.kv.load(pair)
+    gc.collect()
+    gc.freeze()
+
+
+async def measure(keys: int, seconds: float) -> tuple[Lag, Lag, float, float]:
+    """Lag without and with a snapshot, how long it took, and how long applying waited."""
+    with tempfile.TemporaryDirectory() as folder:
+        store = Store(StoreConfig(node_id="a", data_dir=folder))
+        await store.start()
+        store.bootstrap({"a": "127.0.0.1:1"})
+        fill(store, keys)
+        while not store.is_leader:
+            await asyncio.sleep(0.01)
+        sampler = Sampler()
+
+        async def write(writer: int) -> None:
+            for number in range(10**9):
+                await store.propose(
+                    KVSet(key=f"load/{writer}/{number % 500}", value=b"%d" % number)
+                )
+                sampler.writes += 1
+
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(write(writer)) for writer in range(WRITERS)]
+            await asyncio.sleep(0.5)
+            sampler = Sampler()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(sampler.run(), seconds)
+            quiet = sampler.result()
+            sampler = Sampler()
+            sampling = group.create_task(sampler.run())
+            begun_at = time.perf_counter()
+            await store.snapshot_now()
+            took = time.perf_counter() - begun_at
+            busy = sampler.result()
+            for task in (*tasks, sampling):
+                task.cancel()
+        held = store.metrics()["snapshot_held_s"]
+        await store.stop()
+        return quiet, busy, took, held
+
+
+def main(keys: int = 1_000_000, seconds: float = 5.0) -> None:
+    """Print the lines of the table."""
+    quiet, busy, took, held = uvloop.run(measure(keys, seconds))
+    for name, lag in (("without", quiet), ("during", busy)):
+        print(
+            f"| loop lag {name} snapshot, {keys} keys | p50 {lag.p50_ms:.2f} ms"
+            f" | p99 {lag.p99_ms:.2f} ms | max {lag.max_ms:.1f} ms"
+            f" | {lag.writes_per_second:.0f} writes/s |"
+        )
+    print(f"| snapshot | took {took:.1f} s | applying waited {1000 * held:.1f} ms |")
+
+
+if __name__ == "__main__":
+    main(*map(int, sys.argv[1:]))
