@@ -462,10 +462,7 @@ class Store:
         return self._watches.watch_once(query.footprint(), callback)
 
     async def snapshot_now(self) -> SnapshotPointer:
-        """Take a snapshot of this server's state; which one the journal points to then.
-
-        Raises StoreError.
-        """
+        """Take a snapshot of this server's state; gives which one. Raises StoreError."""
         pointer: SnapshotPointer = await self._started.snapshot_now()
         return pointer
 
