@@ -39,7 +39,7 @@ class Command:
 REGISTRY: dict[int, type[Command]] = {}
 
 
-def _numbered(number: int) -> Any:
+def numbered(number: int) -> Any:
     def register(cls: type[Command]) -> type[Command]:
         assert number not in REGISTRY, f"command number {number} is taken"
         cls.number = number
@@ -81,7 +81,7 @@ class Rejected:
 Outcome = Applied | Rejected
 
 
-@_numbered(1)
+@numbered(1)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Register(Command):
     """Create or update a node with, optionally, one service and some checks, in one step.
@@ -96,7 +96,7 @@ class Register(Command):
     skip_node_update: bool = False
 
 
-@_numbered(2)
+@numbered(2)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deregister(Command):
     """Remove a node with all it holds, or one service with its checks, or one check.
@@ -109,7 +109,7 @@ class Deregister(Command):
     check_id: CheckId = CheckId("")
 
 
-@_numbered(3)
+@numbered(3)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KVSet(Command):
     """Write a key. With ``cas`` only if its modify index is that (0: only if absent).
@@ -123,7 +123,7 @@ class KVSet(Command):
     cas: int | None = None
 
 
-@_numbered(4)
+@numbered(4)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KVDelete(Command):
     """Delete a key, with ``cas`` only at that modify index. Value: True or False."""
@@ -132,7 +132,7 @@ class KVDelete(Command):
     cas: int | None = None
 
 
-@_numbered(5)
+@numbered(5)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KVDeleteTree(Command):
     """Delete every key with this prefix ("" is the whole store). Value: True."""
@@ -140,7 +140,7 @@ class KVDeleteTree(Command):
     prefix: str
 
 
-@_numbered(6)
+@numbered(6)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SetIntention(Command):
     """Put one source into the destination's entry.
@@ -155,7 +155,7 @@ class SetIntention(Command):
     mode: Literal["upsert", "create", "update"] = "upsert"
 
 
-@_numbered(7)
+@numbered(7)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeleteIntention(Command):
     """Delete by pair, or by ``legacy_id`` when that is set. Value: whether there was one."""
@@ -165,7 +165,7 @@ class DeleteIntention(Command):
     legacy_id: str = ""
 
 
-@_numbered(8)
+@numbered(8)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SetCA(Command):
     """Replace configuration, root list and signing key in one step (mesh contract A.3, A.8).
@@ -180,7 +180,7 @@ class SetCA(Command):
     provider: CAProviderState
 
 
-@_numbered(9)
+@numbered(9)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SetCAConfig(Command):
     """Replace the configuration only (TTLs, limits). Value: True, False on a lost ``cas``."""
@@ -189,13 +189,13 @@ class SetCAConfig(Command):
     config: CAConfig
 
 
-@_numbered(10)
+@numbered(10)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NextSerial(Command):
     """Take the next certificate serial. Value: the number, never given out twice."""
 
 
-@_numbered(50)
+@numbered(50)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SetAutopilot(Command):
     """Replace the autopilot's configuration; with ``cas`` only at that index (0: if absent).

@@ -54,7 +54,7 @@ class Query(Generic[T_co]):
 REGISTRY: dict[int, type[Query[Any]]] = {}
 
 
-def _numbered(number: int, answer_type: Any) -> Any:
+def numbered(number: int, answer_type: Any) -> Any:
     def register(cls: type[Query[Any]]) -> type[Query[Any]]:
         assert number not in REGISTRY, f"query number {number} is taken"
         cls.number = number
@@ -114,7 +114,7 @@ class CARootsAnswer:
     roots: tuple[CARoot, ...]
 
 
-@_numbered(1, tuple[Node, ...])
+@numbered(1, tuple[Node, ...])
 @dataclass(frozen=True, slots=True)
 class ListNodes(Query[tuple[Node, ...]]):
     """All nodes, by name."""
@@ -123,7 +123,7 @@ class ListNodes(Query[tuple[Node, ...]]):
         return (("nodes", ""),)
 
 
-@_numbered(2, Mapping[str, tuple[str, ...]])
+@numbered(2, Mapping[str, tuple[str, ...]])
 @dataclass(frozen=True, slots=True)
 class ListServices(Query[Mapping[str, tuple[str, ...]]]):
     """Every service name with the union of its instances' tags."""
@@ -134,7 +134,7 @@ class ListServices(Query[Mapping[str, tuple[str, ...]]]):
         return (("services", ""), ("nodes", "")) if self.node_meta else (("services", ""),)
 
 
-@_numbered(3, tuple[ServiceNode, ...])
+@numbered(3, tuple[ServiceNode, ...])
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceNodes(Query[tuple[ServiceNode, ...]]):
     """Instances of one service that carry all ``tags`` (compared without case).
@@ -150,7 +150,7 @@ class ServiceNodes(Query[tuple[ServiceNode, ...]]):
         return (("connect" if self.connect else "service", self.service.lower()),)
 
 
-@_numbered(4, NodeServicesAnswer)
+@numbered(4, NodeServicesAnswer)
 @dataclass(frozen=True, slots=True)
 class NodeServices(Query[NodeServicesAnswer]):
     """One node (name compared without case) and its services, by id."""
@@ -161,7 +161,7 @@ class NodeServices(Query[NodeServicesAnswer]):
         return (("node", self.node.lower()),)
 
 
-@_numbered(5, tuple[HealthEntry, ...])
+@numbered(5, tuple[HealthEntry, ...])
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HealthService(Query[tuple[HealthEntry, ...]]):
     """As ``ServiceNodes`` with the deciding checks. No health filter: the face applies that."""
@@ -174,7 +174,7 @@ class HealthService(Query[tuple[HealthEntry, ...]]):
         return (("connect" if self.connect else "service", self.service.lower()),)
 
 
-@_numbered(6, tuple[Check, ...])
+@numbered(6, tuple[Check, ...])
 @dataclass(frozen=True, slots=True)
 class NodeChecks(Query[tuple[Check, ...]]):
     """All checks on one node, of the node and of its services."""
@@ -185,7 +185,7 @@ class NodeChecks(Query[tuple[Check, ...]]):
         return (("node", self.node.lower()),)
 
 
-@_numbered(7, tuple[Check, ...])
+@numbered(7, tuple[Check, ...])
 @dataclass(frozen=True, slots=True)
 class ServiceChecks(Query[tuple[Check, ...]]):
     """The checks of a service's instances, without the nodes' own."""
@@ -196,7 +196,7 @@ class ServiceChecks(Query[tuple[Check, ...]]):
         return (("service", self.service.lower()),)
 
 
-@_numbered(8, tuple[Check, ...])
+@numbered(8, tuple[Check, ...])
 @dataclass(frozen=True, slots=True)
 class ChecksInState(Query[tuple[Check, ...]]):
     """All checks in "passing", "warning", "critical" or "any" state."""
@@ -207,7 +207,7 @@ class ChecksInState(Query[tuple[Check, ...]]):
         return (("checks", ""),)
 
 
-@_numbered(9, KVPair | None)
+@numbered(9, KVPair | None)
 @dataclass(frozen=True, slots=True)
 class KVGet(Query[KVPair | None]):
     """One key."""
@@ -218,7 +218,7 @@ class KVGet(Query[KVPair | None]):
         return (("kv", self.key),)
 
 
-@_numbered(10, tuple[KVPair, ...])
+@numbered(10, tuple[KVPair, ...])
 @dataclass(frozen=True, slots=True)
 class KVList(Query[tuple[KVPair, ...]]):
     """All keys with the prefix, sorted."""
@@ -229,7 +229,7 @@ class KVList(Query[tuple[KVPair, ...]]):
         return (("kv-prefix", self.prefix),)
 
 
-@_numbered(11, tuple[str, ...])
+@numbered(11, tuple[str, ...])
 @dataclass(frozen=True, slots=True)
 class KVKeys(Query[tuple[str, ...]]):
     """Names of the keys with the prefix, each cut after the first ``separator`` behind it."""
@@ -241,7 +241,7 @@ class KVKeys(Query[tuple[str, ...]]):
         return (("kv-prefix", self.prefix),)
 
 
-@_numbered(12, tuple[Intention, ...])
+@numbered(12, tuple[Intention, ...])
 @dataclass(frozen=True, slots=True)
 class ListIntentions(Query[tuple[Intention, ...]]):
     """All intentions, by precedence, then names."""
@@ -250,7 +250,7 @@ class ListIntentions(Query[tuple[Intention, ...]]):
         return (("intentions", ""),)
 
 
-@_numbered(13, Mapping[str, tuple[Intention, ...]])
+@numbered(13, Mapping[str, tuple[Intention, ...]])
 @dataclass(frozen=True, slots=True)
 class MatchIntentions(Query[Mapping[str, tuple[Intention, ...]]]):
     """For each name the intentions whose chosen side is that name or "*", winner first."""
@@ -262,7 +262,7 @@ class MatchIntentions(Query[Mapping[str, tuple[Intention, ...]]]):
         return (("intentions", ""),)
 
 
-@_numbered(14, Intention | None)
+@numbered(14, Intention | None)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GetIntention(Query[Intention | None]):
     """One intention by pair, or by ``legacy_id`` when that is set."""
@@ -275,7 +275,7 @@ class GetIntention(Query[Intention | None]):
         return (("intentions", ""),)
 
 
-@_numbered(15, CARootsAnswer)
+@numbered(15, CARootsAnswer)
 @dataclass(frozen=True, slots=True)
 class GetCARoots(Query[CARootsAnswer]):
     """The roots that verify leaf certificates."""
@@ -284,7 +284,7 @@ class GetCARoots(Query[CARootsAnswer]):
         return (("ca-roots", ""),)
 
 
-@_numbered(16, CAConfig | None)
+@numbered(16, CAConfig | None)
 @dataclass(frozen=True, slots=True)
 class GetCAConfig(Query[CAConfig | None]):
     """The CA's configuration, None before it is set up."""
@@ -293,7 +293,7 @@ class GetCAConfig(Query[CAConfig | None]):
         return (("ca-config", ""),)
 
 
-@_numbered(17, CAProviderState | None)
+@numbered(17, CAProviderState | None)
 @dataclass(frozen=True, slots=True)
 class GetCAProvider(Query[CAProviderState | None]):
     """The signing key. Answered to the server's own process only, never over the network."""
@@ -302,7 +302,7 @@ class GetCAProvider(Query[CAProviderState | None]):
         return (("ca-roots", ""),)
 
 
-@_numbered(60, AutopilotConfig | None)
+@numbered(60, AutopilotConfig | None)
 @dataclass(frozen=True, slots=True)
 class GetAutopilot(Query[AutopilotConfig | None]):
     """The autopilot's configuration, None before a leader has written the first one."""
@@ -344,7 +344,7 @@ class HistoryAnswer:
 HISTORY_LIMIT = 1000
 
 
-@_numbered(30, HistoryAnswer)
+@numbered(30, HistoryAnswer)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class History(Query[HistoryAnswer]):
     """What was written after ``since`` (as far back as is known) up to ``until``, oldest first.
@@ -362,7 +362,7 @@ class History(Query[HistoryAnswer]):
         return (("history", ""),)
 
 
-@_numbered(31, HistoryAnswer)
+@numbered(31, HistoryAnswer)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Diff(Query[HistoryAnswer]):
     """How the state at ``until`` differs from that at ``since``: the rows that are not the same,

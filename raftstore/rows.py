@@ -8,6 +8,16 @@ from __future__ import annotations
 from typing import Any
 
 from raftstore.codec import Codec, codec_for, pack, unpack
+from raftstore.definitions import (
+    ACLAuthMethod,
+    ACLBindingRule,
+    ACLPolicy,
+    ACLRole,
+    ACLToken,
+    ConfigEntry,
+    Coordinate,
+    PreparedQuery,
+)
 from raftstore.errors import DecodeError
 from raftstore.records import (
     AutopilotConfig,
@@ -34,6 +44,14 @@ CODECS: dict[str, Codec[Any]] = {
     "ca-roots": codec_for(tuple[CARoot, ...]),
     "ca-serial": codec_for(int),
     "autopilot": codec_for(AutopilotConfig),
+    "config-entries": codec_for(ConfigEntry),
+    "acl-tokens": codec_for(ACLToken),
+    "acl-policies": codec_for(ACLPolicy),
+    "acl-roles": codec_for(ACLRole),
+    "acl-auth-methods": codec_for(ACLAuthMethod),
+    "acl-binding-rules": codec_for(ACLBindingRule),
+    "prepared-queries": codec_for(PreparedQuery),
+    "coordinates": codec_for(Coordinate),
 }
 
 

@@ -20,6 +20,7 @@ from raftstore.state.autopilot import Autopilot
 from raftstore.state.catalog import Catalog
 from raftstore.state.connect import ConnectCA
 from raftstore.state.dedupe import Dedupe
+from raftstore.state.definitions import Definitions
 from raftstore.state.history import History
 from raftstore.state.intentions import Intentions
 from raftstore.state.kv import KVStore
@@ -50,6 +51,8 @@ class StateMachine:
         self.intentions = Intentions(self.indexes)
         self.ca = ConnectCA(self.indexes)
         self.autopilot = Autopilot(self.indexes)
+        self.definitions = Definitions(self.indexes, self.registry.nodes.__contains__)
+        self.registry.on_node_removed.append(self.definitions.node_removed)
         self.dedupe = Dedupe(limits)
         self.history = History(limits)
         self._written = False  # since somebody asked what moved
@@ -67,6 +70,7 @@ class StateMachine:
             c.SetCAConfig: self.ca.set_config,
             c.NextSerial: self.ca.next_serial,
             c.SetAutopilot: self.autopilot.set,
+            **self.definitions.appliers(),
         }
         self._readers = self._make_readers()
 
@@ -171,6 +175,10 @@ class StateMachine:
             q.GetAutopilot: (lambda _: autopilot.config, lambda _: autopilot.index()),
             q.History: (lambda x: past.changes(self, x), lambda _: self.history.index),
             q.Diff: (lambda x: past.difference(self, x), lambda _: self.history.index),
+            **{
+                kind: (reader, self.definitions.index_of)
+                for kind, reader in self.definitions.readers().items()
+            },
         }
 
     def touched(self) -> frozenset[Footprint]:
@@ -204,7 +212,6 @@ class StateMachine:
         self._reset()
         try:
             snapshots.load(self, chunks)
-            self.indexes.cells.clear()  # loading wrote rows, but changed nothing
         except Exception:
             self._reset()
             raise
@@ -227,5 +234,6 @@ class StateMachine:
         self.intentions.check()
         self.ca.check()
         self.dedupe.check()
+        self.definitions.check()
         self.history.check()
         assert not self.indexes.cells, "cells were left over"

@@ -52,7 +52,10 @@ def fill(past: StateMachine, state: StateMachine, query: Query[Any], index: int)
     if type(query) in q.SERVER_ONLY or isinstance(query, q.History | q.Diff):
         raise NotInHistory(f"{type(query).__name__} is answered for now only")
     footprint = query.footprint()
-    tables = frozenset().union(*[_TABLES[table] for table, _ in footprint])
+    tables: frozenset[str] = frozenset({TABLE_INDEX})
+    for name, _ in footprint:
+        table = state.definitions.table_of(name)
+        tables |= _TABLES[name] if table is None else frozenset(table.cell_tables())
     undone = state.history.undone(index, tables)
     earlier = _Earlier(past, state, undone)
     for item in footprint:
@@ -91,8 +94,12 @@ class _Earlier:
 
     def load(self, footprint: Footprint) -> None:
         """What one footprint speaks of."""
-        table, key = footprint
-        self._loaders[table](key)
+        name, key = footprint
+        table = self._state.definitions.table_of(name)
+        if table is None:
+            self._loaders[name](key)
+        else:
+            table.fill(self._past.definitions.tables[table.name], self._undone, footprint)
 
     def _was(self, table: str, key: RowKey, now: Any) -> Any:
         return self._undone[table].get(key, now)

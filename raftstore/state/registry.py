@@ -13,7 +13,7 @@ Rules about what may be registered stand in catalog.py; this module carries out 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, MutableMapping
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from dataclasses import dataclass, field
 
 from sortedcontainers import SortedDict
@@ -114,12 +114,14 @@ def union_of_tags(services: Iterator[Service]) -> dict[str, tuple[str, ...]]:
 class Registry:
     """All rows. Names are keys in lower case: lookups compare without case."""
 
-    __slots__ = ("_indexes", "connect", "ids", "names", "nodes", "states")
+    __slots__ = ("_indexes", "connect", "ids", "names", "nodes", "on_node_removed", "states")
 
     def __init__(self, indexes: Indexes) -> None:
         self._indexes = indexes
         self.nodes: SortedDict = SortedDict()  # str -> NodeRow
         self.ids: dict[NodeId, str] = {}
+        #: Told of a node that goes, by its key: what hangs on it elsewhere goes with it.
+        self.on_node_removed: list[Callable[[int, str], None]] = []
         self.names: SortedDict = SortedDict()  # str -> NameRow
         self.connect: dict[str, NameRow] = {}
         #: Checks by status, as (node's key, check id); dicts as sets with a fixed order.
@@ -152,6 +154,8 @@ class Registry:
         del self.nodes[key]
         self._indexes.record(("nodes", key, row.node, None))
         self._indexes.record((NODE_INDEX, key, row.index, 0))
+        for follow in self.on_node_removed:
+            follow(index, key)
         self._forget_id(row.node)
         self._indexes.raise_to("nodes", index)
         self._indexes.touch("node", key)

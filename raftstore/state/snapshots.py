@@ -32,6 +32,7 @@ from raftstore.records import (
 )
 from raftstore.records import ServiceIntentions as Entry
 from raftstore.rows import CODECS
+from raftstore.state.definitions import TABLES
 from raftstore.state.frozen import Table
 from raftstore.state.history import Change
 from raftstore.state.registry import NodeRow
@@ -72,6 +73,7 @@ _PROVIDER = codec_for(CAProviderState | None)
 _AUTOPILOT = codec_for(AutopilotConfig)
 _ACTOR = codec_for(Actor | None)
 _OUTCOMES = "outcomes"
+_GROUPS = "groups"
 _FLOOR = "history-floor"
 _HISTORY = "history"
 
@@ -91,6 +93,11 @@ def _sections(state: StateMachine) -> list[_Section]:
         ("ca", [(ca.config, ca.roots, ca.provider, ca.serial)], _ca_to_plain),
         ("autopilot", [found for found in (state.autopilot.config,) if found], _AUTOPILOT.to_plain),
         (_OUTCOMES, state.dedupe.rows(), _outcomes_to_plain),
+        *[
+            (name, table.records.values(), CODECS[name].to_plain)
+            for name, table in state.definitions.tables.items()
+        ],
+        (_GROUPS, state.definitions.group_rows(), _same),
         (_FLOOR, [[state.history.floor, state.history.floor_stamp]], _same),
         (_HISTORY, state.history.rows(), _change_to_plain),
     ]
@@ -197,6 +204,7 @@ class Loading:
         """All was fed. Raises DecodeError if nothing was."""
         if not self._headed:
             raise DecodeError("the snapshot is empty")
+        self._state.indexes.cells.clear()  # loading wrote rows, but changed nothing
 
 
 def load(state: StateMachine, chunks: Iterable[Chunk]) -> None:
@@ -284,6 +292,16 @@ def _load_outcomes(state: StateMachine, row: Any) -> None:
     state.dedupe.load(_text(sender), _index(floor), float(last_at), outcomes)
 
 
+def _record_loader(name: str) -> Callable[[StateMachine, Any], None]:
+    from_plain = CODECS[name].from_plain
+    return lambda state, row: state.definitions.tables[name].load(from_plain(row))
+
+
+def _load_group(state: StateMachine, row: Any) -> None:
+    table, kind, value, index = row
+    state.definitions.tables[table].load_index(kind, value, _index(index))
+
+
 def _load_floor(state: StateMachine, row: Any) -> None:
     floor, stamp = row
     state.history.begin_at(_index(floor), float(stamp))
@@ -343,6 +361,8 @@ def _loaders() -> dict[str, Callable[[StateMachine, Any], None]]:
         "ca": _load_ca,
         "autopilot": _load_autopilot,
         _OUTCOMES: _load_outcomes,
+        **{name: _record_loader(name) for name in TABLES},
+        _GROUPS: _load_group,
         _FLOOR: _load_floor,
         _HISTORY: _load_change,
     }

@@ -7,8 +7,12 @@ from typing import Any
 from hypothesis import strategies as st
 
 from raftstore import commands as c
+from raftstore import definition_commands as dc
+from raftstore import definition_queries as dq
+from raftstore import definitions as d
 from raftstore import queries as q
 from raftstore import records as r
+from raftstore.state.definitions import secret_hash
 
 NODES = ["n1", "N1", "n2", "n3"]
 IDS = ["", "id-a", "id-b"]
@@ -151,6 +155,56 @@ def autopilot_commands(indexes: st.SearchStrategy[int | None]) -> st.SearchStrat
     return st.builds(c.SetAutopilot, config=config, cas=indexes)
 
 
+def definition_commands(indexes: st.SearchStrategy[int | None]) -> st.SearchStrategy[c.Command]:
+    """Changes of config entries, ACL objects, prepared queries and coordinates."""
+    ids = st.sampled_from(["1", "2"])
+    methods = st.sampled_from(["", "m1", "m2"])
+    content = st.sampled_from([None, {"a": 1}])
+    token = st.builds(
+        d.ACLToken,
+        accessor=ids,
+        secret=st.sampled_from(["", "s1", "s2"]),
+        policies=st.sampled_from([(), ("1",)]),
+        auth_method=methods,
+        expires_at=st.sampled_from([None, 10.0, 20.0]),
+    )
+    names = st.sampled_from(["", "p", "pq"])
+    query = st.builds(
+        d.PreparedQuery,
+        id=ids,
+        name=names,
+        session=st.sampled_from(["", "sess"]),
+        template=st.booleans(),
+    )
+    coordinates = st.builds(
+        d.Coordinate,
+        node=st.sampled_from(NODES),
+        segment=st.sampled_from(["", "a"]),
+        content=content,
+    )
+    kinds, labels = st.sampled_from(["k1", "k2"]), st.sampled_from(["a", "b"])
+    entries = st.builds(d.ConfigEntry, kind=kinds, name=labels, content=content)
+    method = st.builds(d.ACLAuthMethod, name=methods, content=content)
+    rule = st.builds(d.ACLBindingRule, id=ids, auth_method=methods)
+    return st.one_of(
+        st.builds(dc.SetConfigEntry, entry=entries, cas=indexes),
+        st.builds(dc.DeleteConfigEntry, kind=kinds, name=labels, cas=indexes),
+        st.builds(dc.SetACLToken, token=token, cas=indexes),
+        st.builds(dc.DeleteACLTokens, accessors=st.lists(ids, max_size=2).map(tuple)),
+        st.builds(dc.SetACLPolicy, policy=st.builds(d.ACLPolicy, id=ids, name=names), cas=indexes),
+        st.builds(dc.DeleteACLPolicy, id=ids),
+        st.builds(dc.SetACLRole, role=st.builds(d.ACLRole, id=ids, name=names), cas=indexes),
+        st.builds(dc.DeleteACLRole, id=ids),
+        st.builds(dc.SetACLAuthMethod, method=method, cas=indexes),
+        st.builds(dc.DeleteACLAuthMethod, name=methods),
+        st.builds(dc.SetACLBindingRule, rule=rule, cas=indexes),
+        st.builds(dc.DeleteACLBindingRule, id=ids),
+        st.builds(dc.SetPreparedQuery, query=query, cas=indexes),
+        st.builds(dc.DeletePreparedQuery, id=ids),
+        st.builds(dc.UpdateCoordinates, updates=st.lists(coordinates, max_size=2).map(tuple)),
+    )
+
+
 #: A comparison with an index a few entries back, resolved when the command is applied.
 BACK = st.integers(0, 3)
 
@@ -167,6 +221,8 @@ def any_commands(draw: st.DrawFn, index: int) -> c.Command:
             intention_commands,
             ca_commands(recent),
             autopilot_commands(st.none() | recent),
+            definition_commands(st.none() | recent),
+            definition_commands(st.none() | recent),
         )
     )
 
@@ -219,6 +275,14 @@ POPULATED: list[c.Command] = [
         provider=r.CAProviderState(root_id="r1", private_key="k1", root_cert="pem"),
     ),
     c.SetAutopilot(config=r.AutopilotConfig(min_quorum=1)),
+    dc.SetConfigEntry(d.ConfigEntry(kind="k1", name="a", content={"Protocol": "http"})),
+    dc.SetACLAuthMethod(d.ACLAuthMethod(name="m1")),
+    dc.SetACLBindingRule(d.ACLBindingRule(id="1", auth_method="m1")),
+    dc.SetACLToken(d.ACLToken(accessor="1", secret="s1", auth_method="m1", expires_at=10.0)),
+    dc.SetACLPolicy(d.ACLPolicy(id="1", name="p")),
+    dc.SetACLRole(d.ACLRole(id="1", name="p", policies=("1",))),
+    dc.SetPreparedQuery(d.PreparedQuery(id="1", name="p", session="sess", template=True)),
+    dc.UpdateCoordinates((d.Coordinate(node="n1", content={"Vec": [0.5]}),)),
 ]
 
 #: Every query there is, over the names above.
@@ -252,6 +316,24 @@ ALL_QUERIES: list[q.Query[Any]] = [
     q.GetCAConfig(),
     q.GetCAProvider(),
     q.GetAutopilot(),
+    *[dq.GetConfigEntry(kind, name) for kind in ("k1", "never") for name in ("a", "b")],
+    *[dq.ListConfigEntries(kind) for kind in ("", "k1", "k2", "never")],
+    *[dq.GetACLToken(accessor) for accessor in ("1", "2", "never")],
+    *[dq.ACLTokenBySecret(secret_hash(secret)) for secret in ("s1", "s2", "never")],
+    dq.ListACLTokens(),
+    *[dq.ExpiringACLTokens(until) for until in (5.0, 10.0, 30.0)],
+    *[kind(id=item) for kind in (dq.GetACLPolicy, dq.GetACLRole) for item in ("1", "never")],
+    *[kind(name=name) for kind in (dq.GetACLPolicy, dq.GetACLRole) for name in ("p", "never")],
+    dq.ListACLPolicies(),
+    dq.ListACLRoles(),
+    *[dq.GetACLAuthMethod(name) for name in ("m1", "never")],
+    dq.ListACLAuthMethods(),
+    *[dq.GetACLBindingRule(item) for item in ("1", "never")],
+    *[dq.ListACLBindingRules(method) for method in ("", "m1", "never")],
+    *[dq.GetPreparedQuery(item) for item in ("1", "never")],
+    *[dq.FindPreparedQuery(name) for name in ("p", "pq", "pqr", "never")],
+    *[dq.ListPreparedQueries(session) for session in ("", "sess", "never")],
+    *[dq.ListCoordinates(r.NodeName(node)) for node in ("", "N1", "n2", "never")],
     q.History(),
     q.History(table="kv", key="a"),
     q.Diff(since=q.At()),

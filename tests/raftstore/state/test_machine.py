@@ -69,7 +69,7 @@ def test_every_query_is_asked_here():
     assert {type(query) for query in ALL_QUERIES} == set(queries.REGISTRY.values())
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(data=st.data())
 def test_a_changed_answer_has_a_higher_index_and_its_footprint_is_touched(data):
     state = data.draw(st.sampled_from([populated, StateMachine]))(TIGHT)
@@ -90,7 +90,41 @@ def test_a_changed_answer_has_a_higher_index_and_its_footprint_is_touched(data):
         before = after
 
 
-@settings(max_examples=60, deadline=None)
+#: Footprints that are touched although no answer about them changes, and why.
+COARSE = {
+    "checks": "a check that moves to another node's spelling or service counts as a change of all",
+    "nodes": "a node written again under another id spelling counts as a change of the list",
+    "services": "the list of names stands for names that are gone, so every instance moves it",
+    "connect": "an instance that leaves and joins again in one step counts as moved",
+    "node": "likewise",
+    "service": "likewise",
+}
+
+
+@settings(max_examples=25, deadline=None)
+@given(data=st.data())
+def test_what_changes_nothing_that_is_watched_wakes_nobody(data):
+    """Also for names that do not exist: no touch without a changed answer, but for listed ones."""
+    state = populated(StateLimits())
+    groups: dict[Footprint, list[Query[Any]]] = {}
+    for query in ALL_QUERIES:
+        for footprint in query.footprint():
+            groups.setdefault(footprint, []).append(query)
+    before = look(state)
+    for index in range(START, START + data.draw(st.integers(1, 10))):
+        state.apply(index, float(index), data.draw(any_commands(index)))
+        touched = state.touched()
+        after = look(state)
+        for footprint in touched & groups.keys():
+            if footprint[0] not in COARSE:
+                asked = groups[footprint]
+                assert any(before[q] != after[q] for q in asked), (footprint, "woke for nothing")
+        never = {f for f in groups if f[1] in ("never", "no")}
+        assert not touched & never, "who waits for a name that is not there was woken"
+        before = after
+
+
+@settings(max_examples=25, deadline=None)
 @given(data=st.data())
 def test_the_same_command_again_changes_nothing_unless_it_compares_or_counts(data):
     state = populated(StateLimits())
@@ -139,7 +173,7 @@ def as_bytes(state: StateMachine) -> list[bytes]:
     return [msgpack.packb(chunk) for chunk in state.snapshot()]
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(data=st.data())
 def test_the_same_history_gives_the_same_outcomes_and_the_same_snapshot(data):
     one, other = populated(TIGHT), populated(TIGHT)
@@ -148,7 +182,7 @@ def test_the_same_history_gives_the_same_outcomes_and_the_same_snapshot(data):
     assert as_bytes(one) == as_bytes(other)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(data=st.data())
 def test_a_restored_state_is_the_same_in_all_it_says_and_does(data):
     entries = history(data)
@@ -161,6 +195,8 @@ def test_a_restored_state_is_the_same_in_all_it_says_and_does(data):
     restored.restore([msgpack.unpackb(chunk) for chunk in as_bytes(original)])
     restored.check()
     assert look(restored) == look(original)
+    for query, answer in look(restored).items():
+        assert answer.index == original.index_of(query), "an index moved with the restart"
     assert as_bytes(restored) == as_bytes(original)
     for entry in entries[cut:]:
         assert restored.apply(*entry) == original.apply(*entry)

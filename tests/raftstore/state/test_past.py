@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import msgpack
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from raftstore import queries, rows
 from raftstore.commands import Command, Deregister, KVDeleteTree, KVSet, Register, SetCA
 from raftstore.config import StateLimits
+from raftstore.definitions import ACLToken
 from raftstore.errors import NotInHistory
 from raftstore.queries import Answer, At, Diff, GetCAProvider, History, KVGet, KVList, Query
 from raftstore.records import Actor, Check, Node, Service
@@ -20,7 +22,7 @@ from raftstore.state.connect import without_secrets
 from tests.raftstore.state.commands import ALL_QUERIES, POPULATED, any_commands
 
 ROOMY = StateLimits(tombstones_max=2)
-TIGHT = StateLimits(tombstones_max=2, history_entries_max=60, history_bytes_max=20_000)
+TIGHT = StateLimits(tombstones_max=2, history_entries_max=110, history_bytes_max=40_000)
 NOW_ONLY = (GetCAProvider, History, Diff)
 PAST_QUERIES = [query for query in ALL_QUERIES if not isinstance(query, NOW_ONLY)]
 
@@ -28,7 +30,15 @@ Rows = dict[tuple[str, str], Any]
 
 
 def look(state: StateMachine) -> dict[Query[Any], Answer[Any]]:
-    return {query: state.answer(query) for query in PAST_QUERIES}
+    answers = {query: state.answer(query) for query in PAST_QUERIES}
+    return {query: Answer(a.index, unsecret(a.value)) for query, a in answers.items()}
+
+
+def unsecret(value: Any) -> Any:
+    """Tokens as the past shows them: without their secrets."""
+    if isinstance(value, ACLToken):
+        return replace(value, secret="")
+    return tuple(map(unsecret, value)) if isinstance(value, tuple) else value
 
 
 def rows_of(state: StateMachine) -> Rows:
@@ -48,6 +58,8 @@ def rows_of(state: StateMachine) -> Rows:
         found["ca-serial", ""] = state.ca.serial
     if state.autopilot.config:
         found["autopilot", ""] = state.autopilot.config
+    for name, table in state.definitions.tables.items():
+        found |= {(name, key): unsecret(record) for key, record in table.records.items()}
     return found
 
 
@@ -58,7 +70,7 @@ def as_bytes(state: StateMachine) -> list[bytes]:
 class Written:
     """A random history with what was said and what was there after each command."""
 
-    def __init__(self, data: st.DataObject, limits: StateLimits, most: int = 12) -> None:
+    def __init__(self, data: st.DataObject, limits: StateLimits, most: int = 10) -> None:
         self.state = StateMachine(limits)
         self.said: dict[int, dict[Query[Any], Answer[Any]]] = {0: look(self.state)}
         self.rows: dict[int, Rows] = {0: {}}
@@ -69,13 +81,13 @@ class Written:
             stamp = self.state.stamp + (data.draw(st.sampled_from([0.0, 1.0])) if not known else 1)
             self.state.apply(index, stamp, command)
             self.state.check()
-            if index > len(POPULATED):
+            if known is None or index == len(POPULATED) + 1:
                 self.said[index] = look(self.state)
             self.rows[index] = rows_of(self.state)
             self.stamps[index] = stamp
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(data=st.data())
 @pytest.mark.parametrize("limits", [ROOMY, TIGHT])
 @pytest.mark.parametrize("restarted", [False, True])
@@ -86,7 +98,8 @@ def test_every_query_is_answered_as_it_was(data, limits, restarted):
         state = StateMachine(limits)
         state.restore([msgpack.unpackb(chunk) for chunk in as_bytes(written.state)])
     before = as_bytes(state)
-    for index, said in written.said.items():
+    for index in data.draw(st.sets(st.sampled_from(sorted(written.said)), max_size=3)):
+        said = written.said[index]
         if index < state.history.floor:
             with pytest.raises(NotInHistory, match="reaches back"):
                 state.answer_at(KVGet("a"), At(index=index))
@@ -97,7 +110,7 @@ def test_every_query_is_answered_as_it_was(data, limits, restarted):
     state.check()
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(data=st.data())
 @pytest.mark.parametrize("limits", [ROOMY, TIGHT])
 def test_the_journal_tells_every_row_that_a_command_wrote(data, limits):
@@ -118,7 +131,7 @@ def test_the_journal_tells_every_row_that_a_command_wrote(data, limits):
         assert known == written.rows[index], f"a change at {index} is not in the journal"
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(data=st.data())
 def test_a_difference_is_what_differs(data):
     written = Written(data, ROOMY)
@@ -138,7 +151,7 @@ def test_a_difference_is_what_differs(data):
     assert [*told] == sorted(told)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(data=st.data())
 def test_a_time_stands_for_the_last_index_that_is_not_younger(data):
     written = Written(data, TIGHT)

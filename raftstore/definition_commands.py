@@ -1,0 +1,153 @@
+"""Changes of what operators define. See commands.py; numbers are part of the log's format.
+
+``cas`` as everywhere: only if the record's modify index is that, 0 for only if absent. Value: True,
+or False when the comparison failed, unless a docstring says otherwise.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from raftstore.commands import Command, numbered
+from raftstore.definitions import (
+    ACLAuthMethod,
+    ACLBindingRule,
+    ACLPolicy,
+    ACLRole,
+    ACLToken,
+    ConfigEntry,
+    Coordinate,
+    PreparedQuery,
+)
+
+
+@numbered(25)
+@dataclass(frozen=True, slots=True)
+class SetConfigEntry(Command):
+    """Write a config entry."""
+
+    entry: ConfigEntry
+    cas: int | None = None
+
+
+@numbered(26)
+@dataclass(frozen=True, slots=True)
+class DeleteConfigEntry(Command):
+    """Delete a config entry; an absent one is gone already."""
+
+    kind: str
+    name: str
+    cas: int | None = None
+
+
+@numbered(27)
+@dataclass(frozen=True, slots=True)
+class SetACLToken(Command):
+    """Write a token; one without a secret keeps the one it has.
+
+    Rejections: "Invalid Token: …" without a secret, or with the secret of another token.
+    """
+
+    token: ACLToken
+    cas: int | None = None
+
+
+@numbered(28)
+@dataclass(frozen=True, slots=True)
+class DeleteACLTokens(Command):
+    """Delete tokens by accessor; absent ones are fine. Value: how many there were."""
+
+    accessors: tuple[str, ...]
+
+
+@numbered(29)
+@dataclass(frozen=True, slots=True)
+class SetACLPolicy(Command):
+    """Write a policy. Rejection: its name is taken."""
+
+    policy: ACLPolicy
+    cas: int | None = None
+
+
+@numbered(30)
+@dataclass(frozen=True, slots=True)
+class DeleteACLPolicy(Command):
+    """Delete a policy by id."""
+
+    id: str
+
+
+@numbered(31)
+@dataclass(frozen=True, slots=True)
+class SetACLRole(Command):
+    """Write a role. Rejection: its name is taken."""
+
+    role: ACLRole
+    cas: int | None = None
+
+
+@numbered(32)
+@dataclass(frozen=True, slots=True)
+class DeleteACLRole(Command):
+    """Delete a role by id."""
+
+    id: str
+
+
+@numbered(33)
+@dataclass(frozen=True, slots=True)
+class SetACLAuthMethod(Command):
+    """Write an auth method."""
+
+    method: ACLAuthMethod
+    cas: int | None = None
+
+
+@numbered(34)
+@dataclass(frozen=True, slots=True)
+class DeleteACLAuthMethod(Command):
+    """Delete an auth method with its binding rules and the tokens that it gave out."""
+
+    name: str
+
+
+@numbered(35)
+@dataclass(frozen=True, slots=True)
+class SetACLBindingRule(Command):
+    """Write a binding rule. Rejection: no such auth method."""
+
+    rule: ACLBindingRule
+    cas: int | None = None
+
+
+@numbered(36)
+@dataclass(frozen=True, slots=True)
+class DeleteACLBindingRule(Command):
+    """Delete a binding rule by id."""
+
+    id: str
+
+
+@numbered(37)
+@dataclass(frozen=True, slots=True)
+class SetPreparedQuery(Command):
+    """Write a prepared query. Rejection: its name is taken."""
+
+    query: PreparedQuery
+    cas: int | None = None
+
+
+@numbered(38)
+@dataclass(frozen=True, slots=True)
+class DeletePreparedQuery(Command):
+    """Delete a prepared query by id. Value: whether there was one."""
+
+    id: str
+
+
+@numbered(39)
+@dataclass(frozen=True, slots=True)
+class UpdateCoordinates(Command):
+    """Write coordinates of many nodes; those of unknown nodes are dropped. Value: how many held."""
+
+    updates: tuple[Coordinate, ...]

@@ -1,0 +1,114 @@
+"""What operators define beside services and keys: config entries, ACL objects, prepared queries,
+and where nodes are in the network.
+
+Records as in records.py; ``content`` is plain JSON whose meaning belongs to the layers above. What
+is needed to find a record, to keep it unique or to end it stands beside its content.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from raftstore.records import Json, NodeName
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConfigEntry:
+    """One entry of a kind such as ``service-defaults``."""
+
+    kind: str
+    name: str
+    content: Json = None
+    meta: Mapping[str, str] | None = None
+    create_index: int = 0
+    modify_index: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ACLToken:
+    """A token. ``secret`` is shown in no log, history or repr; ``secret_hash`` finds it.
+
+    ``policies`` and ``roles`` are ids; ``expires_at`` is Unix seconds, None for never.
+    """
+
+    accessor: str
+    secret: str = field(default="", repr=False)
+    secret_hash: str = ""
+    policies: tuple[str, ...] = ()
+    roles: tuple[str, ...] = ()
+    auth_method: str = ""
+    expires_at: float | None = None
+    content: Json = None
+    create_index: int = 0
+    modify_index: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ACLPolicy:
+    """A named set of rules."""
+
+    id: str
+    name: str
+    content: Json = None
+    create_index: int = 0
+    modify_index: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ACLRole:
+    """A named set of policies (ids) and identities."""
+
+    id: str
+    name: str
+    policies: tuple[str, ...] = ()
+    content: Json = None
+    create_index: int = 0
+    modify_index: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ACLAuthMethod:
+    """How a foreign identity is proved."""
+
+    name: str
+    type: str = ""
+    content: Json = None
+    create_index: int = 0
+    modify_index: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ACLBindingRule:
+    """What a proved identity gets."""
+
+    id: str
+    auth_method: str
+    content: Json = None
+    create_index: int = 0
+    modify_index: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PreparedQuery:
+    """A stored query. It ends with its ``session``; a ``template`` answers for every name that
+    begins with its own."""
+
+    id: str
+    name: str = ""
+    session: str = ""
+    template: bool = False
+    content: Json = None
+    create_index: int = 0
+    modify_index: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Coordinate:
+    """Where a node is in the network, in one segment; ``content`` is the Vivaldi coordinate."""
+
+    node: NodeName
+    segment: str = ""
+    content: Json = None
+    create_index: int = 0
+    modify_index: int = 0

@@ -1,0 +1,295 @@
+"""What operators define: config entries, ACL objects, prepared queries, coordinates.
+
+Decides what must be unique, what goes with what, and what the journal may see of a token. What the
+definitions mean belongs to the layers above.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+from raftstore import definition_commands as c
+from raftstore import definition_queries as q
+from raftstore.commands import Applied, Outcome, Rejected
+from raftstore.definitions import (
+    ACLAuthMethod,
+    ACLBindingRule,
+    ACLPolicy,
+    ACLRole,
+    ACLToken,
+    ConfigEntry,
+    Coordinate,
+    PreparedQuery,
+)
+from raftstore.state.table import Table
+from raftstore.state.tables import Indexes
+
+#: Names of the tables, in the order of snapshots: ONLY APPEND.
+TABLES = (
+    "config-entries", "acl-tokens", "acl-policies", "acl-roles", "acl-auth-methods",
+    "acl-binding-rules", "prepared-queries", "coordinates",
+)  # fmt: skip
+
+Apply = Callable[[int, Any], Outcome]
+Read = Callable[[Any], Any]
+
+
+def secret_hash(secret: str) -> str:
+    """What finds a token by its secret without telling the secret: SHA-256 in hex."""
+    return hashlib.sha256(secret.encode()).hexdigest()
+
+
+class Definitions:
+    """The tables of definitions."""
+
+    def __init__(self, indexes: Indexes, has_node: Callable[[str], bool]) -> None:
+        self._has_node = has_node
+        self.config: Table[ConfigEntry] = Table(
+            "config-entries",
+            indexes,
+            key=lambda e: f"{e.kind}/{e.name}",
+            groups={"kind": lambda e: (e.kind,)},
+        )
+        self.tokens: Table[ACLToken] = Table(
+            "acl-tokens",
+            indexes,
+            key=lambda t: t.accessor,
+            groups={
+                "secret": lambda t: (t.secret_hash,),
+                "auth-method": _of(lambda t: t.auth_method),
+            },
+            shown=lambda t: replace(t, secret=""),
+            due_at=lambda t: t.expires_at,
+        )
+        self.policies: Table[ACLPolicy] = Table(
+            "acl-policies", indexes, key=lambda p: p.id, groups={"name": lambda p: (p.name,)}
+        )
+        self.roles: Table[ACLRole] = Table(
+            "acl-roles", indexes, key=lambda r: r.id, groups={"name": lambda r: (r.name,)}
+        )
+        self.methods: Table[ACLAuthMethod] = Table(
+            "acl-auth-methods", indexes, key=lambda m: m.name
+        )
+        self.rules: Table[ACLBindingRule] = Table(
+            "acl-binding-rules",
+            indexes,
+            key=lambda r: r.id,
+            groups={"auth-method": lambda r: (r.auth_method,)},
+        )
+        self.queries: Table[PreparedQuery] = Table(
+            "prepared-queries",
+            indexes,
+            key=lambda p: p.id,
+            groups={
+                "name": _of(lambda p: p.name),
+                "session": _of(lambda p: p.session),
+                "template": lambda p: ("yes",) if p.template else (),
+            },
+        )
+        self.coordinates: Table[Coordinate] = Table(
+            "coordinates",
+            indexes,
+            key=lambda x: f"{x.segment}/{x.node.lower()}",
+            groups={"node": lambda x: (x.node.lower(),)},
+        )
+        self.tables: dict[str, Table[Any]] = {
+            table.name: table
+            for table in (
+                self.config, self.tokens, self.policies, self.roles, self.methods, self.rules,
+                self.queries, self.coordinates,
+            )
+        }  # fmt: skip
+
+    def appliers(self) -> dict[type, Apply]:
+        """How each command is carried out."""
+        return {
+            c.SetConfigEntry: self._set_config,
+            c.DeleteConfigEntry: self._delete_config,
+            c.SetACLToken: self._set_token,
+            c.DeleteACLTokens: self._delete_tokens,
+            c.SetACLPolicy: lambda i, x: self._set_named(
+                i, self.policies, x.policy, x.cas, "Invalid Policy: A Policy"
+            ),
+            c.DeleteACLPolicy: lambda i, x: _deleted(i, self.policies, x.id),
+            c.SetACLRole: lambda i, x: self._set_named(
+                i, self.roles, x.role, x.cas, "Invalid Role: A Role"
+            ),
+            c.DeleteACLRole: lambda i, x: _deleted(i, self.roles, x.id),
+            c.SetACLAuthMethod: self._set_method,
+            c.DeleteACLAuthMethod: self._delete_method,
+            c.SetACLBindingRule: self._set_rule,
+            c.DeleteACLBindingRule: lambda i, x: _deleted(i, self.rules, x.id),
+            c.SetPreparedQuery: self._set_query,
+            c.DeletePreparedQuery: lambda i, x: Applied(i, bool(self.queries.remove(i, x.id))),
+            c.UpdateCoordinates: self._update_coordinates,
+        }
+
+    # Changes
+
+    def _set_config(self, index: int, command: c.SetConfigEntry) -> Outcome:
+        if not command.entry.kind or not command.entry.name:
+            return Rejected(index, "a config entry has a kind and a name")
+        return Applied(index, self.config.put(index, command.entry, cas=command.cas))
+
+    def _delete_config(self, index: int, command: c.DeleteConfigEntry) -> Outcome:
+        key = f"{command.kind}/{command.name}"
+        return Applied(index, self.config.remove(index, key, cas=command.cas) is not False)
+
+    def _set_token(self, index: int, command: c.SetACLToken) -> Outcome:
+        token = command.token
+        if not token.accessor:
+            return Rejected(index, "Invalid Token: no AccessorID is set")
+        stored = self.tokens.get(token.accessor)
+        secret = token.secret or (stored.secret if stored else "")
+        if not secret:
+            return Rejected(index, "Invalid Token: no SecretID is set")
+        token = replace(token, secret=secret, secret_hash=secret_hash(secret))
+        holders = self.tokens.group("secret", token.secret_hash)
+        if any(holder.accessor != token.accessor for holder in holders):
+            return Rejected(index, "Invalid Token: SecretID is already in use")
+        return Applied(index, self.tokens.put(index, token, cas=command.cas))
+
+    def _delete_tokens(self, index: int, command: c.DeleteACLTokens) -> Outcome:
+        return Applied(index, sum(bool(self.tokens.remove(index, a)) for a in command.accessors))
+
+    def _set_named(
+        self, index: int, table: Table[Any], record: Any, cas: int | None, what: str
+    ) -> Outcome:
+        if not record.id or not record.name:
+            return Rejected(index, f"{what.partition(':')[0]}: no Name is set")
+        if any(holder.id != record.id for holder in table.group("name", record.name)):
+            return Rejected(index, f'{what} with Name "{record.name}" already exists')
+        return Applied(index, table.put(index, record, cas=cas))
+
+    def _set_method(self, index: int, command: c.SetACLAuthMethod) -> Outcome:
+        if not command.method.name:
+            return Rejected(index, "Invalid Auth Method: no Name is set")
+        return Applied(index, self.methods.put(index, command.method, cas=command.cas))
+
+    def _delete_method(self, index: int, command: c.DeleteACLAuthMethod) -> Outcome:
+        for rule in self.rules.group("auth-method", command.name):
+            self.rules.remove(index, rule.id)
+        for token in self.tokens.group("auth-method", command.name):
+            self.tokens.remove(index, token.accessor)
+        return _deleted(index, self.methods, command.name)
+
+    def _set_rule(self, index: int, command: c.SetACLBindingRule) -> Outcome:
+        rule = command.rule
+        if not rule.id or self.methods.get(rule.auth_method) is None:
+            return Rejected(index, f'cannot find auth method with name "{rule.auth_method}"')
+        return Applied(index, self.rules.put(index, rule, cas=command.cas))
+
+    def _set_query(self, index: int, command: c.SetPreparedQuery) -> Outcome:
+        query = command.query
+        if not query.id:
+            return Rejected(index, "a prepared query has an id")
+        holders = self.queries.group("name", query.name) if query.name else ()
+        if any(holder.id != query.id for holder in holders):
+            return Rejected(index, f"name '{query.name}' aliases an existing query name")
+        return Applied(index, self.queries.put(index, query, cas=command.cas))
+
+    def end_session(self, index: int, session: str) -> None:
+        """Delete the prepared queries that were bound to a session: it has ended."""
+        for query in self.queries.group("session", session):
+            self.queries.remove(index, query.id)
+
+    def _update_coordinates(self, index: int, command: c.UpdateCoordinates) -> Outcome:
+        known = [update for update in command.updates if self._has_node(update.node.lower())]
+        for update in known:
+            self.coordinates.put(index, update)
+        return Applied(index, len(known))
+
+    def node_removed(self, index: int, node: str) -> None:
+        """Forget where a node was; ``node`` is its name in lower case."""
+        for coordinate in self.coordinates.group("node", node):
+            self.coordinates.remove(index, f"{coordinate.segment}/{node}")
+
+    # Questions
+
+    def readers(self) -> dict[type, Read]:
+        """How each query is answered."""
+        return {
+            q.GetConfigEntry: lambda x: self.config.get(f"{x.kind}/{x.name}"),
+            q.ListConfigEntries: lambda x: _listed(self.config, "kind", x.kind),
+            q.GetACLToken: lambda x: self.tokens.get(x.accessor),
+            q.ACLTokenBySecret: lambda x: _only(self.tokens, "secret", x.secret_hash),
+            q.ListACLTokens: lambda _: self.tokens.all(),
+            q.ExpiringACLTokens: lambda x: self.tokens.due(x.until, x.limit),
+            q.GetACLPolicy: lambda x: _by_id_or_name(self.policies, x),
+            q.ListACLPolicies: lambda _: self.policies.all(),
+            q.GetACLRole: lambda x: _by_id_or_name(self.roles, x),
+            q.ListACLRoles: lambda _: self.roles.all(),
+            q.GetACLAuthMethod: lambda x: self.methods.get(x.name),
+            q.ListACLAuthMethods: lambda _: self.methods.all(),
+            q.GetACLBindingRule: lambda x: self.rules.get(x.id),
+            q.ListACLBindingRules: lambda x: _listed(self.rules, "auth-method", x.auth_method),
+            q.GetPreparedQuery: lambda x: self.queries.get(x.id),
+            q.FindPreparedQuery: lambda x: self._find_query(x.name),
+            q.ListPreparedQueries: lambda x: _listed(self.queries, "session", x.session),
+            q.ListCoordinates: lambda x: _listed(self.coordinates, "node", x.node.lower()),
+        }
+
+    def _find_query(self, name: str) -> PreparedQuery | None:
+        if not name:
+            return None
+        called = _only(self.queries, "name", name)
+        if called is not None:
+            found: PreparedQuery = called
+            return found
+        templates = self.queries.group("template", "yes")
+        fitting = [template for template in templates if name.startswith(template.name)]
+        return max(fitting, key=lambda template: len(template.name), default=None)
+
+    def table_of(self, footprint: str) -> Table[Any] | None:
+        """The table that a footprint's name belongs to, if it is one of these."""
+        return self.tables.get(footprint.partition(":")[0])
+
+    def index_of(self, query: Any) -> int:
+        """The highest index of a query's footprint."""
+        found = []
+        for footprint in query.footprint():
+            table = self.table_of(footprint[0])
+            assert table is not None, "a query about definitions names one of their tables"
+            found.append(table.index_of(footprint))
+        return max(found)
+
+    def group_rows(self) -> Iterator[list[object]]:
+        """For a snapshot: the index of each group of each table."""
+        return (row for table in self.tables.values() for row in table.group_rows())
+
+    def check(self) -> None:
+        """Assert what only our own bug can break."""
+        assert tuple(self.tables) == TABLES
+        for table in self.tables.values():
+            table.check()
+        for token in self.tokens.all():
+            assert not token.secret or token.secret_hash == secret_hash(token.secret)
+        for rule in self.rules.all():
+            assert self.methods.get(rule.auth_method) is not None, "a rule has lost its method"
+        for coordinate in self.coordinates.all():
+            assert self._has_node(coordinate.node.lower()), "a coordinate has lost its node"
+
+
+def _of(value: Callable[[Any], str]) -> Callable[[Any], tuple[str, ...]]:
+    """A group for records that have the value, none for those where it is empty."""
+    return lambda record: (value(record),) if value(record) else ()
+
+
+def _deleted(index: int, table: Table[Any], key: str) -> Outcome:
+    table.remove(index, key)
+    return Applied(index, True)
+
+
+def _listed(table: Table[Any], kind: str, value: str) -> tuple[Any, ...]:
+    return table.group(kind, value) if value else table.all()
+
+
+def _only(table: Table[Any], kind: str, value: str) -> Any:
+    return next(iter(table.group(kind, value)), None)
+
+
+def _by_id_or_name(table: Table[Any], query: Any) -> Any:
+    return _only(table, "name", query.name) if query.name else table.get(query.id)

@@ -1,0 +1,156 @@
+"""What operators define: uniqueness, what goes with what, secrets, and the bytes of commands."""
+
+from __future__ import annotations
+
+import logging
+
+import msgpack
+import pytest
+
+from raftstore import commands, wire
+from raftstore import definition_commands as c
+from raftstore import definition_queries as q
+from raftstore import definitions as d
+from raftstore.commands import Applied, Command, Deregister, Register, Rejected
+from raftstore.queries import History
+from raftstore.records import Node
+from raftstore.state import StateMachine
+from raftstore.state.definitions import secret_hash
+
+SECRET = "4a3c9d0e-secret"
+
+#: Each command and its fields on the wire: in logs on disk, so for ever.
+GOLDEN: list[tuple[Command, list[object]]] = [
+    (c.SetConfigEntry(d.ConfigEntry(kind="k", name="n", content={"b": 1}), 7),
+     [[["k", "n", {"b": 1}], 7]]),
+    (c.DeleteConfigEntry("k", "n"), [["k", "n"]]),
+    (c.SetACLToken(d.ACLToken(accessor="a", secret="s", policies=("p",), expires_at=2.5)),
+     [[["a", "s", "", ["p"], [], "", 2.5]]]),
+    (c.DeleteACLTokens(("a", "b")), [[["a", "b"]]]),
+    (c.SetACLPolicy(d.ACLPolicy(id="1", name="p")), [[["1", "p"]]]),
+    (c.DeleteACLPolicy("1"), [["1"]]),
+    (c.SetACLRole(d.ACLRole(id="1", name="r", policies=("2",))),
+     [[["1", "r", ["2"]]]]),
+    (c.DeleteACLRole("1"), [["1"]]),
+    (c.SetACLAuthMethod(d.ACLAuthMethod(name="m", type="jwt")),
+     [[["m", "jwt"]]]),
+    (c.DeleteACLAuthMethod("m"), [["m"]]),
+    (c.SetACLBindingRule(d.ACLBindingRule(id="1", auth_method="m")),
+     [[["1", "m"]]]),
+    (c.DeleteACLBindingRule("1"), [["1"]]),
+    (c.SetPreparedQuery(d.PreparedQuery(id="1", name="q", session="s", template=True)),
+     [[["1", "q", "s", True]]]),
+    (c.DeletePreparedQuery("1"), [["1"]]),
+    (c.UpdateCoordinates((d.Coordinate(node="n", content={"Vec": [0.5]}),)),
+     [[[["n", "", {"Vec": [0.5]}]]]]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("number", "command", "fields"), [(n, *item) for n, item in enumerate(GOLDEN, start=25)]
+)
+def test_the_bytes_of_a_command_never_change(number, command, fields):
+    payload = msgpack.packb([1, number, None, *fields])
+    assert wire.encode_command(command) == payload
+    assert wire.decode_command(payload).command == command
+    assert commands.REGISTRY[number] is type(command)
+
+
+class Book:
+    """A state, written line by line."""
+
+    def __init__(self) -> None:
+        self.state = StateMachine()
+
+    def write(self, command: Command) -> commands.Outcome:
+        outcome = self.state.apply(self.state.index + 1, 1.0, command)
+        self.state.check()
+        return outcome
+
+
+@pytest.fixture
+def book() -> Book:
+    return Book()
+
+
+def token(accessor: str = "a", **fields: object) -> d.ACLToken:
+    return d.ACLToken(accessor=accessor, secret=SECRET, **fields)  # type: ignore[arg-type]
+
+
+def test_a_token_is_found_by_its_secret_and_keeps_it(book):
+    book.write(c.SetACLToken(token()))
+    book.write(c.SetACLToken(d.ACLToken(accessor="a", policies=("p",))))
+    found = book.state.answer(q.ACLTokenBySecret(secret_hash(SECRET))).value
+    assert (found.accessor, found.secret, found.policies) == ("a", SECRET, ("p",))
+    again = book.write(c.SetACLToken(token("b")))
+    assert again == Rejected(3, "Invalid Token: SecretID is already in use")
+    assert isinstance(book.write(c.SetACLToken(d.ACLToken(accessor="b"))), Rejected)
+
+
+def test_a_secret_is_in_no_history_log_or_repr(book, caplog):
+    caplog.set_level(logging.DEBUG)
+    book.write(c.SetACLToken(token()))
+    book.write(c.DeleteACLTokens(("a",)))
+    told = book.state.answer(History())
+    assert SECRET not in repr((told, c.SetACLToken(token()), token()))
+    parts = [chunk for chunk in book.state.snapshot() if "history" in chunk[0]]
+    assert SECRET.encode() not in msgpack.packb(parts)
+    assert len(told.value.changes) == 2
+    assert SECRET not in caplog.text
+
+
+def test_tokens_that_expire_come_soonest_first(book):
+    for number, expires_at in enumerate([30.0, None, 10.0, 20.0]):
+        fields = {"secret": f"s{number}", "expires_at": expires_at}
+        book.write(c.SetACLToken(d.ACLToken(accessor=str(number), **fields)))
+    due = book.state.answer(q.ExpiringACLTokens(20.0)).value
+    assert [t.accessor for t in due] == ["2", "3"]
+
+
+def test_an_auth_method_takes_its_rules_and_tokens_along(book):
+    assert isinstance(
+        book.write(c.SetACLBindingRule(d.ACLBindingRule(id="1", auth_method="m"))), Rejected
+    )
+    book.write(c.SetACLAuthMethod(d.ACLAuthMethod(name="m")))
+    book.write(c.SetACLBindingRule(d.ACLBindingRule(id="1", auth_method="m")))
+    book.write(c.SetACLToken(token(auth_method="m")))
+    book.write(c.DeleteACLAuthMethod("m"))
+    for query in (q.ListACLAuthMethods(), q.ListACLBindingRules(), q.ListACLTokens()):
+        assert book.state.answer(query).value == ()
+
+
+def test_names_are_given_once(book):
+    book.write(c.SetACLPolicy(d.ACLPolicy(id="1", name="p")))
+    clash = book.write(c.SetACLPolicy(d.ACLPolicy(id="2", name="p")))
+    assert clash == Rejected(2, 'Invalid Policy: A Policy with Name "p" already exists')
+    book.write(c.SetPreparedQuery(d.PreparedQuery(id="1", name="x")))
+    alias = book.write(c.SetPreparedQuery(d.PreparedQuery(id="2", name="x")))
+    assert alias == Rejected(4, "name 'x' aliases an existing query name")
+
+
+def test_a_name_is_answered_by_itself_or_by_the_longest_template(book):
+    for number, (name, template) in enumerate([("", True), ("geo-", True), ("geo-x", False)]):
+        query = d.PreparedQuery(id=str(number), name=name, template=template)
+        book.write(c.SetPreparedQuery(query))
+    found = {
+        name: book.state.answer(q.FindPreparedQuery(name)).value.id
+        for name in ("geo-x", "geo-y", "other")
+    }
+    assert found == {"geo-x": "2", "geo-y": "1", "other": "0"}
+
+
+def test_the_end_of_a_session_takes_its_prepared_queries(book):
+    book.write(c.SetPreparedQuery(d.PreparedQuery(id="1", session="s")))
+    book.write(c.SetPreparedQuery(d.PreparedQuery(id="2")))
+    book.state.definitions.end_session(3, "s")
+    assert [found.id for found in book.state.answer(q.ListPreparedQueries()).value] == ["2"]
+
+
+def test_coordinates_are_those_of_known_nodes_and_go_with_them(book):
+    update = c.UpdateCoordinates((d.Coordinate(node="n1"), d.Coordinate(node="gone")))
+    assert book.write(update) == Applied(1, 0)
+    book.write(Register(node=Node(name="N1", address="a")))
+    assert book.write(update) == Applied(3, 1)
+    assert len(book.state.answer(q.ListCoordinates("N1")).value) == 1
+    book.write(Deregister(node="n1"))
+    assert book.state.answer(q.ListCoordinates()).value == ()
