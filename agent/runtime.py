@@ -173,6 +173,7 @@ class Agent:
                 node_id=self.node_id,
                 data_dir=config.data_dir,
                 raft_multiplier=config.raft_multiplier,
+                raft_lease=config.raft_lease,
                 blocking_queries_max=config.limits.blocking_queries_max,
             ),
             on_change=self._raft_changed,
@@ -397,7 +398,7 @@ class Agent:
         if self.store is None or not self.store.is_leader:
             return
         try:
-            leader = await self.store.transfer_leadership(timeout_s=HAND_OVER_MAX_S)
+            leader = await self.store.operations.transfer_leadership(timeout_s=HAND_OVER_MAX_S)
             log.info("leadership handed over leader=%s", leader)
         except StoreError as error:
             log.warning("leadership not handed over error=%s", error)

@@ -42,6 +42,9 @@ class StoreConfig:
     data_dir: str = ""
     #: Stretches election and lease times, 1 to 10; higher is calmer on slow machines.
     raft_multiplier: int = 5
+    #: Serve linearizable reads by a lease instead of asking a quorum each time. On all servers or
+    #: on none, and only where clocks run at the same pace within 5 %.
+    raft_lease: bool = False
     #: Queries that may wait at once on this server; one more is refused.
     blocking_queries_max: int = 65_536
     #: How long a proposal may take when its caller sets no time, in seconds.

@@ -178,6 +178,7 @@ class Store:
         raft = _scaled(
             RaftConfig(
                 node_id=config.node_id,
+                lease=config.raft_lease,
                 payload_bytes_max=wire.LIMITS.command_bytes_max,
                 journal_bytes_max=config.journal_bytes_max,
                 # Whoever asks for a promotion has waited for a stable server already.
@@ -261,10 +262,6 @@ class Store:
     def operations(self) -> Operations:
         """Leadership transfer, and changes of the set of servers; on the leader only."""
         return self._started.operations
-
-    async def transfer_leadership(self, target: str | None = None, *, timeout_s: float) -> str:
-        """Hand leadership to another server; its node id. Raises StoreError."""
-        return await self.operations.transfer_leadership(target, timeout_s=timeout_s)
 
     @property
     def fatal(self) -> asyncio.Future[Any]:

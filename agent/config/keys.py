@@ -185,6 +185,7 @@ _TIMING = tuple(
 
 _SERVER = (
     _now("performance.raft_multiplier", INT, "raft_multiplier"),
+    _now("performance.raft_lease", BOOL, "raft_lease"),
     _now("performance.leave_drain_time", DURATION, "leave_drain_s"),
     _now("performance.rpc_hold_timeout", DURATION, "rpc_hold_timeout_s"),
     _later("raft_snapshot_threshold", INT, 16384),

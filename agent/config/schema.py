@@ -108,6 +108,8 @@ class AgentConfig:
     leave_drain_s: float = 5.0
     rpc_hold_timeout_s: float = 7.0
     raft_multiplier: int = 5
+    #: Reads by a lease of the leader instead of a quorum each time; on all servers or on none.
+    raft_lease: bool = False
     #: What the first leader of a cluster writes; later changes go through the operator's API.
     autopilot: AutopilotConfig = field(default_factory=AutopilotConfig)
     reconnect_timeout_s: float = 72 * 3600.0

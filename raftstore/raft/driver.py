@@ -44,6 +44,7 @@ from raftstore.raft.transport import PeerNetwork, PeerTls
 log = logging.getLogger("lictor.raftstore.raft.driver")
 
 WALL_CLOCK = time.time
+BOOT_CLOCK = functools.partial(time.clock_gettime, time.CLOCK_BOOTTIME)
 TIMER_SLACK_S = 0.001
 """Timers fire a little late, so that the engine's strict comparison finds the deadline passed."""
 
@@ -81,7 +82,8 @@ class RaftNode:
         self._journal = journal
         self._on_applied = on_applied
         self._on_change = on_change
-        self._replica = Replica(config, journal, apply, random.Random(rng.getrandbits(64)))
+        dice = random.Random(rng.getrandbits(64))
+        self._replica = Replica(config, journal, apply, dice, BOOT_CLOCK)
         self._network = PeerNetwork(
             config,
             cluster_id=lambda: self.cluster_id,

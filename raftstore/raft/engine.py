@@ -118,7 +118,6 @@ class RaftEngine(SyncObj):  # type: ignore[misc]
         self._peers: tuple[str, ...] = ()
         self._others: tuple[str, ...] = ()
         self._members: dict[str, PeerNode] = {}
-        self._removed: frozenset[str] = frozenset()
         self._ordered_term: int | None = None
         self.dismissed = False
         self.config: Config | None = None
@@ -461,7 +460,6 @@ class RaftEngine(SyncObj):  # type: ignore[misc]
         me = self._config.node_id
         members = self.config.members if self.config is not None else {}
         voters = self.config.voters if self.config is not None else frozenset()
-        self._removed = self.config.removed if self.config is not None else frozenset()
         self._voter = me in voters
         self._members = {n: self._members.get(n) or PeerNode(n) for n in members if n != me}
         self._others = tuple(sorted(self._members))
@@ -601,7 +599,7 @@ class RaftEngine(SyncObj):  # type: ignore[misc]
             case TimeoutNow():
                 self._on_timeout_now(peer, message)
             case Removed():
-                self.dismissed = True
+                self.dismissed = message.index > self.config_index
             case LeaseProbe():
                 self._on_lease_probe(peer, message)
             case LeaseReply():
@@ -612,15 +610,13 @@ class RaftEngine(SyncObj):  # type: ignore[misc]
         """Whom we hear (hazards A4, S2, D4).
 
         Our configuration may be old, and then a newer server leads or campaigns that we do not
-        know of: votes and entries are taken from every server that the transport lets in, save from
-        one that has been removed for good. Answers count from members only.
+        know of: votes and entries are taken from every server that the transport lets in. One that
+        we know as removed may be back. Answers count from members only.
         """
         if self.config is None:  # no member of anything yet: take the log, but have no say
             return isinstance(message, Append | SnapshotOffer | SnapshotChunk)
         if peer in self._members:
             return True
-        if peer in self._removed and self.config_is_committed():
-            return False
         return isinstance(
             message, Append | VoteRequest | PreVoteRequest | SnapshotOffer | SnapshotChunk
         )

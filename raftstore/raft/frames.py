@@ -27,13 +27,18 @@ ARRAY_MAX = 65_536
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hello:
     """First frame in each direction. ``cluster_id`` is empty before bootstrap; ``boot_nonce`` is
-    fresh for every link and comes back in a confirmation (``greeting``)."""
+    fresh for every link and comes back in a confirmation (``greeting``).
+
+    ``config_index`` is that of the sender's configuration: a server that was removed and came back
+    shows by it that it knows more than who has seen it removed only.
+    """
 
     version: int
     cluster_id: str
     node_id: str
     to_node_id: str
     boot_nonce: int
+    config_index: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -263,7 +268,8 @@ def _to_array(m: Message | Hello) -> list[Any]:
         case PreVoteReply():
             return [PRE_VOTE_REPLY, m.term, m.round, m.granted]
         case Hello():
-            return [HELLO, m.version, m.cluster_id, m.node_id, m.to_node_id, m.boot_nonce]
+            names = [m.cluster_id, m.node_id, m.to_node_id]
+            return [HELLO, m.version, *names, m.boot_nonce, m.config_index]
 
 
 def decode(body: bytes) -> Message:
@@ -290,8 +296,9 @@ def decode(body: bytes) -> Message:
 def decode_hello(body: bytes) -> Hello:
     """Read the first frame of a link; raises DecodeError."""
     match _unpack(body):
-        case [0, int(version), str(cluster_id), str(node_id), str(to), int(nonce)] if (
+        case [0, int(version), str(cluster_id), str(node_id), str(to), int(nonce), int(config)] if (
             0 <= version <= NUMBER_MAX
+            and 0 <= config <= NUMBER_MAX
             and 0 <= nonce <= NUMBER_MAX
             and len(cluster_id) <= NODE_ID_CHARS_MAX
             and 0 < len(node_id) <= NODE_ID_CHARS_MAX
@@ -303,6 +310,7 @@ def decode_hello(body: bytes) -> Hello:
                 node_id=node_id,
                 to_node_id=to,
                 boot_nonce=nonce,
+                config_index=config,
             )
         case _:
             raise DecodeError("hello: wrong shape")

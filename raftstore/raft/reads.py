@@ -28,6 +28,11 @@ class ReadIndex:
         """Ask for the next round."""
         self._joining.append(ticket)
 
+    def take_joining(self) -> list[object]:
+        """Take out the reads that wait for a round: they need none."""
+        taken, self._joining = self._joining, []
+        return taken
+
     @property
     def joining(self) -> int:
         """Reads that wait for a round to start."""

@@ -38,6 +38,7 @@ from raftstore.raft.config import RaftConfig
 from raftstore.raft.engine import Outgoing, RaftEngine
 from raftstore.raft.frames import Message
 from raftstore.raft.install import Installs, Task
+from raftstore.raft.lease import Lease
 from raftstore.raft.log import Batch, Journal
 from raftstore.raft.members import VOTER, Config
 from raftstore.raft.reads import ReadIndex
@@ -102,7 +103,9 @@ class Replica:
         journal: Journal,
         apply: Callable[[int, float, bytes], object],
         rng: random.Random,
+        lease_clock: Callable[[], float] | None = None,
     ) -> None:
+        """``lease_clock`` counts the time that the machine was suspended."""
         self._config = config
         self._apply = apply
         self._inbox: list[tuple[str, Message]] = []
@@ -117,12 +120,17 @@ class Replica:
         )
         self._transfer: Transfer | None = None
         self.transfers_begun = 0
+        self.lease_reads = 0
         self.journal = journal
         self.reads = ReadIndex()
         self.engine = self.engine_class(config, journal, self._apply_entry, rng)
         self.engine.on_probe_reply = self.reads.answered
         self.engine.on_configured = self._configured
         self.installs = self.installs_class(config, journal, self.engine)
+        self._lease_clock = lease_clock or self.engine.now
+        self._lease_config = 0
+        self.lease = Lease(config.lease_share * config.election_min_s - config.lease_margin_s)
+        self.engine.on_lease_reply = self.lease.answered
 
     # -- inputs
 
@@ -231,6 +239,8 @@ class Replica:
             if self._transfer is None:
                 self._admit(wall_now)
                 self._admit_changes()
+            if self._config.lease:
+                self._keep_lease()
             self._begin_reads()
         elif self._intake or self.reads.joining or self._changes:
             self._fail_waiting()
@@ -322,6 +332,7 @@ class Replica:
             return
         self._led_term = led
         self._promotion.reset()
+        self.lease.reset()
         for _, ticket in self._pending.values():
             self._results.append((ticket, LeadershipLost("leadership lost before the commit")))
         self._pending.clear()
@@ -423,10 +434,36 @@ class Replica:
         elif transfer.phase == CATCHING_UP:
             match = engine.match_index(transfer.target)
             if transfer.caught_up(match, self.journal.last_index, at):
+                self.lease.revoke()
                 engine.order_election(transfer.target)
         if result is not None:
             self._transfer = None
             self._results.append((transfer.ticket, result))
+
+    def lease_left_s(self) -> float:
+        """Seconds for which reads need no quorum; at most 0 without a lease."""
+        if not self._config.lease or not self.engine.leads():
+            return 0.0
+        return self.lease.left_s(self._lease_clock(), self.engine.peer_ids())
+
+    def _keep_lease(self) -> None:
+        """Renew the promises at each heartbeat, and serve reads while they hold."""
+        engine = self.engine
+        if self._lease_config != engine.config_index:
+            self._lease_config = engine.config_index
+            self.lease.forget()
+        if engine.heartbeat_is_due():
+            engine.lease_probe(self.lease.begin(self._lease_clock()))
+        index = engine.commit_index()
+        if (
+            self.reads.joining
+            and engine.may_read()
+            and engine.applied_index() >= index
+            and self.lease_left_s() > 0
+        ):
+            for ticket in self.reads.take_joining():
+                self._results.append((ticket, Outcome(index)))
+                self.lease_reads += 1
 
     def _begin_reads(self) -> None:
         if self.reads.joining and self.engine.may_read():

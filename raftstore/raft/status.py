@@ -66,6 +66,9 @@ class RaftStatus:
     step_downs: int
     disk_step_downs: int
     """Times we gave up leading because a write to our disk took too long."""
+    lease_left_s: float
+    """Seconds for which this leader may read without asking a quorum; 0 without a lease."""
+    lease_reads: int
     transfers_begun: int
     leader_changes: int
     conflict_entries_cut: int
@@ -119,6 +122,8 @@ def figures_of(config: RaftConfig, replica: Replica) -> dict[str, Any]:
         "elections_won": stats.elections_won,
         "pre_vote_rounds": stats.pre_vote_rounds,
         "step_downs": stats.step_downs,
+        "lease_left_s": max(0.0, replica.lease_left_s()),
+        "lease_reads": replica.lease_reads,
         "transfers_begun": replica.transfers_begun,
         "leader_changes": stats.leader_changes,
         "conflict_entries_cut": stats.conflict_entries_cut,

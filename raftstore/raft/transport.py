@@ -80,6 +80,7 @@ class PeerLink(asyncio.Protocol):
         self.host = ""
         self.certificate: bytes | None = None
         self.peer = ""
+        self.config_index = 0
         self.closed = asyncio.get_running_loop().create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -146,6 +147,7 @@ class PeerLink(asyncio.Protocol):
             self.close(reason, abort=False)
             return
         self._introduced = hello.node_id
+        self.config_index = hello.config_index
 
     def _confirmed(self, nonce: int) -> None:
         """The other side has heard us on this connection, unless it is a recording."""
@@ -226,7 +228,7 @@ class PeerNetwork:
         self._addresses: dict[str, tuple[str, int]] = {}
         self._members: frozenset[str] | None = None
         self._removed: frozenset[str] = frozenset()
-        self._removed_at = 0
+        self._config_index = 0
         self._dials_all = False
         self._links: dict[str, PeerLink] = {}
         self._unnamed: set[PeerLink] = set()
@@ -268,13 +270,14 @@ class PeerNetwork:
     ) -> None:
         """Who may talk to us; None before we belong to a cluster: then anybody may.
 
-        ``removed``: ids that the committed configuration at ``index`` does not have any more; they
-        are told so and refused.
+        ``index`` is that of the configuration. ``removed``: ids that it does not have any more and
+        that nothing can bring back; they are told so and refused, unless they show that they have
+        seen a newer one.
         """
         self._members = None if members is None else frozenset(members)
-        self._removed, self._removed_at = frozenset(removed), index
+        self._removed, self._config_index = frozenset(removed), index
         for peer, link in list(self._links.items()):
-            if peer in self._removed:
+            if peer in self._removed and link.config_index < index:
                 link.send(encode(self.farewell()))
                 link.close(REMOVED, abort=False)
         self._dial_missing()
@@ -287,7 +290,7 @@ class PeerNetwork:
 
     def farewell(self) -> Removed:
         """What a removed server is told."""
-        return Removed(self._removed_at)
+        return Removed(self._config_index)
 
     def send(self, peer: str, message: Message) -> None:
         """Send to a peer if there is a link; losing a message is allowed."""
@@ -315,6 +318,7 @@ class PeerNetwork:
             node_id=self.config.node_id,
             to_node_id=to,
             boot_nonce=link.nonce,
+            config_index=self._config_index,
         )
 
     def welcome(self, link: PeerLink) -> bool:
@@ -357,9 +361,10 @@ class PeerNetwork:
         reason = self.certificate_refusal(link, hello.node_id)
         if reason:
             return reason
-        if hello.node_id in self._removed:
+        if hello.node_id in self._removed and hello.config_index < self._config_index:
             return REMOVED
-        if self._members is None or hello.node_id in self._members:
+        known = self._members is None or hello.node_id in self._members
+        if known or hello.node_id in self._removed:
             return ""
         # Our configuration may be old: a server of this cluster that we have been told the address
         # of is let in, or it could never bring us the newer one.

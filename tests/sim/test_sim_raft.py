@@ -20,9 +20,9 @@ ECHOES = Faults(power_losses_per_s=0.5, duplicate=0.9, delay_s=(0.001, 0.1), syn
 CONTROL_SEEDS_MAX = 60
 
 
-@pytest.mark.sim_runs(20)
+@pytest.mark.sim_runs(130)
 def test_no_invariant_breaks_under_cuts(sim_seed):
-    Cluster(sim_seed, faults=CUTS).run()
+    Cluster(sim_seed, faults=CUTS).run(2.5)
 
 
 def test_the_runs_do_something():
@@ -32,24 +32,24 @@ def test_the_runs_do_something():
     assert sum(len(run.leaders) for run in runs) > 5
 
 
-@pytest.mark.sim_runs(25)
+@pytest.mark.sim_runs(190)
 def test_no_invariant_breaks_under_crashes_and_power_losses(sim_seed):
-    Cluster(sim_seed, faults=POWER_CUTS).run()
+    Cluster(sim_seed, faults=POWER_CUTS).run(4.0)
 
 
-@pytest.mark.sim_runs(15)
+@pytest.mark.sim_runs(80)
 def test_no_invariant_breaks_when_links_lose_repeat_reorder_and_hold_back(sim_seed):
-    Cluster(sim_seed, size=5, faults=ROUGH).run(5.0)
+    Cluster(sim_seed, size=5, faults=ROUGH).run(2.5)
 
 
-@pytest.mark.sim_runs(10)
+@pytest.mark.sim_runs(130)
 def test_no_invariant_breaks_on_slow_links(sim_seed):
-    Cluster(sim_seed, faults=SLOW_LINKS).run()
+    Cluster(sim_seed, faults=SLOW_LINKS).run(4.0)
 
 
-@pytest.mark.sim_runs(15)
+@pytest.mark.sim_runs(120)
 def test_no_invariant_breaks_when_answers_come_twice_during_elections(sim_seed):
-    Cluster(sim_seed, size=5, faults=ECHOES).run(5.0)
+    Cluster(sim_seed, size=5, faults=ECHOES).run(2.5)
 
 
 def test_the_same_seed_gives_the_same_run_under_every_hash_seed():
