@@ -1,39 +1,33 @@
 """``make bench``: floors, and our figures as ratios to them.
 
 Three servers on this machine share its cores with each other and with the load generator, as the
-measurements of other products in docs/benchmarks.md did. ``--seconds`` is the length of each run.
+measurements of other products in docs/benchmarks.md did. ``--only`` chooses sections, ``--rounds``
+how often each floor and each figure are taken, one beside the other.
 """
 
 from __future__ import annotations
 
 import argparse
-import itertools
 import os
 import platform
+import socket
 import subprocess
 import sys
 import tempfile
+from functools import partial
 from pathlib import Path
 
 import dns.message
 import uvloop
 
-from tests.bench import floors, relay_bench, snapshot_bench
+from tests.bench import cluster_bench, floors, http_bench, raft_bench, relay_bench, snapshot_bench
+from tests.bench.http_bench import CLIENTS
 from tests.bench.load import Rate, http_rate, http_request, udp_rate
-from tests.e2e.cluster import AgentProcess, Cluster, cluster, fresh_address
+from tests.bench.table import Rounds, alone, head, paired
+from tests.e2e.cluster import cluster, fresh_address
 
-CLIENTS = 64
-
-
-def row(name: str, rate: Rate, floor: Rate | None = None, note: str = "") -> None:
-    """Print one line of the table."""
-    ratio = f"{rate.per_second / floor.per_second:6.2f}" if floor else "      "
-    failed = f" errors={rate.errors}" if rate.errors else ""
-    print(
-        f"| {name:34} | {rate.per_second:9.0f} | {rate.p50_ms:7.2f} | {rate.p99_ms:7.2f} "
-        f"| {ratio} | {note}{failed}",
-        flush=True,
-    )
+SECTIONS = ("http", "dns", "raft", "failover", "watch", "memory", "snapshot", "relay")
+FAILOVERS = 20
 
 
 def measure_floor(kind: str, seconds: float) -> Rate:
@@ -49,59 +43,66 @@ def measure_floor(kind: str, seconds: float) -> Rate:
             return uvloop.run(
                 http_rate((address, 9999), lambda: request, clients=CLIENTS, seconds=seconds)
             )
-        question = dns.message.make_query("web.service.consul", "A", id=0).to_wire()[2:]
-        return uvloop.run(udp_rate((address, 9999), question, window=64, seconds=seconds))
+        return uvloop.run(udp_rate((address, 9999), question("A"), window=64, seconds=seconds))
     finally:
         process.kill()
         process.wait()
 
 
-def http_row(
-    name: str, agent: AgentProcess, requests: list[bytes], seconds: float, floor: Rate, note: str
-) -> None:
-    """Load one agent with these requests in turn and print the line."""
-    turn = itertools.cycle(requests)
-    rate = uvloop.run(
-        http_rate((agent.address, 8500), lambda: next(turn), clients=CLIENTS, seconds=seconds)
-    )
-    row(name, rate, floor, note)
+def question(kind: str) -> bytes:
+    """A DNS question without its identity."""
+    wire = dns.message.make_query("web.service.consul", kind, id=0, use_edns=0, payload=4096)
+    return wire.to_wire()[2:]
 
 
-def bench_http(agents: Cluster, seconds: float, floor: Rate, fsync_ms: float) -> None:
-    """Keys and health on three servers."""
-    leader = agents.by_leader()
-    follower = next(a for a in agents.agents if a is not leader)
-    for number in range(20):
-        leader.put(
-            "/v1/catalog/register",
-            {
-                "Node": f"n{number}",
-                "Address": f"10.0.0.{number + 1}",
-                "Service": {"Service": "web", "Port": 80},
-                "Check": {"Name": "up", "Status": "passing", "ServiceID": "web"},
-            },
-        )
-    value = b"x" * 128
-    for name, agent in (("leader", leader), ("follower", follower)):
-        puts = [http_request("PUT", f"/v1/kv/bench/{i}", agent.address, value) for i in range(1000)]
-        note = f"one fsync {fsync_ms:.2f} ms"
-        http_row(f"KV PUT, 3 servers, via {name}", agent, puts, seconds, floor, note)
-    for name, query in (("default", "?raw"), ("stale", "?raw&stale"), ("JSON", "?stale")):
-        gets = [http_request("GET", f"/v1/kv/bench/{i}{query}", leader.address) for i in range(100)]
-        http_row(f"KV GET {name}", leader, gets, seconds, floor, "")
-    health = [http_request("GET", "/v1/health/service/web?passing&stale", leader.address)]
-    http_row("health/service?passing, 20, stale", leader, health, seconds, floor, "")
-    health = [http_request("GET", "/v1/health/service/web?passing", leader.address)]
-    http_row("health/service?passing, 20", leader, health, seconds, floor, "")
+def bench_http(folder: Path, rounds: Rounds) -> None:
+    """HTTP on three servers."""
+    with cluster(folder) as agents:
+        agents.servers(3)
+        http_bench.bench(agents, rounds, partial(measure_floor, "http", rounds.seconds))
 
 
-def bench_dns(agents: Cluster, seconds: float, floor: Rate) -> None:
-    """Questions to one server."""
-    agent = agents.agents[0]
-    for name, kind in (("web.service.consul", "A"), ("web.service.consul", "SRV")):
-        question = dns.message.make_query(name, kind, id=0, use_edns=0, payload=4096).to_wire()[2:]
-        rate = uvloop.run(udp_rate((agent.address, 8600), question, window=64, seconds=seconds))
-        row(f"DNS {kind}, 20 instances", rate, floor, "")
+def bench_dns(folder: Path, rounds: Rounds) -> None:
+    """Questions to one server about a service with twenty instances."""
+
+    def ask(address: str, kind: str) -> Rate:
+        packet, seconds = question(kind), rounds.seconds
+        return uvloop.run(udp_rate((address, 8600), packet, window=64, seconds=seconds))
+
+    with cluster(folder) as agents:
+        agents.servers(3)
+        agent = agents.agents[0]
+        for number in range(http_bench.INSTANCES):
+            node = {"Node": f"n{number}", "Address": f"10.0.0.{number + 1}"}
+            agent.put("/v1/catalog/register", node | {"Service": {"Service": "web", "Port": 80}})
+        works = {f"DNS {kind}, 20 instances": partial(ask, agent.address, kind)
+                 for kind in ("A", "SRV")}  # fmt: skip
+        paired(rounds, partial(measure_floor, "udp", rounds.seconds), works)
+
+
+def free_ports() -> tuple[int, int, int]:
+    """Three ports that nobody uses."""
+    sockets = [socket.socket() for _ in range(3)]
+    try:
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        first, second, third = (each.getsockname()[1] for each in sockets)
+        return first, second, third
+    finally:
+        for each in sockets:
+            each.close()
+
+
+def bench_raft(rounds: Rounds) -> None:
+    """The store alone: the load runs in the leader's process."""
+    seconds = rounds.seconds
+    with raft_bench.three(free_ports()) as servers:
+        servers.measure("write 64 1 128")
+        works = {
+            f"store: committed writes, {n} outstanding": f"write {n} {seconds} 128"
+            for n in (1, 16, 64, 256)
+        } | {f"store: confirmed reads, {n} outstanding": f"read {n} {seconds}" for n in (1, 64)}
+        alone(rounds, {name: partial(servers.measure, line) for name, line in works.items()})
 
 
 def bench_relay(seconds: float) -> None:
@@ -122,37 +123,36 @@ def bench_relay(seconds: float) -> None:
 
 
 def main() -> None:
-    """Run everything and print a table."""
+    """Run the chosen sections and print their tables."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seconds", type=float, default=4.0)
-    parser.add_argument("--only", choices=["http", "dns", "relay", "snapshot"], default=None)
+    parser.add_argument("--seconds", type=float, default=4.0, help="of each measurement")
+    parser.add_argument("--rounds", type=int, default=3, help="measurements of each figure")
+    parser.add_argument("--only", choices=SECTIONS, action="append", help="may be repeated")
     options = parser.parse_args()
-    seconds = options.seconds
+    rounds = Rounds(options.rounds, options.seconds)
+    only = options.only or SECTIONS
     print(f"machine: {os.cpu_count()} cores, {platform.machine()}, Python {sys.version.split()[0]}")
-    fsync_ms = floors.fsync_ms()
-    print(f"floor: one synced 4 KiB write: {fsync_ms:.3f} ms (median)\n")
-    print(f"| {'work':34} |  per s    |  p50 ms |  p99 ms | ratio  | note")
-    print(f"|{'-' * 36}|-----------|---------|---------|--------|-----")
-    only = options.only
-    http_floor = measure_floor("http", seconds) if only in (None, "http") else None
-    udp_floor = measure_floor("udp", seconds) if only in (None, "dns") else None
-    if http_floor:
-        row("floor: bare aiohttp", http_floor)
-    if udp_floor:
-        row("floor: bare UDP echo", udp_floor)
-    if http_floor or udp_floor:
-        with tempfile.TemporaryDirectory() as folder, cluster(Path(folder)) as agents:
-            agents.servers(3)
-            if http_floor:
-                bench_http(agents, seconds, http_floor, fsync_ms)
-            else:
-                agents.by_leader().put("/v1/kv/x", b"")
-            if udp_floor:
-                bench_dns(agents, seconds, udp_floor)
-    if only in (None, "relay"):
-        bench_relay(seconds)
-    if only in (None, "snapshot"):
+    print(f"floor: one synced 4 KiB write: {floors.fsync_ms():.3f} ms (median)\n")
+    if {"http", "dns", "raft"} & set(only):
+        head()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        if "http" in only:
+            bench_http(folder / "http", rounds)
+        if "dns" in only:
+            bench_dns(folder / "dns", rounds)
+        if "raft" in only:
+            bench_raft(rounds)
+        if "failover" in only:
+            cluster_bench.bench_failover(folder / "failover", FAILOVERS)
+        if "watch" in only:
+            cluster_bench.bench_watch(folder / "watch", rounds.count)
+        if "memory" in only:
+            cluster_bench.bench_memory(folder / "memory")
+    if "snapshot" in only:
         snapshot_bench.main()
+    if "relay" in only:
+        bench_relay(rounds.seconds)
 
 
 if __name__ == "__main__":
