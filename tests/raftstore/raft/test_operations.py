@@ -2,10 +2,11 @@
 
 import asyncio
 import contextlib
+import threading
 
 import pytest
 
-from raftstore.errors import NotLeader, Refused, StoreError
+from raftstore.errors import LeadershipLost, NotLeader, Refused, StoreError
 from tests.raftstore.raft.cluster import Server, Servers, servers, until
 
 QUICK = {"promotion_stable_s": 0.1}
@@ -218,3 +219,21 @@ async def test_membership_survives_a_restart_of_everybody(tmp_path):
         cluster.introduce()
         await cluster.write(b"y")
         assert set(roles(joined).values()) == {"voter"} and gone.node_id not in roles(joined)
+
+
+async def test_a_leader_whose_disk_hangs_steps_down_fails_its_callers_and_is_replaced():
+    async with servers(3) as cluster:
+        await cluster.write(b"x")
+        old = cluster.leader()
+        gate = threading.Event()
+        old.journal.persist = lambda batch: gate.wait(20)
+        try:
+            with pytest.raises(LeadershipLost):  # it entered the log: nobody can say
+                await old.node.propose(b"y", timeout_s=8.0)
+            assert old.node.status().role != "leader"
+            await until(lambda: cluster.leader() not in (None, old))
+            await cluster.write(b"z")
+        finally:
+            gate.set()
+        await until(lambda: [p for _, p in old.applied][-1:] == [b"z"])
+        assert old.node.status().disk_step_downs == 1 and cluster.leader() is not old
