@@ -34,7 +34,7 @@ from agent.connect.authority import Authority
 from agent.connect.leaves import LeafCache
 from agent.connect.sidecars import Sidecars, SidecarSpec
 from agent.dns.server import DnsServer
-from agent.errors import AgentError
+from agent.errors import AgentError, ConfigError
 from agent.explain.registry import explainers
 from agent.http.context import HttpContext
 from agent.http.server import HttpServer
@@ -55,6 +55,8 @@ from agent.tasks import TaskOwner
 from gossip import Gossip, MemberEvent
 from raftstore.errors import StoreError
 from raftstore.records import Json, NodeName
+from raftstore.recover import take_peers_file
+from raftstore.recovery import RecoveryRefused
 from raftstore.store import Store, StoreConfig
 
 log = logging.getLogger("lictor.agent")
@@ -168,6 +170,14 @@ class Agent:
 
     async def _start_store(self) -> None:
         config = self.config
+        if config.data_dir:
+            address = self._server_address()
+            try:
+                taken = take_peers_file(config.data_dir, own_id=self.node_id, own_address=address)
+            except RecoveryRefused as error:
+                raise ConfigError(str(error)) from None
+            if taken is not None:
+                log.warning("peers.json was used: new cluster id=%s", taken.cluster_id)
         self.store = Store(
             StoreConfig(
                 node_id=self.node_id,

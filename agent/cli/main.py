@@ -55,6 +55,8 @@ TABLE: dict[tuple[str, ...], tuple[str, str]] = {
     ("operator", "raft", "list-peers"): ("operator", "Display the Raft peers"),
     ("operator", "raft", "remove-peer"): ("operator", "Remove a server from the Raft peers"),
     ("operator", "raft", "transfer-leader"): ("operator", "Hand leadership to another server"),
+    ("raft",): ("", "Tools for servers that are stopped"),
+    ("raft", "recover"): ("raft", "Go on after the loss of a quorum"),
     ("reload",): ("membership", "Tells the agent to read its configuration again"),
     ("services",): ("", "Interact with services"),
     ("services", "deregister"): ("services", "Deregister services from the local agent"),

@@ -49,6 +49,7 @@ log = logging.getLogger("lictor.agent.servers")
 LOOK_INTERVAL_S = 2.0
 CHANGE_TIMEOUT_S = 10.0
 TRANSFER_TIMEOUT_S = 10.0
+TRANSFER_TRIES_MAX = 3
 #: Changes remembered for those who ask.
 DONE_MAX = 20
 VOTER, STAGING = "voter", "staging"
@@ -227,12 +228,22 @@ class ServersKeeper:
         if target == self._own_id:
             return b""
         wait_s = min(timeout_s, TRANSFER_TIMEOUT_S)
-        leader = await _asked(
-            self._store.operations.transfer_leadership(target or None, timeout_s=wait_s),
-            retry=False,
-        )
+        leader = await _asked(self._hand_over(target, wait_s), retry=False)
         log.info("leadership handed over to=%s", leader)
         return b""
+
+    async def _hand_over(self, target: str, wait_s: float) -> str:
+        """Try again where the target was too slow: a refusal says that nothing has happened."""
+        raft = self._store.operations
+        for _ in range(TRANSFER_TRIES_MAX - 1):
+            try:
+                return await raft.transfer_leadership(target or None, timeout_s=wait_s)
+            except (NoLeader, NotLeader):
+                raise
+            except Refused as error:
+                log.info("leadership not handed over yet reason=%s", error)
+                await asyncio.sleep(BETWEEN_CHANGES_S)
+        return await raft.transfer_leadership(target or None, timeout_s=wait_s)
 
     async def _state_asked(self, payload: bytes, timeout_s: float) -> bytes:
         return encode_state(self.state())

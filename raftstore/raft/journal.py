@@ -16,6 +16,7 @@ from __future__ import annotations
 import os
 import struct
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -233,6 +234,18 @@ class LmdbJournal(Journal):
         self._saved_first = batch.state.first_index
         self._used_bytes = self._measure()
         self._free_bytes = self.measure_free()
+
+    def rewrite(self, entries: Sequence[Entry], state: HardState) -> None:
+        """Replace stored entries, index by index, and the hard state, in one transaction.
+
+        For the recovery of a server that does not run (raftstore/recover.py); this object is of no
+        use afterwards.
+        """
+        with self._env.begin(write=True) as txn:
+            for entry in entries:
+                key, value = self._row(entry)
+                txn.replace(key, value, db=self._log_db)
+            txn.put(STATE_KEY, _encode_state(state), db=self._meta_db)
 
     def discard_trimmed(self, count_max: int) -> bool:
         """Delete a slice of what lies at or below the first index, in a transaction of its own."""

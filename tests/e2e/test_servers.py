@@ -214,3 +214,33 @@ def test_stopped_in_any_way_and_started_in_any_order_the_cluster_is_back(
             assert server.get("/v1/kv/w/before").status == 200
             server.put(f"/v1/kv/w/{server.name}", b"1")
         assert voters(servers[0]) == {"s1", "s2", "s3"}
+
+
+def test_a_lost_quorum_is_recovered_from_the_one_that_is_left(tmp_path: Path) -> None:
+    with cluster(tmp_path) as made:
+        servers = made.servers(3)
+        for number in range(20):
+            servers[0].put(f"/v1/kv/w/{number}", b"1")
+        survivor = servers[2]
+        last = servers[0].get("/v1/kv/w/19").index
+        eventually(lambda: survivor.get("/v1/kv/w/19?stale").index == last, within_s=10)
+        own_id = node_id(survivor)
+        for server in servers:
+            server.kill()
+        for server in servers[:2]:
+            shutil.rmtree(server.folder / "data")
+        folder = f"-data-dir={survivor.folder / 'data'}"
+        planned = survivor.cli("raft", "recover", "-plan", folder)
+        assert f"Seed: {own_id}" in planned
+        assert "Writes that were acknowledged and reached none of these servers" in planned
+        refused = survivor.cli("raft", "recover", "-apply", folder, expect=1)
+        assert f"-confirm={own_id}" in refused
+        survivor.cli("raft", "recover", "-apply", folder, f"-confirm={own_id}")
+        survivor.flags = SERVER
+        survivor.start().ready(30)
+        assert len(survivor.get("/v1/kv/w/?keys").json) == 20
+        for server in servers[:2]:
+            server.flags = (*SERVER, f"-retry-join={survivor.address}")
+            server.start()
+        wait_for_voters(survivor, "s1", "s2", "s3")
+        assert len(servers[0].get("/v1/kv/w/?keys").json) == 20
