@@ -30,6 +30,9 @@ _GAUGE_WORDS = (
     "pending",
     "term",
     "_current",
+    "waiting",
+    "tcp_connections",
+    "ready_answers",
 )
 
 #: Reads one area's counters; called at exposition time.
@@ -76,11 +79,16 @@ class AgentMetrics(Collector):
 
 
 def _fields(stats: Any) -> Iterator[tuple[str, Any]]:
+    """Names and values; those of a part within the part get its name in front."""
     if isinstance(stats, Mapping):
         yield from stats.items()
-    else:
-        for field in dataclasses.fields(stats):
-            yield field.name, getattr(stats, field.name)
+        return
+    for field in dataclasses.fields(stats):
+        value = getattr(stats, field.name)
+        if dataclasses.is_dataclass(value):
+            yield from ((f"{field.name}_{name}", inner) for name, inner in _fields(value))
+        else:
+            yield field.name, value
 
 
 def _metric(area: str, name: str, value: Any) -> Metric | None:

@@ -54,7 +54,7 @@ from agent.metrics import AgentMetrics
 from agent.tasks import TaskOwner
 from gossip import Gossip, MemberEvent
 from raftstore.errors import StoreError
-from raftstore.records import Json, NodeName
+from raftstore.records import Json, NodeName, ServiceId
 from raftstore.recover import take_peers_file
 from raftstore.recovery import RecoveryRefused
 from raftstore.store import Store, StoreConfig
@@ -312,7 +312,11 @@ class Agent:
         self.leaves = LeafCache(self.backend, datacenter=config.datacenter, rng=self._rng)
         self._closing("leaf cache", self.leaves.close)
         self.metrics.add("leaves", self.leaves.stats)
-        self.sidecars = Sidecars(http_addr=self._own_http(), bind_address=sidecar_address(config))
+        self.sidecars = Sidecars(
+            http_addr=self._own_http(),
+            bind_address=sidecar_address(config),
+            on_change=lambda proxy_id: self.local.sidecar_changed(ServiceId(proxy_id)),
+        )
         self._closing("sidecars", self.sidecars.stop)
         self.metrics.add("sidecars", self.sidecars.stats)
         if config.connect_enabled and config.connect_builtin_proxy == "auto":

@@ -89,9 +89,11 @@ class Sidecars:
         rng: random.Random | None = None,
         stop_timeout_s: float = STOP_TIMEOUT_S,
         backoff_s: tuple[float, float] = (FIRST_S, MAX_S),
+        on_change: Callable[[str], None] = lambda _: None,
     ) -> None:
         """``command`` gives the command line of a child; by default this program's own proxy,
         which listens on ``bind_address`` unless its registration says otherwise ("": everywhere).
+        ``on_change`` hears the proxy id each time a child starts or ends.
         """
         self._http_addr = http_addr
         self._bind_address = bind_address
@@ -99,6 +101,7 @@ class Sidecars:
         self._rng = rng or random.Random()
         self._stop_timeout_s = stop_timeout_s
         self._backoff_s = backoff_s
+        self._on_change = on_change
         self._children: dict[str, _Child] = {}
         #: Children that were dropped and still drain, so that a successor waits for their port.
         self._leaving: dict[str, _Child] = {}
@@ -217,6 +220,7 @@ class Sidecars:
             log.warning("sidecar not started proxy_id=%s error=%s", child.spec.proxy_id, error)
             return
         self._stats.started += 1
+        self._on_change(child.spec.proxy_id)
         log.info("sidecar started proxy_id=%s pid=%d", child.spec.proxy_id, process.pid)
         reading = self._owner.spawn(self._read_lines(child, process), name="sidecar output")
         ended = self._owner.spawn(process.wait(), name="sidecar wait")
@@ -232,6 +236,7 @@ class Sidecars:
                     process.kill()
             child.exit_code = process.returncode
             child.process = None
+            self._on_change(child.spec.proxy_id)
         await asyncio.wait({reading}, timeout=1.0)
         reading.cancel()
 

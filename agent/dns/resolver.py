@@ -36,9 +36,10 @@ _NEGATIVE_SHARE = 8
 
 @dataclass(slots=True)
 class ResolverStats:
-    """Counters since the start; ``ready_answers`` is a level."""
+    """Counters since the start; ``ready_answers`` is a level, ``dropped`` got no reply at all."""
 
     questions: int = 0
+    dropped: int = 0
     ready_hits: int = 0
     refusals: int = 0
     failures: int = 0
@@ -112,6 +113,7 @@ class Resolver:
             return data[:2] + ready.body(int(self._clock()) if ready.timed else 0)
         question = read_question(data)
         if isinstance(question, Silence):
+            stats.dropped += 1
             return None
         if isinstance(question, Refusal):
             stats.refusals += 1

@@ -35,12 +35,14 @@ _FRAME_BYTES_MAX = 2 + 65535
 
 @dataclass(slots=True)
 class DnsStats:
-    """Counters since the start; ``tcp_connections`` and ``waiting`` are levels."""
+    """Counters since the start; ``tcp_connections`` and ``waiting`` are levels, ``tcp_truncated``
+    are connections that ended with bytes which were no whole question."""
 
     udp_packets: int = 0
     udp_dropped: int = 0
     tcp_messages: int = 0
     tcp_refused: int = 0
+    tcp_truncated: int = 0
     tcp_connections: int = 0
     waiting: int = 0
     resolver: ResolverStats = field(default_factory=ResolverStats)
@@ -265,6 +267,8 @@ class _TcpConnection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._server.disconnected(self)
+        if self._buffer:
+            self._server.counters.tcp_truncated += 1
         if self._timer is not None:
             self._timer.cancel()
 

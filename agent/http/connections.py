@@ -47,13 +47,19 @@ def address_of(peer: Any) -> str:
 class Connection(RequestHandler):
     """aiohttp's connection, quiet about what strangers send, with a lane beside it."""
 
-    __slots__ = ("_answers", "_ended", "_lane", "_later", "_pending")
+    __slots__ = ("_answers", "_ended", "_lane", "_later", "_on_malformed", "_pending")
 
     def __init__(
-        self, manager: web.Server, heads: Heads, answers: PromptAnswers | None, **options: Any
+        self,
+        manager: web.Server,
+        heads: Heads,
+        answers: PromptAnswers | None,
+        on_malformed: Callable[[], None],
+        **options: Any,
     ) -> None:
         super().__init__(manager, **options)
         self._answers = answers
+        self._on_malformed = on_malformed
         self._lane = Lane(heads)
         self._pending: Seen | None = None
         self._later: list[bytes] = []
@@ -67,6 +73,18 @@ class Connection(RequestHandler):
     def log_exception(self, *args: Any, **kw: Any) -> None:
         """Malformed requests are answered with 400 and are no news."""
         log.debug("malformed request from=%s", self.peername)
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """What aiohttp could not read as HTTP ends here, and the connection with it."""
+        if status == 400:
+            self._on_malformed()
+        return super().handle_error(request, status, exc, message)
 
     def data_received(self, data: bytes) -> None:
         """Bytes of the client."""
@@ -161,6 +179,11 @@ class Connections(web.Server):
             "auto_decompress": False,
         }
         self.refused = 0
+        #: Requests that were no HTTP; each ended its connection.
+        self.malformed = 0
+
+    def _count_malformed(self) -> None:
+        self.malformed += 1
 
     @property
     def open(self) -> int:
@@ -168,7 +191,14 @@ class Connections(web.Server):
         return len(self._counted)
 
     def __call__(self) -> RequestHandler:
-        return Connection(self, self._heads, self._answers, loop=self._loop, **self._options)
+        return Connection(
+            self,
+            self._heads,
+            self._answers,
+            self._count_malformed,
+            loop=self._loop,
+            **self._options,
+        )
 
     def connection_made(self, handler: RequestHandler, transport: asyncio.Transport) -> None:
         """Count a connection, or turn it away."""

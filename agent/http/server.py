@@ -60,6 +60,7 @@ class HttpStats:
 
     requests: int = 0
     responses_by_class: Mapping[str, int] | None = None
+    malformed: int = 0
     internal_errors: int = 0
     connections_open: int = 0
     connections_refused: int = 0
@@ -88,6 +89,7 @@ class HttpServer:
         self._runner: web.ServerRunner | None = None
         self._connections: Connections | None = None
         self._requests = 0
+        self._malformed = 0
         self._internal_errors = 0
         self._responses: Counter[str] = Counter()
 
@@ -142,6 +144,7 @@ class HttpServer:
         return HttpStats(
             requests=self._requests,
             responses_by_class=dict(self._responses),
+            malformed=self._malformed + (connections.malformed if connections else 0),
             internal_errors=self._internal_errors,
             connections_open=connections.open if connections else 0,
             connections_refused=connections.refused if connections else 0,
@@ -160,6 +163,7 @@ class HttpServer:
         try:
             target = read_target(request.raw_path)
         except BadTarget:
+            self._malformed += 1
             return self._count(Reply(status=400))
         if target.redirect:
             return self._count(_redirect(request.method, target.redirect))
@@ -230,6 +234,7 @@ class HttpServer:
         except TimeoutError:
             raise RequestError(408, "The request body did not arrive in time") from None
         except web.RequestPayloadError as error:
+            self._malformed += 1
             raise RequestError(400, f"Broken request body: {error}") from None
         call.body = b"".join(chunks)
 

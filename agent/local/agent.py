@@ -206,6 +206,10 @@ class LocalAgent:
         """The proxies that came from `connect.sidecar_service`."""
         return tuple(key for key, service in self._live.state.services.items() if service.sidecar)
 
+    def sidecar_changed(self, proxy_id: ServiceId) -> None:
+        """The process of a sidecar started or ended: its checks look now, not in an interval."""
+        self._live.hasten(proxy_id)
+
     def explain_check(self, check_id: CheckId) -> Json:
         """Why a check has its status: its last results, newest last; None for an unknown id."""
         return self._live.explain(check_id)

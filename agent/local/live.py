@@ -20,6 +20,9 @@ from agent.local.registration import Registration
 from agent.local.services import LocalState
 from raftstore.records import PASSING, Check, CheckId, Json, ServiceId
 
+#: Kinds of checks that dial what they check.
+DIALLED = frozenset({"http", "tcp"})
+
 log = logging.getLogger("lictor.agent.local")
 
 
@@ -104,6 +107,15 @@ class Live:
         self.runner.refresh_ttl(check_id)
         self.set_status(check_id, status, head(output, limit), cause="update by request")
         return self.state.checks[check_id].record
+
+    def hasten(self, service_id: ServiceId) -> None:
+        """What listens for a service has changed: dial it at once, and soon again until it answers.
+
+        Scripts keep their interval: what they cost is the operator's reckoning.
+        """
+        for check in self.state.checks_of(service_id):
+            if check.definition.kind in DIALLED:
+                self.runner.hasten(check.record.id)
 
     def explain(self, check_id: CheckId) -> Json:
         """Why a check has its status: its last results, newest last; None for an unknown id."""

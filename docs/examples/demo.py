@@ -236,9 +236,6 @@ def register_services() -> None:
 def talk_through_the_mesh() -> None:
     """Allowed, denied, allowed."""
     say("A call from web to db, through both sidecars, over mTLS")
-    print(
-        "   (a sidecar is found when its own TCP check has passed, tried every 10 s as in Consul)"
-    )
     expect("web reaches db", lambda: call_db() == "db says: hello", within_s=20)
     say("Deny it: new calls are refused, open connections are cut")
     held = socket.create_connection((CLIENTS["web-host"], UPSTREAM_PORT), 3)

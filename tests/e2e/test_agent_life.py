@@ -125,7 +125,7 @@ def test_garbage_is_counted_where_it_was_dropped(fresh: Cluster) -> None:
     kept = 'telemetry { prometheus_retention_time = "1m" }'
     agent = fresh.add("dev", "-dev", "-hcl", kept).ready()
     before = counters(agent)
-    for port in (8301, 8300):
+    for port in (8500, 8600, 8301, 8300):
         for data in (b"\xff" * 40, b"R" + b"\xff" * 100, b"L" + b"\xff" * 100):
             throw(agent.address, port, data)
 
@@ -134,6 +134,9 @@ def test_garbage_is_counted_where_it_was_dropped(fresh: Cluster) -> None:
         return any(now[n] > before.get(n, 0) for n in now if n.startswith(start))
 
     for start in (
+        "lictor_http_malformed_total",
+        "lictor_dns_resolver_dropped_total",
+        "lictor_dns_tcp_truncated_total",
         "lictor_gossip_dropped_total",
         "lictor_gossip_stream_errors_total",
         "lictor_rpc_refused_total",

@@ -110,6 +110,26 @@ def test_a_denied_intention_refuses_new_connections_and_cuts_open_ones(
     eventually(lambda: call(port) == b"hello", within_s=2, what="allowed again")
 
 
+def test_a_sidecar_is_found_as_soon_as_it_listens(fresh: Cluster) -> None:
+    server = fresh.servers(1)[0]
+    web, db = fresh.add("web-host").ready(), fresh.add("db-host").ready()
+    with echo_server("127.0.0.1") as app_port:
+        port = register_pair(web, db, app_port)
+        name = "/v1/health/service/db-sidecar-proxy?passing"
+        listener = (db.address, db.get("/v1/agent/service/db-sidecar-proxy").json["Port"])
+
+        def listens() -> bool:
+            socket.create_connection(listener, timeout=1).close()
+            return True
+
+        eventually(listens, within_s=20, what="the sidecar of db listens")
+        began = time.monotonic()
+        eventually(lambda: server.get(name).json, within_s=5, what="the sidecar of db is found")
+        found_s = time.monotonic() - began
+        assert found_s < 1.5, f"found {found_s:.2f} s after it listened"
+        eventually(lambda: call(port) == b"hello", within_s=5, what="a call through both sidecars")
+
+
 def test_large_streams_pass_unharmed(
     pair: tuple[AgentProcess, AgentProcess, tuple[str, int]],
 ) -> None:

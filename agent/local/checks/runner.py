@@ -25,7 +25,7 @@ from agent.local.checks.script import probe_script
 from agent.local.checks.tcp import probe_tcp
 from agent.local.checks.thresholds import Thresholds
 from agent.tasks import TaskOwner
-from raftstore.records import CRITICAL, CheckId
+from raftstore.records import CRITICAL, PASSING, CheckId
 
 log = logging.getLogger("lictor.agent.local.checks")
 
@@ -124,6 +124,11 @@ class CheckRunner:
         self._schedule.refresh(check_id, self._now())
         self._wake_at_deadline()
 
+    def hasten(self, check_id: CheckId) -> None:
+        """What a check looks at has changed: probe it at once, and soon again until it passes."""
+        self._schedule.hasten(check_id, self._now())
+        self._wake_at_deadline()
+
     async def stop(self) -> None:
         """End all probes and timers."""
         for handle in (self._timer, self._pulse):
@@ -203,6 +208,8 @@ class CheckRunner:
             self.stats.runs_discarded += 1
             running.again = True
         else:
+            if result.status == PASSING:
+                self._schedule.settle(check.id, started)
             self._judge(running, result, self._now() - started)
 
     def _ended(self, running: _Running, _: asyncio.Task[None]) -> None:

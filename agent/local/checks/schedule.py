@@ -6,6 +6,9 @@ probes is runner.py's, judging their results thresholds.py's.
 
 A stalled event loop (a paused process, a starved machine) is not the checked application's fault:
 ``forgive`` gives TTL checks the time back during which their updates could not be read.
+
+A probe whose target just changed is not left to its interval: after ``hasten`` it runs at once, and
+again soon, until ``settle`` says that it passed.
 """
 
 from __future__ import annotations
@@ -18,15 +21,27 @@ from raftstore.records import CheckId
 
 #: Shorter intervals are raised to this (agent contract 1.2), in seconds.
 INTERVAL_MIN_S = 1.0
+#: A hastened probe runs again after this many seconds, or after this part of the time it has been
+#: hastened for; so it is late by a quarter at most, and ends in its own interval by itself.
+HASTE_MIN_S = 0.2
+HASTE_PART = 0.25
 
 
 @dataclass(slots=True)
 class _Entry:
-    """``at`` is when it is next due, None while its probe runs."""
+    """``at`` is when it is next due, None while its probe runs; ``hastened_at`` since when it is
+    in a hurry, None if it is not."""
 
     period_s: float
     ttl: bool
     at: float | None
+    hastened_at: float | None = None
+
+    def wait_s(self, now: float) -> float:
+        """From the end of a run to the next one."""
+        if self.hastened_at is None:
+            return self.period_s
+        return min(self.period_s, max(HASTE_MIN_S, (now - self.hastened_at) * HASTE_PART))
 
 
 class Schedule:
@@ -71,8 +86,25 @@ class Schedule:
         entry = self._entries.get(check_id)
         if entry is None or entry.ttl or entry.at is not None:
             return
-        entry.at = now if again else now + entry.period_s
+        entry.at = now if again else now + entry.wait_s(now)
         self._push(check_id, entry)
+
+    def hasten(self, check_id: CheckId, now: float) -> None:
+        """Probe a check at once, and soon again until ``settle``. TTL checks are left alone."""
+        entry = self._entries.get(check_id)
+        if entry is None or entry.ttl:
+            return
+        entry.hastened_at = now
+        if entry.at is not None and entry.at > now:  # a probe that runs is followed by one soon
+            entry.at = now
+            self._push(check_id, entry)
+
+    def settle(self, check_id: CheckId, started: float) -> None:
+        """A probe that began at ``started`` passed: from now on the interval counts again, unless
+        the check was hastened since, so that the probe may have seen what is no more."""
+        entry = self._entries.get(check_id)
+        if entry is not None and entry.hastened_at is not None and started >= entry.hastened_at:
+            entry.hastened_at = None
 
     def forgive(self, stalled_s: float, now: float) -> None:
         """The process stood still for ``stalled_s``: TTL checks get as much time back."""

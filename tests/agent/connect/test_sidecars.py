@@ -99,6 +99,17 @@ async def test_a_killed_child_comes_back_with_another_process(make: Make) -> Non
     await until(lambda: pid_of(sidecars, "a") not in {0, first}, "it runs again")
 
 
+async def test_each_start_and_end_of_a_child_is_told(make: Make) -> None:
+    told: list[str] = []
+    sidecars = make(FOREVER, on_change=told.append)
+    sidecars.reconcile(["a"])
+    await until(lambda: ready(sidecars, "a"), "it runs")
+    assert told == ["a"]
+    os.kill(pid_of(sidecars, "a"), signal.SIGKILL)
+    await until(lambda: sidecars.stats().started == 2, "it runs again")
+    assert told == ["a"] * 3
+
+
 async def test_a_child_that_ignores_sigterm_is_killed(make: Make) -> None:
     sidecars = make(STUBBORN, stop_timeout_s=0.2)
     sidecars.reconcile([SidecarSpec("a")])

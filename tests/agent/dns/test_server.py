@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import shutil
+import socket
 import struct
 from collections.abc import AsyncIterator
 
@@ -218,6 +219,9 @@ async def test_an_idle_or_dripping_tcp_connection_is_closed(catalog: Catalog) ->
     with pytest.raises((asyncio.IncompleteReadError, ConnectionError)):
         await asyncio.wait_for(reader.readexactly(1), 5)
     writer.close()
+    while server.stats().tcp_connections:
+        await asyncio.sleep(0)
+    assert server.stats().tcp_truncated == 1
     await server.stop()
 
 
@@ -235,6 +239,17 @@ async def test_tcp_connections_beyond_the_bound_are_refused(catalog: Catalog) ->
     first.close()
     second.close()
     await server.stop()
+
+
+async def test_packets_without_a_reply_are_counted(server: DnsServer) -> None:
+    host, port = server.addresses[0]
+    question = dns.message.make_query("node-1.node.consul.", "A")
+    reply = question.to_wire()[:2] + b"\x80" + question.to_wire()[3:]
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+        for data in (b"x", b"\xff" * 40, reply):
+            sender.sendto(data, (host, port))
+    await dns.asyncquery.udp(question, host, port=port, timeout=5)  # all before it were read
+    assert server.stats().resolver.dropped == 3
 
 
 async def test_a_bad_packet_on_tcp_leaves_the_connection_open(server: DnsServer) -> None:

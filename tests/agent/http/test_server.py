@@ -364,6 +364,35 @@ async def throw(port: int, data: bytes) -> None:
         writer.close()
 
 
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"\x00" * 40,
+        b"\xff" * 40,
+        b"GET / HTTP/9.9\r\n\r\n",
+        b"PUT /v1/kv/a HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+        b"GET /v1/kv/a HTTP/1.1\r\nBad Header\r\n\r\n",
+        b"GET /v1/kv/%zz HTTP/1.1\r\nHost: x\r\n\r\n",
+    ],
+)
+async def test_what_is_no_http_is_counted(rig: Rig, client: Client, data: bytes) -> None:
+    # The first request of a connection, and one after a request that the short way knows.
+    await client.get("/v1/kv/known")
+    await client.get("/v1/kv/known")
+    assert rig.server.stats().malformed == 0
+    await throw(rig.port, data)
+    await until(lambda: rig.server.stats().malformed == 1)
+    usual = b"GET /v1/kv/known HTTP/1.1\r\nHost: x\r\n\r\n"
+    reader, writer = await asyncio.open_connection("127.0.0.1", rig.port)
+    for _ in range(2):
+        writer.write(usual)
+        await reader.readuntil(b"\r\n\r\n")
+    writer.write(data)
+    await until(lambda: rig.server.stats().malformed == 2)
+    writer.close()
+    assert (await client.get("/v1/status/leader")).status == 200
+
+
 async def test_garbage_never_brings_the_port_down(rig: Rig, client: Client) -> None:
     rng = random.Random(7)
     valid = b"PUT /v1/kv/a?flags=1 HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhello"

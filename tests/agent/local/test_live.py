@@ -55,6 +55,16 @@ async def test_registering_a_ttl_check_again_starts_its_time_anew(live) -> None:
     assert live.runner._schedule.deadline > due
 
 
+async def test_what_listens_for_a_service_is_dialled_at_once_when_it_changed(live) -> None:
+    probe = CheckDefinition(tcp="127.0.0.1:1", interval_s=3600.0)
+    register(live, web(checks=(probe,)))
+    register_check(live, PROBE)
+    assert live.runner._schedule.deadline > live.runner._now() + 1.0
+    live.hasten(ServiceId("web"))
+    assert live.runner._schedule.deadline <= live.runner._now()
+    assert live.runner._schedule.due(live.runner._now())[0] == [CheckId("service:web")]
+
+
 async def test_nothing_is_left_of_a_dropped_service(live) -> None:
     register(live, web(checks=(ttl("t"),)))
     live.update_ttl(CheckId("t"), "passing", "o")

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import random
+import socket
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -54,6 +56,19 @@ async def test_it_is_run_again_an_interval_later(runner) -> None:
     started = time.monotonic()
     await until(lambda: len(runner.seen) == 2)
     assert time.monotonic() - started >= 1.0
+
+
+async def test_a_hastened_check_passes_as_soon_as_something_listens(runner) -> None:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        check = tcp("late", f"127.0.0.1:{listener.getsockname()[1]}")
+        runner.put(replace(check, interval_s=60.0))
+        runner.hasten(CheckId("late"))
+        await until(lambda: runner.seen and runner.seen[0].status == "critical")
+        listener.listen()
+        began = time.monotonic()
+        await until(lambda: runner.seen[-1].status == "passing")
+        assert time.monotonic() - began < 1.0
 
 
 async def test_no_more_probes_than_the_bound_run_at_once(runner) -> None:

@@ -93,6 +93,59 @@ def test_what_is_removed_is_not_due_and_may_be_added_anew() -> None:
     assert schedule.due(25.0) == ([], [A])
 
 
+def test_a_hastened_probe_runs_at_once_and_soon_again_until_it_passes() -> None:
+    schedule = Schedule(random.Random(1))
+    schedule.add_probe(A, 10.0, 0.0)
+    schedule.hasten(A, 0.0)
+    assert schedule.due(0.0) == ([A], [])
+    schedule.ended(A, 0.1)
+    assert schedule.deadline is not None
+    assert schedule.deadline <= 0.5
+    started = schedule.deadline
+    assert schedule.due(started) == ([A], [])
+    schedule.settle(A, started)
+    schedule.ended(A, 1.0)
+    assert schedule.deadline == 11.0
+
+
+def test_haste_that_leads_to_nothing_ends_in_the_checks_own_interval() -> None:
+    schedule = Schedule(random.Random(1))
+    schedule.add_probe(A, 10.0, 0.0)
+    schedule.hasten(A, 0.0)
+    runs, now = 0, 0.0
+    while now < 100.0:
+        assert schedule.due(now) == ([A], [])
+        runs += 1
+        schedule.ended(A, now)
+        assert schedule.deadline is not None
+        assert schedule.deadline - now <= max(0.5, now / 2)  # late by a part of what was waited
+        now = schedule.deadline
+    assert runs < 40
+    schedule.due(now)
+    schedule.ended(A, now)
+    assert schedule.deadline == now + 10.0
+
+
+def test_a_probe_that_was_under_way_before_does_not_end_the_haste() -> None:
+    schedule = Schedule(random.Random(1))
+    schedule.add_probe(A, 10.0, 0.0)
+    schedule.due(10.0)
+    schedule.hasten(A, 11.0)
+    assert schedule.deadline is None  # never twice at once
+    schedule.settle(A, 10.0)
+    schedule.ended(A, 12.0)
+    assert schedule.deadline is not None
+    assert schedule.deadline <= 12.5
+
+
+def test_ttl_checks_are_not_hastened() -> None:
+    schedule = Schedule(random.Random(1))
+    schedule.add_ttl(T, 10.0, 0.0)
+    schedule.hasten(T, 1.0)
+    schedule.hasten(A, 1.0)  # unknown
+    assert schedule.deadline == 10.0
+
+
 class ManyChecks(RuleBasedStateMachine):
     """Random lives of some checks, against the rules that matter."""
 
@@ -119,6 +172,11 @@ class ManyChecks(RuleBasedStateMachine):
         self.running.discard(check)
         self.known.discard(check)
 
+    @rule(check=ids)
+    def hasten(self, check: CheckId) -> None:
+        self.schedule.hasten(check, self.now)
+        self.not_before[check] = self.now
+
     @rule(seconds=st.floats(0, 30))
     def pass_time(self, seconds: float) -> None:
         self.now += seconds
@@ -135,8 +193,10 @@ class ManyChecks(RuleBasedStateMachine):
     def end(self, data: st.DataObject) -> None:
         check = data.draw(st.sampled_from(sorted(self.running)))
         self.running.discard(check)
+        if data.draw(st.booleans()):
+            self.schedule.settle(check, self.now)
         self.schedule.ended(check, self.now)
-        self.not_before[check] = self.now + 0.999
+        self.not_before[check] = self.now + 0.199
 
     @invariant()
     def whatever_does_not_run_is_due_some_time(self) -> None:
