@@ -11,6 +11,9 @@ from raftstore import recover
 from raftstore.commands import KVSet
 from raftstore.queries import KVGet
 from raftstore.raft.journal import LmdbJournal
+from raftstore.raft.log import CONFIG
+from raftstore.raft.members import decode_config
+from raftstore.raft.snapshot import SnapshotFiles
 from raftstore.recovery import Loss, RecoveryRefused, plan, seed_config
 from tests.agent.backend.servers import Server, until
 
@@ -62,6 +65,49 @@ async def test_one_survivor_of_three_goes_on_with_everything(tmp_path: Path) -> 
             await joining.stop()
     finally:
         await server.stop()
+
+
+async def test_no_record_of_the_former_cluster_is_left_in_the_log(tmp_path: Path) -> None:
+    a, *_ = await three_on_disk(tmp_path)
+    before = recover.read_survivor(str(a))
+    old = LmdbJournal(a / "raft")
+    payloads = [e for e in old.entries(1, old.last_index) if e[0][0] != CONFIG]
+    old.close()
+    recover.rewrite(str(a), seed_config(before))
+    journal = LmdbJournal(a / "raft")
+    try:
+        log = journal.entries(1, journal.last_index)
+        records = {decode_config(e[0][1:]).cluster_id for e in log if e[0][0] == CONFIG}
+        assert records == {seed_config(before).cluster_id}
+        assert [e for e in log if e[0][0] != CONFIG] == payloads
+        assert (journal.term, journal.vote) == (before.term, before.vote)
+    finally:
+        journal.close()
+
+
+async def test_the_snapshot_belongs_to_the_new_cluster_too(tmp_path: Path) -> None:
+    server = Server("a", str(tmp_path / "a"))
+    await server.start()
+    server.store.bootstrap({"a": server.address})
+    await until(lambda: server.store.is_leader)
+    await server.store.propose(KVSet(key="k", value=b"v"))
+    pointer = await server.store.snapshot_now()
+    await server.stop()
+    folder = str(tmp_path / "a")
+    before = recover.read_survivor(folder)
+    assert before.snapshot == (pointer.index, pointer.term)
+    recover.rewrite(folder, seed_config(before))
+    files = SnapshotFiles(tmp_path / "a" / "raft" / "snapshots")
+    header, found = files.verify(pointer.name)
+    assert header.cluster_id == seed_config(before).cluster_id
+    assert found != pointer
+    again = Server("a", folder)
+    await again.start()
+    try:
+        await until(lambda: again.store.is_leader)
+        assert again.store.answer(KVGet("k")).value.value == b"v"
+    finally:
+        await again.stop()
 
 
 async def test_two_survivors_go_on_together_with_a_peers_file(tmp_path: Path) -> None:
