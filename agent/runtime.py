@@ -28,6 +28,7 @@ from agent.backend.remote import RemoteBackend
 from agent.backend.rpc.client import RpcLimits, RpcPool
 from agent.backend.rpc.server import ServerPort, ServerPortConfig
 from agent.backend.rpc.service import RpcService
+from agent.backend.rpc.tls import RpcTls
 from agent.backend.servers import Servers
 from agent.config.schema import AgentConfig
 from agent.connect.authority import Authority
@@ -38,6 +39,7 @@ from agent.errors import AgentError, ConfigError
 from agent.explain.registry import explainers
 from agent.http.context import HttpContext
 from agent.http.server import HttpServer
+from agent.internal_tls import load_tls, reload_tls
 from agent.leader.duties import LeaderDuties
 from agent.leader.leaving import until_removed
 from agent.leader.servers import ServersKeeper, ensure_config
@@ -80,6 +82,7 @@ class Agent:
         self._ending: asyncio.Future[tuple[bool, int]] | None = None
         self._closers: list[tuple[str, Callable[[], Awaitable[object]]]] = []
         self.metrics = AgentMetrics()
+        self.tls: RpcTls | None = None
         self.servers = Servers(self._rng)
         self.store: Store | None = None
         self.formation: Formation | None = None
@@ -145,12 +148,16 @@ class Agent:
 
     async def _start(self) -> None:
         config = self.config
+        self.tls = load_tls(config, self.node_id)
+        # A server's port speaks TLS with a certificate of its own, or not at all.
+        self.port_tls = self.tls if config.tls.complete else None
         self.pool = RpcPool(
             datacenter=config.datacenter,
             node=config.node_name,
             limits=RpcLimits(
                 frame_max=config.limits.rpc_frame_max, inflight_max=config.limits.rpc_inflight_max
             ),
+            tls=self.tls,
         )
         self._closing("rpc pool", self.pool.close)
         if config.server:
@@ -187,6 +194,7 @@ class Agent:
                 blocking_queries_max=config.limits.blocking_queries_max,
             ),
             on_change=self._raft_changed,
+            tls=self.port_tls,
         )
         await self.store.start()
         self._closing("store", self.store.stop)
@@ -259,9 +267,11 @@ class Agent:
                 inflight_max=config.limits.rpc_inflight_max,
                 conns_per_client_max=config.limits.rpc_max_conns_per_client,
                 handshake_timeout_s=config.limits.rpc_handshake_timeout_s,
+                handshakes_max=config.limits.rpc_handshakes_max,
             ),
             peers=store,
             handler=service.handle,
+            tls=self.port_tls,
         )
         await self.port.start()
         self._closing("server port", self.port.stop)
@@ -397,6 +407,7 @@ class Agent:
     async def reload(self) -> None:
         """Read the configuration anew; an error keeps everything as it was."""
         config = self._load()
+        reload_tls(self.tls, self.config, config)
         logs.set_level(config.log_level)
         await self.local.reload(config)
         log.info("configuration reloaded")

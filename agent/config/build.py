@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from agent.config import rules, services
+from agent.config.certificates import tls_config
 from agent.config.decode import Values, several
 from agent.config.definition_keys import Kind
 from agent.config.keys import KEYS_BY_PATH, Standing
@@ -88,6 +89,7 @@ def build(
             "log_level": values.get("log_level", "INFO").upper(),
             "ui_enabled": plain.get("ui_enabled", values.get("ui", False)),
             "gossip_lan": GossipTiming(**fields.pop("gossip_lan", {})),
+            "tls": tls_config(values, server=server),
             "dns": _dns(fields.pop("dns", {}), values, interfaces),
             "limits": Limits(**fields.pop("limits", {})),
             "autopilot": AutopilotConfig(**fields.pop("autopilot", {})),

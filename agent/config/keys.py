@@ -207,6 +207,7 @@ _SERVER = (
     _now("limits.rpc_handshake_timeout", DURATION, "limits.rpc_handshake_timeout_s"),
     _later("limits.rpc_rate", FLOAT, -1),
     _later("limits.rpc_max_burst", INT, 1000),
+    _now("limits.rpc_handshakes_max", INT, "limits.rpc_handshakes_max"),
     _now("limits.rpc_max_conns_per_client", INT, "limits.rpc_max_conns_per_client"),
     _now("limits.kv_max_value_size", INT, "limits.kv_max_value_size"),
     _now("limits.txn_max_req_len", INT, "limits.txn_max_req_len"),
@@ -377,14 +378,25 @@ _CERTIFICATES: Mapping[str, Kind] = {
 }
 _OFF: Mapping[Kind, Any] = {STRING: "", BOOL: False}
 
+
+def _tls(path: str, kind: Kind) -> Key:
+    """Counts for the server port; what is for other faces only, or not built, counts later."""
+    stanza, _, name = path.rpartition(".")
+    built = stanza in {"", "tls.defaults", "tls.internal_rpc"} and name != "tls_cipher_suites"
+    if stanza == "tls.defaults" and name == "verify_server_hostname":
+        built = False  # it belongs to the stanza of the server port
+    return _now(path, kind) if built else _later(path, kind, _OFF[kind])
+
+
 _TLS = (
-    *(_later(name, kind, _OFF[kind]) for name, kind in _CERTIFICATES.items()),
-    _later("verify_incoming_rpc", BOOL, False),
+    *(_tls(name, kind) for name, kind in _CERTIFICATES.items()),
+    _now("verify_incoming_rpc", BOOL),
+    _now("tls.internal_rpc.require_node_id", BOOL),
     _later("verify_incoming_https", BOOL, False),
     _later("server_name", STRING, ""),
     _ignored("tls_prefer_server_cipher_suites", BOOL),
     *(
-        _later(f"tls.{stanza}.{name}", kind, _OFF[kind])
+        _tls(f"tls.{stanza}.{name}", kind)
         for stanza in ("defaults", "https", "internal_rpc", "grpc")
         for name, kind in _CERTIFICATES.items()
     ),

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from agent.certificates import TlsConfig
 from agent.definitions import CheckDefinition, ServiceDefinition
 from raftstore.records import AutopilotConfig
 
@@ -61,6 +62,7 @@ class Limits:
     http_header_max: int = 65_536
     rpc_max_conns_per_client: int = 100
     rpc_handshake_timeout_s: float = 5.0
+    rpc_handshakes_max: int = 512
     rpc_frame_max: int = 8 * 1024 * 1024
     rpc_inflight_max: int = 4096
     dns_tcp_connections_max: int = 1024
@@ -115,6 +117,7 @@ class AgentConfig:
     reconnect_timeout_s: float = 72 * 3600.0
 
     encrypt: str = ""
+    tls: TlsConfig = field(default_factory=TlsConfig)
     gossip_lan: GossipTiming = GossipTiming()
 
     log_level: str = "INFO"

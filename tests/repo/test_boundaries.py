@@ -23,10 +23,11 @@ DOORS = frozenset(
 #: say what to ask and how to show it, and are tried through it.
 FACES = ("agent/http/", "agent/cli/")
 #: What may know a shell without being one: a package's front door, the program's entry, the engine
-#: under simulation, and the servant of calls that have been decoded already.
+#: under simulation, the servant of calls that have been decoded already, and the runtime's hand
+#: that makes TLS of the configuration.
 FRONTS = frozenset(
     "agent/__main__.py agent/dns/__init__.py raftstore/raft/__init__.py gossip/__init__.py "
-    "raftstore/raft/replica.py agent/backend/rpc/service.py".split()
+    "raftstore/raft/replica.py agent/backend/rpc/service.py agent/internal_tls.py".split()
 )
 
 

@@ -10,9 +10,10 @@ import asyncio
 import contextlib
 import logging
 import socket
+import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import cast
+from typing import Protocol, cast
 
 from agent.backend.rpc.frames import (
     PROTOCOL_VERSION,
@@ -44,6 +45,14 @@ class RpcLimits:
     connect_timeout_s: float = 3.0
     ping_interval_s: float = 3.0
     silence_max_s: float = 9.0
+
+
+class ClientTls(Protocol):
+    """What a caller needs to know of TLS (agent/backend/rpc/tls.py); asked for every connection."""
+
+    @property
+    def server_name(self) -> str: ...
+    def client_context(self) -> ssl.SSLContext | None: ...
 
 
 class RemoteFailure(ForwardError):
@@ -164,9 +173,12 @@ class _Connection(asyncio.Protocol):
 class RpcPool:
     """Connections to servers by address, opened when first needed, one each."""
 
-    def __init__(self, *, datacenter: str, node: str, limits: RpcLimits) -> None:
+    def __init__(
+        self, *, datacenter: str, node: str, limits: RpcLimits, tls: ClientTls | None = None
+    ) -> None:
         self._hello = Hello(PROTOCOL_VERSION, datacenter, node)
         self._limits = limits
+        self._tls = tls
         self._open: dict[tuple[str, int], asyncio.Task[_Connection]] = {}
         self._owner = TaskOwner()
 
@@ -203,9 +215,15 @@ class RpcPool:
         def lost() -> None:
             self._open.pop(address, None)
 
+        context = None if self._tls is None else self._tls.client_context()
+        name = None if self._tls is None or context is None else self._tls.server_name
         async with asyncio.timeout(self._limits.connect_timeout_s):
             _, connection = await loop.create_connection(
-                lambda: _Connection(self._limits, self._hello, lost), address[0], address[1]
+                lambda: _Connection(self._limits, self._hello, lost),
+                address[0],
+                address[1],
+                ssl=context,
+                server_hostname=name,
             )
             try:
                 theirs = await connection.greeted

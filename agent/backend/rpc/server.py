@@ -1,8 +1,9 @@
 """The answering side: the server port, and the requests that come in on it.
 
-One port carries Raft and requests, told apart by a connection's first byte, so that firewalls need
-one rule, as with Consul. Bounds: connections per client address, time until the first byte and the
-greeting, bytes per frame, requests under way per connection.
+One port carries Raft and requests, told apart by a connection's first byte (inside TLS where there
+is TLS, see ``listener``), so that firewalls need one rule, as with Consul. Bounds: connections per
+client address, time until the first byte and the greeting, bytes per frame, requests under way per
+connection, bytes that a client has not read.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from agent.backend.rpc.frames import (
     Request,
     encode,
 )
+from agent.backend.rpc.listener import Listener, ListenerTls
 from agent.errors import ForwardError, RequestError
 from agent.tasks import TaskOwner
 from raftstore.errors import StoreError
@@ -53,6 +55,8 @@ class ServerPortConfig:
     inflight_max: int
     conns_per_client_max: int
     handshake_timeout_s: float
+    handshakes_max: int = 512
+    write_buffer_max: int = 16 * 1024 * 1024
 
 
 @dataclass(slots=True)
@@ -76,29 +80,43 @@ class AcceptsPeers(Protocol):
 class ServerPort:
     """Listens on the server port and hands each connection to whom it concerns."""
 
-    def __init__(self, config: ServerPortConfig, *, peers: AcceptsPeers, handler: Handler) -> None:
+    def __init__(
+        self,
+        config: ServerPortConfig,
+        *,
+        peers: AcceptsPeers,
+        handler: Handler,
+        tls: ListenerTls | None = None,
+    ) -> None:
         self.config = config
         self.stats = RpcStats()
         self.peers = peers
         self.handler = handler
         self.owner = TaskOwner()
         self.per_client: Counter[str] = Counter()
-        self._server: asyncio.Server | None = None
+        self._listener = Listener(
+            factory=lambda: _FirstByte(self),
+            may_open=self._may_open,
+            refused=self.stats.refused,
+            handshakes_max=config.handshakes_max,
+            handshake_timeout_s=config.handshake_timeout_s,
+            tls=tls,
+        )
+        self._address: tuple[str, int] | None = None
         self._transports: set[asyncio.Transport] = set()
 
     async def start(self) -> None:
         """Bind the port. Raises OSError when it is taken."""
-        loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(
-            lambda: _FirstByte(self), self.config.host, self.config.port, backlog=1024
-        )
+        self._address = self._listener.start(self.config.host, self.config.port)
 
     @property
     def address(self) -> tuple[str, int]:
         """Where it listens in fact (the port may have been 0)."""
-        assert self._server is not None
-        host, port = self._server.sockets[0].getsockname()[:2]
-        return str(host), int(port)
+        assert self._address is not None
+        return self._address
+
+    def _may_open(self, client: str, waiting: int) -> bool:
+        return self.per_client[client] + waiting < self.config.conns_per_client_max
 
     def opened(self, transport: asyncio.Transport) -> bool:
         """Count a connection in; False when its client has too many."""
@@ -123,8 +141,7 @@ class ServerPort:
 
     async def stop(self) -> None:
         """Stop listening and cut what is open."""
-        if self._server is not None:
-            self._server.close()
+        await self._listener.stop()
         for transport in list(self._transports):
             transport.abort()
         await self.owner.close()
@@ -276,8 +293,13 @@ class _Session(asyncio.Protocol):
         self._write(reply)
 
     def _write(self, frame: Frame) -> None:
-        if self._transport is not None:
-            self._transport.write(encode(frame))
+        transport = self._transport
+        if transport is None:
+            return
+        transport.write(encode(frame))
+        if transport.get_write_buffer_size() > self._port.config.write_buffer_max:
+            self._port.stats.refused["client does not read"] += 1
+            transport.abort()
 
 
 def _failure(request_id: int, error: Exception) -> Failure:

@@ -1,0 +1,189 @@
+"""Contexts for TLS between agents, made of files and replaced as a whole on reload.
+
+Servers are known by their certificates (raftstore/raft/identity.py). Whoever dials a server
+verifies it against the authority, and its name too for Raft or with ``verify_server_hostname``. A
+server asks every caller for a certificate and verifies what it gets; with ``verify_incoming`` there
+must be one. Open connections keep what they began with; every new one gets what is in force.
+"""
+
+from __future__ import annotations
+
+import ssl
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
+
+from agent.certificates import TlsConfig
+from agent.errors import ConfigError
+from raftstore.raft import identity
+
+#: As in the mesh (proxy/tls.py); the suites of TLS 1.3 are OpenSSL's default.
+_CIPHERS_1_2 = "ECDHE+AESGCM:ECDHE+CHACHA20"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Own:
+    """Who this agent is: what its certificate has to agree with."""
+
+    datacenter: str
+    domain: str
+    server: bool
+    node_id: str
+
+
+class RpcTls:
+    """The contexts in force."""
+
+    def __init__(self, config: TlsConfig, own: Own) -> None:
+        """Read the files. Raises ConfigError that names key and file."""
+        self._own = own
+        self.reload(config)
+
+    def reload(self, config: TlsConfig) -> None:
+        """Read the files anew. Raises ConfigError and then keeps what was in force."""
+        if config.cert_file:
+            _check_pair(config, self._own)
+        server = _context(config, ssl.PROTOCOL_TLS_SERVER)
+        # Nobody resumes: a session must not outlive the authority that vouched for it.
+        server.options |= ssl.OP_NO_TICKET
+        server.num_tickets = 0
+        server.verify_mode = ssl.CERT_REQUIRED if config.verify_incoming else ssl.CERT_OPTIONAL
+        peer = _context(config, ssl.PROTOCOL_TLS_CLIENT)
+        client = _context(config, ssl.PROTOCOL_TLS_CLIENT)
+        client.check_hostname = config.verify_server_hostname
+        self._config, self._server, self._peer, self._client = config, server, peer, client
+
+    @property
+    def server_name(self) -> str:
+        """The name that a server's certificate must carry."""
+        return identity.server_name(self._own.datacenter, self._own.domain)
+
+    @property
+    def verifies_incoming(self) -> bool:
+        """Are plain callers and callers without certificate refused?"""
+        return self._config.verify_incoming
+
+    def server_context(self) -> ssl.SSLContext:
+        """For callers of our server port."""
+        return self._server
+
+    def client_context(self) -> ssl.SSLContext | None:
+        """For requests to servers; None when these go out plain."""
+        return self._client if self._config.dials_tls else None
+
+    def peer_context(self) -> ssl.SSLContext:
+        """For Raft links to servers."""
+        return self._peer
+
+    def peer_refusal(self, certificate: bytes | None, node_id: str | None) -> str:
+        """Why the holder of this certificate may not speak Raft as the node, "" if it may."""
+        try:
+            found = identity.read(certificate, domain=self._own.domain)
+        except identity.IdentityError as error:
+            return error.refusal.value
+        return (
+            identity.refusal(
+                found,
+                datacenter=self._own.datacenter,
+                node_id=node_id,
+                node_ids_required=self._config.require_node_id,
+            )
+            or ""
+        )
+
+
+def _context(config: TlsConfig, protocol: int) -> ssl.SSLContext:
+    context = ssl.SSLContext(protocol)
+    context.minimum_version = (
+        ssl.TLSVersion.TLSv1_3 if config.min_version == "TLSv1_3" else ssl.TLSVersion.TLSv1_2
+    )
+    context.set_ciphers(_CIPHERS_1_2)
+    context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION
+    if config.ca_file:
+        text = _read(config, "ca_file")
+        try:
+            context.load_verify_locations(cadata=text.decode("ascii", "replace"))
+        except ssl.SSLError as error:
+            raise _unusable(config, "ca_file", f"no certificate of an authority: {error}") from None
+    for path in _folder(config):
+        try:
+            context.load_verify_locations(path)
+        except (ssl.SSLError, OSError) as error:
+            raise ConfigError(f"{config.key('ca_path')}: {path}: {error}") from None
+    if config.cert_file:
+        # The key's password is never asked for on a terminal: such a key is refused before.
+        try:
+            context.load_cert_chain(config.cert_file, config.key_file, password="")
+        except (ssl.SSLError, OSError) as error:
+            raise _unusable(config, "cert_file", str(error)) from None
+    return context
+
+
+def _folder(config: TlsConfig) -> list[Path]:
+    if not config.ca_path:
+        return []
+    try:
+        found = sorted(path for path in Path(config.ca_path).iterdir() if path.is_file())
+    except OSError as error:
+        raise _unusable(config, "ca_path", error.strerror or str(error)) from None
+    if not found:
+        raise _unusable(config, "ca_path", "holds no file")
+    return found
+
+
+def _check_pair(config: TlsConfig, own: Own) -> None:
+    """Do certificate and key belong together, and would other servers take them for ours?"""
+    cert_pem, key_pem = _read(config, "cert_file"), _read(config, "key_file")
+    try:
+        certificate = x509.load_pem_x509_certificate(cert_pem)
+    except ValueError:
+        raise _unusable(config, "cert_file", "no certificate in PEM form") from None
+    try:
+        key = serialization.load_pem_private_key(key_pem, password=None)
+    except TypeError:
+        raise _unusable(config, "key_file", "the key is encrypted") from None
+    except ValueError:
+        raise _unusable(config, "key_file", "no private key in PEM form") from None
+    if key.public_key() != certificate.public_key():
+        raise _unusable(
+            config, "key_file", f"is not the key of the certificate in {config.cert_file}"
+        )
+    if certificate.not_valid_after_utc.timestamp() < time.time():
+        ended = f"{certificate.not_valid_after_utc:%Y-%m-%dT%H:%M:%SZ}"
+        raise _unusable(config, "cert_file", f"the certificate has expired ({ended})")
+    if own.server:
+        _check_server(config, own, certificate.public_bytes(serialization.Encoding.DER))
+
+
+def _check_server(config: TlsConfig, own: Own, der: bytes) -> None:
+    try:
+        reason = identity.refusal(
+            identity.read(der, domain=own.domain),
+            datacenter=own.datacenter,
+            node_id=own.node_id,
+            node_ids_required=config.require_node_id,
+        )
+    except identity.IdentityError as error:
+        reason = error.refusal
+    if reason is not None:
+        name = identity.server_name(own.datacenter, own.domain)
+        raise _unusable(
+            config,
+            "cert_file",
+            f"other servers would refuse it: {reason} (it must name {name}, and node {own.node_id}"
+            " if any)",
+        )
+
+
+def _read(config: TlsConfig, name: str) -> bytes:
+    try:
+        return Path(getattr(config, name)).read_bytes()
+    except OSError as error:
+        raise _unusable(config, name, error.strerror or str(error)) from None
+
+
+def _unusable(config: TlsConfig, name: str, why: str) -> ConfigError:
+    return ConfigError(f"{config.key(name)}: {getattr(config, name)}: {why}")

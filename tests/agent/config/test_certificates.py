@@ -1,0 +1,92 @@
+"""The spellings of TLS between agents, which one wins, and what does not make a whole."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agent.config.load import AgentFlags, load
+from agent.errors import ConfigError
+from tests.agent.config.hosts import host, load_values
+
+FILES = {"ca_file": "ca.pem", "cert_file": "c.pem", "key_file": "k.pem"}
+
+
+def test_without_keys_there_is_no_tls(tmp_path: Path) -> None:
+    config = load_values({}, tmp_path).config.tls
+    assert (config.complete, config.dials_tls, config.min_version) == (False, False, "TLSv1_2")
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {**FILES, "verify_incoming": True, "tls_min_version": "tls13"},
+        {**FILES, "verify_incoming_rpc": True, "tls_min_version": "TLSv1_3"},
+        {"tls": {"defaults": {**FILES, "verify_incoming": True, "tls_min_version": "TLSv1_3"}}},
+        {"tls": {"internal_rpc": {**FILES, "verify_incoming": True, "tls_min_version": "tls13"}}},
+    ],
+)
+def test_all_spellings_say_the_same(values: dict[str, Any], tmp_path: Path) -> None:
+    loaded = load_values({**values, "server": True}, tmp_path)
+    config = loaded.config.tls
+    assert (config.ca_file, config.cert_file, config.key_file) == ("ca.pem", "c.pem", "k.pem")
+    assert (config.complete, config.dials_tls, config.verify_incoming) == (True, True, True)
+    assert config.min_version == "TLSv1_3"
+    assert not [text for text in loaded.warnings if "tls" in text or "_file" in text]
+
+
+def test_the_stanza_wins_over_defaults_and_these_over_the_flat_keys(tmp_path: Path) -> None:
+    config = load_values(
+        {
+            "ca_file": "flat",
+            "verify_outgoing": True,
+            "tls": {
+                "defaults": {"ca_file": "default", "verify_outgoing": False},
+                "internal_rpc": {"ca_file": "own", "verify_server_hostname": True},
+            },
+        },
+        tmp_path,
+    ).config.tls
+    assert (config.ca_file, config.verify_outgoing) == ("own", False)
+    assert config.verify_server_hostname
+    assert config.key("ca_file") == "tls.internal_rpc.ca_file"
+
+
+def test_hcl_says_it_too(tmp_path: Path) -> None:
+    path = tmp_path / "a.hcl"
+    path.write_text(
+        'data_dir = "d"\n'
+        'tls { defaults { ca_file = "a" } internal_rpc { require_node_id = false } }\n'
+    )
+    assert load(AgentFlags(paths=[str(path)]), host=host()).config.tls.ca_file == "a"
+
+
+@pytest.mark.parametrize(
+    ("values", "text"),
+    [
+        ({"cert_file": "a"}, "cert_file is set, but tls.internal_rpc.key_file is not"),
+        ({"key_file": "a"}, "key_file is set, but tls.internal_rpc.cert_file is not"),
+        ({"verify_outgoing": True}, "verify_outgoing is set, but no authority"),
+        (
+            {"tls": {"internal_rpc": {"verify_server_hostname": True}}},
+            "tls.internal_rpc.verify_server_hostname is set, but no authority",
+        ),
+        (
+            {"server": True, "cert_file": "a", "key_file": "b"},
+            "cert_file is set on a server, but no authority",
+        ),
+        (
+            {"server": True, "ca_file": "a", "verify_incoming": True},
+            "verify_incoming is set on a server, but it has no certificate",
+        ),
+        ({"tls_min_version": "tls10"}, 'tls_min_version: "tls10" is not supported'),
+    ],
+)
+def test_parts_that_make_no_whole_are_refused(
+    values: dict[str, Any], text: str, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError) as error:
+        load_values(values, tmp_path)
+    assert text in str(error.value)
