@@ -109,7 +109,7 @@ def test_one_server_grows_to_three_and_a_dead_one_is_replaced(tmp_path: Path) ->
     with cluster(tmp_path) as made:
         first, second, third = grown(made)
         first.put("/v1/kv/w/early", b"1")
-        assert second.get("/v1/kv/w/early?stale").status == 200
+        eventually(lambda: second.get("/v1/kv/w/early?stale").status == 200, within_s=5)
         former = node_id(third)
         third.kill()
         shutil.rmtree(third.folder / "data")
