@@ -64,12 +64,14 @@ class _Planned:
 class _KeptRead:
     """A read and its reply at one index, in pieces around what changes."""
 
-    __slots__ = ("after_age", "after_date", "before_age", "index", "known_leader", "planned",
-                 "read", "size", "status")  # fmt: skip
+    __slots__ = ("after_age", "after_date", "before_age", "held", "index", "known_leader",
+                 "planned", "read", "size", "status")  # fmt: skip
 
     def __init__(self, planned: _Planned, read: Read) -> None:
         self.planned = planned
         self.read = read
+        #: Still among the kept ones; a read may be pushed out while its answer is on its way.
+        self.held = True
         self.index = -1
         self.known_leader = False
         self.status = 0
@@ -171,6 +173,7 @@ class PromptAnswers:
     def _forget_oldest(self) -> None:
         oldest = self._reads.pop(next(iter(self._reads)))
         self._bytes -= oldest.size
+        oldest.held = False
 
     # -- reads
 
@@ -207,9 +210,10 @@ class PromptAnswers:
         if len(reply.body) > min(BODY_MAX_BYTES, COMPRESS_INLINE_MAX_BYTES):
             return False
         _dress(reply, kept.planned.head)
-        self._bytes -= kept.size
+        before = kept.size
         kept.render(reply, index, known_leader)
-        self._bytes += kept.size
+        if kept.held:
+            self._bytes += kept.size - before
         while self._bytes > READS_BYTES_MAX and len(self._reads) > 1:
             self._forget_oldest()
         return True

@@ -208,6 +208,27 @@ async def test_kept_reads_are_bounded(prompt: Rig, monkeypatch: pytest.MonkeyPat
     assert answers._bytes == sum(kept.size for kept in answers._reads.values())
 
 
+async def test_a_read_that_is_pushed_out_on_its_way_is_not_counted(
+    prompt: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agent.http.prompt.READS_MAX", 1)
+    answers = prompt.server._prompt
+    assert answers is not None
+    async with Client(prompt.port) as first, Client(prompt.port) as second:
+        for client in (first, second):
+            assert (await client.get("/v1/kv/none")).status == 404
+        held: list[object] = []
+        prompt.backend.fresh_soon = held.append  # type: ignore[method-assign, assignment]
+        for number, client in enumerate((first, second), 1):
+            await client.send("GET", f"/v1/kv/{number}")
+            await until(lambda number=number: len(held) == number)
+        for done in held:
+            done(None)  # type: ignore[operator]
+        for client in (first, second):
+            assert (await client.receive()).status == 404
+    assert answers._bytes == sum(kept.size for kept in answers._reads.values()) > 0
+
+
 async def test_a_large_answer_goes_the_long_way(prompt: Rig) -> None:
     async with Client(prompt.port) as client:
         await client.ask("PUT", "/v1/kv/big", b"x" * 500_000)
