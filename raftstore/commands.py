@@ -26,6 +26,8 @@ from raftstore.records import (
     Service,
     ServiceId,
     ServiceName,
+    Session,
+    TxnOperation,
 )
 
 
@@ -193,6 +195,70 @@ class SetCAConfig(Command):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NextSerial(Command):
     """Take the next certificate serial. Value: the number, never given out twice."""
+
+
+@numbered(11)
+@dataclass(frozen=True, slots=True)
+class SessionCreate(Command):
+    """Begin a session under the id that its proposer made. Value: the id.
+
+    Rejections: "Missing node registration", "Missing check 'x' registration", "Check 'x' is in
+    critical state", and for an id that is taken or none.
+    """
+
+    session: Session
+
+
+@numbered(12)
+@dataclass(frozen=True, slots=True)
+class SessionDestroy(Command):
+    """End a session; its keys are freed or deleted as it was created to. Value: if there was one.
+
+    ``cause`` is shown to those who ask why it ended. Rejection: for an id that is no UUID.
+    """
+
+    id: str
+    cause: str = "destroyed by a client"
+
+
+@numbered(13)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KVLock(Command):
+    """Write a key and hold it for a session.
+
+    Value: True, or False when another session holds it or a lock-delay keeps it free.
+    Rejections: "missing session", `invalid session "…"`, and for an id that is no UUID.
+    """
+
+    key: str
+    session: str
+    value: bytes = b""
+    flags: int = 0
+
+
+@numbered(14)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KVUnlock(Command):
+    """Write a key and give it free. Value: True for the holder, else False.
+
+    Rejection: "missing session".
+    """
+
+    key: str
+    session: str
+    value: bytes = b""
+    flags: int = 0
+
+
+@numbered(15)
+@dataclass(frozen=True, slots=True)
+class Transaction(Command):
+    """Carry out all operations in order, or none. Value: a ``TxnAnswer`` as wire bytes.
+
+    Rejections: too many operations, or results over the limit.
+    """
+
+    operations: tuple[TxnOperation, ...]
 
 
 @numbered(50)

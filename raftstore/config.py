@@ -23,6 +23,12 @@ class StateLimits:
     outcomes_max: int = 8192
     #: Senders (boots of agents) with remembered outcomes. The longest silent one goes first.
     senders_max: int = 4096
+    #: Sessions whose end is remembered, to explain it.
+    ended_sessions_max: int = 1024
+    #: Operations of one transaction (Consul's present limit; its faces may allow fewer).
+    txn_operations_max: int = 128
+    #: Bytes of what a transaction that writes gives back; one with more is refused whole.
+    txn_results_bytes_max: int = 2 * 1024 * 1024
     #: Replicated seconds after which a silent sender is forgotten (raft-engine contract 2.8).
     sender_idle_s: float = 3600.0
     #: Row writes that the journal of changes keeps, those of rows' and tables' indexes included

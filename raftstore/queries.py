@@ -27,6 +27,10 @@ from raftstore.records import (
     NodeName,
     Service,
     ServiceName,
+    Session,
+    SessionEnd,
+    TxnAnswer,
+    TxnOperation,
 )
 
 T_co = TypeVar("T_co", covariant=True)
@@ -34,8 +38,8 @@ T_co = TypeVar("T_co", covariant=True)
 #: One watchable thing: (table, key). A table alone is (table, ""). Tables: "nodes", "services"
 #: (the list of names), "service" (one name: instances, their checks, their nodes), "connect" (mesh
 #: endpoints of one name), "node" (one node with its services and checks), "checks" (all checks),
-#: "kv" (one key), "kv-prefix" (all keys below), "intentions", "ca-roots", "ca-config",
-#: "autopilot".
+#: "kv" (one key), "kv-prefix" (all keys below), "intentions", "ca-roots", "ca-config", "sessions"
+#: (all), "session" (one id), "session-node" (those of one node), "autopilot".
 Footprint = tuple[str, str]
 
 
@@ -112,6 +116,23 @@ class CARootsAnswer:
 
     trust_domain: str
     roots: tuple[CARoot, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SessionTimer:
+    """A session that runs out unless it is renewed."""
+
+    id: str
+    ttl_ns: int
+    create_index: int
+
+
+@dataclass(frozen=True, slots=True)
+class SessionTimersAnswer:
+    """Timers in the order of their creation, and how many sessions with a TTL there are at all."""
+
+    count: int
+    timers: tuple[SessionTimer, ...]
 
 
 @numbered(1, tuple[Node, ...])
@@ -300,6 +321,81 @@ class GetCAProvider(Query[CAProviderState | None]):
 
     def footprint(self) -> tuple[Footprint, ...]:
         return (("ca-roots", ""),)
+
+
+@numbered(18, Session | None)
+@dataclass(frozen=True, slots=True)
+class GetSession(Query[Session | None]):
+    """One session by its id, in lower case."""
+
+    id: str
+
+    def footprint(self) -> tuple[Footprint, ...]:
+        return (("session", self.id),)
+
+
+@numbered(19, tuple[Session, ...])
+@dataclass(frozen=True, slots=True)
+class NodeSessions(Query[tuple[Session, ...]]):
+    """The sessions of one node (compared without case), by id."""
+
+    node: NodeName
+
+    def footprint(self) -> tuple[Footprint, ...]:
+        return (("session-node", self.node.lower()),)
+
+
+@numbered(20, tuple[Session, ...])
+@dataclass(frozen=True, slots=True)
+class ListSessions(Query[tuple[Session, ...]]):
+    """All sessions, by id."""
+
+    def footprint(self) -> tuple[Footprint, ...]:
+        return (("sessions", ""),)
+
+
+@numbered(21, SessionTimersAnswer)
+@dataclass(frozen=True, slots=True)
+class SessionTimers(Query[SessionTimersAnswer]):
+    """The sessions with a TTL that were created after an index."""
+
+    after: int = 0
+
+    def footprint(self) -> tuple[Footprint, ...]:
+        return (("sessions", ""),)
+
+
+@numbered(22, SessionEnd | None)
+@dataclass(frozen=True, slots=True)
+class WhySessionEnded(Query[SessionEnd | None]):
+    """How a session ended, as long as that is remembered."""
+
+    id: str
+
+    def footprint(self) -> tuple[Footprint, ...]:
+        return (("sessions", ""),)
+
+
+@numbered(23, TxnAnswer)
+@dataclass(frozen=True, slots=True)
+class ReadTransaction(Query[TxnAnswer]):
+    """A transaction that only reads. Verbs that write are refused as unknown."""
+
+    operations: tuple[TxnOperation, ...]
+
+    def footprint(self) -> tuple[Footprint, ...]:
+        found: list[Footprint] = []
+        for operation in self.operations:
+            if operation.kv is not None:
+                table = "kv-prefix" if operation.kv.verb == "get-tree" else "kv"
+                found.append((table, operation.kv.key))
+            elif operation.node is not None:
+                found += [("node", operation.node.node.name.lower()), ("nodes", "")]
+            elif operation.service is not None:
+                found.append(("node", operation.service.node.lower()))
+            elif operation.check is not None:
+                found.append(("node", operation.check.check.node.lower()))
+        return tuple(found)
 
 
 @numbered(60, AutopilotConfig | None)

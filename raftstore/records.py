@@ -11,7 +11,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any, NewType, TypeVar
+from typing import Any, Literal, NewType, TypeVar
 
 NodeName = NewType("NodeName", str)
 NodeId = NewType("NodeId", str)
@@ -248,6 +248,135 @@ class CAProviderState:
     private_key: str
     root_cert: str
     intermediate_cert: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceCheckRef:
+    """A check of a service that a session is bound to, as clients name it."""
+
+    id: CheckId
+    namespace: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Session:
+    """What a lock belongs to: it ends with its node, its checks, its TTL, or when destroyed.
+
+    ``ttl`` is the client's text, ``ttl_ns`` the same in nanoseconds (0: it never runs out).
+    ``checks`` is the deprecated list, None when it was not used; ``service_checks`` is None when
+    none were named. Behaviour decides what becomes of the keys it holds.
+    """
+
+    id: str
+    name: str = ""
+    node: NodeName = NodeName("")
+    lock_delay_ns: int = 15_000_000_000
+    behavior: Literal["release", "delete"] = "release"
+    ttl: str = ""
+    ttl_ns: int = 0
+    node_checks: tuple[CheckId, ...] = ()
+    service_checks: tuple[ServiceCheckRef, ...] | None = None
+    checks: tuple[CheckId, ...] | None = None
+    create_index: int = 0
+    modify_index: int = 0
+
+    def bound_to(self) -> tuple[CheckId, ...]:
+        """Every check whose failure ends the session, each once."""
+        services = [ref.id for ref in self.service_checks or ()]
+        return tuple(dict.fromkeys([*(self.checks or ()), *self.node_checks, *services]))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionEnd:
+    """When and why a session ended. ``at`` is replicated time, in seconds since 1970."""
+
+    session: Session
+    index: int
+    at: float
+    cause: str
+    keys: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TxnKV:
+    """An operation on a key. ``index`` is compared by the cas, check-index and delete-cas verbs."""
+
+    verb: str
+    key: str = ""
+    value: bytes = b""
+    flags: int = 0
+    index: int = 0
+    session: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TxnNode:
+    """An operation on a node; its ``modify_index`` is what cas verbs compare."""
+
+    verb: str
+    node: Node
+
+
+@dataclass(frozen=True, slots=True)
+class TxnService:
+    """An operation on a service of a node; as for nodes."""
+
+    verb: str
+    node: NodeName
+    service: Service
+
+
+@dataclass(frozen=True, slots=True)
+class TxnCheck:
+    """An operation on a check; as for nodes."""
+
+    verb: str
+    check: Check
+
+
+@dataclass(frozen=True, slots=True)
+class TxnSession:
+    """An operation on a session: only "delete"."""
+
+    verb: str
+    id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TxnOperation:
+    """One step of a transaction: the first part that is there; with none it does nothing."""
+
+    kv: TxnKV | None = None
+    node: TxnNode | None = None
+    service: TxnService | None = None
+    check: TxnCheck | None = None
+    session: TxnSession | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TxnResult:
+    """What one step gives back: exactly one of these."""
+
+    kv: KVPair | None = None
+    node: Node | None = None
+    service: Service | None = None
+    check: Check | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TxnError:
+    """Why a step failed. ``index`` counts the operations from 0."""
+
+    index: int
+    what: str
+
+
+@dataclass(frozen=True, slots=True)
+class TxnAnswer:
+    """What a transaction gave: results, or with any error none at all."""
+
+    results: tuple[TxnResult, ...] = ()
+    errors: tuple[TxnError, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

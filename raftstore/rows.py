@@ -28,6 +28,7 @@ from raftstore.records import (
     Node,
     Service,
     ServiceIntentions,
+    Session,
 )
 
 #: Longest row that is read: one command's worth, and what the codec adds.
@@ -52,6 +53,7 @@ CODECS: dict[str, Codec[Any]] = {
     "acl-binding-rules": codec_for(ACLBindingRule),
     "prepared-queries": codec_for(PreparedQuery),
     "coordinates": codec_for(Coordinate),
+    "sessions": codec_for(Session),
 }
 
 

@@ -19,7 +19,7 @@ from raftstore.codec import Codec, codec_for, pack, unpack
 from raftstore.commands import Applied, Command, Outcome, Rejected, RequestId
 from raftstore.errors import DecodeError, EncodeError
 from raftstore.queries import Answer, Query
-from raftstore.records import Actor
+from raftstore.records import Actor, TxnAnswer
 
 __all__ = [
     "LIMITS",
@@ -31,6 +31,7 @@ __all__ = [
     "decode_command",
     "decode_outcome",
     "decode_query",
+    "decode_txn_answer",
     "encode_answer",
     "encode_command",
     "encode_outcome",
@@ -54,12 +55,14 @@ class WireLimits:
     query_bytes_max: int = 256 * 1024
     #: Room for a listing of a large catalog.
     answer_bytes_max: int = 256 * 1024 * 1024
-    outcome_bytes_max: int = 256 * 1024
+    #: A transaction gives back what it read (StateLimits.txn_results_bytes_max), and some room.
+    outcome_bytes_max: int = 2 * 1024 * 1024 + 64 * 1024
 
 
 LIMITS = WireLimits()
 
 _PLAIN = codec_for(Any)
+_TXN_ANSWER = codec_for(TxnAnswer)
 _REQUEST = codec_for(RequestId)
 _ACTOR = codec_for(Actor)
 _COMMANDS: dict[int, Codec[Any]] = {n: codec_for(t) for n, t in commands.REGISTRY.items()}
@@ -133,9 +136,19 @@ def decode_outcome(payload: bytes) -> Outcome:
     return outcome_from_plain(_message(payload, 4, LIMITS.outcome_bytes_max))
 
 
+def decode_txn_answer(value: Any) -> TxnAnswer:
+    """The value of an applied ``Transaction``. Raises DecodeError."""
+    if type(value) is not bytes:
+        raise DecodeError("a transaction's answer is bytes")
+    answer: TxnAnswer = _TXN_ANSWER.decode(value, bytes_max=LIMITS.outcome_bytes_max)
+    return answer
+
+
 def outcome_to_plain(outcome: Outcome) -> list[Any]:
-    """An outcome as [applied, index, value or reason]."""
+    """An outcome as [applied, index, value or reason]; a value is JSON, or ready-made bytes."""
     if isinstance(outcome, Applied):
+        if type(outcome.value) is bytes:
+            return [True, outcome.index, outcome.value]
         return [True, outcome.index, _PLAIN.to_plain(outcome.value)]
     return [False, outcome.index, outcome.reason]
 
@@ -145,6 +158,8 @@ def outcome_from_plain(plain: Any) -> Outcome:
     if type(plain) is not list or len(plain) != 3:
         raise DecodeError("outcome expected")
     applied, index, rest = plain
+    if applied is True and type(rest) is bytes:
+        return Applied(_index(index), rest)
     if applied is True:
         return Applied(_index(index), _PLAIN.from_plain(rest))
     if applied is False and type(rest) is str:

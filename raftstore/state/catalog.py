@@ -14,6 +14,7 @@ from raftstore.records import (
     Check,
     CheckId,
     Node,
+    NodeName,
     Service,
     ServiceId,
     ServiceName,
@@ -134,6 +135,34 @@ class Catalog:
         if stored is not None:
             check = replace(check, modify_index=index)
         self._registry.put_check(index, row, check)
+
+    # -- one at a time, for transactions ---------------------------------------------------------
+
+    def set_node(self, index: int, node: Node) -> str:
+        """Store a node, with or without an address. Gives why not, "" if it was stored."""
+        row: NodeRow | None = self._registry.nodes.get(node.name.lower())
+        refusal = None if row is None else self._refuse_node(node, row)
+        if refusal is None:
+            self._put_node(index, node)
+        return refusal or ""
+
+    def set_service(self, index: int, node: NodeName, service: Service) -> str:
+        """Store a service of a node that is there. Gives why not, "" if it was stored."""
+        row: NodeRow | None = self._registry.nodes.get(node.lower())
+        if row is None:
+            return "Missing node registration"
+        self._put_service(index, row, service)
+        return ""
+
+    def set_check(self, index: int, check: Check) -> str:
+        """Store a check of a node that is there. Gives why not, "" if it was stored."""
+        row: NodeRow | None = self._registry.nodes.get(check.node.lower())
+        if row is None:
+            return "Missing node registration"
+        if check.service_id and check.service_id not in row.services:
+            return "Missing service registration"
+        self._put_check(index, row, check)
+        return ""
 
     def deregister(self, index: int, command: Deregister) -> Outcome:
         """Remove a service with its checks, else a check, else the node; absent is fine."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from raftstore.queries import HealthEntry, NodeServicesAnswer, ServiceNode
-from raftstore.records import Check, Node, NodeName, Service, ServiceId
+from raftstore.records import Check, CheckId, Node, NodeId, NodeName, Service, ServiceId
 from raftstore.state.registry import NameRow, NodeRow, Registry, union_of_tags
 from raftstore.state.tables import Indexes
 
@@ -97,6 +97,26 @@ class Lookups:
         if row is None:
             return NodeServicesAnswer(None, ())
         return NodeServicesAnswer(row.node, tuple([row.services[k] for k in sorted(row.services)]))
+
+    def find_node(self, name: NodeName, node_id: str = "") -> Node | None:
+        """A node by its id if one is given, else by name."""
+        key = self._registry.ids.get(NodeId(node_id)) if node_id else name.lower()
+        row: NodeRow | None = None if key is None else self._registry.nodes.get(key)
+        return None if row is None else row.node
+
+    def find_service(self, node: NodeName, service_id: ServiceId) -> Service | None:
+        """One service of a node."""
+        row: NodeRow | None = self._registry.nodes.get(node.lower())
+        return None if row is None else row.services.get(service_id)
+
+    def find_check(self, node: NodeName, check_id: CheckId) -> Check | None:
+        """One check of a node or of its services."""
+        row: NodeRow | None = self._registry.nodes.get(node.lower())
+        return None if row is None else row.check(check_id)
+
+    def nodes_index(self) -> int:
+        """Index of the table of nodes."""
+        return self._indexes.of("nodes")
 
     def node_checks(self, name: NodeName) -> tuple[Check, ...]:
         """All checks on a node, by id."""

@@ -24,9 +24,14 @@ from raftstore.state.definitions import Definitions
 from raftstore.state.history import History
 from raftstore.state.intentions import Intentions
 from raftstore.state.kv import KVStore
+from raftstore.state.locks import LockDelays, Locks
 from raftstore.state.lookups import Lookups
 from raftstore.state.registry import Registry
+from raftstore.state.sessions import Sessions
 from raftstore.state.tables import Indexes
+from raftstore.state.transactions import Transactions
+from raftstore.state.txn_catalog import CatalogVerbs
+from raftstore.state.txn_keys import KeyVerbs
 
 T = TypeVar("T")
 
@@ -48,16 +53,26 @@ class StateMachine:
         self.indexes = Indexes()
         self.registry = Registry(self.indexes)
         self.kv = KVStore(self.indexes, tombstones_max=limits.tombstones_max)
+        self.sessions = Sessions(self.indexes, self.registry, ended_max=limits.ended_sessions_max)
+        self.locks = Locks(self.kv, self.sessions, LockDelays(self.indexes.undo))
         self.intentions = Intentions(self.indexes)
         self.ca = ConnectCA(self.indexes)
         self.autopilot = Autopilot(self.indexes)
         self.definitions = Definitions(self.indexes, self.registry.nodes.__contains__)
         self.registry.on_node_removed.append(self.definitions.node_removed)
+        self.sessions.on_ended.append(self.definitions.end_session)
         self.dedupe = Dedupe(limits)
         self.history = History(limits)
         self._written = False  # since somebody asked what moved
         self._catalog = Catalog(self.registry)
         self._lookups = Lookups(self.registry, self.indexes)
+        self._transactions = Transactions(
+            KeyVerbs(self.kv, self.locks),
+            CatalogVerbs(self._catalog, self._lookups),
+            self.sessions,
+            self.indexes,
+            limits,
+        )
         self._appliers: dict[type, Callable[[int, Any], c.Outcome]] = {
             c.Register: self._catalog.register,
             c.Deregister: self._catalog.deregister,
@@ -69,6 +84,11 @@ class StateMachine:
             c.SetCA: self.ca.set_ca,
             c.SetCAConfig: self.ca.set_config,
             c.NextSerial: self.ca.next_serial,
+            c.SessionCreate: self.sessions.create,
+            c.SessionDestroy: self.sessions.destroy,
+            c.KVLock: self.locks.acquire,
+            c.KVUnlock: self.locks.release,
+            c.Transaction: self._transactions.apply,
             c.SetAutopilot: self.autopilot.set,
             **self.definitions.appliers(),
         }
@@ -87,6 +107,7 @@ class StateMachine:
         self.index = index
         # Leaders' clocks differ; replicated time never runs backwards.
         self.stamp = max(self.stamp, stamp)
+        self.sessions.stamp = self.locks.delays.now = self.stamp
         if request_id is not None:
             earlier = self.dedupe.recall(index, request_id)
             if earlier is not None:
@@ -173,12 +194,32 @@ class StateMachine:
             q.GetCAConfig: (lambda _: ca.config, lambda _: ca.config_index()),
             q.GetCAProvider: (lambda _: ca.provider, lambda _: ca.roots_index()),
             q.GetAutopilot: (lambda _: autopilot.config, lambda _: autopilot.index()),
+            **self._session_readers(),
             q.History: (lambda x: past.changes(self, x), lambda _: self.history.index),
             q.Diff: (lambda x: past.difference(self, x), lambda _: self.history.index),
             **{
                 kind: (reader, self.definitions.index_of)
                 for kind, reader in self.definitions.readers().items()
             },
+        }
+
+    def _session_readers(
+        self,
+    ) -> dict[type, tuple[Callable[[Any], Any], Callable[[Any], int]]]:
+        sessions, transactions = self.sessions, self._transactions
+        return {
+            q.GetSession: (lambda x: sessions.get(x.id), lambda x: sessions.index_of(x.id)),
+            q.NodeSessions: (
+                lambda x: sessions.on_node(x.node),
+                lambda x: sessions.index_on(x.node),
+            ),
+            q.ListSessions: (lambda _: sessions.all(), lambda _: sessions.index()),
+            q.SessionTimers: (lambda x: sessions.timers(x.after), lambda _: sessions.index()),
+            q.WhySessionEnded: (lambda x: sessions.why_ended(x.id), lambda _: sessions.index()),
+            q.ReadTransaction: (
+                lambda x: transactions.read(x.operations),
+                lambda x: transactions.index_of(x.operations),
+            ),
         }
 
     def touched(self) -> frozenset[Footprint]:
@@ -231,6 +272,7 @@ class StateMachine:
         """Assert what only our own bug can break."""
         self.registry.check()
         self.kv.check()
+        self.sessions.check()
         self.intentions.check()
         self.ca.check()
         self.dedupe.check()

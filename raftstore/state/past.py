@@ -15,7 +15,7 @@ from raftstore import queries as q
 from raftstore import rows
 from raftstore.errors import NotInHistory
 from raftstore.queries import Change, Footprint, HistoryAnswer, Query
-from raftstore.records import Check, KVPair, Service
+from raftstore.records import Check, KVPair, Service, Session
 from raftstore.state.connect import without_secrets
 from raftstore.state.registry import (
     CONNECT_INDEX,
@@ -41,7 +41,12 @@ _TABLES: dict[str, frozenset[str]] = {
     "ca-roots": frozenset({"ca-roots", "ca-config", TABLE_INDEX}),
     "ca-config": frozenset({"ca-config", TABLE_INDEX}),
     "autopilot": frozenset({"autopilot", TABLE_INDEX}),
+    **dict.fromkeys(("sessions", "session", "session-node"), frozenset({"sessions", TABLE_INDEX})),
 }
+
+
+#: What is asked of the history itself, and of what no journal keeps.
+_NOW_ONLY = (q.History, q.Diff, q.WhySessionEnded)
 
 
 def fill(past: StateMachine, state: StateMachine, query: Query[Any], index: int) -> None:
@@ -49,7 +54,7 @@ def fill(past: StateMachine, state: StateMachine, query: Query[Any], index: int)
 
     Raises NotInHistory for a query about secrets, or about the history itself.
     """
-    if type(query) in q.SERVER_ONLY or isinstance(query, q.History | q.Diff):
+    if type(query) in q.SERVER_ONLY or isinstance(query, _NOW_ONLY):
         raise NotInHistory(f"{type(query).__name__} is answered for now only")
     footprint = query.footprint()
     tables: frozenset[str] = frozenset({TABLE_INDEX})
@@ -88,6 +93,9 @@ class _Earlier:
             "ca-roots": lambda _: self._ca(),
             "ca-config": lambda _: self._ca(),
             "autopilot": lambda _: self._autopilot(),
+            "sessions": lambda _: self._sessions(lambda session: True),
+            "session": lambda key: self._sessions(lambda session: session.id == key),
+            "session-node": lambda key: self._sessions(lambda s: s.node.lower() == key),
         }
         for table, index in (dict(state.indexes.all()) | undone[TABLE_INDEX]).items():
             past.indexes.load(str(table), index)
@@ -231,7 +239,7 @@ class _Earlier:
                 buried[str(key)] = index
         for name, index in buried.items():
             if index:
-                past.tombstones.bury(name, index)
+                past.load_tombstone(name, index)
         past.tombstones.floor = self._was(TABLE_INDEX, TOMBSTONE_FLOOR, kv.tombstones.floor)
 
     def _intentions(self) -> None:
@@ -249,6 +257,13 @@ class _Earlier:
 
     def _autopilot(self) -> None:
         self._past.autopilot.config = self._was("autopilot", "", self._state.autopilot.config)
+
+    def _sessions(self, is_meant: Callable[[Session], bool]) -> None:
+        changed = self._undone["sessions"]
+        now = [session for session in self._state.sessions.all() if session.id not in changed]
+        for session in (*now, *changed.values()):
+            if session is not None and is_meant(session):
+                self._past.sessions.load(session)
 
 
 def changes(state: StateMachine, query: q.History) -> HistoryAnswer:

@@ -13,13 +13,15 @@ Rules about what may be registered stand in catalog.py; this module carries out 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from collections.abc import Callable, Iterator, MutableMapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from sortedcontainers import SortedDict
 
-from raftstore.records import Check, CheckId, Node, NodeId, Service, ServiceId
+from raftstore.records import CRITICAL, Check, CheckId, Node, NodeId, Service, ServiceId
 from raftstore.state.tables import Indexes
+from raftstore.state.undo import Undo
 
 CONNECT_PROXY = "connect-proxy"
 
@@ -80,14 +82,24 @@ class NameRow:
         self._sorted: list[tuple[InstanceKey, Service]] | None = None
         self._tags: dict[str, tuple[str, ...]] | None = None
 
-    def put(self, key: InstanceKey, service: Service) -> None:
+    def put(self, key: InstanceKey, service: Service, undo: Undo) -> None:
         """Add or replace an instance."""
+        self._note(key, undo)
         self.instances[key] = service
-        self._sorted = self._tags = None
+        self._forget_views()
 
-    def drop(self, key: InstanceKey) -> None:
+    def drop(self, key: InstanceKey, undo: Undo) -> None:
         """Remove an instance."""
+        self._note(key, undo)
         del self.instances[key]
+        self._forget_views()
+
+    def _note(self, key: InstanceKey, undo: Undo) -> None:
+        if undo.open:
+            undo.step(self._forget_views)
+            undo.item(self.instances, key)
+
+    def _forget_views(self) -> None:
         self._sorted = self._tags = None
 
     def ordered(self) -> list[tuple[InstanceKey, Service]]:
@@ -111,13 +123,24 @@ def union_of_tags(services: Iterator[Service]) -> dict[str, tuple[str, ...]]:
     return {name: tuple(sorted(tags[name])) for name in sorted(tags)}
 
 
-class Registry:
-    """All rows. Names are keys in lower case: lookups compare without case."""
+def _nobody(*_: object) -> None:
+    return None
 
-    __slots__ = ("_indexes", "connect", "ids", "names", "nodes", "on_node_removed", "states")
+
+class Registry:
+    """All rows. Names are keys in lower case: lookups compare without case.
+
+    Who depends on a node or a check is told of its loss in the same entry, by ``on_node_removed``
+    (index, node's key) and ``on_check_lost`` (index, node's key, check id, how).
+    """
+
+    __slots__ = ("_indexes", "_undo", "connect", "ids", "names", "nodes", "on_check_lost",
+                 "on_node_removed", "states")  # fmt: skip
 
     def __init__(self, indexes: Indexes) -> None:
         self._indexes = indexes
+        self._undo = indexes.undo
+        self.on_check_lost: Callable[[int, str, CheckId, str], None] = _nobody
         self.nodes: SortedDict = SortedDict()  # str -> NodeRow
         self.ids: dict[NodeId, str] = {}
         #: Told of a node that goes, by its key: what hangs on it elsewhere goes with it.
@@ -133,11 +156,14 @@ class Registry:
         row: NodeRow | None = self.nodes.get(key)
         self._indexes.record(("nodes", key, None if row is None else row.node, node))
         if row is None:
+            self._undo.item(self.nodes, key)
             row = self.nodes[key] = NodeRow(node)
         else:
             self._forget_id(row.node)
+            self._undo.attr(row, "node")
             row.node = node
         if node.id:
+            self._undo.item(self.ids, node.id)
             self.ids[node.id] = key
         self._indexes.raise_to("nodes", index)
         self._node_moved(index, row)
@@ -147,21 +173,23 @@ class Registry:
     def remove_node(self, index: int, key: str) -> None:
         """Remove a node with all it holds."""
         row: NodeRow = self.nodes[key]
+        for follow in self.on_node_removed:
+            follow(index, key)
         for service_id in sorted(row.services):
             self.remove_service(index, row, service_id)
         for check_id in sorted(row.owners):
             self.remove_check(index, row, check_id)
+        self._undo.item(self.nodes, key)
         del self.nodes[key]
         self._indexes.record(("nodes", key, row.node, None))
         self._indexes.record((NODE_INDEX, key, row.index, 0))
-        for follow in self.on_node_removed:
-            follow(index, key)
         self._forget_id(row.node)
         self._indexes.raise_to("nodes", index)
         self._indexes.touch("node", key)
 
     def _forget_id(self, node: Node) -> None:
         if node.id and self.ids.get(node.id) == node.name.lower():
+            self._undo.item(self.ids, node.id)
             del self.ids[node.id]
 
     def put_service(self, index: int, row: NodeRow, service: Service) -> None:
@@ -179,6 +207,7 @@ class Registry:
         """Remove an instance with its checks."""
         for check_id in sorted(row.checks.get(service_id, {})):
             self.remove_check(index, row, check_id)
+        self._undo.item(row.services, service_id)
         service = row.services.pop(service_id)
         self._indexes.record(("services", (row.node.name.lower(), service_id), service, None))
         self._unlink(index, row, service)
@@ -195,6 +224,8 @@ class Registry:
                 self._check_moved(index, row, stored)
         self._add_check(row, check)
         self._check_moved(index, row, check)
+        if check.status == CRITICAL:
+            self.on_check_lost(index, row.node.name.lower(), check.id, "turned critical")
 
     def remove_check(self, index: int, row: NodeRow, check_id: CheckId) -> None:
         """Remove a check."""
@@ -203,6 +234,7 @@ class Registry:
         self._indexes.record(("checks", (row.node.name.lower(), check_id), check, None))
         self._take_check(row, check)
         self._check_moved(index, row, check)
+        self.on_check_lost(index, row.node.name.lower(), check.id, "was deregistered")
 
     def load_node(self, node: Node, index: int) -> NodeRow:
         """From a snapshot: as ``put_node``, but nothing moves."""
@@ -220,15 +252,14 @@ class Registry:
         self._add_check(row, check)
 
     def _link(self, row: NodeRow, service: Service) -> None:
+        self._undo.item(row.services, service.id)
         row.services[service.id] = service
         key = (row.node.name.lower(), service.id)
-        name = service.name.lower()
-        if name not in self.names:
-            self.names[name] = NameRow()
-        self.names[name].put(key, service)
-        endpoint = connect_name(service)
-        if endpoint:
-            self.connect.setdefault(endpoint, NameRow()).put(key, service)
+        for rows, name, _, _ in self._rows_of(service):
+            if name not in rows:
+                self._undo.item(rows, name)
+                rows[name] = NameRow()
+            rows[name].put(key, service, self._undo)
 
     def _unlink(self, index: int, row: NodeRow, service: Service) -> None:
         """Take an instance out of its names' rows; an emptied row is gone, its index with it.
@@ -237,36 +268,49 @@ class Registry:
         """
         self._service_moved(index, service)
         key = (row.node.name.lower(), service.id)
-        name = service.name.lower()
-        self._drop(self.names, name, NAME_INDEX, key)
+        for rows, name, cells, _ in self._rows_of(service):
+            rows[name].drop(key, self._undo)
+            if not rows[name].instances:
+                self._indexes.record((cells, name, rows[name].index, 0))
+                self._undo.item(rows, name)
+                del rows[name]
+
+    def _rows_of(
+        self, service: Service
+    ) -> Iterator[tuple[MutableMapping[str, NameRow], str, str, str]]:
+        """Where an instance is listed, by name and as a mesh endpoint: the rows, its name in them,
+        the table of their indexes, and what is touched."""
+        yield self.names, service.name.lower(), NAME_INDEX, "service"
         endpoint = connect_name(service)
         if endpoint:
-            self._drop(self.connect, endpoint, CONNECT_INDEX, key)
-
-    def _drop(
-        self, rows: MutableMapping[str, NameRow], name: str, cells: str, key: InstanceKey
-    ) -> None:
-        row = rows[name]
-        row.drop(key)
-        if not row.instances:
-            self._indexes.record((cells, name, row.index, 0))
-            del rows[name]
+            yield self.connect, endpoint, CONNECT_INDEX, "connect"
 
     def _add_check(self, row: NodeRow, check: Check) -> None:
-        row.checks.setdefault(check.service_id, {})[check.id] = check
+        self._put_in(row.checks, check.service_id, check.id, check)
+        self._undo.item(row.owners, check.id)
         row.owners[check.id] = check.service_id
-        key = (row.node.name.lower(), check.id)
-        self.states.setdefault(check.status, {})[key] = None
+        self._put_in(self.states, check.status, (row.node.name.lower(), check.id), None)
+
+    def _put_in(self, groups: dict[Any, dict[Any, Any]], group: str, key: Any, value: Any) -> None:
+        if group not in groups:
+            self._undo.item(groups, group)
+            groups[group] = {}
+        self._undo.item(groups[group], key)
+        groups[group][key] = value
+
+    def _take_from(self, groups: dict[Any, dict[Any, Any]], group: str, key: Any) -> None:
+        held = groups[group]
+        self._undo.item(held, key)
+        del held[key]
+        if not held:
+            self._undo.item(groups, group)
+            del groups[group]
 
     def _take_check(self, row: NodeRow, check: Check) -> None:
-        held = row.checks[check.service_id]
-        del held[check.id], row.owners[check.id]
-        if not held:
-            del row.checks[check.service_id]
-        state = self.states[check.status]
-        del state[(row.node.name.lower(), check.id)]
-        if not state:
-            del self.states[check.status]
+        self._take_from(row.checks, check.service_id, check.id)
+        self._undo.item(row.owners, check.id)
+        del row.owners[check.id]
+        self._take_from(self.states, check.status, (row.node.name.lower(), check.id))
 
     def _check_moved(self, index: int, row: NodeRow, check: Check) -> None:
         self._indexes.raise_to("checks", index)
@@ -281,6 +325,7 @@ class Registry:
             return
         key = row.node.name.lower()
         self._indexes.record((NODE_INDEX, key, row.index, index))
+        self._undo.attr(row, "index")
         row.index = index
         self._indexes.touch("node", key)
 
@@ -289,20 +334,13 @@ class Registry:
             self._service_moved(index, row.services[service_id])
 
     def _service_moved(self, index: int, service: Service) -> None:
-        self._name_moved(index, self.names, service.name.lower(), NAME_INDEX, "service")
-        endpoint = connect_name(service)
-        if endpoint:
-            self._name_moved(index, self.connect, endpoint, CONNECT_INDEX, "connect")
-
-    def _name_moved(
-        self, index: int, rows: Mapping[str, NameRow], name: str, cells: str, footprint: str
-    ) -> None:
-        row = rows[name]
-        if row.index == index:
-            return
-        self._indexes.record((cells, name, row.index, index))
-        row.index = index
-        self._indexes.touch(footprint, name)
+        for rows, name, cells, footprint in self._rows_of(service):
+            row = rows[name]
+            if row.index != index:
+                self._indexes.record((cells, name, row.index, index))
+                self._undo.attr(row, "index")
+                row.index = index
+                self._indexes.touch(footprint, name)
 
     def check(self) -> None:
         """Assert what only our own bug can break."""

@@ -29,6 +29,8 @@ from raftstore.records import (
     KVPair,
     Node,
     Service,
+    Session,
+    SessionEnd,
 )
 from raftstore.records import ServiceIntentions as Entry
 from raftstore.rows import CODECS
@@ -67,6 +69,8 @@ _SERVICES = codec_for(tuple[Service, ...])
 _CHECKS = codec_for(tuple[Check, ...])
 _PAIR = codec_for(KVPair)
 _ENTRY = codec_for(Entry)
+_SESSION = codec_for(Session)
+_SESSION_END = codec_for(SessionEnd)
 _CONFIG = codec_for(CAConfig | None)
 _ROOTS = codec_for(tuple[CARoot, ...])
 _PROVIDER = codec_for(CAProviderState | None)
@@ -89,6 +93,9 @@ def _sections(state: StateMachine) -> list[_Section]:
         ("connect", ([n, registry.connect[n].index] for n in sorted(registry.connect)), _same),
         ("kv", state.kv.pairs, _PAIR.to_plain),
         ("tombstones", state.kv.tombstones.rows(), _same),
+        ("sessions", state.sessions.rows(), _SESSION.to_plain),
+        ("session-ends", state.sessions.ends(), _SESSION_END.to_plain),
+        ("lock-delays", state.locks.delays.rows(), _same),
         ("intentions", state.intentions.rows(), _ENTRY.to_plain),
         ("ca", [(ca.config, ca.roots, ca.provider, ca.serial)], _ca_to_plain),
         ("autopilot", [found for found in (state.autopilot.config,) if found], _AUTOPILOT.to_plain),
@@ -356,7 +363,10 @@ def _loaders() -> dict[str, Callable[[StateMachine, Any], None]]:
         "names": _load_name,
         "connect": _load_connect,
         "kv": lambda state, row: state.kv.load(_PAIR.from_plain(row)),
-        "tombstones": lambda state, row: state.kv.tombstones.bury(_text(row[0]), _index(row[1])),
+        "tombstones": lambda state, row: state.kv.load_tombstone(_text(row[0]), _index(row[1])),
+        "sessions": lambda state, row: state.sessions.load(_SESSION.from_plain(row)),
+        "session-ends": lambda state, row: state.sessions.load_end(_SESSION_END.from_plain(row)),
+        "lock-delays": lambda state, row: state.locks.delays.load(_text(row[0]), float(row[1])),
         "intentions": lambda state, row: state.intentions.load(_ENTRY.from_plain(row)),
         "ca": _load_ca,
         "autopilot": _load_autopilot,

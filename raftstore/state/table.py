@@ -86,6 +86,8 @@ class Table(Generic[R]):
             )
             if kept == stored:
                 return True
+        self._note(key, stored, record)
+        if stored is not None:
             self._leave(index, key, stored)
         created = stored.create_index if stored else index
         record = replace(record, create_index=created, modify_index=index)
@@ -101,10 +103,46 @@ class Table(Generic[R]):
             return None
         if cas is not None and cas != stored.modify_index:
             return False
+        self._note(key, stored)
         del self.records[key]
         self._leave(index, key, stored)
         self._moved(index, key, stored, None)
         return True
+
+    def _note(self, key: str, stored: R | None, *written: R) -> None:
+        """The record is about to change: how to take that back, if a transaction is open."""
+        undo = self._indexes.undo
+        if undo.open:
+            records = [record for record in (stored, *written) if record is not None]
+            places = [place for record in records for place in self._places(record)]
+            indexes = {p: self._members[p].index for p in places if p in self._members}
+            undo.step(lambda: self._put_back(key, stored, places, indexes))
+
+    def _put_back(
+        self,
+        key: str,
+        stored: R | None,
+        places: list[tuple[str, str]],
+        indexes: dict[tuple[str, str], int],
+    ) -> None:
+        current: R | None = self.records.pop(key, None)
+        if current is not None:
+            self._due.discard((self._due_at(current), key))
+            for place in self._places(current):
+                self._members[place].keys.discard(key)
+        if stored is not None:
+            self.load(stored)
+        for place in places:
+            if place in indexes:
+                self._members[place].index = indexes[place]
+            else:
+                self._members.pop(place, None)
+
+    def _places(self, record: R) -> Iterator[tuple[str, str]]:
+        """The groups that the record is in."""
+        for kind, values in self._groups.items():
+            for value in values(record):
+                yield kind, value
 
     def _moved(self, index: int, key: str, before: R | None, after: R | None) -> None:
         was = None if before is None else self._shown(before)

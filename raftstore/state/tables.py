@@ -16,6 +16,7 @@ from typing import Any
 from sortedcontainers import SortedDict, SortedList
 
 from raftstore.queries import Footprint
+from raftstore.state.undo import Undo
 
 #: Names a row in its table; services and checks by (node's name in lower case, id).
 RowKey = str | tuple[str, str]
@@ -29,11 +30,15 @@ TABLE_INDEX = "#"
 
 class Indexes:
     """Index of each table, the footprints touched since the last ``drain``, and the cells written
-    by the command that is being applied."""
+    by the command that is being applied.
 
-    __slots__ = ("_of", "_touched", "cells", "record")
+    Every table has it at hand, so it also carries the journal by which changes are taken back.
+    """
+
+    __slots__ = ("_of", "_touched", "cells", "record", "undo")
 
     def __init__(self) -> None:
+        self.undo = Undo()
         self._of: dict[str, int] = {}
         self._touched: set[Footprint] = set()
         self.cells: list[Cell] = []
@@ -47,18 +52,36 @@ class Indexes:
     def raise_to(self, table: str, index: int) -> None:
         """The table changed at ``index``; whoever watches all of it must look again."""
         self.note(table, index)
-        self._touched.add((table, ""))
+        self.touch(table, "")
 
     def note(self, table: str, index: int) -> None:
         """The table changed, but nobody watches it as a whole."""
         before = self._of.get(table, 0)
         if before != index:
             self.record((TABLE_INDEX, table, before, index))
+            self.undo.item(self._of, table)
             self._of[table] = index
+
+    def forget(self, table: str) -> None:
+        """Nothing of the table is left, and its index with it."""
+        before = self._of.get(table, 0)
+        if before:
+            self.record((TABLE_INDEX, table, before, 0))
+            self.undo.item(self._of, table)
+            del self._of[table]
 
     def touch(self, table: str, key: str) -> None:
         """One watched thing changed."""
-        self._touched.add((table, key))
+        footprint = (table, key)
+        if self.undo.open and footprint not in self._touched:
+            self.undo.step(lambda: self._touched.discard(footprint))
+        self._touched.add(footprint)
+
+    def begin(self) -> None:
+        """A transaction begins: what is written from here on can be taken back."""
+        self.undo.begin()
+        count = len(self.cells)
+        self.undo.step(lambda: self.cells.__delitem__(slice(count, None)))
 
     def drain(self) -> frozenset[Footprint]:
         """What was touched since the last call."""
@@ -91,11 +114,12 @@ class Tombstones:
     which therefore counts for every prefix.
     """
 
-    __slots__ = ("_by_index", "_by_key", "_max", "_record", "floor")
+    __slots__ = ("_by_index", "_by_key", "_indexes", "_max", "_undo", "floor")
 
-    def __init__(self, count_max: int, record: Callable[[Cell], None] = lambda cell: None) -> None:
+    def __init__(self, count_max: int, indexes: Indexes) -> None:
         self._max = count_max
-        self._record = record
+        self._indexes = indexes
+        self._undo = indexes.undo
         self._by_key: SortedDict = SortedDict()
         self._by_index: SortedList = SortedList()  # (index, key), to find the oldest
         self.floor = 0
@@ -103,25 +127,33 @@ class Tombstones:
     def __len__(self) -> int:
         return len(self._by_key)
 
-    def bury(self, key: str, index: int) -> None:
-        """``key`` was deleted at ``index``."""
+    def __contains__(self, key: str) -> bool:
+        return key in self._by_key
+
+    def bury(self, key: str, index: int) -> str | None:
+        """``key`` was deleted at ``index``. Gives the key that is forgotten for it, if any."""
         self.revive(key)
-        self._by_key[key] = index
-        self._by_index.add((index, key))
-        self._record((TOMBSTONE_INDEX, key, 0, index))
-        if len(self._by_key) > self._max:
-            below = self.floor
-            self.floor, oldest = self._by_index.pop(0)
-            del self._by_key[oldest]
-            self._record((TOMBSTONE_INDEX, oldest, self.floor, 0))
-            self._record((TABLE_INDEX, TOMBSTONE_FLOOR, below, self.floor))
+        self._add(key, index)
+        self._undo.step(lambda: self._take(key))
+        self._indexes.record((TOMBSTONE_INDEX, key, 0, index))
+        if len(self._by_key) <= self._max:
+            return None
+        index, oldest = self._by_index[0]
+        self._undo.attr(self, "floor")
+        self._undo.step(lambda: self._add(oldest, index))
+        self._indexes.record((TOMBSTONE_INDEX, oldest, index, 0))
+        self._indexes.record((TABLE_INDEX, TOMBSTONE_FLOOR, self.floor, index))
+        self.floor = index
+        self._take(oldest)
+        return str(oldest)
 
     def revive(self, key: str) -> None:
         """``key`` exists again; its own index says more than its tombstone."""
-        index = self._by_key.pop(key, None)
+        index = self._by_key.get(key)
         if index is not None:
-            self._by_index.remove((index, key))
-            self._record((TOMBSTONE_INDEX, key, index, 0))
+            self._undo.step(lambda: self._add(key, index))
+            self._take(key)
+            self._indexes.record((TOMBSTONE_INDEX, key, index, 0))
 
     def below(self, prefix: str) -> Iterator[tuple[str, int]]:
         """The keys with the prefix whose deletion is remembered."""
@@ -130,9 +162,12 @@ class Tombstones:
                 return
             yield key, self._by_key[key]
 
-    def highest(self, prefix: str) -> int:
-        """The last deletion below ``prefix`` that is remembered, 0 if there is none."""
-        return max((index for _, index in self.below(prefix)), default=0)
+    def _add(self, key: str, index: int) -> None:
+        self._by_key[key] = index
+        self._by_index.add((index, key))
+
+    def _take(self, key: str) -> None:
+        self._by_index.remove((self._by_key.pop(key), key))
 
     def rows(self) -> Iterator[list[object]]:
         """For a snapshot, by key; nothing may be buried meanwhile."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+from dataclasses import replace
 from typing import Any
 
 from hypothesis import strategies as st
@@ -149,6 +151,119 @@ def ca_commands(indexes: st.SearchStrategy[int]) -> st.SearchStrategy[c.Command]
     )
 
 
+SESSIONS = [f"5e551011-0000-4000-8000-00000000000{n}" for n in range(4)]
+NO_SESSION = "5e551011-0000-4000-8000-00000000000f"
+_session_ids = st.sampled_from([*SESSIONS, *SESSIONS, NO_SESSION, "", "short"])
+
+sessions = st.builds(
+    r.Session,
+    id=st.sampled_from(SESSIONS),
+    node=st.sampled_from(NODES),
+    lock_delay_ns=st.sampled_from([0, 3_000_000_000, 90_000_000_000]),
+    behavior=st.sampled_from(["release", "delete"]),
+    ttl=st.just("10s"),
+    ttl_ns=st.sampled_from([0, 10_000_000_000]),
+    node_checks=st.lists(st.sampled_from(CHECK_IDS), max_size=2).map(tuple),
+    service_checks=st.none() | st.just((r.ServiceCheckRef("c1"),)),
+    checks=st.none() | st.just(("c2",)),
+)
+session_commands: st.SearchStrategy[c.Command] = st.one_of(
+    st.builds(c.SessionCreate, session=sessions),
+    st.builds(c.SessionDestroy, id=_session_ids),
+    st.builds(
+        c.KVLock,
+        key=st.sampled_from(KEYS),
+        session=_session_ids,
+        value=st.sampled_from([b"", b"1"]),
+    ),
+    st.builds(
+        c.KVUnlock,
+        key=st.sampled_from(KEYS),
+        session=_session_ids,
+        value=st.sampled_from([b"", b"1"]),
+    ),
+)
+
+KEY_VERBS = ["set", "cas", "lock", "unlock", "get", "get-tree", "get-or-empty", "check-index",
+             "check-session", "check-not-exists", "delete", "delete-tree", "delete-cas",
+             "nope"]  # fmt: skip
+CATALOG_VERBS = ["get", "set", "cas", "delete", "delete-cas", "nope"]
+
+
+#: How far back the index lies that an operation compares with; 0 is the index 0.
+_BACK = st.integers(0, 6)
+_verbs = st.sampled_from(CATALOG_VERBS)
+_txn_node = st.builds(
+    r.Node,
+    name=st.sampled_from([*NODES, ""]),
+    id=st.sampled_from(["", "1d1d1d1d-0000-4000-8000-000000000001", "bad"]),
+    modify_index=_BACK,
+)
+_txn_service = st.builds(
+    r.Service,
+    id=st.sampled_from(SERVICE_IDS),
+    name=st.sampled_from(["", *NAMES]),
+    modify_index=_BACK,
+)
+_txn_check = st.builds(
+    r.Check,
+    node=st.sampled_from(NODES),
+    id=st.sampled_from(CHECK_IDS),
+    status=st.sampled_from(STATES),
+    service_id=st.sampled_from(["", *SERVICE_IDS]),
+    modify_index=_BACK,
+)
+_txn_key = st.builds(
+    r.TxnKV,
+    verb=st.sampled_from(KEY_VERBS),
+    key=st.sampled_from(KEYS),
+    value=st.sampled_from([b"", b"1"]),
+    index=_BACK,
+    session=_session_ids,
+)
+_operations = st.one_of(
+    st.builds(r.TxnOperation, kv=_txn_key),
+    st.builds(r.TxnOperation, kv=_txn_key),
+    st.builds(r.TxnOperation, node=st.builds(r.TxnNode, verb=_verbs, node=_txn_node)),
+    st.builds(
+        r.TxnOperation,
+        service=st.builds(
+            r.TxnService, verb=_verbs, node=st.sampled_from(NODES), service=_txn_service
+        ),
+    ),
+    st.builds(r.TxnOperation, check=st.builds(r.TxnCheck, verb=_verbs, check=_txn_check)),
+    st.builds(
+        r.TxnOperation,
+        session=st.builds(r.TxnSession, verb=st.sampled_from(["delete", "get"]), id=_session_ids),
+    ),
+    st.just(r.TxnOperation()),
+)
+#: Short ones, so that some go through. Made once: building strategies takes longer than drawing.
+_steps = st.lists(_operations, min_size=1, max_size=5)
+
+
+def _at(operation: r.TxnOperation, index: int) -> r.TxnOperation:
+    """The operation with its comparison turned from a distance into an index."""
+
+    def moved(back: int) -> int:
+        return max(0, index - back) if back else 0
+
+    if operation.kv is not None:
+        return r.TxnOperation(kv=replace(operation.kv, index=moved(operation.kv.index)))
+    for part in ("node", "service", "check"):
+        held = getattr(operation, part)
+        if held is not None:
+            record = getattr(held, part)
+            record = replace(record, modify_index=moved(record.modify_index))
+            return r.TxnOperation(**{part: replace(held, **{part: record})})
+    return operation
+
+
+def transactions(index: int) -> st.SearchStrategy[c.Command]:
+    """Any transaction that may be applied at ``index``."""
+    return _steps.map(lambda steps: c.Transaction(tuple(_at(step, index) for step in steps)))
+
+
 def autopilot_commands(indexes: st.SearchStrategy[int | None]) -> st.SearchStrategy[c.Command]:
     """Changes of the autopilot's configuration."""
     config = st.builds(r.AutopilotConfig, min_quorum=st.integers(0, 2))
@@ -209,21 +324,22 @@ def definition_commands(indexes: st.SearchStrategy[int | None]) -> st.SearchStra
 BACK = st.integers(0, 3)
 
 
-@st.composite
-def any_commands(draw: st.DrawFn, index: int) -> c.Command:
+@functools.cache  # building a strategy takes longer than drawing from it
+def any_commands(index: int) -> st.SearchStrategy[c.Command]:
     """Any command that may be applied at ``index``; comparisons often hold."""
     recent = st.sampled_from([0, *range(max(1, index - 6), index)])
-    return draw(
-        st.one_of(
-            catalog_commands,
-            catalog_commands,
-            kv_commands(st.none() | recent),
-            intention_commands,
-            ca_commands(recent),
-            autopilot_commands(st.none() | recent),
-            definition_commands(st.none() | recent),
-            definition_commands(st.none() | recent),
-        )
+    return st.one_of(
+        catalog_commands,
+        catalog_commands,
+        kv_commands(st.none() | recent),
+        intention_commands,
+        ca_commands(recent),
+        session_commands,
+        session_commands,
+        transactions(index),
+        autopilot_commands(st.none() | recent),
+        definition_commands(st.none() | recent),
+        definition_commands(st.none() | recent),
     )
 
 
@@ -274,6 +390,10 @@ POPULATED: list[c.Command] = [
         ),
         provider=r.CAProviderState(root_id="r1", private_key="k1", root_cert="pem"),
     ),
+    c.SessionCreate(r.Session(id=SESSIONS[0], node="n1", node_checks=("serfHealth",), ttl_ns=10)),
+    c.SessionCreate(r.Session(id=SESSIONS[1], node="N1", behavior="delete", checks=("c2",))),
+    c.KVLock(key="a/b", session=SESSIONS[0], value=b"1"),
+    c.KVLock(key="b", session=SESSIONS[1]),
     c.SetAutopilot(config=r.AutopilotConfig(min_quorum=1)),
     dc.SetConfigEntry(d.ConfigEntry(kind="k1", name="a", content={"Protocol": "http"})),
     dc.SetACLAuthMethod(d.ACLAuthMethod(name="m1")),
@@ -315,6 +435,34 @@ ALL_QUERIES: list[q.Query[Any]] = [
     q.GetCARoots(),
     q.GetCAConfig(),
     q.GetCAProvider(),
+    *[q.GetSession(session_id) for session_id in (*SESSIONS, NO_SESSION)],
+    *[q.NodeSessions(r.NodeName(name)) for name in ("n1", "N2", "no")],
+    q.ListSessions(),
+    q.SessionTimers(),
+    q.SessionTimers(after=12),
+    *[q.WhySessionEnded(session_id) for session_id in SESSIONS],
+    *[
+        q.ReadTransaction((r.TxnOperation(kv=r.TxnKV(verb=verb, key=key, session=SESSIONS[0])),))
+        for verb, key in [
+            *[(verb, "a/b") for verb in KEY_VERBS if verb not in ("cas", "delete-cas")],
+            *[(verb, "never") for verb in ("get", "get-tree", "check-not-exists")],
+        ]
+    ],
+    q.ReadTransaction(
+        (
+            r.TxnOperation(node=r.TxnNode("get", r.Node(name="n1"))),
+            r.TxnOperation(service=r.TxnService("get", "n1", r.Service(id="s1", name=""))),
+        )
+    ),
+    *[
+        q.ReadTransaction((operation,))
+        for operation in (
+            r.TxnOperation(node=r.TxnNode("get", r.Node(name="no", id="id-a"))),
+            r.TxnOperation(service=r.TxnService("set", "n2", r.Service(id="s3", name="api"))),
+            r.TxnOperation(session=r.TxnSession("delete", SESSIONS[0])),
+            r.TxnOperation(),
+        )
+    ],
     q.GetAutopilot(),
     *[dq.GetConfigEntry(kind, name) for kind in ("k1", "never") for name in ("a", "b")],
     *[dq.ListConfigEntries(kind) for kind in ("", "k1", "k2", "never")],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from raftstore import records, rows
@@ -62,6 +62,8 @@ def test_moments_are_resolved_or_refused():
             history.resolve(early, 20)
 
 
+# A transaction holds every kind of record: making one takes long on a busy machine.
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(data=st.data())
 @pytest.mark.parametrize("kind", RECORDS, ids=lambda kind: kind.__name__)
 def test_a_record_weighs_the_same_on_every_server(kind, data):

@@ -15,7 +15,17 @@ from raftstore.commands import Command, Deregister, KVDeleteTree, KVSet, Registe
 from raftstore.config import StateLimits
 from raftstore.definitions import ACLToken
 from raftstore.errors import NotInHistory
-from raftstore.queries import Answer, At, Diff, GetCAProvider, History, KVGet, KVList, Query
+from raftstore.queries import (
+    Answer,
+    At,
+    Diff,
+    GetCAProvider,
+    History,
+    KVGet,
+    KVList,
+    Query,
+    WhySessionEnded,
+)
 from raftstore.records import Actor, Check, Node, Service
 from raftstore.state import StateMachine, past
 from raftstore.state.connect import without_secrets
@@ -23,7 +33,7 @@ from tests.raftstore.state.commands import ALL_QUERIES, POPULATED, any_commands
 
 ROOMY = StateLimits(tombstones_max=2)
 TIGHT = StateLimits(tombstones_max=2, history_entries_max=110, history_bytes_max=40_000)
-NOW_ONLY = (GetCAProvider, History, Diff)
+NOW_ONLY = (GetCAProvider, History, Diff, WhySessionEnded)
 PAST_QUERIES = [query for query in ALL_QUERIES if not isinstance(query, NOW_ONLY)]
 
 Rows = dict[tuple[str, str], Any]
@@ -56,6 +66,7 @@ def rows_of(state: StateMachine) -> Rows:
         found["ca-roots", ""] = state.ca.roots
     if state.ca.serial:
         found["ca-serial", ""] = state.ca.serial
+    found |= {("sessions", session.id): session for session in state.sessions.all()}
     if state.autopilot.config:
         found["autopilot", ""] = state.autopilot.config
     for name, table in state.definitions.tables.items():

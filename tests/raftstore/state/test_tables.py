@@ -20,31 +20,54 @@ def test_a_noted_table_has_an_index_but_wakes_nobody():
     assert indexes.drain() == frozenset()
 
 
-def test_a_prefix_has_the_highest_of_its_deletions():
-    stones = Tombstones(10)
-    for key, index in (("a/x", 1), ("a/y", 3), ("b", 9)):
-        stones.bury(key, index)
-    assert [stones.highest(prefix) for prefix in ("a/", "a/x", "", "c")] == [3, 1, 9, 0]
+def stones_of(count_max: int) -> Tombstones:
+    return Tombstones(count_max, Indexes())
 
 
 def test_a_key_that_exists_again_has_no_tombstone():
-    stones = Tombstones(10)
+    stones = stones_of(10)
     stones.bury("a", 1)
     stones.revive("a")
     stones.revive("never")
-    assert (len(stones), stones.highest("a")) == (0, 0)
+    assert (len(stones), "a" in stones) == (0, False)
 
 
 def test_a_second_deletion_replaces_the_first():
-    stones = Tombstones(10)
+    stones = stones_of(10)
     stones.bury("a", 1)
     stones.bury("a", 5)
-    assert (len(stones), stones.highest("a")) == (1, 5)
+    assert list(stones.rows()) == [["a", 5]]
 
 
 def test_the_oldest_deletions_are_merged_into_the_floor():
-    stones = Tombstones(2)
-    for index, key in enumerate(("c", "a", "b"), start=1):
-        stones.bury(key, index)
+    stones = stones_of(2)
+    forgotten = [stones.bury(key, index) for index, key in enumerate(("c", "a", "b"), start=1)]
+    assert forgotten == [None, None, "c"]
     assert list(stones.rows()) == [["a", 2], ["b", 3]]
     assert stones.floor == 1
+
+
+def test_deletions_are_taken_back_with_what_they_pushed_out():
+    indexes = Indexes()
+    undo, stones = indexes.undo, Tombstones(2, indexes)
+    for index, key in enumerate(("a", "b", "c"), start=1):
+        stones.bury(key, index)
+    before = (list(stones.rows()), stones.floor)
+    undo.begin()
+    stones.bury("d", 4)
+    stones.bury("b", 4)
+    stones.revive("d")
+    undo.rollback()
+    assert (list(stones.rows()), stones.floor) == before
+
+
+def test_what_is_taken_back_was_never_touched():
+    indexes = Indexes()
+    indexes.touch("kv", "before")
+    indexes.undo.begin()
+    indexes.raise_to("nodes", 7)
+    indexes.touch("kv", "before")
+    indexes.touch("kv", "during")
+    indexes.undo.rollback()
+    assert indexes.drain() == {("kv", "before")}
+    assert indexes.of("nodes") == 0

@@ -1,0 +1,125 @@
+"""Transactions: several operations on keys, nodes, services and checks, all of them or none.
+
+Made by an undo journal (undo.py): operations are carried out by the very code that carries them
+out alone, and taken back when one fails. Checking all first would need a second copy of every rule
+that shows each operation the effects of those before it (a session ends with its check, and its
+lock with it), and the two would drift apart. As in Consul a failed operation does not stop the
+rest: every failure is named, seen on the state that the others left.
+
+Decides the order of things and what is given back (http-api contract 4); the verbs themselves are
+txn_keys.py's and txn_catalog.py's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from raftstore.codec import codec_for, pack
+from raftstore.commands import Applied, Outcome, Rejected, SessionDestroy, Transaction
+from raftstore.config import StateLimits
+from raftstore.records import TxnAnswer, TxnError, TxnOperation, TxnResult, TxnSession
+from raftstore.state.sessions import Sessions
+from raftstore.state.tables import Indexes
+from raftstore.state.txn_catalog import CatalogVerbs
+from raftstore.state.txn_keys import KeyVerbs
+
+_ANSWER = codec_for(TxnAnswer)
+
+#: What an operation gave back, and why it failed ("" when it did not).
+Step = tuple[tuple[TxnResult, ...], str]
+
+
+class Transactions:
+    """Carries out transactions on the tables that it is made of."""
+
+    __slots__ = ("_catalog", "_indexes", "_keys", "_limits", "_sessions")
+
+    def __init__(
+        self,
+        keys: KeyVerbs,
+        catalog: CatalogVerbs,
+        sessions: Sessions,
+        indexes: Indexes,
+        limits: StateLimits,
+    ) -> None:
+        self._keys = keys
+        self._catalog = catalog
+        self._sessions = sessions
+        self._indexes = indexes
+        self._limits = limits
+
+    def apply(self, index: int, command: Transaction) -> Outcome:
+        """All operations in order, or nothing at all."""
+        operations = command.operations
+        if len(operations) > self._limits.txn_operations_max:
+            return Rejected(index, self._too_many(len(operations)))
+        answer = _all(operations, lambda operation: ((), self._refusal(operation, writes=True)))
+        if answer.errors:
+            return Applied(index, pack(_ANSWER.to_plain(answer)))
+        self._indexes.begin()
+        answer = _all(operations, lambda operation: self._carry_out(index, operation))
+        if answer.errors:
+            self._indexes.undo.rollback()
+            return Applied(index, pack(_ANSWER.to_plain(answer)))
+        packed = pack(_ANSWER.to_plain(answer))
+        if len(packed) > self._limits.txn_results_bytes_max:
+            self._indexes.undo.rollback()
+            limit = self._limits.txn_results_bytes_max
+            return Rejected(index, f"transaction's results are over the limit of {limit} bytes")
+        self._indexes.undo.commit()
+        return Applied(index, packed)
+
+    def read(self, operations: tuple[TxnOperation, ...]) -> TxnAnswer:
+        """What a transaction that only reads says now."""
+        answer = _all(operations, lambda operation: ((), self._refusal(operation, writes=False)))
+        return answer if answer.errors else _all(operations, self._look)
+
+    def index_of(self, operations: tuple[TxnOperation, ...]) -> int:
+        """The highest index of what the operations look at."""
+        return max(map(self._index_of, operations), default=0)
+
+    def _too_many(self, count: int) -> str:
+        limit = self._limits.txn_operations_max
+        return f"Transaction contains too many operations ({count} > {limit})"
+
+    def _refusal(self, operation: TxnOperation, *, writes: bool) -> str:
+        if operation.kv is not None:
+            return self._keys.refusal(operation.kv, writes=writes)
+        return self._catalog.refusal(operation)
+
+    def _carry_out(self, index: int, operation: TxnOperation) -> Step:
+        if operation.kv is not None:
+            return self._keys.carry_out(index, operation.kv)
+        if operation.session is not None:
+            return self._end_session(index, operation.session)
+        return self._catalog.carry_out(index, operation)
+
+    def _look(self, operation: TxnOperation) -> Step:
+        if operation.kv is not None:
+            return self._keys.look(operation.kv)
+        if operation.session is not None:
+            return (), f'unknown Session verb "{operation.session.verb}"'
+        return self._catalog.look(operation)
+
+    def _index_of(self, operation: TxnOperation) -> int:
+        if operation.kv is not None:
+            return self._keys.index_of(operation.kv)
+        return self._catalog.index_of(operation)
+
+    def _end_session(self, index: int, operation: TxnSession) -> Step:
+        if operation.verb != "delete":
+            return (), f'unknown Session verb "{operation.verb}"'
+        outcome = self._sessions.destroy(index, SessionDestroy(operation.id))
+        return (), outcome.reason if isinstance(outcome, Rejected) else ""
+
+
+def _all(operations: tuple[TxnOperation, ...], run: Callable[[TxnOperation], Step]) -> TxnAnswer:
+    """Every operation's results, or with any failure all failures."""
+    results: list[TxnResult] = []
+    errors: list[TxnError] = []
+    for number, operation in enumerate(operations):
+        given, problem = run(operation)
+        results.extend(given)
+        if problem:
+            errors.append(TxnError(number, problem))
+    return TxnAnswer((), tuple(errors)) if errors else TxnAnswer(tuple(results))

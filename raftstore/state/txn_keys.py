@@ -1,0 +1,130 @@
+"""A transaction's operations on keys: their verbs, errors and results (http-api contract 4)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from raftstore.commands import KVDelete, KVDeleteTree, KVLock, KVSet, KVUnlock, Outcome, Rejected
+from raftstore.records import KVPair, TxnKV, TxnResult
+from raftstore.state.kv import KVStore
+from raftstore.state.locks import Locks
+
+_Step = tuple[tuple[TxnResult, ...], str]
+
+
+class KeyVerbs:
+    """Carries them out."""
+
+    __slots__ = ("_kv", "_locks")
+
+    def __init__(self, kv: KVStore, locks: Locks) -> None:
+        self._kv = kv
+        self._locks = locks
+
+    def refusal(self, operation: TxnKV, *, writes: bool) -> str:
+        """Why the operation cannot even be tried, "" when it can."""
+        if not operation.key and operation.verb != "delete-tree":
+            return "Must provide key"
+        if writes and operation.verb == "lock" and self._locks.delays.runs(operation.key):
+            return f'failed to lock key "{operation.key}" due to lock delay'
+        return ""
+
+    def index_of(self, operation: TxnKV) -> int:
+        """Index of what a reading verb looks at."""
+        if operation.verb == "get-tree":
+            return self._kv.index_below(operation.key)
+        return self._kv.index_of(operation.key)
+
+    def carry_out(self, index: int, operation: TxnKV) -> _Step:
+        """Do what any verb says."""
+        match operation.verb:
+            case "set" | "cas":
+                return self._set(index, operation)
+            case "lock" | "unlock":
+                return self._lock(index, operation)
+            case "delete" | "delete-cas" | "delete-tree":
+                return self._delete(index, operation)
+            case _:
+                return self.look(operation)
+
+    def _set(self, index: int, operation: TxnKV) -> _Step:
+        key = operation.key
+        cas = operation.index if operation.verb == "cas" else None
+        command = KVSet(key=key, value=operation.value, flags=operation.flags, cas=cas)
+        if not self._kv.set(index, command).value:
+            return (), f'failed to set key "{key}", index is stale'
+        return self._written(key)
+
+    def _lock(self, index: int, operation: TxnKV) -> _Step:
+        key, session = operation.key, operation.session
+        value, flags = operation.value, operation.flags
+        outcome: Outcome
+        if operation.verb == "lock":
+            lock = KVLock(key=key, session=session, value=value, flags=flags)
+            outcome = self._locks.acquire(index, lock)
+        else:
+            unlock = KVUnlock(key=key, session=session, value=value, flags=flags)
+            outcome = self._locks.release(index, unlock)
+        if isinstance(outcome, Rejected):
+            return (), outcome.reason
+        if outcome.value:
+            return self._written(key)
+        if operation.verb == "lock":
+            return (), f'failed to lock key "{key}", lock is already held'
+        why = "lock isn't held, or is held by another session"
+        return (), f'failed to unlock key "{key}", {why}'
+
+    def _delete(self, index: int, operation: TxnKV) -> _Step:
+        key = operation.key
+        if operation.verb == "delete-tree":
+            self._kv.delete_tree(index, KVDeleteTree(prefix=key))
+            return (), ""
+        cas = operation.index if operation.verb == "delete-cas" else None
+        if not self._kv.delete(index, KVDelete(key=key, cas=cas)).value:
+            return (), f'failed to delete key "{key}", index is stale'
+        return (), ""
+
+    def _written(self, key: str) -> _Step:
+        pair = self._kv.get(key)
+        assert pair is not None, "it was written just now"
+        return (_without_value(pair),), ""
+
+    def look(self, operation: TxnKV) -> _Step:
+        """Do what a reading verb says."""
+        key = operation.key
+        pair = self._kv.get(key)
+        match operation.verb:
+            case "get":
+                if pair is None:
+                    return (), f'key "{key}" doesn\'t exist'
+                return (TxnResult(kv=pair),), ""
+            case "get-or-empty":
+                return (TxnResult(kv=pair or KVPair(key=key)),), ""
+            case "get-tree":
+                return tuple([TxnResult(kv=found) for found in self._kv.list(key)]), ""
+            case "check-not-exists":
+                return (), "" if pair is None else f'key "{key}" exists'
+            case "check-index" | "check-session":
+                return _compare(operation, pair)
+            case _:
+                return (), f'unknown KV verb "{operation.verb}"'
+
+
+def _compare(operation: TxnKV, pair: KVPair | None) -> _Step:
+    key = operation.key
+    what = operation.verb.removeprefix("check-")
+    if pair is None:
+        return (), f'failed to check {what}, key "{key}" doesn\'t exist'
+    if what == "index":
+        if pair.modify_index == operation.index:
+            return (_without_value(pair),), ""
+        found = f"current modify index {pair.modify_index} != {operation.index}"
+    else:
+        if pair.session == operation.session.lower():
+            return (_without_value(pair),), ""
+        found = f'current session "{pair.session}" != "{operation.session}"'
+    return (), f'failed {what} check for key "{key}", {found}'
+
+
+def _without_value(pair: KVPair) -> TxnResult:
+    return TxnResult(kv=replace(pair, value=b""))
