@@ -25,6 +25,9 @@ from tests.waiting import eventually
 ROOT = Path(__file__).parents[2]
 LICTOR = Path(sys.executable).with_name("lictor")
 
+#: Agents keep their byte code as they do on a user's machine, whatever this test run does.
+ENVIRONMENT = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
+
 _hosts = itertools.count()
 
 
@@ -81,7 +84,11 @@ class AgentProcess:
         ]
         with (self.folder / "log").open("ab") as log:
             self.process = subprocess.Popen(
-                command, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+                command,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                env=ENVIRONMENT,
             )
         return self
 
