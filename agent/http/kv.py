@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import re
 
 from agent.backend import Ask
 from agent.backend import Reply as Answered
@@ -12,12 +11,11 @@ from agent.http import render
 from agent.http.call import Call, Change, Read
 from agent.http.params import parse_uint
 from agent.http.reply import Reply
-from raftstore.commands import KVDelete, KVDeleteTree, KVSet
+from raftstore.commands import Command, KVDelete, KVDeleteTree, KVLock, KVSet, KVUnlock
 from raftstore.queries import KVGet, KVKeys, KVList
 from raftstore.records import KVPair
 
 _REFUSED = "raft apply failed: "
-_UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _RAW_HEADERS = ("X-Content-Type-Options: nosniff", "Content-Security-Policy: sandbox")
 
 
@@ -68,21 +66,8 @@ def _keys(call: Call, options: Ask) -> Read:
     return call.read(KVKeys(call.rest, separator), options, shape)
 
 
-async def put(call: Call) -> Reply:
+def put(call: Call) -> Change:
     """Write one key, unconditionally, by compare-and-set, or with a lock."""
-    change = _set(call)
-    if "acquire" in call.params or "release" in call.params:
-        return call.json(_lock(call))
-    return await call.carry_out(change)
-
-
-def put_plain(call: Call) -> Change | None:
-    """A write without a lock as one command."""
-    locks = "acquire" in call.params or "release" in call.params
-    return None if locks else _set(call)
-
-
-def _set(call: Call) -> Change:
     params = call.params
     call.options()
     if not call.rest:
@@ -90,23 +75,15 @@ def _set(call: Call) -> Change:
     _refuse_conflict(call, "cas", "acquire", "release")
     flags = parse_uint(params.get("flags")) if "flags" in params else 0
     cas = parse_uint(params.get("cas")) if "cas" in params else None
-    command = KVSet(key=call.rest, value=call.body, flags=flags, cas=cas)
+    key, value = call.rest, call.body
+    command: Command = KVSet(key=key, value=value, flags=flags, cas=cas)
+    if "acquire" in params:
+        session = params.get("acquire")
+        command = KVLock(key=key, session=session, value=value, flags=flags)
+    elif "release" in params:
+        session = params.get("release")
+        command = KVUnlock(key=key, session=session, value=value, flags=flags)
     return call.change_of(command, call.truth, _REFUSED)
-
-
-def _lock(call: Call) -> bool:
-    """Locks belong to sessions. None exists yet, so every lock operation fails the way it does for
-    a session that is not there."""
-    call.check_datacenter()
-    session = call.params.get("acquire") or call.params.get("release")
-    if not session:
-        raise RequestError(500, _REFUSED + "missing session")
-    if "release" in call.params:
-        return False
-    if not _UUID.fullmatch(session):
-        reason = "failed session lookup: index error: UUID must be 36 characters"
-        raise RequestError(500, _REFUSED + reason)
-    raise RequestError(500, f'{_REFUSED}invalid session "{session}"')
 
 
 async def delete(call: Call) -> Reply:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from agent.config.schema import Limits
 from agent.http import (
@@ -28,6 +28,7 @@ from agent.http import (
     kv,
     operator,
     query,
+    session,
     status,
 )
 from agent.http.call import Call, Change, Read
@@ -201,9 +202,15 @@ STATE = (
     _route(
         "/kv/",
         _planned("GET", kv.get, "key:read"),
-        replace(_write("PUT", kv.put, "key:write", Body.KV), plan=kv.put_plain),
+        _planned("PUT", kv.put, "key:write", Body.KV),
         _write("DELETE", kv.delete, "key:write"),
     ),
+    _route("/session/create", _write("PUT", session.create, "session:write", Body.JSON)),
+    _route("/session/destroy/", _write("PUT", session.destroy, "session:write")),
+    _route("/session/renew/", _write("PUT", session.renew, "session:write")),
+    _route("/session/info/", _get(session.info, "session:read")),
+    _route("/session/node/", _get(session.of_node, "session:read")),
+    _route("/session/list", _get(session.list_all, "session:read")),
     _route("/config/", _get(config.get, "service:read")),
     _route(
         "/query/",

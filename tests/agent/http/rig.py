@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -53,7 +54,7 @@ class StateBackend:
         if self.failure is not None:
             raise self.failure
         self._index += 1
-        outcome = self.state.apply(self._index, 0.0, command, actor=actor)
+        outcome = self.state.apply(self._index, time.time(), command, actor=actor)
         self.watches.wake(self.state.touched())
         return outcome
 

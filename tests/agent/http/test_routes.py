@@ -66,6 +66,8 @@ def methods(route: Route) -> str:
 
 def test_the_table_is_the_contracts_index() -> None:
     wanted = {f"/v1{path}": word for word, paths in CONTRACT.items() for path in paths.split()}
+    wanted |= {f"/v1/session/{path}": "PUT" for path in ("create", "destroy/", "renew/")}
+    wanted |= {f"/v1/session/{path}": "GET" for path in ("info/", "node/", "list")}
     assert {route.path: methods(route) for route in ROUTES} == wanted | OURS
 
 
