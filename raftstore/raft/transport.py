@@ -426,14 +426,19 @@ class PeerNetwork:
         return peer not in self._removed and (self._dials_all or self.config.node_id > peer)
 
     async def _keep_dialled(self, peer: str) -> None:
-        """Dial at once, then with growing pauses; after a link that worked, at once again."""
-        pause = self.config.redial_min_s
+        """Dial at once, then with growing pauses; after a link that lasted, at once again.
+
+        Two that dial each other at the same moment each close one of their links. The pause after a
+        short link has dice in it, so that they do not go on like that.
+        """
+        pause, loop = self.config.redial_min_s, asyncio.get_running_loop()
         while self._running and self._still_wanted(peer):
             existing = self._links.get(peer)
             if existing is not None:
                 await asyncio.wait([existing.closed])
                 continue
-            if await self._dial(peer):
+            dialled_at = loop.time()
+            if await self._dial(peer) and loop.time() - dialled_at > self.config.redial_max_s:
                 pause = self.config.redial_min_s
                 continue
             await asyncio.sleep(pause * self._rng.uniform(0.5, 1.0))
