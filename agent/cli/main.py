@@ -61,6 +61,11 @@ TABLE: dict[tuple[str, ...], tuple[str, str]] = {
     ("services",): ("", "Interact with services"),
     ("services", "deregister"): ("services", "Deregister services from the local agent"),
     ("services", "register"): ("services", "Register services with the local agent"),
+    ("tls",): ("", "Tools for certificates of TLS between agents"),
+    ("tls", "ca"): ("", "Tools for the authority"),
+    ("tls", "ca", "create"): ("tls", "Makes an authority"),
+    ("tls", "cert"): ("", "Tools for certificates"),
+    ("tls", "cert", "create"): ("tls", "Makes a certificate"),
     ("validate",): ("validate", "Validates configuration files and folders"),
     ("version",): ("version", "Prints the version"),
 }

@@ -14,15 +14,15 @@ FOLDER = Path(__file__).parent / "cli"
 
 #: Scenarios that touch no agent.
 ALONE = frozenset(
-    "agent-errors help-agent help-catalog-kv help-mesh keygen unknown-command unreachable "
-    "validate-args validate-bad validate-good version".split()
+    "agent-errors help-agent help-catalog-kv help-mesh keygen tls-ca tls-cert-ca unknown-command "
+    "unreachable validate-args validate-bad validate-good version".split()
 )
 
 #: Commands of the recordings that do not exist yet: their steps are left out.
 LATER = (
     "acl", "config", "connect envoy", "connect expose", "connect redirect-traffic", "debug",
     "event", "exec", "keyring", "lock", "login", "logout", "monitor",
-    "rtt", "snapshot", "tls", "watch",
+    "rtt", "snapshot", "watch",
 )  # fmt: skip
 
 _UNSUPPORTED_KEYS = "a warning says that keys of this file have no effect yet"
