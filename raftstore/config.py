@@ -29,6 +29,8 @@ class StateLimits:
     txn_operations_max: int = 128
     #: Bytes of what a transaction that writes gives back; one with more is refused whole.
     txn_results_bytes_max: int = 2 * 1024 * 1024
+    #: The same of one that only reads: less than a frame between agents carries.
+    txn_read_bytes_max: int = 7 * 1024 * 1024
     #: Replicated seconds after which a silent sender is forgotten (raft-engine contract 2.8).
     sender_idle_s: float = 3600.0
     #: Row writes that the journal of changes keeps, those of rows' and tables' indexes included

@@ -58,6 +58,7 @@ class Limits:
     http_max_conns_per_client: int = 200
     kv_max_value_size: int = 524_288
     txn_max_req_len: int = 524_288
+    txn_operations_max: int = 64
     http_body_max: int = 1_048_576
     http_header_max: int = 65_536
     rpc_max_conns_per_client: int = 100

@@ -6,6 +6,8 @@ contract 1.2). Tables of fields say what a body may hold; `parse` owns the table
 
 from __future__ import annotations
 
+import base64
+import binascii
 import json
 import re
 from collections.abc import Callable, Mapping
@@ -25,7 +27,9 @@ Convert = Callable[[str, Json], Any]
 Fields = Mapping[str, tuple[str, Convert]]
 
 _INTEGER_MAX = 1 << 63
+_UNSIGNED_MAX = 1 << 64
 _SPACE = " \t\r\n"
+_BASE64 = re.compile(r"[A-Za-z0-9+/\r\n]*")
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 
 
@@ -158,6 +162,29 @@ def integer(name: str, value: Json) -> int:
             f"json: cannot unmarshal number {value} into Go struct field .{name} of type int"
         )
     return value
+
+
+def unsigned(name: str, value: Json) -> int:
+    """A whole JSON number from 0 on that fits 64 bits."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise _mismatch(name, value, "uint64")
+    if not 0 <= value < _UNSIGNED_MAX:
+        raise DecodeFailure(
+            f"json: cannot unmarshal number {value} into Go struct field .{name} of type uint64"
+        )
+    return value
+
+
+def octets(name: str, value: Json) -> bytes:
+    """Bytes as base64 with its padding; line ends in it mean nothing."""
+    if not isinstance(value, str):
+        raise _mismatch(name, value, "[]uint8")
+    try:
+        return base64.b64decode(value.replace("\r", "").replace("\n", ""), validate=True)
+    except (binascii.Error, ValueError):
+        clean = _BASE64.match(value)
+        at = clean.end() if clean else 0
+        raise DecodeFailure(f"illegal base64 data at input byte {at}") from None
 
 
 def boolean(name: str, value: Json) -> bool:

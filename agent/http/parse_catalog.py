@@ -50,28 +50,26 @@ _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _CATALOG_CONNECT = Shape(
     "ServiceConnect", {"Native": ("native", boolean), "SidecarService": ("sidecar", ignored)}
 )
-_NODE_SERVICE = Shape(
-    "NodeService",
-    {
-        "Kind": ("kind", string),
-        "ID": ("id", string),
-        "Service": ("name", string),
-        "Tags": ("tags", strings),
-        "Address": ("address", string),
-        "TaggedAddresses": ("tagged_addresses", object_map(address)),
-        "Meta": ("meta", string_map),
-        "Port": ("port", integer),
-        "SocketPath": ("socket_path", string),
-        "Weights": ("weights", weights),
-        "EnableTagOverride": ("enable_tag_override", boolean),
-        "Proxy": ("proxy", proxy),
-        "Connect": ("connect", _CATALOG_CONNECT.read),
-        "LocallyRegisteredAsSidecar": ("sidecar", ignored),
-        "Namespace": ("namespace", ignored),
-        "CreateIndex": ("create_index", ignored),
-        "ModifyIndex": ("modify_index", ignored),
-    },
-)
+NODE_SERVICE: dict[str, tuple[str, Convert]] = {
+    "Kind": ("kind", string),
+    "ID": ("id", string),
+    "Service": ("name", string),
+    "Tags": ("tags", strings),
+    "Address": ("address", string),
+    "TaggedAddresses": ("tagged_addresses", object_map(address)),
+    "Meta": ("meta", string_map),
+    "Port": ("port", integer),
+    "SocketPath": ("socket_path", string),
+    "Weights": ("weights", weights),
+    "EnableTagOverride": ("enable_tag_override", boolean),
+    "Proxy": ("proxy", proxy),
+    "Connect": ("connect", _CATALOG_CONNECT.read),
+    "LocallyRegisteredAsSidecar": ("sidecar", ignored),
+    "Namespace": ("namespace", ignored),
+    "CreateIndex": ("create_index", ignored),
+    "ModifyIndex": ("modify_index", ignored),
+}
+_NODE_SERVICE = Shape("NodeService", NODE_SERVICE)
 _DEFINITION_FIELDS: dict[str, tuple[str, Convert]] = {
     "Interval": ("Interval", duration_ns),
     "Timeout": ("Timeout", duration_ns),
@@ -124,28 +122,26 @@ def _definition(name: str, value: Json) -> dict[str, Json]:
     return shown
 
 
-_HEALTH_CHECK = Shape(
-    "HealthCheck",
-    {
-        "Node": ("node", string),
-        "CheckID": ("id", string),
-        "Name": ("name", string),
-        "Status": ("status", string),
-        "Notes": ("notes", string),
-        "Output": ("output", string),
-        "ServiceID": ("service_id", string),
-        "ServiceName": ("service_name", ignored),
-        "ServiceTags": ("service_tags", ignored),
-        "Type": ("type", string),
-        "Interval": ("interval", string),
-        "Timeout": ("timeout", string),
-        "ExposedPort": ("exposed_port", integer),
-        "Definition": ("definition", _definition),
-        "Namespace": ("namespace", ignored),
-        "CreateIndex": ("create_index", ignored),
-        "ModifyIndex": ("modify_index", ignored),
-    },
-)
+HEALTH_CHECK: dict[str, tuple[str, Convert]] = {
+    "Node": ("node", string),
+    "CheckID": ("id", string),
+    "Name": ("name", string),
+    "Status": ("status", string),
+    "Notes": ("notes", string),
+    "Output": ("output", string),
+    "ServiceID": ("service_id", string),
+    "ServiceName": ("service_name", ignored),
+    "ServiceTags": ("service_tags", ignored),
+    "Type": ("type", string),
+    "Interval": ("interval", string),
+    "Timeout": ("timeout", string),
+    "ExposedPort": ("exposed_port", integer),
+    "Definition": ("definition", _definition),
+    "Namespace": ("namespace", ignored),
+    "CreateIndex": ("create_index", ignored),
+    "ModifyIndex": ("modify_index", ignored),
+}
+_HEALTH_CHECK = Shape("HealthCheck", HEALTH_CHECK)
 _REGISTER = Shape(
     "RegisterRequest",
     {
@@ -181,7 +177,7 @@ def register(body: bytes, *, datacenter: str) -> tuple[Register, str]:
     _check_node_id(node.id)
     command = Register(
         node=replace(node, id=NodeId(node.id.lower())),
-        service=_catalog_service(service, node.name) if service is not None else None,
+        service=catalog_service(service, node.name) if service is not None else None,
         checks=tuple(
             _catalog_check(item, node.name)
             for item in ((check, *checks) if check is not None else checks)
@@ -198,7 +194,7 @@ def _check_node_id(node_id: str) -> None:
     raise RequestError(500, f"Bad node ID: {reason}")
 
 
-def _catalog_service(found: Mapping[str, Any], node: NodeName) -> Service:
+def catalog_service(found: Mapping[str, Any], node: NodeName) -> Service:
     fields = dict(found)
     name, service_id = fields.pop("name", ""), fields.pop("id", "")
     native = fields.pop("connect", {}).get("native", False)

@@ -30,6 +30,7 @@ from agent.http import (
     query,
     session,
     status,
+    txn,
 )
 from agent.http.call import Call, Change, Read
 from agent.http.reply import Reply
@@ -46,9 +47,12 @@ class Body(enum.Enum):
     NONE = ""
     JSON = "http_body_max"
     KV = "kv_max_value_size"
+    TXN = "txn_max_req_len"
 
     def limit(self, limits: Limits) -> int:
-        """The limit in bytes."""
+        """The limit in bytes. A transaction may be as long as a value if that is more."""
+        if self is Body.TXN:
+            return max(limits.txn_max_req_len, limits.kv_max_value_size)
         return int(getattr(limits, self.value)) if self.value else 0
 
 
@@ -205,6 +209,7 @@ STATE = (
         _planned("PUT", kv.put, "key:write", Body.KV),
         _write("DELETE", kv.delete, "key:write"),
     ),
+    _route("/txn", _write("PUT", txn.run, "key:write", Body.TXN)),
     _route("/session/create", _write("PUT", session.create, "session:write", Body.JSON)),
     _route("/session/destroy/", _write("PUT", session.destroy, "session:write")),
     _route("/session/renew/", _write("PUT", session.renew, "session:write")),

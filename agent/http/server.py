@@ -33,7 +33,7 @@ from agent.http.reply import (
     gzipped,
     header,
 )
-from agent.http.routes import Endpoint, Route, Router
+from agent.http.routes import Body, Endpoint, Route, Router
 from agent.http.waiting import Waiting
 from raftstore.errors import (
     LeadershipLost,
@@ -306,9 +306,9 @@ def _redirect(method: str, location: str) -> Reply:
 
 def _too_large(size: int, limit: int, endpoint: Endpoint) -> RequestError:
     text = f"Request body({size} bytes) too large, max size: {limit} bytes."
-    if endpoint.body.value == "kv_max_value_size":
+    if endpoint.body in {Body.KV, Body.TXN}:
         # The text is the reference's; clients and their tests compare it.
-        text += " See https://www.consul.io/docs/agent/options.html#kv_max_value_size."
+        text += f" See https://www.consul.io/docs/agent/options.html#{endpoint.body.value}."
     return RequestError(413, text)
 
 

@@ -18,12 +18,16 @@ from raftstore.codec import codec_for, pack
 from raftstore.commands import Applied, Outcome, Rejected, SessionDestroy, Transaction
 from raftstore.config import StateLimits
 from raftstore.records import TxnAnswer, TxnError, TxnOperation, TxnResult, TxnSession
+from raftstore.state.history import weigh
 from raftstore.state.sessions import Sessions
 from raftstore.state.tables import Indexes
 from raftstore.state.txn_catalog import CatalogVerbs
 from raftstore.state.txn_keys import KeyVerbs
 
 _ANSWER = codec_for(TxnAnswer)
+
+#: What a key takes beside its name and value when it is encoded, rounded up.
+_PAIR_BYTES = 64
 
 #: What an operation gave back, and why it failed ("" when it did not).
 Step = tuple[tuple[TxnResult, ...], str]
@@ -57,22 +61,26 @@ class Transactions:
         if answer.errors:
             return Applied(index, pack(_ANSWER.to_plain(answer)))
         self._indexes.begin()
-        answer = _all(operations, lambda operation: self._carry_out(index, operation))
+        limit = self._limits.txn_results_bytes_max
+        answer = _all(
+            operations, _bounded(limit, lambda operation: self._carry_out(index, operation))
+        )
         if answer.errors:
             self._indexes.undo.rollback()
             return Applied(index, pack(_ANSWER.to_plain(answer)))
         packed = pack(_ANSWER.to_plain(answer))
-        if len(packed) > self._limits.txn_results_bytes_max:
+        if len(packed) > limit:
             self._indexes.undo.rollback()
-            limit = self._limits.txn_results_bytes_max
-            return Rejected(index, f"transaction's results are over the limit of {limit} bytes")
+            return Rejected(index, f"transaction's {_over(limit)}")
         self._indexes.undo.commit()
         return Applied(index, packed)
 
     def read(self, operations: tuple[TxnOperation, ...]) -> TxnAnswer:
         """What a transaction that only reads says now."""
         answer = _all(operations, lambda operation: ((), self._refusal(operation, writes=False)))
-        return answer if answer.errors else _all(operations, self._look)
+        if answer.errors:
+            return answer
+        return _all(operations, _bounded(self._limits.txn_read_bytes_max, self._look))
 
     def index_of(self, operations: tuple[TxnOperation, ...]) -> int:
         """The highest index of what the operations look at."""
@@ -111,6 +119,32 @@ class Transactions:
             return (), f'unknown Session verb "{operation.verb}"'
         outcome = self._sessions.destroy(index, SessionDestroy(operation.id))
         return (), outcome.reason if isinstance(outcome, Rejected) else ""
+
+
+def _over(limit: int) -> str:
+    return f"results are over the limit of {limit} bytes"
+
+
+def _bounded(limit: int, run: Callable[[TxnOperation], Step]) -> Callable[[TxnOperation], Step]:
+    """The same, and from where the results are too many only errors: none is kept or encoded."""
+    room = limit
+
+    def checked(operation: TxnOperation) -> Step:
+        nonlocal room
+        if room < 0:
+            return (), _over(limit)
+        given, problem = run(operation)
+        room -= sum(map(_weight, given))
+        return (given, problem) if room >= 0 else ((), problem or _over(limit))
+
+    return checked
+
+
+def _weight(result: TxnResult) -> int:
+    """About how many bytes a result takes; the same everywhere, as it decides what goes through."""
+    if result.kv is not None:
+        return _PAIR_BYTES + len(result.kv.key) + len(result.kv.value)
+    return weigh(result.node or result.service or result.check)
 
 
 def _all(operations: tuple[TxnOperation, ...], run: Callable[[TxnOperation], Step]) -> TxnAnswer:

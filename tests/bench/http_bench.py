@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import itertools
 import json
 from collections.abc import Iterable
@@ -56,6 +57,26 @@ def registrations(agent: AgentProcess, count: int = 20_000) -> list[bytes]:
     ]
 
 
+def transactions(agent: AgentProcess, count: int = 200, operations: int = 64) -> list[bytes]:
+    """As many operations as one may hold, each a write that changes something."""
+    fill = b"x" * (VALUE_BYTES - 8)
+
+    def one(turn: int) -> bytes:
+        sets = [
+            {
+                "KV": {
+                    "Verb": "set",
+                    "Key": f"bench-txn/{number}",
+                    "Value": base64.b64encode(b"%08d" % turn + fill).decode(),
+                }
+            }
+            for number in range(operations)
+        ]
+        return http_request("PUT", "/v1/txn", agent.address, json.dumps(sets).encode())
+
+    return [one(turn) for turn in range(count)]
+
+
 def gets(agent: AgentProcess, query: str) -> list[bytes]:
     """A hundred keys."""
     return [http_request("GET", f"/v1/kv/bench/{i}{query}", agent.address) for i in range(100)]
@@ -81,6 +102,7 @@ def bench(agents: Cluster, rounds: Rounds, floor: Measure) -> None:
         "KV PUT, leader": (leader, puts(leader)),
         "KV PUT, follower": (follower, puts(follower)),
         "KV PUT, client agent": (client, puts(client)),
+        "txn, 64 writes each, leader": (leader, transactions(leader)),
         "KV GET, default (linearizable), leader": (leader, gets(leader, "")),
         "KV GET, default (linearizable), follower": (follower, gets(follower, "")),
         "KV GET, consistent, leader": (leader, gets(leader, "?consistent")),

@@ -14,9 +14,9 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from raftstore import wire
-from raftstore.commands import Deregister, KVSet, Register
+from raftstore.commands import Deregister, KVSet, Outcome, Register, Transaction
 from raftstore.queries import At, HealthService, ListNodes
-from raftstore.records import PASSING, SERF_HEALTH, Check, Node, Service
+from raftstore.records import PASSING, SERF_HEALTH, Check, Node, Service, TxnKV, TxnOperation
 from raftstore.state import StateMachine
 
 SMALL, LARGE = 1_000, 50_000
@@ -74,6 +74,24 @@ def test_apply_kv_set(benchmark, large):
         state.touched()
 
     benchmark(run)
+
+
+@pytest.mark.parametrize("fails", [False, True], ids=["done", "taken back"])
+def test_apply_a_transaction_of_64_operations(benchmark, large, fails):
+    state, indexes = large
+    values = itertools.count()
+    last = TxnKV(verb="check-not-exists", key="app/77" if fails else "nobody")
+
+    def run() -> Outcome:
+        value = b"%d" % next(values)
+        sets = [TxnKV(verb="set", key=f"app/{number}", value=value) for number in range(63)]
+        outcome = state.apply(
+            next(indexes), 0.0, Transaction(tuple(TxnOperation(kv=kv) for kv in (*sets, last)))
+        )
+        state.touched()
+        return outcome
+
+    assert bool(wire.decode_txn_answer(benchmark(run).value).errors) is fails
 
 
 def test_answer_health_service_with_twenty_instances(benchmark):

@@ -17,7 +17,7 @@ CONTRACT = {
         /agent/token/ /agent/check/register /agent/check/deregister/ /agent/check/pass/
         /agent/check/warn/ /agent/check/fail/ /agent/check/update/ /agent/service/register
         /agent/service/deregister/ /agent/service/maintenance/
-        /catalog/register /catalog/deregister
+        /catalog/register /catalog/deregister /txn
     """,
     "POST": """
         /acl/login /acl/logout /acl/rules/translate /acl/templated-policy/preview/

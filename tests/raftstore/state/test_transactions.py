@@ -265,9 +265,21 @@ def test_results_over_the_limit_take_all_back():
     txn.do(KVSet(key="large", value=b"x" * 2000))
     txn.state.touched()
     before = txn.everything()
-    reason = txn.do(Transaction((kv("set"), kv("get", "large"))))
-    assert reason == "transaction's results are over the limit of 1000 bytes"
+    over = "results are over the limit of 1000 bytes"
+    assert txn.errors(kv("set"), kv("get", "large"), kv("get", "k")) == [(1, over), (2, over)]
     assert txn.everything() == before
+
+
+@pytest.mark.parametrize("verb", ["get", "get-tree"])
+def test_a_reader_gets_no_more_than_the_limit(verb):
+    txn = Txn(txn_read_bytes_max=1000)
+    txn.do(KVSet(key="large", value=b"x" * 500))
+    one = kv(verb, "large")
+    assert len(txn.ask(ReadTransaction((one,))).results) == 1
+    answer = txn.ask(ReadTransaction((one, one)))
+    over = "results are over the limit of 1000 bytes"
+    assert [(e.index, e.what) for e in answer.errors] == [(1, over)]
+    assert answer.results == ()
 
 
 def test_a_reader_gets_the_same_without_an_entry(txn):
