@@ -40,7 +40,7 @@ REFUSALS_MAX = 3
 
 @dataclass(frozen=True, slots=True)
 class ReadChunk:
-    """Read of a file of ours; answered by ``ChunkRead``, or not at all."""
+    """Read of a file of ours; answered by ``ChunkRead``, or ``Unreadable``."""
 
     peer: str
     pointer: SnapshotPointer
@@ -91,6 +91,14 @@ class ChunkRead:
 
 
 @dataclass(frozen=True, slots=True)
+class Unreadable:
+    """Our file cannot be read, or is there no more."""
+
+    peer: str
+    transfer: int
+
+
+@dataclass(frozen=True, slots=True)
 class Written:
     """The incoming file has this many bytes now."""
 
@@ -124,7 +132,7 @@ class Taken:
     trim_to: int
 
 
-Report = ChunkRead | Written | Failed | Loaded | Taken
+Report = ChunkRead | Unreadable | Written | Failed | Loaded | Taken
 
 
 class Sending:
@@ -234,10 +242,6 @@ class Installs:
         """Is there a report to take up?"""
         return bool(self._reports)
 
-    def sends(self, name: str) -> bool:
-        """Is a file of this name being sent?"""
-        return any(sending.pointer.name == name for sending in self._sending.values())
-
     def held_index(self) -> int | None:
         """Index of the oldest snapshot that is being sent."""
         return min((sending.pointer.index for sending in self._sending.values()), default=None)
@@ -258,6 +262,8 @@ class Installs:
                     self._loaded(report)
                 case ChunkRead():
                     self._read(report)
+                case Unreadable():
+                    self._unreadable(report)
                 case Written():
                     self._written(report)
                 case Failed():
@@ -312,6 +318,16 @@ class Installs:
             data=report.data,
         )
         self._engine.post(report.peer, chunk)
+
+    def _unreadable(self, report: Unreadable) -> None:
+        """Send the newest file instead; if it is that one, only a newer one can help."""
+        sending = self._sending.get(report.peer)
+        if sending is None or transfer_id(sending.pointer.sha256) != report.transfer:
+            return
+        if sending.pointer != self._journal.snapshot:
+            del self._sending[report.peer]
+        else:
+            self.doubted = sending.pointer.name
 
     def _replied(self, peer: str, reply: SnapshotReply) -> None:
         sending = self._sending.get(peer)

@@ -129,8 +129,12 @@ check_engine()
 class PeerNode(Node):  # type: ignore[misc]
     """A server by its id. The hash does not depend on the interpreter's seed, so runs repeat."""
 
+    def __init__(self, node_id: str) -> None:
+        super().__init__(node_id)
+        self._hash = zlib.crc32(node_id.encode())
+
     def __hash__(self) -> int:
-        return zlib.crc32(self.id.encode())
+        return self._hash
 
 
 class StockLog:

@@ -29,6 +29,7 @@ from raftstore.raft.install import (
     LoadIncoming,
     ReadChunk,
     Task,
+    Unreadable,
     WriteIncoming,
     Written,
 )
@@ -180,13 +181,13 @@ class Transfers:
             self._wake()
 
     async def _send_chunk(self, task: ReadChunk) -> None:
+        transfer = transfer_id(task.pointer.sha256)
         try:
             data: bytes = await self._run(partial(self._read, task))
         except OSError as error:
             log.error("snapshot cannot be read name=%s error=%s", task.pointer.name, error)
-            self._replica.installs.doubted = task.pointer.name
+            self._replica.installs.report(Unreadable(task.peer, transfer))
             return
-        transfer = transfer_id(task.pointer.sha256)
         self._replica.installs.report(ChunkRead(task.peer, transfer, task.offset, data))
         self._wake()
         await asyncio.sleep(len(data) / self._config.install_bytes_per_s)

@@ -50,6 +50,8 @@ class Faults:
     slow_sync: float = 0.02
 
 
+IDLE_TURNS = 0.1
+"""Chance that a server turns though nothing is due."""
 CALM_DELAY_S = (0.0005, 0.005)
 CUTS = Faults(cuts_per_s=1.5)
 
@@ -134,7 +136,9 @@ class Cluster:
     replica_class: type[Replica] = Replica
     barrier = True
 
-    def __init__(self, seed: int, *, size: int = 3, faults: Faults = CUTS) -> None:
+    def __init__(
+        self, seed: int, *, size: int = 3, faults: Faults = CUTS, traced: bool = False
+    ) -> None:
         self.seed = seed
         self.rng = random.Random(seed)
         self.faults = faults
@@ -142,13 +146,16 @@ class Cluster:
         self.wall_offset = 1.7e9
         self.events: list[tuple[float, int, Callable[[], None]]] = []
         self.event_count = 0
-        self.trace = hashlib.sha256()
+        self.trace = hashlib.sha256() if traced else None
         self.nodes = {f"n{i}": Node(f"n{i}") for i in range(size)}
         self.cut: set[tuple[str, str]] = set()
         self.link_epoch: dict[tuple[str, str], int] = {}
         self.link_clear_at: dict[tuple[str, str], float] = {}
-        self.committed: list[tuple[bytes, int]] = []
+        self.committed: list[Entry] = []
         self.committed_payloads: dict[bytes, int] = {}
+        self.payloads: list[bytes] = []
+        """The committed payloads in order; of them lie below each index: ``payloads_to``."""
+        self.payloads_to = [0]
         self.leaders: dict[int, str] = {}
         self.acked: dict[bytes, int] = {}
         self.acked_index_max = 0
@@ -295,10 +302,18 @@ class Cluster:
                     self.on_clock(other, lambda lost=lost: lost(node.name))
 
     def tick(self, node: Node, life: int) -> None:
-        """Timers, at random moments: the driver's exact wake-ups are not part of safety."""
+        """Timers, at random moments: the driver's exact wake-ups are not part of safety.
+
+        Mostly only where one is due, as in the driver: a turn for nothing costs as much as another.
+        """
         if node.life == life and node.replica is not None:
-            self.step(node)
+            if self.has_to_turn(node) or self.rng.random() < IDLE_TURNS:
+                self.step(node)
             self.after(self.rng.uniform(0.005, 0.08), lambda: self.tick(node, life))
+
+    def has_to_turn(self, node: Node) -> bool:
+        replica = node.replica
+        return bool(replica.wants_step() or replica.engine.deadline() <= replica.engine.now())
 
     def queue_step(self, node: Node) -> None:
         if not node.step_queued and not node.syncing:
@@ -539,13 +554,14 @@ class Cluster:
         node.stamp = stamp
         return payload
 
-    def log_of(self, node: Node) -> list[tuple[bytes, int]]:
+    def log_of(self, node: Node) -> list[Entry]:
         journal = node.replica.journal
-        stored = node.disk.entries[: journal.saved_index]
         tail = journal._tail
+        if tail[0][1] < 1:  # the sentinel
+            tail = tail[1:]
         start = max(journal._tail_first, 1)
-        entries = stored[: start - 1] + [entry for entry in tail if entry[1] >= 1]
-        return [(command, term) for command, _, term in entries]
+        entries: list[Entry] = node.disk.entries[: min(start - 1, journal.saved_index)] + tail
+        return entries
 
     def check(self, node: Node) -> None:
         engine = node.replica.engine
@@ -556,26 +572,19 @@ class Cluster:
         if engine.applied_index() > commit:
             raise InvariantError(f"{node.name} applied beyond its commit index")
         start, node.applied_to = node.applied_to, engine.applied_index()
-        expected = [c[PAYLOAD_HEAD.size :] for c, _ in log[start : node.applied_to] if c[0] == 0]
+        expected = [c[PAYLOAD_HEAD.size :] for c, *_ in log[start : node.applied_to] if c[0] == 0]
         if node.applied[node.compared :] != expected:
             raise InvariantError(f"{node.name} applied something else than its log")
         node.compared = len(node.applied)
 
-    def check_log(
-        self, node: Node, term: int, commit: int, log: list[tuple[bytes, int]], leads: bool
-    ) -> None:
+    def check_log(self, node: Node, term: int, commit: int, log: list[Entry], leads: bool) -> None:
         if commit > len(log):
             raise InvariantError(f"{node.name} committed {commit} of {len(log)} entries")
         known = min(commit, len(self.committed))
         if log[:known] != self.committed[:known]:
             raise InvariantError(f"a committed entry changed on {node.name}")
-        for command, entry_term in log[known:commit]:
-            self.committed.append((command, entry_term))
-            if is_payload(command):
-                payload = command[PAYLOAD_HEAD.size :]
-                if payload in self.committed_payloads:
-                    raise InvariantError("a proposal was committed twice")
-                self.committed_payloads[payload] = len(self.committed)
+        for entry in log[known:commit]:
+            self.newly_committed(entry)
         if leads and self.leaders.get(term) is None:
             self.leaders[term] = node.name
             if log[: len(self.committed)] != self.committed:
@@ -583,7 +592,20 @@ class Cluster:
         if leads and self.leaders[term] != node.name:
             raise InvariantError(f"two leaders in term {term}")
 
+    def newly_committed(self, entry: Entry) -> None:
+        self.committed.append(entry)
+        command = entry[0]
+        if is_payload(command):
+            payload = command[PAYLOAD_HEAD.size :]
+            if payload in self.committed_payloads:
+                raise InvariantError("a proposal was committed twice")
+            self.committed_payloads[payload] = len(self.committed)
+            self.payloads.append(payload)
+        self.payloads_to.append(len(self.payloads))
+
     def note(self, *what: object) -> None:
+        if self.trace is None:
+            return
         self.trace.update(repr((round(self.now, 9), what)).encode())
 
 

@@ -22,7 +22,7 @@ from raftstore.errors import StoreError
 from raftstore.raft.changes import Change, add, remove, set_role
 from raftstore.raft.config import RaftConfig
 from raftstore.raft.frames import Removed, TimeoutNow
-from raftstore.raft.log import CONFIG
+from raftstore.raft.log import CONFIG, Entry
 from raftstore.raft.members import NON_VOTER, STAGING, decode_config
 from raftstore.raft.replica import Outcome
 from raftstore.raft.stock import use_clock
@@ -113,6 +113,9 @@ class OperatedCluster(Cluster):
     def enrol(self, node: Node) -> None:
         if node.name in self.founders:
             self.on_clock(node, lambda: node.replica.bootstrap(self.record))
+
+    def has_to_turn(self, node: Node) -> bool:
+        return bool(self.on_clock(node, lambda: super(OperatedCluster, self).has_to_turn(node)))
 
     def step(self, node: Node) -> None:
         if self.asleep(node):
@@ -269,8 +272,8 @@ class OperatedCluster(Cluster):
         seconds = self.rng.uniform(0.1, 3.0)
         leader = self.some_leader()
         if leader is not None and self.rng.random() < 0.5:  # a sleeping leader that nobody wakes
-            node = leader
-            self.isolate(node.name, seconds + 0.5)
+            node, seconds = leader, self.rng.uniform(1.5, 4.0)
+            self.isolate(node.name, seconds + 1.0)
         self.offsets[node.name] -= seconds * self.rates[node.name]
         self.suspended[node.name] = (
             self.suspended.get(node.name, 0.0) + seconds * self.rates[node.name]
@@ -311,22 +314,22 @@ class OperatedCluster(Cluster):
 
     # -- invariants
 
-    def check_log(
-        self, node: Node, term: int, commit: int, log: list[tuple[bytes, int]], leads: bool
-    ) -> None:
-        known = len(self.committed)
-        super().check_log(node, term, commit, log, leads)
+    def check(self, node: Node) -> None:
+        super().check(node)
+        commit = node.replica.engine.commit_index()
         if commit < node.commit:
             raise InvariantError(f"the commit index of {node.name} fell")
         node.commit = commit
-        for index in range(known, len(self.committed)):
-            command = self.committed[index][0]
-            if command[0] == CONFIG:
-                config = decode_config(command[1:])
-                before = self.last_config
-                if before is not None and len(before[1].voters ^ config.voters) > 1:
-                    raise InvariantError(f"entries {before[0]} and {index} differ by two voters")
-                self.last_config = (index, config)
+
+    def newly_committed(self, entry: Entry) -> None:
+        super().newly_committed(entry)
+        command, index, _ = entry
+        if command[0] == CONFIG:
+            config = decode_config(command[1:])
+            before = self.last_config
+            if before is not None and len(before[1].voters ^ config.voters) > 1:
+                raise InvariantError(f"entries {before[0]} and {index} differ by two voters")
+            self.last_config = (index, config)
 
     def members(self) -> list[Node]:
         """The servers that must agree in the end: those of the newest committed set."""

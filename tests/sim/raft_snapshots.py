@@ -18,6 +18,7 @@ from typing import Any
 import msgpack
 
 from raftstore.raft.config import RaftConfig
+from raftstore.raft.frames import transfer_id
 from raftstore.raft.install import (
     BeginIncoming,
     ChunkRead,
@@ -27,16 +28,16 @@ from raftstore.raft.install import (
     LoadIncoming,
     ReadChunk,
     Taken,
+    Unreadable,
     WriteIncoming,
     Written,
 )
-from raftstore.raft.log import PAYLOAD_HEAD, Batch, Entry, HardState, Journal, SnapshotPointer
+from raftstore.raft.log import Batch, Entry, HardState, Journal, SnapshotPointer
 from tests.sim.raft_cluster import (
     Cluster,
     Faults,
     InvariantError,
     Node,
-    is_payload,
     sim_config,
 )
 
@@ -203,9 +204,11 @@ class SnapCluster(Cluster):
         match task:
             case ReadChunk():
                 data = files.get(task.pointer.name)
-                if data is not None:
+                transfer = transfer_id(task.pointer.sha256)
+                if data is None:
+                    report(Unreadable(task.peer, transfer))
+                else:
                     part = data[task.offset : task.offset + task.size]
-                    transfer = int.from_bytes(task.pointer.sha256[:8], "big") >> 1
                     report(ChunkRead(task.peer, transfer, task.offset, part))
             case BeginIncoming():
                 self.incoming[node.name] = bytearray()
@@ -256,24 +259,25 @@ class SnapCluster(Cluster):
     def check(self, node: Node) -> None:
         engine, journal = node.replica.engine, node.replica.journal
         term, commit, first = engine.term(), engine.commit_index(), journal.first_index
-        tail = {entry[1]: entry for entry in journal._tail if entry[1] > first}
-        log = {**{i: e for i, e in node.disk.log.items() if i <= journal.saved_index}, **tail}
-        entries = [log.get(index) for index in range(first + 1, journal.last_index + 1)]
-        if None in entries:
+        tail, stored = journal._tail, node.disk.log
+        seam = max(first + 1, tail[0][1])
+        try:
+            kept = [stored[index] for index in range(first + 1, seam)]
+        except KeyError:
+            raise InvariantError(f"{node.name} lacks entries between its first and its last") from (
+                None
+            )
+        log = kept + (tail if tail[0][1] > first else tail[1:])
+        if len(log) != journal.last_index - first or (log and log[0][1] != first + 1):
             raise InvariantError(f"{node.name} lacks entries between its first and its last")
-        self.note(node.name, term, commit, engine.applied_index(), first, len(entries))
+        self.note(node.name, term, commit, engine.applied_index(), first, len(log))
         if first > len(self.committed):
             raise InvariantError(f"{node.name} trimmed what was not committed")
-        if first and journal.term_at(first) != self.committed[first - 1][1]:
+        if first and journal.term_at(first) != self.committed[first - 1][2]:
             raise InvariantError(f"{node.name} has a wrong sentinel")
-        whole = [*self.committed[:first], *((e[0], e[2]) for e in entries if e is not None)]
-        self.check_log(node, term, commit, whole, engine.leads())
-        if engine.applied_index() > commit:
+        self.check_log(node, term, commit, self.committed[:first] + log, engine.leads())
+        applied = engine.applied_index()
+        if applied > commit:
             raise InvariantError(f"{node.name} applied beyond its commit index")
-        expected = [
-            command[PAYLOAD_HEAD.size :]
-            for command, _ in self.committed[: engine.applied_index()]
-            if is_payload(command)
-        ]
-        if node.applied != expected:
+        if node.applied != self.payloads[: self.payloads_to[applied]]:
             raise InvariantError(f"{node.name} has a state other than the committed prefix")

@@ -121,10 +121,13 @@ class StockCluster(Cluster):
                 self.relink(node.name, other.name)
         self.tick(node, node.life)
 
+    def has_to_turn(self, node: SimNode) -> bool:
+        return True
+
     def settle(self, seconds: float) -> None:
         self.calm = True
 
     def check(self, node: SimNode) -> None:
         sync = node.replica.sync
-        log = [(command, term) for command, _, term in sync._SyncObj__raftLog[:]]
+        log = sync._SyncObj__raftLog[:]
         self.check_log(node, sync._getTerm(), sync.raftCommitIndex, log, sync._isLeader())

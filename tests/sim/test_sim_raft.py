@@ -32,22 +32,22 @@ def test_the_runs_do_something():
     assert sum(len(run.leaders) for run in runs) > 5
 
 
-@pytest.mark.sim_runs(190)
+@pytest.mark.sim_runs(240)
 def test_no_invariant_breaks_under_crashes_and_power_losses(sim_seed):
     Cluster(sim_seed, faults=POWER_CUTS).run(4.0)
 
 
-@pytest.mark.sim_runs(80)
+@pytest.mark.sim_runs(50)
 def test_no_invariant_breaks_when_links_lose_repeat_reorder_and_hold_back(sim_seed):
     Cluster(sim_seed, size=5, faults=ROUGH).run(2.5)
 
 
-@pytest.mark.sim_runs(130)
+@pytest.mark.sim_runs(150)
 def test_no_invariant_breaks_on_slow_links(sim_seed):
     Cluster(sim_seed, faults=SLOW_LINKS).run(4.0)
 
 
-@pytest.mark.sim_runs(120)
+@pytest.mark.sim_runs(60)
 def test_no_invariant_breaks_when_answers_come_twice_during_elections(sim_seed):
     Cluster(sim_seed, size=5, faults=ECHOES).run(2.5)
 
@@ -55,7 +55,7 @@ def test_no_invariant_breaks_when_answers_come_twice_during_elections(sim_seed):
 def test_the_same_seed_gives_the_same_run_under_every_hash_seed():
     program = (
         "from tests.sim.raft_cluster import ROUGH, Cluster\n"
-        "print(Cluster(7, size=5, faults=ROUGH).run(2.0).trace.hexdigest())\n"
+        "print(Cluster(7, size=5, faults=ROUGH, traced=True).run(2.0).trace.hexdigest())\n"
     )
     traces = {
         subprocess.run(
@@ -67,7 +67,8 @@ def test_the_same_seed_gives_the_same_run_under_every_hash_seed():
         for hash_seed in ("1", "2")
     }
     assert len(traces) == 1 and b"" not in traces
-    assert Cluster(7).run(2.0).trace.digest() != Cluster(8).run(2.0).trace.digest()
+    seven, eight = (Cluster(seed, traced=True).run(2.0).trace.digest() for seed in (7, 8))
+    assert seven != eight
 
 
 def test_a_failure_names_its_seed_and_how_to_repeat_it():

@@ -34,7 +34,7 @@ def test_no_invariant_breaks_when_links_lose_repeat_reorder_and_hold_back(sim_se
 
 
 def test_the_runs_do_something():
-    runs = [Eager(seed, faults=CRASHES).run() for seed in range(9)]
+    runs = [Eager(seed, faults=CRASHES).run() for seed in range(16)]
     assert sum(run.taken for run in runs) > 100
     assert sum(run.installed for run in runs) > 5
     assert sum(run.restored for run in runs) > 20

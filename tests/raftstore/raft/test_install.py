@@ -26,6 +26,7 @@ from raftstore.raft.install import (
     Loaded,
     LoadIncoming,
     Sending,
+    Unreadable,
     WriteIncoming,
     Written,
 )
@@ -330,3 +331,26 @@ def test_whatever_is_lost_and_however_late_the_whole_file_is_sent_in_the_end(see
         if have == 95:
             return
     raise AssertionError(f"got stuck at {have}")
+
+
+def test_a_file_that_is_there_no_more_is_replaced_by_the_newest_at_once():
+    """A sender that kept to it never got through (seed 3 of the simulated snapshots)."""
+    installs, engine = sender()
+    answer(engine, WANT, 30)
+    assert read_offsets(installs) == [(30, 10)]
+    newer = SnapshotPointer(name="snap-2-60", index=60, term=2, size=99, sha256=SHA[::-1])
+    installs._journal.snapshot = newer
+    report(installs, Unreadable("b", transfer_id(SHA)))
+    installs.send()
+    assert engine.sent.pop()[1].sha256 == newer.sha256
+    assert installs.doubted == ""
+
+
+def test_the_newest_file_that_cannot_be_read_is_doubted():
+    installs, engine = sender()
+    answer(engine, WANT, 30)
+    read_offsets(installs)
+    report(installs, Unreadable("b", 5))
+    assert installs.doubted == ""  # that was another file
+    report(installs, Unreadable("b", transfer_id(SHA)))
+    assert installs.doubted == POINTER.name
