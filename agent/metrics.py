@@ -3,7 +3,7 @@
 Libraries count in plain ``Stats`` dataclasses; this module turns their fields into metrics at the
 moment somebody reads them, so counting costs an attribute and a metric exists, at zero, from the
 start. A number becomes a counter (``_total``) unless the field is declared a gauge here; a mapping
-from a word to a number becomes one counter with the label ``kind``.
+from a word to a number becomes one counter with the label ``kind``, a Histogram a histogram.
 """
 
 from __future__ import annotations
@@ -13,8 +13,15 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
 from prometheus_client.registry import Collector
+
+from agent.histogram import Histogram
 
 #: Fields that go up and down, as "area.field"; everything else only grows.
 _GAUGE_WORDS = (
@@ -99,6 +106,9 @@ def _metric(area: str, name: str, value: Any) -> Metric | None:
         if name.endswith(_GAUGE_WORDS):
             return GaugeMetricFamily(full, name.replace("_", " "), value=value)
         return CounterMetricFamily(full, name.replace("_", " "), value=value)
+    if isinstance(value, Histogram):
+        buckets, total = value.buckets(), value.total
+        return HistogramMetricFamily(full, name.replace("_", " "), buckets=buckets, sum_value=total)
     if isinstance(value, Mapping) and all(isinstance(n, int | float) for n in value.values()):
         family = CounterMetricFamily(full, name.replace("_", " "), labels=["kind"])
         for kind, number in value.items():

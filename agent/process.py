@@ -16,6 +16,7 @@ from agent import logs
 from agent.config.schema import AgentConfig
 from agent.errors import AgentError, ConfigError
 from agent.local.identity import claim_data_dir, load_node_id
+from agent.loop.timed import TimedLoop
 from agent.runtime import Agent
 
 
@@ -43,7 +44,8 @@ def run_agent(
         return 1
     print(banner(config), flush=True)
     try:
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        make_loop = TimedLoop if config.enable_debug else uvloop.new_event_loop
+        with asyncio.Runner(loop_factory=make_loop) as runner:
             return runner.run(Agent(config, reload).run())
     except (AgentError, OSError) as error:
         print(f'==> Error starting agent: error="{error}"', file=sys.stderr)

@@ -51,6 +51,7 @@ from agent.local.node import (
     join_host_port,
     sidecar_address,
 )
+from agent.loop.watchdog import Watchdog
 from agent.membership import candidates, gossip_config, seen_servers, server_addresses
 from agent.metrics import AgentMetrics
 from agent.tasks import TaskOwner
@@ -96,6 +97,8 @@ class Agent:
         loop = asyncio.get_running_loop()
         self._ending = loop.create_future()
         self._catch_signals(loop)
+        watchdog = self.watchdog = Watchdog(loop)
+        self.metrics.add("loop", watchdog.holds.stats)
         try:
             await self._start()
         except BaseException:
@@ -106,7 +109,9 @@ class Agent:
         # What is here now lives as long as the process: the collector need not look at it again.
         gc.collect()
         gc.freeze()
+        watchdog.start()
         leave, status = await self._ending
+        await watchdog.stop()
         try:
             async with asyncio.timeout(STOP_MAX_S):
                 await self._hand_over()
@@ -465,6 +470,7 @@ class Agent:
                 leader=self._leader_view,
                 check=self.local.explain_check,
                 sidecars=self.sidecars.explain,
+                loop=self.watchdog.holds.explained,
             ),
             leave=self.leave,
             reload=self.reload,

@@ -65,7 +65,7 @@ def _word(value: Any) -> str:
 COMMANDS = {
     ("explain",): Command(
         usage="explain [options] WHAT [ARG...]",
-        help="Says why a decision fell. WHAT is dns, intention, check, member or service;\n"
+        help="Says why a decision fell. WHAT is check, dns, intention, loop, member or sidecars;\n"
         "ARGs are names, or key=value. Examples: explain dns web.service.consul type=SRV;\n"
         "explain intention web db.",
         run=_explain,

@@ -104,7 +104,7 @@ _NODE = (
     _later("disable_remote_exec", BOOL, True),
     _ignored("disable_update_check", BOOL),
     _ignored("disable_anonymous_signature", BOOL),
-    _later("enable_debug", BOOL, False),
+    _now("enable_debug", BOOL, "enable_debug"),
     _later("auto_reload_config", BOOL, False),
 )
 

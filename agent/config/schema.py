@@ -123,6 +123,7 @@ class AgentConfig:
 
     log_level: str = "INFO"
     log_json: bool = False
+    enable_debug: bool = False
     pid_file: str = ""
 
     dns: DnsConfig = DnsConfig()

@@ -23,6 +23,7 @@ def explainers(
     leader: LeaderView,
     check: Callable[[CheckId], Json],
     sidecars: Callable[[], Json],
+    loop: Callable[[], Json],
 ) -> dict[str, Explainer]:
     """Everything this agent can explain."""
 
@@ -40,10 +41,14 @@ def explainers(
     async def all_sidecars(arguments: Sequence[str], query: Mapping[str, str]) -> Json:
         return sidecars()
 
+    async def holds(arguments: Sequence[str], query: Mapping[str, str]) -> Json:
+        return loop()
+
     return {
         "check": one_check,
         "dns": dns,
         "intention": intention_explainer(backend),
+        "loop": holds,
         "member": member,
         "sidecars": all_sidecars,
     }

@@ -1,0 +1,1 @@
+"""The event loop under watch: who held it, for how long, and with what."""

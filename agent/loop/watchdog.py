@@ -1,0 +1,200 @@
+"""Watches the event loop from a thread: what holds it is caught in the act, with its stack.
+
+Always on, it looks at a timer of the loop: how late that is, is how long the loop was held, by one
+callback or by several in a row (a *turn*). On a TimedLoop (``enable_debug``) each callback is
+measured for itself. In both cases the scheduler's accounts of all threads of this process say how
+much of that time we stood in line for a processor; that part is not counted (holds.py).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import os
+import sys
+import threading
+import time
+from types import FrameType
+from typing import Any
+
+from agent.loop.holds import Hold, Holds, Span
+from agent.loop.timed import TimedLoop
+
+log = logging.getLogger("lictor.agent.loop")
+
+#: The loop's timer without ``enable_debug``.
+BEAT_S = 0.020
+#: Between two looks of the thread; the first stack of a hold is at most that much late.
+LOOK_S = 0.005
+#: Looks between two readings of the scheduler's accounts.
+ACCOUNT_LOOKS = 2
+#: Innermost frames of a stack that are kept.
+FRAMES_MAX = 24
+#: At most so many holds are logged in a minute; all are counted.
+LOGGED_PER_MINUTE = 20
+
+
+class Watchdog:
+    """One loop's watchdog. Made and stopped on the loop."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._timed = loop if isinstance(loop, TimedLoop) else None
+        self.holds = Holds(exact=self._timed is not None)
+        self._ident = threading.get_ident()
+        self._ended = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._due_at = self._beat_cpu_s = 0.0
+        #: (perf_counter, seconds that all threads had stood in line), the newest last.
+        self._accounts: list[tuple[float, float]] = []
+        self._caught: tuple[float, tuple[str, ...]] = (0.0, ())
+        self._collecting_at = self._collected_s = self._collected_before = 0.0
+        self._logged: tuple[int, int] = (0, 0)
+
+    def start(self) -> None:
+        """Count from here on: before it serves an agent may take its time."""
+        gc.callbacks.append(self._collector)
+        self._accounts = [(time.perf_counter(), _queued_s())]
+        if self._timed is not None:
+            self._timed.clock.on_finished = self._finished
+        else:
+            self._beat_cpu_s = time.thread_time()
+            self._next_beat()
+        self._thread = threading.Thread(target=self._watch, name="lictor-loop-watch", daemon=True)
+        self._thread.start()
+
+    async def stop(self) -> None:
+        """End the thread; may be called twice."""
+        if self._thread is None:
+            return
+        self._ended.set()
+        thread, self._thread = self._thread, None
+        await self._loop.run_in_executor(None, thread.join)
+        gc.callbacks.remove(self._collector)
+        if self._timed is not None:
+            self._timed.clock.on_finished = None
+        if self._timer is not None:
+            self._timer.cancel()
+
+    # -- on the loop
+
+    def _next_beat(self) -> None:
+        self._due_at = time.perf_counter() + BEAT_S
+        self._collected_before = self._collected_s
+        self._timer = self._loop.call_later(BEAT_S, self._beat)
+
+    def _beat(self) -> None:
+        now, cpu_s = time.perf_counter(), time.thread_time()
+        late_s = max(0.0, now - self._due_at)
+        # What was computed since the last beat may have been before this one was due.
+        spent_s = min(late_s, cpu_s - self._beat_cpu_s)
+        due_at, self._due_at = self._due_at, 0.0
+        self._beat_cpu_s = cpu_s
+        self._note("one turn of the loop", due_at, late_s, spent_s)
+        self._next_beat()
+
+    def _finished(self, callback: Any, begun_at: float, wall_s: float, cpu_s: float) -> None:
+        self._note(callback, begun_at, wall_s, cpu_s)
+        self._collected_before = self._collected_s
+
+    def _note(self, what: Any, begun_at: float, wall_s: float, cpu_s: float) -> None:
+        queued_s = max(0.0, wall_s - cpu_s)
+        if wall_s > self.holds.hold_max_s:
+            # Accounts are dear to read, so what is short counts by its processor time alone.
+            queued_s = max(0.0, _queued_s() - self._queued_before(begun_at))
+        collecting_s = self._collected_s - self._collected_before
+        span = Span(wall_s, cpu_s, queued_s, collecting_s)
+        if not self.holds.note(span):
+            return
+        caught_at, stack = self._caught
+        hold = Hold(time.time(), span, named(what), stack if caught_at == begun_at else ())
+        self.holds.keep(hold)
+        self._tell(hold)
+
+    def _queued_before(self, at: float) -> float:
+        """What the accounts said at the last reading that is not younger than ``at``."""
+        found = self._accounts[0][1]
+        for read_at, queued_s in self._accounts:
+            if read_at <= at:
+                found = queued_s
+        return found
+
+    def _tell(self, hold: Hold) -> None:
+        minute, count = int(hold.at // 60), 0
+        if self._logged[0] == minute:
+            count = self._logged[1]
+        self._logged = (minute, count + 1)
+        if count < LOGGED_PER_MINUTE:
+            log.warning(
+                "event loop held ms=%.1f cpu_ms=%.1f blocked_ms=%.1f collector_ms=%.1f what=%s"
+                " stack=%s",
+                1000 * hold.span.own_s,
+                1000 * hold.span.cpu_s,
+                1000 * hold.span.blocked_s,
+                1000 * hold.span.collecting_s,
+                hold.what,
+                " < ".join(reversed(hold.stack)) or "-",
+            )
+
+    def _collector(self, phase: str, info: dict[str, int]) -> None:
+        if threading.get_ident() != self._ident:
+            return
+        if phase == "start":
+            self._collecting_at = time.thread_time()
+        else:
+            spent_s = time.thread_time() - self._collecting_at
+            self._collected_s += spent_s
+            self.holds.collected(spent_s)
+
+    # -- on the thread
+
+    def _watch(self) -> None:
+        looks = 0
+        while not self._ended.wait(LOOK_S):
+            looks += 1
+            begun_at = self._timed.clock.begun_at if self._timed is not None else self._due_at
+            if begun_at:
+                held_s = time.perf_counter() - begun_at
+                if held_s > self.holds.hold_max_s and self._caught[0] != begun_at:
+                    stack = _stack(sys._current_frames().get(self._ident))
+                    self._caught = (begun_at, stack)
+            if looks % ACCOUNT_LOOKS == 0:
+                # Read first, so that the time is not before what was read.
+                queued_s = _queued_s()
+                self._accounts = [*self._accounts[-7:], (time.perf_counter(), queued_s)]
+
+
+def _queued_s() -> float:
+    """Seconds that the threads of this process have stood in line for a processor; 0 unknown."""
+    total = 0
+    try:
+        for thread in os.listdir("/proc/self/task"):
+            with open(f"/proc/self/task/{thread}/schedstat", "rb") as file:
+                total += int(file.read().split()[1])
+    except (OSError, IndexError, ValueError):
+        pass  # a thread that ended, or a system without these accounts
+    return total / 1e9
+
+
+def _stack(frame: FrameType | None) -> tuple[str, ...]:
+    """``file:line function``, the outermost first."""
+    found: list[str] = []
+    while frame is not None and len(found) < FRAMES_MAX:
+        code = frame.f_code
+        where = "/".join(code.co_filename.split("/")[-3:])
+        found.append(f"{where}:{frame.f_lineno} {code.co_qualname}")
+        frame = frame.f_back
+    return tuple(reversed(found))
+
+
+def named(what: Any) -> str:
+    """A callback by the name of what it runs: for a task, of its coroutine."""
+    owner = getattr(what, "__self__", None)
+    if isinstance(owner, asyncio.Task):
+        coroutine: Any = owner.get_coro()
+        return f"task {getattr(coroutine, '__qualname__', coroutine)}"
+    if hasattr(what, "func"):  # functools.partial
+        return named(what.func)
+    return str(getattr(what, "__qualname__", what))
