@@ -72,6 +72,13 @@ class GossipConfig:
     """min suspicion = mult * max(1, log10 n) * probe_interval; also k = mult - 2 confirmations."""
     suspicion_max_timeout_mult: int = 6
     """max suspicion = this * min: how long a lone accuser waits for others to agree."""
+    lha_probe: bool = True
+    """Lifeguard: a member whose probes fail doubts itself and probes slower, and helpers report
+    that they live. This and the two below are off only to compare with plain SWIM."""
+    lha_suspicion: bool = True
+    """Lifeguard: suspicions start long and shorten as others confirm. False: always the minimum."""
+    buddy_system: bool = True
+    """Lifeguard: a suspect hears of it with the next ping."""
     awareness_max: int = 8
     """The local health score stays below; a slow member probes up to this many times slower."""
 

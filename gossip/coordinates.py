@@ -66,15 +66,15 @@ class CoordinateClient:
         self.known: dict[str, Coordinate] = {}
         self.resets = 0
         self._adjustments: deque[float] = deque([0.0] * ADJUSTMENT_WINDOW, maxlen=ADJUSTMENT_WINDOW)
-        self._samples: dict[str, deque[float]] = {}
+        self._samples: dict[str, tuple[float, ...]] = {}  # the last few of each
 
     def observe(self, name: str, other: Coordinate, rtt_s: float) -> bool:
         """Take in one measured round trip to ``name``; False when it cannot be used."""
         if len(other.vec) != DIMENSIONS or not other.finite() or not 0 <= rtt_s <= RTT_MAX_S:
             return False
         self.known[name] = other
-        samples = self._samples.setdefault(name, deque(maxlen=FILTER_SIZE))
-        samples.append(rtt_s)
+        samples = (*self._samples.get(name, ()), rtt_s)[-FILTER_SIZE:]
+        self._samples[name] = samples
         rtt_s = sorted(samples)[len(samples) // 2]
         self._vivaldi(other, rtt_s)
         self._adjust(other, rtt_s)

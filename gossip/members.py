@@ -9,17 +9,17 @@ from __future__ import annotations
 
 import enum
 import random
-from collections import deque
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, MutableMapping
+from dataclasses import dataclass, replace
 
 from gossip.config import META_BYTES_MAX, GossipConfig
-from gossip.wire.messages import Alive, State
+from gossip.wire.messages import Alive, NodeState, State
 
 NAME_BYTES_RECEIVED_MAX = 256  # older members allow longer names than we do
 VERSIONS_BYTES = 6
 INCARNATION_MAX = (1 << 32) - 1
 VERSIONS = bytes((1, 5, 2, 2, 5, 5))  # memberlist min, max, spoken; Serf min, max, spoken
+ENDED = (State.DEAD, State.LEFT)
 
 
 class Verdict(enum.Enum):
@@ -53,19 +53,18 @@ class Transition:
     cause: str
 
 
-@dataclass(slots=True, eq=False, kw_only=True)
-class Record:
-    """What we hold of one member. Changed by the table only."""
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Record(NodeState):
+    """What we hold of one member: what an exchange says of it, and since when and why.
 
-    name: str
-    address: bytes
-    port: int
+    A value: a change makes a new one, so a record can be handed out, sent and shared as it is.
+    """
+
     meta: bytes
     versions: bytes
-    incarnation: int
-    state: State
     changed_at: float
-    transitions: deque[Transition]
+    transitions: tuple[Transition, ...] = ()
+    """The last few, the oldest first."""
 
     @property
     def protocol_max(self) -> int:
@@ -76,16 +75,36 @@ class Record:
 class MemberTable:
     """All known members by name, the local one included, and the round-robin order of probing."""
 
-    __slots__ = ("_config", "_cursor", "_order", "_rng", "leaving", "local_name", "records")
+    __slots__ = (
+        "_config",
+        "_cursor",
+        "_ended",
+        "_order",
+        "_rng",
+        "leaving",
+        "local_name",
+        "records",
+    )
 
     def __init__(self, config: GossipConfig, rng: random.Random) -> None:
         self._config = config
         self._rng = rng
         self.local_name = config.name
         self.leaving = False
-        self.records: dict[str, Record] = {}
-        self._order: list[Record] = []
+        self.records: MutableMapping[str, Record] = {}
+        self._order: list[str] = []
         self._cursor = 0
+        self._ended: dict[str, None] = {}  # the dead and the left, in the order of their ends
+
+    def adopt(self, records: MutableMapping[str, Record]) -> None:
+        """Begin with members that are known already, ourselves among them, all of them alive.
+
+        The mapping is kept and changed in place; it may share its values with other tables.
+        """
+        self.records = records
+        self._order = list(records)
+        self._cursor = 0
+        self._ended = {}
 
     def __len__(self) -> int:
         """The ring-size estimate n: every record, also of the dead that are not purged yet."""
@@ -99,25 +118,26 @@ class MemberTable:
         return self.records.get(name)
 
     def __iter__(self) -> Iterator[Record]:
-        return iter(self._order)
+        return iter(self.records.values())
 
     def set_local(self, *, address: bytes, port: int, meta: bytes, now: float) -> Record:
         """The local member comes to life, or changes its tags: takes the next incarnation."""
         record = self.records.get(self.local_name)
         if record is None:
             record = self._create(self.local_name, address, port, now)
-            record.versions = VERSIONS
-        record.address, record.port, record.meta = address, port, meta
+        record = replace(record, address=address, port=port, meta=meta, versions=VERSIONS)
+        self.records[self.local_name] = record
         self.next_incarnation(0)
         if record.state is not State.ALIVE:
-            self._move(record, State.ALIVE, now, "started")
-        return record
+            self._move(self.local, State.ALIVE, now, "started")
+        return self.local
 
     def next_incarnation(self, accused: int) -> int:
         """An incarnation of ours above both our own and the accused one."""
         record = self.local
-        record.incarnation = min(max(record.incarnation, accused) + 1, INCARNATION_MAX)
-        return record.incarnation
+        incarnation = min(max(record.incarnation, accused) + 1, INCARNATION_MAX)
+        self.records[self.local_name] = replace(record, incarnation=incarnation)
+        return incarnation
 
     def claim_alive(self, claim: Alive, now: float) -> Verdict:
         """Judge "this member is alive with these particulars"."""
@@ -153,20 +173,32 @@ class MemberTable:
         return Verdict.REFUTE
 
     def _accept_alive(self, record: Record, claim: Alive, port: int, now: float) -> Verdict:
-        before = (record.meta, record.versions, record.address, record.port)
-        was = record.state
-        record.incarnation = claim.incarnation
-        record.address, record.port = claim.address, port
-        record.meta = claim.meta or b""
+        versions = record.versions
         if claim.versions is not None and len(claim.versions) == VERSIONS_BYTES:
-            record.versions = claim.versions
-        if was is not State.ALIVE:
-            cause = "refuted the suspicion" if was is State.SUSPECT else "alive claim"
-            self._move(record, State.ALIVE, now, cause)
-        if was in (State.DEAD, State.LEFT):
+            # Nearly everybody speaks as we do: one object for all of them.
+            versions = VERSIONS if claim.versions == VERSIONS else claim.versions
+        after = replace(
+            record,
+            incarnation=claim.incarnation,
+            address=claim.address,
+            port=port,
+            meta=claim.meta or b"",
+            versions=versions,
+        )
+        self.records[record.name] = after
+        if record.state is not State.ALIVE:
+            suspected = record.state is State.SUSPECT
+            cause = "refuted the suspicion" if suspected else "alive claim"
+            self._move(after, State.ALIVE, now, cause)
+        if record.state in ENDED:
             return Verdict.JOINED
-        after = (record.meta, record.versions, record.address, record.port)
-        return Verdict.REFRESHED if before == after else Verdict.UPDATED
+        same = (record.meta, record.versions, record.address, record.port) == (
+            after.meta,
+            after.versions,
+            after.address,
+            after.port,
+        )
+        return Verdict.REFRESHED if same else Verdict.UPDATED
 
     def claim_suspect(self, name: str, incarnation: int, now: float, cause: str) -> Verdict:
         """Judge "this member does not answer"."""
@@ -179,8 +211,7 @@ class MemberTable:
             return Verdict.IGNORED
         if name == self.local_name:
             return Verdict.IGNORED if self.leaving else Verdict.REFUTE
-        record.incarnation = incarnation
-        self._move(record, State.SUSPECT, now, cause)
+        self._move(record, State.SUSPECT, now, cause, incarnation)
         return Verdict.SUSPECTED
 
     def claim_dead(
@@ -190,36 +221,43 @@ class MemberTable:
         record = self.records.get(name)
         if record is None or incarnation < record.incarnation:
             return Verdict.IGNORED
-        if record.state in (State.DEAD, State.LEFT):
+        if record.state in ENDED:
             return Verdict.IGNORED
         if name == self.local_name and not self.leaving:
             return Verdict.REFUTE
-        record.incarnation = incarnation
-        self._move(record, State.LEFT if accuser == name else State.DEAD, now, cause)
+        state = State.LEFT if accuser == name else State.DEAD
+        self._move(record, state, now, cause, incarnation)
         return Verdict.DIED
 
     def next_probe_target(self, now: float) -> Record | None:
-        """The next member to probe: round robin over a list shuffled anew at each wrap."""
+        """The next member to probe: everybody once a round, in an order that is new each round.
+
+        One step of a Fisher-Yates shuffle per probe, which comes to the same as shuffling the whole
+        list at each wrap and never costs more than one swap.
+        """
         for _ in range(len(self._order) + 1):
             if self._cursor >= len(self._order):
                 self._purge(now)
-                self._rng.shuffle(self._order)
                 self._cursor = 0
-            record = self._order[self._cursor]
+            order, at = self._order, self._cursor
+            other = at + int(self._rng.random() * (len(order) - at))
+            order[at], order[other] = order[other], order[at]
             self._cursor += 1
-            if record.name != self.local_name and record.state in (State.ALIVE, State.SUSPECT):
+            record = self.records[order[at]]
+            if record.name != self.local_name and record.state not in ENDED:
                 return record
         return None
 
     def pick(self, wanted: int, suitable: Callable[[Record], bool]) -> list[Record]:
         """Up to ``wanted`` distinct random members that are suitable; never the local one."""
-        order = self._order
+        order, records = self._order, self.records
         if len(order) <= 16 * wanted:
-            found = [r for r in order if r.name != self.local_name and suitable(r)]
+            known = (records[name] for name in order if name != self.local_name)
+            found = [record for record in known if suitable(record)]
             return self._rng.sample(found, min(wanted, len(found)))
         chosen: list[Record] = []
         for _ in range(3 * len(order)):
-            record = order[int(self._rng.random() * len(order))]
+            record = records[order[int(self._rng.random() * len(order))]]
             if record.name != self.local_name and record not in chosen and suitable(record):
                 chosen.append(record)
                 if len(chosen) == wanted:
@@ -230,16 +268,14 @@ class MemberTable:
         """Forget who has been dead for longer than gossip goes to the dead."""
         keep_from = now - self._config.gossip_to_the_dead_s
         gone = [
-            r
-            for r in self._order
-            if r.state in (State.DEAD, State.LEFT)
-            and r.changed_at < keep_from
-            and r.name != self.local_name
+            name
+            for name in self._ended
+            if self.records[name].changed_at < keep_from and name != self.local_name
         ]
         if gone:
-            for record in gone:
-                del self.records[record.name]
-            self._order = [r for r in self._order if r.name in self.records]
+            for name in gone:
+                del self.records[name], self._ended[name]
+            self._order = [name for name in self._order if name in self.records]
 
     def _create(self, name: str, address: bytes, port: int, now: float) -> Record:
         """A new record, dead until its first claim is accepted, at a random place of the order."""
@@ -252,18 +288,31 @@ class MemberTable:
             incarnation=0,
             state=State.DEAD,
             changed_at=now,
-            transitions=deque(maxlen=self._config.explain_transitions_max),
         )
         self.records[name] = record
-        self._order.append(record)
-        other = self._rng.randrange(len(self._order))
+        self._ended[name] = None
+        self._order.append(name)
+        other = int(self._rng.random() * len(self._order))
         self._order[-1], self._order[other] = self._order[other], self._order[-1]
         return record
 
-    def _move(self, record: Record, state: State, now: float, cause: str) -> None:
-        record.state = state
-        record.changed_at = now
-        record.transitions.append(Transition(now, state, record.incarnation, cause))
+    def _move(
+        self, record: Record, state: State, now: float, cause: str, incarnation: int | None = None
+    ) -> None:
+        """The one place where a state changes; also to a new incarnation, if one is given."""
+        if incarnation is None:
+            incarnation = record.incarnation
+        past = (*record.transitions, Transition(now, state, incarnation, cause))
+        self.records[record.name] = replace(
+            record,
+            state=state,
+            incarnation=incarnation,
+            changed_at=now,
+            transitions=past[-self._config.explain_transitions_max :],
+        )
+        self._ended.pop(record.name, None)
+        if state in ENDED:
+            self._ended[record.name] = None
 
     def _valid(self, claim: Alive) -> bool:
         if not 1 <= len(claim.node.encode()) <= NAME_BYTES_RECEIVED_MAX:
@@ -276,7 +325,8 @@ class MemberTable:
     def check(self) -> None:
         """Assert the table's invariants."""
         assert len(self._order) == len(self.records)
-        assert {record.name for record in self._order} == set(self.records)
+        assert set(self._order) == set(self.records)
+        assert set(self._ended) == {r.name for r in self if r.state in ENDED}
         assert 0 <= self._cursor <= len(self._order)
         if self.local_name in self.records and not self.leaving:
             assert self.local.state is State.ALIVE

@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterable, Iterator
 
 from gossip.errors import RemoteError
-from gossip.members import VERSIONS_BYTES, Record
+from gossip.members import ENDED, VERSIONS_BYTES, MemberTable, Record
 from gossip.wire.messages import Alive, Dead, NodeState, State, Suspect
 
 SCALE_THRESHOLD = 32  # rings up to this size exchange at the plain interval
@@ -24,44 +24,66 @@ def scale(ring_size: int) -> int:
 
 
 def snapshot(records: Iterable[Record]) -> tuple[NodeState, ...]:
-    """Our table as it is sent: every record, also the suspect, dead and left."""
-    return tuple(
-        NodeState(
-            incarnation=record.incarnation,
-            name=record.name,
-            address=record.address,
-            port=record.port,
-            meta=record.meta,
-            versions=record.versions,
-            state=record.state,
-        )
-        for record in records
-    )
+    """Our table as it is sent: every record, also the suspect, dead and left.
+
+    A record is a value, so this copies references only: an exchange in a large ring must not hold
+    up what else the member does.
+    """
+    return tuple(records)
 
 
-def verify(remote: Iterable[NodeState], local: Iterable[Record]) -> None:
+def verify(remote: Iterable[NodeState], local: Iterable[NodeState]) -> None:
     """Raise RemoteError unless everybody understands what everybody speaks."""
     remote = list(remote)
     local = list(local)
+    # A ring knows a handful of versions, whatever its size.
+    spoken = {node.versions or b"" for node in remote}
+    spoken |= {record.versions or b"" for record in local}
+    alive = {node.versions or b"" for node in remote if node.state is State.ALIVE}
+    alive |= {record.versions or b"" for record in local if record.state is State.ALIVE}
     low = [0, 0]
     high = [255, 255]
-    alive = [node.versions or b"" for node in remote if node.state is State.ALIVE]
-    alive += [record.versions for record in local if record.state is State.ALIVE]
     for versions in alive:
         if len(versions) == VERSIONS_BYTES:
             for layer in (0, 1):
                 low[layer] = max(low[layer], versions[3 * layer])
                 high[layer] = min(high[layer], versions[3 * layer + 1])
-    spoken = [(node.name, node.versions or b"") for node in remote]
-    spoken += [(record.name, record.versions) for record in local]
-    for name, versions in spoken:
-        for layer, title in enumerate(("protocol", "delegate protocol")):
-            current = versions[3 * layer + 2] if len(versions) == VERSIONS_BYTES else 0
-            if not low[layer] <= current <= high[layer]:
+    for layer, title in enumerate(("protocol", "delegate protocol")):
+        foreign = {v for v in spoken if not low[layer] <= _current(v, layer) <= high[layer]}
+        for node in (*remote, *local) if foreign else ():
+            versions = node.versions or b""
+            if versions in foreign:
                 raise RemoteError(
-                    f"Node '{name}' {title} version ({current}) is incompatible: "
-                    f"[{low[layer]}, {high[layer]}]"
+                    f"Node '{node.name}' {title} version ({_current(versions, layer)}) is "
+                    f"incompatible: [{low[layer]}, {high[layer]}]"
                 )
+
+
+def _current(versions: bytes, layer: int) -> int:
+    """What it speaks: memberlist's (0) or Serf's (1) protocol; 0 when it does not say."""
+    return versions[3 * layer + 2] if len(versions) == VERSIONS_BYTES else 0
+
+
+def news(nodes: Iterable[NodeState], table: MemberTable) -> Iterator[NodeState]:
+    """The records that could change something here; a quiet ring's exchange has none.
+
+    Left out is only what gossip.members would ignore: no higher incarnation for a live member that
+    we hold at the same address, or no sign of life from one that has ended here as well.
+    """
+    known = table.records
+    for node in nodes:
+        mine = known.get(node.name)
+        if mine is not None and node.name != table.local_name:
+            if node.state is State.ALIVE:
+                if (
+                    node.incarnation <= mine.incarnation
+                    and node.address == mine.address
+                    and node.port == mine.port
+                ):
+                    continue
+            elif mine.state in ENDED:
+                continue
+        yield node
 
 
 def claims(nodes: Iterable[NodeState], local_name: str) -> Iterator[Alive | Suspect | Dead]:

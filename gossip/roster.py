@@ -9,8 +9,9 @@ from __future__ import annotations
 import enum
 import ipaddress
 import random
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Mapping, MutableMapping
+from dataclasses import dataclass, replace
 
 from gossip.config import GossipConfig
 
@@ -23,6 +24,9 @@ class MemberStatus(enum.IntEnum):
     LEAVING = 2
     LEFT = 3
     FAILED = 4
+
+
+ENDED = (MemberStatus.FAILED, MemberStatus.LEFT)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,9 +64,9 @@ class MemberEvent:
     member: Member
 
 
-@dataclass(slots=True, eq=False, kw_only=True)
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Entry:
-    """What Serf holds of one member. Changed by the roster only."""
+    """What Serf holds of one member: a value, the roster makes a new one for each change."""
 
     name: str
     ip: bytes
@@ -96,12 +100,25 @@ class BufferedIntent:
 class Roster:
     """All members Serf knows, by name, with their statuses."""
 
-    __slots__ = ("_config", "_intents", "entries")
+    __slots__ = ("_config", "_counts", "_ended", "_intents", "entries")
 
     def __init__(self, config: GossipConfig) -> None:
         self._config = config
-        self.entries: dict[str, Entry] = {}
+        self.entries: MutableMapping[str, Entry] = {}
         self._intents: dict[str, BufferedIntent] = {}
+        # Whoever failed or left, in the order of their ends: what is done now and then is done for
+        # them only, so that a large quiet ring costs nothing.
+        self._ended: dict[str, None] = {}
+        self._counts: Counter[MemberStatus] = Counter()
+
+    def adopt(self, entries: MutableMapping[str, Entry]) -> None:
+        """Begin with members that are known already, all of them alive.
+
+        The mapping is kept and changed in place; it may share its values with other rosters.
+        """
+        self.entries = entries
+        self._ended = {}
+        self._counts = Counter({MemberStatus.ALIVE: len(entries)})
 
     def __len__(self) -> int:
         return len(self.entries)
@@ -111,13 +128,28 @@ class Roster:
         return None if entry is None else view(entry)
 
     def count(self, status: MemberStatus) -> int:
-        return sum(entry.status is status for entry in self.entries.values())
+        return self._counts[status]
 
     def left_names(self) -> tuple[str, ...]:
         """Members that left, in a stable order."""
-        return tuple(
-            sorted(name for name, e in self.entries.items() if e.status is MemberStatus.LEFT)
-        )
+        return tuple(sorted(self._with(MemberStatus.LEFT)))
+
+    def _with(self, status: MemberStatus) -> list[str]:
+        """The names of the failed, or of those that left."""
+        return [name for name in self._ended if self.entries[name].status is status]
+
+    def _put(self, entry: Entry) -> Entry:
+        """The one place where an entry changes."""
+        before = self.entries.get(entry.name)
+        if before is not None:
+            self._counts[before.status] -= 1
+        self._counts[entry.status] += 1
+        if entry.status not in ENDED:
+            self._ended.pop(entry.name, None)
+        else:
+            self._ended.setdefault(entry.name)
+        self.entries[entry.name] = entry
+        return entry
 
     def joined(self, name: str, known: Particulars) -> MemberEvent:
         """SWIM says it is alive. A buffered intent for the name is applied to a new entry."""
@@ -131,24 +163,20 @@ class Roster:
                 versions=known.versions,
                 status=MemberStatus.ALIVE,
             )
-            self.entries[name] = entry
             intent = self._intents.pop(name, None)
             if intent is not None:
-                entry.status_ltime = intent.ltime
-                if intent.leave:
-                    entry.status = MemberStatus.LEAVING
+                status = MemberStatus.LEAVING if intent.leave else MemberStatus.ALIVE
+                entry = replace(entry, status_ltime=intent.ltime, status=status)
         else:
-            _refresh(entry, known)
-            entry.status = MemberStatus.ALIVE
-        return MemberEvent(MemberEventKind.JOIN, view(entry))
+            entry = replace(_refreshed(entry, known), status=MemberStatus.ALIVE)
+        return MemberEvent(MemberEventKind.JOIN, view(self._put(entry)))
 
     def updated(self, name: str, known: Particulars) -> MemberEvent | None:
         """SWIM says its particulars changed."""
         entry = self.entries.get(name)
         if entry is None:
             return None
-        _refresh(entry, known)
-        return MemberEvent(MemberEventKind.UPDATE, view(entry))
+        return MemberEvent(MemberEventKind.UPDATE, view(self._put(_refreshed(entry, known))))
 
     def ended(self, name: str, now: float) -> MemberEvent | None:
         """SWIM says it is dead or gone: left if it meant to, failed otherwise."""
@@ -156,13 +184,12 @@ class Roster:
         if entry is None:
             return None
         if entry.status is MemberStatus.LEAVING:
-            entry.status, kind = MemberStatus.LEFT, MemberEventKind.LEAVE
+            status, kind = MemberStatus.LEFT, MemberEventKind.LEAVE
         elif entry.status is MemberStatus.ALIVE:
-            entry.status, kind = MemberStatus.FAILED, MemberEventKind.FAILED
+            status, kind = MemberStatus.FAILED, MemberEventKind.FAILED
         else:
             return None
-        entry.ended_at = now
-        return MemberEvent(kind, view(entry))
+        return MemberEvent(kind, view(self._put(replace(entry, status=status, ended_at=now))))
 
     def leave_intent(
         self, name: str, ltime: int, *, prune: bool, now: float
@@ -173,13 +200,16 @@ class Roster:
             return self._buffer(name, BufferedIntent(True, ltime, now)), []
         if ltime <= entry.status_ltime:
             return False, []
-        entry.status_ltime = ltime
+        entry = replace(entry, status_ltime=ltime)
         events: list[MemberEvent] = []
         if entry.status is MemberStatus.ALIVE:
-            entry.status = MemberStatus.LEAVING
+            self._put(replace(entry, status=MemberStatus.LEAVING))
             return True, events  # pruned when it has ended; see reap
-        if entry.status is MemberStatus.FAILED:
-            entry.status = MemberStatus.LEFT  # the time of its failure stays
+        failed = entry.status is MemberStatus.FAILED
+        if failed:
+            entry = replace(entry, status=MemberStatus.LEFT)  # the time of its failure stays
+        self._put(entry)
+        if failed:
             events.append(MemberEvent(MemberEventKind.LEAVE, view(entry)))
         if prune:
             events.append(self.erase(name))
@@ -192,9 +222,10 @@ class Roster:
             return self._buffer(name, BufferedIntent(False, ltime, now))
         if ltime <= entry.status_ltime:
             return False
-        entry.status_ltime = ltime
+        entry = replace(entry, status_ltime=ltime)
         if entry.status is MemberStatus.LEAVING:
-            entry.status = MemberStatus.ALIVE
+            entry = replace(entry, status=MemberStatus.ALIVE)
+        self._put(entry)
         return True
 
     def _buffer(self, name: str, intent: BufferedIntent) -> bool:
@@ -208,7 +239,10 @@ class Roster:
 
     def erase(self, name: str) -> MemberEvent:
         """Forget a member."""
-        return MemberEvent(MemberEventKind.REAP, view(self.entries.pop(name)))
+        entry = self.entries.pop(name)
+        self._counts[entry.status] -= 1
+        self._ended.pop(name, None)
+        return MemberEvent(MemberEventKind.REAP, view(entry))
 
     def reap(self, now: float) -> list[MemberEvent]:
         """Forget who failed or left long ago, and stale intents."""
@@ -217,25 +251,22 @@ class Roster:
             MemberStatus.FAILED: config.reconnect_timeout_s,
             MemberStatus.LEFT: config.tombstone_timeout_s,
         }
-        old = [
-            name
-            for name, e in self.entries.items()
-            if e.status in limits and now - e.ended_at > limits[e.status]
-        ]
+        ended = [self.entries[name] for name in self._ended]
+        old = [e.name for e in ended if now - e.ended_at > limits[e.status]]
         keep_from = now - config.recent_intent_timeout_s
         self._intents = {n: i for n, i in self._intents.items() if i.at >= keep_from}
         return [self.erase(name) for name in old]
 
     def reconnect_choice(self, rng: random.Random) -> Entry | None:
         """A failed member to try again, at most as often as the ring is troubled."""
-        failed = [e for e in self.entries.values() if e.status is MemberStatus.FAILED]
+        failed = self._with(MemberStatus.FAILED)
         if not failed:
             return None
         left = self.count(MemberStatus.LEFT)
         others = max(1, len(self.entries) - len(failed) - left)
         if rng.random() > len(failed) / others:
             return None
-        return rng.choice(failed)
+        return self.entries[rng.choice(failed)]
 
     def check(self) -> None:
         """Assert the roster's invariants."""
@@ -243,11 +274,12 @@ class Roster:
             assert entry.name == name
             assert name not in self._intents, "an intent about a member is never buffered"
         assert len(self._intents) <= self._config.intents_max
+        assert set(self._ended) == {n for n, e in self.entries.items() if e.status in ENDED}
+        assert +self._counts == Counter(e.status for e in self.entries.values())
 
 
-def _refresh(entry: Entry, known: Particulars) -> None:
-    entry.ip, entry.port = known.ip, known.port
-    entry.tags, entry.versions = known.tags, known.versions
+def _refreshed(entry: Entry, known: Particulars) -> Entry:
+    return replace(entry, ip=known.ip, port=known.port, tags=known.tags, versions=known.versions)
 
 
 def view(entry: Entry) -> Member:

@@ -268,7 +268,11 @@ class Serf:
         for name in state.left_members or ():
             ltime = state.status_ltimes.get(name, 0) + 1
             self._on_leave_intent(wire.LeaveIntent(ltime, name), now)
+        entries = self.roster.entries
         for name, ltime in state.status_ltimes.items():
+            entry = entries.get(name)
+            if entry is not None and ltime <= entry.status_ltime:
+                continue  # in a quiet ring, all of them
             if name not in left:
                 self._on_join_intent(wire.JoinIntent(ltime, name), now)
         for slot in state.events or ():

@@ -1,12 +1,14 @@
 """How long a suspect has, as a function of who else suspects it (Lifeguard's dynamic timeout).
 
-Gossip wire contract, section 3.5. Pure arithmetic on numbers, and the list of accusers of one
-suspect; acting on the end of the time is gossip.swim's.
+Gossip wire contract, section 3.5. Pure arithmetic on numbers, the accusers of each suspect, and who
+is due first; acting on the end of the time is gossip.swim's.
 """
 
 from __future__ import annotations
 
+import heapq
 import math
+from collections.abc import Iterator
 
 from gossip.config import GossipConfig
 
@@ -16,7 +18,7 @@ def bounds(config: GossipConfig, ring_size: int) -> tuple[int, float, float]:
 
     ``ring_size`` counts the suspect, ourselves and the dead that are not purged yet.
     """
-    k = config.suspicion_mult - 2
+    k = config.suspicion_mult - 2 if config.lha_suspicion else 0
     if ring_size - 2 < k or k < 0:
         k = 0
     scale = math.floor(1000.0 * max(1.0, math.log10(max(1, ring_size)))) / 1000.0
@@ -66,3 +68,66 @@ class Suspicion:
         total = timeout(self.confirmations, self._k, self._shortest_s, self._longest_s)
         self.deadline = self.started_at + total
         return True
+
+
+class Suspicions:
+    """The running suspicions by name; the earliest end is found without looking at the others."""
+
+    __slots__ = ("_ends", "_running", "_serial")
+
+    def __init__(self) -> None:
+        self._running: dict[str, Suspicion] = {}
+        # (end, serial, name), the earliest first. Entries of suspicions that were shortened or
+        # are over stay until they come to the top.
+        self._ends: list[tuple[float, int, str]] = []
+        self._serial = 0
+
+    def __len__(self) -> int:
+        return len(self._running)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._running)
+
+    def get(self, name: str) -> Suspicion | None:
+        return self._running.get(name)
+
+    def start(self, name: str, suspicion: Suspicion) -> None:
+        """A member is suspected from now on."""
+        self._running[name] = suspicion
+        self._queue(name, suspicion.deadline)
+
+    def confirm(self, name: str, accuser: str) -> bool:
+        """A further accuser of a suspect; False when that changes nothing."""
+        suspicion = self._running.get(name)
+        if suspicion is None or not suspicion.confirm(accuser):
+            return False
+        self._queue(name, suspicion.deadline)
+        return True
+
+    def forget(self, name: str) -> None:
+        """It is over, one way or the other."""
+        if self._running.pop(name, None) is not None and not self._running:
+            self._ends.clear()
+
+    def take_due(self, now: float) -> list[tuple[str, Suspicion]]:
+        """Whose time has run out, the earliest first; they are no longer running."""
+        due: list[tuple[str, Suspicion]] = []
+        while self.deadline <= now:
+            _, _, name = heapq.heappop(self._ends)
+            due.append((name, self._running.pop(name)))
+        return due
+
+    @property
+    def deadline(self) -> float:
+        """When the next suspicion runs out."""
+        while self._ends:
+            end, _, name = self._ends[0]
+            suspicion = self._running.get(name)
+            if suspicion is not None and suspicion.deadline == end:
+                return end
+            heapq.heappop(self._ends)
+        return math.inf
+
+    def _queue(self, name: str, end: float) -> None:
+        self._serial += 1
+        heapq.heappush(self._ends, (end, self._serial, name))

@@ -34,7 +34,7 @@ from gossip.effects import (
 from gossip.members import MemberTable, Record, Verdict
 from gossip.probe import Probe, RelayedProbes
 from gossip.stats import GossipStats
-from gossip.suspicion import Suspicion
+from gossip.suspicion import Suspicion, Suspicions
 from gossip.wire import messages
 from gossip.wire.frames import COMPOUND_PART_BYTES, COMPOUND_PARTS_MAX
 from gossip.wire.messages import (
@@ -73,8 +73,8 @@ class Swim:
         self._budget = packet_budget_bytes
         self._stats = stats
         self.table = MemberTable(config, rng)
-        self.awareness = Awareness(config.awareness_max)
-        self.suspicions: dict[str, Suspicion] = {}
+        self.awareness = Awareness(config.awareness_max if config.lha_probe else 1)
+        self.suspicions = Suspicions()
         self.out: list[Effect | Notice] = []
         self.queue = BroadcastQueue(limit=config.broadcasts_max, overhead_bytes=COMPOUND_PART_BYTES)
         # Further queues, served after ours in this order, whose messages are user messages.
@@ -127,13 +127,16 @@ class Swim:
     @property
     def deadline(self) -> float:
         """When ``tick`` wants to be called next."""
-        at = min(self._next_probe_at, self._next_exchange_at, self._relayed.deadline)
+        at = min(
+            self._next_probe_at,
+            self._next_exchange_at,
+            self._relayed.deadline,
+            self.suspicions.deadline,
+        )
         if self._probe is not None:
             at = min(at, self._probe.deadline)
         if self._gossip_wanted():
             at = min(at, self._next_gossip_at)
-        for running in self.suspicions.values():
-            at = min(at, running.deadline)
         return at
 
     def tick(self, now: float) -> None:
@@ -150,9 +153,8 @@ class Swim:
                 self._start_probe(now)
             else:
                 self._probe_pending = True
-        for name, running in list(self.suspicions.items()):
-            if now >= running.deadline:
-                self._suspicion_ran_out(name, running, now)
+        for name, running in self.suspicions.take_due(now):
+            self._suspicion_ran_out(name, running, now)
         if now >= self._next_gossip_at and self._gossip_wanted():
             self._next_gossip_at = _next_tick(
                 self._next_gossip_at, self._config.gossip_interval_s, now
@@ -179,7 +181,7 @@ class Swim:
         )
         self._stats.probes += 1
         ping = self._ping(seq_no, record.name)
-        if record.state is State.SUSPECT:
+        if record.state is State.SUSPECT and config.buddy_system:
             # The suspect hears of it at once and can refute (Lifeguard's buddy system).
             accusation = Suspect(record.incarnation, record.name, self.table.local_name)
             pair = (messages.encode(ping), messages.encode(accusation))
@@ -218,7 +220,7 @@ class Swim:
         )
         probe.helpers = len(helpers)
         for helper in helpers:
-            nack = helper.protocol_max >= PROTOCOL_NACK
+            nack = self._config.lha_probe and helper.protocol_max >= PROTOCOL_NACK
             probe.nacks_expected += nack
             self._stats.indirect_probes_asked += 1
             request = IndirectPing(
@@ -285,7 +287,8 @@ class Swim:
     def merge(self, nodes: tuple[NodeState, ...], now: float) -> None:
         """Another member's whole table. Raises RemoteError when the rings do not fit."""
         pushpull.verify(nodes, self.table)
-        for claim in pushpull.claims(nodes, self.table.local_name):
+        news = pushpull.news(nodes, self.table)
+        for claim in pushpull.claims(news, self.table.local_name):
             match claim:
                 case Alive():
                     self._alive(claim, now)
@@ -331,7 +334,7 @@ class Swim:
     def _alive(self, claim: Alive, now: float) -> None:
         verdict = self.table.claim_alive(claim, now)
         if verdict in (Verdict.JOINED, Verdict.UPDATED, Verdict.REFRESHED):
-            self._forget_suspicion(claim.node)
+            self.suspicions.forget(claim.node)
             self._spread(claim, claim.node)
             if verdict is Verdict.JOINED:
                 self._note(claim.node)
@@ -353,14 +356,14 @@ class Swim:
         if verdict is Verdict.SUSPECTED:
             self._stats.suspicions += 1
             k, shortest_s, longest_s = suspicion.bounds(self._config, len(self.table))
-            self.suspicions[claim.node] = Suspicion(
+            begun = Suspicion(
                 claim.accuser, k=k, shortest_s=shortest_s, longest_s=longest_s, now=now
             )
+            self.suspicions.start(claim.node, begun)
             self._spread(claim, claim.node)
             self._note(claim.node)
         elif verdict is Verdict.CONFIRMED:
-            running = self.suspicions.get(claim.node)
-            if running is not None and running.confirm(claim.accuser):
+            if self.suspicions.confirm(claim.node, claim.accuser):
                 self._stats.suspicions_confirmed += 1
                 self._spread(claim, claim.node)
         elif verdict is Verdict.REFUTE:
@@ -369,7 +372,7 @@ class Swim:
     def _dead(self, claim: Dead, now: float, cause: str, *, token: str | None = None) -> None:
         verdict = self.table.claim_dead(claim.node, claim.incarnation, claim.accuser, now, cause)
         if verdict is Verdict.DIED:
-            self._forget_suspicion(claim.node)
+            self.suspicions.forget(claim.node)
             self._spread(claim, claim.node, token)
             self._note(claim.node)
             self.out.append(NodeDown(claim.node))
@@ -378,7 +381,6 @@ class Swim:
 
     def _suspicion_ran_out(self, name: str, running: Suspicion, now: float) -> None:
         record = self.table.get(name)
-        self._forget_suspicion(name)
         if record is None:
             return
         self._stats.deaths_declared += 1
@@ -387,9 +389,6 @@ class Swim:
             f"{running.confirmations_wanted} confirmations"
         )
         self._dead(Dead(record.incarnation, name, self.table.local_name), now, cause)
-
-    def _forget_suspicion(self, name: str) -> None:
-        self.suspicions.pop(name, None)
 
     def _refute(self, accused_incarnation: int) -> None:
         """Contradict: the same life under a higher incarnation. It costs us some trust in us."""

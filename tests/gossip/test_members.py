@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 
 import pytest
 from hypothesis import given, settings
@@ -175,6 +176,49 @@ def test_every_member_is_probed_once_per_round(table: MemberTable) -> None:
     table.claim_dead("m3", 1, "x", 1.0, "")
     later = {r.name for _ in range(40) if (r := table.next_probe_target(2.0))}
     assert later == {f"m{index}" for index in range(9)} - {"m3"}
+
+
+def test_each_round_has_its_own_order_and_every_order_is_as_likely(table: MemberTable) -> None:
+    for index in range(3):
+        table.claim_alive(alive(1, f"m{index}"), 0.0)
+    orders = Counter(
+        tuple(table.next_probe_target(1.0).name for _ in range(3))  # type: ignore[union-attr]
+        for _ in range(6000)
+    )
+    assert len(orders) == 6
+    # 1000 each is expected; 150 is five standard errors.
+    assert all(abs(count - 1000) < 150 for count in orders.values())
+
+
+def test_a_record_in_somebodys_hands_does_not_change(table: MemberTable) -> None:
+    in_state(table, State.ALIVE)
+    held = table.records["other"]
+    table.claim_dead("other", 9, "x", 3.0, "test")
+    assert (held.state, held.incarnation, len(held.transitions)) == (State.ALIVE, 5, 1)
+
+
+def test_only_the_last_transitions_are_kept(table: MemberTable) -> None:
+    kept = GossipConfig.lan("local").explain_transitions_max
+    for incarnation in range(1, kept + 5):
+        table.claim_alive(alive(incarnation), 1.0)
+        table.claim_suspect("other", incarnation, 1.0, "test")
+    transitions = table.records["other"].transitions
+    assert len(transitions) == kept
+    assert transitions[-1].state is State.SUSPECT
+    assert transitions[-1].incarnation == kept + 4
+
+
+def test_a_table_begins_with_what_is_known_already_and_leaves_shared_records_alone() -> None:
+    first = MemberTable(GossipConfig.lan("local"), random.Random(1))
+    first.set_local(address=LOCAL_IP, port=7946, meta=b"", now=0.0)
+    first.claim_alive(alive(1), 0.0)
+    second = MemberTable(GossipConfig.lan("other"), random.Random(2))
+    second.adopt(dict(first.records))
+    assert second.local.address == OTHER_IP
+    assert second.claim_suspect("local", 1, 1.0, "test") is Verdict.SUSPECTED
+    second.check()
+    first.check()
+    assert first.local.state is State.ALIVE
 
 
 def test_the_long_dead_are_purged_when_the_round_wraps(table: MemberTable) -> None:

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import random
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from gossip import pushpull
+from gossip.config import GossipConfig
+from gossip.effects import Address
 from gossip.errors import RemoteError
+from gossip.stats import GossipStats
+from gossip.swim import Swim
 from gossip.wire.messages import Alive, Dead, NodeState, State, Suspect
 from tests.gossip import vectors
 
@@ -61,3 +68,46 @@ def test_the_dead_and_the_suspect_become_our_suspicions_and_the_left_have_left()
     assert suspect == Suspect(3, "SUSPECT", "me")
     assert dead == Suspect(3, "DEAD", "me")
     assert left == Dead(3, "LEFT", "LEFT")
+
+
+NODES = st.builds(
+    NodeState,
+    incarnation=st.integers(0, 3),
+    name=st.sampled_from(["me", "a", "b", "c"]),
+    address=st.sampled_from([bytes((10, 0, 0, 1)), bytes((10, 0, 0, 2))]),
+    port=st.sampled_from([0, 7946]),
+    meta=st.sampled_from([b"", b"x"]),
+    versions=st.just(GOOD),
+    state=st.sampled_from(State),
+)
+
+
+@settings(max_examples=300)
+@given(st.lists(NODES, max_size=8), st.lists(NODES, max_size=8))
+def test_what_is_left_out_of_a_merge_would_have_changed_nothing(
+    before: list[NodeState], exchange: list[NodeState]
+) -> None:
+    outcomes = []
+    for filtered in (True, False):
+        swim = Swim(
+            GossipConfig.lan("me"),
+            rng=random.Random(1),
+            packet_budget_bytes=1398,
+            stats=GossipStats(),
+        )
+        swim.start(Address(bytes((10, 0, 0, 1)), 7946), b"", 0.0)
+        swim.merge(tuple(before), 1.0)
+        if filtered:
+            swim.merge(tuple(exchange), 2.0)
+        else:
+            for claim in pushpull.claims(exchange, "me"):
+                swim.receive(claim, Address(b"", 0), 2.0)
+        swim.check()
+        table = {
+            r.name: (r.address, r.port, r.incarnation, r.state, r.meta, r.changed_at)
+            for r in swim.table
+        }
+        told = [effect for effect in swim.out if not hasattr(effect, "cause")]
+        queued = swim.queue.take(9999, transmits_max=9, counted=False)
+        outcomes.append((table, told, sorted(queued), swim.awareness.score))
+    assert outcomes[0] == outcomes[1]

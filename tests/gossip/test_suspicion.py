@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from gossip import suspicion
 from gossip.config import GossipConfig
-from gossip.suspicion import Suspicion
+from gossip.suspicion import Suspicion, Suspicions
 from tests.gossip import vectors
 
 PROFILES = {"lan": GossipConfig.lan, "wan": GossipConfig.wan, "local": GossipConfig.local}
@@ -53,3 +54,50 @@ def test_more_confirmations_never_lengthen_the_wait(mult: int, n: int, most: int
     waits = [suspicion.timeout(c, k, shortest, longest) for c in range(most)]
     assert waits == sorted(waits, reverse=True)
     assert all(wait >= shortest for wait in waits)
+
+
+def test_without_lifeguard_the_wait_is_the_shortest_whoever_confirms() -> None:
+    config = dataclasses.replace(GossipConfig.lan("x"), lha_suspicion=False)
+    assert suspicion.bounds(config, 128)[0] == 0
+    assert suspicion.bounds(config, 128)[1:] == suspicion.bounds(GossipConfig.lan("x"), 128)[1:]
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["start", "confirm", "forget", "wait"]),
+            st.sampled_from("abcd"),
+            st.integers(0, 30),
+        ),
+        max_size=60,
+    )
+)
+def test_the_next_to_run_out_is_the_one_that_a_walk_over_all_finds(
+    steps: list[tuple[str, str, int]],
+) -> None:
+    running: dict[str, Suspicion] = {}
+    suspicions = Suspicions()
+    now = 0.0
+    for verb, name, number in steps:
+        if verb == "start" and name not in running:
+            begun = Suspicion("first", k=2, shortest_s=4.0, longest_s=24.0, now=now)
+            suspicions.start(name, begun)
+            running[name] = begun
+        elif verb == "confirm":
+            before = running[name].confirmations if name in running else 2
+            assert suspicions.confirm(name, f"accuser{number % 3}") == (
+                name in running and running[name].confirmations > before
+            )
+        elif verb == "forget":
+            suspicions.forget(name)
+            running.pop(name, None)
+        elif verb == "wait":
+            now += number
+            due = suspicions.take_due(now)
+            ends = [suspicion.deadline for _, suspicion in due]
+            assert ends == sorted(ends)
+            assert {n for n, _ in due} == {n for n, s in running.items() if s.deadline <= now}
+            for gone, _ in due:
+                del running[gone]
+        assert set(suspicions) == set(running)
+        assert suspicions.deadline == min((s.deadline for s in running.values()), default=math.inf)

@@ -110,6 +110,40 @@ def test_a_direct_ack_in_time_ends_the_probe_and_measures_the_round_trip() -> No
     assert bench.state("n0") is State.ALIVE
 
 
+def test_plain_swim_does_not_doubt_itself_nor_ask_for_nacks_nor_wait_for_others() -> None:
+    bench = Bench(5, lha_probe=False, lha_suspicion=False)
+    _, ping = bench.until_ping()
+    bench.after(0.501)
+    requests = bench.sent(IndirectPing)
+    assert len(requests) == 3
+    assert not any(request.nack for _, request in requests)
+    bench.after(0.6)
+    assert bench.swim.awareness.score == 0
+    suspicion = bench.swim.suspicions.get(ping.node)
+    assert suspicion is not None
+    assert suspicion.deadline - suspicion.started_at == pytest.approx(4.0)
+    bench.receive(Suspect(1, ping.node, "n9"))
+    assert suspicion.confirmations == 0
+
+
+@pytest.mark.parametrize("buddy_system", [True, False])
+def test_without_the_buddy_system_a_suspect_gets_a_bare_ping(buddy_system: bool) -> None:
+    bench = Bench(1, buddy_system=buddy_system)
+    bench.receive(Suspect(1, "n0", "n9"))
+    while bench.swim.queue:
+        bench.swim.queue.take(9999, transmits_max=1)
+    while bench.swim.deadline < 2.0:
+        bench.now = bench.swim.deadline
+        bench.swim.tick(bench.now)
+    kinds = {
+        tuple(type(messages.decode(part)) for part in effect.messages)
+        for effect in bench.take()
+        if isinstance(effect, SendPacket)
+    }
+    assert ((Ping, Suspect) in kinds) is buddy_system
+    assert ((Ping,) in kinds) is not buddy_system
+
+
 def test_without_an_ack_helpers_and_tcp_are_asked_at_the_probe_timeout() -> None:
     bench = Bench(5)
     to, ping = bench.until_ping()
