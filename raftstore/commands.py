@@ -29,6 +29,7 @@ from raftstore.records import (
     Session,
     TxnOperation,
 )
+from raftstore.thawed import maker_of
 
 
 class Command:
@@ -81,6 +82,9 @@ class Rejected:
 
 
 Outcome = Applied | Rejected
+
+applied = maker_of(Applied)
+"""``Applied`` of index and value, for what is done for every entry of the log."""
 
 
 @numbered(1)

@@ -8,10 +8,11 @@ New fields are appended with a default: the position of a field is part of the f
 
 from __future__ import annotations
 
-import operator
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, Literal, NewType, TypeVar
+
+from raftstore.thawed import copier_of
 
 NodeName = NewType("NodeName", str)
 NodeId = NewType("NodeId", str)
@@ -413,29 +414,15 @@ class Actor:
 
 Record = TypeVar("Record")
 
-#: For each record class: reads all fields, the slots in that order, and the slots by name.
-_SLOTS: dict[type, tuple[Callable[[Any], Any], list[Any], dict[str, Any]]] = {}
-
 
 def replace(record: Record, **changes: Any) -> Record:
-    """A copy with some fields changed: what ``dataclasses.replace`` gives, for records only.
+    """A copy with some fields changed: what ``dataclasses.replace`` gives, at a tenth of its cost.
 
     That one calls the class's ``__init__``, which looks up each slot of a frozen class by name
-    (10 us for a service); this one copies from slot to slot (3 us). Every applied write pays it.
+    (10 us for a service). Every applied write pays it.
     """
-    cls = type(record)
-    known = _SLOTS.get(cls)
-    if known is None:
-        names = [each.name for each in fields(cls)]  # type: ignore[arg-type]
-        slots = {name: vars(cls)[name].__set__ for name in names}
-        known = _SLOTS[cls] = (operator.attrgetter(*names), list(slots.values()), slots)
-    values_of, setters, by_name = known
-    copy = object.__new__(cls)
-    for put, value in zip(setters, values_of(record), strict=True):
-        put(copy, value)
-    for name, value in changes.items():
-        by_name[name](copy, value)
-    return copy
+    copied: Record = copier_of(type(record))(record, changes)
+    return copied
 
 
 Indexed = TypeVar(

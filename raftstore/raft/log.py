@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import struct
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from raftstore.errors import CorruptState
@@ -189,6 +190,22 @@ class Journal(ABC):
         if command[0] == CONFIG:
             self.config, self.config_prev = (index, command[1:]), self.config
             self._state_dirty = True
+
+    def extend(self, entries: Sequence[Entry]) -> None:
+        """Add the next entries, at least one, as so many ``append`` would."""
+        assert entries[0][1] == self.last_index + 1, f"append of {entries[0][1]}"
+        assert entries[-1][1] == self.last_index + len(entries), "a hole between entries"
+        self._tail.extend(entries)
+        self.last_index += len(entries)
+        size = ENTRY_OVERHEAD_BYTES * len(entries)
+        for command, index, _ in entries:
+            size += len(command)
+            if command[0] == CONFIG:
+                self.config, self.config_prev = (index, command[1:]), self.config
+                self._state_dirty = True
+        self._tail_bytes += size
+        self.unsaved_bytes += size
+        self.bytes_since_snapshot += size
 
     def cut_from(self, index: int) -> None:
         """Remove the entry at ``index`` and all after it."""

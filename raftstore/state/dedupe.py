@@ -48,12 +48,18 @@ class Dedupe:
         window = self._windows.get(request.sender)
         if window is None:
             window = self._windows[request.sender] = _Window()
-        window.outcomes[request.counter] = outcome
+        outcomes = window.outcomes
+        outcomes[request.counter] = outcome
         window.last_at = stamp
         self._windows.move_to_end(request.sender)
-        _raise_floor(window, request.floor)
-        while len(window.outcomes) > self._limits.outcomes_max:
-            _raise_floor(window, min(window.outcomes) + 1)
+        floor = request.floor
+        if floor == window.floor + 1:  # nearly always: the oldest of a sender's has its answer
+            outcomes.pop(window.floor, None)
+            window.floor = floor
+        elif floor > window.floor:
+            _raise_floor(window, floor)
+        while len(outcomes) > self._limits.outcomes_max:
+            _raise_floor(window, min(outcomes) + 1)
         self._forget_senders(stamp)
 
     def _forget_senders(self, stamp: float) -> None:

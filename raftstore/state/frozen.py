@@ -43,7 +43,10 @@ class Table(SortedDict):  # type: ignore[misc]
     def __setitem__(self, key: str, row: Any) -> None:
         if self._readers:
             self._keep(key)
-        super().__setitem__(key, row)
+        if key in self:
+            dict.__setitem__(self, key, row)  # the order stays: no need to ask the sorted keys
+        else:
+            super().__setitem__(key, row)
 
     def __delitem__(self, key: str) -> None:
         if self._readers:

@@ -11,14 +11,16 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-from raftstore.commands import Applied, KVDelete, KVDeleteTree, KVSet
+from raftstore.commands import Applied, KVDelete, KVDeleteTree, KVSet, applied
 from raftstore.records import KVPair
 from raftstore.state.frozen import Table
 from raftstore.state.heights import Heights, prefix_end
 from raftstore.state.tables import Indexes, Tombstones
+from raftstore.thawed import maker_of
 
 _TREE = "kv-tree"
 _ROWS = "kv"
+_make = maker_of(KVPair)
 
 
 class KVStore:
@@ -39,20 +41,20 @@ class KVStore:
 
     def set(self, index: int, command: KVSet) -> Applied:
         """Write a key; the value of the outcome says whether the comparison held."""
-        stored: KVPair | None = self.pairs.get(command.key)
-        if command.cas is not None and command.cas != (stored.modify_index if stored else 0):
-            return Applied(index, False)
-        # Spelled out: replace() takes as long as all the rest of this.
-        pair = KVPair(
-            key=command.key,
-            value=command.value,
-            flags=command.flags,
-            session=stored.session if stored else "",
-            create_index=stored.create_index if stored else index,
-            modify_index=stored.modify_index if stored else index,
-        )
+        key = command.key
+        stored: KVPair | None = self.pairs.get(key)
+        cas = command.cas
+        if cas is not None and cas != (stored.modify_index if stored else 0):
+            return applied(index, False)
+        if stored is None:
+            pair = _make(key, command.value, command.flags, 0, "", index, index)
+        else:
+            created, modified = stored.create_index, stored.modify_index
+            pair = _make(
+                key, command.value, command.flags, 0, stored.session, created, modified
+            )
         self._put(index, stored, pair)
-        return Applied(index, True)
+        return applied(index, True)
 
     def write(self, index: int, pair: KVPair) -> None:
         """Store a pair under its key; its indexes are set here."""
@@ -66,25 +68,27 @@ class KVStore:
 
     def _put(self, index: int, stored: KVPair | None, pair: KVPair) -> None:
         """The one place where a key gets its row. ``pair`` has the stored one's indexes."""
-        if pair == stored:
-            return  # an unchanged key keeps its index and wakes nobody
         key = pair.key
         if stored is None:
             self.tombstones.revive(key)
         else:
-            pair = KVPair(
-                key=key,
-                value=pair.value,
-                flags=pair.flags,
-                lock_index=pair.lock_index,
-                session=pair.session,
-                create_index=pair.create_index,
-                modify_index=index,
+            if pair.value == stored.value and pair == stored:
+                return  # an unchanged key keeps its index and wakes nobody
+            pair = _make(
+                key,
+                pair.value,
+                pair.flags,
+                pair.lock_index,
+                pair.session,
+                pair.create_index,
+                index,
             )
-            self._let_go(stored)
+            if stored.session:
+                self._let_go(stored)
         self._undo.item(self.pairs, key)
         self.pairs[key] = pair
-        self._hold(pair)
+        if pair.session:
+            self._hold(pair)
         self._indexes.record((_ROWS, key, stored, pair))
         self._changed(key, index)
 

@@ -15,12 +15,17 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """What a run gave: operations per second and latencies in milliseconds."""
+    """What a run gave: operations per second and latencies in milliseconds.
+
+    ``cpu_us``: processor time of each process per operation, in microseconds, where it was taken.
+    """
 
     per_second: float
     p50_ms: float
     p99_ms: float
     errors: int = 0
+    count: int = 0
+    cpu_us: tuple[float, ...] = ()
 
 
 def summarize(latencies_s: list[float], seconds: float, errors: int = 0) -> Rate:
@@ -33,6 +38,7 @@ def summarize(latencies_s: list[float], seconds: float, errors: int = 0) -> Rate
         ordered[len(ordered) // 2] * 1e3,
         ordered[min(len(ordered) - 1, len(ordered) * 99 // 100)] * 1e3,
         errors,
+        len(ordered),
     )
 
 

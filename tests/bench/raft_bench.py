@@ -3,7 +3,8 @@
 The load runs in the leader's process and goes in by the store's own door, with no HTTP and no
 forwarding: what is left is encoding, replication, the journal and the state machine of all three.
 ``python -m tests.bench.raft_bench DATA_DIR NODE_ID PORT ID=PORT...`` is one server; it obeys lines
-on its standard input ("write OUTSTANDING SECONDS BYTES", "read OUTSTANDING SECONDS", "role").
+on its standard input ("write OUTSTANDING SECONDS BYTES", "read OUTSTANDING SECONDS", "role",
+"cpu").
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import uvloop
 
@@ -128,6 +129,9 @@ async def serve(data_dir: str, node_id: str, port: str, *others: str) -> None:
         if words[0] == "role":
             print("leader" if store.is_leader else "other", flush=True)
             continue
+        if words[0] == "cpu":
+            print(time.process_time(), flush=True)
+            continue
         if words[0] == "write":
             rate = await writes(store, int(words[1]), float(words[2]), int(words[3]) // 8)
         else:
@@ -160,7 +164,18 @@ class Servers:
 
     def measure(self, line: str) -> Rate:
         """Have the leader run a load."""
-        return Rate(**json.loads(self.ask(self.leader(), line)))
+        leader = self.leader()
+        before = self._cpu_s()
+        rate = Rate(**json.loads(self.ask(leader, line)))
+        count = max(1, rate.count)
+        used = [(b - a) / count * 1e6 for a, b in zip(before, self._cpu_s(), strict=True)]
+        at = self._processes.index(leader)
+        others = used[:at] + used[at + 1 :]
+        return replace(rate, cpu_us=(used[at], *others))
+
+    def _cpu_s(self) -> list[float]:
+        """Processor time of each process so far; on a shared machine the figure that holds."""
+        return [float(self.ask(process, "cpu")) for process in self._processes]
 
 
 @contextlib.contextmanager

@@ -57,6 +57,9 @@ def paired(rounds: Rounds, floor: Measure, works: dict[str, Measure]) -> None:
 
 
 def alone(rounds: Rounds, works: dict[str, Measure], note: str = "") -> None:
-    """Measure what has no floor of its own."""
+    """Measure what has no floor of its own; print each process's time per operation if known."""
     for name, work in works.items():
-        row(name, [work() for _ in range(rounds.count)], None, note)
+        rates = [work() for _ in range(rounds.count)]
+        used = [rate.cpu_us for rate in rates if rate.cpu_us]
+        cpu = " + ".join(f"{median(each):.0f}" for each in zip(*used, strict=True))
+        row(name, rates, None, f"{cpu} us of cpu (leader + others)" if used else note)

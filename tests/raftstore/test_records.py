@@ -28,5 +28,5 @@ def test_a_copy_has_the_changes_and_all_the_rest(record):
 
 
 def test_a_field_that_is_none_is_refused():
-    with pytest.raises(KeyError):
+    with pytest.raises(AttributeError):
         replace(RECORDS[0], nonsense=1)
