@@ -19,7 +19,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from agent import logs
-from agent.backend import Backend
+from agent.backend import Backend, PromptChanges
 from agent.backend.bootstrap import Bootstrap
 from agent.backend.formation import Formation
 from agent.backend.local import LocalBackend
@@ -168,7 +168,9 @@ class Agent:
         if config.server:
             await self._start_store()
         await self._start_gossip()
-        self.backend: Backend = self._make_backend()
+        made = self._make_backend()
+        self.backend: Backend = made
+        self._prompt_changes: PromptChanges = made
         self.operations = Operations(self.backend)
         if self.store is not None:
             await self._start_server_parts(self.store)
@@ -226,7 +228,7 @@ class Agent:
         config = self.config
         sender = f"{self.node_id}/{uuid.uuid4().hex[:12]}"
         if self.store is None:
-            return RemoteBackend(
+            remote = RemoteBackend(
                 self.servers,
                 self.pool,
                 sender=sender,
@@ -234,6 +236,8 @@ class Agent:
                 rng=self._rng,
                 node=config.node_name,
             )
+            self._closing("backend", remote.close)
+            return remote
         backend = LocalBackend(
             self.store,
             self.pool,
@@ -276,6 +280,7 @@ class Agent:
             ),
             peers=store,
             handler=service.handle,
+            prompt=service.begin,
             tls=self.port_tls,
         )
         await self.port.start()
@@ -459,6 +464,7 @@ class Agent:
             config=self.config,
             backend=self.backend,
             prompt=self.backend if isinstance(self.backend, LocalBackend) else None,
+            prompt_changes=self._prompt_changes,
             local=self.local,
             gossip=self.gossip,
             leaves=self.leaves,

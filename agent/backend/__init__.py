@@ -136,11 +136,27 @@ class Backend(Protocol):
         ...
 
 
-class Prompt(Protocol):
-    """What a server offers beside ``Backend`` for requests that are not worth a task.
+class PromptChanges(Protocol):
+    """What every agent offers beside ``Backend`` for changes that are not worth a task.
 
     The same promises, by callback. A callback runs on the loop, must be short and must not raise.
     """
+
+    def change_soon(
+        self,
+        command: Command,
+        done: Callable[[Outcome | Exception], None],
+        actor: Actor | None = None,
+    ) -> None:
+        """``Backend.change``; calls back with the outcome or with what that would raise.
+
+        Raises EncodeError for what no log can carry.
+        """
+        ...
+
+
+class Prompt(PromptChanges, Protocol):
+    """What a server offers besides: reads of its own state, by callback as well."""
 
     @property
     def known_leader(self) -> bool:
@@ -162,16 +178,4 @@ class Prompt(Protocol):
 
     def answer(self, query: Query[T], mode: Consistency) -> Reply[T]:
         """The query's answer now, marked as of that mode."""
-        ...
-
-    def change_soon(
-        self,
-        command: Command,
-        done: Callable[[Outcome | Exception], None],
-        actor: Actor | None = None,
-    ) -> None:
-        """``Backend.change``; calls back with the outcome or with what that would raise.
-
-        Raises EncodeError for what no log can carry.
-        """
         ...

@@ -9,6 +9,7 @@ survive elections.
 from __future__ import annotations
 
 import asyncio
+import functools
 import math
 import random
 from collections.abc import Awaitable, Callable, Mapping
@@ -16,15 +17,15 @@ from typing import Any, TypeVar
 
 from agent.backend import Ask, Consistency, RaftConfiguration, RaftServer, Reply, SignedLeaf
 from agent.backend.requests import RequestIds
-from agent.backend.retry import Attempts
+from agent.backend.retry import Attempts, tell
 from agent.backend.rounds import ReadRounds
 from agent.backend.rpc import calls
 from agent.backend.rpc.client import RpcPool
 from agent.errors import ForwardError, NoClusterLeader, RequestError
 from agent.tasks import TaskOwner
 from raftstore import wire
-from raftstore.commands import Command, Outcome, RequestId
-from raftstore.errors import EncodeError, NoLeader, StoreError
+from raftstore.commands import Command, Outcome
+from raftstore.errors import DecodeError, EncodeError, NoLeader, StoreError
 from raftstore.queries import Query
 from raftstore.records import Actor
 from raftstore.store import Store
@@ -60,6 +61,7 @@ class LocalBackend:
         self._rng = rng
         self._ids = RequestIds(sender)
         self._owner = TaskOwner()
+        self._closed = False
         self._rounds = ReadRounds(self._catch_up, self._owner)
         #: What this server does for others while it leads, by method; the runtime puts it in.
         self.leader_methods: Mapping[str, LeaderMethod] = {}
@@ -76,7 +78,11 @@ class LocalBackend:
             self._ids.end(request)
 
     async def change_encoded(
-        self, payload: bytes, *, timeout_s: float, failure: StoreError | None = None
+        self,
+        payload: bytes,
+        *,
+        timeout_s: float,
+        failure: StoreError | ForwardError | None = None,
     ) -> Outcome:
         """Carry out an encoded command; it keeps its identity over all attempts.
 
@@ -184,33 +190,67 @@ class LocalBackend:
             self._ids.end(request)
             raise
 
-        def told(result: Outcome | StoreError) -> None:
-            if isinstance(result, StoreError):
-                self._owner.spawn(self._retry(request, payload, result, done), name="retry change")
+        def told(result: Outcome | Exception) -> None:
+            self._ids.end(request)
+            done(result)
+
+        self.change_encoded_soon(payload, timeout_s=self._hold_s, done=told)
+
+    def change_encoded_soon(
+        self, payload: bytes, *, timeout_s: float, done: Callable[[Outcome | Exception], None]
+    ) -> None:
+        """``change_encoded`` by callback: without a task unless the first attempt fails."""
+        deadline = asyncio.get_running_loop().time() + timeout_s
+
+        def told(result: Outcome | StoreError | ForwardError) -> None:
+            if isinstance(result, StoreError | ForwardError):
+                self._retry_soon(payload, deadline, result, done)
             else:
-                self._ids.end(request)
                 done(result)
 
+        def answered(raw: bytes | ForwardError) -> None:
+            try:
+                told(raw if isinstance(raw, ForwardError) else wire.decode_outcome(raw))
+            except DecodeError as error:
+                told(error)
+
         if self._store.is_leader:
-            self._store.propose_soon(payload, timeout_s=self._hold_s, done=told)
+            self._store.propose_soon(payload, timeout_s=timeout_s, done=told)
+            return
+        try:
+            leader = self._leader_address()
+        except NoLeader as error:
+            told(error)
+            return
+        if not self._pool.call_soon(
+            leader, calls.CHANGE, payload, timeout_s=timeout_s, done=answered
+        ):
+            self._retry_soon(payload, deadline, None, done)
+
+    def _retry_soon(
+        self,
+        payload: bytes,
+        deadline: float,
+        failure: StoreError | ForwardError | None,
+        done: Callable[[Outcome | Exception], None],
+    ) -> None:
+        if self._closed:
+            done(ForwardError("this server stops", definite=False))
         else:
-            self._owner.spawn(self._retry(request, payload, None, done), name="forward change")
+            task = self._owner.spawn(self._retry(payload, deadline, failure), name="change")
+            task.add_done_callback(functools.partial(tell, done))
 
     async def _retry(
         self,
-        request: RequestId,
         payload: bytes,
-        failure: StoreError | None,
-        done: Callable[[Outcome | Exception], None],
-    ) -> None:
-        result: Outcome | Exception = ForwardError("this server stops", definite=False)
+        deadline: float,
+        failure: StoreError | ForwardError | None,
+    ) -> Outcome | Exception:
+        left_s = deadline - asyncio.get_running_loop().time()
         try:
-            result = await self.change_encoded(payload, timeout_s=self._hold_s, failure=failure)
+            return await self.change_encoded(payload, timeout_s=left_s, failure=failure)
         except Exception as error:
-            result = error
-        finally:
-            self._ids.end(request)
-            done(result)
+            return error
 
     async def _catch_up(self) -> None:
         """Wait until this server's state is no older than this call, held across an election."""
@@ -314,5 +354,6 @@ class LocalBackend:
 
     async def close(self) -> None:
         """End what is under way."""
+        self._closed = True
         self._rounds.close()
         await self._owner.close()

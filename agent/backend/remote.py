@@ -7,21 +7,23 @@ server is asked again for the time that is left, so a client never notices.
 from __future__ import annotations
 
 import asyncio
+import functools
 import random
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from agent.backend import Ask, RaftConfiguration, Reply, SignedLeaf
 from agent.backend.requests import RequestIds
-from agent.backend.retry import Attempts
+from agent.backend.retry import Attempts, tell
 from agent.backend.rpc import calls
 from agent.backend.rpc.client import RemoteFailure, RpcPool
-from agent.backend.servers import Servers
+from agent.backend.servers import ServerAddress, Servers
 from agent.errors import ForwardError, NoClusterLeader, NoServers, RequestError
+from agent.tasks import TaskOwner
 from raftstore import wire
 from raftstore.commands import Command, Outcome
-from raftstore.errors import NotInHistory
+from raftstore.errors import DecodeError, EncodeError, NotInHistory
 from raftstore.queries import Query
 from raftstore.records import Actor
 
@@ -29,6 +31,14 @@ T = TypeVar("T")
 
 #: A server may use up its own hold time before it answers; we wait a little longer than that.
 _SLACK_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Failed:
+    """A first attempt, and how it ended."""
+
+    server: ServerAddress | None
+    error: ForwardError
 
 
 class RemoteBackend:
@@ -51,6 +61,8 @@ class RemoteBackend:
         self._hold_s = hold_s
         self._rng = rng
         self._ids = RequestIds(sender)
+        self._owner = TaskOwner()
+        self._closed = False
 
     async def change(
         self, command: Command, *, actor: Actor | None = None, timeout_s: float | None = None
@@ -63,6 +75,72 @@ class RemoteBackend:
             return wire.decode_outcome(raw)
         finally:
             self._ids.end(request)
+
+    def change_soon(
+        self,
+        command: Command,
+        done: Callable[[Outcome | Exception], None],
+        actor: Actor | None = None,
+    ) -> None:
+        """``change`` by callback: without a task unless the first attempt fails."""
+        request = self._ids.begin()
+        try:
+            payload = wire.encode_command(command, request_id=request, actor=actor or self._actor)
+        except EncodeError:
+            self._ids.end(request)
+            raise
+        deadline = asyncio.get_running_loop().time() + self._hold_s
+        server = self._servers.preferred()
+
+        def ended(result: Outcome | Exception) -> None:
+            self._ids.end(request)
+            done(result)
+
+        def answered(raw: bytes | ForwardError) -> None:
+            if isinstance(raw, ForwardError):
+                failure = _Failed(server, raw)
+                self._retry_soon(payload, deadline, failure, ended)
+                return
+            try:
+                outcome: Outcome | Exception = wire.decode_outcome(raw)
+            except DecodeError as error:
+                outcome = error
+            ended(outcome)
+
+        if server is None or not self._pool.call_soon(
+            (server.host, server.port),
+            calls.CHANGE,
+            payload,
+            timeout_s=self._hold_s + _SLACK_S,
+            done=answered,
+        ):
+            self._retry_soon(payload, deadline, None, ended)
+
+    def _retry_soon(
+        self,
+        payload: bytes,
+        deadline: float,
+        failure: _Failed | None,
+        ended: Callable[[Outcome | Exception], None],
+    ) -> None:
+        if self._closed:
+            ended(ForwardError("this agent stops", definite=False))
+        else:
+            task = self._owner.spawn(self._retry(payload, deadline, failure), name="change")
+            task.add_done_callback(functools.partial(tell, ended))
+
+    async def _retry(
+        self,
+        payload: bytes,
+        deadline: float,
+        failure: _Failed | None,
+    ) -> Outcome | Exception:
+        left_s = deadline - asyncio.get_running_loop().time()
+        try:
+            raw = await self._call(calls.CHANGE, payload, hold_s=left_s, failure=failure)
+            return wire.decode_outcome(raw)
+        except Exception as error:
+            return error
 
     async def ask(self, query: Query[T], options: Ask | None = None) -> Reply[T]:
         """Have a server answer a query; it also does the waiting."""
@@ -86,17 +164,24 @@ class RemoteBackend:
         hold_s: float,
         wait_s: float = 0.0,
         once: bool = False,
+        failure: _Failed | None = None,
     ) -> bytes:
-        """Ask one server after the other; with ``once`` only while nothing can have happened."""
+        """Ask one server after the other; with ``once`` only while nothing can have happened.
+
+        ``failure`` is how a first attempt has ended already.
+        """
         loop = asyncio.get_running_loop()
         deadline = loop.time() + hold_s + wait_s
         attempts = Attempts(deadline=deadline, rng=self._rng)
         while True:
-            server = self._servers.preferred()
+            server = self._servers.preferred() if failure is None else failure.server
             if server is None:
                 raise NoServers
             body = payload if isinstance(payload, bytes) else payload()
             try:
+                if failure is not None:
+                    first, failure = failure.error, None
+                    raise first
                 return await self._pool.call(
                     (server.host, server.port),
                     method,
@@ -155,7 +240,9 @@ class RemoteBackend:
         return tuple(s.address for s in (await self.raft_configuration()).servers if s.voter)
 
     async def close(self) -> None:
-        """Nothing is under way but what callers await themselves."""
+        """End what is under way beside what callers await themselves."""
+        self._closed = True
+        await self._owner.close()
 
 
 def _with_wait(options: Ask, wait_s: float) -> Ask:

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from agent.backend import Backend, Prompt
+from agent.backend import Backend, Prompt, PromptChanges
 from agent.backend.operations import AutopilotState
 from agent.config.schema import AgentConfig
 from agent.definitions import CheckDefinition, ServiceDefinition
@@ -190,7 +190,8 @@ class HttpContext:
 
     ``raft_status`` gives the JSON of `/v1/operator/raft/configuration`
     (``{"Servers": [...], "Index": n}``); ``stats`` the sections of `/v1/agent/self`.
-    ``prompt`` is the backend once more, where it can answer without a task.
+    ``prompt`` is the backend once more, where it can read without a task, and ``prompt_changes``
+    where it can carry out changes so.
     ``leave`` starts leaving and returns before the process ends, so that the client gets an answer.
     """
 
@@ -201,6 +202,7 @@ class HttpContext:
     leaves: LeafSource
     operations: ServerOperations
     prompt: Prompt | None = None
+    prompt_changes: PromptChanges | None = None
     explainers: Mapping[str, Explainer] = field(default_factory=dict)
     leave: Callable[[], Awaitable[None]] = _nothing
     reload: Callable[[], Awaitable[None]] = _nothing

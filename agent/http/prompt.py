@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from agent.backend import Consistency, Prompt
+from agent.backend import Consistency, Prompt, PromptChanges
 from agent.errors import RequestError
 from agent.http.call import Call, Change, Desk, Read
 from agent.http.lane import Head, Seen
@@ -102,14 +102,19 @@ class PromptAnswers:
         self,
         desk: Desk,
         router: Router,
-        backend: Prompt,
+        backend: Prompt | None,
+        changes: PromptChanges,
         count: Callable[[int], None],
         failure: Callable[[Exception, Route, str, tuple[str, ...]], Reply],
     ) -> None:
-        """``count`` hears each answer's status; ``failure`` is the server's table of errors."""
+        """``backend`` is None where reads go elsewhere (no server), ``changes`` never.
+
+        ``count`` hears each answer's status; ``failure`` is the server's table of errors.
+        """
         self._desk = desk
         self._router = router
         self._backend = backend
+        self._changes = changes
         self._count = count
         self._failure = failure
         self._limits = desk.context.config.limits
@@ -121,15 +126,17 @@ class PromptAnswers:
     def begin(self, asker: Asker, seen: Seen) -> bool:
         """Take a request on; False when it has to go the long way."""
         if seen.method == "GET":
+            if self._backend is None:
+                return False
             kept = self._reads.get((seen.target, seen.head)) or self._plan_read(seen)
-            return kept is not None and self._begin_read(asker, kept)
+            return kept is not None and self._begin_read(asker, kept, self._backend)
         planned = self._plan(seen)
         if planned is None or not isinstance(planned.plan, Change):
             return False
         done = functools.partial(self._changed, asker, planned, planned.plan)
         try:
             planned.call.address = asker.address
-            self._backend.change_soon(planned.plan.command, done, planned.call.actor)
+            self._changes.change_soon(planned.plan.command, done, planned.call.actor)
         except StoreError:
             return False  # it cannot even be encoded: the long way says why
         return True
@@ -177,20 +184,21 @@ class PromptAnswers:
 
     # -- reads
 
-    def _begin_read(self, asker: Asker, kept: _KeptRead) -> bool:
+    def _begin_read(self, asker: Asker, kept: _KeptRead, backend: Prompt) -> bool:
         if kept.read.options.consistency is Consistency.STALE:
-            self._answer_read(asker, kept, None)
+            self._answer_read(asker, kept, backend, None)
         else:
-            self._backend.fresh_soon(functools.partial(self._answer_read, asker, kept))
+            backend.fresh_soon(functools.partial(self._answer_read, asker, kept, backend))
         return True
 
-    def _answer_read(self, asker: Asker, kept: _KeptRead, error: Exception | None) -> None:
+    def _answer_read(
+        self, asker: Asker, kept: _KeptRead, backend: Prompt, error: Exception | None
+    ) -> None:
         if error is not None:
             self._fail(asker, kept.planned, error)
             return
-        backend = self._backend
         try:
-            is_kept = self._render(kept, backend.index_of(kept.read.query), backend.known_leader)
+            is_kept = self._render(kept, backend)
         except Exception:  # a bug in a handler: the long way meets it too and reports it
             is_kept = False
         if not is_kept:
@@ -200,13 +208,14 @@ class PromptAnswers:
         self._count(kept.status)
         asker.answer(kept.encoded(backend.last_contact_s))
 
-    def _render(self, kept: _KeptRead, index: int, known_leader: bool) -> bool:
-        """Have the reply of this index at hand; False when it is none to be kept."""
+    def _render(self, kept: _KeptRead, backend: Prompt) -> bool:
+        """Have the reply of the present index at hand; False when it is none to be kept."""
+        index, known_leader = backend.index_of(kept.read.query), backend.known_leader
         if kept.index == index and kept.known_leader is known_leader:
             self.hits += 1
             return True
         read = kept.read
-        reply = read.shape(self._backend.answer(read.query, read.options.consistency))
+        reply = read.shape(backend.answer(read.query, read.options.consistency))
         if len(reply.body) > min(BODY_MAX_BYTES, COMPRESS_INLINE_MAX_BYTES):
             return False
         _dress(reply, kept.planned.head)

@@ -82,9 +82,15 @@ class HttpServer:
         self._desk = Desk(context, self._waiting, self._ready)
         self._router = Router()
         self._prompt: PromptAnswers | None = None
-        if context.prompt is not None:
+        changes = context.prompt_changes or context.prompt
+        if changes is not None:
             self._prompt = PromptAnswers(
-                self._desk, self._router, context.prompt, self._prompt_reply, self._failure
+                self._desk,
+                self._router,
+                context.prompt,
+                changes,
+                self._prompt_reply,
+                self._failure,
             )
         self._runner: web.ServerRunner | None = None
         self._connections: Connections | None = None

@@ -1,13 +1,15 @@
 """The calling side: one connection per server, shared by everything on this host.
 
 A lost connection fails every request on it: definite for those that were never written, indefinite
-for the rest, since the server may have acted. A silent server is found out by pings.
+for the rest, since the server may have acted. A silent server is found out by pings. Who asks by
+callback (``call_soon``) needs no task and no timer of its own.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import logging
 import socket
 import ssl
@@ -30,10 +32,18 @@ from agent.backend.rpc.frames import (
     Request,
     encode,
 )
+from agent.backend.rpc.outbox import Outbox
 from agent.errors import ForwardError
 from agent.tasks import TaskOwner
 
 log = logging.getLogger("lictor.agent.rpc.client")
+
+
+#: Takes a reply's payload, or why there is none. Must be short and must not raise.
+Done = Callable[["bytes | ForwardError"], None]
+
+#: How coarse the deadlines of ``call_soon`` are, in seconds: one timer watches over all of them.
+DEADLINE_STEP_S = 0.1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,12 +82,15 @@ class _Connection(asyncio.Protocol):
         self._on_lost = on_lost
         self._loop = asyncio.get_running_loop()
         self._reader = FrameReader(limits.frame_max)
-        self._waiting: dict[int, asyncio.Future[bytes]] = {}
+        self._waiting: dict[int, Done] = {}
+        self._deadlines: dict[int, float] = {}
+        self._deadline_timer: asyncio.TimerHandle | None = None
         self._next_id = 0
         self._transport: asyncio.Transport | None = None
         self._heard_at = self._loop.time()
         self._ping: asyncio.TimerHandle | None = None
         self.greeted: asyncio.Future[Hello] = self._loop.create_future()
+        self._outbox = Outbox(self._write_now)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # uvloop's transports do not inherit from asyncio's: only the interface is alike.
@@ -99,13 +112,10 @@ class _Connection(asyncio.Protocol):
 
     def _take(self, frame: Frame) -> None:
         if isinstance(frame, Reply):
-            waiter = self._waiting.pop(frame.id, None)
-            if waiter is not None and not waiter.done():
-                waiter.set_result(frame.payload)
+            self._settle(frame.id, frame.payload)
         elif isinstance(frame, Failure):
-            waiter = self._waiting.pop(frame.id, None)
-            if waiter is not None and not waiter.done():
-                waiter.set_exception(RemoteFailure(frame.code, frame.text, definite=frame.definite))
+            error = RemoteFailure(frame.code, frame.text, definite=frame.definite)
+            self._settle(frame.id, error)
         elif isinstance(frame, Hello):
             if not self.greeted.done():
                 self.greeted.set_result(frame)
@@ -114,18 +124,23 @@ class _Connection(asyncio.Protocol):
         elif not isinstance(frame, Pong):
             raise FrameError("a server sends no such frame")
 
+    def _settle(self, request_id: int, result: bytes | ForwardError) -> None:
+        done = self._waiting.pop(request_id, None)
+        self._deadlines.pop(request_id, None)
+        if done is not None:
+            done(result)
+
     def connection_lost(self, exc: Exception | None) -> None:
-        if self._ping is not None:
-            self._ping.cancel()
+        for timer in (self._ping, self._deadline_timer):
+            if timer is not None:
+                timer.cancel()
         self._transport = None
         if not self.greeted.done():
             self.greeted.set_exception(ForwardError("connection closed", definite=True))
             self.greeted.exception()  # it may be that nobody waits for the greeting any more
-        waiting, self._waiting = self._waiting, {}
-        for waiter in waiting.values():
-            if not waiter.done():
-                waiter.set_exception(ForwardError("connection to server lost", definite=False))
         self._on_lost()
+        for request_id in list(self._waiting):
+            self._settle(request_id, ForwardError("connection to server lost", definite=False))
 
     def _keep_alive(self) -> None:
         if self._loop.time() - self._heard_at > self._limits.silence_max_s:
@@ -136,11 +151,13 @@ class _Connection(asyncio.Protocol):
         self._ping = self._loop.call_later(self._limits.ping_interval_s, self._keep_alive)
 
     def _write(self, frame: Frame) -> None:
-        if self._transport is not None:
-            self._transport.write(encode(frame))
+        self._outbox.put(encode(frame))
 
-    async def call(self, method: str, payload: bytes, timeout_s: float) -> bytes:
-        """Send a request and wait for its reply."""
+    def _write_now(self, data: bytes) -> None:
+        if self._transport is not None:
+            self._transport.write(data)
+
+    def _send(self, method: str, payload: bytes, timeout_s: float, done: Done) -> int:
         if self._transport is None or self._transport.is_closing():
             raise ForwardError("connection to server lost", definite=True)
         if len(self._waiting) >= self._limits.inflight_max:
@@ -148,16 +165,36 @@ class _Connection(asyncio.Protocol):
         if len(payload) + 1024 > self._limits.frame_max:
             raise ForwardError("request is larger than a frame may be", definite=True)
         self._next_id += 1
-        request_id = self._next_id
+        self._waiting[self._next_id] = done
+        self._write(Request(self._next_id, method, timeout_s, payload))
+        return self._next_id
+
+    def call_soon(self, method: str, payload: bytes, timeout_s: float, done: Done) -> None:
+        """Send a request; ``done`` is called once. Raises ForwardError for what was never sent."""
+        request_id = self._send(method, payload, timeout_s, done)
+        self._deadlines[request_id] = self._loop.time() + timeout_s
+        if self._deadline_timer is None:
+            self._deadline_timer = self._loop.call_later(DEADLINE_STEP_S, self._look_at_deadlines)
+
+    def _look_at_deadlines(self) -> None:
+        now = self._loop.time()
+        for request_id in [each for each, due in self._deadlines.items() if due <= now]:
+            self._write(Cancel(request_id))
+            self._settle(request_id, _too_late())
+        self._deadline_timer = None
+        if self._deadlines and self._transport is not None:
+            self._deadline_timer = self._loop.call_later(DEADLINE_STEP_S, self._look_at_deadlines)
+
+    async def call(self, method: str, payload: bytes, timeout_s: float) -> bytes:
+        """Send a request and wait for its reply."""
         waiter: asyncio.Future[bytes] = self._loop.create_future()
-        self._waiting[request_id] = waiter
-        self._write(Request(request_id, method, timeout_s, payload))
+        request_id = self._send(method, payload, timeout_s, functools.partial(_tell, waiter))
         try:
             async with asyncio.timeout(timeout_s):
                 return await waiter
         except TimeoutError:
             self._write(Cancel(request_id))
-            raise ForwardError("the server did not answer in time", definite=False) from None
+            raise _too_late() from None
         except asyncio.CancelledError:
             self._write(Cancel(request_id))
             raise
@@ -168,6 +205,19 @@ class _Connection(asyncio.Protocol):
         """Drop the connection; waiting requests fail as indefinite."""
         if self._transport is not None:
             self._transport.abort()
+
+
+def _too_late() -> ForwardError:
+    return ForwardError("the server did not answer in time", definite=False)
+
+
+def _tell(waiter: asyncio.Future[bytes], result: bytes | ForwardError) -> None:
+    if waiter.done():
+        return
+    if isinstance(result, ForwardError):
+        waiter.set_exception(result)
+    else:
+        waiter.set_result(result)
 
 
 class RpcPool:
@@ -190,6 +240,28 @@ class RpcPool:
         deadline = loop.time() + timeout_s
         connection = await self._connection(address)
         return await connection.call(method, payload, max(0.001, deadline - loop.time()))
+
+    def call_soon(
+        self,
+        address: tuple[str, int],
+        method: str,
+        payload: bytes,
+        *,
+        timeout_s: float,
+        done: Done,
+    ) -> bool:
+        """``call`` by callback and without a task; False, and nothing done, without a connection.
+
+        ``done`` is called once, with the reply's payload or with what ``call`` raises.
+        """
+        task = self._open.get(address)
+        if task is None or not task.done() or task.cancelled() or task.exception() is not None:
+            return False
+        try:
+            task.result().call_soon(method, payload, max(0.001, timeout_s), done)
+        except ForwardError as error:
+            done(error)
+        return True
 
     async def _connection(self, address: tuple[str, int]) -> _Connection:
         task = self._open.get(address)

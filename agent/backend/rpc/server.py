@@ -9,6 +9,7 @@ connection, bytes that a client has not read.
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import socket
 from collections import Counter
@@ -33,6 +34,7 @@ from agent.backend.rpc.frames import (
     encode,
 )
 from agent.backend.rpc.listener import Listener, ListenerTls
+from agent.backend.rpc.outbox import Outbox
 from agent.errors import ForwardError, RequestError
 from agent.tasks import TaskOwner
 from raftstore.errors import StoreError
@@ -41,6 +43,8 @@ log = logging.getLogger("lictor.agent.rpc.server")
 
 #: Carries out one method: (method, payload, seconds left) -> the reply's payload.
 Handler = Callable[[str, bytes, float], Awaitable[bytes]]
+#: The same by callback, where no task is needed; False when it has to be the other way.
+PromptHandler = Callable[[str, bytes, float, Callable[["bytes | Exception"], None]], bool]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,12 +90,15 @@ class ServerPort:
         *,
         peers: AcceptsPeers,
         handler: Handler,
+        prompt: PromptHandler | None = None,
         tls: ListenerTls | None = None,
     ) -> None:
+        """``prompt`` is asked before ``handler``, and carries out what it can without a task."""
         self.config = config
         self.stats = RpcStats()
         self.peers = peers
         self.handler = handler
+        self.prompt = prompt
         self.owner = TaskOwner()
         self.per_client: Counter[str] = Counter()
         self._listener = Listener(
@@ -215,10 +222,12 @@ class _Session(asyncio.Protocol):
     def __init__(self, port: ServerPort) -> None:
         self._port = port
         self._reader = FrameReader(port.config.frame_max)
-        self._running: dict[int, asyncio.Task[None]] = {}
+        #: None for what is carried out without a task.
+        self._running: dict[int, asyncio.Task[None] | None] = {}
         self._greeted = False
         self._transport: asyncio.Transport | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._outbox = Outbox(self._write_now)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # uvloop's transports do not inherit from asyncio's: only the interface is alike.
@@ -235,7 +244,8 @@ class _Session(asyncio.Protocol):
             self._port.closed(self._transport)
         self._transport = None
         for task in list(self._running.values()):
-            task.cancel()
+            if task is not None:
+                task.cancel()
 
     def data_received(self, data: bytes) -> None:
         try:
@@ -272,6 +282,12 @@ class _Session(asyncio.Protocol):
             self._write(Failure(request.id, "busy", True, "too many requests are under way"))
             return
         self._port.stats.requests[request.method] += 1
+        prompt = self._port.prompt
+        if prompt is not None:
+            self._running[request.id] = None  # before it begins: it may end at once
+            done = functools.partial(self._done, request.id)
+            if prompt(request.method, request.payload, request.timeout_s, done):
+                return
         task = self._port.owner.spawn(self._carry_out(request), name=f"rpc {request.method}")
         self._running[request.id] = task
         task.add_done_callback(lambda _: self._running.pop(request.id, None))
@@ -282,9 +298,7 @@ class _Session(asyncio.Protocol):
                 payload = await self._port.handler(
                     request.method, request.payload, request.timeout_s
                 )
-            reply: Frame = Reply(request.id, payload)
-            if len(payload) + 64 > self._port.config.frame_max:
-                reply = Failure(request.id, "too-large", False, "the answer is over the limit")
+            reply = self._reply(request.id, payload)
         except TimeoutError:
             reply = Failure(request.id, "timeout", False, "deadline exceeded")
         except Exception as error:  # the session must outlive any one request
@@ -292,11 +306,29 @@ class _Session(asyncio.Protocol):
             reply = _failure(request.id, error)
         self._write(reply)
 
+    def _reply(self, request_id: int, payload: bytes) -> Frame:
+        if len(payload) + 64 > self._port.config.frame_max:
+            return Failure(request_id, "too-large", False, "the answer is over the limit")
+        return Reply(request_id, payload)
+
+    def _done(self, request_id: int, result: bytes | Exception) -> None:
+        """A request that needed no task has ended; perhaps its connection has ended before."""
+        self._running.pop(request_id, None)
+        if isinstance(result, Exception):
+            self._port.stats.failures += 1
+            self._write(_failure(request_id, result))
+        else:
+            self._write(self._reply(request_id, result))
+
     def _write(self, frame: Frame) -> None:
+        if self._transport is not None:
+            self._outbox.put(encode(frame))
+
+    def _write_now(self, data: bytes) -> None:
         transport = self._transport
         if transport is None:
             return
-        transport.write(encode(frame))
+        transport.write(data)
         if transport.get_write_buffer_size() > self._port.config.write_buffer_max:
             self._port.stats.refused["client does not read"] += 1
             transport.abort()

@@ -13,6 +13,8 @@ from agent.backend.operations import LEADER_METHODS
 from agent.backend.rpc import calls
 from agent.errors import ForwardError, NoClusterLeader
 from raftstore import wire
+from raftstore.commands import Outcome
+from raftstore.errors import DecodeError, EncodeError
 from raftstore.store import Store
 
 
@@ -42,6 +44,37 @@ class RpcService:
         if known is None:
             raise ForwardError(f"unknown method {method!r}", definite=True)
         return await known(payload, timeout_s)
+
+    def begin(
+        self,
+        method: str,
+        payload: bytes,
+        timeout_s: float,
+        done: Callable[[bytes | Exception], None],
+    ) -> bool:
+        """Carry out a change without a task; False for any other method."""
+        if method != calls.CHANGE:
+            return False
+
+        def told(outcome: Outcome | Exception) -> None:
+            if not isinstance(outcome, Exception):
+                try:
+                    done(wire.encode_outcome(outcome))
+                    return
+                except EncodeError as error:
+                    outcome = error
+            done(outcome)
+
+        try:
+            wire.decode_command(payload)  # what cannot be read must not get into the log
+        except DecodeError as error:
+            done(error)
+            return True
+        if self._store.is_leader:
+            self._store.propose_soon(payload, timeout_s=timeout_s, done=told)
+        else:
+            self._backend.change_encoded_soon(payload, timeout_s=timeout_s, done=told)
+        return True
 
     async def _change(self, payload: bytes, timeout_s: float) -> bytes:
         wire.decode_command(payload)  # what cannot be read must not get into the log

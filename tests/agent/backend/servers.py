@@ -52,6 +52,7 @@ class Server:
             ),
             peers=self.store,
             handler=service.handle,
+            prompt=service.begin,
         )
 
     async def _sign(self, csr_pem: str) -> SignedLeaf:

@@ -133,3 +133,24 @@ async def test_a_watch_is_a_promise_and_a_peek_is_at_hand(servers: list[Server])
     assert peeked.value is not None
     await backend.change(KVDelete(key="k"))
     await until(lambda: seen == ["moved"])
+
+
+async def test_changes_by_callback_through_a_follower_outlive_the_leader(
+    servers: list[Server],
+) -> None:
+    follower, dead = followers_of(servers)[0], leader_of(servers)
+    await follower.backend.change(KVSet(key="first"))
+    told: dict[str, list[object]] = {f"k{i}": [] for i in range(50)}
+    for key, results in list(told.items())[:25]:
+        follower.backend.change_soon(KVSet(key=key, value=b"v"), results.append)
+    assert len(follower.backend._owner) == 0
+    await until(lambda: all(told[f"k{i}"] for i in range(25)))
+    for key, results in list(told.items())[25:]:
+        follower.backend.change_soon(KVSet(key=key, value=b"v"), results.append)
+    await asyncio.sleep(0)
+    await dead.stop()
+    servers.remove(dead)
+    await until(lambda: all(told.values()), 25)
+    assert all(isinstance(result, Applied) for [result] in told.values())
+    for key in told:
+        assert (await follower.backend.ask(KVGet(key))).value is not None

@@ -12,12 +12,12 @@ from agent.backend import Ask
 from agent.backend.remote import RemoteBackend
 from agent.backend.rpc.client import RpcLimits, RpcPool
 from agent.backend.servers import ServerAddress, Servers
-from agent.errors import NoServers
+from agent.errors import ForwardError, NoServers
 from raftstore.commands import Applied, KVSet
 from raftstore.errors import NotInHistory
 from raftstore.queries import At, GetCAProvider, History, KVGet
 from raftstore.records import Actor
-from tests.agent.backend.servers import HOLD_S, Server, leader_of, three_servers
+from tests.agent.backend.servers import HOLD_S, Server, leader_of, three_servers, until
 
 
 @pytest.fixture
@@ -120,4 +120,50 @@ async def test_an_agent_that_knows_no_server_says_so_at_once() -> None:
         await alone.ask(KVGet("k"))
     assert alone.peek(KVGet("k")) is None
     assert alone.watch_once(KVGet("k"), lambda: None) is None
+    await pool.close()
+
+
+def begin_changes(client: RemoteBackend, count: int) -> dict[str, list[object]]:
+    told: dict[str, list[object]] = {f"k{i}": [] for i in range(count)}
+    for key, results in told.items():
+        client.change_soon(KVSet(key=key, value=b"v"), results.append)
+    return told
+
+
+async def test_changes_by_callback_go_through_a_server_without_a_task(
+    client: RemoteBackend, servers: list[Server]
+) -> None:
+    await client.change(KVSet(key="first"))
+    told = begin_changes(client, 50)
+    assert len(client._owner) == 0
+    await until(lambda: all(told.values()))
+    assert all(isinstance(result, Applied) for [result] in told.values())
+    for key in told:
+        assert (await client.ask(KVGet(key))).value is not None
+
+
+async def test_changes_by_callback_outlive_the_death_of_the_leader(
+    client: RemoteBackend, servers: list[Server]
+) -> None:
+    await client.change(KVSet(key="first"))
+    dead = leader_of(servers)
+    told = begin_changes(client, 50)
+    await asyncio.sleep(0)
+    await dead.stop()
+    servers.remove(dead)
+    await until(lambda: all(told.values()), 25)
+    assert all(isinstance(result, Applied) for [result] in told.values())
+
+
+async def test_a_change_by_callback_is_told_when_the_agent_stops() -> None:
+    pool = RpcPool(datacenter="dc1", node="client", limits=RpcLimits())
+    alone = RemoteBackend(
+        Servers(random.Random(1)), pool, sender="x", hold_s=HOLD_S, rng=random.Random(1)
+    )
+    told = begin_changes(alone, 1)["k0"]
+    await alone.close()
+    await asyncio.sleep(0)
+    alone.change_soon(KVSet(key="k"), told.append)
+    assert len(told) == 2
+    assert all(isinstance(result, NoServers | ForwardError) for result in told)
     await pool.close()

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from agent.http.prompt import READS_MAX
+from agent.http.server import HttpServer
 from raftstore.commands import Register
 from raftstore.errors import NoLeader
 from raftstore.records import Node, NodeName, Service, ServiceId
@@ -321,3 +323,18 @@ async def test_prompt_answers_keep_a_connection_from_being_idle(
             await asyncio.sleep(0.05)
         assert await asyncio.wait_for(client.reader.read(), 5) == b""
         assert prompt.server.stats().prompt_answers > 5
+
+
+async def test_an_agent_that_is_no_server_carries_out_changes_promptly() -> None:
+    rig = Rig(make_config(), prompt=False)
+    rig.context = replace(rig.context, prompt_changes=rig.backend)
+    rig.server = HttpServer(rig.context)
+    await rig.start()
+    try:
+        async with Client(rig.port) as client:
+            before = rig.server.stats().prompt_answers
+            await client.ask("PUT", "/v1/kv/a", b"1")
+            assert (await client.get("/v1/kv/a?raw")).text == "1"
+            assert rig.server.stats().prompt_answers == before + 1
+    finally:
+        await rig.stop()
