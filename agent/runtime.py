@@ -19,7 +19,6 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from agent import logs
-from agent.backend import Backend, PromptChanges
 from agent.backend.bootstrap import Bootstrap
 from agent.backend.formation import Formation
 from agent.backend.local import LocalBackend
@@ -168,9 +167,7 @@ class Agent:
         if config.server:
             await self._start_store()
         await self._start_gossip()
-        made = self._make_backend()
-        self.backend: Backend = made
-        self._prompt_changes: PromptChanges = made
+        self.backend = self._make_backend()
         self.operations = Operations(self.backend)
         if self.store is not None:
             await self._start_server_parts(self.store)
@@ -228,13 +225,9 @@ class Agent:
         config = self.config
         sender = f"{self.node_id}/{uuid.uuid4().hex[:12]}"
         if self.store is None:
+            hold_s, node = config.rpc_hold_timeout_s, config.node_name
             remote = RemoteBackend(
-                self.servers,
-                self.pool,
-                sender=sender,
-                hold_s=config.rpc_hold_timeout_s,
-                rng=self._rng,
-                node=config.node_name,
+                self.servers, self.pool, sender=sender, hold_s=hold_s, rng=self._rng, node=node
             )
             self._closing("backend", remote.close)
             return remote
@@ -464,7 +457,7 @@ class Agent:
             config=self.config,
             backend=self.backend,
             prompt=self.backend if isinstance(self.backend, LocalBackend) else None,
-            prompt_changes=self._prompt_changes,
+            prompt_changes=self.backend,
             local=self.local,
             gossip=self.gossip,
             leaves=self.leaves,

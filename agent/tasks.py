@@ -8,12 +8,22 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 log = logging.getLogger("lictor.agent.tasks")
 
 T = TypeVar("T")
+
+
+def when_ended(task: asyncio.Task[T], done: Callable[[T], None], *, stopped: T) -> None:
+    """Call back with what a task gives, or ``stopped`` if it is cancelled, even before it began."""
+
+    def ended(task: asyncio.Task[T]) -> None:
+        failed = task.cancelled() or task.exception() is not None
+        done(stopped if failed else task.result())
+
+    task.add_done_callback(ended)
 
 
 class TaskOwner:

@@ -9,7 +9,6 @@ survive elections.
 from __future__ import annotations
 
 import asyncio
-import functools
 import math
 import random
 from collections.abc import Awaitable, Callable, Mapping
@@ -17,12 +16,12 @@ from typing import Any, TypeVar
 
 from agent.backend import Ask, Consistency, RaftConfiguration, RaftServer, Reply, SignedLeaf
 from agent.backend.requests import RequestIds
-from agent.backend.retry import Attempts, tell
+from agent.backend.retry import Attempts
 from agent.backend.rounds import ReadRounds
 from agent.backend.rpc import calls
 from agent.backend.rpc.client import RpcPool
 from agent.errors import ForwardError, NoClusterLeader, RequestError
-from agent.tasks import TaskOwner
+from agent.tasks import TaskOwner, when_ended
 from raftstore import wire
 from raftstore.commands import Command, Outcome
 from raftstore.errors import DecodeError, EncodeError, NoLeader, StoreError
@@ -234,11 +233,12 @@ class LocalBackend:
         failure: StoreError | ForwardError | None,
         done: Callable[[Outcome | Exception], None],
     ) -> None:
+        stopped = ForwardError("this server stops", definite=False)
         if self._closed:
-            done(ForwardError("this server stops", definite=False))
+            done(stopped)
         else:
             task = self._owner.spawn(self._retry(payload, deadline, failure), name="change")
-            task.add_done_callback(functools.partial(tell, done))
+            when_ended(task, done, stopped=stopped)
 
     async def _retry(
         self,

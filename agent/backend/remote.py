@@ -7,7 +7,6 @@ server is asked again for the time that is left, so a client never notices.
 from __future__ import annotations
 
 import asyncio
-import functools
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -15,12 +14,12 @@ from typing import Any, TypeVar
 
 from agent.backend import Ask, RaftConfiguration, Reply, SignedLeaf
 from agent.backend.requests import RequestIds
-from agent.backend.retry import Attempts, tell
+from agent.backend.retry import Attempts
 from agent.backend.rpc import calls
 from agent.backend.rpc.client import RemoteFailure, RpcPool
 from agent.backend.servers import ServerAddress, Servers
 from agent.errors import ForwardError, NoClusterLeader, NoServers, RequestError
-from agent.tasks import TaskOwner
+from agent.tasks import TaskOwner, when_ended
 from raftstore import wire
 from raftstore.commands import Command, Outcome
 from raftstore.errors import DecodeError, EncodeError, NotInHistory
@@ -123,11 +122,12 @@ class RemoteBackend:
         failure: _Failed | None,
         ended: Callable[[Outcome | Exception], None],
     ) -> None:
+        stopped = ForwardError("this agent stops", definite=False)
         if self._closed:
-            ended(ForwardError("this agent stops", definite=False))
+            ended(stopped)
         else:
             task = self._owner.spawn(self._retry(payload, deadline, failure), name="change")
-            task.add_done_callback(functools.partial(tell, ended))
+            when_ended(task, ended, stopped=stopped)
 
     async def _retry(
         self,

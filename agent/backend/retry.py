@@ -7,12 +7,9 @@ last word: if any attempt may have entered a log, the caller is told so.
 
 from __future__ import annotations
 
-import asyncio
 import random
-from collections.abc import Callable
 
 from agent.errors import ForwardError, NoClusterLeader, NoServers, RequestError
-from raftstore.commands import Outcome
 from raftstore.errors import JournalFull, QueueFull, StoreError
 
 #: First pause between attempts and the longest one, in seconds. An election is over in about one
@@ -21,16 +18,6 @@ FIRST_PAUSE_S = 0.02
 LAST_PAUSE_S = 0.25
 
 _FINAL_CODES = frozenset({"JournalFull", "too-large", "DecodeError", "internal"})
-
-
-def tell(
-    done: Callable[[Outcome | Exception], None], task: asyncio.Task[Outcome | Exception]
-) -> None:
-    """When the task of a change has ended: call back, also if it was cancelled before it began."""
-    if task.cancelled() or task.exception() is not None:
-        done(ForwardError("this agent stops", definite=False))
-    else:
-        done(task.result())
 
 
 class Attempts:

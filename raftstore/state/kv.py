@@ -50,9 +50,7 @@ class KVStore:
             pair = _make(key, command.value, command.flags, 0, "", index, index)
         else:
             created, modified = stored.create_index, stored.modify_index
-            pair = _make(
-                key, command.value, command.flags, 0, stored.session, created, modified
-            )
+            pair = _make(key, command.value, command.flags, 0, stored.session, created, modified)
         self._put(index, stored, pair)
         return applied(index, True)
 

@@ -7,7 +7,7 @@ import logging
 
 import pytest
 
-from agent.tasks import TaskOwner
+from agent.tasks import TaskOwner, when_ended
 
 
 async def test_closing_the_owner_ends_its_tasks() -> None:
@@ -38,3 +38,20 @@ async def test_an_error_somebody_awaits_is_theirs(caplog: pytest.LogCaptureFixtu
     with pytest.raises(ValueError, match="mine"):
         await owner.spawn(fail(), name="fails", awaited=True)
     assert not caplog.records
+
+
+async def test_a_task_that_never_began_is_told_of_too():
+    owner, told = TaskOwner(), []
+
+    async def work(result):
+        return result
+
+    for result in (1, ValueError("2")):
+        when_ended(owner.spawn(work(result), name="t"), told.append, stopped=KeyError("stopped"))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert told[0] == 1 and isinstance(told[1], ValueError)
+    when_ended(owner.spawn(work(3), name="t"), told.append, stopped=KeyError("stopped"))
+    await owner.close()
+    await asyncio.sleep(0)
+    assert isinstance(told[2], KeyError)

@@ -132,7 +132,9 @@ async def test_both_ends_bound_what_is_under_way(
     assert isinstance(calls[20][0], ForwardError) and calls[20][0].definite  # ours: 20
     await until(lambda: all(calls[8:20]))
     busy = [told[0] for told in calls[8:20]]
-    assert all(isinstance(each, RemoteFailure) and each.code == "busy" for each in busy)  # theirs: 8
+    assert all(
+        isinstance(each, RemoteFailure) and each.code == "busy" for each in busy
+    )  # theirs: 8
     for done in prompt.held:
         done(b"done")
     await until(lambda: all(calls))
