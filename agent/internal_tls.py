@@ -1,13 +1,17 @@
-"""TLS between agents as configured: whether there is any, and what a reload may do.
+"""The server port as configured: its bounds, whether there is TLS, and what a reload may do.
 
 The certificates themselves are read and judged in agent/backend/rpc/tls.py.
 """
 
 from __future__ import annotations
 
+from agent.backend.rpc.admission import HandshakeRates
+from agent.backend.rpc.server import ServerPort, ServerPortConfig
 from agent.backend.rpc.tls import Own, RpcTls
 from agent.config.schema import AgentConfig
 from agent.errors import ConfigError
+from agent.explain.server_port import PortView
+from raftstore.store import Store
 
 
 def load_tls(config: AgentConfig, node_id: str) -> RpcTls | None:
@@ -32,3 +36,37 @@ def reload_tls(tls: RpcTls | None, before: AgentConfig, after: AgentConfig) -> N
         )
     if tls is not None:
         tls.reload(after.tls)
+
+
+def port_config(config: AgentConfig) -> ServerPortConfig:
+    """Where a server listens for other agents, and what it bears from them."""
+    limits = config.limits
+    return ServerPortConfig(
+        host=config.bind_addr,
+        port=config.port_server,
+        datacenter=config.datacenter,
+        node=config.node_name,
+        frame_max=limits.rpc_frame_max,
+        inflight_max=limits.rpc_inflight_max,
+        conns_per_client_max=limits.rpc_max_conns_per_client,
+        handshake_timeout_s=limits.rpc_handshake_timeout_s,
+        handshakes_max=limits.rpc_handshakes_max,
+        rates=HandshakeRates(
+            per_client=limits.rpc_handshakes_per_client,
+            client_burst=limits.rpc_max_conns_per_client,
+            in_all=limits.rpc_handshakes_per_second,
+            burst=2 * limits.rpc_handshakes_per_second,
+        ),
+        client_bytes_max=limits.rpc_client_bytes_max,
+    )
+
+
+def port_view(tls: RpcTls | None, port: ServerPort, store: Store) -> PortView:
+    """What the port and the links to other servers can tell of whom they turned away."""
+    return PortView(
+        certificates=() if tls is None else tls.held,
+        refused=port.stats.refused,
+        refusals=port.door.refusals.last(),
+        peers_refused=store.metrics()["dropped"],
+        peer_refusals=store.operations.refusals(),
+    )

@@ -14,6 +14,7 @@ import os
 import random
 import signal
 import sys
+import time
 import uuid
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -25,7 +26,7 @@ from agent.backend.local import LocalBackend
 from agent.backend.operations import Operations
 from agent.backend.remote import RemoteBackend
 from agent.backend.rpc.client import RpcLimits, RpcPool
-from agent.backend.rpc.server import ServerPort, ServerPortConfig
+from agent.backend.rpc.server import ServerPort
 from agent.backend.rpc.service import RpcService
 from agent.backend.rpc.tls import RpcTls
 from agent.backend.servers import Servers
@@ -36,20 +37,16 @@ from agent.connect.sidecars import Sidecars, SidecarSpec
 from agent.dns.server import DnsServer
 from agent.errors import AgentError, ConfigError
 from agent.explain.registry import explainers
+from agent.explain.server_port import explain_server_port
 from agent.http.context import HttpContext
 from agent.http.server import HttpServer
-from agent.internal_tls import load_tls, reload_tls
+from agent.internal_tls import load_tls, port_config, port_view, reload_tls
 from agent.leader.duties import LeaderDuties
 from agent.leader.leaving import until_removed
 from agent.leader.servers import ServersKeeper, ensure_config
 from agent.local.agent import LocalAgent
 from agent.local.joining import join_all
-from agent.local.node import (
-    ANY,
-    catalog_node,
-    join_host_port,
-    sidecar_address,
-)
+from agent.local.node import ANY, catalog_node, join_host_port, sidecar_address
 from agent.loop.watchdog import Watchdog
 from agent.membership import candidates, gossip_config, seen_servers, server_addresses
 from agent.metrics import AgentMetrics
@@ -155,6 +152,9 @@ class Agent:
         self.tls = load_tls(config, self.node_id)
         # A server's port speaks TLS with a certificate of its own, or not at all.
         self.port_tls = self.tls if config.tls.complete else None
+        if self.tls is not None:
+            self.metrics.add("tls", self.tls.stats)
+            self._owner.spawn(self.tls.watch_expiry(), name="certificate expiry")
         self.pool = RpcPool(
             datacenter=config.datacenter,
             node=config.node_name,
@@ -260,21 +260,12 @@ class Agent:
         )
         service = RpcService(backend, store, bootstrap_view=self.formation.view)
         self.port = ServerPort(
-            ServerPortConfig(
-                host=config.bind_addr,
-                port=config.port_server,
-                datacenter=config.datacenter,
-                node=config.node_name,
-                frame_max=config.limits.rpc_frame_max,
-                inflight_max=config.limits.rpc_inflight_max,
-                conns_per_client_max=config.limits.rpc_max_conns_per_client,
-                handshake_timeout_s=config.limits.rpc_handshake_timeout_s,
-                handshakes_max=config.limits.rpc_handshakes_max,
-            ),
+            port_config(config),
             peers=store,
             handler=service.handle,
             prompt=service.begin,
             tls=self.port_tls,
+            known=self.servers.has_host,
         )
         await self.port.start()
         self._closing("server port", self.port.stop)
@@ -470,6 +461,7 @@ class Agent:
                 check=self.local.explain_check,
                 sidecars=self.sidecars.explain,
                 loop=self.watchdog.holds.explained,
+                server_port=self._explain_port,
             ),
             leave=self.leave,
             reload=self.reload,
@@ -478,6 +470,10 @@ class Agent:
             stats=self.metrics.flat,
             rng=self._rng,
         )
+
+    def _explain_port(self) -> Json:
+        view = None if self.store is None else port_view(self.tls, self.port, self.store)
+        return explain_server_port(self.config, view, time.time())
 
     def _leader_view(self, name: str) -> Json:
         return None if self.duties is None else self.duties.explain_member(NodeName(name))

@@ -25,11 +25,16 @@ class ServerAddress:
 class Servers:
     """The known servers in the order in which they will be asked."""
 
-    __slots__ = ("_order", "_rng")
+    __slots__ = ("_hosts", "_order", "_rng")
 
     def __init__(self, rng: random.Random) -> None:
         self._rng = rng
         self._order: list[ServerAddress] = []
+        self._hosts: frozenset[str] = frozenset()
+
+    def has_host(self, host: str) -> bool:
+        """Is this the address of a server?"""
+        return host in self._hosts
 
     def __len__(self) -> int:
         return len(self._order)
@@ -47,6 +52,7 @@ class Servers:
         for server in fresh:
             kept.insert(self._rng.randint(0, len(kept)) if not self._order else len(kept), server)
         self._order = kept
+        self._hosts = frozenset(server.host for server in kept)
 
     def preferred(self) -> ServerAddress | None:
         """Whom to ask now."""

@@ -42,6 +42,8 @@ _POSITIVE = frozenset(
         "gossip_lan.probe_timeout", "gossip_lan.retransmit_mult", "gossip_lan.suspicion_mult",
         "default_query_time", "max_query_time", "check_output_max_size", "reconnect_timeout",
         "limits.kv_max_value_size", "limits.txn_max_req_len", "limits.rpc_handshake_timeout",
+        "limits.rpc_handshakes_per_second", "limits.rpc_handshakes_per_client",
+        "limits.rpc_client_bytes_max",
     }
 )  # fmt: skip
 
@@ -133,7 +135,7 @@ def _checked(path: str, kind: Kind, value: Any, errors: list[str]) -> Any:
     if kind is Kind.INT and path.startswith("ports."):
         if not -1 <= value <= PORT_MAX:
             errors.append(f"{path}: invalid port: {value}")
-    elif kind is Kind.INT and (value < 0 or (path in _POSITIVE and value == 0)):
+    elif (kind is Kind.INT and value < 0) or (path in _POSITIVE and value <= 0):
         errors.append(f"{_short(path)} cannot be {value}. {_least(path)}")
     return value
 

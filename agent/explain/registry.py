@@ -24,6 +24,7 @@ def explainers(
     check: Callable[[CheckId], Json],
     sidecars: Callable[[], Json],
     loop: Callable[[], Json],
+    server_port: Callable[[], Json],
 ) -> dict[str, Explainer]:
     """Everything this agent can explain."""
 
@@ -44,11 +45,15 @@ def explainers(
     async def holds(arguments: Sequence[str], query: Mapping[str, str]) -> Json:
         return loop()
 
+    async def port(arguments: Sequence[str], query: Mapping[str, str]) -> Json:
+        return server_port()
+
     return {
         "check": one_check,
         "dns": dns,
         "intention": intention_explainer(backend),
         "loop": holds,
         "member": member,
+        "server-port": port,
         "sidecars": all_sidecars,
     }

@@ -102,6 +102,8 @@ class RaftConfig:
     write_buffer_bytes_max: int = 8 * MIB
     inbox_messages_max: int = 8192
     """Messages of all peers that wait for a step; the link that brings one more is closed."""
+    inbox_bytes_max: int = 64 * MIB
+    """Bytes of their frames, likewise; eight times what an honest leader has on its way."""
     links_unnamed_max: int = 64
     """Inbound connections whose introduction is not complete."""
     links_unnamed_per_address_max: int = 8

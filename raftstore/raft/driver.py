@@ -100,6 +100,7 @@ class RaftNode:
             schedule=self._schedule,
             learn_address=self._learn_address,
             address=self._network.address,
+            refusals=self._network.refusals.last,
         )
         """What an operator may ask: leadership transfer, changes of the set of servers."""
         self._disk = DiskThread(journal, config=config, done=self._persisted)
@@ -291,8 +292,8 @@ class RaftNode:
 
     # -- links
 
-    def _message(self, peer: str, message: Message) -> bool:
-        if not self._replica.deliver(peer, message):
+    def _message(self, peer: str, message: Message, size: int) -> bool:
+        if not self._replica.deliver(peer, message, size):
             return False
         self._schedule()
         return True
@@ -330,7 +331,7 @@ class RaftNode:
                 self._learn_address(node_id, member.address)
         engine = self._replica.engine
         removed = config.removed if engine.config_is_committed() else frozenset()
-        self._network.set_members(config.members, removed, engine.config_index)
+        self._network.set_members(config.members, removed, engine.config_index, config.returned)
 
     def _learn_address(self, node_id: str, address: str) -> None:
         host, _, port = address.rpartition(":")

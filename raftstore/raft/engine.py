@@ -662,6 +662,8 @@ class RaftEngine(SyncObj):  # type: ignore[misc]
         if message.term < self.term():
             self._reply(peer, message, False, journal.last_index + 1)
             return
+        if self._is_impostor(peer, message.term):
+            return
         self._heed_leader(peer, message.term)
         if journal.full and message.entries:
             self.stats.appends_refused_full += 1  # no answer: the leader tries again later
@@ -677,7 +679,8 @@ class RaftEngine(SyncObj):  # type: ignore[misc]
             start = start_of_term(journal, message.prev_index, self.commit_index())
             self._reply(peer, message, False, start)
             return
-        self._take_entries(message)
+        if not self._take_entries(peer, message):
+            return
         match = message.prev_index + len(message.entries)
         self._SyncObj__leaderCommitIndex = message.commit
         commit = min(message.commit, match)
@@ -699,8 +702,20 @@ class RaftEngine(SyncObj):  # type: ignore[misc]
         self.dismissed = False
         self._hear_leader()
 
+    def _is_impostor(self, peer: str, term: int) -> bool:
+        """Does a stranger claim a term that has a leader, whom we know?
+
+        From a member that would be a violation of safety and ends the process (``_heed_leader``).
+        Nobody from outside may bring that about.
+        """
+        taken = term == self.term() and self.leader_id() not in (None, peer)
+        if self.config is None or peer in self._members or not taken:
+            return False
+        self.stats.strangers_dropped += 1
+        return True
+
     def _on_snapshot(self, peer: str, message: SnapshotOffer | SnapshotChunk) -> None:
-        if message.term < self.term():
+        if message.term < self.term() or self._is_impostor(peer, message.term):
             return  # the answer to the next append tells it so
         self._heed_leader(peer, message.term)
         self.on_snapshot(peer, message)
@@ -716,15 +731,18 @@ class RaftEngine(SyncObj):  # type: ignore[misc]
         reply = AppendReply(term=self.term(), seq=message.seq, ok=ok, index=index)
         self._send(peer, reply, late=ok)
 
-    def _take_entries(self, message: Append) -> None:
+    def _take_entries(self, peer: str, message: Append) -> bool:
         first = first_new(self._journal, message.entries)
         if first is None:
-            return
+            return True
         journal = self._journal
         index = message.entries[first][1]
         reconfigured = False
         if index <= journal.last_index:
             if index <= self.commit_index():
+                if peer not in self._members:  # nobody from outside may end this process
+                    self.stats.strangers_dropped += 1
+                    return False
                 raise SafetyViolation(f"the leader's entry {index} differs from a committed one")
             self.stats.conflict_entries_cut += journal.last_index + 1 - index
             reconfigured = journal.config is not None and journal.config[0] >= index
@@ -737,6 +755,7 @@ class RaftEngine(SyncObj):  # type: ignore[misc]
         journal.extend(entries)
         if reconfigured:
             self._adopt_config()
+        return True
 
     def _on_append_reply(self, peer: str, reply: AppendReply) -> None:
         if reply.term > self.term():

@@ -9,19 +9,23 @@ and no object hooks, so a frame can carry numbers, strings and bytes and nothing
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import msgpack
 
 from raftstore.errors import DecodeError
-from raftstore.raft.log import Entry, command_is_valid
-from raftstore.raft.members import NODE_ID_CHARS_MAX
+from raftstore.raft.log import CONFIG, Entry, command_is_valid
+from raftstore.raft.members import MEMBERS_MAX, NODE_ID_CHARS_MAX, decode_config
 
 PROTOCOL_VERSION = 2
 LENGTH = struct.Struct(">I")
 NUMBER_MAX = 2**63 - 1
 ARRAY_MAX = 65_536
+FIELDS_MAX = 8
+SMALL_FRAME_BYTES = 16 * 1024
+"""In a smaller frame nothing can grow to anything."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,6 +135,15 @@ class Removed:
 
 
 @dataclass(frozen=True, slots=True)
+class Returned:
+    """A vouch of a member: these had been removed once, and the sender's configuration has them.
+    Tells who has only seen them removed (``admission``)."""
+
+    config_index: int
+    node_ids: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class LeaseProbe:
     """Lease: will you stay loyal to me for an election timeout from now?"""
 
@@ -226,15 +239,17 @@ LEASE_REPLY = 12
 SNAPSHOT_OFFER = 20
 SNAPSHOT_REPLY = 21
 SNAPSHOT_CHUNK = 22
+RETURNED = 31
+"""30 is ``greeting.CONFIRM``."""
 
 
-def encode(message: Message | Hello) -> bytes:
+def encode(message: Message | Hello | Returned) -> bytes:
     """A whole frame: length and body."""
     body: bytes = msgpack.packb(_to_array(message))
     return LENGTH.pack(len(body)) + body
 
 
-def _to_array(m: Message | Hello) -> list[Any]:
+def _to_array(m: Message | Hello | Returned) -> list[Any]:
     match m:
         case Append():
             entries = [(term, command) for command, _, term in m.entries]
@@ -253,6 +268,8 @@ def _to_array(m: Message | Hello) -> list[Any]:
             return [TIMEOUT_NOW, m.term]
         case Removed():
             return [REMOVED, m.index]
+        case Returned():
+            return [RETURNED, m.config_index, list(m.node_ids)]
         case SnapshotOffer():
             return [SNAPSHOT_OFFER, m.term, m.index, m.index_term, m.size, m.sha256]
         case SnapshotReply():
@@ -272,12 +289,14 @@ def _to_array(m: Message | Hello) -> list[Any]:
             return [HELLO, m.version, *names, m.boot_nonce, m.config_index]
 
 
-def decode(body: bytes) -> Message:
+def decode(body: bytes) -> Message | Returned:
     """Read the body of a frame after the hello; raises DecodeError."""
     fields = _unpack(body)
     kind = fields[0]
     if kind == APPEND:
         return _append(fields)
+    if kind == RETURNED:
+        return _returned(fields)
     shape = _SHAPES.get(kind) if type(kind) is int else None
     if shape is None:
         raise DecodeError("frame: unknown type")
@@ -319,13 +338,36 @@ def decode_hello(body: bytes) -> Hello:
 def _unpack(body: bytes) -> list[Any]:
     try:
         value = msgpack.unpackb(
-            body, use_list=True, max_array_len=ARRAY_MAX, max_map_len=0, max_ext_len=0
+            body,
+            use_list=True,
+            max_array_len=ARRAY_MAX,
+            max_map_len=0,
+            max_ext_len=0,
+            list_hook=_shape_check() if len(body) > SMALL_FRAME_BYTES else None,
         )
     except (ValueError, TypeError, OverflowError) as error:
         raise DecodeError(f"frame: {error}") from None
     if type(value) is not list or not value:
         raise DecodeError("frame: not an array")
     return value
+
+
+def _shape_check() -> Callable[[list[Any]], list[Any]]:
+    """Called for every array of a large frame, inner ones first; stops what would blow it up.
+
+    A byte can stand for an empty list of 56, so that a frame of 8 MiB could become half a gigabyte.
+    No frame has arrays but one of entries (pairs), and one around that.
+    """
+    left = ARRAY_MAX + 2
+
+    def check(items: list[Any]) -> list[Any]:
+        nonlocal left
+        left -= 1
+        if left < 0 or (len(items) > FIELDS_MAX and type(items[0]) is not list):
+            raise ValueError("too many arrays, or an array that is too long")
+        return items
+
+    return check
 
 
 def _append(fields: list[Any]) -> Append:
@@ -348,6 +390,8 @@ def _append(fields: list[Any]) -> Append:
             raise DecodeError("append: wrong entry term")
         if type(command) is not bytes or not command_is_valid(command):
             raise DecodeError("append: wrong command")
+        if command[0] == CONFIG:
+            decode_config(command[1:])  # what cannot be read must not get into the log
         index += 1
         last_term = entry_term
         entries.append((command, index, entry_term))
@@ -359,6 +403,19 @@ def _append(fields: list[Any]) -> Append:
         commit=commit,
         entries=tuple(entries),
     )
+
+
+def _returned(fields: list[Any]) -> Returned:
+    match fields:
+        case [_, int(index), list(ids)] if (
+            type(index) is int
+            and 0 <= index <= NUMBER_MAX
+            and len(ids) <= MEMBERS_MAX
+            and all(type(one) is str and 0 < len(one) <= NODE_ID_CHARS_MAX for one in ids)
+        ):
+            return Returned(index, tuple(ids))
+        case _:
+            raise DecodeError("returned: wrong shape")
 
 
 def _reply(term: int, seq: int, ok: bool, index: int) -> AppendReply:

@@ -84,18 +84,33 @@ def server_uri(datacenter: str, domain: str, node_id: str) -> str:
 
 def read(der: bytes | None, *, domain: str) -> PeerIdentity:
     """Whom a verified certificate names. Raises IdentityError."""
+    dns, uris = _names(der)
+    return identify(dns, uris, domain=domain)
+
+
+def names(der: bytes | None) -> list[str]:
+    """All names of a certificate that say anything to `read`; none if there are none."""
+    try:
+        dns, uris = _names(der)
+    except IdentityError:
+        return []
+    return [*dns, *uris]
+
+
+def _names(der: bytes | None) -> tuple[list[str], list[str]]:
     if not der:
         raise IdentityError(Refusal.NO_CERTIFICATE)
     try:
         extensions = x509.load_der_x509_certificate(der).extensions
-        names = extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-        dns = names.get_values_for_type(x509.DNSName)
-        uris = names.get_values_for_type(x509.UniformResourceIdentifier)
+        found = extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        return (
+            found.get_values_for_type(x509.DNSName),
+            found.get_values_for_type(x509.UniformResourceIdentifier),
+        )
     except x509.ExtensionNotFound:
         raise IdentityError(Refusal.NAMELESS) from None
     except _UNREADABLE:
         raise IdentityError(Refusal.UNREADABLE) from None
-    return identify(dns, uris, domain=domain)
 
 
 def identify(dns: Iterable[str], uris: Iterable[str], *, domain: str) -> PeerIdentity:

@@ -55,6 +55,11 @@ class Config:
         return frozenset(n for n in self.former if n not in self.members)
 
     @property
+    def returned(self) -> tuple[str, ...]:
+        """Ids that were removed once and are members again."""
+        return tuple(n for n in self.former if n in self.members)
+
+    @property
     def voters(self) -> frozenset[str]:
         """Ids of the servers whose votes and acknowledgements count."""
         return frozenset(n for n, member in self.members.items() if member.role == VOTER)

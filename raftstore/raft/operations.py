@@ -19,6 +19,7 @@ from raftstore.errors import NotLeader, ProposalTimeout, StoreError, Superseded,
 from raftstore.raft.callers import Waiting, settle
 from raftstore.raft.changes import Change, add, remove, set_role
 from raftstore.raft.members import NON_VOTER, ROLE_NAMES, STAGING, VOTER
+from raftstore.raft.refusals import Refusal
 from raftstore.raft.replica import ChangeRequest, Outcome, Replica
 from raftstore.raft.status import ServerStatus
 
@@ -37,8 +38,11 @@ class Operations:
         schedule: Callable[[], None],
         learn_address: Callable[[str, str], None],
         address: Callable[[str], str],
+        refusals: Callable[[], list[Refusal]],
     ) -> None:
         self._replica = replica
+        self.refusals = refusals
+        """Peers that were turned away lately, the last first."""
         self._node_id = node_id
         self._must_run = must_run
         self._schedule = schedule

@@ -109,6 +109,7 @@ class Replica:
         self._config = config
         self._apply = apply
         self._inbox: list[tuple[str, Message]] = []
+        self._inbox_bytes = 0
         self._intake: deque[Proposal] = deque()
         self._intake_bytes = 0
         self._pending: dict[int, tuple[int, object]] = {}
@@ -134,11 +135,13 @@ class Replica:
 
     # -- inputs
 
-    def deliver(self, peer: str, message: Message) -> bool:
-        """Queue a message for the next step; False when the inbox is full."""
-        if len(self._inbox) >= self._config.inbox_messages_max:
+    def deliver(self, peer: str, message: Message, size: int = 0) -> bool:
+        """Queue a message of so many bytes for the next step; False when the inbox is full."""
+        config, total = self._config, self._inbox_bytes + size
+        if len(self._inbox) >= config.inbox_messages_max or total > config.inbox_bytes_max:
             return False
         self._inbox.append((peer, message))
+        self._inbox_bytes = total
         return True
 
     def propose(self, ticket: object, payload: bytes) -> Proposal:
@@ -229,6 +232,7 @@ class Replica:
         engine = self.engine
         self.installs.begin_step()
         inbox, self._inbox = self._inbox, []
+        self._inbox_bytes = 0
         for peer, message in inbox:
             engine.receive(peer, message)
         engine.tick()

@@ -1,51 +1,61 @@
-"""Links between servers: one TCP connection per pair, framed, identified, bounded.
+"""Links between servers: one TCP connection per pair, identified, bounded, dialled again.
 
 Of two servers the one with the greater node id dials; a server that is no member of anything yet
-dials whom it knows by address. A link starts with one byte that tells it from other traffic on the
-port, then a hello in each direction (protocol version, cluster id, node ids, a fresh number), then
-the other's number back, so that a recorded stream opens nothing. With certificates configured
+dials whom it knows by address. A link opens with an introduction (``link``) that proves itself
+fresh, so that a recorded stream opens nothing. With certificates configured
 (``PeerTls``) every link is TLS in both directions, and the certificate must be a server's and agree
-with the hello; without, the hello is believed. Anything malformed, oversized, late or from a
-stranger closes the link and is counted. This module knows nothing of Raft: it hands over messages
-and says when a link comes and goes.
+with the hello; without, the hello is believed. Who is let in is decided in ``admission``; who is
+not is counted, kept for a while and logged (``refusals``). This module knows nothing of Raft: it
+hands over messages and says when a link comes and goes.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import functools
 import logging
 import random
-import secrets
-import socket
 import ssl
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable
-from typing import Protocol, cast
+from typing import Protocol
 
-from raftstore.errors import DecodeError
+from raftstore.raft import identity
+from raftstore.raft.admission import REMOVED, Admission
 from raftstore.raft.config import RaftConfig
-from raftstore.raft.frames import (
-    LENGTH,
-    PROTOCOL_VERSION,
-    Hello,
-    Message,
-    Removed,
-    decode,
-    decode_hello,
-    encode,
-)
-from raftstore.raft.greeting import decode_confirm, encode_confirm
+from raftstore.raft.frames import PROTOCOL_VERSION, Hello, Message, Removed, Returned, encode
+from raftstore.raft.link import FIRST_BYTE, PeerLink
+from raftstore.raft.refusals import Refusal, Refusals
+
+__all__ = ["FIRST_BYTE", "PeerLink", "PeerNetwork", "PeerTls"]
 
 log = logging.getLogger("lictor.raftstore.raft.transport")
 
-FIRST_BYTE = b"R"
-REMOVED = "removed from the cluster"
-KEEPALIVE_IDLE_S, KEEPALIVE_INTERVAL_S, KEEPALIVE_COUNT = 5, 1, 4
-USER_TIMEOUT_MS = 5000
-"""A silent peer whose acknowledgements stop is noticed after this; heartbeats notice sooner."""
-NONCE_BITS = 62
+REASONS = (
+    "frame too large",
+    "handshake failed",
+    "hello timeout",
+    "inbox full",
+    "malformed frame",
+    "message to a blocked peer",
+    "node failed",
+    "peer does not read",
+    "plain connection",
+    REMOVED,
+    "replaced",
+    "replayed hello",
+    "stopped",
+    "stranger",
+    "too many connections",
+    "too many connections of one address",
+    "wrong cluster",
+    "wrong node",
+    "wrong protocol version",
+    *identity.Refusal,
+)
+"""Why links are closed, or not opened, and messages dropped."""
+_OWN_DOING = frozenset({"node failed", "replaced", "stopped"})
 
 
 class PeerTls(Protocol):
@@ -64,142 +74,9 @@ class PeerTls(Protocol):
         """Why the holder of a verified certificate (DER) may not be this node, "" if it may."""
         ...
 
-
-class PeerLink(asyncio.Protocol):
-    """One connection. ``peer`` is empty until the introduction is complete."""
-
-    def __init__(self, network: PeerNetwork, dialled: str | None) -> None:
-        self._network = network
-        self._buffer = bytearray()
-        self._transport: asyncio.Transport | None = None
-        self._hello_timer: asyncio.TimerHandle | None = None
-        self._blocked_timer: asyncio.TimerHandle | None = None
-        self._introduced = ""
-        self.nonce = secrets.randbits(NONCE_BITS)
-        self.dialled = dialled
-        self.host = ""
-        self.certificate: bytes | None = None
-        self.peer = ""
-        self.config_index = 0
-        self.closed = asyncio.get_running_loop().create_future()
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        stream = cast(asyncio.Transport, transport)  # uvloop's is one by behaviour only
-        self._transport = stream
-        _tune(stream)
-        stream.set_write_buffer_limits(high=self._network.config.write_buffer_bytes_max)
-        self.host = str((stream.get_extra_info("peername") or ("",))[0])
-        encrypted = stream.get_extra_info("ssl_object")
-        if encrypted is not None:
-            self.certificate = encrypted.getpeercert(binary_form=True)
-        if not self._network.welcome(self):
-            stream.abort()
-            return
-        reason = self._network.certificate_refusal(self, encrypted=encrypted is not None)
-        if reason:
-            self.close(reason)
-            return
-        timeout = self._network.config.hello_timeout_s
-        loop = asyncio.get_running_loop()
-        self._hello_timer = loop.call_later(timeout, self.close, "hello timeout")
-        if self.dialled is not None:
-            stream.write(FIRST_BYTE + encode(self._network.hello(self, self.dialled)))
-
-    def data_received(self, data: bytes) -> None:
-        buffer, config = self._buffer, self._network.config
-        buffer += data
-        position = 0
-        while self._transport is not None and len(buffer) - position >= LENGTH.size:
-            (size,) = LENGTH.unpack_from(buffer, position)
-            limit = config.frame_bytes_max if self.peer else config.hello_bytes_max
-            if size > limit:
-                self.close("frame too large")
-                return
-            end = position + LENGTH.size + size
-            if len(buffer) < end:
-                break
-            body = bytes(memoryview(buffer)[position + LENGTH.size : end])
-            position = end
-            try:
-                self._frame(body)
-            except DecodeError as error:
-                log.warning("malformed frame peer=%s error=%s", self.peer or "?", error)
-                self.close("malformed frame")
-                return
-        del buffer[:position]
-
-    def _frame(self, body: bytes) -> None:
-        if self.peer:
-            self._network.received(self, decode(body))
-            return
-        if self._introduced:
-            self._confirmed(decode_confirm(body))
-            return
-        hello = decode_hello(body)
-        reason = self._network.refusal(self, hello)
-        if self._transport is None or (reason and reason != REMOVED):
-            self.close(reason)
-            return
-        ours = b"" if self.dialled is not None else encode(self._network.hello(self, hello.node_id))
-        self._transport.write(ours + encode_confirm(hello.boot_nonce))
-        if reason:
-            self._transport.write(encode(self._network.farewell()))
-            self.close(reason, abort=False)
-            return
-        self._introduced = hello.node_id
-        self.config_index = hello.config_index
-
-    def _confirmed(self, nonce: int) -> None:
-        """The other side has heard us on this connection, unless it is a recording."""
-        if nonce != self.nonce:
-            self.close("replayed hello")
-            return
-        if self._hello_timer is not None:
-            self._hello_timer.cancel()
-        self.peer = self._introduced
-        self._network.opened(self)
-
-    def send(self, frame: bytes) -> None:
-        """Write a frame, or drop it while the peer does not read (a lost message is allowed)."""
-        transport = self._transport
-        if transport is None or transport.is_closing():
-            return
-        if self._blocked_timer is not None:
-            self._network.dropped["message to a blocked peer"] += 1
-            return
-        transport.write(frame)
-
-    def pause_writing(self) -> None:
-        """The write buffer is full: the peer is blocked until it drains, and not for long."""
-        patience = self._network.config.election_min_s
-        self._blocked_timer = asyncio.get_running_loop().call_later(
-            patience, self.close, "peer does not read"
-        )
-
-    def resume_writing(self) -> None:
-        """The peer has read on."""
-        if self._blocked_timer is not None:
-            self._blocked_timer.cancel()
-            self._blocked_timer = None
-
-    def close(self, reason: str, *, abort: bool = True) -> None:
-        """Cut the link and count why; at once, or when what was written has left."""
-        transport, self._transport = self._transport, None
-        if transport is not None:
-            self._network.count(reason, self)
-            if abort:
-                transport.abort()
-            else:
-                transport.close()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._transport = None
-        for timer in (self._hello_timer, self._blocked_timer):
-            if timer is not None:
-                timer.cancel()
-        if not self.closed.done():
-            self.closed.set_result(None)
-        self._network.lost(self)
+    def names_of(self, certificate: bytes | None) -> str:
+        """The names in a verified certificate, for people."""
+        ...
 
 
 class PeerNetwork:
@@ -210,15 +87,17 @@ class PeerNetwork:
         config: RaftConfig,
         *,
         cluster_id: Callable[[], str],
-        on_message: Callable[[str, Message], bool],
+        on_message: Callable[[str, Message, int], bool],
         on_up: Callable[[str], None],
         on_down: Callable[[str], None],
         rng: random.Random,
         tls: PeerTls | None = None,
     ) -> None:
-        """``on_message`` answers False when it has no room: the link is then closed."""
+        """``on_message`` (peer, message, bytes of its frame) answers False when it has no room:
+        the link is then closed."""
         self.config = config
-        self.dropped: Counter[str] = Counter()
+        self.refusals = Refusals(REASONS)
+        self._admission = Admission(config.node_id)
         self._cluster_id = cluster_id
         self._on_message = on_message
         self._on_up = on_up
@@ -226,14 +105,16 @@ class PeerNetwork:
         self._rng = rng
         self._tls = tls
         self._addresses: dict[str, tuple[str, int]] = {}
-        self._members: frozenset[str] | None = None
-        self._removed: frozenset[str] = frozenset()
-        self._config_index = 0
         self._dials_all = False
         self._links: dict[str, PeerLink] = {}
         self._unnamed: set[PeerLink] = set()
         self._dialling: dict[str, asyncio.Task[None]] = {}
         self._running = False
+
+    @property
+    def dropped(self) -> Counter[str]:
+        """What was turned away or dropped, by reason."""
+        return self.refusals.counts
 
     # -- for the driver
 
@@ -266,21 +147,32 @@ class PeerNetwork:
         return f"{found[0]}:{found[1]}" if found else ""
 
     def set_members(
-        self, members: Iterable[str] | None, removed: Iterable[str] = (), index: int = 0
+        self,
+        members: Iterable[str] | None,
+        removed: Iterable[str] = (),
+        index: int = 0,
+        returned: Iterable[str] = (),
     ) -> None:
         """Who may talk to us; None before we belong to a cluster: then anybody may.
 
         ``index`` is that of the configuration. ``removed``: ids that it does not have any more and
-        that nothing can bring back; they are told so and refused, unless they show that they have
-        seen a newer one.
+        that nothing can bring back; they are told so and refused. ``returned``: members that were
+        removed before and are back; those that may not know it yet are told.
         """
-        self._members = None if members is None else frozenset(members)
-        self._removed, self._config_index = frozenset(removed), index
+        admission = self._admission
+        admission.set_members(members, removed, returned, index)
         for peer, link in list(self._links.items()):
-            if peer in self._removed and link.config_index < index:
+            if admission.is_removed(peer):
                 link.send(encode(self.farewell()))
                 link.close(REMOVED, abort=False)
+            else:
+                self._vouch(link)
         self._dial_missing()
+
+    def _vouch(self, link: PeerLink) -> None:
+        admission = self._admission
+        if admission.returned:
+            link.send(encode(Returned(admission.config_index, admission.returned)))
 
     def dial_all(self, wanted: bool) -> None:
         """Whether to dial those too who should dial us: they may know us no longer."""
@@ -290,7 +182,7 @@ class PeerNetwork:
 
     def farewell(self) -> Removed:
         """What a removed server is told."""
-        return Removed(self._config_index)
+        return Removed(self._admission.config_index)
 
     def send(self, peer: str, message: Message) -> None:
         """Send to a peer if there is a link; losing a message is allowed."""
@@ -318,7 +210,7 @@ class PeerNetwork:
             node_id=self.config.node_id,
             to_node_id=to,
             boot_nonce=link.nonce,
-            config_index=self._config_index,
+            config_index=self._admission.config_index,
         )
 
     def welcome(self, link: PeerLink) -> bool:
@@ -329,10 +221,10 @@ class PeerNetwork:
             config = self.config
             waiting = [other.host for other in self._unnamed if other.dialled is None]
             if len(waiting) >= config.links_unnamed_max:
-                self.dropped["too many connections"] += 1
+                self.count("too many connections", link)
                 return False
             if waiting.count(link.host) >= config.links_unnamed_per_address_max:
-                self.dropped["too many connections of one address"] += 1
+                self.count("too many connections of one address", link)
                 return False
         self._unnamed.add(link)
         return True
@@ -349,28 +241,12 @@ class PeerNetwork:
 
     def refusal(self, link: PeerLink, hello: Hello) -> str:
         """Why this peer is not let in; empty if it is."""
-        ours = self._cluster_id()
-        if hello.version != PROTOCOL_VERSION:
-            return "wrong protocol version"
-        if hello.to_node_id != self.config.node_id or hello.node_id == self.config.node_id:
-            return "wrong node"
-        if link.dialled is not None and hello.node_id != link.dialled:
-            return "wrong node"
-        if ours and hello.cluster_id and ours != hello.cluster_id:
-            return "wrong cluster"
-        reason = self.certificate_refusal(link, hello.node_id)
-        if reason:
-            return reason
-        if hello.node_id in self._removed and hello.config_index < self._config_index:
-            return REMOVED
-        known = self._members is None or hello.node_id in self._members
-        if known or hello.node_id in self._removed:
-            return ""
-        # Our configuration may be old: a server of this cluster that we have been told the address
-        # of is let in, or it could never bring us the newer one.
-        if hello.cluster_id and hello.node_id in self._addresses:
-            return ""
-        return "stranger"
+        return self.certificate_refusal(link, hello.node_id) or self._admission.refusal(
+            hello,
+            cluster_id=self._cluster_id(),
+            dialled=link.dialled,
+            addresses=self._addresses,
+        )
 
     def opened(self, link: PeerLink) -> None:
         """The introduction is complete; a newer link replaces an older one to the same peer."""
@@ -382,23 +258,49 @@ class PeerNetwork:
         self._links[link.peer] = link
         log.info("peer link up peer=%s dialled=%s", link.peer, link.dialled is not None)
         self._on_up(link.peer)
+        self._vouch(link)
 
-    def received(self, link: PeerLink, message: Message) -> None:
+    def received(self, link: PeerLink, message: Message | Returned, size: int) -> None:
         """A message came in over a link."""
-        if not self._on_message(link.peer, message):
+        if isinstance(message, Returned):
+            self._admission.heard(link.peer, message)
+        elif not self._on_message(link.peer, message, size):
             link.close("inbox full")
 
-    def count(self, reason: str, link: PeerLink) -> None:
-        """A link was closed by us."""
-        self.dropped[reason] += 1
-        if reason != "stopped":
-            log.info("peer link closed peer=%s reason=%s", link.peer or "?", reason)
+    def count(self, reason: str, link: PeerLink, detail: str = "") -> None:
+        """A link was closed by us, or not taken."""
+        if reason in _OWN_DOING:
+            self.refusals.counts[reason] += 1
+            if reason != "stopped":
+                log.info("peer link closed peer=%s reason=%s", link.peer or "?", reason)
+            return
+        names = "" if self._tls is None else self._tls.names_of(link.certificate)
+        self._turn_away(reason, link.host, claims=link.claims, certificate=names, detail=detail)
+
+    def _turn_away(
+        self, reason: str, address: str, *, claims: str, certificate: str = "", detail: str = ""
+    ) -> None:
+        refusal = Refusal(
+            reason=reason,
+            address=address,
+            claims=claims,
+            certificate=certificate,
+            detail=detail,
+            at=time.time(),
+        )
+        silent = self.refusals.note(refusal)
+        if silent is not None:
+            log.warning(
+                "peer refused reason=%s address=%s claims=%r certificate=%s detail=%s unlogged=%d",
+                reason, address or "?", claims, certificate or "?", detail or "-", silent,
+            )  # fmt: skip
 
     def lost(self, link: PeerLink) -> None:
         """A connection has ended, for whatever reason."""
         self._unnamed.discard(link)
         if link.peer and self._links.get(link.peer) is link:
             del self._links[link.peer]
+            self._admission.forget(link.peer)
             log.info("peer link down peer=%s", link.peer)
             self._on_down(link.peer)
 
@@ -421,9 +323,10 @@ class PeerNetwork:
             log.error("dialling ended peer=%s", peer, exc_info=task.exception())
 
     def _still_wanted(self, peer: str) -> bool:
-        if self._members is None:
+        if self._admission.members is None:
             return True
-        return peer not in self._removed and (self._dials_all or self.config.node_id > peer)
+        removed = peer in self._admission.removed
+        return not removed and (self._dials_all or self.config.node_id > peer)
 
     async def _keep_dialled(self, peer: str) -> None:
         """Dial at once, then with growing pauses; after a link that lasted, at once again.
@@ -458,8 +361,7 @@ class PeerNetwork:
                     server_hostname=None if tls is None else tls.server_name,
                 )
         except ssl.SSLError as error:
-            self.dropped["handshake failed"] += 1
-            log.warning("tls handshake with server failed peer=%s error=%s", peer, error)
+            self._turn_away("handshake failed", f"{host}:{port}", claims=peer, detail=str(error))
             return False
         except (OSError, TimeoutError):
             return False
@@ -468,17 +370,3 @@ class PeerNetwork:
         finally:
             link.close("stopped")
         return bool(link.peer)
-
-
-def _tune(transport: asyncio.Transport) -> None:
-    """Small messages leave at once, and a dead machine is noticed."""
-    sock = transport.get_extra_info("socket")
-    if sock is None:
-        return
-    with contextlib.suppress(OSError):
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, KEEPALIVE_IDLE_S)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, KEEPALIVE_INTERVAL_S)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, KEEPALIVE_COUNT)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, USER_TIMEOUT_MS)

@@ -25,6 +25,9 @@ LEADER = "leader"
 RAFT_SERVERS = "raft-servers"
 BOOTSTRAP_VIEW = "bootstrap-view"
 
+#: Arrays in one call or reply: a set of servers has one for each.
+ARRAYS_MAX = 1024
+
 #: Longest time a server holds a request, in seconds: the longest blocking query, and slack.
 HOLD_MAX_S = 700.0
 
@@ -37,8 +40,20 @@ def pack(*items: Any) -> bytes:
 
 def unpack(payload: bytes, *types: type | tuple[type, ...]) -> list[Any]:
     """The values of an array, each of the given type. Raises DecodeError."""
+    left = ARRAYS_MAX
+
+    def count(items: list[Any]) -> list[Any]:
+        # An empty array is one byte here and 56 in memory: none of us sends many.
+        nonlocal left
+        left -= 1
+        if left < 0:
+            raise ValueError("too many arrays")
+        return items
+
     try:
-        items = msgpack.unpackb(payload, raw=False, max_ext_len=0)
+        items = msgpack.unpackb(
+            payload, raw=False, max_ext_len=0, max_map_len=0, max_array_len=4096, list_hook=count
+        )
     except Exception as error:  # msgpack raises many kinds; all mean the same to us
         raise DecodeError(f"no msgpack: {type(error).__name__}") from error
     if type(items) is not list or len(items) < len(types):

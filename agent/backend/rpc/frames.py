@@ -22,6 +22,10 @@ PROTOCOL_VERSION = 1
 _LENGTH = struct.Struct(">I")
 _TEXT_MAX = 4096
 _METHOD_MAX = 64
+#: In a smaller frame nothing can grow to anything.
+_SMALL_BYTES = 16 * 1024
+#: The most that the greeting of a stranger may take.
+HELLO_MAX = 4096
 
 
 class FrameError(Exception):
@@ -151,11 +155,32 @@ def encode(frame: Frame) -> bytes:
     return _LENGTH.pack(len(body)) + body
 
 
+def _flat() -> Callable[[list[Any]], list[Any]]:
+    """Called for every array of a large frame, inner ones first; stops at the second. A frame is
+    flat, and a byte can stand for an empty list of 56."""
+    seen = False
+
+    def check(items: list[Any]) -> list[Any]:
+        nonlocal seen
+        if seen:
+            raise ValueError("an array in an array")
+        seen = True
+        return items
+
+    return check
+
+
 def decode(body: bytes) -> Frame:
     """One frame from its bytes without the length. Raises FrameError."""
     try:
         items = msgpack.unpackb(
-            body, raw=False, use_list=True, max_map_len=0, max_array_len=8, max_ext_len=0
+            body,
+            raw=False,
+            use_list=True,
+            max_map_len=0,
+            max_array_len=8,
+            max_ext_len=0,
+            list_hook=_flat() if len(body) > _SMALL_BYTES else None,
         )
     except Exception as error:  # msgpack raises many kinds; all mean the same to us
         raise FrameError(f"no msgpack: {type(error).__name__}") from error
@@ -172,29 +197,40 @@ def decode(body: bytes) -> Frame:
 
 
 class FrameReader:
-    """Cuts a stream into frames. ``frame_max`` bounds what one frame may make us hold."""
+    """Cuts a stream into frames. ``frame_max`` bounds what one frame may make us hold, the first
+    one excepted: that is a greeting, and has its own."""
 
-    __slots__ = ("_buffer", "_frame_max")
+    __slots__ = ("_buffer", "_frame_max", "_next_max")
 
     def __init__(self, frame_max: int) -> None:
         self._buffer = bytearray()
         self._frame_max = frame_max
+        self._next_max = min(frame_max, HELLO_MAX)
 
-    def feed(self, data: bytes) -> list[Frame]:
-        """The frames completed by ``data``, in order. Raises FrameError."""
+    @property
+    def held(self) -> int:
+        """Bytes of a frame that is not complete."""
+        return len(self._buffer)
+
+    def feed(self, data: bytes, most: int = 1 << 62) -> list[Frame]:
+        """The frames completed by ``data``, in order. Raises FrameError.
+
+        With ``most`` the rest waits for the next call; a full list says that there may be one.
+        """
         buffer = self._buffer
         buffer += data
         frames: list[Frame] = []
         start = 0
-        while len(buffer) - start >= 4:
+        while len(buffer) - start >= 4 and len(frames) < most:
             (length,) = _LENGTH.unpack_from(buffer, start)
-            if length > self._frame_max:
-                raise FrameError(f"a frame of {length} bytes is over the limit {self._frame_max}")
+            if length > self._next_max:
+                raise FrameError(f"a frame of {length} bytes is over the limit {self._next_max}")
             end = start + 4 + length
             if len(buffer) < end:
                 break
             frames.append(decode(bytes(memoryview(buffer)[start + 4 : end])))
             start = end
+            self._next_max = self._frame_max
         if start:
             del buffer[:start]
         return frames

@@ -11,14 +11,44 @@ import asyncio
 import logging
 import socket
 import ssl
+import time
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Protocol
 
+from agent.backend.rpc.admission import HandshakeRates, Handshakes
 from agent.tasks import TaskOwner
 from proxy.tls import failure
+from raftstore.raft.refusals import Refusal, Refusals
 
 log = logging.getLogger("lictor.agent.rpc.listener")
+
+#: Why a connection is turned away or cut, here and in ``server``.
+REASONS = (
+    "bad frame",
+    "client does not read",
+    "client holds too many bytes",
+    "connections per client",
+    "greeting timeout",
+    "handshake bad_certificate",
+    "handshake expired",
+    "handshake handshake_failed",
+    "handshake no_cert",
+    "handshake not_tls",
+    "handshake peer_gone",
+    "handshake refused_by_peer",
+    "handshake timeout",
+    "handshake unknown_ca",
+    "handshake version",
+    "handshakes in all",
+    "handshakes of one client",
+    "handshakes under way",
+    "no descriptors",
+    "plain connection",
+    "tls is not configured",
+    "unknown protocol",
+)
 
 TLS_FIRST_BYTE = b"\x16"
 ACCEPTS_AT_ONCE = 64
@@ -45,25 +75,60 @@ class _Waiting:
         self.timer: asyncio.TimerHandle | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListenerLimits:
+    """Bounds on those who have not got through."""
+
+    handshakes_max: int
+    handshake_timeout_s: float
+    rates: HandshakeRates
+
+
+class Door:
+    """Who was turned away at the server port: counted, kept, and logged in measure."""
+
+    def __init__(self) -> None:
+        self.refusals = Refusals(REASONS)
+
+    @property
+    def counts(self) -> Counter[str]:
+        """By reason."""
+        return self.refusals.counts
+
+    def refuse(self, reason: str, client: str, detail: str = "") -> None:
+        """Note it."""
+        silent = self.refusals.note(
+            Refusal(reason=reason, address=client, detail=detail, at=time.time())
+        )
+        if silent is not None:
+            log.warning(
+                "connection refused reason=%s client=%s detail=%s unlogged=%d",
+                reason, client or "?", detail or "-", silent,
+            )  # fmt: skip
+
+
 class Listener:
-    """The listening socket. ``refused`` counts by reason."""
+    """The listening socket."""
 
     def __init__(
         self,
         *,
         factory: Callable[[], asyncio.Protocol],
         may_open: Callable[[str, int], bool],
-        refused: Counter[str],
-        handshakes_max: int,
-        handshake_timeout_s: float,
+        door: Door,
+        limits: ListenerLimits,
+        known: Callable[[str], bool],
         tls: ListenerTls | None,
     ) -> None:
-        """``may_open(client, waiting)``: may this address have one more beside those waiting?"""
+        """``may_open(client, waiting)``: may this address have one more beside those waiting?
+        ``known(client)``: is it the address of a server? The bounds for all together are not for
+        these: nobody can keep servers apart by knocking."""
         self._factory = factory
         self._may_open = may_open
-        self._refused = refused
-        self._handshakes_max = handshakes_max
-        self._timeout_s = handshake_timeout_s
+        self._door = door
+        self._limits = limits
+        self._known = known
+        self._handshakes = Handshakes(limits.rates)
         self._tls = tls
         self._owner = TaskOwner()
         self._waiting: set[_Waiting] = set()
@@ -109,8 +174,7 @@ class Listener:
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
                 return
             except OSError as error:
-                self._refused["no descriptors"] += 1
-                log.error("cannot accept connections, pausing error=%s", error)
+                self._door.refuse("no descriptors", "", str(error))
                 loop = asyncio.get_running_loop()
                 loop.remove_reader(listening)
                 loop.call_later(ACCEPT_PAUSE_S, self._resume)
@@ -119,11 +183,11 @@ class Listener:
 
     def _begin(self, sock: socket.socket, client: str) -> None:
         if not self._may_open(client, self._per_client[client]):
-            self._refused["connections per client"] += 1
+            self._door.refuse("connections per client", client)
             sock.close()
             return
-        if len(self._waiting) >= self._handshakes_max:
-            self._refused["handshakes under way"] += 1
+        if len(self._waiting) >= self._limits.handshakes_max and not self._known(client):
+            self._door.refuse("handshakes under way", client)
             sock.close()
             return
         sock.setblocking(False)
@@ -132,10 +196,10 @@ class Listener:
         self._per_client[client] += 1
         loop = asyncio.get_running_loop()
         loop.add_reader(sock, self._look, waiting)
-        waiting.timer = loop.call_later(self._timeout_s, self._too_late, waiting)
+        waiting.timer = loop.call_later(self._limits.handshake_timeout_s, self._too_late, waiting)
 
     def _too_late(self, waiting: _Waiting) -> None:
-        self._refused["handshake timeout"] += 1
+        self._door.refuse("handshake timeout", waiting.client)
         self._end(waiting, close=True)
 
     def _look(self, waiting: _Waiting) -> None:
@@ -146,10 +210,10 @@ class Listener:
         except OSError:
             first = b""
         self._stop_looking(waiting)
-        reason = self._refusal(first)
+        reason = self._refusal(first, waiting.client)
         if reason or not first:
             if reason:
-                self._refused[reason] += 1
+                self._door.refuse(reason, waiting.client)
             self._end(waiting, close=True)
             return
         context = None
@@ -157,9 +221,12 @@ class Listener:
             context = self._tls.server_context()
         self._owner.spawn(self._open(waiting, context), name="rpc handshake")
 
-    def _refusal(self, first: bytes) -> str:
+    def _refusal(self, first: bytes, client: str) -> str:
         if first == TLS_FIRST_BYTE:
-            return "tls is not configured" if self._tls is None else ""
+            if self._tls is None:
+                return "tls is not configured"
+            now = asyncio.get_running_loop().time()
+            return self._handshakes.refusal(client, now=now, known=self._known(client))
         if first and self._tls is not None and self._tls.verifies_incoming:
             return "plain connection"
         return ""
@@ -171,14 +238,14 @@ class Listener:
                 self._factory,
                 waiting.sock,
                 ssl=context,
-                ssl_handshake_timeout=self._timeout_s if context is not None else None,
+                ssl_handshake_timeout=(
+                    self._limits.handshake_timeout_s if context is not None else None
+                ),
             )
         except ConnectionAbortedError:
-            self._refused["handshake timeout"] += 1
+            self._door.refuse("handshake timeout", waiting.client)
         except OSError as error:  # ssl.SSLError is one
-            reason = failure(error)
-            self._refused[f"handshake {reason}"] += 1
-            log.info("tls handshake failed client=%s reason=%s", waiting.client, reason)
+            self._door.refuse(f"handshake {failure(error)}", waiting.client, str(error))
         finally:
             self._end(waiting)
 

@@ -2,8 +2,8 @@
 
 One port carries Raft and requests, told apart by a connection's first byte (inside TLS where there
 is TLS, see ``listener``), so that firewalls need one rule, as with Consul. Bounds: connections per
-client address, time until the first byte and the greeting, bytes per frame, requests under way per
-connection, bytes that a client has not read.
+client address, handshakes (``admission``), time until the first byte and the greeting, bytes per
+frame, requests under way per connection, bytes held for one connection and for one client.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Protocol, cast
 
+from agent.backend.rpc.admission import HandshakeRates, Shares
 from agent.backend.rpc.frames import (
     PROTOCOL_VERSION,
     RAFT_FIRST_BYTE,
@@ -33,13 +34,18 @@ from agent.backend.rpc.frames import (
     Request,
     encode,
 )
-from agent.backend.rpc.listener import Listener, ListenerTls
+from agent.backend.rpc.listener import Door, Listener, ListenerLimits, ListenerTls
 from agent.backend.rpc.outbox import Outbox
 from agent.errors import ForwardError, RequestError
 from agent.tasks import TaskOwner
 from raftstore.errors import StoreError
 
 log = logging.getLogger("lictor.agent.rpc.server")
+
+#: Frames of one connection that are taken in before the loop gets its turn again.
+FRAMES_AT_ONCE = 256
+#: Smaller changes of what a connection holds are not brought to account.
+GRAIN_BYTES = 4096
 
 #: Carries out one method: (method, payload, seconds left) -> the reply's payload.
 Handler = Callable[[str, bytes, float], Awaitable[bytes]]
@@ -60,7 +66,10 @@ class ServerPortConfig:
     conns_per_client_max: int
     handshake_timeout_s: float
     handshakes_max: int = 512
+    rates: HandshakeRates = field(default_factory=HandshakeRates)
     write_buffer_max: int = 16 * 1024 * 1024
+    client_bytes_max: int = 64 * 1024 * 1024
+    """Of one address: frames that are not complete, requests under way, unread answers."""
 
 
 @dataclass(slots=True)
@@ -71,6 +80,7 @@ class RpcStats:
     requests: Counter[str] = field(default_factory=Counter)
     failures: int = 0
     refused: Counter[str] = field(default_factory=Counter)
+    bytes_held: int = 0
 
 
 class AcceptsPeers(Protocol):
@@ -92,10 +102,14 @@ class ServerPort:
         handler: Handler,
         prompt: PromptHandler | None = None,
         tls: ListenerTls | None = None,
+        known: Callable[[str], bool] = lambda client: False,
     ) -> None:
-        """``prompt`` is asked before ``handler``, and carries out what it can without a task."""
+        """``prompt`` is asked before ``handler``, and carries out what it can without a task.
+        ``known``: is this the address of a server?"""
         self.config = config
-        self.stats = RpcStats()
+        self.door = Door()
+        self.shares = Shares(config.client_bytes_max)
+        self._stats = RpcStats(refused=self.door.counts)
         self.peers = peers
         self.handler = handler
         self.prompt = prompt
@@ -104,9 +118,13 @@ class ServerPort:
         self._listener = Listener(
             factory=lambda: _FirstByte(self),
             may_open=self._may_open,
-            refused=self.stats.refused,
-            handshakes_max=config.handshakes_max,
-            handshake_timeout_s=config.handshake_timeout_s,
+            door=self.door,
+            limits=ListenerLimits(
+                handshakes_max=config.handshakes_max,
+                handshake_timeout_s=config.handshake_timeout_s,
+                rates=config.rates,
+            ),
+            known=known,
             tls=tls,
         )
         self._address: tuple[str, int] | None = None
@@ -115,6 +133,12 @@ class ServerPort:
     async def start(self) -> None:
         """Bind the port. Raises OSError when it is taken."""
         self._address = self._listener.start(self.config.host, self.config.port)
+
+    @property
+    def stats(self) -> RpcStats:
+        """The counters as they stand."""
+        self._stats.bytes_held = self.shares.total
+        return self._stats
 
     @property
     def address(self) -> tuple[str, int]:
@@ -129,10 +153,10 @@ class ServerPort:
         """Count a connection in; False when its client has too many."""
         client = _client(transport)
         if self.per_client[client] >= self.config.conns_per_client_max:
-            self.stats.refused["connections per client"] += 1
+            self.door.refuse("connections per client", client)
             return False
         self.per_client[client] += 1
-        self.stats.connections += 1
+        self._stats.connections += 1
         self._transports.add(transport)
         return True
 
@@ -180,8 +204,8 @@ class _FirstByte(asyncio.Protocol):
         self._timer = loop.call_later(self._port.config.handshake_timeout_s, self._too_late)
 
     def _too_late(self) -> None:
-        self._port.stats.refused["handshake timeout"] += 1
         assert self._transport is not None
+        self._port.door.refuse("handshake timeout", _client(self._transport))
         self._transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -207,7 +231,7 @@ class _FirstByte(asyncio.Protocol):
             self._port.closed(transport)
             following = self._port.peers.accept()
         else:
-            self._port.stats.refused["unknown protocol"] += 1
+            self._port.door.refuse("unknown protocol", _client(transport))
             transport.abort()
             return
         transport.set_protocol(following)
@@ -224,7 +248,10 @@ class _Session(asyncio.Protocol):
         self._reader = FrameReader(port.config.frame_max)
         #: None for what is carried out without a task.
         self._running: dict[int, asyncio.Task[None] | None] = {}
+        self._payload_bytes = 0
+        self._held = 0
         self._greeted = False
+        self._client = ""
         self._transport: asyncio.Transport | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._outbox = Outbox(self._write_now)
@@ -232,9 +259,10 @@ class _Session(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # uvloop's transports do not inherit from asyncio's: only the interface is alike.
         self._transport = transport = cast(asyncio.Transport, transport)
+        self._client = _client(transport)
         config = self._port.config
         loop = asyncio.get_running_loop()
-        self._timer = loop.call_later(config.handshake_timeout_s, transport.abort)
+        self._timer = loop.call_later(config.handshake_timeout_s, self._cut, "greeting timeout")
         self._write(Hello(PROTOCOL_VERSION, config.datacenter, config.node))
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -243,19 +271,65 @@ class _Session(asyncio.Protocol):
         if self._transport is not None:
             self._port.closed(self._transport)
         self._transport = None
+        self._port.shares.change(self._client, -self._held)
+        self._held = 0
         for task in list(self._running.values()):
             if task is not None:
                 task.cancel()
 
+    def _cut(self, reason: str, detail: str = "") -> None:
+        """End the connection and say why, once."""
+        transport = self._transport
+        if transport is not None and not transport.is_closing():
+            self._port.door.refuse(reason, self._client, detail)
+            transport.abort()
+
+    def resume_writing(self) -> None:
+        """The client has read on."""
+        self._weigh()
+
+    def _weigh(self) -> None:
+        """Bring to account what we hold for this client."""
+        transport = self._transport
+        if transport is None:
+            return
+        unread = transport.get_write_buffer_size()
+        held = self._reader.held + self._payload_bytes + unread
+        by = held - self._held
+        if abs(by) >= GRAIN_BYTES:
+            self._held = held
+            if not self._port.shares.change(self._client, by):
+                self._cut("client holds too many bytes")
+        if unread > self._port.config.write_buffer_max:
+            self._cut("client does not read")
+
     def data_received(self, data: bytes) -> None:
+        if self._read(data):
+            # A read may hold ten thousand tiny frames: others get their turn in between.
+            assert self._transport is not None
+            self._transport.pause_reading()
+            asyncio.get_running_loop().call_soon(self._read_on)
+
+    def _read_on(self) -> None:
+        if self._transport is None or self._transport.is_closing():
+            return
+        if self._read(b""):
+            asyncio.get_running_loop().call_soon(self._read_on)
+        elif self._transport is not None and not self._transport.is_closing():
+            self._transport.resume_reading()
+
+    def _read(self, data: bytes) -> bool:
+        """Take in some frames; True if there may be more."""
+        frames: list[Frame] = []
         try:
-            for frame in self._reader.feed(data):
+            frames = self._reader.feed(data, FRAMES_AT_ONCE)
+            for frame in frames:
                 self._take(frame)
         except FrameError as error:
-            self._port.stats.refused["bad frame"] += 1
-            log.warning("bad frame from client error=%s", error)
-            if self._transport is not None:
-                self._transport.abort()
+            self._cut("bad frame", str(error))
+        self._weigh()
+        open_ = self._transport is not None and not self._transport.is_closing()
+        return open_ and len(frames) == FRAMES_AT_ONCE
 
     def _take(self, frame: Frame) -> None:
         if not self._greeted:
@@ -281,16 +355,22 @@ class _Session(asyncio.Protocol):
         if len(self._running) >= self._port.config.inflight_max:
             self._write(Failure(request.id, "busy", True, "too many requests are under way"))
             return
+        self._payload_bytes += len(request.payload)
         self._port.stats.requests[request.method] += 1
         prompt = self._port.prompt
         if prompt is not None:
             self._running[request.id] = None  # before it begins: it may end at once
-            done = functools.partial(self._done, request.id)
+            done = functools.partial(self._done, request)
             if prompt(request.method, request.payload, request.timeout_s, done):
                 return
         task = self._port.owner.spawn(self._carry_out(request), name=f"rpc {request.method}")
         self._running[request.id] = task
-        task.add_done_callback(lambda _: self._running.pop(request.id, None))
+        task.add_done_callback(lambda _: self._ended(request))
+
+    def _ended(self, request: Request) -> None:
+        self._running.pop(request.id, None)
+        self._payload_bytes -= len(request.payload)
+        self._weigh()
 
     async def _carry_out(self, request: Request) -> None:
         try:
@@ -311,14 +391,14 @@ class _Session(asyncio.Protocol):
             return Failure(request_id, "too-large", False, "the answer is over the limit")
         return Reply(request_id, payload)
 
-    def _done(self, request_id: int, result: bytes | Exception) -> None:
+    def _done(self, request: Request, result: bytes | Exception) -> None:
         """A request that needed no task has ended; perhaps its connection has ended before."""
-        self._running.pop(request_id, None)
+        self._ended(request)
         if isinstance(result, Exception):
             self._port.stats.failures += 1
-            self._write(_failure(request_id, result))
+            self._write(_failure(request.id, result))
         else:
-            self._write(self._reply(request_id, result))
+            self._write(self._reply(request.id, result))
 
     def _write(self, frame: Frame) -> None:
         if self._transport is not None:
@@ -329,9 +409,7 @@ class _Session(asyncio.Protocol):
         if transport is None:
             return
         transport.write(data)
-        if transport.get_write_buffer_size() > self._port.config.write_buffer_max:
-            self._port.stats.refused["client does not read"] += 1
-            transport.abort()
+        self._weigh()
 
 
 def _failure(request_id: int, error: Exception) -> Failure:

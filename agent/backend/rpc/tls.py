@@ -8,6 +8,9 @@ must be one. Open connections keep what they began with; every new one gets what
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import logging
 import ssl
 import time
 from dataclasses import dataclass
@@ -16,10 +19,15 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
+from agent.backend.rpc.expiry import DAY_S, ExpiryWarnings, Held, soonest
 from agent.certificates import TlsConfig
 from agent.errors import ConfigError
 from raftstore.raft import identity
 
+log = logging.getLogger("lictor.agent.rpc.tls")
+
+#: How often certificates are looked at for their end.
+EXPIRY_LOOK_S = 3600.0
 #: As in the mesh (proxy/tls.py); the suites of TLS 1.3 are OpenSSL's default.
 _CIPHERS_1_2 = "ECDHE+AESGCM:ECDHE+CHACHA20"
 
@@ -34,18 +42,41 @@ class Own:
     node_id: str
 
 
+@dataclass(slots=True)
+class TlsStats:
+    """Seconds until our certificate ends, and the first of the authorities' (negative: since it
+    did; 0 where there is none); reloads since the start."""
+
+    certificate_expires_s: float = 0.0
+    authority_expires_s: float = 0.0
+    reloads: int = 0
+    reloads_failed: int = 0
+
+
 class RpcTls:
     """The contexts in force."""
 
     def __init__(self, config: TlsConfig, own: Own) -> None:
         """Read the files. Raises ConfigError that names key and file."""
         self._own = own
-        self.reload(config)
+        self._stats = TlsStats()
+        self._warnings = ExpiryWarnings()
+        self._read(config)
 
     def reload(self, config: TlsConfig) -> None:
         """Read the files anew. Raises ConfigError and then keeps what was in force."""
+        try:
+            self._read(config)
+        except ConfigError:
+            self._stats.reloads_failed += 1
+            raise
+        self._stats.reloads += 1
+        self.warn_of_expiry()
+
+    def _read(self, config: TlsConfig) -> None:
+        held = _authorities(config)
         if config.cert_file:
-            _check_pair(config, self._own)
+            held.insert(0, _held("certificate", _check_pair(config, self._own)))
         server = _context(config, ssl.PROTOCOL_TLS_SERVER)
         # Nobody resumes: a session must not outlive the authority that vouched for it.
         server.options |= ssl.OP_NO_TICKET
@@ -55,6 +86,32 @@ class RpcTls:
         client = _context(config, ssl.PROTOCOL_TLS_CLIENT)
         client.check_hostname = config.verify_server_hostname
         self._config, self._server, self._peer, self._client = config, server, peer, client
+        self.held: tuple[Held, ...] = tuple(held)
+
+    def stats(self) -> TlsStats:
+        """The figures as they stand."""
+        now, stats = time.time(), self._stats
+        ours, theirs = soonest(self.held, "certificate"), soonest(self.held, "authority")
+        stats.certificate_expires_s = ours.expires_at - now if ours else 0.0
+        stats.authority_expires_s = theirs.expires_at - now if theirs else 0.0
+        return stats
+
+    def warn_of_expiry(self) -> None:
+        """Say which certificates end soon; of each once at each of a few points in time."""
+        now = time.time()
+        for each in self._warnings.due(self.held, now):
+            left_s = each.expires_at - now
+            log.warning(
+                "%s for tls between agents %s subject=%s serial=%x left_days=%.1f",
+                each.kind, "ends soon" if left_s > 0 else "has expired",
+                each.subject, each.serial, left_s / DAY_S,
+            )  # fmt: skip
+
+    async def watch_expiry(self) -> None:
+        """Look for ever."""
+        while True:
+            self.warn_of_expiry()
+            await asyncio.sleep(EXPIRY_LOOK_S)
 
     @property
     def server_name(self) -> str:
@@ -93,6 +150,10 @@ class RpcTls:
             )
             or ""
         )
+
+    def names_of(self, certificate: bytes | None) -> str:
+        """The names in a verified certificate, for people; "" without one."""
+        return " ".join(identity.names(certificate))
 
 
 def _context(config: TlsConfig, protocol: int) -> ssl.SSLContext:
@@ -134,8 +195,27 @@ def _folder(config: TlsConfig) -> list[Path]:
     return found
 
 
-def _check_pair(config: TlsConfig, own: Own) -> None:
-    """Do certificate and key belong together, and would other servers take them for ours?"""
+def _held(kind: str, certificate: x509.Certificate) -> Held:
+    return Held(
+        kind=kind,
+        subject=certificate.subject.rfc4514_string(),
+        serial=certificate.serial_number,
+        expires_at=certificate.not_valid_after_utc.timestamp(),
+    )
+
+
+def _authorities(config: TlsConfig) -> list[Held]:
+    """What can be read of them; whether they can be used is OpenSSL's to say."""
+    found: list[Held] = []
+    for path in [*([Path(config.ca_file)] if config.ca_file else []), *_folder(config)]:
+        with contextlib.suppress(OSError, ValueError):
+            certificates = x509.load_pem_x509_certificates(path.read_bytes())
+            found += [_held("authority", each) for each in certificates]
+    return found
+
+
+def _check_pair(config: TlsConfig, own: Own) -> x509.Certificate:
+    """Our certificate. Has it its key, and would other servers take it for ours?"""
     cert_pem, key_pem = _read(config, "cert_file"), _read(config, "key_file")
     try:
         certificate = x509.load_pem_x509_certificate(cert_pem)
@@ -156,6 +236,7 @@ def _check_pair(config: TlsConfig, own: Own) -> None:
         raise _unusable(config, "cert_file", f"the certificate has expired ({ended})")
     if own.server:
         _check_server(config, own, certificate.public_bytes(serialization.Encoding.DER))
+    return certificate
 
 
 def _check_server(config: TlsConfig, own: Own, der: bytes) -> None:

@@ -5,7 +5,13 @@ import random
 import pytest
 
 from raftstore.raft.engine import RaftEngine, SafetyViolation
-from raftstore.raft.frames import Append, AppendReply, VoteReply, VoteRequest
+from raftstore.raft.frames import (
+    Append,
+    AppendReply,
+    SnapshotOffer,
+    VoteReply,
+    VoteRequest,
+)
 from raftstore.raft.log import NOOP_COMMAND, MemJournal, payload_command
 from raftstore.raft.members import bootstrap_config
 from raftstore.raft.replica import Replica
@@ -141,6 +147,25 @@ def test_a_conflict_with_a_committed_entry_stops_the_node(bench):
     b.send("a", "b", append(1, 0, [(NOOP_COMMAND, 1), (X, 1)], commit=3))
     with pytest.raises(SafetyViolation):
         b.send("c", "b", append(1, 0, [(NOOP_COMMAND, 2)], term=2))
+
+
+def test_a_stranger_cannot_end_a_process(bench):
+    """Who may bring a newer configuration is let in, and may lie."""
+    b = bench()
+    b.elect("a", ["b", "c"])
+    a, follower = b.replicas["a"], b.replicas["b"]
+    term = a.engine.term()
+    for name in "ab":  # neither a second leader of the term, nor a conflict with what is committed
+        assert b.send("x", name, append(1, 0, [(X, term)], term=term)) == []
+        offer = SnapshotOffer(term=term, index=9, index_term=1, size=9, sha256=bytes(32))
+        assert b.send("x", name, offer) == []
+    assert a.engine.leads() and follower.engine.leader_id() == "a"
+    assert a.engine.commit_index() == 2
+    assert b.send("x", "a", append(1, 0, [(NOOP_COMMAND, term + 1)], term=term + 1)) == []
+    assert a.journal.last_index == 2 and a.engine.stats.strangers_dropped == 3
+    b.elect("a", ["b", "c"])
+    with pytest.raises(SafetyViolation):  # a member that does this has broken Raft
+        b.send("c", "a", append(1, 0, term=a.engine.term()))
 
 
 class BelievesOldTerms(RaftEngine):

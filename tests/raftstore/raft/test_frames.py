@@ -1,5 +1,8 @@
 """Frames: both ways, and garbage is always a DecodeError."""
 
+import struct
+import tracemalloc
+
 import msgpack
 import pytest
 from hypothesis import given
@@ -8,12 +11,15 @@ from hypothesis import strategies as st
 from raftstore.errors import DecodeError
 from raftstore.raft import frames
 from raftstore.raft.log import NOOP_COMMAND, payload_command
+from raftstore.raft.members import bootstrap_config
 
 numbers = st.integers(0, frames.NUMBER_MAX)
 commands = st.one_of(
     st.just(NOOP_COMMAND),
     st.builds(payload_command, st.floats(0, 1e10), st.binary(max_size=40)),
-    st.binary(min_size=1, max_size=40).map(lambda data: b"\x04" + data),
+    st.sets(st.text(min_size=1, max_size=9), min_size=1, max_size=4).map(
+        lambda names: b"\x04" + bootstrap_config(dict.fromkeys(names, "")).encode()
+    ),
 )
 
 
@@ -47,6 +53,11 @@ messages = st.one_of(
     st.builds(frames.VoteReply, numbers, st.booleans()),
     st.builds(frames.TimeoutNow, numbers),
     st.builds(frames.Removed, numbers),
+    st.builds(
+        frames.Returned,
+        numbers,
+        st.lists(st.text(min_size=1, max_size=9), max_size=5).map(tuple),
+    ),
     st.builds(frames.LeaseProbe, numbers, numbers),
     st.builds(frames.LeaseReply, numbers, numbers),
     st.builds(
@@ -147,6 +158,10 @@ def test_arrays_of_anything_are_a_decode_error_or_a_message(kind, fields):
         [1, 5, 1, 0, 0, 0, [[1, b"\x02pickle"]]],  # kinds that PySyncObj would unpickle
         [1, 5, 1, 0, 0, 0, [[1, b"\x03pickle"]]],
         [1, 5, 1, 0, 0, 0, [[1, b""]]],
+        [1, 5, 1, 0, 0, 0, [[1, b"\x04no configuration"]]],
+        [31, 1, [""]],
+        [31, 1, ["a"] * 65],
+        [31, True, []],
         [2, 5, 1, 1, 3],  # a number for a truth value
         [2, True, 1, True, 3],  # and the other way round
         [2, -1, 1, True, 3],
@@ -166,3 +181,28 @@ def test_deep_nesting_and_extension_types_are_refused():
     for data in (b"\x91" * 5000 + b"\x01", msgpack.packb([msgpack.ExtType(1, b"x")])):
         with pytest.raises(DecodeError):
             frames.decode(data)
+
+
+@pytest.mark.parametrize(
+    "bomb",
+    [
+        b"\x97\x01\x01\x01\x01\x01\x01\xdd" + struct.pack(">I", 60_000) + b"\x9f" * 60_000,
+        b"\xdc\x00\x80" + (b"\xdc\xff\xff" + b"\x90" * 65_535) * 128,  # 8 MiB of empty arrays
+        b"\xdc\x00\x80" + (b"\xdc\xff\xff" + b"\xcb01234567" * 65_535) * 12,  # and of floats
+    ],
+    ids=["nested", "empty arrays", "floats"],
+)
+def test_a_frame_that_would_blow_up_is_refused_before_it_has(bomb):
+    tracemalloc.start()
+    try:
+        with pytest.raises(DecodeError):
+            frames.decode(bomb)
+        assert tracemalloc.get_traced_memory()[1] < 16 * 2**20
+    finally:
+        tracemalloc.stop()
+
+
+def test_the_largest_honest_append_is_no_bomb():
+    entries = tuple((payload_command(1.0, b"x"), 1 + i, 1) for i in range(4096))
+    message = frames.Append(term=1, seq=1, prev_index=0, prev_term=0, commit=0, entries=entries)
+    assert frames.decode(body(frames.encode(message))) == message

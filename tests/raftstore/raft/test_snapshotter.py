@@ -224,7 +224,7 @@ async def test_a_transfer_goes_on_where_it_was_when_the_link_breaks(tmp_path):
         incoming = away.files.path("incoming.tmp")
         await until(lambda: incoming.exists() and incoming.stat().st_size > 0)
         for link in list(away.node._network._links.values()):
-            link.close("test")
+            link.close("replaced")
         await until(lambda: len(away.payloads) == 3006, 30.0)
         assert pointer.size > 2000
         assert away.node.status().snapshots_installed == 1

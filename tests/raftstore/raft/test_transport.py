@@ -8,7 +8,15 @@ import msgpack
 import pytest
 
 from raftstore.raft import FIRST_BYTE, MemJournal, RaftConfig, RaftNode
-from raftstore.raft.frames import PROTOCOL_VERSION, Append, Hello, Removed, VoteReply, encode
+from raftstore.raft.frames import (
+    PROTOCOL_VERSION,
+    Append,
+    Hello,
+    Removed,
+    Returned,
+    VoteReply,
+    encode,
+)
 from raftstore.raft.log import NOOP_COMMAND
 from raftstore.raft.transport import PeerNetwork
 from tests.raftstore.raft.cluster import introduce, open_door, servers, until
@@ -169,7 +177,7 @@ async def test_links_come_back_after_they_were_cut():
         await cluster.write(b"x")
         for server in cluster.all:
             for link in list(server.node._network._links.values()):
-                link.close("test")
+                link.close("replaced")
         await cluster.write(b"y")
         await until(lambda: all([p for _, p in s.applied] == [b"x", b"y"] for s in cluster.all))
 
@@ -178,7 +186,7 @@ def network(name, received, *, members, election_min_s=0.2):
     net = PeerNetwork(
         RaftConfig(node_id=name, write_buffer_bytes_max=2**16, election_min_s=election_min_s),
         cluster_id=lambda: "one",
-        on_message=lambda peer, message: received.append((peer, message)) or True,
+        on_message=lambda peer, message, size: received.append((peer, message)) or True,
         on_up=lambda peer: received.append((peer, "up")),
         on_down=lambda peer: received.append((peer, "down")),
         rng=random.Random(1),
@@ -277,3 +285,56 @@ async def test_a_recorded_stream_opens_nothing(target):
     assert node.status().dropped.get("replaced", 0) == 0
     assert (node.status().last_index, node.status().term) == (up.last_index, up.term)
     writer.close()
+
+
+async def test_a_removed_server_is_let_in_again_when_a_member_vouches_for_it(target):
+    net = network("a", [], members="ab")
+    net.set_members("ab", removed="x", index=7)
+    door = await open_door(net.accept)
+    port = door.sockets[0].getsockname()[1]
+    hi = {"to_node_id": "a", "cluster_id": "one"}
+    returning = hello(target[0], node_id="x", config_index=2**62, **hi)
+    told = await knock(port, returning)
+    assert told.endswith(encode(Removed(7))) and net.dropped["removed from the cluster"] == 1
+
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    await introduce(reader, writer, hello(target[0], node_id="b", **hi))
+    writer.write(encode(Returned(8, ("x",))))
+    await until(lambda: net._admission.removed and not net._admission.is_removed("x"))
+    back, its = await asyncio.open_connection("127.0.0.1", port)
+    await introduce(back, its, returning)
+    await until(lambda: net.linked("x"))
+    net.set_members("ab", removed="x", index=8)  # and removed once more
+    await until(lambda: not net.linked("x"))
+    for each in (writer, its):
+        each.close()
+    door.close()
+    await net.stop()
+
+
+async def test_members_that_came_back_are_vouched_for_on_every_link(target):
+    net = network("a", [], members="ab")
+    door = await open_door(net.accept)
+    port = door.sockets[0].getsockname()[1]
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    ours = hello(target[0], node_id="b", to_node_id="a", cluster_id="one")
+    await introduce(reader, writer, ours)
+    await until(lambda: net.linked("b"))
+    net.set_members("abx", index=9, returned=("x",))
+    vouch = encode(Returned(9, ("x",)))
+    assert await asyncio.wait_for(reader.readexactly(len(vouch)), 5) == vouch
+    again, other = await asyncio.open_connection("127.0.0.1", port)
+    await introduce(again, other, ours)
+    assert await asyncio.wait_for(again.readexactly(len(vouch)), 5) == vouch
+    for each in (writer, other):
+        each.close()
+    door.close()
+    await net.stop()
+
+
+async def test_an_inbox_is_full_by_bytes_too():
+    replica_config = RaftConfig(node_id="a", inbox_bytes_max=1000)
+    node = RaftNode(replica_config, journal=MemJournal(), apply=lambda index, stamp, payload: None)
+    assert node._message("b", VoteReply(1, True), 600)
+    assert not node._message("b", VoteReply(1, True), 600)
+    assert node._message("b", VoteReply(1, True), 400)

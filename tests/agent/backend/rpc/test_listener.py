@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
+from agent.backend.rpc.admission import HandshakeRates
 from agent.backend.rpc.client import RpcLimits, RpcPool
 from agent.backend.rpc.server import ServerPort
 from agent.backend.rpc.tls import RpcTls
@@ -184,4 +185,37 @@ async def test_a_client_that_reads_no_answers_is_cut() -> None:
     results = await gathered
     assert any(isinstance(result, ForwardError) for result in results)
     await pool.close()
+    await port.stop()
+
+
+async def test_handshakes_have_a_rate_that_servers_are_held_to_alone(tmp_path: Path) -> None:
+    ca = TestCA(tmp_path)
+    tls = RpcTls(files(ca, ca.server("s"), verify_incoming=True), SERVER)
+    servers = {"127.9.0.9"}
+    port = ServerPort(
+        config(rates=HandshakeRates(per_client=0.01, client_burst=2, in_all=0.01, burst=4)),
+        peers=Peers(),
+        handler=handler,
+        tls=tls,
+        known=servers.__contains__,
+    )
+    await port.start()
+
+    async def knock(host: str) -> None:
+        reader, writer = await asyncio.open_connection(*port.address, local_addr=(host, 0))
+        writer.write(b"\x16\x03\x01\x00\x05rubbish")
+        await rest(reader)
+        writer.close()
+        with contextlib.suppress(OSError):
+            await writer.wait_closed()
+
+    for host in ("127.9.0.1", "127.9.0.1", "127.9.0.1", "127.9.0.2", "127.9.0.3", "127.9.0.4"):
+        await knock(host)
+    assert port.stats.refused["handshakes of one client"] == 1
+    assert port.stats.refused["handshakes in all"] == 1
+    await knock("127.9.0.9")
+    assert port.stats.refused["handshakes in all"] == 1
+    # Those that are cut off by the rate have cost no handshake.
+    failed = sum(n for reason, n in port.stats.refused.items() if reason.startswith("handshake "))
+    assert failed == 5
     await port.stop()

@@ -10,6 +10,7 @@ import pytest
 
 from agent.backend.rpc.client import RemoteFailure, RpcLimits, RpcPool
 from agent.backend.rpc.frames import PROTOCOL_VERSION, Hello, Request, encode
+from agent.backend.rpc.listener import REASONS
 from agent.backend.rpc.server import ServerPort, ServerPortConfig
 from agent.errors import ForwardError, NoClusterLeader, RequestError
 
@@ -230,3 +231,78 @@ async def test_one_client_gets_no_more_than_its_share_of_connections(port: Serve
     for open_writer in [*writers, writer]:
         open_writer.close()
     await until(lambda: not port.per_client)
+
+
+async def greeted(port: ServerPort) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    reader, writer = await asyncio.open_connection(*port.address)
+    writer.write(b"L" + encode(Hello(PROTOCOL_VERSION, "dc1", "c1")))
+    (size,) = struct.unpack(">I", await reader.readexactly(4))
+    await reader.readexactly(size)
+    return reader, writer
+
+
+async def test_a_stranger_may_not_make_us_hold_a_large_frame(port: ServerPort) -> None:
+    _, writer = await asyncio.open_connection(*port.address)
+    writer.write(b"L" + struct.pack(">I", 5000))
+    await until(lambda: port.stats.refused["bad frame"] == 1)
+    (kept,) = port.door.refusals.last()
+    assert kept.address == "127.0.0.1" and "5000 bytes" in kept.detail
+    writer.close()
+
+
+async def test_a_connection_that_does_not_greet_is_cut_and_counted(port: ServerPort) -> None:
+    _, writer = await asyncio.open_connection(*port.address)
+    writer.write(b"L\0")
+    await until(lambda: port.stats.refused["greeting timeout"] == 1)
+    writer.close()
+
+
+async def test_all_connections_of_a_client_share_what_they_may_hold() -> None:
+    port = ServerPort(config(client_bytes_max=100_000), peers=Peers(), handler=handler)
+    await port.start()
+    half = struct.pack(">I", 90_000) + bytes(60_000)  # a frame that never ends
+    open_ = [await greeted(port) for _ in range(2)]
+    for _, writer in open_:
+        writer.write(half)
+    await until(lambda: port.stats.refused["client holds too many bytes"] == 1)
+    await until(lambda: 60_000 <= port.stats.bytes_held < 70_000)
+    for _, writer in open_:
+        writer.close()
+    await until(lambda: port.stats.bytes_held == 0)
+    # Requests under way count, too.
+    (_, writer) = await greeted(port)
+    for number in (1, 2):
+        writer.write(encode(Request(number, "stall", 5.0, bytes(60_000))))
+    await until(lambda: port.stats.refused["client holds too many bytes"] == 2)
+    await until(lambda: port.stats.bytes_held == 0)
+    writer.close()
+    await port.stop()
+
+
+async def test_a_flood_of_tiny_frames_leaves_the_loop_to_others(port: ServerPort) -> None:
+    from agent.backend.rpc.frames import Ping
+
+    reader, writer = await greeted(port)
+    writer.write(encode(Ping(0)) * 100_000)
+    loop, longest, got = asyncio.get_running_loop(), 0.0, 0
+    answer = len(encode(Ping(0)))
+    while got < 100_000 * answer:
+        before = loop.time()
+        await asyncio.sleep(0)
+        longest = max(longest, loop.time() - before)
+        got += len(await asyncio.wait_for(reader.read(1 << 16), 5))
+    assert longest < 0.1
+    writer.close()
+
+
+async def test_every_reason_is_there_before_it_happens(port: ServerPort) -> None:
+    assert set(REASONS) == set(port.stats.refused) and not any(port.stats.refused.values())
+
+
+@pytest.mark.parametrize("inner", [b"\x90" * 8, b"\x98" + b"\x90" * 8, b"\xcb01234567"])
+async def test_a_frame_that_would_blow_up_is_refused(port: ServerPort, inner: bytes) -> None:
+    _, writer = await greeted(port)
+    bomb = b"\x98" + inner * 40_000
+    writer.write(struct.pack(">I", len(bomb)) + bomb)
+    await until(lambda: port.stats.refused["bad frame"] == 1)
+    writer.close()

@@ -1,0 +1,114 @@
+"""How often strangers may begin a TLS handshake, and how many bytes a client may have us hold.
+
+Pure. A handshake costs this side a signature and the check of a chain, about a millisecond of the
+event loop that also carries Raft. So each address has a rate, and all together have one. Addresses
+of known servers are held to their own rate only, so that nobody can keep servers apart by knocking.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections import Counter, OrderedDict
+from dataclasses import dataclass
+
+#: Addresses with a rate of their own that are remembered; the longest quiet is forgotten first.
+ADDRESSES_MAX = 4096
+#: An IPv6 host may be given so many leading bits for itself (RFC 6177).
+IPV6_SITE_BITS = 64
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HandshakeRates:
+    """Handshakes a second, and how many at once after a quiet time."""
+
+    per_client: float = 20.0
+    client_burst: float = 100.0
+    in_all: float = 200.0
+    burst: float = 400.0
+
+
+class _Bucket:
+    """Fills with ``rate`` a second up to ``most``."""
+
+    __slots__ = ("_at", "_left", "_most", "_rate")
+
+    def __init__(self, rate: float, most: float, now: float) -> None:
+        self._rate, self._most = rate, most
+        self._left, self._at = most, now
+
+    def level(self, now: float) -> float:
+        """What is in it; brings it up to date."""
+        self._left = min(self._most, self._left + max(0.0, now - self._at) * self._rate)
+        self._at = now
+        return self._left
+
+    def take(self) -> None:
+        self._left -= 1.0
+
+
+class Handshakes:
+    """Says of each handshake whether it may begin."""
+
+    def __init__(self, rates: HandshakeRates) -> None:
+        self._rates = rates
+        self._clients: OrderedDict[str, _Bucket] = OrderedDict()
+        self._all: _Bucket | None = None
+
+    def refusal(self, client: str, *, now: float, known: bool) -> str:
+        """Why it may not, "" if it may. ``known``: it is the address of a server."""
+        rates, name = self._rates, site(client)
+        own = self._clients.get(name)
+        if own is None:
+            own = self._clients[name] = _Bucket(rates.per_client, rates.client_burst, now)
+            if len(self._clients) > ADDRESSES_MAX:
+                self._clients.popitem(last=False)
+        self._clients.move_to_end(name)
+        if self._all is None:
+            self._all = _Bucket(rates.in_all, rates.burst, now)
+        if own.level(now) < 1.0:
+            return "handshakes of one client"
+        if known:
+            own.take()
+            return ""
+        if self._all.level(now) < 1.0:
+            return "handshakes in all"
+        own.take()
+        self._all.take()
+        return ""
+
+
+def site(client: str) -> str:
+    """What stands for a client's address: itself, or the IPv6 network that one host may own."""
+    if ":" not in client:
+        return client
+    try:
+        address = ipaddress.IPv6Address(client.partition("%")[0])
+    except ValueError:
+        return client
+    if address.ipv4_mapped is not None:
+        return str(address.ipv4_mapped)
+    return str(ipaddress.ip_network((address, IPV6_SITE_BITS), strict=False))
+
+
+class Shares:
+    """Bytes held for each client: frames that are not complete, requests, unread answers."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._held: Counter[str] = Counter()
+        self.total = 0
+        """What is held for all."""
+
+    def change(self, client: str, by: int) -> bool:
+        """Hold more, or less; False when that is more than a client's share."""
+        self.total += by
+        held = self._held[client] + by
+        if held > 0:
+            self._held[client] = held
+        else:
+            self._held.pop(client, None)
+        return by <= 0 or held <= self._most
+
+    def held(self, client: str) -> int:
+        """What is held for a client now."""
+        return self._held.get(client, 0)
