@@ -9,6 +9,7 @@ import base64
 from collections.abc import Iterable
 from pathlib import PurePath
 
+from agent.backend import RaftConfiguration
 from agent.backend.bootstrap import Candidate
 from agent.backend.servers import ServerAddress
 from agent.config.schema import AgentConfig
@@ -108,6 +109,25 @@ def seen_servers(members: Iterable[Member], datacenter: str) -> tuple[Seen, ...]
             non_voter="nonvoter" in tags or "read_replica" in tags,
         )
     return tuple(found.values())
+
+
+def described_configuration(
+    found: RaftConfiguration, members: Iterable[Member]
+) -> dict[str, object]:
+    """The Raft configuration as operators see it, with the names that gossip knows."""
+    names = {member.tags.get("id", ""): member.name for member in members}
+    servers = [
+        {
+            "ID": server.node_id,
+            "Node": names.get(server.node_id, "(unknown)"),
+            "Address": server.address,
+            "Leader": server.leader,
+            "ProtocolVersion": "3",
+            "Voter": server.voter,
+        }
+        for server in found.servers
+    ]
+    return {"Servers": servers, "Index": found.index}
 
 
 def _rank(standing: Standing) -> int:

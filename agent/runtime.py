@@ -30,6 +30,7 @@ from agent.backend.rpc.server import ServerPort
 from agent.backend.rpc.service import RpcService
 from agent.backend.rpc.tls import RpcTls
 from agent.backend.servers import Servers
+from agent.backend.sessions import SessionCalls
 from agent.config.schema import AgentConfig
 from agent.connect.authority import Authority
 from agent.connect.leaves import LeafCache
@@ -44,11 +45,18 @@ from agent.internal_tls import load_tls, port_config, port_view, reload_tls
 from agent.leader.duties import LeaderDuties
 from agent.leader.leaving import until_removed
 from agent.leader.servers import ServersKeeper, ensure_config
+from agent.leader.sessions import SessionKeeper
 from agent.local.agent import LocalAgent
 from agent.local.joining import join_all
 from agent.local.node import ANY, catalog_node, join_host_port, sidecar_address
 from agent.loop.watchdog import Watchdog
-from agent.membership import candidates, gossip_config, seen_servers, server_addresses
+from agent.membership import (
+    candidates,
+    described_configuration,
+    gossip_config,
+    seen_servers,
+    server_addresses,
+)
 from agent.metrics import AgentMetrics
 from agent.tasks import TaskOwner
 from gossip import Gossip, MemberEvent
@@ -277,8 +285,11 @@ class Agent:
             heartbeat_s=store.heartbeat_s,
             forget=self.gossip.force_leave,
         )
-        backend.leader_methods = keeper.methods
         self.metrics.add("servers", lambda: keeper.stats)
+        sessions = SessionKeeper(store, node=config.node_name, hold_s=config.rpc_hold_timeout_s)
+        self._closing("sessions", sessions.close)
+        self.metrics.add("sessions", lambda: sessions.stats)
+        backend.leader_methods = keeper.methods | sessions.methods
         duties = self.duties = LeaderDuties(
             backend,
             members=self.gossip.members,
@@ -288,6 +299,7 @@ class Agent:
                 "certificate authority": self.authority.ensure_root,
                 "autopilot configuration": lambda: ensure_config(backend.change, config.autopilot),
                 "care of the servers": keeper.run,
+                "sessions": sessions.run,
             },
         )
         self._closing("leader duties", self.duties.stop)
@@ -444,6 +456,7 @@ class Agent:
                 log.exception("stop failed part=%s", name)
 
     def _http_context(self) -> HttpContext:
+        sessions = SessionCalls(self.backend)
         return HttpContext(
             config=self.config,
             backend=self.backend,
@@ -453,6 +466,7 @@ class Agent:
             gossip=self.gossip,
             leaves=self.leaves,
             operations=self.operations,
+            sessions=sessions,
             explainers=explainers(
                 self.backend,
                 self.config,
@@ -462,6 +476,7 @@ class Agent:
                 sidecars=self.sidecars.explain,
                 loop=self.watchdog.holds.explained,
                 server_port=self._explain_port,
+                session_clock=sessions.clock,
             ),
             leave=self.leave,
             reload=self.reload,
@@ -479,17 +494,5 @@ class Agent:
         return None if self.duties is None else self.duties.explain_member(NodeName(name))
 
     async def _raft_configuration(self) -> dict[str, object]:
-        names = {m.tags.get("id", ""): m.name for m in self.gossip.members()}
         found = await self.backend.raft_configuration()
-        servers = [
-            {
-                "ID": server.node_id,
-                "Node": names.get(server.node_id, "(unknown)"),
-                "Address": server.address,
-                "Leader": server.leader,
-                "ProtocolVersion": "3",
-                "Voter": server.voter,
-            }
-            for server in found.servers
-        ]
-        return {"Servers": servers, "Index": found.index}
+        return described_configuration(found, self.gossip.members())

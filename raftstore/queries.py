@@ -135,6 +135,14 @@ class SessionTimersAnswer:
     timers: tuple[SessionTimer, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class SessionLocksAnswer:
+    """The first keys that a session holds, sorted, and how many it holds at all."""
+
+    count: int
+    keys: tuple[str, ...]
+
+
 @numbered(1, tuple[Node, ...])
 @dataclass(frozen=True, slots=True)
 class ListNodes(Query[tuple[Node, ...]]):
@@ -357,9 +365,10 @@ class ListSessions(Query[tuple[Session, ...]]):
 @numbered(21, SessionTimersAnswer)
 @dataclass(frozen=True, slots=True)
 class SessionTimers(Query[SessionTimersAnswer]):
-    """The sessions with a TTL that were created after an index."""
+    """The sessions with a TTL that were created after an index: the first ``limit``, 0 for all."""
 
     after: int = 0
+    limit: int = 0
 
     def footprint(self) -> tuple[Footprint, ...]:
         return (("sessions", ""),)
@@ -396,6 +405,18 @@ class ReadTransaction(Query[TxnAnswer]):
             elif operation.check is not None:
                 found.append(("node", operation.check.check.node.lower()))
         return tuple(found)
+
+
+@numbered(24, SessionLocksAnswer)
+@dataclass(frozen=True, slots=True)
+class SessionLocks(Query[SessionLocksAnswer]):
+    """The keys that a session (its id in lower case) holds."""
+
+    id: str
+    limit: int = 100
+
+    def footprint(self) -> tuple[Footprint, ...]:
+        return (("kv-prefix", ""),)
 
 
 @numbered(60, AutopilotConfig | None)

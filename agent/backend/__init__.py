@@ -119,7 +119,7 @@ class Backend(Protocol):
     async def on_leader(self, method: str, payload: bytes) -> bytes:
         """Have the leader carry out a method of backend/operations.py, wherever that is.
 
-        Held across an election while no attempt can have had an effect.
+        Held across an election while no attempt can have had an effect, or another does no harm.
         """
         ...
 

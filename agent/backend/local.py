@@ -15,6 +15,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeVar
 
 from agent.backend import Ask, Consistency, RaftConfiguration, RaftServer, Reply, SignedLeaf
+from agent.backend.operations import REPEATABLE
 from agent.backend.requests import RequestIds
 from agent.backend.retry import Attempts
 from agent.backend.rounds import ReadRounds
@@ -330,7 +331,7 @@ class LocalBackend:
                 code = getattr(error, "code", "")
                 if code.startswith("status-"):
                     raise RequestError(int(code[7:]), str(error)) from None
-                if not error.definite:
+                if not error.definite and method not in REPEATABLE:
                     raise  # it has no identity: another attempt might do it twice
                 pause = attempts.failed(error, now=loop.time(), code=code)
             await asyncio.sleep(pause)

@@ -17,7 +17,18 @@ from raftstore.codec import codec_for
 REMOVE_SERVER = "remove-server"
 TRANSFER_LEADERSHIP = "transfer-leadership"
 AUTOPILOT_STATE = "autopilot-state"
-LEADER_METHODS = (REMOVE_SERVER, TRANSFER_LEADERSHIP, AUTOPILOT_STATE)
+#: Of agent/backend/sessions.py.
+RENEW_SESSION = "renew-session"
+SESSION_CLOCK = "session-clock"
+LEADER_METHODS = (
+    REMOVE_SERVER,
+    TRANSFER_LEADERSHIP,
+    AUTOPILOT_STATE,
+    RENEW_SESSION,
+    SESSION_CLOCK,
+)
+#: These may be done twice without harm: an attempt of which nobody knows is followed by another.
+REPEATABLE = frozenset({AUTOPILOT_STATE, RENEW_SESSION, SESSION_CLOCK})
 
 #: A description of all servers; Raft has 64 members at most.
 STATE_BYTES_MAX = 4 * 1024 * 1024

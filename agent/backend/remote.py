@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from agent.backend import Ask, RaftConfiguration, Reply, SignedLeaf
+from agent.backend.operations import REPEATABLE
 from agent.backend.requests import RequestIds
 from agent.backend.retry import Attempts
 from agent.backend.rpc import calls
@@ -222,7 +223,8 @@ class RemoteBackend:
 
     async def on_leader(self, method: str, payload: bytes) -> bytes:
         """Have a server pass it on to the leader."""
-        return await self._call(method, payload, hold_s=self._hold_s, once=True)
+        once = method not in REPEATABLE
+        return await self._call(method, payload, hold_s=self._hold_s, once=once)
 
     async def leader(self) -> str:
         """The leader as a server knows it."""

@@ -22,6 +22,9 @@ from agent.errors import ConfigError
 from raftstore.records import AutopilotConfig
 
 PORT_MAX = 65535
+#: The shortest TTL of a session where nothing is set, and the longest there can be (Consul's).
+SESSION_TTL_MIN_S = 10.0
+SESSION_TTL_MAX_S = 24 * 3600.0
 #: What `-dev` changes; files and flags may change it again.
 DEV_DEFAULTS: Values = {
     "server": True,
@@ -89,6 +92,8 @@ def build(
             "leave_on_terminate": values.get("leave_on_terminate", not server),
             "skip_leave_on_interrupt": values.get("skip_leave_on_interrupt", server),
             "log_level": values.get("log_level", "INFO").upper(),
+            # As in the reference, nothing means the default.
+            "session_ttl_min_s": plain.get("session_ttl_min_s") or SESSION_TTL_MIN_S,
             "ui_enabled": plain.get("ui_enabled", values.get("ui", False)),
             "gossip_lan": GossipTiming(**fields.pop("gossip_lan", {})),
             "tls": tls_config(values, server=server),
@@ -99,6 +104,10 @@ def build(
     )
     assert not fields, f"targets without a home: {sorted(fields)}"
     rules.check_ports(config)
+    if config.session_ttl_min_s > SESSION_TTL_MAX_S:
+        raise ConfigError(
+            f"session_ttl_min cannot be {values['session_ttl_min']}. Must be at most 24h0m0s"
+        )
     if config.port_sidecar_min > config.port_sidecar_max:
         raise ConfigError(
             "port range ports.sidecar_min_port to ports.sidecar_max_port is empty: "

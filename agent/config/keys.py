@@ -97,7 +97,7 @@ _NODE = (
     _later("disable_host_node_id", BOOL, True),
     _now("protocol", INT),
     _now("raft_protocol", INT),
-    _later("session_ttl_min", DURATION, "10s"),
+    _now("session_ttl_min", DURATION, "session_ttl_min_s"),
     _later("translate_wan_addrs", BOOL, False),
     _now("tagged_addresses", STRING_MAP, "tagged_addresses"),
     _later("disable_coordinates", BOOL, False),

@@ -113,6 +113,8 @@ class AgentConfig:
     skip_leave_on_interrupt: bool = False
     leave_drain_s: float = 5.0
     rpc_hold_timeout_s: float = 7.0
+    #: The shortest TTL that a session may be created with through this agent.
+    session_ttl_min_s: float = 10.0
     raft_multiplier: int = 5
     #: Reads by a lease of the leader instead of a quorum each time; on all servers or on none.
     raft_lease: bool = False

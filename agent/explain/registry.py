@@ -9,6 +9,7 @@ from agent.config.schema import AgentConfig
 from agent.explain.dns import explain_dns
 from agent.explain.intention import intention_explainer
 from agent.explain.member import GossipView, LeaderView, explain_member
+from agent.explain.session import AsksClock, explain_session
 from raftstore.records import CheckId, Json
 
 #: Answers with data; gets the path's further parts and the query string.
@@ -25,6 +26,7 @@ def explainers(
     sidecars: Callable[[], Json],
     loop: Callable[[], Json],
     server_port: Callable[[], Json],
+    session_clock: AsksClock,
 ) -> dict[str, Explainer]:
     """Everything this agent can explain."""
 
@@ -48,6 +50,9 @@ def explainers(
     async def port(arguments: Sequence[str], query: Mapping[str, str]) -> Json:
         return server_port()
 
+    async def one_session(arguments: Sequence[str], query: Mapping[str, str]) -> Json:
+        return await explain_session(backend, session_clock, arguments)
+
     return {
         "check": one_check,
         "dns": dns,
@@ -55,5 +60,6 @@ def explainers(
         "loop": holds,
         "member": member,
         "server-port": port,
+        "session": one_session,
         "sidecars": all_sidecars,
     }

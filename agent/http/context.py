@@ -15,7 +15,7 @@ from agent.backend import Backend, Prompt, PromptChanges
 from agent.backend.operations import AutopilotState
 from agent.config.schema import AgentConfig
 from agent.definitions import CheckDefinition, ServiceDefinition
-from raftstore.records import Check, CheckId, Json, Service, ServiceId
+from raftstore.records import Check, CheckId, Json, Service, ServiceId, Session
 
 #: Answers `/v1/explain/<what>/<args...>?<query>` with data.
 Explainer = Callable[[Sequence[str], Mapping[str, str]], Awaitable[Json]]
@@ -172,6 +172,14 @@ class ServerOperations(Protocol):
         ...
 
 
+class LeaderSessions(Protocol):
+    """What the leader alone knows of sessions (agent/backend/sessions.py)."""
+
+    async def renew(self, session_id: str) -> Session | None:
+        """Count a session's TTL from now; None when it is not there."""
+        ...
+
+
 def _no_metrics() -> str:
     return ""
 
@@ -201,6 +209,7 @@ class HttpContext:
     gossip: GossipPool
     leaves: LeafSource
     operations: ServerOperations
+    sessions: LeaderSessions
     prompt: Prompt | None = None
     prompt_changes: PromptChanges | None = None
     explainers: Mapping[str, Explainer] = field(default_factory=dict)

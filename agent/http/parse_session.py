@@ -11,8 +11,7 @@ from agent.http.parse import decode_failed
 from raftstore.records import SERF_HEALTH, CheckId, Json, NodeName, ServiceCheckRef, Session
 
 _SECOND_NS = 1_000_000_000
-#: Shortest and longest TTL, in nanoseconds; the bounds are Consul's.
-TTL_MIN_NS = 10 * _SECOND_NS
+#: Longest TTL, in nanoseconds, as in Consul; the shortest is `session_ttl_min`.
 TTL_MAX_NS = 24 * 3600 * _SECOND_NS
 #: A lock delay given as a number below this means seconds, as in Consul; others are nanoseconds.
 _SECONDS_BELOW = 1000
@@ -40,7 +39,7 @@ _SESSION = Shape("Session", _FIELDS)
 _KNOWN = frozenset(name.lower() for name in _FIELDS)
 
 
-def session(body: bytes, *, session_id: str, node: str) -> Session:
+def session(body: bytes, *, session_id: str, node: str, ttl_min_s: float) -> Session:
     """A new session, by default of ``node``. Unknown fields mean nothing. Raises RequestError."""
     found: dict[str, Any] = {}
     if body:
@@ -65,7 +64,7 @@ def session(body: bytes, *, session_id: str, node: str) -> Session:
         lock_delay_ns=found.get("lock_delay_ns", 15 * _SECOND_NS),
         behavior=behavior,
         ttl=ttl,
-        ttl_ns=_ttl_ns(ttl),
+        ttl_ns=_ttl_ns(ttl, round(ttl_min_s * _SECOND_NS)),
         node_checks=tuple(CheckId(item) for item in found.get("node_checks", by_default)),
         service_checks=None
         if services is None
@@ -77,14 +76,14 @@ def session(body: bytes, *, session_id: str, node: str) -> Session:
     )
 
 
-def _ttl_ns(text: str) -> int:
+def _ttl_ns(text: str, least: int) -> int:
     if not text:
         return 0
     try:
         ttl = parse_ns(text)
     except DurationError as error:
         raise RequestError(500, f"Session TTL '{text}' invalid: {error}") from None
-    if ttl and not TTL_MIN_NS <= ttl <= TTL_MAX_NS:
-        between = f"[{format_ns(TTL_MIN_NS)}={format_ns(TTL_MAX_NS)}]"
+    if ttl and not least <= ttl <= TTL_MAX_NS:
+        between = f"[{format_ns(least)}={format_ns(TTL_MAX_NS)}]"
         raise RequestError(500, f"Invalid Session TTL '{ttl}', must be between {between}")
     return ttl

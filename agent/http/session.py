@@ -42,7 +42,13 @@ async def create(call: Call) -> Reply:
     """Begin a session, on this node if no other is named."""
     context = call.context
     made = uuid.UUID(int=context.rng.getrandbits(128), version=4)
-    session = parse_session.session(call.body, session_id=str(made), node=context.config.node_name)
+    config = context.config
+    session = parse_session.session(
+        call.body,
+        session_id=str(made),
+        node=config.node_name,
+        ttl_min_s=config.session_ttl_min_s,
+    )
     await call.change(SessionCreate(session), refused_prefix=_REFUSED)
     return call.json({"ID": session.id})
 
@@ -56,11 +62,13 @@ async def destroy(call: Call) -> Reply:
 
 
 async def renew(call: Call) -> Reply:
-    """The session, if it still lives."""
-    found = await call.ask(_by_id(call))
-    if found.value is None:
+    """Count the TTL from now; the session, if it still lives. Writes nothing."""
+    query = _by_id(call)
+    call.check_datacenter()
+    found = await call.context.sessions.renew(query.id)
+    if found is None:
         raise RequestError(404, f"Session id '{call.rest}' not found")
-    return call.json([shown(found.value)])
+    return call.json([shown(found)])
 
 
 async def info(call: Call) -> Reply:

@@ -7,7 +7,7 @@ taking and giving back locks is locks.py's.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -134,6 +134,10 @@ class KVStore:
     def held_by(self, session: str) -> tuple[KVPair, ...]:
         """The keys that a session holds, sorted."""
         return tuple([self.pairs[key] for key in sorted(self._held.get(session, ()))])
+
+    def held_keys(self, session: str) -> Collection[str]:
+        """The names of these keys, in no order."""
+        return self._held.get(session, {}).keys()
 
     def _hold(self, pair: KVPair) -> None:
         if pair.session:

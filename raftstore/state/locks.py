@@ -7,12 +7,14 @@ the leader. In Consul each leader judges it by its own clock before the entry is
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Iterator
 from dataclasses import replace
 
 from sortedcontainers import SortedList
 
 from raftstore.commands import Applied, KVLock, KVUnlock, Outcome, Rejected
+from raftstore.queries import SessionLocksAnswer
 from raftstore.records import KVPair, Session
 from raftstore.state.kv import KVStore
 from raftstore.state.sessions import Sessions
@@ -115,6 +117,11 @@ class Locks:
         freed = replace(stored, value=command.value, flags=command.flags, session="")
         self._kv.write(index, freed)
         return Applied(index, True)
+
+    def held(self, session_id: str, limit: int) -> SessionLocksAnswer:
+        """The first keys that a session holds, and their number."""
+        keys = self._kv.held_keys(session_id)
+        return SessionLocksAnswer(len(keys), tuple(heapq.nsmallest(limit, keys)))
 
     def free(self, index: int, session: Session) -> int:
         """A session has ended: free or delete its keys. Gives their number."""

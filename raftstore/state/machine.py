@@ -214,8 +214,15 @@ class StateMachine:
                 lambda x: sessions.index_on(x.node),
             ),
             q.ListSessions: (lambda _: sessions.all(), lambda _: sessions.index()),
-            q.SessionTimers: (lambda x: sessions.timers(x.after), lambda _: sessions.index()),
+            q.SessionTimers: (
+                lambda x: sessions.timers(x.after, x.limit),
+                lambda _: sessions.index(),
+            ),
             q.WhySessionEnded: (lambda x: sessions.why_ended(x.id), lambda _: sessions.index()),
+            q.SessionLocks: (
+                lambda x: self.locks.held(x.id, x.limit),
+                lambda _: self.kv.index_below(""),
+            ),
             q.ReadTransaction: (
                 lambda x: transactions.read(x.operations),
                 lambda x: transactions.index_of(x.operations),

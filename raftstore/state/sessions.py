@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from itertools import islice
 from typing import Any
 
 from sortedcontainers import SortedDict
@@ -185,11 +186,15 @@ class Sessions:
         ids = sorted(self._by_node.get(node.lower(), ()))
         return tuple([self._by_id[session_id] for session_id in ids])
 
-    def timers(self, after: int) -> SessionTimersAnswer:
-        """Sessions with a TTL that were created after an index."""
+    def timers(self, after: int, limit: int) -> SessionTimersAnswer:
+        """The first sessions with a TTL that were created after an index; 0 for no limit.
+
+        An entry of the log makes one session at most, so the last index of a page begins the next.
+        """
+        keys = islice(self._timed.irange((after + 1, "")), limit or None)
         found = [
             SessionTimer(session.id, session.ttl_ns, session.create_index)
-            for session in (self._timed[key] for key in self._timed.irange((after + 1, "")))
+            for session in (self._timed[key] for key in keys)
         ]
         return SessionTimersAnswer(len(self._timed), tuple(found))
 

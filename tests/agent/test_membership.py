@@ -8,10 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agent.backend import RaftConfiguration, RaftServer
 from agent.backend.bootstrap import Candidate
 from agent.backend.servers import ServerAddress
 from agent.leader.autopilot import Seen, Standing
-from agent.membership import candidates, seen_servers, server_addresses
+from agent.membership import (
+    candidates,
+    described_configuration,
+    seen_servers,
+    server_addresses,
+)
 from gossip import Member, MemberStatus
 
 SERVER = Member(
@@ -81,3 +87,16 @@ def test_a_server_under_a_new_name_is_as_lively_as_the_livelier_of_the_two() -> 
     for order in ([old, SERVER], [SERVER, old]):
         (found,) = seen_servers(order, "dc1")
         assert (found.name, found.standing) == ("s1", Standing.ALIVE)
+
+
+def test_servers_of_the_raft_configuration_get_the_names_that_gossip_knows() -> None:
+    servers = (
+        RaftServer("id-1", "10.0.0.1:8300", leader=True, voter=True),
+        RaftServer("id-2", "10.0.0.2:8300", leader=False, voter=False),
+    )
+    shown = described_configuration(RaftConfiguration(servers, 7), [SERVER])
+    assert shown["Index"] == 7
+    assert [(s["Node"], s["Leader"], s["Voter"]) for s in shown["Servers"]] == [
+        ("s1", True, True),
+        ("(unknown)", False, False),
+    ]

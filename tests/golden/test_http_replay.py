@@ -5,6 +5,7 @@ and against a whole development agent. What is not served yet stands in ``NOT_YE
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import socket
 import subprocess
@@ -18,6 +19,7 @@ from typing import Any
 
 import pytest
 
+from agent.config.schema import AgentConfig
 from agent.local.agent import LocalAgent
 from raftstore.commands import Register, SetAutopilot
 from raftstore.records import SERF_HEALTH, AutopilotConfig, Check, CheckId, Node, NodeId, NodeName
@@ -44,6 +46,8 @@ NOT_YET = {
 LATER_PATHS = ("/v1/operator/keyring",)
 #: Scenarios that ask about the server's own registration, which only a whole agent makes.
 WHOLE_AGENT_ONLY = {"agent-node-maintenance", "agent-self-members"}
+#: The scenario that waits for a TTL to run out.
+TTL = "session-ttl"
 
 
 def scenarios() -> dict[str, Any]:
@@ -70,10 +74,10 @@ def cases(left_out: set[str]) -> list[Any]:
     ]
 
 
-def replay(url: str, name: str) -> list[dict[str, Any]]:
+def replay(url: str, name: str, scenario: dict[str, Any] | None = None) -> list[dict[str, Any]]:
     """The steps of a scenario that were not answered as recorded."""
     runner = http_replay.Runner(url, http_replay.probe(url, ""))
-    runner.scenario(SCENARIOS[name])
+    runner.scenario(scenario or SCENARIOS[name])
     return [step for step in runner.results if not step["ok"]]
 
 
@@ -109,9 +113,27 @@ class WholeRig(Rig):
         return self
 
 
+#: Where a recorded TTL of ten seconds is one of two, and pauses are shorter alike.
+SHORT_TTL_S = 2.0
+
+
+def shortened(scenario: dict[str, Any]) -> dict[str, Any]:
+    short = json.loads(json.dumps(scenario).replace('"10s"', f'"{SHORT_TTL_S:.0f}s"'))
+    for step in short["steps"]:
+        if "sleep_ms" in step:
+            step["sleep_ms"] = round(step["sleep_ms"] * SHORT_TTL_S / 10)
+    return short
+
+
 @pytest.fixture
 async def url() -> AsyncIterator[str]:
-    rig = WholeRig(make_config(dev_mode=True))
+    async with served(make_config(dev_mode=True)) as found:
+        yield found
+
+
+@contextlib.asynccontextmanager
+async def served(config: AgentConfig) -> AsyncIterator[str]:
+    rig = WholeRig(config)
     local = LocalAgent(rig.config, rig.backend, node=this_node)
     rig.use_local(local)
     await local.start()
@@ -123,9 +145,14 @@ async def url() -> AsyncIterator[str]:
         await local.stop()
 
 
-@pytest.mark.parametrize("name", cases(WHOLE_AGENT_ONLY))
+@pytest.mark.parametrize("name", cases(WHOLE_AGENT_ONLY | {TTL}))
 async def test_the_http_face_answers_as_recorded(name: str, url: str) -> None:
     assert await asyncio.to_thread(replay, url, name) == []
+
+
+async def test_the_http_face_ends_a_session_as_recorded_in_a_fifth_of_the_time() -> None:
+    async with served(make_config(dev_mode=True, session_ttl_min_s=SHORT_TTL_S)) as url:
+        assert await asyncio.to_thread(replay, url, TTL, shortened(SCENARIOS[TTL])) == []
 
 
 # -- a whole agent -------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable
+from typing import TypeVar
 
 from agent.backend import SignedLeaf
 from agent.backend.local import LocalBackend
@@ -28,7 +29,10 @@ class Server:
 
     def __init__(self, name: str, data_dir: str = "") -> None:
         self.name = name
-        self.store = Store(StoreConfig(node_id=name, data_dir=data_dir))
+        self.on_change: Callable[[], None] = lambda: None
+        self.store = Store(
+            StoreConfig(node_id=name, data_dir=data_dir), on_change=lambda: self.on_change()
+        )
         self.pool = RpcPool(datacenter="dc1", node=name, limits=RpcLimits())
         self.backend = LocalBackend(
             self.store,
@@ -74,9 +78,16 @@ class Server:
         await self.pool.close()
 
 
+S = TypeVar("S", bound=Server)
+
+
 async def three_servers() -> list[Server]:
     """A cluster with a leader."""
-    servers = [Server(name) for name in ("a", "b", "c")]
+    return await formed([Server(name) for name in ("a", "b", "c")])
+
+
+async def formed(servers: list[S]) -> list[S]:
+    """Start them as one cluster, and wait until all know its leader."""
     for server in servers:
         await server.start()
     members = {server.name: server.address for server in servers}
@@ -87,11 +98,11 @@ async def three_servers() -> list[Server]:
     return servers
 
 
-def leader_of(servers: list[Server]) -> Server:
+def leader_of(servers: list[S]) -> S:
     """The one that leads."""
     return next(server for server in servers if server.store.is_leader)
 
 
-def followers_of(servers: list[Server]) -> list[Server]:
+def followers_of(servers: list[S]) -> list[S]:
     """The others."""
     return [server for server in servers if not server.store.is_leader]

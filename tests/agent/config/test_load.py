@@ -75,6 +75,14 @@ def test_later_files_then_flags_then_fragments_win() -> None:
     assert loaded.retry_interval_s == 2.0
 
 
+@pytest.mark.parametrize(("given", "seconds"), [("500ms", 0.5), ("1m", 60.0), ("0s", 10.0)])
+def test_the_shortest_session_ttl_is_a_setting_and_nothing_is_the_default(
+    given: str, seconds: float
+) -> None:
+    flags = AgentFlags(values={"data_dir": "d", "session_ttl_min": given})
+    assert load(flags, host=host()).config.session_ttl_min_s == seconds
+
+
 def test_lists_are_appended_and_those_of_flags_come_first() -> None:
     Path("a.json").write_text('{"retry_join": ["a1"], "data_dir": "d"}')
     Path("b.json").write_text('{"retry_join": ["b1", "b2"]}')
@@ -214,6 +222,15 @@ def test_a_fragment_is_named_by_its_place() -> None:
         (
             {"advertise_reconnect_timeout": "1h", "server": True},
             "advertise_reconnect_timeout can only be used on a client",
+        ),
+        (
+            {"session_ttl_min": "25h"},
+            "session_ttl_min cannot be 25h. Must be at most 24h0m0s",
+        ),
+        (
+            {"session_ttl_min": "-1s"},
+            "1 error occurred:\n\t* session_ttl_min cannot be -1s. "
+            "Must be greater than or equal to zero\n\n",
         ),
         (
             {"raft_protocol": 2},

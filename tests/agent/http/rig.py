@@ -10,14 +10,18 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from agent.backend import Ask, Consistency, Reply, SignedLeaf
+from agent.backend.local import LeaderMethod
 from agent.backend.operations import AutopilotState, ServerHealth
+from agent.backend.sessions import SessionCalls
 from agent.config.schema import AgentConfig, Limits
 from agent.definitions import CheckDefinition, ServiceDefinition
 from agent.errors import RequestError
 from agent.http.context import HttpContext
 from agent.http.server import HttpServer
+from agent.leader.sessions import SessionKeeper
+from raftstore import wire
 from raftstore.commands import Command, Outcome, Register, SetCA
-from raftstore.queries import NodeServices, Query
+from raftstore.queries import Answer, NodeServices, Query
 from raftstore.records import (
     Actor,
     CAConfig,
@@ -46,6 +50,7 @@ class StateBackend:
         self.watches = Watches(watches_max=10_000)
         self.failure: Exception | None = None
         self.changing: set[asyncio.Task[None]] = set()
+        self.leader_methods: Mapping[str, LeaderMethod] = {}
         self._index = 9
 
     async def change(
@@ -53,10 +58,18 @@ class StateBackend:
     ) -> Outcome:
         if self.failure is not None:
             raise self.failure
+        return self.apply(command, actor)
+
+    def apply(self, command: Command, actor: Actor | None) -> Outcome:
         self._index += 1
         outcome = self.state.apply(self._index, time.time(), command, actor=actor)
         self.watches.wake(self.state.touched())
         return outcome
+
+    async def on_leader(self, method: str, payload: bytes) -> bytes:
+        if self.failure is not None:
+            raise self.failure
+        return await self.leader_methods[method](payload, 7.0)
 
     async def ask(self, query: Query[Any], options: Ask = Ask()) -> Reply[Any]:  # noqa: B008
         if self.failure is not None:
@@ -130,6 +143,29 @@ class StateBackend:
 
     async def peers(self) -> tuple[str, ...]:
         return ("127.0.0.1:8300",)
+
+
+class StateStore:
+    """What the leader's duties need of a store, over the same instant log."""
+
+    def __init__(self, backend: StateBackend) -> None:
+        self._backend = backend
+
+    def answer(self, query: Query[Any]) -> Answer[Any]:
+        return self._backend.state.answer(query)
+
+    def watch_once(self, query: Query[Any], callback: Callable[[], None]) -> Callable[[], None]:
+        return self._backend.watches.watch_once(query.footprint(), callback)
+
+    async def barrier(self, *, timeout_s: float) -> None:
+        await asyncio.sleep(0)
+
+    def propose_soon(
+        self, payload: bytes, *, timeout_s: float, done: Callable[[Any], None]
+    ) -> None:
+        command, _, actor = wire.decode_command(payload)
+        outcome = self._backend.apply(command, actor)
+        asyncio.get_running_loop().call_soon(done, outcome)
 
 
 class SmallOperations:
@@ -371,6 +407,11 @@ class Rig:
         self.local = SmallLocal(config.node_name)
         self.pool = SmallPool(config.node_name)
         self.operations = SmallOperations("127.0.0.1:8300")
+        self.sessions = SessionKeeper(
+            StateStore(self.backend), node=config.node_name, hold_s=config.rpc_hold_timeout_s
+        )
+        self.backend.leader_methods = self.sessions.methods
+        self._term: asyncio.Task[None] | None = None
         self.context = HttpContext(
             config=config,
             backend=self.backend,
@@ -379,6 +420,7 @@ class Rig:
             gossip=self.pool,
             leaves=SmallLeaves(),
             operations=self.operations,
+            sessions=SessionCalls(self.backend),
             raft_status=_one_server,
             **hooks,
         )
@@ -395,6 +437,8 @@ class Rig:
                 Register(node=Node(name=NodeName("n1"), address="127.0.0.1", datacenter="dc1"))
             )
         await self.backend.change(a_ca())
+        self._term = asyncio.get_running_loop().create_task(self.sessions.run())
+        await asyncio.sleep(0)
         await self.server.start()
         # The server has seen this client's header lines before any test begins.
         async with Client(self.port) as client:
@@ -412,6 +456,10 @@ class Rig:
 
     async def stop(self) -> None:
         await self.server.stop()
+        if self._term is not None:
+            self._term.cancel()
+            await asyncio.wait([self._term])
+        await self.sessions.close()
 
 
 def a_ca() -> SetCA:

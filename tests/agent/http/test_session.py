@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.agent.http.rig import Client
+from agent.errors import NoClusterLeader
+from tests.agent.http.rig import Client, Rig, make_config
 
 UNKNOWN = "11111111-2222-3333-4444-555555555555"
 
@@ -39,6 +40,53 @@ async def test_a_small_lock_delay_is_in_seconds(client: Client, given: str, show
     await _node(client)
     made = await _create(client, f',"LockDelay":{given}')
     assert (await client.get(f"/v1/session/info/{made}")).json[0]["LockDelay"] == shown
+
+
+async def test_a_renewal_is_told_to_the_leader(client: Client, rig: Rig) -> None:
+    await _node(client)
+    made = await _create(client, ',"TTL":"10s"')
+    index = rig.backend.state.index
+    got = await client.ask("PUT", f"/v1/session/renew/{made.upper()}")
+    assert (got.status, got.json[0]["ID"], got.json[0]["TTL"]) == (200, made, "10s")
+    assert "x-consul-index" not in got.headers
+    assert rig.sessions.clock(made).renewals == 1
+    assert rig.backend.state.index == index  # nothing was written
+    without = await _create(client)
+    assert (await client.ask("PUT", f"/v1/session/renew/{without}")).json[0]["ID"] == without
+
+
+async def test_an_ended_session_cannot_be_renewed(client: Client) -> None:
+    for session in (UNKNOWN, await _destroyed(client)):
+        got = await client.ask("PUT", f"/v1/session/renew/{session}")
+        assert (got.status, got.text) == (404, f"Session id '{session}' not found")
+
+
+async def _destroyed(client: Client) -> str:
+    await _node(client)
+    made = await _create(client, ',"TTL":"10s"')
+    assert (await client.ask("PUT", f"/v1/session/destroy/{made}")).json is True
+    return made
+
+
+async def test_a_renewal_needs_a_leader_and_our_datacenter(client: Client, rig: Rig) -> None:
+    got = await client.ask("PUT", f"/v1/session/renew/{UNKNOWN}?dc=elsewhere")
+    assert (got.status, got.text) == (500, "No path to datacenter")
+    rig.backend.failure = NoClusterLeader()
+    got = await client.ask("PUT", f"/v1/session/renew/{UNKNOWN}")
+    assert (got.status, got.text) == (500, "No cluster leader")
+    rig.backend.failure = None
+
+
+@pytest.mark.parametrize(("ttl", "allowed"), [("2s", True), ("1999ms", False), ("24h", True),
+                                              ("24h1ms", False)])  # fmt: skip
+async def test_the_shortest_ttl_is_a_setting(ttl: str, allowed: bool) -> None:
+    rig = await Rig(make_config(session_ttl_min_s=2.0)).start()
+    async with Client(rig.port) as client:
+        body = b'{"NodeChecks":[],"TTL":"%s"}' % ttl.encode()
+        got = await client.ask("PUT", "/v1/session/create", body)
+    await rig.stop()
+    assert got.status == (200 if allowed else 500)
+    assert allowed or got.text.endswith("must be between [2s=24h0m0s]")
 
 
 @pytest.mark.parametrize("what", ["renew", "info"])

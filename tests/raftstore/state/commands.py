@@ -440,6 +440,9 @@ ALL_QUERIES: list[q.Query[Any]] = [
     q.ListSessions(),
     q.SessionTimers(),
     q.SessionTimers(after=12),
+    q.SessionTimers(limit=1),
+    *[q.SessionLocks(session_id) for session_id in (*SESSIONS, NO_SESSION)],
+    q.SessionLocks(SESSIONS[0], limit=1),
     *[q.WhySessionEnded(session_id) for session_id in SESSIONS],
     *[
         q.ReadTransaction((r.TxnOperation(kv=r.TxnKV(verb=verb, key=key, session=SESSIONS[0])),))

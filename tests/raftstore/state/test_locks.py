@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from raftstore.commands import Deregister, KVDelete, KVLock, KVSet, KVUnlock, SessionDestroy
-from raftstore.queries import KVGet, KVList, ListSessions
+from raftstore.queries import KVGet, KVList, ListSessions, SessionLocks, SessionLocksAnswer
 from raftstore.records import Check
 from tests.raftstore.state.commands import NO_SESSION, SESSIONS
 from tests.raftstore.state.test_sessions import Cluster
@@ -126,6 +126,15 @@ def test_the_end_of_a_session_frees_its_keys_or_deletes_them(keys):
     assert keys.key("c") is None
     assert keys.state.index_of(KVList("c")) == keys.index
     keys.state.check()
+
+
+def test_a_session_tells_the_first_keys_that_it_holds(keys):
+    for key in ("c", "a", "b"):
+        keys.lock(ONE, key=key)
+    assert keys.ask(SessionLocks(ONE, limit=2)) == SessionLocksAnswer(3, ("a", "b"))
+    keys.unlock(ONE, key="a")
+    assert keys.ask(SessionLocks(ONE)).keys == ("b", "c")
+    assert keys.ask(SessionLocks(TWO)) == SessionLocksAnswer(0, ())
 
 
 def test_a_lost_check_frees_the_locks_in_the_same_entry(keys):

@@ -186,6 +186,17 @@ def test_timers_are_told_from_an_index_on(cluster):
     assert cluster.ask(SessionTimers(after=index)).timers == ()
 
 
+def test_timers_are_told_page_by_page(cluster):
+    for number in range(3):
+        cluster.open(number, ttl_ns=10)
+    told, after = [], 0
+    while page := cluster.ask(SessionTimers(after=after, limit=2)).timers:
+        assert len(page) <= 2
+        told += [timer.id for timer in page]
+        after = page[-1].create_index
+    assert told == list(SESSIONS[:3])
+
+
 def test_only_so_many_ends_are_remembered():
     cluster = Cluster(ended_sessions_max=1)
     for number in range(3):
