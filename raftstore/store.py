@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import fields, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from raftstore import wire
 from raftstore.commands import Applied, Command, Outcome, Rejected, RequestId
@@ -27,6 +27,7 @@ from raftstore.errors import CorruptState, DecodeError, NoLeader, QueueFull, Sto
 from raftstore.imaging import StateImages
 from raftstore.queries import Answer, At, Query
 from raftstore.records import Actor
+from raftstore.replication import Log, LogFactory, LogStatus
 from raftstore.state import StateMachine
 from raftstore.watches import Watches
 
@@ -45,70 +46,6 @@ _LEADER = "leader"
 _DISSOLVE_PAUSE_S = 0.002
 
 log = logging.getLogger("lictor.raftstore.store")
-
-
-class LogStatus(Protocol):
-    """What the store needs to know of its log. ``members`` are (node id, address, votes)."""
-
-    @property
-    def role(self) -> str: ...
-    @property
-    def term(self) -> int: ...
-    @property
-    def leader_id(self) -> str | None: ...
-    @property
-    def leader_address(self) -> str | None: ...
-    @property
-    def commit_index(self) -> int: ...
-    @property
-    def applied_index(self) -> int: ...
-    @property
-    def last_contact_s(self) -> float | None: ...
-    @property
-    def members(self) -> tuple[tuple[str, str, bool], ...]: ...
-    @property
-    def config_index(self) -> int: ...
-    @property
-    def config_committed(self) -> bool: ...
-    @property
-    def dismissed(self) -> bool: ...
-
-
-class Log(Protocol):
-    """A replicated log of payloads, as raftstore.raft.RaftNode gives it."""
-
-    async def start(self) -> None: ...
-    async def stop(self) -> None: ...
-    def accept(self) -> asyncio.Protocol: ...
-    def set_address(self, node_id: str, host: str, port: int) -> None: ...
-    def bootstrap(self, members: Mapping[str, str]) -> None: ...
-    async def propose(self, payload: bytes, *, timeout_s: float) -> tuple[int, object]: ...
-    async def read_index(self, *, timeout_s: float) -> int: ...
-    def status(self) -> LogStatus: ...
-    async def snapshot_now(self) -> Any: ...
-    def propose_soon(
-        self, payload: bytes, *, timeout_s: float, done: Callable[[Any], None]
-    ) -> object: ...
-    def read_index_soon(self, *, timeout_s: float, done: Callable[[Any], None]) -> None: ...
-
-    @property
-    def operations(self) -> Operations: ...
-    @property
-    def applied_index(self) -> int: ...
-    @property
-    def last_contact_s(self) -> float | None: ...
-    @property
-    def bootstrapped(self) -> bool: ...
-    @property
-    def cluster_id(self) -> str: ...
-    @property
-    def fatal(self) -> asyncio.Future[Any]: ...
-
-
-#: Makes the log from (apply, on_applied, on_change).
-LogFactory = Callable[
-    [Callable[[int, float, bytes], object], Callable[[], None], Callable[[], None]], Log
-]
 
 
 class Store:
@@ -137,6 +74,7 @@ class Store:
         self._leader_address = ""
         self._stopped = False
         self._catching_up: dict[asyncio.Future[None], int] = {}
+        self._without_leader: set[asyncio.Future[bool]] = set()
         self._commands_applied = 0
         self._watches = Watches(watches_max=config.blocking_queries_max)
         self.state = StateMachine(config.state)
@@ -308,9 +246,25 @@ class Store:
 
     def _look(self) -> None:
         status = self._started.status()
+        before = self._leader_address
         self._is_leader = status.role == _LEADER
         self._known_leader = bool(status.leader_id)
         self._leader_address = status.leader_address or ""
+        if self._leader_address and self._leader_address != before:
+            for woken in self._without_leader:
+                _settle(woken, True)
+
+    async def leader_within(self, wait_s: float) -> None:
+        """Return as soon as another leader than now is known, at the latest after ``wait_s``."""
+        loop = asyncio.get_running_loop()
+        woken: asyncio.Future[bool] = loop.create_future()
+        timer = loop.call_later(wait_s, _settle, woken, False)
+        self._without_leader.add(woken)
+        try:
+            await woken
+        finally:
+            timer.cancel()
+            self._without_leader.discard(woken)
 
     # Changes
 

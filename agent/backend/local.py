@@ -100,7 +100,7 @@ class LocalBackend:
             except (StoreError, ForwardError) as error:
                 code = getattr(error, "code", "")
                 pause = attempts.failed(error, now=loop.time(), code=code)
-            await asyncio.sleep(pause)
+            await self._store.leader_within(pause)
 
     async def _change_once(self, payload: bytes, timeout_s: float) -> Outcome:
         if self._store.is_leader:
@@ -269,7 +269,7 @@ class LocalBackend:
             except (StoreError, ForwardError):
                 # A read changes nothing, so in the end every failure is the same to the client.
                 pause = attempts.failed(NoClusterLeader(), now=loop.time())
-            await asyncio.sleep(pause)
+            await self._store.leader_within(pause)
 
     async def _follower_index(self, timeout_s: float) -> int:
         """The leader's read index."""
@@ -312,7 +312,7 @@ class LocalBackend:
                 if code.startswith("status-"):
                     raise RequestError(int(code[7:]), str(error)) from None
                 pause = attempts.failed(error, now=loop.time(), code=code)
-            await asyncio.sleep(pause)
+            await self._store.leader_within(pause)
 
     async def on_leader(self, method: str, payload: bytes) -> bytes:
         """Do it here when we lead, else have the leader do it."""
@@ -334,7 +334,7 @@ class LocalBackend:
                 if not error.definite and method not in REPEATABLE:
                     raise  # it has no identity: another attempt might do it twice
                 pause = attempts.failed(error, now=loop.time(), code=code)
-            await asyncio.sleep(pause)
+            await self._store.leader_within(pause)
 
     async def leader(self) -> str:
         """The leader's server port as this server knows it."""

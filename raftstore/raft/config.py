@@ -22,8 +22,13 @@ class RaftConfig:
     election_max_s: float = 2.0
     first_election_s: tuple[float, float] = (0.05, 0.3)
     """Random deadline of a cluster that has just been bootstrapped: nobody can have led before."""
-    lost_leader_s: tuple[float, float] = (0.05, 0.2)
+    lost_leader_first_s: tuple[float, float] = (0.02, 0.05)
     """Random deadline after the leader's process visibly died (link closed, dial refused)."""
+    lost_leader_s: tuple[float, float] = (0.05, 0.2)
+    """The same for each further round of the hurried election that follows."""
+    lost_leader_turn_s: float = 0.1
+    """How much later each next one of the servers left, by id, campaigns: longer than a round
+    takes, so that the votes are not split."""
     redial_grace_s: float = 0.05
     """How long a closed link to the leader may take to come back before the leader counts as
     lost."""

@@ -43,6 +43,7 @@ class InstantLog:
     contact_s: float | None = None
     bootstrapped: bool = True
     cluster_id: str = "c"
+    leader_address: str = "127.0.0.1:8300"
     fatal: asyncio.Future[Any] = field(default_factory=asyncio.Future)
 
     async def start(self) -> None: ...
@@ -87,7 +88,12 @@ class InstantLog:
         return self.index
 
     def status(self) -> Status:
-        return Status(role=self.role, commit_index=self.index, applied_index=self.applied)
+        return Status(
+            role=self.role,
+            leader_address=self.leader_address,
+            commit_index=self.index,
+            applied_index=self.applied,
+        )
 
 
 async def instant_store(**settings: Any) -> tuple[Store, InstantLog]:

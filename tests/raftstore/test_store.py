@@ -299,3 +299,16 @@ async def test_a_store_in_memory_leaves_nothing_behind():
     assert sum(1 for _ in scratch.rglob("snap-*")) == 1  # noqa: ASYNC240
     await store.stop()
     assert not scratch.exists()  # noqa: ASYNC240
+
+
+async def test_who_waits_for_a_leader_is_woken_by_the_next_one():
+    store, log = await instant_store()
+    waiter = asyncio.get_running_loop().create_task(store.leader_within(LONG_S))
+    await asyncio.sleep(0)
+    log.on_change()  # the same leader as before
+    await asyncio.sleep(0)
+    assert not waiter.done()
+    log.leader_address = "10.0.0.9:8300"
+    log.on_change()
+    await spin(waiter.done)
+    await store.leader_within(0.001)  # nor longer than asked for
