@@ -25,6 +25,7 @@ from raftstore.errors import DecodeError, EncodeError
 from raftstore.record_codec import FieldCodec, reader_of, writer_of
 
 T = TypeVar("T")
+K = TypeVar("K")
 _Convert = Callable[[Any], Any]
 
 #: What msgpack can carry in an integer.
@@ -86,6 +87,18 @@ def codec_for(kind: Any) -> Codec[Any]:
     if codec is None:
         codec = _BUILT[kind] = _build(kind)
     return codec
+
+
+class LazyCodecs(dict[K, Codec[Any]]):
+    """Codecs by key, each built at its first use: all at once they were a third of a start."""
+
+    def __init__(self, types: Mapping[K, Any]) -> None:
+        super().__init__()
+        self.types = types
+
+    def __missing__(self, key: K) -> Codec[Any]:
+        codec = self[key] = codec_for(self.types[key])
+        return codec
 
 
 def _build(kind: Any) -> Codec[Any]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from raftstore.codec import Codec, codec_for, pack, unpack
+from raftstore.codec import LazyCodecs, pack, unpack
 from raftstore.definitions import (
     ACLAuthMethod,
     ACLBindingRule,
@@ -35,26 +35,27 @@ from raftstore.records import (
 ROW_BYTES_MAX = 4 * 1024 * 1024
 
 #: Record type by table.
-CODECS: dict[str, Codec[Any]] = {
-    "nodes": codec_for(Node),
-    "services": codec_for(Service),
-    "checks": codec_for(Check),
-    "kv": codec_for(KVPair),
-    "intentions": codec_for(ServiceIntentions),
-    "ca-config": codec_for(CAConfig),
-    "ca-roots": codec_for(tuple[CARoot, ...]),
-    "ca-serial": codec_for(int),
-    "autopilot": codec_for(AutopilotConfig),
-    "config-entries": codec_for(ConfigEntry),
-    "acl-tokens": codec_for(ACLToken),
-    "acl-policies": codec_for(ACLPolicy),
-    "acl-roles": codec_for(ACLRole),
-    "acl-auth-methods": codec_for(ACLAuthMethod),
-    "acl-binding-rules": codec_for(ACLBindingRule),
-    "prepared-queries": codec_for(PreparedQuery),
-    "coordinates": codec_for(Coordinate),
-    "sessions": codec_for(Session),
+TYPES: dict[str, Any] = {
+    "nodes": Node,
+    "services": Service,
+    "checks": Check,
+    "kv": KVPair,
+    "intentions": ServiceIntentions,
+    "ca-config": CAConfig,
+    "ca-roots": tuple[CARoot, ...],
+    "ca-serial": int,
+    "autopilot": AutopilotConfig,
+    "config-entries": ConfigEntry,
+    "acl-tokens": ACLToken,
+    "acl-policies": ACLPolicy,
+    "acl-roles": ACLRole,
+    "acl-auth-methods": ACLAuthMethod,
+    "acl-binding-rules": ACLBindingRule,
+    "prepared-queries": PreparedQuery,
+    "coordinates": Coordinate,
+    "sessions": Session,
 }
+CODECS: LazyCodecs[str] = LazyCodecs(TYPES)
 
 
 def write(table: str, record: Any) -> bytes | None:
@@ -66,7 +67,6 @@ def read(table: str, data: bytes | None) -> Any:
     """The record behind a row's bytes. Raises DecodeError."""
     if data is None:
         return None
-    codec = CODECS.get(table)
-    if codec is None:
+    if table not in TYPES:
         raise DecodeError(f"the table {table!r} is not known here")
-    return codec.from_plain(unpack(data, bytes_max=ROW_BYTES_MAX))
+    return CODECS[table].from_plain(unpack(data, bytes_max=ROW_BYTES_MAX))

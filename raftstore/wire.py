@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
 
 from raftstore import commands, definition_commands, definition_queries, queries
-from raftstore.codec import Codec, codec_for, pack, unpack
+from raftstore.codec import Codec, LazyCodecs, codec_for, pack, unpack
 from raftstore.commands import Applied, Command, Outcome, Rejected, RequestId
 from raftstore.errors import DecodeError, EncodeError
 from raftstore.queries import Answer, Query
@@ -62,12 +62,11 @@ class WireLimits:
 LIMITS = WireLimits()
 
 _PLAIN = codec_for(Any)
-_TXN_ANSWER = codec_for(TxnAnswer)
 _REQUEST = codec_for(RequestId)
 _ACTOR = codec_for(Actor)
-_COMMANDS: dict[int, Codec[Any]] = {n: codec_for(t) for n, t in commands.REGISTRY.items()}
-_QUERIES: dict[int, Codec[Any]] = {n: codec_for(t) for n, t in queries.REGISTRY.items()}
-_ANSWERS: dict[int, Codec[Any]] = {n: codec_for(t.answer_type) for n, t in queries.REGISTRY.items()}
+_COMMANDS = LazyCodecs(dict(commands.REGISTRY))
+_QUERIES = LazyCodecs(dict(queries.REGISTRY))
+_ANSWERS = LazyCodecs({n: t.answer_type for n, t in queries.REGISTRY.items()})
 
 
 class Envelope(NamedTuple):
@@ -140,7 +139,7 @@ def decode_txn_answer(value: Any) -> TxnAnswer:
     """The value of an applied ``Transaction``. Raises DecodeError."""
     if type(value) is not bytes:
         raise DecodeError("a transaction's answer is bytes")
-    answer: TxnAnswer = _TXN_ANSWER.decode(value, bytes_max=LIMITS.outcome_bytes_max)
+    answer: TxnAnswer = codec_for(TxnAnswer).decode(value, bytes_max=LIMITS.outcome_bytes_max)
     return answer
 
 
@@ -178,11 +177,13 @@ def _message(payload: bytes, items: int, bytes_max: int, *, optional: int = 0) -
     return parts
 
 
-def _numbered(codecs: dict[int, Codec[Any]], number: Any, what: str) -> Codec[Any]:
-    codec = codecs.get(number) if type(number) is int else None
-    if codec is None:
-        raise DecodeError(f"this {what}'s number is not known here")
-    return codec
+def _numbered(codecs: LazyCodecs[int], number: Any, what: str) -> Codec[Any]:
+    if type(number) is int:
+        try:
+            return codecs[number]
+        except KeyError:
+            pass
+    raise DecodeError(f"this {what}'s number is not known here")
 
 
 def _index(value: Any) -> int:

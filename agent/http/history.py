@@ -36,8 +36,8 @@ async def history(call: Call) -> Reply:
     since = moment(params.get("since")) if params.get("since") else None
     until = moment(params.get("until")) if params.get("until") else At()
     table, key = params.get("table"), params.get("key")
-    if table and table not in rows.CODECS:
-        raise RequestError(400, f'Unknown table "{table}". Known: {", ".join(rows.CODECS)}')
+    if table and table not in rows.TYPES:
+        raise RequestError(400, f'Unknown table "{table}". Known: {", ".join(rows.TYPES)}')
     query: Query[HistoryAnswer]
     if "diff" in params:
         if since is None:

@@ -22,6 +22,6 @@ def test_what_is_no_row_is_refused(table, data):
 
 def test_names_never_change():
     """They are in snapshots and in what clients filter by: append only."""
-    assert list(rows.CODECS)[:8] == [
+    assert list(rows.TYPES)[:8] == [
         "nodes", "services", "checks", "kv", "intentions", "ca-config", "ca-roots", "ca-serial",
     ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""The hurried election after a leader's process has visibly died, and the commit rule's short cut."""
+"""The hurried election after a leader's process died, and the commit rule's short cut."""
 
 from __future__ import annotations
 

@@ -26,3 +26,13 @@ def test_another_version_or_source_of_the_engine_is_refused(monkeypatch):
     monkeypatch.setenv(stock.UNCHECKED_ENV, "1")
     with pytest.warns(UserWarning, match="differs"):
         stock.check_engine()
+
+
+def test_a_file_that_differs_is_looked_at_method_by_method(monkeypatch):
+    assert stock.is_released_file()
+    monkeypatch.setattr(stock, "FILE_SHA256", "0" * 64)
+    assert not stock.is_released_file()
+    stock.check_engine()  # a comment elsewhere in the file does no harm
+    monkeypatch.setattr(stock, "SOURCES_SHA256", "0" * 64)
+    with pytest.raises(EngineMismatch, match="differs"):
+        stock.check_engine()

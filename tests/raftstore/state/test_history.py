@@ -90,7 +90,7 @@ def test_a_record_weighs_no_less_than_its_texts(data):
 
 
 def test_every_table_can_be_shown():
-    assert set(rows.CODECS) >= {"nodes", "services", "checks", "kv", "intentions"}
+    assert set(rows.TYPES) >= {"nodes", "services", "checks", "kv", "intentions"}
     pair = KVPair(key="a", value=b"1")
     assert rows.read("kv", rows.write("kv", pair)) == pair
     assert rows.write("kv", None) is None and rows.read("kv", None) is None
