@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import signal
 import socket
 import ssl
+import struct
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from agent.backend.rpc.frames import PROTOCOL_VERSION, Hello, encode
 from tests.certificates import Issued, TestCA
-from tests.e2e.cluster import LICTOR, AgentProcess, Cluster
+from tests.e2e.cluster import LICTOR, AgentProcess, Cluster, resident_mb
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.e2e
@@ -73,6 +77,8 @@ def test_a_cluster_over_tls(fresh: Cluster, tmp_path: Path) -> None:
     refused = eventually(lambda: plain_agent.get("/v1/catalog/nodes"), within_s=15)
     assert refused.status == 500, refused
 
+    harass(fresh, ca, ours)
+
     # A certificate is replaced while the cluster works.
     before = serial_of(servers[0], ca, ours)
     renewed = ca.server("s1-renewed")
@@ -81,6 +87,52 @@ def test_a_cluster_over_tls(fresh: Cluster, tmp_path: Path) -> None:
     eventually(lambda: serial_of(servers[0], ca, ours) != before, within_s=10)
     client.put("/v1/kv/b", b"y")
     assert servers[0].get("/v1/kv/a?raw").body == b"x"
+
+
+def harass(cluster: Cluster, ca: TestCA, ours: Issued) -> None:
+    """The holder of a client's certificate plays server, and floods the leader with frames."""
+    leader = cluster.by_leader()
+    before, memory = term(leader), resident_mb(pid(leader))
+    context = ssl.create_default_context(cafile=str(ca.file))
+    context.load_cert_chain(ours.cert, ours.key)
+
+    def dial() -> ssl.SSLSocket:
+        plain = socket.create_connection((leader.address, 8300), 5)
+        return context.wrap_socket(plain, server_hostname="server.dc1.consul")
+
+    with dial() as secure:
+        secure.sendall(b"R" + bytes(64))
+        with contextlib.suppress(OSError):
+            assert secure.recv(64) == b""
+    held = [dial() for _ in range(20)]
+    greeting = encode(Hello(PROTOCOL_VERSION, "dc1", "evil"))
+    for each in held:
+        with contextlib.suppress(OSError):
+            each.sendall(b"L" + greeting + struct.pack(">I", 8 << 20) + bytes((8 << 20) - 1))
+    told = eventually(lambda: refusals(leader)["client holds too many bytes"], within_s=10)
+    assert refusals(leader)["certificate of a client"]["Certificate"].startswith("client.dc1")
+    assert told["By"] == "port"
+    leader.put("/v1/kv/flooded", b"x")
+    assert resident_mb(pid(leader)) < memory + 160  # 160 MB were sent, 64 MiB are the most
+    for each in held:
+        each.close()
+    assert (cluster.by_leader(), term(leader)) == (leader, before)
+
+
+def pid(agent: AgentProcess) -> int:
+    assert agent.process is not None
+    return agent.process.pid
+
+
+def term(agent: AgentProcess) -> str:
+    text = agent.get("/v1/agent/metrics?format=prometheus").body.decode()
+    (line,) = [line for line in text.splitlines() if line.startswith("lictor_raft_term ")]
+    return line
+
+
+def refusals(agent: AgentProcess) -> dict[str, Any]:
+    """The last ones by reason, as they are explained."""
+    return {each["Reason"]: each for each in agent.get("/v1/explain/server-port").json["Last"]}
 
 
 def metrics(cluster: Cluster) -> str:

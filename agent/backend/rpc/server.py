@@ -43,7 +43,9 @@ from raftstore.errors import StoreError
 log = logging.getLogger("lictor.agent.rpc.server")
 
 #: Frames of one connection that are taken in before the loop gets its turn again.
-FRAMES_AT_ONCE = 256
+FRAMES_AT_ONCE = 64
+#: A client that has so much to read is not read from.
+UNREAD_HIGH_BYTES = 1024 * 1024
 #: Smaller changes of what a connection holds are not brought to account.
 GRAIN_BYTES = 4096
 
@@ -250,6 +252,8 @@ class _Session(asyncio.Protocol):
         self._running: dict[int, asyncio.Task[None] | None] = {}
         self._payload_bytes = 0
         self._held = 0
+        self._blocked = False
+        self._paused = False
         self._greeted = False
         self._client = ""
         self._transport: asyncio.Transport | None = None
@@ -260,6 +264,7 @@ class _Session(asyncio.Protocol):
         # uvloop's transports do not inherit from asyncio's: only the interface is alike.
         self._transport = transport = cast(asyncio.Transport, transport)
         self._client = _client(transport)
+        transport.set_write_buffer_limits(high=UNREAD_HIGH_BYTES)
         config = self._port.config
         loop = asyncio.get_running_loop()
         self._timer = loop.call_later(config.handshake_timeout_s, self._cut, "greeting timeout")
@@ -284,16 +289,22 @@ class _Session(asyncio.Protocol):
             self._port.door.refuse(reason, self._client, detail)
             transport.abort()
 
+    def pause_writing(self) -> None:
+        """The client does not read our answers: we read no more from it either."""
+        self._blocked = True
+
     def resume_writing(self) -> None:
-        """The client has read on."""
+        """The client has read on: so do we."""
+        self._blocked = False
         self._weigh()
+        self._read_on()
 
     def _weigh(self) -> None:
         """Bring to account what we hold for this client."""
         transport = self._transport
         if transport is None:
             return
-        unread = transport.get_write_buffer_size()
+        unread = self._outbox.held + transport.get_write_buffer_size()
         held = self._reader.held + self._payload_bytes + unread
         by = held - self._held
         if abs(by) >= GRAIN_BYTES:
@@ -304,32 +315,31 @@ class _Session(asyncio.Protocol):
             self._cut("client does not read")
 
     def data_received(self, data: bytes) -> None:
-        if self._read(data):
-            # A read may hold ten thousand tiny frames: others get their turn in between.
-            assert self._transport is not None
-            self._transport.pause_reading()
-            asyncio.get_running_loop().call_soon(self._read_on)
+        self._read(data)
 
     def _read_on(self) -> None:
-        if self._transport is None or self._transport.is_closing():
-            return
-        if self._read(b""):
-            asyncio.get_running_loop().call_soon(self._read_on)
-        elif self._transport is not None and not self._transport.is_closing():
-            self._transport.resume_reading()
+        if self._paused and not self._blocked:
+            self._read(b"")
 
-    def _read(self, data: bytes) -> bool:
-        """Take in some frames; True if there may be more."""
-        frames: list[Frame] = []
+    def _read(self, data: bytes) -> None:
+        """Take in some frames. A read may hold ten thousand: others get their turn in between."""
+        full = False
         try:
-            frames = self._reader.feed(data, FRAMES_AT_ONCE)
+            frames = self._reader.feed(data, 0 if self._blocked else FRAMES_AT_ONCE)
+            full = len(frames) == FRAMES_AT_ONCE
             for frame in frames:
                 self._take(frame)
         except FrameError as error:
             self._cut("bad frame", str(error))
         self._weigh()
-        open_ = self._transport is not None and not self._transport.is_closing()
-        return open_ and len(frames) == FRAMES_AT_ONCE
+        transport = self._transport
+        if transport is None or transport.is_closing():
+            return
+        if self._paused is not (full or self._blocked):
+            self._paused = not self._paused
+            (transport.pause_reading if self._paused else transport.resume_reading)()
+        if full and not self._blocked:
+            asyncio.get_running_loop().call_soon(self._read_on)
 
     def _take(self, frame: Frame) -> None:
         if not self._greeted:
@@ -401,15 +411,15 @@ class _Session(asyncio.Protocol):
             self._write(self._reply(request.id, result))
 
     def _write(self, frame: Frame) -> None:
-        if self._transport is not None:
+        if self._transport is not None and not self._transport.is_closing():
             self._outbox.put(encode(frame))
+            self._weigh()
 
     def _write_now(self, data: bytes) -> None:
         transport = self._transport
         if transport is None:
             return
         transport.write(data)
-        self._weigh()
 
 
 def _failure(request_id: int, error: Exception) -> Failure:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TypeVar
 
 from agent.backend import SignedLeaf
@@ -12,6 +13,7 @@ from agent.backend.local import LocalBackend
 from agent.backend.rpc.client import RpcLimits, RpcPool
 from agent.backend.rpc.server import ServerPort, ServerPortConfig
 from agent.backend.rpc.service import RpcService
+from agent.backend.rpc.tls import RpcTls
 from raftstore.store import Store, StoreConfig
 
 HOLD_S = 7.0
@@ -27,13 +29,18 @@ async def until(condition: Callable[[], bool], within_s: float = 10.0) -> None:
 class Server:
     """One server, without gossip and faces."""
 
-    def __init__(self, name: str, data_dir: str = "") -> None:
+    def __init__(
+        self, name: str, data_dir: str = "", tls: RpcTls | None = None, **limits: float
+    ) -> None:
         self.name = name
+        self.tls = tls
         self.on_change: Callable[[], None] = lambda: None
         self.store = Store(
-            StoreConfig(node_id=name, data_dir=data_dir), on_change=lambda: self.on_change()
+            StoreConfig(node_id=name, data_dir=data_dir),
+            on_change=lambda: self.on_change(),
+            tls=tls,
         )
-        self.pool = RpcPool(datacenter="dc1", node=name, limits=RpcLimits())
+        self.pool = RpcPool(datacenter="dc1", node=name, limits=RpcLimits(), tls=tls)
         self.backend = LocalBackend(
             self.store,
             self.pool,
@@ -44,19 +51,23 @@ class Server:
         )
         service = RpcService(self.backend, self.store, bootstrap_view=lambda: b"")
         self.port = ServerPort(
-            ServerPortConfig(
-                host="127.0.0.1",
-                port=0,
-                datacenter="dc1",
-                node=name,
-                frame_max=8 << 20,
-                inflight_max=4096,
-                conns_per_client_max=100,
-                handshake_timeout_s=2.0,
+            replace(
+                ServerPortConfig(
+                    host="127.0.0.1",
+                    port=0,
+                    datacenter="dc1",
+                    node=name,
+                    frame_max=8 << 20,
+                    inflight_max=4096,
+                    conns_per_client_max=100,
+                    handshake_timeout_s=2.0,
+                ),
+                **limits,
             ),
             peers=self.store,
             handler=service.handle,
             prompt=service.begin,
+            tls=tls,
         )
 
     async def _sign(self, csr_pem: str) -> SignedLeaf:
@@ -86,11 +97,12 @@ async def three_servers() -> list[Server]:
     return await formed([Server(name) for name in ("a", "b", "c")])
 
 
-async def formed(servers: list[S]) -> list[S]:
-    """Start them as one cluster, and wait until all know its leader."""
+async def formed(servers: list[S], ghosts: tuple[str, ...] = ()) -> list[S]:
+    """Start them as one cluster, with members that nobody ever sees; wait until all know its
+    leader."""
     for server in servers:
         await server.start()
-    members = {server.name: server.address for server in servers}
+    members = {server.name: server.address for server in servers} | dict.fromkeys(ghosts, "")
     for server in servers:
         server.store.bootstrap(members)
     await until(lambda: any(server.store.is_leader for server in servers))
