@@ -44,6 +44,7 @@ TABLE: dict[tuple[str, ...], tuple[str, str]] = {
     ("kv", "import"): ("kv_transfer", "Imports a tree from JSON"),
     ("kv", "put"): ("kv", "Sets or updates a key"),
     ("leave",): ("membership", "Gracefully leaves the cluster and stops the agent"),
+    ("lock",): ("lock", "Runs a command while a lock is held"),
     ("maint",): ("maint", "Controls node or service maintenance mode"),
     ("members",): ("membership", "Lists the members of the cluster"),
     ("operator",): ("", "Tools for operators"),
