@@ -64,7 +64,7 @@ class Limits:
     rpc_max_conns_per_client: int = 100
     rpc_handshake_timeout_s: float = 5.0
     rpc_handshakes_max: int = 512
-    rpc_handshakes_per_second: float = 200.0
+    rpc_handshakes_per_second: float = 100.0
     rpc_handshakes_per_client: float = 20.0
     rpc_client_bytes_max: int = 64 * 1024 * 1024
     rpc_frame_max: int = 8 * 1024 * 1024

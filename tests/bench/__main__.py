@@ -20,13 +20,21 @@ from pathlib import Path
 import dns.message
 import uvloop
 
-from tests.bench import cluster_bench, floors, http_bench, raft_bench, relay_bench, snapshot_bench
+from tests.bench import (
+    cluster_bench,
+    floors,
+    http_bench,
+    raft_bench,
+    relay_bench,
+    snapshot_bench,
+    tls_bench,
+)
 from tests.bench.http_bench import CLIENTS
 from tests.bench.load import Rate, http_rate, http_request, udp_rate
 from tests.bench.table import Rounds, alone, head, paired
 from tests.e2e.cluster import cluster, fresh_address
 
-SECTIONS = ("http", "dns", "raft", "failover", "watch", "memory", "snapshot", "relay")
+SECTIONS = ("http", "dns", "raft", "tls", "failover", "watch", "memory", "snapshot", "relay")
 FAILOVERS = 20
 
 
@@ -133,7 +141,7 @@ def main() -> None:
     only = options.only or SECTIONS
     print(f"machine: {os.cpu_count()} cores, {platform.machine()}, Python {sys.version.split()[0]}")
     print(f"floor: one synced 4 KiB write: {floors.fsync_ms():.3f} ms (median)\n")
-    if {"http", "dns", "raft"} & set(only):
+    if {"http", "dns", "raft", "tls"} & set(only):
         head()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -143,6 +151,8 @@ def main() -> None:
             bench_dns(folder / "dns", rounds)
         if "raft" in only:
             bench_raft(rounds)
+        if "tls" in only:
+            tls_bench.bench(rounds, free_ports)
         if "failover" in only:
             cluster_bench.bench_failover(folder / "failover", FAILOVERS)
         if "watch" in only:

@@ -2,9 +2,9 @@
 
 The load runs in the leader's process and goes in by the store's own door, with no HTTP and no
 forwarding: what is left is encoding, replication, the journal and the state machine of all three.
-``python -m tests.bench.raft_bench DATA_DIR NODE_ID PORT ID=PORT...`` is one server; it obeys lines
-on its standard input ("write OUTSTANDING SECONDS BYTES", "read OUTSTANDING SECONDS", "role",
-"cpu").
+``python -m tests.bench.raft_bench DATA_DIR NODE_ID PORT TLS_DIR ID=PORT...`` is one server; it
+obeys lines on its standard input ("write OUTSTANDING SECONDS BYTES", "read OUTSTANDING SECONDS",
+"role", "cpu").
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
+from pathlib import Path
 
 import uvloop
 
@@ -112,12 +113,16 @@ async def reads(store: Store, outstanding: int, seconds: float) -> Rate:
     return await _Load(seconds, begin).run(outstanding)
 
 
-async def serve(data_dir: str, node_id: str, port: str, *others: str) -> None:
-    """One server until its standard input ends."""
-    store = Store(StoreConfig(node_id=node_id, data_dir=data_dir))
+async def serve(data_dir: str, node_id: str, port: str, tls_dir: str, *others: str) -> None:
+    """One server until its standard input ends; with certificates if there is a folder of them."""
+    from tests.bench import tls_bench
+
+    tls = tls_bench.load(Path(tls_dir), node_id) if tls_dir else None
+    store = Store(StoreConfig(node_id=node_id, data_dir=data_dir), tls=tls)
     loop = asyncio.get_running_loop()
     await store.start()
-    await loop.create_server(lambda: _Door(store), "127.0.0.1", int(port))
+    context = None if tls is None else tls.server_context()
+    await loop.create_server(lambda: _Door(store), "127.0.0.1", int(port), ssl=context)
     members = dict(other.split("=") for other in others)
     for other, other_port in members.items():
         store.set_address(other, "127.0.0.1", int(other_port))
@@ -179,8 +184,8 @@ class Servers:
 
 
 @contextlib.contextmanager
-def three(ports: tuple[int, int, int]) -> Iterator[Servers]:
-    """Three servers with journals on disk, killed at the end."""
+def three(ports: tuple[int, int, int], tls: Path | None = None) -> Iterator[Servers]:
+    """Three servers with journals on disk, killed at the end; ``tls``: their certificates."""
     members = [f"{node_id}={port}" for node_id, port in zip(IDS, ports, strict=True)]
     processes: list[subprocess.Popen[str]] = []
     with tempfile.TemporaryDirectory(dir=".") as folder:
@@ -189,7 +194,7 @@ def three(ports: tuple[int, int, int]) -> Iterator[Servers]:
                 command = [sys.executable, "-m", "tests.bench.raft_bench", f"{folder}/{node_id}"]
                 processes.append(
                     subprocess.Popen(
-                        [*command, node_id, str(port), *members],
+                        [*command, node_id, str(port), str(tls or ""), *members],
                         stdin=subprocess.PIPE,
                         stdout=subprocess.PIPE,
                         text=True,

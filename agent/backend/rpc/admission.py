@@ -1,8 +1,9 @@
 """How often strangers may begin a TLS handshake, and how many bytes a client may have us hold.
 
-Pure. A handshake costs this side a signature and the check of a chain, about a millisecond of the
-event loop that also carries Raft. So each address has a rate, and all together have one. Addresses
-of known servers are held to their own rate only, so that nobody can keep servers apart by knocking.
+Pure. A handshake costs this side a signature and the check of a chain, one to two milliseconds of
+the event loop that also carries Raft. So each address has a rate, and all together have one. The
+addresses of known servers are held to their own rate only, so that nobody can keep servers apart by
+knocking.
 """
 
 from __future__ import annotations
@@ -23,8 +24,8 @@ class HandshakeRates:
 
     per_client: float = 20.0
     client_burst: float = 100.0
-    in_all: float = 200.0
-    burst: float = 400.0
+    in_all: float = 100.0
+    burst: float = 200.0
 
 
 class _Bucket:
