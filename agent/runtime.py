@@ -8,7 +8,6 @@ is closed last.
 from __future__ import annotations
 
 import asyncio
-import gc
 import logging
 import os
 import random
@@ -49,6 +48,7 @@ from agent.leader.sessions import SessionKeeper
 from agent.local.agent import LocalAgent
 from agent.local.joining import join_all
 from agent.local.node import ANY, catalog_node, join_host_port, sidecar_address
+from agent.loop.collector import Collector
 from agent.loop.watchdog import Watchdog
 from agent.membership import (
     candidates,
@@ -101,7 +101,8 @@ class Agent:
         loop = asyncio.get_running_loop()
         self._ending = loop.create_future()
         self._catch_signals(loop)
-        watchdog = self.watchdog = Watchdog(loop)
+        collector = Collector()
+        watchdog = self.watchdog = Watchdog(loop, collector)
         self.metrics.add("loop", watchdog.holds.stats)
         try:
             await self._start()
@@ -110,12 +111,11 @@ class Agent:
             raise
         print("==> Consul agent running!", flush=True)
         log.info("agent running node=%s id=%s", self.config.node_name, self.node_id)
-        # What is here now lives as long as the process: the collector need not look at it again.
-        gc.collect()
-        gc.freeze()
+        collector.start()
         watchdog.start()
         leave, status = await self._ending
         await watchdog.stop()
+        collector.stop()
         try:
             async with asyncio.timeout(STOP_MAX_S):
                 await self._hand_over()

@@ -25,6 +25,7 @@ from raftstore.commands import Applied, Command, Outcome, Rejected, RequestId
 from raftstore.config import StoreConfig
 from raftstore.errors import CorruptState, DecodeError, NoLeader, QueueFull, StoreError
 from raftstore.imaging import StateImages
+from raftstore.paced import Paced
 from raftstore.queries import Answer, At, Query
 from raftstore.records import Actor
 from raftstore.replication import Log, LogFactory, LogStatus
@@ -77,6 +78,7 @@ class Store:
         self._without_leader: set[asyncio.Future[bool]] = set()
         self._commands_applied = 0
         self._watches = Watches(watches_max=config.blocking_queries_max)
+        self._paced = Paced(lambda: self.state, self._watches, lambda: self._started.resume())
         self.state = StateMachine(config.state)
         #: How often a leader is heard when there is nothing to say.
         self.heartbeat_s = 0.0
@@ -86,13 +88,14 @@ class Store:
     async def start(self) -> None:
         """Open the journal and take part. Raises CorruptState."""
         self._log = self._make_log(self._apply, self._applied, self._changed)
+        self._log.pace_applies(self._paced.holds_applies)
         await self._log.start()
         self._changed()
 
     async def stop(self) -> None:
         """Stop taking part; blocked queries return with what they have."""
         self._stopped = True
-        self._watches.wake_all()
+        self._paced.wake(self._watches.all())
         for future in list(self._catching_up):
             if not future.done():
                 future.set_exception(NoLeader("this server stops"))
@@ -150,7 +153,7 @@ class Store:
     def _replace_state(self, state: StateMachine) -> None:
         """A snapshot takes the place of the state: what changed is not known, so all wake."""
         before, self.state = self.state, state
-        self._watches.wake_all()
+        self._paced.wake(self._watches.all())
         self._dissolve(before.dissolve())
 
     def _dissolve(self, steps: Iterator[None]) -> None:
@@ -315,11 +318,11 @@ class Store:
                 "run the version of lictor that the other servers run"
             ) from error
         self._commands_applied += 1
-        return self.state.apply(index, stamp, command, request_id, actor)
+        return self.state.begin(index, stamp, command, request_id, actor)
 
     def _applied(self) -> None:
         """A batch of entries is in the state: wake whom it concerns."""
-        self._watches.wake(self.state.touched())
+        self._paced.applied()
         if self._catching_up:
             reached = self._started.applied_index
             for future, index in list(self._catching_up.items()):
@@ -375,9 +378,21 @@ class Store:
         """What this server's state says now, however old that is."""
         return self.state.answer(query)
 
+    def is_long(self, query: Query[Any]) -> bool:
+        """Whether the answer is so long that it should be ``gathered``."""
+        return self.state.gather(query) is not None
+
+    async def gathered(self, query: Query[T]) -> Answer[T]:
+        """``answer``, in slices where it is long."""
+        return await self._paced.gathered(query)
+
     def answer_at(self, query: Query[T], at: At) -> Answer[T]:
         """What it said at an earlier moment. Raises NotInHistory."""
         return self.state.answer_at(query, at)
+
+    async def settled(self) -> None:
+        """Return once no entry is half applied: what tells of the past must not see one."""
+        await self._paced.settled()
 
     async def wait(self, query: Query[T], *, min_index: int, wait_s: float) -> Answer[T]:
         """The answer as soon as its index is over ``min_index``, or as it is after ``wait_s``.
@@ -389,7 +404,7 @@ class Store:
         while self.state.index_of(query) <= min_index and not self._stopped:
             if not await self._changes(query, deadline - loop.time()):
                 break
-        return self.state.answer(query)
+        return await self.gathered(query)
 
     async def _changes(self, query: Query[Any], wait_s: float) -> bool:
         """Whether the query's footprint is touched within the time."""
@@ -397,7 +412,9 @@ class Store:
             return False
         loop = asyncio.get_running_loop()
         woken: asyncio.Future[bool] = loop.create_future()
-        cancel = self._watches.watch_once(query.footprint(), lambda: _settle(woken, True))
+        cancel = self._watches.watch_once(
+            query.footprint(), lambda: _settle(woken, True), patient=True
+        )
         timer = loop.call_later(wait_s, _settle, woken, False)
         try:
             return await woken

@@ -18,11 +18,16 @@ _KEY = "kv"
 _PREFIX = "kv-prefix"
 
 
-class _Watch:
-    __slots__ = ("callback", "footprints")
+class Watch:
+    """One caller that waits. ``callback`` is None once it has been called, or gave up."""
 
-    def __init__(self, footprints: tuple[Footprint, ...], callback: Callable[[], None]) -> None:
+    __slots__ = ("callback", "footprints", "patient")
+
+    def __init__(
+        self, footprints: tuple[Footprint, ...], callback: Callable[[], None], patient: bool
+    ) -> None:
         self.footprints = footprints
+        self.patient = patient
         self.callback: Callable[[], None] | None = callback
 
 
@@ -35,22 +40,27 @@ class Watches:
         self._max = watches_max
         self._count = 0
         # Dicts as sets that keep their order: the longest waiting is woken first.
-        self._of: dict[Footprint, dict[_Watch, None]] = {}
+        self._of: dict[Footprint, dict[Watch, None]] = {}
         self._prefix_lengths: dict[int, int] = {}  # length -> watched prefixes of that length
 
     def __len__(self) -> int:
         return self._count
 
     def watch_once(
-        self, footprints: Iterable[Footprint], callback: Callable[[], None]
+        self,
+        footprints: Iterable[Footprint],
+        callback: Callable[[], None],
+        *,
+        patient: bool = False,
     ) -> Callable[[], None]:
         """Call back once when any of ``footprints`` changes; gives a function that cancels.
 
-        The callback must not raise. Raises QueueFull when too many watch already.
+        A ``patient`` one may be called a moment after the others, when many are woken at once. The
+        callback must not raise. Raises QueueFull when too many watch already.
         """
         if self._count >= self._max:
             raise QueueFull(f"too many queries are waiting (limit {self._max})")
-        watch = _Watch(tuple(dict.fromkeys(footprints)), callback)
+        watch = Watch(tuple(dict.fromkeys(footprints)), callback, patient)
         self._count += 1
         for footprint in watch.footprints:
             watchers = self._of.get(footprint)
@@ -60,27 +70,36 @@ class Watches:
             watchers[watch] = None
         return lambda: self._end(watch)
 
+    def watching(self, touched: Iterable[Footprint]) -> list[Watch]:
+        """Everyone who watches something of ``touched``, to be called one by one."""
+        if not self._count:
+            return []
+        found = (watch for footprint in touched for watch in self._watching(footprint))
+        return list(dict.fromkeys(found))
+
+    def all(self) -> list[Watch]:
+        """Everyone: the state was replaced, or the store ends."""
+        return list(dict.fromkeys(watch for watchers in self._of.values() for watch in watchers))
+
+    def call(self, watch: Watch) -> bool:
+        """Call back and end a watch; False if it has ended meanwhile."""
+        callback = watch.callback
+        if callback is None:
+            return False
+        self._end(watch)
+        callback()
+        return True
+
     def wake(self, touched: Iterable[Footprint]) -> int:
         """Call back everyone who watches something of ``touched``; gives their number."""
-        return self._call(watch for footprint in touched for watch in self._watching(footprint))
+        # All are found before the first is called: a callback may watch again, or cancel another.
+        return sum([self.call(watch) for watch in self.watching(touched)])
 
     def wake_all(self) -> int:
-        """Call back everyone: the state was replaced, or the store ends."""
-        return self._call(watch for watchers in self._of.values() for watch in watchers)
+        """Call back everyone; gives their number."""
+        return sum([self.call(watch) for watch in self.all()])
 
-    def _call(self, watches: Iterator[_Watch]) -> int:
-        # All are found before the first is called: a callback may watch again, or cancel another.
-        found = list(dict.fromkeys(watches))
-        called = 0
-        for watch in found:
-            callback = watch.callback
-            if callback is not None:
-                self._end(watch)
-                callback()
-                called += 1
-        return called
-
-    def _watching(self, footprint: Footprint) -> Iterator[_Watch]:
+    def _watching(self, footprint: Footprint) -> Iterator[Watch]:
         yield from self._of.get(footprint, ())
         table, key = footprint
         if table == _KEY:
@@ -88,7 +107,7 @@ class Watches:
                 if length <= len(key):
                     yield from self._of.get((_PREFIX, key[:length]), ())
 
-    def _end(self, watch: _Watch) -> None:
+    def _end(self, watch: Watch) -> None:
         if watch.callback is None:
             return
         watch.callback = None

@@ -172,6 +172,10 @@ class Prompt(PromptChanges, Protocol):
         """Call back once this server's state is no older than the call, or with what failed."""
         ...
 
+    def is_long(self, query: Query[Any]) -> bool:
+        """Whether the answer is too long to be made in one go; ``Backend.ask`` makes it then."""
+        ...
+
     def index_of(self, query: Query[Any]) -> int:
         """The index of the query's answer now."""
         ...

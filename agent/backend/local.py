@@ -26,7 +26,7 @@ from agent.tasks import TaskOwner, when_ended
 from raftstore import wire
 from raftstore.commands import Command, Outcome
 from raftstore.errors import DecodeError, EncodeError, NoLeader, StoreError
-from raftstore.queries import Query
+from raftstore.queries import Diff, History, Query
 from raftstore.records import Actor
 from raftstore.store import Store
 
@@ -131,6 +131,8 @@ class LocalBackend:
         return options.max_stale_s is not None and self._store.last_contact_s > options.max_stale_s
 
     async def _answer(self, query: Query[T], options: Ask, mode: Consistency) -> Reply[T]:
+        if options.at is not None or isinstance(query, History | Diff):
+            await self._store.settled()
         if options.at is not None:
             answer = self._store.answer_at(query, options.at)
         elif options.min_index > 0 and options.wait_s > 0:
@@ -138,7 +140,7 @@ class LocalBackend:
                 query, min_index=options.min_index, wait_s=options.wait_s
             )
         else:
-            answer = self._store.answer(query)
+            answer = await self._store.gathered(query)
         return self._reply(answer.value, answer.index, mode)
 
     def _reply(self, value: Any, index: int, mode: Consistency) -> Reply[Any]:
@@ -166,6 +168,10 @@ class LocalBackend:
     def fresh_soon(self, done: Callable[[Exception | None], None]) -> None:
         """Call back once this server's state is no older than the call."""
         self._rounds.join(done)
+
+    def is_long(self, query: Query[Any]) -> bool:
+        """Whether the answer must be made in slices."""
+        return self._store.is_long(query)
 
     def index_of(self, query: Query[Any]) -> int:
         """The index of the query's answer now."""

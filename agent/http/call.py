@@ -7,8 +7,9 @@ asked and how it looks.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, Protocol, TypeVar
 
 from agent import backend
@@ -18,7 +19,15 @@ from agent.http import params as query_params
 from agent.http.context import HttpContext
 from agent.http.params import Params
 from agent.http.ready import ReadyAnswers
-from agent.http.reply import JSON_TYPE, TEXT_TYPE, Reply, json_bytes
+from agent.http.reply import (
+    JSON_TYPE,
+    LONG_ITEMS,
+    TEXT_TYPE,
+    Reply,
+    json_bytes,
+    json_object_parts,
+    json_parts,
+)
 from agent.http.waiting import Waiting
 from raftstore.commands import Command, Outcome, Rejected
 from raftstore.queries import Query
@@ -190,6 +199,49 @@ class Call:
         """A JSON reply."""
         return Reply(json_bytes(value, pretty=self.pretty), JSON_TYPE, status, headers)
 
+    def listing(
+        self,
+        values: Sequence[T],
+        show: Callable[[T], Json],
+        *,
+        keep: Callable[[T], bool] | None = None,
+        filtered: Callable[[Any], bool] | None = None,
+        headers: tuple[str, ...] = (),
+        within: tuple[dict[str, Json], str] | None = None,
+    ) -> Reply:
+        """A JSON array with what ``show`` makes of each value that ``keep`` keeps.
+
+        ``filtered`` is asked about what is shown. ``within`` is the object that the array stands
+        in at the end, and its name. A long one is made in slices, after this call.
+        """
+        shown = (show(value) for value in values if keep is None or keep(value))
+        items = shown if filtered is None else (item for item in shown if filtered(item))
+        if within is not None and (self.pretty or len(values) <= LONG_ITEMS):
+            head, name = within
+            return self.json(head | {name: list(items)}, headers=headers)
+        if len(values) <= LONG_ITEMS:
+            return self.json(list(items), headers=headers)
+        parts = json_parts(items, pretty=self.pretty)
+        if within is not None:
+            head, name = within
+            opening = json_bytes(head | {name: None}).removesuffix(b"null}")
+            parts = chain((opening,), parts, (b"}",))
+        return Reply(b"", JSON_TYPE, 200, headers, parts)
+
+    def mapping(
+        self,
+        values: Mapping[str, T],
+        show: Callable[[T], Json],
+        *,
+        headers: tuple[str, ...] = (),
+    ) -> Reply:
+        """The same for an object."""
+        items = ((name, show(value)) for name, value in values.items())
+        if len(values) <= LONG_ITEMS:
+            return self.json(dict(items), headers=headers)
+        parts = json_object_parts(items, pretty=self.pretty)
+        return Reply(b"", JSON_TYPE, 200, headers, parts)
+
     def truth(self, value: Any) -> Reply:
         """The JSON of a value's truth: what most writes answer."""
         return self.json(bool(value))
@@ -209,10 +261,12 @@ class Call:
 
     def bytes_answer(self, body: bytes, reply: backend.Reply[Any]) -> Reply:
         """A reply of ready JSON with the headers that tell of a read."""
+        return Reply(body, JSON_TYPE, 200, self.listing_headers(reply))
+
+    def listing_headers(self, reply: backend.Reply[Any]) -> tuple[str, ...]:
+        """``read_headers``, and what is said where a cached answer was asked for."""
         headers = self.read_headers(reply)
-        if "cached" in self.params:
-            headers += self.cache_headers()
-        return Reply(body, JSON_TYPE, 200, headers)
+        return headers + self.cache_headers() if "cached" in self.params else headers
 
     def read_headers(self, reply: backend.Reply[Any], *, effective: bool = True) -> tuple[str, ...]:
         """Index, leader and age of an answer; ``effective`` adds the consistency it had."""

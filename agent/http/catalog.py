@@ -8,7 +8,7 @@ from agent.http import filter_fields, parse_catalog, render
 from agent.http.call import FAILED_READ, Call, Change, Read
 from agent.http.filter import Predicate, compile_filter
 from agent.http.params import has_meta, node_meta
-from agent.http.reply import Reply
+from agent.http.reply import LONG_ITEMS, Reply
 from raftstore.queries import ListNodes, ListServices, NodeServices, ServiceNode, ServiceNodes
 from raftstore.records import Json, NodeName, ServiceName
 
@@ -49,10 +49,13 @@ async def nodes(call: Call) -> Reply:
     keep = compile_filter(expression, filter_fields.NODE) if expression else None
     wanted = node_meta(call.params)
     found = await call.ask(ListNodes(), options)
-    shown = [render.node(node) for node in found.value if not wanted or has_meta(node.meta, wanted)]
-    if keep is not None:
-        shown = [node for node in shown if keep(node)]
-    return call.answer(shown, found)
+    return call.listing(
+        found.value,
+        render.node,
+        keep=(lambda node: has_meta(node.meta, wanted)) if wanted else None,
+        filtered=keep,
+        headers=call.read_headers(found),
+    )
 
 
 async def services(call: Call) -> Reply:
@@ -60,8 +63,8 @@ async def services(call: Call) -> Reply:
     options = call.options()
     call.failure_headers = FAILED_READ
     found = await call.ask(ListServices(node_meta(call.params)), options)
-    shown = {name: list(tags) for name, tags in found.value.items()}
-    return call.json(shown, headers=call.read_headers(found) + call.cache_headers())
+    headers = call.read_headers(found) + call.cache_headers()
+    return call.mapping(found.value, list, headers=headers)
 
 
 def service(call: Call) -> Read:
@@ -86,6 +89,15 @@ def _service(call: Call, *, connect: bool) -> Read:
     query = ServiceNodes(service=ServiceName(call.rest), tags=_tags(call), connect=connect)
 
     def shape(found: Answered[tuple[ServiceNode, ...]]) -> Reply:
+        if len(found.value) > LONG_ITEMS:
+            return call.listing(
+                found.value,
+                render.service_node,
+                keep=(lambda item: has_meta(item.node.meta, wanted)) if wanted else None,
+                filtered=keep,
+                headers=call.listing_headers(found),
+            )
+
         def make() -> Json:
             shown = [
                 render.service_node(item)

@@ -9,7 +9,7 @@ from agent.http import filter_fields, render
 from agent.http.call import FAILED_READ, Call, Read, text
 from agent.http.filter import Predicate, compile_filter
 from agent.http.params import has_meta, node_meta, parse_bool
-from agent.http.reply import Reply
+from agent.http.reply import LONG_ITEMS, Reply
 from raftstore.queries import (
     ChecksInState,
     HealthEntry,
@@ -58,13 +58,22 @@ def _service(call: Call, *, connect: bool) -> Read:
             return text("Invalid value for ?passing", status=400, headers=call.read_headers(found))
         passing = wish and "passing" in params
 
+        def meant(item: HealthEntry) -> bool:
+            return (not passing or _passes(item)) and (
+                not wanted or has_meta(item.node.meta, wanted)
+            )
+
+        if len(found.value) > LONG_ITEMS:
+            return call.listing(
+                found.value,
+                render.health_entry,
+                keep=meant,
+                filtered=keep,
+                headers=call.listing_headers(found),
+            )
+
         def make() -> Json:
-            shown = [
-                render.health_entry(item)
-                for item in found.value
-                if (not passing or _passes(item))
-                and (not wanted or has_meta(item.node.meta, wanted))
-            ]
+            shown = [render.health_entry(item) for item in found.value if meant(item)]
             return [item for item in shown if keep(item)] if keep else shown
 
         body = call.ready_bytes(("health", query, passing, wanted, expression), found, make)
@@ -107,7 +116,4 @@ async def _checks(call: Call, query: Query[tuple[Check, ...]], missing: str) -> 
         nodes = await call.context.backend.ask(ListNodes(), Ask(at=options.at))
         kept = {node.name for node in nodes.value if has_meta(node.meta, wanted)}
         values = tuple(check for check in values if check.node in kept)
-    shown = [render.check(check) for check in values]
-    if keep is not None:
-        shown = [check for check in shown if keep(check)]
-    return call.answer(shown, found)
+    return call.listing(values, render.check, filtered=keep, headers=call.read_headers(found))

@@ -46,12 +46,9 @@ async def history(call: Call) -> Reply:
     else:
         query = History(since=since, until=until, table=table, key=key, limit=limit)
     found = await call.ask(query, options)
-    shown = {
-        "Floor": found.value.floor,
-        "More": found.value.more,
-        "Changes": [_change(change) for change in found.value.changes],
-    }
-    return call.answer(shown, found)
+    value, headers = found.value, call.read_headers(found)
+    head: dict[str, Json] = {"Floor": value.floor, "More": value.more}
+    return call.listing(value.changes, _change, headers=headers, within=(head, "Changes"))
 
 
 def _change(change: Change) -> Json:

@@ -51,7 +51,7 @@ def _listed(call: Call, listed: Answered[tuple[KVPair, ...]]) -> Reply:
     headers = call.read_headers(listed, effective=False)
     if not listed.value:
         return Reply(status=404, headers=headers)
-    return call.json([render.kv_pair(pair) for pair in listed.value], headers=headers)
+    return call.listing(listed.value, render.kv_pair, headers=headers)
 
 
 def _keys(call: Call, options: Ask) -> Read:
@@ -61,7 +61,7 @@ def _keys(call: Call, options: Ask) -> Read:
         headers = call.read_headers(found, effective=False)
         if not found.value and call.rest:
             return Reply(status=404, headers=headers)
-        return call.json(list(found.value), headers=headers)
+        return call.listing(found.value, str, headers=headers)
 
     return call.read(KVKeys(call.rest, separator), options, shape)
 

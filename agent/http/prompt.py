@@ -215,8 +215,11 @@ class PromptAnswers:
             self.hits += 1
             return True
         read = kept.read
+        if backend.is_long(read.query):
+            return False
         reply = read.shape(backend.answer(read.query, read.options.consistency))
-        if len(reply.body) > min(BODY_MAX_BYTES, COMPRESS_INLINE_MAX_BYTES):
+        most = min(BODY_MAX_BYTES, COMPRESS_INLINE_MAX_BYTES)
+        if reply.parts is not None or len(reply.body) > most:
             return False
         _dress(reply, kept.planned.head)
         before = kept.size

@@ -11,8 +11,10 @@ import asyncio
 import json
 import time
 import zlib
+from collections.abc import Iterator
 from email.utils import formatdate
 from http import HTTPStatus
+from itertools import islice
 from typing import Any
 
 from aiohttp.web import BaseRequest
@@ -31,6 +33,15 @@ API_HEADERS = ("Vary: Accept-Encoding", "X-Consul-Default-Acl-Policy: allow")
 UNSENT_MAX_BYTES = 64 * 1024
 #: A client that reads nothing for this many seconds is dropped.
 SEND_MAX_S = 60.0
+
+#: Items of a long listing that are turned into text in one go: about a millisecond.
+PART_ITEMS = 64
+#: A listing with more items than this is turned into text bit by bit.
+LONG_ITEMS = 256
+#: Putting a long reply together holds the loop for so long at a time, in seconds.
+SLICE_S = 0.002
+#: A long reply is written in pieces of about this size.
+PIECE_BYTES = 1024 * 1024
 
 _STATUS_LINES = {s.value: f"HTTP/1.1 {s.value} {s.phrase}\r\n" for s in HTTPStatus}
 _encode = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
@@ -80,7 +91,7 @@ def date_line() -> bytes:
 class Reply:
     """What goes back to the client. ``headers`` are lines without their end."""
 
-    __slots__ = ("body", "content_type", "headers", "keep_alive", "status")
+    __slots__ = ("body", "content_type", "headers", "keep_alive", "more", "parts", "status")
 
     def __init__(
         self,
@@ -88,12 +99,43 @@ class Reply:
         content_type: str = "",
         status: int = 200,
         headers: tuple[str, ...] = (),
+        parts: Iterator[bytes] | None = None,
     ) -> None:
+        """``parts`` make up the body of a long reply, bit by bit; ``assemble`` puts them in."""
+        self.parts = parts
         self.body = body
+        #: What follows ``body``, where that is too much for one piece.
+        self.more: list[bytes] = []
         self.content_type = content_type
         self.status = status
         self.headers = headers
         self.keep_alive = True
+
+    async def assemble(self) -> None:
+        """Make the body of its parts, in slices."""
+        parts, self.parts = self.parts, None
+        if parts is None:
+            return
+        loop = asyncio.get_running_loop()
+        until = loop.time() + SLICE_S
+        made: list[bytes] = []
+        size = 0
+        for part in parts:
+            made.append(part)
+            size += len(part)
+            if size > PIECE_BYTES:
+                self.more.append(b"".join(made))
+                made, size = [], 0
+            if loop.time() > until:
+                await asyncio.sleep(0)
+                until = loop.time() + SLICE_S
+        self.more.append(b"".join(made))
+        self.body = self.more.pop(0)
+
+    @property
+    def length(self) -> int:
+        """Bytes of the whole body."""
+        return len(self.body) + sum(map(len, self.more))
 
     def opening(self) -> str:
         """The head up to the date."""
@@ -115,7 +157,7 @@ class Reply:
         """Write the whole reply (called by aiohttp's connection)."""
         self.keep_alive = self.keep_alive and request.keep_alive
         body = self.body
-        head = [self.opening(), _clock.date(), f"Content-Length: {len(body)}\r\n"]
+        head = [self.opening(), _clock.date(), f"Content-Length: {self.length}\r\n"]
         if not self.keep_alive:
             head.append("Connection: close\r\n")
         elif request.version < (1, 1):
@@ -126,8 +168,16 @@ class Reply:
             raise ConnectionResetError("the client went away")
         data = "".join(head).encode("utf-8", "replace")
         transport.write(data + body if request.method != "HEAD" else data)
+        if self.more and request.method != "HEAD":
+            await self._write_more(request, transport)
         if transport.get_write_buffer_size() > UNSENT_MAX_BYTES:
             await _drain(request, transport)
+
+    async def _write_more(self, request: BaseRequest, transport: asyncio.WriteTransport) -> None:
+        for piece in self.more:
+            if transport.get_write_buffer_size() > UNSENT_MAX_BYTES:
+                await _drain(request, transport)
+            transport.write(piece)
 
     async def write_eof(self, data: bytes = b"") -> None:
         """Everything was written in ``prepare``."""
@@ -143,6 +193,35 @@ async def _drain(request: BaseRequest, transport: asyncio.WriteTransport) -> Non
         raise ConnectionResetError("the client does not read") from None
 
 
+def json_parts(items: Iterator[Json], *, pretty: bool = False) -> Iterator[bytes]:
+    """The JSON text of an array, bit by bit: together what ``json_bytes`` gives for a list."""
+    empty = True
+    for batch in iter(lambda: list(islice(items, PART_ITEMS)), []):
+        text = json_bytes(batch, pretty=pretty)
+        # Without its brackets; an indented one ends with a line's end and a bracket.
+        inner = text[1:-3] if pretty else text[1:-1]
+        yield (b"[" if empty else b",") + inner
+        empty = False
+    if empty:
+        yield b"["
+    yield b"\n]\n" if pretty and not empty else b"]\n" if pretty else b"]"
+
+
+def json_object_parts(
+    items: Iterator[tuple[str, Json]], *, pretty: bool = False
+) -> Iterator[bytes]:
+    """The same of an object."""
+    empty = True
+    for batch in iter(lambda: list(islice(items, PART_ITEMS)), []):
+        text = json_bytes(dict(batch), pretty=pretty)
+        inner = text[1:-3] if pretty else text[1:-1]
+        yield (b"{" if empty else b",") + inner
+        empty = False
+    if empty:
+        yield b"{"
+    yield b"\n}\n" if pretty and not empty else b"}\n" if pretty else b"}"
+
+
 def header(name: str, value: Any) -> str:
     """A header line. What cannot stand in one is replaced, so that no value opens another line."""
     text = str(value)
@@ -151,7 +230,7 @@ def header(name: str, value: Any) -> str:
     return f"{name}: {text}"
 
 
-def gzipped(body: bytes) -> bytes:
-    """The body as a gzip member, fastest level."""
+def gzipped(*pieces: bytes) -> bytes:
+    """A body as a gzip member, fastest level."""
     packer = zlib.compressobj(1, zlib.DEFLATED, 31)
-    return packer.compress(body) + packer.flush()
+    return b"".join([*map(packer.compress, pieces), packer.flush()])

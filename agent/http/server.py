@@ -211,7 +211,10 @@ class HttpServer:
             call.address = _peer(request)
             if request.body_exists:
                 await self._read_body(request, call, endpoint)
-            return await endpoint.handler(call)
+            reply = await endpoint.handler(call)
+            if reply.parts is not None:
+                await reply.assemble()
+            return reply
         except asyncio.CancelledError:
             raise
         except Exception as error:
@@ -321,8 +324,9 @@ def _too_large(size: int, limit: int, endpoint: Endpoint) -> RequestError:
 async def _compress(request: web.BaseRequest, reply: Reply) -> None:
     if "gzip" not in request.headers.get("Accept-Encoding", ""):
         return
-    if len(reply.body) > COMPRESS_INLINE_MAX_BYTES:
-        reply.body = await asyncio.to_thread(gzipped, reply.body)
+    if reply.length > COMPRESS_INLINE_MAX_BYTES:
+        reply.body = await asyncio.to_thread(gzipped, reply.body, *reply.more)
+        reply.more = []
     else:
         reply.body = gzipped(reply.body)
     reply.headers += ("Content-Encoding: gzip",)

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Protocol
 
 from agent.histogram import Histogram
 from raftstore.records import Json
@@ -73,6 +74,17 @@ class Hold:
         }
 
 
+class Passes(Protocol):
+    """What the garbage collector has done (collector.py)."""
+
+    @property
+    def passes(self) -> int: ...
+    @property
+    def freezes(self) -> int: ...
+    @property
+    def highest_s(self) -> float: ...
+
+
 @dataclass(frozen=True, slots=True)
 class HoldStats:
     """What became metrics. ``hold_s`` are lengths of what was measured, too long or not."""
@@ -82,19 +94,19 @@ class HoldStats:
     holds_over_limit: int
     collector_highest_s: float
     collector_passes: int
+    collector_freezes: int
 
 
 class Holds:
     """All holds of one loop."""
 
-    def __init__(self, *, exact: bool, hold_max_s: float = HOLD_MAX_S) -> None:
+    def __init__(self, collector: Passes, *, exact: bool, hold_max_s: float = HOLD_MAX_S) -> None:
         """``exact``: every callback is measured, not only how late a timer is."""
+        self._collector = collector
         self.exact = exact
         self.hold_max_s = hold_max_s
         self.lengths = Histogram(BOUNDS_S)
         self.over = 0
-        self.collector_highest_s = 0.0
-        self.collector_passes = 0
         self._kept: deque[Hold] = deque(maxlen=KEPT_MAX)
 
     def note(self, span: Span) -> bool:
@@ -110,19 +122,15 @@ class Holds:
         """Remember one that was too long; the oldest is forgotten for it."""
         self._kept.append(hold)
 
-    def collected(self, seconds: float) -> None:
-        """The garbage collector made a pass on the loop's thread."""
-        self.collector_passes += 1
-        self.collector_highest_s = max(self.collector_highest_s, seconds)
-
     def stats(self) -> HoldStats:
         """For the metrics."""
         return HoldStats(
             hold_s=self.lengths,
             hold_highest_s=self.lengths.highest,
             holds_over_limit=self.over,
-            collector_highest_s=self.collector_highest_s,
-            collector_passes=self.collector_passes,
+            collector_highest_s=self._collector.highest_s,
+            collector_passes=self._collector.passes,
+            collector_freezes=self._collector.freezes,
         )
 
     def recent(self) -> tuple[Hold, ...]:
@@ -137,7 +145,11 @@ class Holds:
             "Count": self.lengths.count,
             "Over": self.over,
             "HighestMs": _ms(self.lengths.highest),
-            "CollectorHighestMs": _ms(self.collector_highest_s),
+            "Collector": {
+                "Passes": self._collector.passes,
+                "Freezes": self._collector.freezes,
+                "HighestMs": _ms(self._collector.highest_s),
+            },
             "Holds": [hold.explained() for hold in reversed(self._kept)],
         }
 

@@ -9,7 +9,6 @@ much of that time we stood in line for a processor; that part is not counted (ho
 from __future__ import annotations
 
 import asyncio
-import gc
 import logging
 import os
 import sys
@@ -18,6 +17,7 @@ import time
 from types import FrameType
 from typing import Any
 
+from agent.loop.collector import Collector
 from agent.loop.holds import Hold, Holds, Span
 from agent.loop.timed import TimedLoop
 
@@ -38,10 +38,12 @@ LOGGED_PER_MINUTE = 20
 class Watchdog:
     """One loop's watchdog. Made and stopped on the loop."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, collector: Collector) -> None:
+        """``collector`` tells how much of a hold was its."""
         self._loop = loop
+        self._collector = collector
         self._timed = loop if isinstance(loop, TimedLoop) else None
-        self.holds = Holds(exact=self._timed is not None)
+        self.holds = Holds(collector, exact=self._timed is not None)
         self._ident = threading.get_ident()
         self._ended = threading.Event()
         self._thread: threading.Thread | None = None
@@ -50,12 +52,11 @@ class Watchdog:
         #: (perf_counter, seconds that all threads had stood in line), the newest last.
         self._accounts: list[tuple[float, float]] = []
         self._caught: tuple[float, tuple[str, ...]] = (0.0, ())
-        self._collecting_at = self._collected_s = self._collected_before = 0.0
+        self._collected_s = 0.0
         self._logged: tuple[int, int] = (0, 0)
 
     def start(self) -> None:
         """Count from here on: before it serves an agent may take its time."""
-        gc.callbacks.append(self._collector)
         self._accounts = [(time.perf_counter(), _queued_s())]
         if self._timed is not None:
             self._timed.clock.on_finished = self._finished
@@ -72,7 +73,6 @@ class Watchdog:
         self._ended.set()
         thread, self._thread = self._thread, None
         await self._loop.run_in_executor(None, thread.join)
-        gc.callbacks.remove(self._collector)
         if self._timed is not None:
             self._timed.clock.on_finished = None
         if self._timer is not None:
@@ -82,7 +82,7 @@ class Watchdog:
 
     def _next_beat(self) -> None:
         self._due_at = time.perf_counter() + BEAT_S
-        self._collected_before = self._collected_s
+        self._collected_s = self._collector.spent_s
         self._timer = self._loop.call_later(BEAT_S, self._beat)
 
     def _beat(self) -> None:
@@ -97,14 +97,16 @@ class Watchdog:
 
     def _finished(self, callback: Any, begun_at: float, wall_s: float, cpu_s: float) -> None:
         self._note(callback, begun_at, wall_s, cpu_s)
-        self._collected_before = self._collected_s
+        self._collected_s = self._collector.spent_s
 
     def _note(self, what: Any, begun_at: float, wall_s: float, cpu_s: float) -> None:
+        if self._ended.is_set():
+            return  # an agent that ends may take its time, too
         queued_s = max(0.0, wall_s - cpu_s)
         if wall_s > self.holds.hold_max_s:
             # Accounts are dear to read, so what is short counts by its processor time alone.
             queued_s = max(0.0, _queued_s() - self._queued_before(begun_at))
-        collecting_s = self._collected_s - self._collected_before
+        collecting_s = self._collector.spent_s - self._collected_s
         span = Span(wall_s, cpu_s, queued_s, collecting_s)
         if not self.holds.note(span):
             return
@@ -137,16 +139,6 @@ class Watchdog:
                 hold.what,
                 " < ".join(reversed(hold.stack)) or "-",
             )
-
-    def _collector(self, phase: str, info: dict[str, int]) -> None:
-        if threading.get_ident() != self._ident:
-            return
-        if phase == "start":
-            self._collecting_at = time.thread_time()
-        else:
-            spent_s = time.thread_time() - self._collecting_at
-            self._collected_s += spent_s
-            self.holds.collected(spent_s)
 
     # -- on the thread
 

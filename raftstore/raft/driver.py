@@ -255,6 +255,14 @@ class RaftNode:
         """Seconds since the leader was heard; 0 on the leader, None if never."""
         return self._replica.engine.last_contact_s()
 
+    def pace_applies(self, unfinished: Callable[[], bool]) -> None:
+        """Apply nothing while ``unfinished()``; ``resume`` is called when it no longer is."""
+        self._replica.engine.apply_unfinished = unfinished
+
+    def resume(self) -> None:
+        """There may be something to apply again."""
+        self._schedule()
+
     async def snapshot_now(self) -> SnapshotPointer:
         """Take a snapshot on demand; what the journal points to then. Raises StoreError."""
         self._must_run()

@@ -125,6 +125,8 @@ class RaftEngine(SyncObj):  # type: ignore[misc]
         self.stats = EngineStats()
         self.applies_held = False
         """While set, nothing is applied: the state is being written down."""
+        self.apply_unfinished: Callable[[], bool] = lambda: False
+        """Whether the last entry is still being applied, in slices (raftstore/store.py)."""
         self.on_probe_reply: Callable[[str, int], None] = lambda peer, number: None
         self.on_lease_reply: Callable[[str, int], None] = lambda peer, number: None
         self.on_configured: Callable[[int, int], None] = lambda index, term: None
@@ -206,9 +208,9 @@ class RaftEngine(SyncObj):  # type: ignore[misc]
 
     def apply_is_due(self) -> bool:
         """Is there an entry that the next tick can apply?"""
-        return not self.applies_held and self.applied_index() < min(
-            self.commit_index(), self._journal.saved_index
-        )
+        if self.applies_held or self.apply_unfinished():
+            return False
+        return self.applied_index() < min(self.commit_index(), self._journal.saved_index)
 
     def commit_is_due(self) -> bool:
         """A leader without peers commits what it has saved at its next tick."""
@@ -922,7 +924,7 @@ class RaftEngine(SyncObj):  # type: ignore[misc]
 
     def _SyncObj__applyLogEntries(self) -> bool:
         """Apply a bounded slice of what is committed and on our own disk."""
-        if self.applies_held:
+        if self.applies_held or self.apply_unfinished():
             return False
         journal, config = self._journal, self._config
         first = self.applied_index() + 1
@@ -937,7 +939,7 @@ class RaftEngine(SyncObj):  # type: ignore[misc]
             elif command[0] == CONFIG:
                 self.on_configured(index, term)
             self._SyncObj__raftLastApplied = index
-            if index % 32 == 0 and self.now() > stop_at:
+            if self.now() > stop_at or self.apply_unfinished():
                 break
         journal.trim_memory(self.applied_index())
         return False

@@ -20,15 +20,17 @@ from sortedcontainers import SortedDict
 class _Reader:
     """How far one walk has come, and the old rows of what changed ahead of it."""
 
-    __slots__ = ("__weakref__", "kept", "passed")
+    __slots__ = ("__weakref__", "kept", "passed", "prefix")
 
-    def __init__(self) -> None:
+    def __init__(self, prefix: str) -> None:
+        self.prefix = prefix
         self.passed: str | None = None
         #: None stands for a key that was not there.
         self.kept: SortedDict = SortedDict()
 
     def keep(self, key: str, row: Any) -> None:
-        if (self.passed is None or key > self.passed) and key not in self.kept:
+        ahead = self.passed is None or key > self.passed
+        if ahead and key.startswith(self.prefix) and key not in self.kept:
             self.kept[key] = row
 
 
@@ -60,16 +62,19 @@ class Table(SortedDict):  # type: ignore[misc]
             if reader is not None:
                 reader.keep(key, row)
 
-    def freeze(self, slice_rows: int) -> Iterator[list[Any]]:
-        """The rows of this moment, by key, in slices."""
-        reader = _Reader()
+    def freeze(self, slice_rows: int, prefix: str = "") -> Iterator[list[Any]]:
+        """The rows of this moment whose keys have the prefix, by key, in slices."""
+        reader = _Reader(prefix)
         self._readers.append(weakref.ref(reader, self._readers.remove))
         return self._slices(reader, slice_rows)
 
     def _slices(self, reader: _Reader, count: int) -> Iterator[list[Any]]:
         while True:
             passed = reader.passed
-            keys = list(islice(self.irange(passed, inclusive=(passed is None, True)), count))
+            first = reader.prefix if passed is None else passed
+            keys = list(islice(self.irange(first, inclusive=(passed is None, True)), count))
+            while keys and not keys[-1].startswith(reader.prefix):
+                keys.pop()
             last = keys[-1] if len(keys) == count else None
             found = {key: self[key] for key in keys}
             changed = list(reader.kept.irange(None, last))

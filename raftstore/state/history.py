@@ -13,7 +13,7 @@ from __future__ import annotations
 import operator
 import typing
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
@@ -32,13 +32,52 @@ _CELL_BYTES = 200
 _RECORD_BYTES = 300
 #: When the journal is full, this part of it is forgotten at once.
 _ROOM_SHARE = 16
+#: Cells that are freed with a change; more than a change has, so that none pile up.
+_FREED_AT_ONCE = 512
+
+
+class OpenChange:
+    """A change that is being written. ``cells`` is None once they are more than can be kept."""
+
+    __slots__ = ("_bytes_max", "_entries_max", "actor", "cells", "index", "number", "spilt",
+                 "stamp", "weight")  # fmt: skip
+
+    def __init__(
+        self,
+        index: int,
+        stamp: float,
+        actor: Actor | None,
+        number: int,
+        *,
+        entries_max: int,
+        bytes_max: int,
+    ) -> None:
+        self._entries_max = entries_max
+        self._bytes_max = bytes_max
+        self.index = index
+        self.stamp = stamp
+        self.actor = actor
+        self.number = number
+        self.cells: list[Cell] | None = []
+        self.spilt: list[Cell] = []
+        self.weight = 0
+
+    def take(self, cells: list[Cell]) -> None:
+        """The cells that were noted since the last call; the list is emptied."""
+        if self.cells is not None:
+            self.cells += cells
+            self.weight += _weigh_cells(cells)
+            if len(self.cells) > self._entries_max or self.weight > self._bytes_max:
+                self.spilt = self.cells
+                self.cells = None
+        cells.clear()
 
 
 class History:
     """The newest changes, oldest first."""
 
-    __slots__ = ("_bytes", "_bytes_max", "_changes", "_entries", "_entries_max", "floor",
-                 "floor_stamp")  # fmt: skip
+    __slots__ = ("_bytes", "_bytes_max", "_changes", "_entries", "_entries_max",
+                 "_freeing", "_waste", "floor", "floor_stamp")  # fmt: skip
 
     def __init__(self, limits: StateLimits) -> None:
         self._entries_max = limits.history_entries_max
@@ -46,6 +85,9 @@ class History:
         self._changes: deque[Change] = deque()
         self._entries = 0
         self._bytes = 0
+        #: Cells that are forgotten, and those of them that are being freed.
+        self._waste: deque[Sequence[Cell]] = deque()
+        self._freeing: list[Cell] = []
         #: Index and replicated time of the newest change that is forgotten.
         self.floor = 0
         self.floor_stamp = 0.0
@@ -70,18 +112,32 @@ class History:
         # What a row became is held by its table, or is what a later change found: only what it was
         # before counts.
         kept = tuple(cells)
-        weight = _CELL_BYTES * len(kept)
-        for _, _, before, _ in kept:
-            kind = before.__class__
-            if kind is KVPair:
-                weight += _RECORD_BYTES + len(before.key) + len(before.value)
-            elif kind is not int and before is not None:
-                weight += weigh(before)
-        self._changes.append((index, stamp, actor, number, kept, weight))
-        self._entries += len(kept)
-        self._bytes += weight
+        self._append((index, stamp, actor, number, kept, _weigh_cells(kept)))
+
+    def open(self, index: int, stamp: float, actor: Actor | None, number: int) -> OpenChange:
+        """A change whose cells come bit by bit; nothing else may be added before ``close``."""
+        return OpenChange(
+            index, stamp, actor, number, entries_max=self._entries_max, bytes_max=self._bytes_max
+        )
+
+    def close(self, change: OpenChange) -> None:
+        """Take it as ``add`` would have. One that is too large for the journal ends it."""
+        if change.cells is None:
+            self._waste.extend(cells for _, _, _, _, cells, _ in self._changes)
+            self._waste.append(change.spilt)
+            self.begin_at(change.index, change.stamp)
+            return
+        kept = tuple(change.cells)
+        self._append((change.index, change.stamp, change.actor, change.number, kept, change.weight))
+
+    def _append(self, change: Change) -> None:
+        self._changes.append(change)
+        self._entries += len(change[4])
+        self._bytes += change[5]
         if self._entries > self._entries_max or self._bytes > self._bytes_max:
             self._forget()
+        if self._waste or self._freeing:
+            self._let_go()
 
     def _forget(self) -> None:
         """Make room for more than the next change, so that few writes pay for it."""
@@ -91,10 +147,23 @@ class History:
             self.floor, self.floor_stamp, _, _, cells, weight = self._changes.popleft()
             self._entries -= len(cells)
             self._bytes -= weight
+            self._waste.append(cells)
+
+    def _let_go(self) -> None:
+        """Free some of what is forgotten: all at once may be more than a moment's work."""
+        left = _FREED_AT_ONCE
+        while left > 0:
+            if not self._freeing:
+                if not self._waste:
+                    return
+                self._freeing = list(self._waste.popleft())
+            freed = min(left, len(self._freeing))
+            del self._freeing[len(self._freeing) - freed :]
+            left -= max(1, freed)
 
     def begin_at(self, index: int, stamp: float) -> None:
         """Know nothing of what lies before ``index``."""
-        self._changes.clear()
+        self._changes = deque()
         self._entries = self._bytes = 0
         self.floor, self.floor_stamp = index, stamp
 
@@ -149,6 +218,17 @@ class History:
         assert indexes == sorted(set(indexes)), "indexes are out of order"
         assert stamps == sorted(stamps), "times are out of order"
         assert not indexes or (indexes[0] > self.floor and stamps[0] >= self.floor_stamp)
+
+
+def _weigh_cells(cells: Sequence[Cell]) -> int:
+    weight = _CELL_BYTES * len(cells)
+    for _, _, before, _ in cells:
+        kind = before.__class__
+        if kind is KVPair:
+            weight += _RECORD_BYTES + len(before.key) + len(before.value)
+        elif kind is not int and before is not None:
+            weight += weigh(before)
+    return weight
 
 
 def weigh(value: Any) -> int:

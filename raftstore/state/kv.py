@@ -7,14 +7,18 @@ taking and giving back locks is locks.py's.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, MutableMapping
 from dataclasses import replace
+from itertools import islice
 from typing import Any
 
+from sortedcontainers import SortedDict
+
 from raftstore.commands import Applied, KVDelete, KVDeleteTree, KVSet, applied
-from raftstore.records import KVPair
+from raftstore.records import KVPair, Session
 from raftstore.state.frozen import Table
 from raftstore.state.heights import Heights, prefix_end
+from raftstore.state.sweeps import Sweep
 from raftstore.state.tables import Indexes, Tombstones
 from raftstore.thawed import maker_of
 
@@ -22,19 +26,26 @@ _TREE = "kv-tree"
 _ROWS = "kv"
 _make = maker_of(KVPair)
 
+#: A command that removes or frees more keys than this does it in slices (sweeps.py).
+AT_ONCE_MAX = 256
+#: The keys of a session that holds more than this are kept sorted, so that they can be walked.
+_HELD_SORTED = 1024
+
 
 class KVStore:
     """All keys, sorted."""
 
-    __slots__ = ("_heights", "_held", "_indexes", "_undo", "pairs", "tombstones")
+    __slots__ = ("_heights", "_held", "_indexes", "_undo", "pairs", "sweep", "tombstones")
 
     def __init__(self, indexes: Indexes, *, tombstones_max: int) -> None:
         self._indexes = indexes
         self._undo = indexes.undo
         self.pairs = Table()
-        self._held: dict[str, dict[str, None]] = {}  # session -> its keys
+        self._held: dict[str, MutableMapping[str, None]] = {}  # session -> its keys
         self._heights = Heights()  # of the keys that are there and of the tombstones
         self.tombstones = Tombstones(tombstones_max, indexes)
+        #: Keys that are gone or free already, and are still here as they were.
+        self.sweep: Sweep | None = None
 
     def __len__(self) -> int:
         return len(self.pairs)
@@ -102,9 +113,53 @@ class KVStore:
 
     def delete_tree(self, index: int, command: KVDeleteTree) -> Applied:
         """Delete every key with the prefix."""
-        for pair in list(self._below(command.prefix)):
+        found = list(islice(self._below(command.prefix), AT_ONCE_MAX + 1))
+        if len(found) > AT_ONCE_MAX and not self._undo.open:
+            self._sweeping(index).tree = command.prefix
+            return Applied(index, True)
+        for pair in found:
             self.remove(index, pair)
+        if len(found) > AT_ONCE_MAX:  # part of a transaction, which is taken back whole or not
+            for pair in list(self._below(command.prefix)):
+                self.remove(index, pair)
         return Applied(index, True)
+
+    def end_holder(self, index: int, session: Session) -> int | None:
+        """The keys of a session that holds many are from now on seen as ``freed`` makes them.
+
+        Gives their number; None if they are so few that the caller frees them at once.
+        """
+        held = len(self._held.get(session.id, ()))
+        if held <= AT_ONCE_MAX or self._undo.open:
+            return None
+        self._sweeping(index).sessions[session.id] = session
+        return held
+
+    def _sweeping(self, index: int) -> Sweep:
+        if self.sweep is None:
+            self.sweep = Sweep(index)
+        self._indexes.note(_TREE, index)
+        return self.sweep
+
+    def next_swept(self, count: int) -> list[tuple[KVPair, Session | None]]:
+        """Keys that the sweep has still to remove, or to free with the session that held them."""
+        sweep = self.sweep
+        if sweep is None:
+            return []
+        found: list[tuple[KVPair, Session | None]] = []
+        if sweep.tree is not None:
+            prefix = sweep.tree
+            for key in islice(self.pairs.irange(minimum=prefix), count):
+                if not key.startswith(prefix):
+                    break
+                found.append((self.pairs[key], None))
+        for session_id, session in sweep.sessions.items():
+            keys = self._held.get(session_id, {})
+            # In the same order everywhere: a small one stands in the order in which it was held.
+            ordered = keys if isinstance(keys, SortedDict) else sorted(keys)
+            some = islice(ordered, count - len(found))
+            found.extend([(self.pairs[key], session) for key in some])
+        return found
 
     def remove(self, index: int, pair: KVPair) -> None:
         """Delete a key that is there: the one place where a key loses its row."""
@@ -145,6 +200,9 @@ class KVStore:
                 self._undo.item(self._held, pair.session)
                 self._held[pair.session] = {}
             keys = self._held[pair.session]
+            if len(keys) == _HELD_SORTED and not isinstance(keys, SortedDict):
+                self._undo.item(self._held, pair.session)
+                keys = self._held[pair.session] = SortedDict(keys)
             self._undo.item(keys, pair.key)
             keys[pair.key] = None
 
@@ -162,7 +220,7 @@ class KVStore:
     def get(self, key: str) -> KVPair | None:
         """One key."""
         pair: KVPair | None = self.pairs.get(key)
-        return pair
+        return pair if pair is None or self.sweep is None else self.sweep.shown(pair)
 
     def list(self, prefix: str) -> tuple[KVPair, ...]:
         """All keys with the prefix, sorted."""
@@ -174,42 +232,69 @@ class KVStore:
 
     def keys(self, prefix: str, separator: str) -> tuple[str, ...]:
         """Names below the prefix, each cut after the first separator behind the prefix."""
+        return tuple(self.each_name(prefix, separator))
+
+    def each_name(self, prefix: str, separator: str, start: str | None = None) -> Iterator[str]:
+        """The same one by one from ``start`` on, while nothing changes."""
         if not separator:
-            return tuple([pair.key for pair in self._below(prefix)])
-        names: list[str] = []
-        start: str | None = prefix
+            yield from self.names(prefix)
+            return
+        start = prefix if start is None else start
         while start is not None:
             key = next(self.pairs.irange(minimum=start), None)
             if key is None or not key.startswith(prefix):
                 break
+            if self.sweep is not None and self.sweep.shown(self.pairs[key]) is None:
+                start = self.sweep.after(key)
+                continue
             cut = key.find(separator, len(prefix))
             if cut < 0:
-                names.append(key)
+                yield key
                 start = key + "\0"
             else:  # one name stands for all that begins with it: none of it is looked at
-                names.append(key[: cut + len(separator)])
-                start = prefix_end(names[-1])
-        return tuple(names)
+                name = key[: cut + len(separator)]
+                yield name
+                start = prefix_end(name)
 
     def _below(self, prefix: str) -> Iterator[KVPair]:
+        sweep = self.sweep
         for key in self.pairs.irange(minimum=prefix):
             if not key.startswith(prefix):
                 return
-            yield self.pairs[key]
+            pair = self.pairs[key]
+            if sweep is None:
+                yield pair
+            elif (shown := sweep.shown(pair)) is not None:
+                yield shown
 
     def index_of(self, key: str) -> int:
         """Index of a key; of the whole tree, deletions included, when the key is absent."""
-        pair: KVPair | None = self.pairs.get(key)
+        pair = self.get(key)
         return self._indexes.of(_TREE) if pair is None else pair.modify_index
 
     def index_below(self, prefix: str) -> int:
         """Highest index below a prefix, deletions included; of the tree if nothing ever was."""
         tree = self._indexes.of(_TREE)
-        if not prefix:
+        if not prefix or (self.sweep is not None and self._sweeps_below(self.sweep, prefix)):
             return tree
         highest = self._heights.highest(prefix)
         # The floor alone says nothing of this prefix, and is below what the tree said before.
         return max(highest, self.tombstones.floor) if highest else tree
+
+    def _sweeps_below(self, sweep: Sweep, prefix: str) -> bool:
+        """Whether a key with the prefix is still to be swept: what is left of it is older."""
+        if sweep.tree is not None:
+            lower = max(prefix, sweep.tree)  # if either begins with the other, it is the longer one
+            key = next(self.pairs.irange(minimum=lower), None)
+            if key is not None and key.startswith(prefix) and key.startswith(sweep.tree):
+                return True
+        for session_id in sweep.sessions:
+            keys: Any = self._held.get(session_id, ())
+            if isinstance(keys, SortedDict):
+                keys = islice(keys.irange(minimum=prefix), 1)
+            if any(key.startswith(prefix) for key in keys):
+                return True
+        return False
 
     # -- snapshots -------------------------------------------------------------------------------
 

@@ -18,6 +18,7 @@ from raftstore.queries import SessionLocksAnswer
 from raftstore.records import KVPair, Session
 from raftstore.state.kv import KVStore
 from raftstore.state.sessions import Sessions
+from raftstore.state.sweeps import DELETE
 from raftstore.state.undo import Undo
 
 #: A longer delay is taken for this one, in nanoseconds (Consul's documented maximum).
@@ -125,12 +126,31 @@ class Locks:
 
     def free(self, index: int, session: Session) -> int:
         """A session has ended: free or delete its keys. Gives their number."""
+        count = self._kv.end_holder(index, session)
+        if count is not None:
+            return count
         held = self._kv.held_by(session.id)
         for pair in held:
-            if session.behavior == "delete":
-                self._kv.remove(index, pair)
-            else:
-                self._kv.write(index, replace(pair, session=""))
-            if session.lock_delay_ns > 0:
-                self.delays.start(pair.key, session.lock_delay_ns)
+            self._free(index, pair, session)
         return len(held)
+
+    def sweep_some(self, count: int) -> None:
+        """Change some of the rows that are gone or free already; the last call ends the sweep."""
+        sweep = self._kv.sweep
+        assert sweep is not None, "there is nothing to sweep"
+        found = self._kv.next_swept(count)
+        for pair, session in found:
+            if session is None:
+                self._kv.remove(sweep.index, pair)
+            else:
+                self._free(sweep.index, pair, session)
+        if len(found) < count:
+            self._kv.sweep = None
+
+    def _free(self, index: int, pair: KVPair, session: Session) -> None:
+        if session.behavior == DELETE:
+            self._kv.remove(index, pair)
+        else:
+            self._kv.write(index, replace(pair, session=""))
+        if session.lock_delay_ns > 0:
+            self.delays.start(pair.key, session.lock_delay_ns)

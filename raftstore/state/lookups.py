@@ -28,7 +28,11 @@ class Lookups:
 
     def nodes(self) -> tuple[Node, ...]:
         """All nodes, by name."""
-        return tuple([row.node for row in self._registry.nodes.values()])
+        return tuple(self.each_node())
+
+    def each_node(self) -> Iterator[Node]:
+        """The same one by one, while nothing changes; so with the others that say ``each``."""
+        return (row.node for row in self._registry.nodes.values())
 
     def services(self, node_meta: tuple[tuple[str, str], ...]) -> Mapping[str, tuple[str, ...]]:
         """Names with their tags; the listing of all is kept until a service changes."""
@@ -52,20 +56,26 @@ class Lookups:
         self, name: str, tags: tuple[str, ...], *, connect: bool
     ) -> tuple[ServiceNode, ...]:
         """Instances with their nodes."""
-        return tuple(
-            [ServiceNode(row.node, service) for row, service in self._named(name, tags, connect)]
-        )
+        return tuple(self.each_instance(name, tags, connect=connect))
+
+    def each_instance(
+        self, name: str, tags: tuple[str, ...], *, connect: bool
+    ) -> Iterator[ServiceNode]:
+        """Instances with their nodes."""
+        for row, service in self._named(name, tags, connect):
+            yield ServiceNode(row.node, service)
 
     def health(self, name: str, tags: tuple[str, ...], *, connect: bool) -> tuple[HealthEntry, ...]:
         """Instances with their nodes and the checks of both."""
-        return tuple(
-            [
-                HealthEntry(
-                    row.node, service, row.checks_of(_NODE_ITSELF) + row.checks_of(service.id)
-                )
-                for row, service in self._named(name, tags, connect)
-            ]
-        )
+        return tuple(self.each_health(name, tags, connect=connect))
+
+    def each_health(
+        self, name: str, tags: tuple[str, ...], *, connect: bool
+    ) -> Iterator[HealthEntry]:
+        """Instances with their nodes and the checks of both."""
+        for row, service in self._named(name, tags, connect):
+            checks = row.checks_of(_NODE_ITSELF) + row.checks_of(service.id)
+            yield HealthEntry(row.node, service, checks)
 
     def _named(
         self, name: str, tags: tuple[str, ...], connect: bool
@@ -86,10 +96,12 @@ class Lookups:
 
     def service_checks(self, name: str) -> tuple[Check, ...]:
         """The checks of the instances, without the nodes' own."""
-        found: list[Check] = []
+        return tuple(self.each_service_check(name))
+
+    def each_service_check(self, name: str) -> Iterator[Check]:
+        """The checks of the instances, without the nodes' own."""
         for row, service in self._named(name, (), False):
-            found.extend(row.checks_of(service.id))
-        return tuple(found)
+            yield from row.checks_of(service.id)
 
     def node(self, name: NodeName) -> NodeServicesAnswer:
         """A node and its services, by id."""
@@ -125,14 +137,18 @@ class Lookups:
 
     def checks_in(self, state: str) -> tuple[Check, ...]:
         """All checks in a state, by node and id; "any" is every check."""
+        return tuple(self.each_check_in(state))
+
+    def each_check_in(self, state: str) -> Iterator[Check]:
+        """All checks in a state, by node and id; "any" is every check."""
         nodes = self._registry.nodes
         if state == "any":
-            return tuple([check for row in nodes.values() for check in row.all_checks()])
-        found = []
+            for row in nodes.values():
+                yield from row.all_checks()
+            return
         for node, check_id in sorted(self._registry.states.get(state, ())):
-            row: NodeRow = nodes[node]
-            found.append(row.checks[row.owners[check_id]][check_id])
-        return tuple(found)
+            held: NodeRow = nodes[node]
+            yield held.checks[held.owners[check_id]][check_id]
 
     def name_index(self, name: str, *, connect: bool) -> int:
         """Index of a service or of its mesh endpoints; of all services when there are none."""

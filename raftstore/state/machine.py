@@ -15,13 +15,13 @@ from raftstore import queries as q
 from raftstore.config import StateLimits
 from raftstore.queries import Answer, At, Footprint, Query
 from raftstore.records import Actor
-from raftstore.state import past, snapshots
+from raftstore.state import listings, past, snapshots
 from raftstore.state.autopilot import Autopilot
 from raftstore.state.catalog import Catalog
 from raftstore.state.connect import ConnectCA
 from raftstore.state.dedupe import Dedupe
 from raftstore.state.definitions import Definitions
-from raftstore.state.history import History
+from raftstore.state.history import History, OpenChange
 from raftstore.state.intentions import Intentions
 from raftstore.state.kv import KVStore
 from raftstore.state.locks import LockDelays, Locks
@@ -37,6 +37,8 @@ T = TypeVar("T")
 
 #: Rows freed in one step: about a millisecond.
 _DISSOLVED_AT_ONCE = 500
+#: Rows changed in one step of a sweep: two to three milliseconds.
+_SWEPT_AT_ONCE = 128
 
 
 class StateMachine:
@@ -64,11 +66,13 @@ class StateMachine:
         self.dedupe = Dedupe(limits)
         self.history = History(limits)
         self._written = False  # since somebody asked what moved
+        #: The change whose rows are still being written, in slices.
+        self._open: OpenChange | None = None
         self._catalog = Catalog(self.registry)
-        self._lookups = Lookups(self.registry, self.indexes)
+        self.lookups = Lookups(self.registry, self.indexes)
         self._transactions = Transactions(
             KeyVerbs(self.kv, self.locks),
-            CatalogVerbs(self._catalog, self._lookups),
+            CatalogVerbs(self._catalog, self.lookups),
             self.sessions,
             self.indexes,
             limits,
@@ -103,6 +107,24 @@ class StateMachine:
         actor: Actor | None = None,
     ) -> c.Outcome:
         """Carry out a committed command. A repeated request gets the outcome it had."""
+        outcome = self.begin(index, stamp, command, request_id, actor)
+        self.finish()
+        return outcome
+
+    def begin(
+        self,
+        index: int,
+        stamp: float,
+        command: c.Command,
+        request_id: c.RequestId | None = None,
+        actor: Actor | None = None,
+    ) -> c.Outcome:
+        """The same, but may leave rows to be written by ``finish_some``.
+
+        The outcome is settled, and answers are as if all were written: only those about the past
+        want ``finish`` first, and so does the next command.
+        """
+        self.finish()
         assert index > self.index, "entries are applied in order, each once"
         self.index = index
         # Leaders' clocks differ; replicated time never runs backwards.
@@ -114,7 +136,9 @@ class StateMachine:
                 return earlier
         outcome = self._appliers[type(command)](index, command)
         cells = self.indexes.cells
-        if cells:
+        if self.kv.sweep is not None:
+            self._open = self.history.open(index, self.stamp, actor, command.number)
+        elif cells:
             self.history.add(index, self.stamp, actor, command.number, cells)
             cells.clear()
             self._written = True
@@ -122,16 +146,45 @@ class StateMachine:
             self.dedupe.remember(self.stamp, request_id, outcome)
         return outcome
 
+    @property
+    def unfinished(self) -> bool:
+        """Whether rows of the last command are still to be written."""
+        return self._open is not None
+
+    def finish_some(self) -> None:
+        """Write some of the rows that are left: about two milliseconds."""
+        if self._open is None:
+            return
+        if self.kv.sweep is not None:
+            self.locks.sweep_some(_SWEPT_AT_ONCE)
+        self._open.take(self.indexes.cells)
+        if self.kv.sweep is None:
+            self.history.close(self._open)
+            self._open = None
+            self._written = True
+
+    def finish(self) -> None:
+        """Write all rows that are left."""
+        while self._open is not None:
+            self.finish_some()
+
     def answer(self, query: Query[T]) -> Answer[T]:
         """What the state says now, with the highest index of the query's footprint."""
+        if self._open is not None and isinstance(query, q.History | q.Diff):
+            self.finish()
         value, index = self._readers[type(query)]
         return Answer(max(1, index(query)), value(query))
+
+    def gather(self, query: Query[Any]) -> listings.Steps | None:
+        """``answer`` in steps, where that is long; None if it can be made at once."""
+        return listings.gather(self, query)
 
     def answer_at(self, query: Query[T], at: At) -> Answer[T]:
         """What the state said at an earlier index or time, index and all.
 
         Secrets that the state keeps are left out. Raises NotInHistory.
         """
+        self.finish()
         index = self.history.resolve(at, self.index)
         earlier = StateMachine(self._limits)
         past.fill(earlier, self, query, index)
@@ -147,7 +200,7 @@ class StateMachine:
     ) -> dict[type, tuple[Callable[[Any], Any], Callable[[Any], int]]]:
         """For each query how to get its value and its index."""
         look, kv, intentions, ca, of = (
-            self._lookups,
+            self.lookups,
             self.kv,
             self.intentions,
             self.ca,
@@ -195,8 +248,14 @@ class StateMachine:
             q.GetCAProvider: (lambda _: ca.provider, lambda _: ca.roots_index()),
             q.GetAutopilot: (lambda _: autopilot.config, lambda _: autopilot.index()),
             **self._session_readers(),
-            q.History: (lambda x: past.changes(self, x), lambda _: self.history.index),
-            q.Diff: (lambda x: past.difference(self, x), lambda _: self.history.index),
+            q.History: (
+                lambda x: listings.whole(past.changes(self, x)),
+                lambda _: self.history.index,
+            ),
+            q.Diff: (
+                lambda x: listings.whole(past.difference(self, x)),
+                lambda _: self.history.index,
+            ),
             **{
                 kind: (reader, self.definitions.index_of)
                 for kind, reader in self.definitions.readers().items()
@@ -242,6 +301,7 @@ class StateMachine:
         Only references are copied at the call; the work is done as the chunks are taken, while
         the state may move on.
         """
+        self.finish()
         return snapshots.take(self)
 
     def freeze(self) -> Generator[None, None, Iterator[bytes]]:
@@ -249,6 +309,9 @@ class StateMachine:
 
         No command may be applied before that; afterwards the state may move on.
         """
+        while self._open is not None:
+            self.finish_some()
+            yield
         held = yield from snapshots.gather(self)
         return snapshots.encoded(held)
 
@@ -277,6 +340,7 @@ class StateMachine:
 
     def check(self) -> None:
         """Assert what only our own bug can break."""
+        self.finish()
         self.registry.check()
         self.kv.check()
         self.sessions.check()

@@ -8,14 +8,16 @@ and of the changes since, not of the catalog.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
+
+from sortedcontainers import SortedDict
 
 from raftstore import queries as q
 from raftstore import rows
 from raftstore.errors import NotInHistory
 from raftstore.queries import Change, Footprint, HistoryAnswer, Query
-from raftstore.records import Check, KVPair, Service, Session
+from raftstore.records import Actor, Check, KVPair, Service, Session
 from raftstore.state.connect import without_secrets
 from raftstore.state.registry import (
     CONNECT_INDEX,
@@ -44,6 +46,13 @@ _TABLES: dict[str, frozenset[str]] = {
     **dict.fromkeys(("sessions", "session", "session-node"), frozenset({"sessions", TABLE_INDEX})),
 }
 
+
+#: Steps of an answer about the history; the value is the answer.
+Steps = Generator[None, None, HistoryAnswer]
+
+#: Cells that are walked in one step: about a millisecond. One that is written out counts for many.
+_WALKED_AT_ONCE = 4096
+_WRITTEN_COUNTS = 40
 
 #: What is asked of the history itself, and of what no journal keeps.
 _NOW_ONLY = (q.History, q.Diff, q.WhySessionEnded)
@@ -266,72 +275,83 @@ class _Earlier:
                 self._past.sessions.load(session)
 
 
-def changes(state: StateMachine, query: q.History) -> HistoryAnswer:
-    """The rows that were written, oldest first. Raises NotInHistory."""
+def changes(state: StateMachine, query: q.History) -> Steps:
+    """The rows that were written, oldest first, in steps. Raises NotInHistory."""
     history, now = state.history, state.index
     first = history.floor if query.since is None else history.resolve(query.since, now)
     last = history.resolve(query.until, now)
+    floor, walked = history.floor, 0
     found: list[Change] = []
     # Oldest first, so that the limit keeps a page that the next one can follow.
-    for index, stamp, actor, number, cells, _ in reversed(list(history.since(first))):
-        if index > last:
-            break
+    for change in [change for change in history.rows() if first < change[0] <= last]:
         if len(found) >= max(1, query.limit):
-            return HistoryAnswer(history.floor, tuple(found), True)
+            return HistoryAnswer(floor, tuple(found), True)
+        index, stamp, actor, number, cells, _ = change
         for table, key, before, after in cells:
             if _is_wanted(query, table, key):
-                found.append(
-                    Change(
-                        index=index,
-                        stamp=stamp,
-                        table=table,
-                        key=_shown(key),
-                        before=rows.write(table, before),
-                        after=rows.write(table, after),
-                        command=number,
-                        actor=actor,
-                    )
-                )
-    return HistoryAnswer(history.floor, tuple(found))
+                found.append(_changed(table, key, before, after, (index, stamp, actor, number)))
+                walked += _WRITTEN_COUNTS
+            walked += 1
+            if walked >= _WALKED_AT_ONCE:
+                walked = 0
+                yield
+    return HistoryAnswer(floor, tuple(found))
 
 
-def difference(state: StateMachine, query: q.Diff) -> HistoryAnswer:
+def difference(state: StateMachine, query: q.Diff) -> Steps:
     """The rows that are not the same at two indexes, by table and key. Raises NotInHistory."""
     history, now = state.history, state.index
     since, until = history.resolve(query.since, now), history.resolve(query.until, now)
     first, last = min(since, until), max(since, until)
-    was: dict[tuple[str, RowKey], Any] = {}
-    became: dict[tuple[str, RowKey], tuple[Any, ...]] = {}
-    for index, stamp, actor, number, cells, _ in history.since(first):
-        if index > last:
-            continue
-        for table, key, before, after in reversed(cells):
+    floor, walked = history.floor, 0
+    # (table, key as text, key) -> what it was, and the latest change.
+    rows_between: SortedDict = SortedDict()
+    for change in [change for change in history.rows() if first < change[0] <= last]:
+        index, stamp, actor, number, cells, _ = change
+        for table, key, before, after in cells:
             if _is_wanted(query, table, key):
-                was[(table, key)] = before
-                became.setdefault((table, key), (after, index, stamp, actor, number))
-    ordered = sorted(was, key=lambda item: (item[0], _shown(item[1])))
+                place = (table, _shown(key), key)
+                was = rows_between[place][0] if place in rows_between else before
+                rows_between[place] = (was, after, (index, stamp, actor, number))
+                walked += _WRITTEN_COUNTS
+            walked += 1
+            if walked >= _WALKED_AT_ONCE:
+                walked = 0
+                yield
     found: list[Change] = []
-    for table, key in ordered:
-        before, (after, index, stamp, actor, number) = was[(table, key)], became[(table, key)]
+    for (table, _, key), (before, after, who) in rows_between.items():
+        walked += _WRITTEN_COUNTS
+        if walked >= _WALKED_AT_ONCE:
+            walked = 0
+            yield
         if before == after:
             continue
         if len(found) >= max(1, query.limit):
-            return HistoryAnswer(history.floor, tuple(found), True)
+            return HistoryAnswer(floor, tuple(found), True)
         if since > until:
             before, after = after, before
-        found.append(
-            Change(
-                index=index,
-                stamp=stamp,
-                table=table,
-                key=_shown(key),
-                before=rows.write(table, before),
-                after=rows.write(table, after),
-                command=number,
-                actor=actor,
-            )
-        )
-    return HistoryAnswer(history.floor, tuple(found))
+        found.append(_changed(table, key, before, after, who))
+    return HistoryAnswer(floor, tuple(found))
+
+
+def _changed(
+    table: str,
+    key: RowKey,
+    before: Any,
+    after: Any,
+    who: tuple[int, float, Actor | None, int],
+) -> Change:
+    index, stamp, actor, number = who
+    return Change(
+        index=index,
+        stamp=stamp,
+        table=table,
+        key=_shown(key),
+        before=rows.write(table, before),
+        after=rows.write(table, after),
+        command=number,
+        actor=actor,
+    )
 
 
 def _is_wanted(query: q.History | q.Diff, table: str, key: RowKey) -> bool:

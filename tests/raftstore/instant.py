@@ -44,11 +44,20 @@ class InstantLog:
     bootstrapped: bool = True
     cluster_id: str = "c"
     leader_address: str = "127.0.0.1:8300"
+    #: Whether nothing may be applied; this log asks nobody, its users do.
+    paced: Callable[[], bool] = bool
+    resumed: int = 0
     fatal: asyncio.Future[Any] = field(default_factory=asyncio.Future)
 
     async def start(self) -> None: ...
 
     async def stop(self) -> None: ...
+
+    def pace_applies(self, unfinished: Callable[[], bool]) -> None:
+        self.paced = unfinished
+
+    def resume(self) -> None:
+        self.resumed += 1
 
     def accept(self) -> asyncio.Protocol:
         return asyncio.Protocol()

@@ -9,7 +9,15 @@ from pathlib import Path
 import pytest
 
 from raftstore import wire
-from raftstore.commands import Applied, KVDelete, KVSet, NextSerial, Register, Rejected, RequestId
+from raftstore.commands import (
+    Applied,
+    KVDelete,
+    KVSet,
+    NextSerial,
+    Register,
+    Rejected,
+    RequestId,
+)
 from raftstore.config import StoreConfig
 from raftstore.errors import CorruptState, EncodeError, NoLeader, QueueFull
 from raftstore.queries import HealthService, KVGet, KVList
@@ -312,3 +320,4 @@ async def test_who_waits_for_a_leader_is_woken_by_the_next_one():
     log.on_change()
     await spin(waiter.done)
     await store.leader_within(0.001)  # nor longer than asked for
+    await store.stop()

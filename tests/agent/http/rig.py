@@ -110,6 +110,9 @@ class StateBackend:
     def fresh_soon(self, done: Callable[[Exception | None], None]) -> None:
         asyncio.get_running_loop().call_soon(done, self.failure)
 
+    def is_long(self, query: Query[Any]) -> bool:
+        return self.state.gather(query) is not None
+
     def index_of(self, query: Query[Any]) -> int:
         return self.state.index_of(query)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agent.loop.collector import Collector
 from agent.loop.holds import KEPT_MAX, Hold, Holds, Span
 
 seconds = st.floats(0, 10, allow_nan=False)
@@ -19,20 +20,20 @@ def test_only_what_was_ours_counts(wall_s: float, cpu_s: float, queued_s: float)
 
 
 def test_a_busy_machine_is_not_our_fault() -> None:
-    holds = Holds(exact=True)
+    holds = Holds(Collector(), exact=True)
     assert not holds.note(Span(wall_s=0.2, cpu_s=0.004, queued_s=0.196))
     assert holds.note(Span(wall_s=0.2, cpu_s=0.004, queued_s=0.1))
     assert holds.over == 1
 
 
 def test_the_limit_itself_is_no_hold() -> None:
-    holds = Holds(exact=True, hold_max_s=0.5)
+    holds = Holds(Collector(), exact=True, hold_max_s=0.5)
     assert not holds.note(Span(wall_s=0.5, cpu_s=0.5))
     assert holds.note(Span(wall_s=0.5001, cpu_s=0.5001))
 
 
 def test_the_newest_holds_are_kept_and_explained_first() -> None:
-    holds = Holds(exact=True)
+    holds = Holds(Collector(), exact=True)
     for number in range(KEPT_MAX + 3):
         holds.note(Span(wall_s=0.02, cpu_s=0.015))
         holds.keep(Hold(float(number), Span(0.02, 0.015), f"work {number}", ("a.py:1 f",)))

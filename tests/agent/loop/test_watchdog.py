@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 import uvloop
 
+from agent.loop.collector import Collector
 from agent.loop.timed import TimedLoop
 from agent.loop.watchdog import BEAT_S, Watchdog, named
 from agent.metrics import AgentMetrics
@@ -34,7 +35,7 @@ def watched(
     """Run ``work`` under a watchdog."""
 
     async def main() -> Watchdog:
-        watchdog = Watchdog(asyncio.get_running_loop())
+        watchdog = Watchdog(asyncio.get_running_loop(), Collector())
         watchdog.start()
         await work(watchdog)
         await watchdog.stop()
@@ -64,7 +65,7 @@ def test_a_hold_is_caught_with_its_stack(
 def test_metrics_exist_at_zero() -> None:
     async def main() -> str:
         metrics = AgentMetrics()
-        metrics.add("loop", Watchdog(asyncio.get_running_loop()).holds.stats)
+        metrics.add("loop", Watchdog(asyncio.get_running_loop(), Collector()).holds.stats)
         return metrics.text()
 
     text = asyncio.run(main())

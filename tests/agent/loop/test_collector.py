@@ -1,0 +1,46 @@
+"""Passes of the garbage collector get shorter as the heap grows."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterator
+
+import pytest
+
+from agent.loop import collector as module
+from agent.loop.collector import Collector
+
+
+@pytest.fixture
+def collector() -> Iterator[Collector]:
+    """A running one; what it froze is thawed."""
+    made = Collector()
+    made.start()
+    gc.disable()  # only the passes that the test asks for
+    yield made
+    gc.enable()
+    made.stop()
+    gc.unfreeze()
+
+
+def test_survivors_of_a_long_pass_are_not_looked_at_again(collector, monkeypatch):
+    monkeypatch.setattr(module, "PASS_MAX_S", 0.0)
+    rows = [[number] for number in range(50_000)]
+    gc.collect()
+    frozen = gc.get_freeze_count()
+    first_s = collector.spent_s
+    assert collector.freezes == 1
+    assert frozen > len(rows)
+    spent_s = collector.spent_s
+    gc.collect()
+    assert collector.spent_s - spent_s < first_s / 3
+    assert rows[-1] == [49_999]
+
+
+def test_garbage_is_still_collected(collector):
+    knot: list[object] = []
+    knot.append(knot)
+    del knot
+    assert gc.collect() >= 1
+    assert collector.freezes == 0
+    assert collector.passes >= 1
