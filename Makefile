@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: help setup lock run demo test check fmt e2e sim kill interop jepsen bench docs clean
+.PHONY: help setup lock run demo test check fmt e2e sim sim-gossip kill interop jepsen bench docs clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -46,6 +46,10 @@ e2e: setup ## the four journeys on real processes
 
 sim: setup ## seeded simulation; SEED=n repeats one run, RUNS=n makes more of them
 	$(BIN)/python -m pytest tests/sim $(if $(SEED),--seed $(SEED)) $(if $(RUNS),--runs $(RUNS))
+
+sim-gossip: setup ## rings of up to SIZE=10000 members: detection, false alarms, load; ONLY=section, SEED=n
+	$(BIN)/python -m tests.gossip_lab $(if $(ONLY),--only $(ONLY)) $(if $(SEED),--seed $(SEED)) \
+	  $(if $(SIZE),--size $(SIZE)) $(if $(OUT),--out $(OUT))
 
 kill: setup ## kill -9 all servers in the middle of a load, ROUNDS=20 times; nothing may be lost
 	$(BIN)/python -m pytest tests/raftstore/raft/test_kill.py --kill-rounds=$(or $(ROUNDS),20) --timeout=900

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left, insort
+from collections.abc import Sized
 from dataclasses import dataclass
 
 
@@ -36,7 +37,7 @@ class BroadcastQueue:
         self._limit = limit
         self._overhead = overhead_bytes  # per message, in the packet
         self._serial = 0
-        self._entries: dict[int, Broadcast] = {}
+        self._entries: dict[int, Broadcast] = {}  # one object for life: see ``waiting``
         self._by_subject: dict[str, Broadcast] = {}
         # Per number of transmits: sorted (-length, -serial), so that the first is the best.
         self._tiers: dict[int, list[tuple[int, int]]] = {}
@@ -44,6 +45,11 @@ class BroadcastQueue:
 
     def __len__(self) -> int:
         return len(self._entries)
+
+    @property
+    def waiting(self) -> Sized:
+        """A view that is empty when nothing is queued, for owners that ask at every event."""
+        return self._entries
 
     def add(self, message: bytes, *, subject: str | None = None, token: str | None = None) -> None:
         """Queue a message; an older one about the same subject, of whatever kind, is replaced."""

@@ -77,6 +77,10 @@ class GossipConfig:
     that they live. This and the two below are off only to compare with plain SWIM."""
     lha_suspicion: bool = True
     """Lifeguard: suspicions start long and shorten as others confirm. False: always the minimum."""
+    suspicion_grace_mult: int = 1
+    """A confirmation that comes late leaves the suspect so many probe intervals, stretched by our
+    health, to refute. A member that was deaf hears all accusers at once and the refutations after
+    them. 0: declare dead at once, as the reference does."""
     buddy_system: bool = True
     """Lifeguard: a suspect hears of it with the next ping."""
     awareness_max: int = 8

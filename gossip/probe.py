@@ -120,6 +120,8 @@ class RelayedProbes:
     @property
     def deadline(self) -> float:
         """When the next nack or expiry is due."""
+        if not self._waiting and not self._late:
+            return math.inf
         waiting = next(iter(self._waiting.values())).nack_at if self._waiting else math.inf
         late = next(iter(self._late.values())).end_at if self._late else math.inf
         return min(waiting, late)

@@ -67,7 +67,8 @@ class Serf:
         self._intent_queue = self._queue()
         self._query_queue = self._queue()
         self._event_queue = self._queue()
-        self.swim.user_queues = (self._intent_queue, self._query_queue, self._event_queue)
+        self._queues = (self._intent_queue, self._query_queue, self._event_queue)
+        self.swim.piggyback.serve_also(*self._queues)
         self._queries = Queries(
             config,
             rng=rng,
@@ -179,7 +180,9 @@ class Serf:
     def tick(self, now: float) -> None:
         """Do all that is due."""
         alive = len(self.roster)
-        self.swim.user_transmits_max = retransmit_limit(self._config.retransmit_mult, alive)
+        self.swim.piggyback.user_transmits_max = retransmit_limit(
+            self._config.retransmit_mult, alive
+        )
         self.swim.tick(now)
         self._process(now)
         if now >= self._departure.deadline:
@@ -213,7 +216,7 @@ class Serf:
     @property
     def broadcasts_queued(self) -> int:
         """Messages waiting to be gossiped."""
-        return len(self.swim.queue) + sum(len(queue) for queue in self.swim.user_queues)
+        return len(self.swim.queue) + sum(map(len, self._queues))
 
     def drain(self) -> list[Effect]:
         """What is to be done, in order; each effect once."""

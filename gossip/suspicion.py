@@ -60,13 +60,16 @@ class Suspicion:
         """How many bring the timeout down to its minimum."""
         return self._k
 
-    def confirm(self, accuser: str) -> bool:
-        """Count a further accuser; False when it is known already or enough have spoken."""
+    def confirm(self, accuser: str, *, not_before: float = -math.inf) -> bool:
+        """Count a further accuser; False when it is known already or enough have spoken.
+
+        However many agree, a wait that was longer does not end before ``not_before``.
+        """
         if self.confirmations >= self._k or accuser in self.accusers:
             return False
         self.accusers.append(accuser)
         total = timeout(self.confirmations, self._k, self._shortest_s, self._longest_s)
-        self.deadline = self.started_at + total
+        self.deadline = min(self.deadline, max(self.started_at + total, not_before))
         return True
 
 
@@ -96,10 +99,10 @@ class Suspicions:
         self._running[name] = suspicion
         self._queue(name, suspicion.deadline)
 
-    def confirm(self, name: str, accuser: str) -> bool:
+    def confirm(self, name: str, accuser: str, *, not_before: float = -math.inf) -> bool:
         """A further accuser of a suspect; False when that changes nothing."""
         suspicion = self._running.get(name)
-        if suspicion is None or not suspicion.confirm(accuser):
+        if suspicion is None or not suspicion.confirm(accuser, not_before=not_before):
             return False
         self._queue(name, suspicion.deadline)
         return True

@@ -13,7 +13,6 @@ import random
 
 from gossip import pushpull, suspicion
 from gossip.awareness import Awareness
-from gossip.broadcasts import BroadcastQueue, retransmit_limit
 from gossip.config import GossipConfig
 from gossip.effects import (
     Address,
@@ -32,11 +31,12 @@ from gossip.effects import (
     SendPacket,
 )
 from gossip.members import MemberTable, Record, Verdict
+from gossip.piggyback import Piggyback
 from gossip.probe import Probe, RelayedProbes
 from gossip.stats import GossipStats
 from gossip.suspicion import Suspicion, Suspicions
 from gossip.wire import messages
-from gossip.wire.frames import COMPOUND_PART_BYTES, COMPOUND_PARTS_MAX
+from gossip.wire.frames import COMPOUND_PART_BYTES
 from gossip.wire.messages import (
     Ack,
     Alive,
@@ -76,10 +76,8 @@ class Swim:
         self.awareness = Awareness(config.awareness_max if config.lha_probe else 1)
         self.suspicions = Suspicions()
         self.out: list[Effect | Notice] = []
-        self.queue = BroadcastQueue(limit=config.broadcasts_max, overhead_bytes=COMPOUND_PART_BYTES)
-        # Further queues, served after ours in this order, whose messages are user messages.
-        self.user_queues: tuple[BroadcastQueue, ...] = ()
-        self.user_transmits_max = 0
+        self.piggyback = Piggyback(config)
+        self.queue = self.piggyback.queue
         self.ack_payload: bytes | None = None
         self._relayed = RelayedProbes(config)
         self._probe: Probe | None = None
@@ -99,7 +97,8 @@ class Swim:
         self._next_probe_at = now + self._rng.uniform(0, config.probe_interval_s)
         self._next_gossip_at = now + self._rng.uniform(0, config.gossip_interval_s)
         if config.push_pull_interval_s > 0:
-            self._next_exchange_at = now + self._rng.uniform(0, config.push_pull_interval_s)
+            interval = config.push_pull_interval_s * pushpull.scale(len(self.table))
+            self._next_exchange_at = now + self._rng.uniform(0, interval)
         self.out.append(NodeUp(config.name))
 
     def set_meta(self, meta: bytes, now: float) -> None:
@@ -123,6 +122,11 @@ class Swim:
             r.state in (State.ALIVE, State.SUSPECT) and r.name != self.table.local_name
             for r in self.table
         )
+
+    @property
+    def probing(self) -> bool:
+        """Whether a probe is running."""
+        return self._probe is not None
 
     @property
     def deadline(self) -> float:
@@ -363,7 +367,9 @@ class Swim:
             self._spread(claim, claim.node)
             self._note(claim.node)
         elif verdict is Verdict.CONFIRMED:
-            if self.suspicions.confirm(claim.node, claim.accuser):
+            config = self._config
+            grace_s = config.suspicion_grace_mult * self.awareness.scale(config.probe_interval_s)
+            if self.suspicions.confirm(claim.node, claim.accuser, not_before=now + grace_s):
                 self._stats.suspicions_confirmed += 1
                 self._spread(claim, claim.node)
         elif verdict is Verdict.REFUTE:
@@ -415,9 +421,7 @@ class Swim:
         self._spread(claim, local.name)
 
     def _gossip_wanted(self) -> bool:
-        if len(self.table) < 2:
-            return False
-        return bool(self.queue) or any(self.user_queues)
+        return bool(self.piggyback) and len(self.table) > 1
 
     def _gossip(self, now: float) -> None:
         dead_since = now - self._config.gossip_to_the_dead_s
@@ -437,25 +441,13 @@ class Swim:
             self.out.append(SendPacket(_address(record), tuple(batch), crc))
 
     def _take(self, budget: int, *, counted: bool = True) -> list[bytes]:
-        """Broadcasts within the budget: ours first, then the user queues in order."""
-        if not self.queue and not any(self.user_queues):
+        """Broadcasts within the budget."""
+        piggyback = self.piggyback
+        if not piggyback:
             return []
-        limit = retransmit_limit(self._config.retransmit_mult, len(self.table))
-        batch = self.queue.take(budget, transmits_max=limit, counted=counted)
-        self._report_finished(self.queue)
-        for queue in self.user_queues:
-            used = sum(len(message) + COMPOUND_PART_BYTES for message in batch)
-            most = self.user_transmits_max or limit
-            taken = queue.take(budget - used, transmits_max=most, counted=counted)
-            batch += [b"\x08" + message for message in taken]
-            self._report_finished(queue)
-        assert len(batch) < COMPOUND_PARTS_MAX, "the budget's ceiling keeps a compound countable"
+        batch = piggyback.take(budget, ring_size=len(self.table), counted=counted)
+        self.out += [BroadcastFinished(token) for token in piggyback.take_finished()]
         return batch
-
-    def _report_finished(self, queue: BroadcastQueue) -> None:
-        if queue.finished:
-            self.out += [BroadcastFinished(token) for token in queue.finished]
-            queue.finished.clear()
 
     def _send(self, to: Address, message: Message) -> None:
         """One message with whatever broadcasts still fit beside it."""

@@ -296,14 +296,11 @@ def _decode_join(data: bytes) -> JoinIntent:
 
 def _decode_state(data: bytes) -> SerfState:
     body = fields.unpack_map(data)
-    ltimes = fields.as_map(body.get(b"StatusLTimes") or {})
     left = fields.sequence(body, b"LeftMembers")
     events = fields.sequence(body, b"Events")
     return SerfState(
         ltime=fields.uint(body, b"LTime", 64),
-        status_ltimes={
-            fields.as_text(name, b"StatusLTimes"): fields.uint(ltimes, name, 64) for name in ltimes
-        },
+        status_ltimes=_ltimes(fields.as_map(body.get(b"StatusLTimes") or {})),
         left_members=None
         if left is None
         else tuple(fields.as_text(name, b"LeftMembers") for name in left),
@@ -311,6 +308,19 @@ def _decode_state(data: bytes) -> SerfState:
         events=None if events is None else tuple(_decode_slot(slot) for slot in events),
         query_ltime=fields.uint(body, b"QueryLTime", 64),
     )
+
+
+def _ltimes(body: Body) -> dict[str, int]:
+    """One entry per member of the ring, so the usual case is decoded without a call for each."""
+    times = body.values()
+    if set(map(type, body)) <= {bytes} and set(map(type, times)) <= {int}:
+        try:
+            names = list(map(bytes.decode, body))
+        except UnicodeDecodeError as error:
+            raise DecodeError("StatusLTimes is not UTF-8") from error
+        if not times or (min(times) >= 0 and not max(times) >> 64):
+            return dict(zip(names, times, strict=True))
+    return {fields.as_text(name, b"StatusLTimes"): fields.uint(body, name, 64) for name in body}
 
 
 def _decode_slot(value: Any) -> EventSlot | None:

@@ -68,7 +68,7 @@ class Bench:
 
     def queued(self) -> list[wire.SerfMessage]:
         """The Serf messages that wait to be gossiped."""
-        queues = self.core.swim.user_queues
+        queues = self.core.swim.piggyback.user_queues
         return [wire.decode(m) for q in queues for m in q.take(9000, transmits_max=99)]
 
     def status(self, name: str) -> MemberStatus:

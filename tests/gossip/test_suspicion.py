@@ -43,6 +43,14 @@ def test_each_new_accuser_shortens_the_wait_and_a_known_one_does_not() -> None:
     assert running.accusers == ["a", "b", "c"]
 
 
+def test_late_confirmations_leave_time_to_refute_and_never_lengthen_the_wait() -> None:
+    running = Suspicion("a", k=2, shortest_s=4.0, longest_s=24.0, now=100.0)
+    assert running.confirm("b", not_before=121.0)
+    assert running.deadline == 121.0
+    assert running.confirm("c", not_before=130.0)
+    assert running.deadline == 121.0
+
+
 def test_without_possible_confirmations_the_wait_is_the_shortest() -> None:
     assert Suspicion("a", k=0, shortest_s=4.0, longest_s=24.0, now=0.0).deadline == 4.0
 

@@ -126,6 +126,27 @@ def test_plain_swim_does_not_doubt_itself_nor_ask_for_nacks_nor_wait_for_others(
     assert suspicion.confirmations == 0
 
 
+@pytest.mark.parametrize(("grace", "score", "wait_s"), [(1, 0, 1.0), (1, 3, 4.0), (0, 3, 0.0)])
+def test_a_member_that_was_deaf_gives_a_suspect_time_to_refute(
+    grace: int, score: int, wait_s: float
+) -> None:
+    bench = Bench(5, suspicion_grace_mult=grace)
+    _, ping = bench.until_ping()
+    bench.after(1.01)
+    suspicion = bench.swim.suspicions.get(ping.node)
+    assert suspicion is not None
+    bench.swim.awareness.add(-9)
+    bench.swim.awareness.add(score)
+    bench.now += 15.0  # past what two confirmations leave, and nothing was heard meanwhile
+    bench.receive(Suspect(1, ping.node, "n8"))
+    bench.receive(Suspect(1, ping.node, "n9"))
+    assert max(bench.now, suspicion.deadline) == pytest.approx(bench.now + wait_s)
+    assert bench.swim.deadline <= suspicion.deadline
+    bench.swim.receive(alive(ping.node, int(ping.node[1:]) + 2, 2), address(9), bench.now)
+    bench.after(wait_s + 0.1)
+    assert bench.state(ping.node) is not State.DEAD
+
+
 @pytest.mark.parametrize("buddy_system", [True, False])
 def test_without_the_buddy_system_a_suspect_gets_a_bare_ping(buddy_system: bool) -> None:
     bench = Bench(1, buddy_system=buddy_system)

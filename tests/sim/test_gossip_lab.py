@@ -1,0 +1,128 @@
+"""The experiments of `make sim-gossip` in small: whole rings of a hundred, in seconds."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gossip.config import GossipConfig
+from gossip.members import Record
+from gossip.wire.messages import State
+from tests.gossip_lab import failures, false_alarms, probe_theory, spreading, steady
+from tests.gossip_lab.false_alarms import Anomaly, Cell
+from tests.gossip_lab.layers import Layered
+from tests.gossip_lab.ring import Ring, lognormal
+
+STEPS = st.lists(
+    st.tuples(st.sampled_from(["set", "delete"]), st.sampled_from("abcde"), st.integers(1, 9)),
+    max_size=20,
+)
+
+
+@given(STEPS)
+def test_layers_behave_as_one_mapping_and_leave_the_base_alone(
+    steps: list[tuple[str, str, int]],
+) -> None:
+    base = {"a": 1, "b": 2, "c": 3}
+    layered, plain = Layered(base), dict(base)
+    for verb, name, value in steps:
+        if verb == "set":
+            layered[name] = plain[name] = value
+        elif name in plain:
+            del layered[name], plain[name]
+        else:
+            with pytest.raises(KeyError):
+                del layered[name]
+        assert dict(layered) == plain
+        assert sorted(layered.values()) == sorted(plain.values())
+        assert len(layered) == len(plain)
+        assert [layered.get(n) for n in "abcde"] == [plain.get(n) for n in "abcde"]
+        assert [n in layered for n in "abcde"] == [n in plain for n in "abcde"]
+    assert base == {"a": 1, "b": 2, "c": 3}
+
+
+@pytest.mark.sim_runs(2)
+def test_a_hundred_members_learn_of_a_crash_in_time(sim_seed: int) -> None:
+    (failure,) = failures.crashes(sim_seed, 100, 1)
+    assert not failure.missed
+    expected = failures.expected_detection_s(100, GossipConfig.lan("x"))
+    assert expected - 2.0 <= failure.detect_first <= expected + 6.0
+    assert failure.spread(0.99) <= 1.4, "Serf's own simulator needs seven rounds"
+    assert failure.spread(1.0) <= 2.0
+
+
+@pytest.mark.sim_runs(1)
+def test_a_crash_is_known_to_all_in_spite_of_loss(sim_seed: int) -> None:
+    (failure,) = failures.crashes(sim_seed, 50, 1, loss=0.25, delay=lognormal)
+    assert not failure.missed
+
+
+def test_a_quiet_member_sends_as_much_in_a_small_ring_as_in_a_large_one() -> None:
+    for size in (10, 120):
+        load = steady.quiet(1, size, 10.0)
+        assert load.packets == pytest.approx(2.0, abs=0.02)
+        # A ping of 61 bytes with names of two letters, an ack with a coordinate of 150.
+        assert 205 <= load.packet_bytes <= 230
+
+
+@pytest.mark.sim_runs(2)
+def test_news_reach_everybody_and_no_copy_is_wasted(sim_seed: int) -> None:
+    spread = spreading.tag_change(sim_seed, 100)
+    assert spread.missed == 0
+    assert spread.at(0.99) <= 1.4
+    assert spread.copies <= 12.0, "4 * ceil(log10(101))"
+
+
+@pytest.mark.parametrize(("delivered", "helpers"), [(0.9, 1), (0.8, 3)])
+def test_probes_fail_as_often_as_the_formula_says(delivered: float, helpers: int) -> None:
+    found = probe_theory.failures(1, delivered, helpers, size=40, seconds=15.0)
+    assert found.probes > 500
+    assert abs(found.standard_errors) < 4.0, found
+
+
+@pytest.mark.sim_runs(1)
+def test_lifeguard_keeps_blocked_members_from_calling_others_dead(sim_seed: int) -> None:
+    cell = Cell(held=3, seconds=14.0)
+    plain = false_alarms.alarms(sim_seed, cell, Anomaly.BLOCKED, "SWIM", size=32)
+    full = false_alarms.alarms(sim_seed, cell, Anomaly.BLOCKED, "Lifeguard", size=32)
+    assert plain.about_healthy >= 50
+    assert full.about_healthy == 0
+    assert full.about_held > 0, "who is silent for so long is called dead all the same"
+
+
+@pytest.mark.sim_runs(1)
+def test_a_process_that_stood_still_calls_nobody_dead(sim_seed: int) -> None:
+    cell = Cell(held=3, seconds=20.0)
+    found = false_alarms.alarms(sim_seed, cell, Anomaly.STOPPED, "Lifeguard", size=20)
+    assert found.about_healthy == 0
+
+
+@pytest.mark.sim_runs(1)
+def test_members_share_what_they_agree_on_and_end_with_the_same_table(sim_seed: int) -> None:
+    ring = Ring(sim_seed, 40)
+    ring.crash("n3")
+    ring.run(30.0)
+    tables: list[dict[str, tuple[int, State]]] = []
+    for member in ring.live():
+        member.core.check()
+        records: list[Record] = list(member.core.swim.table)
+        tables.append({r.name: (r.incarnation, r.state) for r in records})
+        own = member.core.swim.table.records
+        assert isinstance(own, Layered)
+        assert set(own.own) <= {member.name, "n3"}, "the others are the base's"
+    assert all(table == tables[0] for table in tables)
+    assert tables[0]["n3"] == (1, State.DEAD)
+
+
+def test_one_seed_gives_one_run() -> None:
+    def run(seed: int) -> str:
+        ring = Ring(seed, 20, loss=0.1, delay=lognormal)
+        ring.crash("n7")
+        ring.stop("n2", 3.0)
+        ring.block("n4", 3.0)
+        ring.run(20.0)
+        return ring.digest()
+
+    assert run(5) == run(5)
+    assert run(5) != run(6)
