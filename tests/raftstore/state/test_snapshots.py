@@ -57,3 +57,14 @@ def test_a_restored_state_remembers_requests():
         3, True
     )
     assert state.kv.get("k").value == b"v"
+
+
+def test_what_loading_wrote_is_no_change_of_the_next_command():
+    """Tombstones are buried anew: a server that was restored must not tell that as history."""
+    original, restored = example(), StateMachine()
+    restored.restore(original.snapshot())
+    restored.check()
+    for state in (original, restored):
+        state.apply(6, 14.0, KVSet(key="k", value=b"v"))  # changes nothing
+        state.apply(7, 15.0, KVSet(key="k", value=b"2"))
+    assert list(restored.snapshot()) == list(original.snapshot())
