@@ -347,7 +347,8 @@ _INTENTION = Shape(
         "DefaultAddr": ("default_addr", ignored),
         "DefaultPort": ("default_port", ignored),
         "Meta": ("meta", string_map),
-        "Precedence": ("precedence", ignored),
+        # It follows from the names; still one that is no number is a mistake to be told.
+        "Precedence": ("precedence", integer),
         "CreatedAt": ("created_at", ignored),
         "UpdatedAt": ("updated_at", ignored),
         "Hash": ("hash", ignored),

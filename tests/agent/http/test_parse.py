@@ -127,6 +127,12 @@ def test_connect_bodies_have_their_own_prefixes() -> None:
     )
     assert refusal(parse.intention, b"{")[0] == 500
     assert refusal(parse.intention, b"{")[1].startswith("Failed to decode request body: ")
+    assert refusal(parse.intention, b'{"Precedence":"9"}') == (
+        500,
+        "Failed to decode request body: "
+        "json: cannot unmarshal string into Go struct field .Precedence of type int",
+    )
+    assert parse.intention(b'{"Precedence":9}') == {"precedence": 9}
     assert refusal(parse.ca_configuration, b"{")[1].startswith("Bad request: Request decode")
 
 
