@@ -15,7 +15,9 @@ import pytest
 
 from raftstore import wire
 from raftstore.commands import Deregister, KVSet, Outcome, Register, Transaction
-from raftstore.queries import At, HealthService, ListNodes
+from raftstore.definition_commands import SetConfigEntry
+from raftstore.definitions import ConfigEntry
+from raftstore.queries import At, HealthService, KVGet, KVList, ListNodes
 from raftstore.records import PASSING, SERF_HEALTH, Check, Node, Service, TxnKV, TxnOperation
 from raftstore.state import StateMachine
 
@@ -94,6 +96,21 @@ def test_apply_a_transaction_of_64_operations(benchmark, large, fails):
     assert bool(wire.decode_txn_answer(benchmark(run).value).errors) is fails
 
 
+def test_apply_a_config_entry_among_ten_thousand(benchmark):
+    state, indexes = StateMachine(), itertools.count(2)
+    for number in range(10_000):
+        entry = ConfigEntry(kind=f"kind-{number % 10}", name=f"e{number}", content={"P": number})
+        state.apply(next(indexes), 0.0, SetConfigEntry(entry))
+    values = itertools.count()
+
+    def run() -> None:
+        entry = ConfigEntry(kind="kind-7", name="e77", content={"P": {"Q": next(values)}})
+        state.apply(next(indexes), 0.0, SetConfigEntry(entry))
+        state.touched()
+
+    benchmark(run)
+
+
 def test_answer_health_service_with_twenty_instances(benchmark):
     state, indexes = filled(0)
     for number in range(20):
@@ -113,6 +130,16 @@ def test_answer_at_an_index_a_thousand_changes_ago(benchmark):
         state.apply(next(indexes), 0.0, registration(7 + turn % 500, port=turn))
     answer = benchmark(state.answer_at, HealthService(service="service-7"), At(index=then))
     assert answer == expected
+
+
+@pytest.mark.parametrize("query", [KVGet("app/77"), KVList("app/77")], ids=["key", "prefix"])
+def test_answer_for_keys_a_thousand_changes_ago(benchmark, query):
+    state, indexes = filled(10_000)
+    then = state.index
+    expected = state.answer(query)
+    for turn in range(1000):
+        state.apply(next(indexes), 0.0, KVSet(key=f"app/{turn}", value=b"new"))
+    assert benchmark(state.answer_at, query, At(index=then)) == expected
 
 
 def test_answer_a_list_of_nodes_at_an_earlier_index(benchmark):
