@@ -39,6 +39,14 @@ def test_a_new_address_of_a_known_server_is_taken_over_in_place() -> None:
     assert servers.preferred() == server("a", port=9000)
 
 
+def test_the_address_of_a_server_is_known_while_it_is_one() -> None:
+    servers = Servers(random.Random(3))
+    servers.update([server("a")])
+    assert servers.has_host("127.0.0.1") and not servers.has_host("127.0.0.2")
+    servers.update([])
+    assert not servers.has_host("127.0.0.1")
+
+
 @given(st.lists(st.sets(st.sampled_from("abcdef")), max_size=8), st.integers(0, 99))
 def test_the_known_servers_are_those_gossip_shows(views: list[set[str]], seed: int) -> None:
     servers = Servers(random.Random(seed))

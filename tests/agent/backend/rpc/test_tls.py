@@ -91,3 +91,24 @@ def test_a_folder_of_authorities_is_read(tmp_path: Path) -> None:
         RpcTls(TlsConfig(ca_path=str(folder), verify_outgoing=True), CLIENT)
     (folder / "one.pem").write_bytes(ca.file.read_bytes())
     assert RpcTls(TlsConfig(ca_path=str(folder), verify_outgoing=True), CLIENT).client_context()
+
+
+def test_the_end_of_certificates_is_a_figure_and_a_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    ca = TestCA(tmp_path)  # which ends in nine days
+    tls = RpcTls(config(ca, ca.issue("s", dns=("server.dc1.consul",), days=(-1, 0.5))), SERVER)
+    stats = tls.stats()
+    assert 0 < stats.certificate_expires_s <= 43_200 < stats.authority_expires_s < 9 * 86_400
+    for _ in range(2):
+        tls.warn_of_expiry()
+    assert [r.getMessage().split(" subject=")[0] for r in caplog.records] == [
+        "certificate for tls between agents ends soon",
+        "authority for tls between agents ends soon",
+    ]
+    with pytest.raises(ConfigError):
+        tls.reload(config(ca, ca.client("c")))
+    tls.reload(config(ca, ca.issue("new", dns=("server.dc1.consul",), days=(-1, 40))))
+    assert len(caplog.records) == 2  # the new one has time, the authority has been told of
+    assert (tls.stats().reloads, tls.stats().reloads_failed) == (1, 1)
+    assert tls.stats().certificate_expires_s > 39 * 86_400

@@ -1,0 +1,1 @@
+"""Hostile peers against a cluster of real servers in this process."""
