@@ -1,9 +1,16 @@
-"""Figures out of observations: quantiles, ratios with their uncertainty, tables."""
+"""Figures out of observations: quantiles, ratios, tables in Markdown, plots."""
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from tests.gossip_lab.plots import Axis, Line, chart
+
+Rows = list[dict[str, Any]]
 
 
 def quantile(values: Sequence[float], fraction: float) -> float:
@@ -18,13 +25,6 @@ def median(values: Sequence[float]) -> float:
     return quantile(values, 0.5)
 
 
-def poisson_upper(count: int) -> float:
-    """95 % upper bound of the mean when ``count`` events were seen; 3 when none (the rule of 3)."""
-    if count == 0:
-        return 3.0
-    return count + 1.645 * math.sqrt(count) + 1.0
-
-
 def fewer(before: int, after: int) -> str:
     """How many times fewer; of nothing left, only a bound can be stated."""
     if before == 0:
@@ -34,9 +34,9 @@ def fewer(before: int, after: int) -> str:
     return f"{before / after:.0f}" if before / after >= 10 else f"{before / after:.1f}"
 
 
-def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """Markdown."""
-    lines = ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
+def table(header: str, rows: Sequence[Sequence[object]]) -> str:
+    """Markdown; the header's cells are parted by `` | ``."""
+    lines = [f"| {header} |", "|" + "---|" * len(header.split(" | "))]
     lines += ["| " + " | ".join(_cell(value) for value in row) + " |" for row in rows]
     return "\n".join(lines)
 
@@ -49,5 +49,195 @@ def _cell(value: object) -> str:
     return str(value)
 
 
-def write(folder):
-    return ""
+def dumps(done: dict[str, Any]) -> str:
+    """Results as they are kept: one row a line, six significant digits."""
+    rows = done.pop("rows")
+    head = json.dumps(done)[:-1]
+    lines = ",\n".join(json.dumps(_rounded(row)) for row in rows)
+    return f'{head}, "rows": [\n{lines}\n]}}\n'
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, float):
+        return float(f"{value:.6g}")
+    if isinstance(value, dict):
+        return {key: _rounded(item) for key, item in value.items()}
+    return [_rounded(item) for item in value] if isinstance(value, list) else value
+
+
+def write(folder: Path) -> str:
+    """Plots beside the results, and all tables as Markdown."""
+    pages = []
+    for section, render in SECTIONS.items():
+        path = folder / f"{section}.json"
+        if path.exists():
+            done = json.loads(path.read_text())
+            pages.append(f"### {section}\n\nSeed {done['seed']}, `{done['command']}`\n")
+            pages.append(render(done["rows"], folder))
+    return "\n".join(pages)
+
+
+def _failure(rows: Rows, folder: Path) -> str:
+    lossless = [row for row in rows if not row["loss"]]
+    curves = [
+        Line(f"{row['size']:,} members", [(1e3 * t, p) for p, t in enumerate(row["curve"], 1)])
+        for row in lossless
+        if row["size"] >= 100
+    ]
+    picture = chart(
+        "After the first member knew of a failure",
+        Axis("ms"),
+        Axis("% of the members know", low=0),
+        curves,
+    )
+    (folder / "dissemination.svg").write_text(picture)
+    sizes = chart(
+        "Crash of one member: seconds until known",
+        Axis("members", logarithmic=True),
+        Axis("s", low=0),
+        [
+            Line("first, measured", [(r["size"], r["first"]["median"]) for r in lossless]),
+            Line("first, expected", [(r["size"], r["expected_first"]) for r in lossless]),
+            Line("all, measured", [(r["size"], r["all"]["median"]) for r in lossless]),
+            Line("suspected", [(r["size"], r["suspect"]["median"]) for r in lossless]),
+        ],
+    )
+    (folder / "detection.svg").write_text(sizes)
+    return table(
+        "members | loss | crashes | suspected | first dead | expected | "
+        "all know | max | 50 % / 99 % / all after the first, ms | missed | packets",
+        [
+            [
+                row["size"],
+                f"{row['loss']:.0%}",
+                row["crashes"],
+                row["suspect"]["median"],
+                row["first"]["median"],
+                row["expected_first"],
+                row["all"]["median"],
+                row["all"]["max"],
+                " / ".join(f"{1e3 * row[f'spread_{p}']['median']:.1f}" for p in (50, 99, 100)),
+                row["missed"],
+                row["packets"],
+            ]
+            for row in rows
+        ],
+    )
+
+
+def _quiet(rows: Rows, folder: Path) -> str:
+    return table(
+        "members | packets/s | bytes/s | exchanges/s | "
+        "records in exchanges/s | CPU µs/s | memory, bytes",
+        [
+            [
+                row["size"],
+                row["packets"],
+                row["packet_bytes"],
+                f"{row['exchanges']:.4f}",
+                row["exchange_nodes"],
+                row["cpu_us"],
+                int(row["memory_bytes"]),
+            ]
+            for row in rows
+        ],
+    )
+
+
+def _spread(rows: Rows, folder: Path) -> str:
+    return table(
+        "members | loss | runs | 50 %, ms | 90 % | 99 % | all | "
+        "runs that reached all | missed a run | copies a member",
+        [
+            [
+                row["size"],
+                f"{row['loss']:.0%}",
+                row["runs"],
+                *(1e3 * row[f"at_{p}"] for p in (50, 90, 99, 100)),
+                row["whole"],
+                row["missed"],
+                row["copies"],
+            ]
+            for row in rows
+        ],
+    )
+
+
+def _theory(rows: Rows, folder: Path) -> str:
+    return table(
+        "delivered | helpers | probes | expected | measured | standard errors apart",
+        [
+            [
+                row["delivered"],
+                row["helpers"],
+                row["probes"],
+                f"{row['expected']:.5f}",
+                f"{row['measured']:.5f}",
+                row["standard_errors"],
+            ]
+            for row in rows
+        ],
+    )
+
+
+def _alarms(rows: Rows, folder: Path) -> str:
+    cells = sorted({(row["held"], row["seconds"]) for row in rows})
+    names = list(dict.fromkeys(row["variant"] for row in rows))
+    found = {(r["held"], r["seconds"], r["variant"]): r for r in rows}
+    longest = max(seconds for _, seconds in cells)
+    series = [
+        Line(
+            name,
+            [
+                (held, found[held, longest, name]["about_healthy"] + 1)
+                for held, seconds in cells
+                if seconds == longest and (held, longest, name) in found
+            ],
+        )
+        for name in names
+    ]
+    picture = chart(
+        f"False alarms about healthy members, held for {longest:.1f} s",
+        Axis("members held at once, of 128"),
+        Axis("alarms + 1", logarithmic=True, low=1),
+        [line for line in series if len(line.points) > 1],
+    )
+    (folder / f"alarms-{rows[0]['anomaly']}.svg").write_text(picture)
+    body = [
+        [held, seconds] + [_alarm_cell(found.get((held, seconds, name))) for name in names]
+        for held, seconds in cells
+    ]
+    sums: list[object] = ["sum", "where both ran"]
+    for name in names:
+        both = [c for c in cells if (*c, name) in found and (*c, "SWIM") in found]
+        plain = sum(found[*c, "SWIM"]["about_healthy"] for c in both)
+        here = sum(found[*c, name]["about_healthy"] for c in both)
+        sums.append(
+            f"{here:,} ({fewer(plain, here)} times fewer)" if name != "SWIM" else f"{here:,}"
+        )
+    return table(" | ".join(["held", "for, s", *names]), [*body, sums])
+
+
+def _alarm_cell(row: dict[str, Any] | None) -> str:
+    if row is None:
+        return ""
+    about = f"{row['about_healthy']:,}"
+    return f"{about} ({row['healthy_about_healthy']:,})" if row["about_healthy"] else about
+
+
+def _latency(rows: Rows, folder: Path) -> str:
+    return table(
+        "suspicion_mult | first dead, s | false alarms, 16 held for 32.8 s",
+        [[row["alpha"], row["first"], row["about_healthy"]] for row in rows],
+    )
+
+
+SECTIONS: dict[str, Callable[[Rows, Path], str]] = {
+    "theory": _theory,
+    "quiet": _quiet,
+    "spread": _spread,
+    "failure": _failure,
+    "latency": _latency,
+    "alarms": _alarms,
+    "stopped": _alarms,
+}

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from xml.etree import ElementTree
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,7 +12,15 @@ from hypothesis import strategies as st
 from gossip.config import GossipConfig
 from gossip.members import Record
 from gossip.wire.messages import State
-from tests.gossip_lab import failures, false_alarms, probe_theory, spreading, steady
+from tests.gossip_lab import (
+    failures,
+    false_alarms,
+    probe_theory,
+    report,
+    sections,
+    spreading,
+    steady,
+)
 from tests.gossip_lab.false_alarms import Anomaly, Cell
 from tests.gossip_lab.layers import Layered
 from tests.gossip_lab.ring import Ring, lognormal
@@ -126,3 +137,14 @@ def test_one_seed_gives_one_run() -> None:
 
     assert run(5) == run(5)
     assert run(5) != run(6)
+
+
+def test_results_become_tables_and_plots(tmp_path: Path) -> None:
+    found = failures.crashes(1, 5, 1)
+    row = sections.failure_row(5, 0.0, found, cpu_s=1.0)
+    done = {"seed": 1, "command": "command", "rows": [row]}
+    (tmp_path / "failure.json").write_text(report.dumps(done))
+    assert "| 5 | 0% | 1 |" in report.write(tmp_path)
+    for name in ("detection", "dissemination"):
+        picture = ElementTree.parse(tmp_path / f"{name}.svg")
+        assert "members" in "".join(picture.getroot().itertext())

@@ -1,0 +1,191 @@
+"""The experiments as they are published: which sizes, how many runs, what is kept of each."""
+
+from __future__ import annotations
+
+import json
+import math
+import resource
+import time
+from collections.abc import Callable
+from typing import Any
+
+from gossip.config import GossipConfig
+from tests.gossip_lab import failures, false_alarms, probe_theory, report, spreading, steady
+from tests.gossip_lab.false_alarms import Anomaly, Cell
+
+Rows = list[dict[str, Any]]
+ALARM_GRID = [
+    Cell(held, seconds) for held in (1, 4, 8, 16, 32) for seconds in (8.192, 16.384, 32.768)
+]
+PARTS_GRID = [Cell(held, seconds) for held in (8, 16) for seconds in (16.384, 32.768)]
+
+
+def quiet(seed: int, size_max: int) -> Rows:
+    rows = []
+    for size, seconds in ((10, 60.0), (100, 30.0), (1000, 10.0), (10_000, 3.0)):
+        if size <= size_max:
+            q = steady.quiet(seed, size, seconds)
+            rows.append({name: getattr(q, name) for name in q.__slots__})
+    return rows
+
+
+def failure(seed: int, size_max: int) -> Rows:
+    rows = []
+    plan = (
+        (5, 0.0, 40, 1),
+        (32, 0.0, 8, 3),
+        (128, 0.0, 3, 5),
+        (128, 0.1, 1, 5),
+        (128, 0.25, 1, 5),
+        (1000, 0.0, 1, 3),
+        (10_000, 0.0, 1, 1),
+    )
+    for size, loss, rings, count in plan:
+        if size > size_max:
+            continue
+        began = time.process_time()
+        found = []
+        for index in range(rings):
+            found += failures.crashes(seed + index, size, count, loss=loss)
+        rows.append(failure_row(size, loss, found, time.process_time() - began))
+        print(json.dumps(rows[-1]), flush=True)
+    return rows
+
+
+def failure_row(
+    size: int, loss: float, found: list[failures.Failure], cpu_s: float
+) -> dict[str, Any]:
+    first = [f.detect_first for f in found]
+    everyone = [f.detect_all for f in found if not f.missed]
+    row: dict[str, Any] = {
+        "size": size,
+        "loss": loss,
+        "crashes": len(found),
+        "expected_first": failures.expected_detection_s(size, GossipConfig.lan("x")),
+        "mean_first": sum(first) / len(first),
+        "missed": sum(f.missed for f in found),
+        "packets": sum(f.packets for f in found) / len(found),
+        "packet_bytes": sum(f.packet_bytes for f in found) / len(found),
+        "cpu_s": cpu_s,
+        "memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+    }
+    for name, values in (
+        ("suspect", [f.suspect_first for f in found]),
+        ("first", first),
+        ("all", everyone),
+        *((f"spread_{p}", [f.spread(p / 100) for f in found]) for p in (50, 90, 99, 100)),
+    ):
+        known = [value for value in values if not math.isnan(value)]
+        row[name] = {"median": report.median(known), "max": max(known, default=math.nan)}
+    row["curve"] = [found[-1].spread(p / 100) for p in range(1, 101)]
+    return row
+
+
+def spread(seed: int, size_max: int) -> Rows:
+    rows = []
+    plan = ((5, 50), (32, 20), (100, 10), (1000, 2), (10_000, 1))
+    for size, runs in plan:
+        for loss in (0.0, 0.1, 0.25) if size < 10_000 else (0.0,):
+            if size > size_max:
+                continue
+            found = [spreading.tag_change(seed + i, size, loss=loss) for i in range(runs)]
+            row: dict[str, Any] = {
+                "size": size,
+                "loss": loss,
+                "runs": runs,
+                "whole": sum(not f.missed for f in found),
+                "missed": sum(f.missed for f in found) / runs,
+                "copies": sum(f.copies for f in found) / runs,
+            }
+            for p in (50, 90, 99, 100):
+                row[f"at_{p}"] = report.median(
+                    [t for f in found if not math.isnan(t := f.at(p / 100))]
+                )
+            rows.append(row)
+            print(json.dumps(row), flush=True)
+    return rows
+
+
+def theory(seed: int, size_max: int) -> Rows:
+    rows = []
+    for delivered in (0.99, 0.95, 0.9, 0.8):
+        for helpers in (1, 3):
+            f = probe_theory.failures(seed, delivered, helpers, size=min(size_max, 100))
+            rows.append(
+                {
+                    "delivered": delivered,
+                    "helpers": helpers,
+                    "probes": f.probes,
+                    "expected": f.expected,
+                    "measured": f.measured,
+                    "standard_errors": f.standard_errors,
+                }
+            )
+    return rows
+
+
+def alarms(seed: int, size_max: int) -> Rows:
+    rows = []
+    for cell in ALARM_GRID:
+        for variant in false_alarms.VARIANTS:
+            if variant in ("SWIM", "Lifeguard") or cell in PARTS_GRID:
+                rows.append(_alarm_row(seed, cell, Anomaly.BLOCKED, variant))
+        if cell in PARTS_GRID:
+            changes = {"suspicion_grace_mult": 0}
+            row = _alarm_row(seed, cell, Anomaly.BLOCKED, "Lifeguard", **changes)
+            rows.append({**row, "variant": "Lifeguard without grace"})
+    return rows
+
+
+def stopped(seed: int, size_max: int) -> Rows:
+    return [
+        _alarm_row(seed, cell, Anomaly.STOPPED, variant)
+        for cell in PARTS_GRID
+        for variant in ("SWIM", "Lifeguard")
+    ]
+
+
+def _alarm_row(
+    seed: int, cell: Cell, anomaly: Anomaly, variant: str, **changes: Any
+) -> dict[str, Any]:
+    a = false_alarms.alarms(seed, cell, anomaly, variant, **changes)
+    row = {
+        "variant": variant,
+        "anomaly": anomaly.value,
+        "held": cell.held,
+        "seconds": cell.seconds,
+        **{name: getattr(a, name) for name in a.__slots__},
+    }
+    print(json.dumps(row), flush=True)
+    return row
+
+
+def latency(seed: int, size_max: int) -> Rows:
+    """What a shorter suspicion buys: alpha is ``suspicion_mult``."""
+    rows = []
+    for alpha in (2, 4, 5):
+        found = []
+        for index in range(3):
+            found += failures.crashes(seed + index, min(size_max, 128), 5, suspicion_mult=alpha)
+        cell = Cell(16, 32.768)
+        a = false_alarms.alarms(seed, cell, Anomaly.BLOCKED, "Lifeguard", suspicion_mult=alpha)
+        rows.append(
+            {
+                "alpha": alpha,
+                "first": report.median([f.detect_first for f in found]),
+                "about_healthy": a.about_healthy,
+            }
+        )
+        print(json.dumps(rows[-1]), flush=True)
+    return rows
+
+
+SECTIONS: dict[str, Callable[[int, int], Rows]] = {
+    "theory": theory,
+    "quiet": quiet,
+    "spread": spread,
+    "failure": failure,
+    "latency": latency,
+    "stopped": stopped,
+    "alarms": alarms,
+}
