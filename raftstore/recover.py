@@ -159,6 +159,7 @@ def rewrite(data_dir: str, config: Config) -> None:
                 first_index=journal.first_index,
                 first_term=journal.term_at(journal.first_index) or 0,
                 owner=journal.owner,
+                disk=replace(journal.disk, founding=True),
                 snapshot=pointer,
             ),
         )

@@ -10,6 +10,7 @@ too; without the second rule two leaders could append sets that differ by two (O
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 
 from raftstore.errors import Refused
 from raftstore.raft.members import (
@@ -21,6 +22,7 @@ from raftstore.raft.members import (
     STAGING,
     VOTER,
     Config,
+    Disk,
     Member,
 )
 
@@ -44,10 +46,11 @@ def add(node_id: str, address: str, *, voter: bool) -> Change:
         known = config.members.get(node_id)
         if known is None and len(config.members) >= MEMBERS_MAX:
             raise Refused(f"the cluster has {MEMBERS_MAX} servers already, which is the most")
-        role = STAGING if voter else NON_VOTER
+        role, disk = STAGING if voter else NON_VOTER, ""
         if known is not None:
             role = STAGING if voter and known.role == NON_VOTER else known.role
-        return _with(config, node_id, Member(role, address))
+            disk = known.disk
+        return _with(config, node_id, Member(role, address, disk))
 
     return change
 
@@ -74,7 +77,30 @@ def set_role(node_id: str, role: int) -> Change:
             raise Refused(f"no server with id {node_id!r} in the configuration")
         if role == STAGING and member.role == VOTER:
             raise Unchanged
-        return _with(config, node_id, Member(role, member.address))
+        return _with(config, node_id, replace(member, role=role))
+
+    return change
+
+
+def note_disks(disks: Mapping[str, Disk]) -> Change:
+    """Write down which disk each server keeps its promises on; raises Unchanged if all stand.
+
+    A voter that shows another disk than the one it is known by has lost what it promised: it is
+    taken back into the set as a new server, with the disk it has now. One at a time, since that
+    takes a vote away. A cluster of one has nobody to be protected from it.
+    """
+
+    def change(config: Config) -> Config:
+        if len(config.members) == 1:
+            raise Unchanged
+        known = {n: m for n, m in config.members.items() if n in disks and disks[n].id}
+        for node_id, member in sorted(known.items()):
+            if member.role == VOTER and not member.keeps_promises_on(disks[node_id]):
+                return _with(config, node_id, Member(STAGING, member.address, disks[node_id].id))
+        noted = {n: replace(m, disk=disks[n].id) for n, m in known.items()}
+        if all(config.members[n] == member for n, member in noted.items()):
+            raise Unchanged
+        return Config(config.cluster_id, {**config.members, **noted}, config.former)
 
     return change
 

@@ -20,6 +20,7 @@ import asyncio
 import functools
 import logging
 import random
+import secrets
 import time
 from collections.abc import Callable, Mapping
 
@@ -30,7 +31,8 @@ from raftstore.errors import (
 from raftstore.raft.callers import STEP_S, Deadlines, Done, Waiting, settle
 from raftstore.raft.config import RaftConfig
 from raftstore.raft.disk import DiskThread
-from raftstore.raft.frames import Message
+from raftstore.raft.frames import Hello, Message
+from raftstore.raft.known_disks import KnownDisks
 from raftstore.raft.log import Journal, SnapshotPointer
 from raftstore.raft.members import bootstrap_config
 from raftstore.raft.operations import Operations
@@ -73,7 +75,7 @@ class RaftNode:
         Without ``snapshots`` (where they are kept, and of what) the log is never trimmed.
         Raises CorruptState if the journal belongs to another node.
         """
-        journal.claim(config.node_id)
+        journal.claim(config.node_id, secrets.token_hex(8))
         rng = rng or random.Random()
         self.fatal: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
         """Completes, with the error as its result, when the process must stop."""
@@ -92,6 +94,7 @@ class RaftNode:
             on_down=self._link_down,
             rng=random.Random(rng.getrandbits(64)),
             tls=tls,
+            memory=lambda: (journal.disk, journal.saved_index),
         )
         self.operations = Operations(
             self._replica,
@@ -117,6 +120,7 @@ class RaftNode:
         self._graces: dict[str, asyncio.TimerHandle] = {}
         self._seen: tuple[str, int, str | None, int, bool] | None = None
         self._steps = self._disk_step_downs = 0
+        self._disks = KnownDisks(config.node_id)
         self._led_at = self._replica.engine.now()
 
     # -- life
@@ -285,6 +289,8 @@ class RaftNode:
             dismissed=engine.dismissed,
             bootstrapped=self.bootstrapped,
             cluster_id=self.cluster_id,
+            remembers=engine.counts(self._config.node_id),
+            disks_replaced=self._disks.replaced,
             disk_step_downs=self._disk_step_downs,
             syncs=self._disk.stats.syncs,
             sync_last_s=self._disk.stats.sync_last_s,
@@ -306,11 +312,11 @@ class RaftNode:
         self._schedule()
         return True
 
-    def _link_up(self, peer: str) -> None:
+    def _link_up(self, peer: str, hello: Hello) -> None:
         grace = self._graces.pop(peer, None)
         if grace is not None:
             grace.cancel()
-        self._replica.engine.connected(peer)
+        self._replica.engine.connected(peer, hello.disk, hello.last_index)
         self._schedule()
 
     def _link_down(self, peer: str) -> None:
@@ -334,6 +340,7 @@ class RaftNode:
         if config is None:
             self._network.set_members(None)
             return
+        self._disks.look(config, remembers=self._replica.engine.counts(self._config.node_id))
         for node_id, member in config.members.items():
             if not self._network.address(node_id):
                 self._learn_address(node_id, member.address)

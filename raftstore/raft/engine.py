@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, NoReturn
 
 from pysyncobj import SyncObj, SyncObjConf
@@ -28,6 +28,8 @@ from raftstore.raft.config import RaftConfig
 from raftstore.raft.frames import (
     Append,
     AppendReply,
+    DiskIs,
+    Forgotten,
     LeaseProbe,
     LeaseReply,
     Message,
@@ -53,7 +55,7 @@ from raftstore.raft.log import (
     payload_command,
 )
 from raftstore.raft.matching import SafetyViolation, first_new, start_of_term
-from raftstore.raft.members import STAGING, Config, decode_config
+from raftstore.raft.members import STAGING, UNTOLD_DISK, Config, Disk, decode_config
 from raftstore.raft.progress import Progress
 from raftstore.raft.stock import NoPoller, PeerNode, StockLog, StockOutlet, now
 
@@ -83,6 +85,8 @@ class EngineStats:
     stale_replies_dropped: int = 0
     conflict_entries_cut: int = 0
     appends_refused_full: int = 0
+    disks_lost: int = 0
+    """Times a member, or we ourselves, came back without what had been promised."""
 
 
 class RaftEngine(SyncObj):  # type: ignore[misc]
@@ -105,6 +109,7 @@ class RaftEngine(SyncObj):  # type: ignore[misc]
         self._early: list[Outgoing] = []
         self._late: list[Outgoing] = []
         self._connected_ids: set[str] = set()
+        self._disks: dict[str, Disk] = {}
         self._progress: dict[str, Progress] = {}
         self._seq = 0
         self._votes: set[str] = set()
@@ -238,6 +243,24 @@ class RaftEngine(SyncObj):  # type: ignore[misc]
         """Do we vote, by the configuration in force?"""
         return self._voter
 
+    def disks(self) -> dict[str, Disk]:
+        """What connected members, and we, keep promises on."""
+        known = {n: disk for n, disk in self._disks.items() if n in self._connected_ids}
+        return {**known, self._config.node_id: self._journal.disk}
+
+    def counts(self, node_id: str) -> bool:
+        """Does a member remember what it has promised, as far as we can see?
+
+        If not, neither its votes nor its acknowledgements count, for it would give them against
+        what it has forgotten; a leader sends it the log all the same.
+        """
+        member = self.config.members.get(node_id) if self.config is not None else None
+        if node_id == self._config.node_id:
+            return member is None or member.keeps_promises_on(self._journal.disk)
+        return member is not None and member.keeps_promises_on(
+            self._disks.get(node_id, UNTOLD_DISK)
+        )
+
     def config_is_committed(self) -> bool:
         """Can the configuration in force no longer be rolled back?"""
         return self.commit_index() >= self.config_index
@@ -255,15 +278,21 @@ class RaftEngine(SyncObj):  # type: ignore[misc]
     def heard_lately(self, within_s: float) -> frozenset[str]:
         """Leader: members that have answered an append within so many seconds, and ourselves."""
         least, heard = self.now() - within_s, self._SyncObj__lastResponseTime
-        alive = {n for n, node in self._members.items() if heard.get(node, LONG_AGO) >= least}
+        alive = {
+            n
+            for n, node in self._members.items()
+            if heard.get(node, LONG_AGO) >= least and self.counts(n)
+        }
         return frozenset((*alive, self._config.node_id))
 
     def staging_lags(self) -> dict[str, int | None]:
         """Leader: entries that each staging server lacks, None where it is not heard."""
         config = self.config
         heard = self.heard_lately(2 * self._config.heartbeat_s)
+        # It votes by its disk, so it must have what says so: that is in the newest configuration.
+        able = {n for n in heard if self.counts(n) and self.match_index(n) >= self.config_index}
         return {
-            n: self._journal.last_index - self.match_index(n) if n in heard else None
+            n: self._journal.last_index - self.match_index(n) if n in able else None
             for n in self._others
             if config is not None and config.members[n].role == STAGING
         }
@@ -350,7 +379,7 @@ class RaftEngine(SyncObj):  # type: ignore[misc]
         """Write the first entry, alike on all bootstrap servers, into an empty log."""
         assert self._journal.last_index == self._journal.first_index == 0
         self._journal.append((bytes((CONFIG,)) + record, 1, 0))
-        self._adopt_config()
+        self._set_disk(replace(self._journal.disk, founding=True))
         self._deadline_in(*self._config.first_election_s)
         if not self._peers:
             self._SyncObj__raftElectionDeadline = 0.0
@@ -398,6 +427,10 @@ class RaftEngine(SyncObj):  # type: ignore[misc]
 
     def matched(self, peer: str, index: int) -> None:
         """Leader: the peer holds, durably, what is committed up to ``index``."""
+        if not self.counts(peer):
+            if self._progress[peer].next_index <= index:
+                self._progress[peer].restart(index + 1, self._seq + 1)
+            return
         node, match = self._members[peer], self._SyncObj__raftMatchIndex
         index = min(index, self._journal.last_index)
         if index > match[node]:
@@ -408,14 +441,24 @@ class RaftEngine(SyncObj):  # type: ignore[misc]
         """Send what another part of the replica has to say."""
         self._send(peer, message, late=late)
 
-    def connected(self, peer: str) -> None:
-        """A link to the peer is up; what was on its way over the old one is lost."""
+    def connected(self, peer: str, disk: Disk | None = None, last_index: int | None = None) -> None:
+        """A link to the peer is up; what was on its way over the old one is lost.
+
+        ``disk`` and ``last_index`` are what the peer says of its memory, if anything.
+        """
         self.on_connected(peer)
         self._connected_ids.add(peer)
+        self._learn_disk(peer, disk or UNTOLD_DISK)
         node = self._members.get(peer)
-        if node is not None:
-            self._SyncObj__onNodeConnected(node)
-            self._restart_progress(peer)
+        if node is None:
+            return
+        match = self.match_index(peer) if self.leads() else 0
+        if last_index is not None and last_index < match:
+            # The same disk, but as it was earlier: a copy was put back.
+            self._send(peer, Forgotten(self.term(), match))
+            self._learn_disk(peer, Disk(founding=False))
+        self._SyncObj__onNodeConnected(node)
+        self._restart_progress(peer)
 
     def disconnected(self, peer: str) -> None:
         """The link is gone."""
@@ -478,7 +521,7 @@ class RaftEngine(SyncObj):  # type: ignore[misc]
         me = self._config.node_id
         members = self.config.members if self.config is not None else {}
         voters = self.config.voters if self.config is not None else frozenset()
-        self._voter = me in voters
+        self._voter = me in voters and self.counts(me)
         self._members = {n: self._members.get(n) or PeerNode(n) for n in members if n != me}
         self._others = tuple(sorted(self._members))
         self._peers = tuple(n for n in self._others if n in voters)
@@ -606,7 +649,7 @@ class RaftEngine(SyncObj):  # type: ignore[misc]
                 if message.term == self.term() and self.leader_id() == peer:
                     self._send(peer, ProbeReply(message.term, message.round), late=True)
             case ProbeReply():
-                if message.term == self.term() and self.leads() and peer in self._peers:
+                if self._is_answer(peer, message.term):
                     self.on_probe_reply(peer, message.round)
             case VoteRequest():
                 self._on_vote_request(peer, message)
@@ -632,8 +675,12 @@ class RaftEngine(SyncObj):  # type: ignore[misc]
             case LeaseProbe():
                 self._on_lease_probe(peer, message)
             case LeaseReply():
-                if message.term == self.term() and self.leads() and peer in self._peers:
+                if self._is_answer(peer, message.term):
                     self.on_lease_reply(peer, message.round)
+            case DiskIs():
+                self._learn_disk(peer, message.disk)
+            case Forgotten():
+                self._on_forgotten(peer, message)
 
     def _listens_to(self, peer: str, message: Message) -> bool:
         """Whom we hear (hazards A4, S2, D4).
@@ -642,6 +689,8 @@ class RaftEngine(SyncObj):  # type: ignore[misc]
         know of: votes and entries are taken from every server that the transport lets in. One that
         we know as removed may be back. Answers count from members only.
         """
+        if isinstance(message, DiskIs):  # the transport knows who says it
+            return True
         if self.config is None:  # no member of anything yet: take the log, but have no say
             return isinstance(message, Append | SnapshotOffer | SnapshotChunk)
         if peer in self._members:
@@ -649,6 +698,32 @@ class RaftEngine(SyncObj):  # type: ignore[misc]
         return isinstance(
             message, Append | VoteRequest | PreVoteRequest | SnapshotOffer | SnapshotChunk
         )
+
+    def _is_answer(self, peer: str, term: int) -> bool:
+        """Does a voter of ours confirm that we lead?"""
+        return term == self.term() and self.leads() and peer in self._peers and self.counts(peer)
+
+    def _on_forgotten(self, peer: str, message: Forgotten) -> None:
+        """The leader remembers more of us than we do: from now on we are on another disk."""
+        if message.term < self.term() or message.index <= self._journal.saved_index:
+            return
+        self.stats.disks_lost += 1
+        self._set_disk(Disk(f"{self._rng.getrandbits(64):016x}", founding=False))
+
+    def _set_disk(self, disk: Disk) -> None:
+        """Others decide by it whether to count us, so they must know."""
+        self._journal.set_disk(disk)
+        self._adopt_config()
+        for peer in sorted(self._connected_ids):
+            self._send(peer, DiskIs(disk), late=True)
+
+    def _learn_disk(self, peer: str, disk: Disk) -> None:
+        before = self._disks.get(peer)
+        self._disks[peer] = disk
+        node = self._members.get(peer)
+        if before is not None and before.id != disk.id and node is not None:
+            self._SyncObj__raftMatchIndex[node] = 0  # it was another disk that had all that
+            self._restart_progress(peer)
 
     def _on_timeout_now(self, peer: str, message: TimeoutNow) -> None:
         """The leader hands over to us: campaign at the next tick, without asking first."""
@@ -738,7 +813,8 @@ class RaftEngine(SyncObj):  # type: ignore[misc]
         if reply.term > self.term():
             self._new_term(reply.term)
         elif self.leads() and reply.term == self.term() and peer in self._progress:
-            self._SyncObj__lastResponseTime[self._members[peer]] = self.now()
+            if self.counts(peer):
+                self._SyncObj__lastResponseTime[self._members[peer]] = self.now()
             self.on_snapshot(peer, reply)
 
     def _reply(self, peer: str, message: Append, ok: bool, index: int) -> None:
@@ -781,6 +857,12 @@ class RaftEngine(SyncObj):  # type: ignore[misc]
             self.stats.stale_replies_dropped += 1
             return
         match = self._SyncObj__raftMatchIndex
+        if not self.counts(peer):  # it gets the log, but has no part in what is committed
+            if reply.ok:
+                progress.acknowledged(reply.seq, reply.index)
+            else:
+                progress.refused(reply.seq, reply.index, 0, self._seq + 1)
+            return
         if reply.ok:
             match[node] = max(match[node], min(reply.index, self._journal.last_index))
             progress.acknowledged(reply.seq, match[node])
@@ -819,6 +901,7 @@ class RaftEngine(SyncObj):  # type: ignore[misc]
             or reply.term != self.term()
             or not reply.granted
             or peer not in self._peers
+            or not self.counts(peer)
         ):
             return
         if self._won_with(peer):
@@ -839,6 +922,7 @@ class RaftEngine(SyncObj):  # type: ignore[misc]
             or reply.round != self._pre_vote_round
             or not self._pre_votes
             or peer not in self._peers
+            or not self.counts(peer)
         ):
             return
         self._pre_votes.add(peer)

@@ -17,9 +17,16 @@ import msgpack
 
 from raftstore.errors import DecodeError
 from raftstore.raft.log import CONFIG, Entry, command_is_valid
-from raftstore.raft.members import MEMBERS_MAX, NODE_ID_CHARS_MAX, decode_config
+from raftstore.raft.members import (
+    DISK_ID_CHARS_MAX,
+    MEMBERS_MAX,
+    NODE_ID_CHARS_MAX,
+    UNTOLD_DISK,
+    Disk,
+    decode_config,
+)
 
-PROTOCOL_VERSION = 2
+PROTOCOL_VERSION = 3
 LENGTH = struct.Struct(">I")
 NUMBER_MAX = 2**63 - 1
 ARRAY_MAX = 65_536
@@ -34,7 +41,8 @@ class Hello:
     fresh for every link and comes back in a confirmation (``greeting``).
 
     ``config_index`` is that of the sender's configuration: a server that was removed and came back
-    shows by it that it knows more than who has seen it removed only.
+    shows by it that it knows more than who has seen it removed only. ``disk`` and ``last_index``
+    say what the sender's memory is: whose promises it knows, and how far its log goes.
     """
 
     version: int
@@ -43,6 +51,8 @@ class Hello:
     to_node_id: str
     boot_nonce: int
     config_index: int = 0
+    disk: Disk = UNTOLD_DISK
+    last_index: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,6 +154,21 @@ class Returned:
 
 
 @dataclass(frozen=True, slots=True)
+class Forgotten:
+    """You acknowledged entry ``index`` to me in ``term``, and your log ends before it."""
+
+    term: int
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
+class DiskIs:
+    """What I keep promises on has changed since my hello."""
+
+    disk: Disk
+
+
+@dataclass(frozen=True, slots=True)
 class LeaseProbe:
     """Lease: will you stay loyal to me for an election timeout from now?"""
 
@@ -216,6 +241,8 @@ Message = (
     | ProbeReply
     | TimeoutNow
     | Removed
+    | Forgotten
+    | DiskIs
     | LeaseProbe
     | LeaseReply
     | SnapshotOffer
@@ -241,6 +268,8 @@ SNAPSHOT_REPLY = 21
 SNAPSHOT_CHUNK = 22
 RETURNED = 31
 """30 is ``greeting.CONFIRM``."""
+FORGOTTEN = 27
+DISK_IS = 28
 
 
 def encode(message: Message | Hello | Returned) -> bytes:
@@ -270,6 +299,10 @@ def _to_array(m: Message | Hello | Returned) -> list[Any]:
             return [REMOVED, m.index]
         case Returned():
             return [RETURNED, m.config_index, list(m.node_ids)]
+        case Forgotten():
+            return [FORGOTTEN, m.term, m.index]
+        case DiskIs():
+            return [DISK_IS, m.disk.id, m.disk.founding]
         case SnapshotOffer():
             return [SNAPSHOT_OFFER, m.term, m.index, m.index_term, m.size, m.sha256]
         case SnapshotReply():
@@ -286,7 +319,8 @@ def _to_array(m: Message | Hello | Returned) -> list[Any]:
             return [PRE_VOTE_REPLY, m.term, m.round, m.granted]
         case Hello():
             names = [m.cluster_id, m.node_id, m.to_node_id]
-            return [HELLO, m.version, *names, m.boot_nonce, m.config_index]
+            memory = [m.disk.id, m.disk.founding, m.last_index]
+            return [HELLO, m.version, *names, m.boot_nonce, m.config_index, *memory]
 
 
 def decode(body: bytes) -> Message | Returned:
@@ -315,8 +349,21 @@ def decode(body: bytes) -> Message | Returned:
 def decode_hello(body: bytes) -> Hello:
     """Read the first frame of a link; raises DecodeError."""
     match _unpack(body):
-        case [0, int(version), str(cluster_id), str(node_id), str(to), int(nonce), int(config)] if (
+        case [
+            0,
+            int(version),
+            str(cluster_id),
+            str(node_id),
+            str(to),
+            int(nonce),
+            int(config),
+            str(disk),
+            bool(founding),
+            int(last),
+        ] if (
             0 <= version <= NUMBER_MAX
+            and 0 <= last <= NUMBER_MAX
+            and len(disk) <= DISK_ID_CHARS_MAX
             and 0 <= config <= NUMBER_MAX
             and 0 <= nonce <= NUMBER_MAX
             and len(cluster_id) <= NODE_ID_CHARS_MAX
@@ -330,6 +377,8 @@ def decode_hello(body: bytes) -> Hello:
                 to_node_id=to,
                 boot_nonce=nonce,
                 config_index=config,
+                disk=Disk(disk, founding),
+                last_index=last,
             )
         case _:
             raise DecodeError("hello: wrong shape")
@@ -448,6 +497,12 @@ def _chunk(term: int, transfer: int, offset: int, data: bytes) -> SnapshotChunk:
     return SnapshotChunk(term=term, transfer=transfer, offset=offset, data=data)
 
 
+def _disk(disk_id: str, founding: bool) -> DiskIs:
+    if len(disk_id) > DISK_ID_CHARS_MAX:
+        raise DecodeError("disk: id too long")
+    return DiskIs(Disk(disk_id, founding))
+
+
 _SHAPES: dict[int, tuple[Any, tuple[type, ...]]] = {
     APPEND_REPLY: (_reply, (int, int, bool, int)),
     VOTE_REQUEST: (_vote, (int, int, int, bool)),
@@ -458,6 +513,8 @@ _SHAPES: dict[int, tuple[Any, tuple[type, ...]]] = {
     PROBE_REPLY: (ProbeReply, (int, int)),
     TIMEOUT_NOW: (TimeoutNow, (int,)),
     REMOVED: (Removed, (int,)),
+    FORGOTTEN: (Forgotten, (int, int)),
+    DISK_IS: (_disk, (str, bool)),
     LEASE_PROBE: (LeaseProbe, (int, int)),
     LEASE_REPLY: (LeaseReply, (int, int)),
     SNAPSHOT_OFFER: (_offer, (int, int, int, int, bytes)),

@@ -32,10 +32,11 @@ from raftstore.raft.log import (
     Journal,
     SnapshotPointer,
 )
+from raftstore.raft.members import UNTOLD_DISK, Disk
 
-FORMAT = 2
-FORMATS = (1, 2)
-"""1 knew no snapshots."""
+FORMAT = 3
+FORMATS = (1, 2, 3)
+"""1 knew no snapshots, 2 no disk ids."""
 KEY = struct.Struct(">Q")
 HEAD = struct.Struct(">IQ")  # crc, term
 STATE_KEY = b"state"
@@ -336,6 +337,7 @@ def _encode_state(state: HardState) -> bytes:
             None
             if pointer is None
             else [pointer.name, pointer.index, pointer.term, pointer.size, pointer.sha256],
+            [state.disk.id, state.disk.founding],
         ]
     )
     return zlib.crc32(body).to_bytes(4, "big") + body
@@ -358,5 +360,6 @@ def _decode_state(fields: list[Any]) -> HardState:
         first_index=first_index,
         first_term=first_term,
         owner=owner,
+        disk=Disk(*later[1]) if len(later) > 1 else UNTOLD_DISK,
         snapshot=pointer,
     )

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, cast
 
 from raftstore.errors import DecodeError
 from raftstore.raft.admission import REMOVED
-from raftstore.raft.frames import LENGTH, decode, decode_hello, encode
+from raftstore.raft.frames import LENGTH, Hello, decode, decode_hello, encode
 from raftstore.raft.greeting import decode_confirm, encode_confirm
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ class PeerLink(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._hello_timer: asyncio.TimerHandle | None = None
         self._blocked_timer: asyncio.TimerHandle | None = None
-        self._introduced = False
+        self._introduced: Hello | None = None
         self.nonce = secrets.randbits(NONCE_BITS)
         self.dialled = dialled
         self.host = ""
@@ -94,7 +94,7 @@ class PeerLink(asyncio.Protocol):
         if self.peer:
             self._network.received(self, decode(body), len(body))
             return
-        if self._introduced:
+        if self._introduced is not None:
             self._confirmed(decode_confirm(body))
             return
         hello = decode_hello(body)
@@ -109,7 +109,7 @@ class PeerLink(asyncio.Protocol):
             self._transport.write(encode(self._network.farewell()))
             self.close(reason, abort=False)
             return
-        self._introduced = True
+        self._introduced = hello
 
     def _confirmed(self, nonce: int) -> None:
         """The other side has heard us on this connection, unless it is a recording."""
@@ -118,8 +118,9 @@ class PeerLink(asyncio.Protocol):
             return
         if self._hello_timer is not None:
             self._hello_timer.cancel()
+        assert self._introduced is not None
         self.peer = self.claims
-        self._network.opened(self)
+        self._network.opened(self, self._introduced)
 
     def send(self, frame: bytes) -> None:
         """Write a frame, or drop it while the peer does not read (a lost message is allowed)."""

@@ -19,6 +19,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from raftstore.errors import CorruptState
+from raftstore.raft.members import UNTOLD_DISK, Disk
 
 PAYLOAD = 0
 NOOP = 1
@@ -78,6 +79,8 @@ class HardState:
     first_term: int = 0
     owner: str = ""
     """The node id this journal belongs to; a journal under another id could vote twice."""
+    disk: Disk = UNTOLD_DISK
+    """Which disk this is: an id made together with the journal."""
     snapshot: SnapshotPointer | None = None
     """Never below ``first_index``: pointer and log always meet."""
 
@@ -122,6 +125,7 @@ class Journal(ABC):
         self.config = state.config
         self.config_prev = state.config_prev
         self.owner = state.owner
+        self.disk = state.disk
         self.snapshot = state.snapshot
         self.bytes_since_snapshot = bytes_since_snapshot
         """Bytes of entries that no snapshot stands in for, or had when the last one was begun."""
@@ -233,8 +237,11 @@ class Journal(ABC):
             self.term, self.vote = term, vote
             self._state_dirty = True
 
-    def claim(self, node_id: str) -> None:
-        """Make sure that the journal is this node's. Raises CorruptState if it is another's."""
+    def claim(self, node_id: str, disk_id: str = "") -> None:
+        """Make sure that the journal is this node's. Raises CorruptState if it is another's.
+
+        One that has no disk id yet gets this one, which nobody may ever have had.
+        """
         if self.owner not in ("", node_id):
             raise CorruptState(
                 f"the journal belongs to node {self.owner}, this is {node_id}: the data"
@@ -243,6 +250,13 @@ class Journal(ABC):
             )
         if not self.owner:
             self.set_owner(node_id)
+        if disk_id and not self.disk.id:
+            self.set_disk(Disk(disk_id, founding=self.last_index > 0 or self.term > 0))
+
+    def set_disk(self, disk: Disk) -> None:
+        """Write which disk this is."""
+        self.disk = disk
+        self._state_dirty = True
 
     def set_owner(self, node_id: str) -> None:
         """Write whose journal this is."""
@@ -322,6 +336,7 @@ class Journal(ABC):
             first_index=self.first_index,
             first_term=self._sentinel[2],
             owner=self.owner,
+            disk=self.disk,
             snapshot=self.snapshot,
         )
         entries = tuple(self._tail[first:])

@@ -29,7 +29,22 @@ FORMER_MAX = 256
 """Removed ids that a configuration remembers; the oldest are forgotten first."""
 FORMAT = 1
 FORMAT_FORMER = 2
+FORMAT_DISKS = 3
+DISK_ID_CHARS_MAX = 64
 CLUSTER_NAMESPACE = uuid.UUID("6f0d0e0c-3b7e-5c52-9d6e-0a7d8a5b1c11")
+
+
+@dataclass(frozen=True, slots=True)
+class Disk:
+    """What a server keeps its promises on. A promise is worth no more than the memory of it."""
+
+    id: str = ""
+    """Random, made together with the journal; empty where nobody has told."""
+    founding: bool = True
+    """Does it go back to the cluster's beginning, or to before ids were noted?"""
+
+
+UNTOLD_DISK = Disk()
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +53,15 @@ class Member:
 
     role: int
     address: str
+    disk: str = ""
+    """The disk by which the server is known, empty until a leader has noted it."""
+
+    def keeps_promises_on(self, disk: Disk) -> bool:
+        """Is that the disk on which this member has voted and acknowledged so far?
+
+        A server that has lost it has forgotten both: what it says now must not count.
+        """
+        return self.disk == disk.id if self.disk else disk.founding
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +90,13 @@ class Config:
 
     def encode(self) -> bytes:
         """The one encoding of this set: members are sorted, so equal sets have equal bytes."""
-        rows = [[n, m.role, m.address] for n, m in sorted(self.members.items())]
+        members = sorted(self.members.items())
+        rows: list[list[Any]] = [[n, m.role, m.address] for n, m in members]
         value: list[Any] = [FORMAT, self.cluster_id, rows]
-        if self.former:
+        if any(m.disk for m in self.members.values()):
+            rows = [[n, m.role, m.address, m.disk] for n, m in members]
+            value = [FORMAT_DISKS, self.cluster_id, rows, list(self.former)]
+        elif self.former:
             value = [FORMAT_FORMER, self.cluster_id, rows, list(self.former)]
         data: bytes = msgpack.packb(value)
         return data
@@ -97,7 +125,10 @@ def decode_config(data: bytes) -> Config:
     match value:
         case [int(number), str(cluster_id), list(rows)] if number == FORMAT:
             pass
-        case [int(number), str(cluster_id), list(rows), list(former)] if number == FORMAT_FORMER:
+        case [int(number), str(cluster_id), list(rows), list(former)] if number in (
+            FORMAT_FORMER,
+            FORMAT_DISKS,
+        ):
             pass
         case _:
             raise DecodeError("configuration: wrong shape")
@@ -105,15 +136,21 @@ def decode_config(data: bytes) -> Config:
         raise DecodeError("configuration: wrong number of members")
     members: dict[str, Member] = {}
     for row in rows:
+        if number == FORMAT_DISKS and isinstance(row, list) and len(row) == 4:
+            disk = row.pop()
+        else:
+            disk = ""
         match row:
             case [str(node_id), int(role), str(address)] if (
-                0 < len(node_id) <= NODE_ID_CHARS_MAX
+                isinstance(disk, str)
+                and len(disk) <= DISK_ID_CHARS_MAX
+                and 0 < len(node_id) <= NODE_ID_CHARS_MAX
                 and len(address) <= ADDRESS_CHARS_MAX
                 and role in ROLE_NAMES
                 and type(role) is int
                 and node_id not in members
             ):
-                members[node_id] = Member(role, address)
+                members[node_id] = Member(role, address, disk)
             case _:
                 raise DecodeError("configuration: wrong member")
     return Config(cluster_id, members, _former(former))

@@ -32,6 +32,7 @@ from raftstore.raft.changes import (
     Unchanged,
     check_health,
     check_step,
+    note_disks,
     set_role,
 )
 from raftstore.raft.config import RaftConfig
@@ -385,12 +386,25 @@ class Replica:
         engine = self.engine
         if engine.heartbeat_is_due():
             ready = self._promotion.look(engine.now(), engine.staging_lags())
+            if not self._changes:
+                self._note_disks()
             if ready is not None and not self._changes:
                 self._changes.append(ChangeRequest(None, set_role(ready, VOTER)))
         while self._changes and engine.may_change():
             request = self._changes.popleft()
             if not request.withdrawn and self._append_change(request):
                 break
+
+    def _note_disks(self) -> None:
+        """Ask for a change where a member shows a disk that the configuration does not have."""
+        engine = self.engine
+        change = note_disks(engine.disks())
+        try:
+            if engine.config is not None:
+                change(engine.config)
+                self._changes.append(ChangeRequest(None, change))
+        except Unchanged:
+            pass
 
     def _append_change(self, request: ChangeRequest) -> bool:
         engine, before = self.engine, self.engine.config

@@ -56,6 +56,10 @@ class RaftStatus:
     is_voter: bool
     dismissed: bool
     """Has a member told us that we were removed from the cluster?"""
+    remembers: bool
+    """Is our disk the one that the cluster knows us by? If not, our votes do not count."""
+    disks_replaced: int
+    """Times we have seen a server taken in again because it came back with another disk."""
     bootstrapped: bool
     cluster_id: str
     pending_proposals: int

@@ -26,6 +26,7 @@ from raftstore.raft.admission import REMOVED, Admission
 from raftstore.raft.config import RaftConfig
 from raftstore.raft.frames import PROTOCOL_VERSION, Hello, Message, Removed, Returned, encode
 from raftstore.raft.link import FIRST_BYTE, PeerLink
+from raftstore.raft.members import Disk
 from raftstore.raft.refusals import Refusal, Refusals
 
 __all__ = ["FIRST_BYTE", "PeerLink", "PeerNetwork", "PeerTls"]
@@ -88,17 +89,22 @@ class PeerNetwork:
         *,
         cluster_id: Callable[[], str],
         on_message: Callable[[str, Message, int], bool],
-        on_up: Callable[[str], None],
+        on_up: Callable[[str, Hello], None],
         on_down: Callable[[str], None],
         rng: random.Random,
         tls: PeerTls | None = None,
+        memory: Callable[[], tuple[Disk, int]] = lambda: (Disk(), 0),
     ) -> None:
         """``on_message`` (peer, message, bytes of its frame) answers False when it has no room:
-        the link is then closed."""
+        the link is then closed.
+
+        ``memory``: which disk we have, and how far our log goes on it.
+        """
         self.config = config
         self.refusals = Refusals(REASONS)
         self._admission = Admission(config.node_id)
         self._cluster_id = cluster_id
+        self._memory = memory
         self._on_message = on_message
         self._on_up = on_up
         self._on_down = on_down
@@ -204,6 +210,7 @@ class PeerNetwork:
 
     def hello(self, link: PeerLink, to: str) -> Hello:
         """Our side of the introduction."""
+        disk, last_index = self._memory()
         return Hello(
             version=PROTOCOL_VERSION,
             cluster_id=self._cluster_id(),
@@ -211,6 +218,8 @@ class PeerNetwork:
             to_node_id=to,
             boot_nonce=link.nonce,
             config_index=self._admission.config_index,
+            disk=disk,
+            last_index=last_index,
         )
 
     def welcome(self, link: PeerLink) -> bool:
@@ -248,7 +257,7 @@ class PeerNetwork:
             addresses=self._addresses,
         )
 
-    def opened(self, link: PeerLink) -> None:
+    def opened(self, link: PeerLink, hello: Hello) -> None:
         """The introduction is complete; a newer link replaces an older one to the same peer."""
         self._unnamed.discard(link)
         old = self._links.pop(link.peer, None)
@@ -257,7 +266,7 @@ class PeerNetwork:
             self._on_down(link.peer)
         self._links[link.peer] = link
         log.info("peer link up peer=%s dialled=%s", link.peer, link.dialled is not None)
-        self._on_up(link.peer)
+        self._on_up(link.peer, hello)
         self._vouch(link)
 
     def received(self, link: PeerLink, message: Message | Returned, size: int) -> None:

@@ -435,7 +435,11 @@ class Cluster:
             node = self.nodes[target]
             if node.replica is not None and self.nodes[source].replica is not None:
                 node.replica.engine.disconnected(source)
-                node.replica.engine.connected(source)
+                self.introduce(node, self.nodes[source])
+
+    def introduce(self, node: Node, other: Node) -> None:
+        """A link to another server is up, and its hello has been read."""
+        node.replica.engine.connected(other.name)
 
     def link_down(self, target: str, source: str) -> None:
         self.nodes[target].replica.engine.disconnected(source)

@@ -23,10 +23,10 @@ from raftstore.raft.changes import Change, add, remove, set_role
 from raftstore.raft.config import RaftConfig
 from raftstore.raft.frames import Removed, TimeoutNow
 from raftstore.raft.log import CONFIG, Entry
-from raftstore.raft.members import NON_VOTER, STAGING, decode_config
+from raftstore.raft.members import NON_VOTER, STAGING, VOTER, decode_config
 from raftstore.raft.replica import Outcome
 from raftstore.raft.stock import use_clock
-from tests.sim.raft_cluster import Cluster, Faults, InvariantError, Node
+from tests.sim.raft_cluster import Cluster, Faults, InvariantError, Node, SimDisk
 
 STALL_SEEN_S = 1.0
 
@@ -47,6 +47,8 @@ class Operators:
     """A leader loses one follower and soon all of them, while clients go on reading there."""
     coups_per_s: float = 0.0
     """A leader is cut off from all others, and its operator takes one after the other out."""
+    losses_per_s: float = 0.0
+    """A server dies, and comes back under its name with an empty disk."""
     orphan: float = 0.0
     """Chance that a leader loses all links just after it has ordered an election."""
 
@@ -76,6 +78,7 @@ class OperatedCluster(Cluster):
         self.last_config: tuple[int, Any] | None = None
         self.changes_done = self.transfers_done = self.lease_reads = self.disk_step_downs = 0
         self.refusals: list[str] = []
+        self.disks_lost = self.disks_replaced = 0
 
     # -- every server has clocks of its own
 
@@ -108,7 +111,13 @@ class OperatedCluster(Cluster):
     def make_replica(self, node: Node) -> Any:
         replica = self.on_clock(node, lambda: super(OperatedCluster, self).make_replica(node))
         replica._lease_clock = self.boot_clock_of(node)
+        if self.operators.losses_per_s:
+            replica.journal.claim(node.name, f"disk-{node.name}-{node.life}")
         return replica
+
+    def introduce(self, node: Node, other: Node) -> None:
+        journal = other.replica.journal
+        node.replica.engine.connected(other.name, journal.disk, journal.saved_index)
 
     def enrol(self, node: Node) -> None:
         if node.name in self.founders:
@@ -168,6 +177,7 @@ class OperatedCluster(Cluster):
             (ops.stalls_per_s, self.stall),
             (ops.corners_per_s, self.corner),
             (ops.coups_per_s, self.coup),
+            (ops.losses_per_s, self.lose_disk),
         ):
             if rate:
                 self.every(rate, action)
@@ -288,6 +298,45 @@ class OperatedCluster(Cluster):
         self.stalled[node.name] = self.now + self.rng.uniform(0.2, 4.0)
         self.note("stall", node.name)
 
+    def new_disk(self) -> Any:
+        return SimDisk()
+
+    def lose_disk(self) -> None:
+        """Only where all the others together still have everything, and nothing more is missing."""
+        leader = self.some_leader()
+        if not self.all_disks_noted() or leader is None:
+            return
+        if self.rng.random() < 0.5:
+            self.replace_disk(self.nodes[self.rng.choice(sorted(self.last_config[1].members))])
+            return
+        # The worst moment: one voter lacks what the leader and another have acknowledged; that one
+        # forgets it, hears a little of the leader, and then there are only the two of them.
+        lagging, robbed = self.rng.sample(leader.replica.engine.peer_ids(), 2)
+        others = [name for name in self.nodes if name != lagging]
+        self.cut = {pair for n in others for pair in ((lagging, n), (n, lagging))}
+        self.after(0.5, lambda: self.rob(leader, self.nodes[robbed]))
+
+    def rob(self, leader: Node, node: Node) -> None:
+        if not self.calm and self.all_disks_noted():
+            self.replace_disk(node, 0.0)
+            self.after(self.rng.uniform(0.02, 0.3), lambda: self.isolate(leader.name, 3.0))
+
+    def all_disks_noted(self) -> bool:
+        return self.last_config is not None and all(
+            member.role == VOTER and member.disk == self.nodes[name].disk.state.disk.id
+            for name, member in self.last_config[1].members.items()
+        )
+
+    def replace_disk(self, node: Node, delay: float | None = None) -> None:
+        self.note("lose disk", node.name)
+        self.crash(node)
+        node.disk = self.new_disk()
+        self.founders = [name for name in self.founders if name != node.name]
+        self.disks_lost += 1
+        if delay is None:
+            delay = self.rng.uniform(0.0, 2.0)
+        self.after(delay, lambda: self.start(node) if not node.replica else None)
+
     def hand_in(self, node: Node, source: str, message: Any) -> None:
         """A removed server is told so by the transport and gets no further."""
         engine, other = node.replica.engine, self.nodes[source].replica
@@ -329,10 +378,16 @@ class OperatedCluster(Cluster):
             before = self.last_config
             if before is not None and len(before[1].voters ^ config.voters) > 1:
                 raise InvariantError(f"entries {before[0]} and {index} differ by two voters")
+            if before is not None:
+                before_disks = {n: m.disk for n, m in before[1].members.items() if m.role == VOTER}
+                self.disks_replaced += any(
+                    m.role == STAGING and before_disks.get(n, m.disk) != m.disk
+                    for n, m in config.members.items()
+                )
             self.last_config = (index, config)
 
     def members(self) -> list[Node]:
         """The servers that must agree in the end: those of the newest committed set."""
         config = self.last_config[1] if self.last_config is not None else None
-        names = self.founders if config is None else config.members
+        names = self.nodes if config is None else config.members
         return [self.nodes[name] for name in names]

@@ -29,6 +29,7 @@ EVERYTHING = Operators(
     jumps_per_s=0.6,
     stalls_per_s=0.3,
 )
+LOST_DISKS = Operators(losses_per_s=1.0, transfers_per_s=0.3, lease=True, rate_spread=0.03)
 ROUGH_CHANGES = Faults(cuts_per_s=1.0, crashes_per_s=0.4)
 ROUGH_ALL = Faults(cuts_per_s=0.8, crashes_per_s=0.3, power_losses_per_s=0.1)
 CONTROL_SEEDS_MAX = 60
@@ -54,6 +55,22 @@ def test_no_invariant_breaks_when_everything_goes_wrong_at_once(sim_seed):
     OperatedCluster(sim_seed, faults=ROUGH_ALL, operators=EVERYTHING).run(2.5)
 
 
+@pytest.mark.sim_runs(50)
+def test_no_invariant_breaks_when_servers_come_back_with_an_empty_disk(sim_seed):
+    OperatedCluster(sim_seed, spares=0, faults=ROUGH_ALL, operators=LOST_DISKS).run(3.0)
+
+
+def test_servers_that_lost_their_disk_vote_again_in_the_end():
+    runs = [
+        OperatedCluster(seed, spares=0, faults=SMOOTH, operators=LOST_DISKS).run(3.0)
+        for seed in range(1, 6)
+    ]
+    assert sum(run.disks_lost for run in runs) >= 3
+    assert sum(run.disks_replaced for run in runs) >= 3
+    for run in runs:
+        assert run.run_until(run.now + 20, lambda run=run: len(run.last_config[1].voters) == 3)
+
+
 def test_the_runs_do_something():
     runs = [
         OperatedCluster(seed, faults=ROUGH_ALL, operators=EVERYTHING).run() for seed in range(1, 25)
@@ -68,7 +85,18 @@ def test_the_runs_do_something():
 # -- controls
 
 
-def first_failure(seconds=4.0, *, engine=RaftEngine, lease=Lease, counts_sleep=True, **world):
+def first_failure(
+    seconds=4.0,
+    *,
+    first=0,
+    engine=RaftEngine,
+    lease=Lease,
+    counts_sleep=True,
+    cluster=None,
+    **world,
+):
+    make = cluster or OperatedCluster
+
     class Weakened(Replica):
         engine_class = engine
 
@@ -77,8 +105,8 @@ def first_failure(seconds=4.0, *, engine=RaftEngine, lease=Lease, counts_sleep=T
             self.lease = lease(self.lease._length_s)
             self.engine.on_lease_reply = self.lease.answered
 
-    for seed in range(CONTROL_SEEDS_MAX):
-        cluster = OperatedCluster(seed, **world)
+    for seed in range(first, first + CONTROL_SEEDS_MAX):
+        cluster = make(seed, **world)
         cluster.replica_class = Weakened
         if not counts_sleep:
             cluster.boot_clock_of = cluster.clock_of
@@ -118,7 +146,7 @@ def test_control_configurations_that_overtake_each_other_break_the_cluster():
 def test_control_a_lease_on_voters_that_are_not_loyal_reads_old_values():
     operators = Operators(lease=True, corners_per_s=0.7)
     world = {"spares": 0, "faults": SMOOTH, "operators": operators}
-    assert "stale read" in first_failure(engine=Disloyal, **world)
+    assert "stale read" in first_failure(engine=Disloyal, first=44, **world)
 
 
 def test_control_a_lease_that_outlives_an_ordered_election_reads_old_values():
@@ -130,4 +158,27 @@ def test_control_a_lease_that_outlives_an_ordered_election_reads_old_values():
 def test_control_a_lease_on_a_clock_that_sleeps_with_the_machine_reads_old_values():
     operators = Operators(lease=True, jumps_per_s=1)
     world = {"spares": 0, "faults": SMOOTH, "operators": operators}
-    assert "stale read" in first_failure(counts_sleep=False, **world)
+    assert "stale read" in first_failure(counts_sleep=False, first=14, **world)
+
+
+class Trusting(RaftEngine):
+    """Whoever answers under the name of a member counts as that member."""
+
+    def counts(self, node_id):
+        return True
+
+    def disks(self):
+        return {}
+
+
+class LosesOne(OperatedCluster):
+    def all_disks_noted(self):
+        return self.disks_lost == 0 and self.last_config is not None
+
+
+def test_control_a_server_whose_disk_was_lost_must_not_count_as_having_promised():
+    operators = Operators(losses_per_s=1.0)
+    world = {"spares": 0, "faults": SMOOTH, "operators": operators}
+    assert "lacks a committed entry" in first_failure(
+        5.0, first=25, engine=Trusting, cluster=LosesOne, **world
+    )

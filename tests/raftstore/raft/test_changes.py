@@ -11,6 +11,7 @@ from raftstore.raft.changes import (
     add,
     check_health,
     check_step,
+    note_disks,
     remove,
     set_role,
 )
@@ -21,6 +22,7 @@ from raftstore.raft.members import (
     STAGING,
     VOTER,
     Config,
+    Disk,
     Member,
     bootstrap_config,
     decode_config,
@@ -142,3 +144,47 @@ def test_promotion_needs_three_looks_however_long_they_take():
     assert promotion.look(100.0, {"d": 0, "e": 0}) is None
     assert promotion.look(200.0, {"d": 0, "e": 0}) == "d"
     assert promotion.look(300.0, {"e": 0}) == "e"
+
+
+# -- disks
+
+FOUNDED = {n: Disk(f"disk-{n}", founding=True) for n in "abc"}
+
+
+def test_the_disks_of_all_are_noted_in_one_configuration():
+    noted = note_disks(FOUNDED)(THREE)
+    assert {n: m.disk for n, m in noted.members.items()} == {n: f"disk-{n}" for n in "abc"}
+    assert noted.voters == THREE.voters
+    with pytest.raises(Unchanged):
+        note_disks(FOUNDED)(noted)
+
+
+def test_who_tells_none_or_is_not_linked_is_left_as_it_is():
+    noted = note_disks({"a": Disk("disk-a"), "b": Disk("")})(THREE)
+    assert [noted.members[n].disk for n in "abc"] == ["disk-a", "", ""]
+
+
+def test_a_voter_on_another_disk_is_taken_in_anew_one_at_a_time():
+    noted = note_disks(FOUNDED)(THREE)
+    lost = {**FOUNDED, "b": Disk("new-b"), "c": Disk("new-c")}
+    after = note_disks(lost)(noted)
+    assert after.members["b"] == Member(STAGING, "h:2", "new-b")
+    assert after.members["c"] == noted.members["c"]
+    check_step(noted, after)
+    again = set_role("b", VOTER)(after)
+    assert again.members["b"] == Member(VOTER, "h:2", "new-b")
+
+
+def test_a_disk_that_is_younger_than_the_cluster_cannot_pass_for_one_that_was_never_noted():
+    after = note_disks({**FOUNDED, "b": Disk("new-b", founding=False)})(THREE)
+    assert after.members["b"] == Member(STAGING, "h:2", "new-b")
+
+
+def test_a_cluster_of_one_notes_nothing():
+    with pytest.raises(Unchanged):
+        note_disks(FOUNDED)(bootstrap_config({"a": "h:1"}))
+
+
+def test_a_member_under_a_new_address_keeps_its_disk():
+    noted = note_disks(FOUNDED)(THREE)
+    assert add("a", "h:9", voter=True)(noted).members["a"] == Member(VOTER, "h:9", "disk-a")

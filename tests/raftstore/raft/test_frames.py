@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from raftstore.errors import DecodeError
 from raftstore.raft import frames
 from raftstore.raft.log import NOOP_COMMAND, payload_command
-from raftstore.raft.members import bootstrap_config
+from raftstore.raft.members import Disk, bootstrap_config
 
 numbers = st.integers(0, frames.NUMBER_MAX)
 commands = st.one_of(
@@ -40,6 +40,7 @@ def appends(draw):
     )
 
 
+disks = st.builds(Disk, st.text(max_size=64), st.booleans())
 messages = st.one_of(
     appends(),
     st.builds(frames.AppendReply, term=numbers, seq=numbers, ok=st.booleans(), index=numbers),
@@ -58,6 +59,8 @@ messages = st.one_of(
         numbers,
         st.lists(st.text(min_size=1, max_size=9), max_size=5).map(tuple),
     ),
+    st.builds(frames.Forgotten, numbers, numbers),
+    st.builds(frames.DiskIs, disks),
     st.builds(frames.LeaseProbe, numbers, numbers),
     st.builds(frames.LeaseReply, numbers, numbers),
     st.builds(
@@ -97,6 +100,8 @@ hellos = st.builds(
     node_id=st.text(min_size=1, max_size=50),
     to_node_id=st.text(min_size=1, max_size=50),
     boot_nonce=numbers,
+    disk=disks,
+    last_index=numbers,
 )
 
 

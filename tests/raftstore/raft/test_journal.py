@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from raftstore.errors import CorruptState, JournalFull
-from raftstore.raft.journal import KEY, STATE_KEY, LmdbJournal
+from raftstore.raft.journal import FORMAT, KEY, STATE_KEY, LmdbJournal
 from raftstore.raft.log import CONFIG, MemJournal, SnapshotPointer, payload_command
 
 MAP_BYTES = 2**24
@@ -349,7 +349,7 @@ def test_a_journal_of_a_newer_version_is_named_as_such(tmp_path):
     journal.close()
 
     def newer(txn, db):
-        body = msgpack.packb([3, "who knows"])
+        body = msgpack.packb([FORMAT + 1, "who knows"])
         txn.put(STATE_KEY, zlib.crc32(body).to_bytes(4, "big") + body, db=db)
 
     damage(tmp_path, b"meta", newer)

@@ -187,7 +187,7 @@ def network(name, received, *, members, election_min_s=0.2):
         RaftConfig(node_id=name, write_buffer_bytes_max=2**16, election_min_s=election_min_s),
         cluster_id=lambda: "one",
         on_message=lambda peer, message, size: received.append((peer, message)) or True,
-        on_up=lambda peer: received.append((peer, "up")),
+        on_up=lambda peer, hello: received.append((peer, "up")),
         on_down=lambda peer: received.append((peer, "down")),
         rng=random.Random(1),
     )
