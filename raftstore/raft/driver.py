@@ -32,8 +32,8 @@ from raftstore.raft.callers import STEP_S, Deadlines, Done, Waiting, settle
 from raftstore.raft.config import RaftConfig
 from raftstore.raft.disk import DiskThread
 from raftstore.raft.frames import Hello, Message
-from raftstore.raft.known_disks import KnownDisks
 from raftstore.raft.log import Journal, SnapshotPointer
+from raftstore.raft.lost_disk import KnownDisks
 from raftstore.raft.members import bootstrap_config
 from raftstore.raft.operations import Operations
 from raftstore.raft.replica import Outcome, Proposal, Replica, Work
@@ -283,13 +283,8 @@ class RaftNode:
             **(self._snapshots.figures() if self._snapshots is not None else {}),
             leader_address=next((a for n, a, _ in members if n == engine.leader_id()), ""),
             members=members,
-            config_index=engine.config_index,
-            config_committed=engine.config_is_committed(),
-            is_voter=engine.is_voter(),
-            dismissed=engine.dismissed,
             bootstrapped=self.bootstrapped,
             cluster_id=self.cluster_id,
-            remembers=engine.counts(self._config.node_id),
             disks_replaced=self._disks.replaced,
             disk_step_downs=self._disk_step_downs,
             syncs=self._disk.stats.syncs,
@@ -336,15 +331,15 @@ class RaftNode:
             self._schedule()
 
     def _adopt_members(self) -> None:
-        config = self._replica.engine.config
+        engine, config = self._replica.engine, self._replica.engine.config
         if config is None:
             self._network.set_members(None)
             return
-        self._disks.look(config, remembers=self._replica.engine.counts(self._config.node_id))
+        for news in self._disks.look(config, remembers=engine.counts(self._config.node_id)):
+            log.warning("%s", news)
         for node_id, member in config.members.items():
             if not self._network.address(node_id):
                 self._learn_address(node_id, member.address)
-        engine = self._replica.engine
         removed = config.removed if engine.config_is_committed() else frozenset()
         self._network.set_members(config.members, removed, engine.config_index, config.returned)
 

@@ -28,8 +28,6 @@ from raftstore.raft.config import RaftConfig
 from raftstore.raft.frames import (
     Append,
     AppendReply,
-    DiskIs,
-    Forgotten,
     LeaseProbe,
     LeaseReply,
     Message,
@@ -54,6 +52,7 @@ from raftstore.raft.log import (
     SnapshotPointer,
     payload_command,
 )
+from raftstore.raft.lost_disk import DiskIs, Forgotten
 from raftstore.raft.matching import SafetyViolation, first_new, start_of_term
 from raftstore.raft.members import STAGING, UNTOLD_DISK, Config, Disk, decode_config
 from raftstore.raft.progress import Progress
@@ -110,6 +109,7 @@ class RaftEngine(SyncObj):  # type: ignore[misc]
         self._late: list[Outgoing] = []
         self._connected_ids: set[str] = set()
         self._disks: dict[str, Disk] = {}
+        self._disk_changed = False
         self._progress: dict[str, Progress] = {}
         self._seq = 0
         self._votes: set[str] = set()
@@ -449,6 +449,8 @@ class RaftEngine(SyncObj):  # type: ignore[misc]
         self.on_connected(peer)
         self._connected_ids.add(peer)
         self._learn_disk(peer, disk or UNTOLD_DISK)
+        if self._disk_changed:  # our hello may have been from before
+            self._send(peer, DiskIs(self._journal.disk), late=True)
         node = self._members.get(peer)
         if node is None:
             return
@@ -714,6 +716,7 @@ class RaftEngine(SyncObj):  # type: ignore[misc]
         """Others decide by it whether to count us, so they must know."""
         self._journal.set_disk(disk)
         self._adopt_config()
+        self._disk_changed = True
         for peer in sorted(self._connected_ids):
             self._send(peer, DiskIs(disk), late=True)
 

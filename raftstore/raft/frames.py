@@ -17,8 +17,8 @@ import msgpack
 
 from raftstore.errors import DecodeError
 from raftstore.raft.log import CONFIG, Entry, command_is_valid
+from raftstore.raft.lost_disk import NUMBER_MAX, DiskIs, Forgotten, disk_is, memory_of
 from raftstore.raft.members import (
-    DISK_ID_CHARS_MAX,
     MEMBERS_MAX,
     NODE_ID_CHARS_MAX,
     UNTOLD_DISK,
@@ -28,7 +28,6 @@ from raftstore.raft.members import (
 
 PROTOCOL_VERSION = 3
 LENGTH = struct.Struct(">I")
-NUMBER_MAX = 2**63 - 1
 ARRAY_MAX = 65_536
 FIELDS_MAX = 8
 SMALL_FRAME_BYTES = 16 * 1024
@@ -151,21 +150,6 @@ class Returned:
 
     config_index: int
     node_ids: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Forgotten:
-    """You acknowledged entry ``index`` to me in ``term``, and your log ends before it."""
-
-    term: int
-    index: int
-
-
-@dataclass(frozen=True, slots=True)
-class DiskIs:
-    """What I keep promises on has changed since my hello."""
-
-    disk: Disk
 
 
 @dataclass(frozen=True, slots=True)
@@ -320,7 +304,7 @@ def _to_array(m: Message | Hello | Returned) -> list[Any]:
         case Hello():
             names = [m.cluster_id, m.node_id, m.to_node_id]
             memory = [m.disk.id, m.disk.founding, m.last_index]
-            return [HELLO, m.version, *names, m.boot_nonce, m.config_index, *memory]
+            return [HELLO, m.version, *names, m.boot_nonce, m.config_index, memory]
 
 
 def decode(body: bytes) -> Message | Returned:
@@ -357,19 +341,16 @@ def decode_hello(body: bytes) -> Hello:
             str(to),
             int(nonce),
             int(config),
-            str(disk),
-            bool(founding),
-            int(last),
+            list(memory),
         ] if (
             0 <= version <= NUMBER_MAX
-            and 0 <= last <= NUMBER_MAX
-            and len(disk) <= DISK_ID_CHARS_MAX
             and 0 <= config <= NUMBER_MAX
             and 0 <= nonce <= NUMBER_MAX
             and len(cluster_id) <= NODE_ID_CHARS_MAX
             and 0 < len(node_id) <= NODE_ID_CHARS_MAX
             and 0 < len(to) <= NODE_ID_CHARS_MAX
         ):
+            disk, last_index = memory_of(memory)
             return Hello(
                 version=version,
                 cluster_id=cluster_id,
@@ -377,8 +358,8 @@ def decode_hello(body: bytes) -> Hello:
                 to_node_id=to,
                 boot_nonce=nonce,
                 config_index=config,
-                disk=Disk(disk, founding),
-                last_index=last,
+                disk=disk,
+                last_index=last_index,
             )
         case _:
             raise DecodeError("hello: wrong shape")
@@ -497,12 +478,6 @@ def _chunk(term: int, transfer: int, offset: int, data: bytes) -> SnapshotChunk:
     return SnapshotChunk(term=term, transfer=transfer, offset=offset, data=data)
 
 
-def _disk(disk_id: str, founding: bool) -> DiskIs:
-    if len(disk_id) > DISK_ID_CHARS_MAX:
-        raise DecodeError("disk: id too long")
-    return DiskIs(Disk(disk_id, founding))
-
-
 _SHAPES: dict[int, tuple[Any, tuple[type, ...]]] = {
     APPEND_REPLY: (_reply, (int, int, bool, int)),
     VOTE_REQUEST: (_vote, (int, int, int, bool)),
@@ -514,7 +489,7 @@ _SHAPES: dict[int, tuple[Any, tuple[type, ...]]] = {
     TIMEOUT_NOW: (TimeoutNow, (int,)),
     REMOVED: (Removed, (int,)),
     FORGOTTEN: (Forgotten, (int, int)),
-    DISK_IS: (_disk, (str, bool)),
+    DISK_IS: (disk_is, (str, bool)),
     LEASE_PROBE: (LeaseProbe, (int, int)),
     LEASE_REPLY: (LeaseReply, (int, int)),
     SNAPSHOT_OFFER: (_offer, (int, int, int, int, bytes)),

@@ -9,7 +9,8 @@ from __future__ import annotations
 import msgpack
 
 from raftstore.errors import DecodeError
-from raftstore.raft.frames import LENGTH, NUMBER_MAX
+from raftstore.raft.frames import LENGTH
+from raftstore.raft.lost_disk import NUMBER_MAX
 
 CONFIRM = 30
 """The number of the frame, from the same list as those in ``frames``."""

@@ -26,8 +26,8 @@ from typing import IO, Any
 import msgpack
 
 from raftstore.errors import DecodeError, JournalFull
-from raftstore.raft.frames import NUMBER_MAX
 from raftstore.raft.log import SnapshotPointer
+from raftstore.raft.lost_disk import NUMBER_MAX
 
 MAGIC = b"LICTSNP1"
 FORMAT = 1

@@ -101,10 +101,11 @@ class Barrierless(Cluster):
 class CutsAlways(RaftEngine):
     """Hazard A1: the log is cut after ``prev`` whether or not there is a conflict."""
 
-    def _take_entries(self, message):
+    def _take_entries(self, peer, message):
         self._journal.cut_from(message.prev_index + 1)
         for entry in message.entries:
             self._journal.append(entry)
+        return True
 
 
 class CountsVotes(RaftEngine):

@@ -2,7 +2,11 @@
 
 import shutil
 
-from raftstore.raft.members import Disk
+import pytest
+
+from raftstore.errors import DecodeError
+from raftstore.raft.lost_disk import KnownDisks, memory_of
+from raftstore.raft.members import VOTER, Config, Disk, Member
 from raftstore.raft.stock import use_clock
 from tests.raftstore.raft.cluster import servers, until
 from tests.raftstore.raft.test_engine import Bench
@@ -61,18 +65,18 @@ async def test_a_copy_of_the_disk_from_earlier_is_noticed_by_the_leader(tmp_path
 def test_a_voter_on_another_disk_neither_elects_nor_commits():
     bench = Bench(["a", "b", "c"])
     try:
-        for name, replica in bench.replicas.items():
-            replica.journal.claim(name, f"disk-{name}")
-            for other in bench.replicas.values():
-                if other is not replica:
-                    other.engine.connected(name, replica.journal.disk, 0)
         bench.elect("a", ["a", "b", "c"])
         a = bench.replicas["a"]
+        for name, replica in bench.replicas.items():
+            replica.journal.claim(name, f"disk-{name}")
+            if replica is not a:
+                a.engine.connected(name, replica.journal.disk, replica.journal.last_index)
         a.propose("t", b"x")
         for name in "abc":
             bench.turn(name)
-        bench.now += 0.2
-        bench.pass_on(["a", "b", "c"])
+        for _ in range(5):
+            bench.now += 0.2
+            bench.pass_on(["a", "b", "c"])
         assert all(a.engine.config.members[n].disk == f"disk-{n}" for n in "abc")
         a.engine.disconnected("b")  # c alone is left, and has another disk
         a.engine.disconnected("c")
@@ -85,3 +89,25 @@ def test_a_voter_on_another_disk_neither_elects_nor_commits():
         assert a.engine.match_index("c") == 0
     finally:
         use_clock(bench.before)
+
+
+def test_an_operator_hears_of_it_once_and_when_it_is_over():
+    known = KnownDisks("a")
+    noted = Config("c", {"a": Member(VOTER, "", "d1"), "b": Member(VOTER, "", "d2")})
+    assert known.look(noted, remembers=True) == []
+    (lost,) = known.look(noted, remembers=False)
+    assert "no vote" in lost and "node=a" in lost
+    assert known.look(noted, remembers=False) == []
+    (found,) = known.look(noted, remembers=True)
+    assert "known by the disk" in found
+    other = Config("c", {**noted.members, "b": Member(VOTER, "", "d3")})
+    (replaced,) = known.look(other, remembers=True)
+    assert "node=b" in replaced and known.replaced == 1
+
+
+@pytest.mark.parametrize(
+    "fields", [[], ["d", True], ["d" * 65, True, 1], ["d", 1, 1], ["d", True, -1]]
+)
+def test_a_memory_of_another_shape_is_refused(fields):
+    with pytest.raises(DecodeError):
+        memory_of(fields)
