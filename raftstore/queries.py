@@ -36,10 +36,11 @@ from raftstore.records import (
 T_co = TypeVar("T_co", covariant=True)
 
 #: One watchable thing: (table, key). A table alone is (table, ""). Tables: "nodes", "services"
-#: (the list of names), "service" (one name: instances, their checks, their nodes), "connect" (mesh
-#: endpoints of one name), "node" (one node with its services and checks), "checks" (all checks),
-#: "kv" (one key), "kv-prefix" (all keys below), "intentions", "ca-roots", "ca-config", "sessions"
-#: (all), "session" (one id), "session-node" (those of one node), "autopilot".
+#: (all instances), "service-names" (names and their tags), "service" (one name: instances, their
+#: checks, their nodes), "connect" (mesh endpoints of one name), "node" (one node with its services
+#: and checks), "checks" (all checks), "kv" (one key), "kv-prefix" (all keys below), "intentions",
+#: "ca-roots", "ca-config", "sessions" (all), "session" (one id), "session-node" (those of one
+#: node), "autopilot".
 Footprint = tuple[str, str]
 
 
@@ -160,7 +161,8 @@ class ListServices(Query[Mapping[str, tuple[str, ...]]]):
     node_meta: tuple[tuple[str, str], ...] = ()
 
     def footprint(self) -> tuple[Footprint, ...]:
-        return (("services", ""), ("nodes", "")) if self.node_meta else (("services", ""),)
+        # An instance more of what is listed anyway changes what is listed of some nodes only.
+        return (("services", ""), ("nodes", "")) if self.node_meta else (("service-names", ""),)
 
 
 @numbered(3, tuple[ServiceNode, ...])

@@ -35,10 +35,10 @@ class Lookups:
         return (row.node for row in self._registry.nodes.values())
 
     def services(self, node_meta: tuple[tuple[str, str], ...]) -> Mapping[str, tuple[str, ...]]:
-        """Names with their tags; the listing of all is kept until a service changes."""
+        """Names with their tags; the listing of all is kept until it changes."""
         if node_meta:
             return union_of_tags(self._services_on(node_meta))
-        index = self._indexes.of("services")
+        index = self._indexes.of("service-names")
         if index != self._listing_index:
             listing: dict[str, tuple[str, ...]] = {}
             for row in self._registry.names.values():

@@ -37,7 +37,9 @@ _CATALOG = frozenset(
 )
 #: Footprint -> the tables whose changes bear on it.
 _TABLES: dict[str, frozenset[str]] = {
-    **dict.fromkeys(("nodes", "services", "service", "connect", "node", "checks"), _CATALOG),
+    **dict.fromkeys(
+        ("nodes", "services", "service-names", "service", "connect", "node", "checks"), _CATALOG
+    ),
     **dict.fromkeys(("kv", "kv-prefix"), frozenset({"kv", TABLE_INDEX, TOMBSTONE_INDEX})),
     "intentions": frozenset({"intentions", TABLE_INDEX}),
     "ca-roots": frozenset({"ca-roots", "ca-config", TABLE_INDEX}),
@@ -92,6 +94,7 @@ class _Earlier:
         self._loaders: dict[str, Callable[[str], None]] = {
             "nodes": lambda _: self._each(self._node, self._node_keys()),
             "services": lambda _: self._each(self._services_of, self._node_keys()),
+            "service-names": lambda _: self._each(self._services_of, self._node_keys()),
             "checks": lambda _: self._each(self._holdings_of, self._node_keys()),
             "node": self._holdings_of,
             "service": self._named,

@@ -13,6 +13,7 @@ Rules about what may be registered stand in catalog.py; this module carries out 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, MutableMapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -28,6 +29,8 @@ CONNECT_PROXY = "connect-proxy"
 #: Cells of the indexes of the three kinds of rows.
 NODE_INDEX, NAME_INDEX, CONNECT_INDEX = "#node", "#name", "#connect"
 
+#: A name, as it is spelt, with one of its tags, "" for the name itself.
+Listed = tuple[str, str]
 #: (node's name in lower case, service id)
 InstanceKey = tuple[str, ServiceId]
 
@@ -74,25 +77,46 @@ class NodeRow:
 class NameRow:
     """The instances of one name on all nodes."""
 
-    __slots__ = ("_sorted", "_tags", "index", "instances")
+    __slots__ = ("_listed", "_sorted", "_tags", "index", "instances")
 
     def __init__(self) -> None:
         self.index = 0
+        #: How many instances stand behind each line of the list of names.
+        self._listed: dict[Listed, int] = {}
         self.instances: dict[InstanceKey, Service] = {}
         self._sorted: list[tuple[InstanceKey, Service]] | None = None
         self._tags: dict[str, tuple[str, ...]] | None = None
 
-    def put(self, key: InstanceKey, service: Service, undo: Undo) -> None:
-        """Add or replace an instance."""
+    def put(self, key: InstanceKey, service: Service, undo: Undo) -> set[Listed]:
+        """Add or replace an instance. Gives what is listed since."""
+        if key in self.instances:
+            self.drop(key, undo)
         self._note(key, undo)
         self.instances[key] = service
         self._forget_views()
+        new = set()
+        for line in _lines(service):
+            undo.item(self._listed, line)
+            count = self._listed.get(line, 0)
+            self._listed[line] = count + 1
+            if not count:
+                new.add(line)
+        return new
 
-    def drop(self, key: InstanceKey, undo: Undo) -> None:
-        """Remove an instance."""
+    def drop(self, key: InstanceKey, undo: Undo) -> set[Listed]:
+        """Remove an instance. Gives what is not listed any more."""
         self._note(key, undo)
-        del self.instances[key]
+        service = self.instances.pop(key)
         self._forget_views()
+        gone = set()
+        for line in _lines(service):
+            undo.item(self._listed, line)
+            count = self._listed.pop(line) - 1
+            if count:
+                self._listed[line] = count
+            else:
+                gone.add(line)
+        return gone
 
     def _note(self, key: InstanceKey, undo: Undo) -> None:
         if undo.open:
@@ -113,6 +137,11 @@ class NameRow:
         if self._tags is None:
             self._tags = union_of_tags(service for _, service in self.ordered())
         return self._tags
+
+
+def _lines(service: Service) -> set[Listed]:
+    """What an instance adds to the list of names."""
+    return {(service.name, tag) for tag in ("", *service.tags)}
 
 
 def union_of_tags(services: Iterator[Service]) -> dict[str, tuple[str, ...]]:
@@ -195,11 +224,12 @@ class Registry:
     def put_service(self, index: int, row: NodeRow, service: Service) -> None:
         """Store an instance; it leaves the rows it no longer belongs to."""
         stored = row.services.get(service.id)
-        if stored is not None:
-            self._unlink(index, row, stored)
+        gone = set() if stored is None else self._unlink(index, row, stored)
         self._indexes.record(("services", (row.node.name.lower(), service.id), stored, service))
-        self._link(row, service)
+        new = self._link(row, service)
         self._indexes.raise_to("services", index)
+        if new != gone:
+            self._indexes.raise_to("service-names", index)
         self._service_moved(index, service)
         self._node_moved(index, row)
 
@@ -210,7 +240,8 @@ class Registry:
         self._undo.item(row.services, service_id)
         service = row.services.pop(service_id)
         self._indexes.record(("services", (row.node.name.lower(), service_id), service, None))
-        self._unlink(index, row, service)
+        if self._unlink(index, row, service):
+            self._indexes.raise_to("service-names", index)
         self._indexes.raise_to("services", index)
         self._node_moved(index, row)
 
@@ -251,29 +282,39 @@ class Registry:
         """From a snapshot: as ``put_check``, but nothing moves."""
         self._add_check(row, check)
 
-    def _link(self, row: NodeRow, service: Service) -> None:
+    def _link(self, row: NodeRow, service: Service) -> set[Listed]:
+        """Put an instance into its names' rows. Gives what is new in the list of names."""
         self._undo.item(row.services, service.id)
         row.services[service.id] = service
         key = (row.node.name.lower(), service.id)
+        listed: set[Listed] = set()
         for rows, name, _, _ in self._rows_of(service):
             if name not in rows:
                 self._undo.item(rows, name)
                 rows[name] = NameRow()
-            rows[name].put(key, service, self._undo)
+            new = rows[name].put(key, service, self._undo)
+            if rows is self.names:
+                listed = new
+        return listed
 
-    def _unlink(self, index: int, row: NodeRow, service: Service) -> None:
+    def _unlink(self, index: int, row: NodeRow, service: Service) -> set[Listed]:
         """Take an instance out of its names' rows; an emptied row is gone, its index with it.
 
         A name without a row has the index of the table of services, which every caller raises.
+        Gives what is not in the list of names any more.
         """
         self._service_moved(index, service)
         key = (row.node.name.lower(), service.id)
+        unlisted: set[Listed] = set()
         for rows, name, cells, _ in self._rows_of(service):
-            rows[name].drop(key, self._undo)
+            gone = rows[name].drop(key, self._undo)
+            if rows is self.names:
+                unlisted = gone
             if not rows[name].instances:
                 self._indexes.record((cells, name, rows[name].index, 0))
                 self._undo.item(rows, name)
                 del rows[name]
+        return unlisted
 
     def _rows_of(
         self, service: Service
@@ -369,4 +410,7 @@ class Registry:
         assert instances == sum(len(row.instances) for row in self.names.values())
         assert endpoints == sum(len(row.instances) for row in self.connect.values())
         assert checks == sum(len(held) for held in self.states.values())
+        for row in self.names.values():
+            lines = [line for service in row.instances.values() for line in _lines(service)]
+            assert row._listed == Counter(lines), "the list of names is miscounted"
         assert all(row.instances for row in (*self.names.values(), *self.connect.values()))

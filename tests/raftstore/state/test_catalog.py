@@ -297,6 +297,36 @@ def test_an_unrelated_registration_leaves_a_services_index_alone(cluster):
     assert ("service", "web") not in cluster.state.touched()
 
 
+def test_who_watches_the_names_is_woken_by_names_and_tags_only(cluster):
+    names = q.ListServices()
+    cluster.register(node(), WEB, Check(id="c", service_id="web1"))
+    index = cluster.index_of(names)
+    quiet = (
+        (node(address="10.9.9.9"),),
+        (node(address="10.9.9.9"), dataclasses.replace(WEB, port=81)),
+        (node(address="10.9.9.9"), None, Check(id="c", service_id="web1", status="passing")),
+        (node("n2"), dataclasses.replace(WEB, id="web2")),
+        (node("n2"), dataclasses.replace(WEB, id="web2", tags=())),
+    )
+    for registration in quiet:
+        cluster.register(*registration)
+        assert not set(names.footprint()) & cluster.state.touched(), registration
+    cluster.deregister("n2")
+    assert not set(names.footprint()) & cluster.state.touched()
+    assert cluster.index_of(names) == index
+    for registration in (
+        (node("n2"), dataclasses.replace(WEB, id="web2", tags=("v1", "v2"))),
+        (node("n2"), dataclasses.replace(WEB, id="web2", name="Web", tags=())),
+        (node("n2"), dataclasses.replace(WEB, id="web2", name="api", tags=())),
+    ):
+        cluster.register(*registration)
+        assert set(names.footprint()) <= cluster.state.touched(), registration
+        assert cluster.index_of(names) == cluster.index
+    cluster.deregister("n2", service_id="web2")
+    assert set(names.footprint()) <= cluster.state.touched()
+    assert cluster.ask(names) == {"web": ("v1",)}
+
+
 @pytest.mark.parametrize(
     "change",
     [

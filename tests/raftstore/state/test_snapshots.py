@@ -29,7 +29,13 @@ def test_sections_come_in_a_fixed_order():
 def test_rows_are_plain_data_in_a_fixed_shape():
     chunks = dict(example().snapshot())
     assert chunks["head"] == [[1, 5, 13.0, 0]]
-    assert chunks["indexes"] == [["checks", 2], ["kv-tree", 5], ["nodes", 2], ["services", 2]]
+    assert chunks["indexes"] == [
+        ["checks", 2],
+        ["kv-tree", 5],
+        ["nodes", 2],
+        ["service-names", 2],
+        ["services", 2],
+    ]
     assert chunks["names"] == chunks["connect"] == [["web", 2]]
     assert chunks["kv"] == [["k", b"v", 0, 0, "", 3, 3]]
     assert chunks["tombstones"] == [["gone", 5]]
