@@ -18,7 +18,7 @@ from typing import Any, Protocol, TypeVar
 from agent.backend.operations import RENEW_SESSION, SESSION_CLOCK
 from agent.backend.rounds import ReadRounds
 from agent.backend.sessions import SessionClock, encode_clock, encode_renewed, read_id
-from agent.leader.expiry import CALM_LOOKS, Calm, Expiry, Since, Standing
+from agent.leader.expiry import CALM_LOOKS, RETRY_S, Calm, Expiry, Since, Standing
 from agent.tasks import TaskOwner
 from raftstore import wire
 from raftstore.commands import Applied, Outcome, SessionDestroy
@@ -32,8 +32,9 @@ T = TypeVar("T")
 
 #: Why a session ended, as it stands in its record.
 CAUSE = "TTL expired"
-#: Ends on their way through the log at once, and seconds that one may take.
-ENDS_MAX = 128
+#: Ends on their way through the log at once (they may all come back in one turn of the loop), and
+#: seconds that one may take.
+ENDS_MAX = 64
 END_TIMEOUT_S = 5.0
 #: Sessions looked at before other work has its turn: about two milliseconds.
 SLICE = 256
@@ -116,6 +117,7 @@ class SessionKeeper:
         self._known_index = 0
         since = Since.LED
         try:
+            await self._caught_up()
             while True:
                 self._wake.clear()
                 cancel = self._watch()
@@ -132,6 +134,15 @@ class SessionKeeper:
             self.stats.timers_held = self.stats.ends_open = 0
             for session_id in list(self._outcomes):
                 self._told_waiters(session_id)
+
+    async def _caught_up(self) -> None:
+        """Until all of the former terms is applied here, so that the first look shows it."""
+        while True:
+            try:
+                return await self._store.barrier(timeout_s=END_TIMEOUT_S)
+            except StoreError as error:
+                log.info("sessions are not counted yet error=%s", error)
+                await asyncio.sleep(RETRY_S)
 
     def _watch(self) -> Callable[[], None] | None:
         try:

@@ -26,6 +26,7 @@ from tests.bench import (
     http_bench,
     raft_bench,
     relay_bench,
+    session_bench,
     snapshot_bench,
     tls_bench,
 )
@@ -34,7 +35,9 @@ from tests.bench.load import Rate, http_rate, http_request, udp_rate
 from tests.bench.table import Rounds, alone, head, paired
 from tests.e2e.cluster import cluster, fresh_address
 
-SECTIONS = ("http", "dns", "raft", "tls", "failover", "watch", "memory", "snapshot", "relay")
+SECTIONS = (
+    "http", "dns", "raft", "tls", "failover", "watch", "memory", "snapshot", "relay", "sessions",
+)  # fmt: skip
 FAILOVERS = 20
 
 
@@ -159,6 +162,8 @@ def main() -> None:
             cluster_bench.bench_watch(folder / "watch", rounds.count)
         if "memory" in only:
             cluster_bench.bench_memory(folder / "memory")
+        if "sessions" in only:
+            session_bench.bench(folder / "sessions", rounds.seconds)
     if "snapshot" in only:
         snapshot_bench.main()
     if "relay" in only:
