@@ -202,19 +202,34 @@ def _alarms(rows: Rows, folder: Path) -> str:
         Axis("alarms + 1", logarithmic=True, low=1),
         [line for line in series if len(line.points) > 1],
     )
-    (folder / f"alarms-{rows[0]['anomaly']}.svg").write_text(picture)
+    (folder / "alarms.svg").write_text(picture)
+    return _alarm_table(rows)
+
+
+def _grace(rows: Rows, folder: Path) -> str:
+    return _alarm_table(rows)
+
+
+def _stopped(rows: Rows, folder: Path) -> str:
+    return _alarm_table(rows)
+
+
+def _alarm_table(rows: Rows) -> str:
+    cells = sorted({(row["held"], row["seconds"]) for row in rows})
+    names = list(dict.fromkeys(row["variant"] for row in rows))
+    found = {(r["held"], r["seconds"], r["variant"]): r for r in rows}
     body = [
         [held, seconds] + [_alarm_cell(found.get((held, seconds, name))) for name in names]
         for held, seconds in cells
     ]
     sums: list[object] = ["sum", "where both ran"]
+    first = names[0]
     for name in names:
-        both = [c for c in cells if (*c, name) in found and (*c, "SWIM") in found]
-        plain = sum(found[*c, "SWIM"]["about_healthy"] for c in both)
+        both = [c for c in cells if (*c, name) in found and (*c, first) in found]
+        plain = sum(found[*c, first]["about_healthy"] for c in both)
         here = sum(found[*c, name]["about_healthy"] for c in both)
-        sums.append(
-            f"{here:,} ({fewer(plain, here)} times fewer)" if name != "SWIM" else f"{here:,}"
-        )
+        times = "" if name == first or not plain else f" ({fewer(plain, here)} times fewer)"
+        sums.append(f"{here:,}{times}")
     return table(" | ".join(["held", "for, s", *names]), [*body, sums])
 
 
@@ -239,5 +254,6 @@ SECTIONS: dict[str, Callable[[Rows, Path], str]] = {
     "failure": _failure,
     "latency": _latency,
     "alarms": _alarms,
-    "stopped": _alarms,
+    "grace": _grace,
+    "stopped": _stopped,
 }

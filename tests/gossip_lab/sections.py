@@ -14,10 +14,9 @@ from tests.gossip_lab import failures, false_alarms, probe_theory, report, sprea
 from tests.gossip_lab.false_alarms import Anomaly, Cell
 
 Rows = list[dict[str, Any]]
-ALARM_GRID = [
-    Cell(held, seconds) for held in (1, 4, 8, 16, 32) for seconds in (8.192, 16.384, 32.768)
-]
-PARTS_GRID = [Cell(held, seconds) for held in (8, 16) for seconds in (16.384, 32.768)]
+ALARM_GRID = [Cell(held, seconds) for held in (1, 4, 8, 16) for seconds in (8.192, 16.384, 32.768)]
+PARTS_GRID = [Cell(8, 16.384), Cell(8, 32.768)]
+GRACE_GRID = [Cell(16, 32.768), Cell(32, 32.768)]
 
 
 def quiet(seed: int, size_max: int) -> Rows:
@@ -110,7 +109,9 @@ def theory(seed: int, size_max: int) -> Rows:
     rows = []
     for delivered in (0.99, 0.95, 0.9, 0.8):
         for helpers in (1, 3):
-            f = probe_theory.failures(seed, delivered, helpers, size=min(size_max, 100))
+            f = probe_theory.failures(
+                seed, delivered, helpers, size=min(size_max, 60), seconds=30.0
+            )
             rows.append(
                 {
                     "delivered": delivered,
@@ -130,17 +131,24 @@ def alarms(seed: int, size_max: int) -> Rows:
         for variant in false_alarms.VARIANTS:
             if variant in ("SWIM", "Lifeguard") or cell in PARTS_GRID:
                 rows.append(_alarm_row(seed, cell, Anomaly.BLOCKED, variant))
-        if cell in PARTS_GRID:
-            changes = {"suspicion_grace_mult": 0}
-            row = _alarm_row(seed, cell, Anomaly.BLOCKED, "Lifeguard", **changes)
-            rows.append({**row, "variant": "Lifeguard without grace"})
+    return rows
+
+
+def grace(seed: int, size_max: int) -> Rows:
+    """What the time to refute after a late confirmation is worth."""
+    rows = []
+    for cell in GRACE_GRID:
+        for mult in (0, 1):
+            row = _alarm_row(seed, cell, Anomaly.BLOCKED, "Lifeguard", suspicion_grace_mult=mult)
+            rows.append({**row, "variant": f"suspicion_grace_mult = {mult}"})
     return rows
 
 
 def stopped(seed: int, size_max: int) -> Rows:
+    """Processes that stand still, as under SIGSTOP or without a processor."""
     return [
         _alarm_row(seed, cell, Anomaly.STOPPED, variant)
-        for cell in PARTS_GRID
+        for cell in (Cell(8, 16.384), Cell(16, 32.768))
         for variant in ("SWIM", "Lifeguard")
     ]
 
@@ -188,4 +196,5 @@ SECTIONS: dict[str, Callable[[int, int], Rows]] = {
     "latency": latency,
     "stopped": stopped,
     "alarms": alarms,
+    "grace": grace,
 }
