@@ -82,7 +82,7 @@ def _failure(rows: Rows, folder: Path) -> str:
     curves = [
         Line(f"{row['size']:,} members", [(1e3 * t, p) for p, t in enumerate(row["curve"], 1)])
         for row in lossless
-        if row["size"] >= 100
+        if row["size"] >= 100 and row["curve"]
     ]
     picture = chart(
         "After the first member knew of a failure",
@@ -137,7 +137,7 @@ def _quiet(rows: Rows, folder: Path) -> str:
                 f"{row['exchanges']:.4f}",
                 row["exchange_nodes"],
                 row["cpu_us"],
-                int(row["memory_bytes"]),
+                int(row["memory_bytes"]) or "",
             ]
             for row in rows
         ],
