@@ -13,7 +13,8 @@ import asyncio
 from collections.abc import Callable
 
 from raftstore.errors import ProposalTimeout, Refused, StoreError, Superseded
-from raftstore.raft.replica import Outcome, Proposal
+from raftstore.raft.replica import Outcome
+from raftstore.raft.requests import Proposal
 
 STEP_S = 0.05
 """How coarse deadlines are, in seconds."""

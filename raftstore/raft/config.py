@@ -45,6 +45,9 @@ class RaftConfig:
     """How long a staging server must have been caught up before it votes."""
     changes_waiting_max: int = 64
     """Changes of membership that wait for the one before."""
+    yield_when_full: bool = True
+    """Hand leadership over when the journal or its disk is about 95 % full; once, and again only
+    after it was less than 80 % full."""
     proposal_timeout_s: float = 5.0
     """Default deadline for callers that have none of their own."""
     payload_bytes_max: int = 1 * MIB

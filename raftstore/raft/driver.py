@@ -36,7 +36,8 @@ from raftstore.raft.log import Journal, SnapshotPointer
 from raftstore.raft.lost_disk import KnownDisks
 from raftstore.raft.members import bootstrap_config
 from raftstore.raft.operations import Operations
-from raftstore.raft.replica import Outcome, Proposal, Replica, Work
+from raftstore.raft.replica import Outcome, Replica, Work
+from raftstore.raft.requests import Proposal
 from raftstore.raft.snapshot import SnapshotFiles
 from raftstore.raft.snapshotter import Snapshotter
 from raftstore.raft.status import RaftStatus, dropped_by, figures_of
@@ -51,8 +52,7 @@ TIMER_SLACK_S = 0.001
 """Timers fire a little late, so that the engine's strict comparison finds the deadline passed."""
 
 LONELY_TIMEOUTS = 2
-"""After so many election timeouts without a leader a server dials everybody: it may have been
-removed, and then nobody dials it and it must ask to be told."""
+"""After so many election timeouts without a leader a server, perhaps removed, dials everybody."""
 
 
 class RaftNode:
@@ -433,7 +433,8 @@ class RaftNode:
         if before is None or before[3:] != seen[3:]:
             self._adopt_members()
         if before is not None and before[:3] != seen[:3]:
-            log.info("raft state role=%s term=%d leader=%s", *seen[:3])
+            stopped = engine.stats.step_down_reason if before[0] == "leader" != seen[0] else ""
+            log.info("raft state role=%s term=%d leader=%s stopped=%s", *seen[:3], stopped)
         self._on_change()
 
     def _die(self, error: BaseException) -> None:
@@ -487,7 +488,6 @@ class RaftNode:
         if not engine.leads():
             return
         if self._disk.waited_s() >= self._config.election_min_s:
-            log.warning("stopped leading: a write takes longer than an election timeout")
             self._disk_step_downs += 1
             for peer, message in self._replica.step_down():
                 self._network.send(peer, message)

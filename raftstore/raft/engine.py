@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, NoReturn
 
 from pysyncobj import SyncObj, SyncObjConf
@@ -61,6 +61,11 @@ from raftstore.raft.stock import NoPoller, PeerNode, StockLog, StockOutlet, now
 FOLLOWER, CANDIDATE, LEADER = 0, 1, 2
 ROLES = ("follower", "candidate", "leader")
 LONG_AGO = float("-inf")
+LOST_QUORUM = "lost quorum"
+HUNG_DISK = "hung disk"
+TRANSFERRED = "transferred"
+HIGHER_TERM = "higher term"
+STEP_DOWN_REASONS = (LOST_QUORUM, HUNG_DISK, TRANSFERRED, HIGHER_TERM)
 HURRIED_ROUNDS_MAX = 10
 
 
@@ -79,6 +84,11 @@ class EngineStats:
     elections_won: int = 0
     pre_vote_rounds: int = 0
     step_downs: int = 0
+    step_downs_by: dict[str, int] = field(
+        default_factory=lambda: dict.fromkeys(STEP_DOWN_REASONS, 0)
+    )
+    step_down_reason: str = ""
+    """Why we stopped leading the last time."""
     leader_changes: int = 0
     strangers_dropped: int = 0
     stale_replies_dropped: int = 0
@@ -124,6 +134,8 @@ class RaftEngine(SyncObj):  # type: ignore[misc]
         self._others: tuple[str, ...] = ()
         self._members: dict[str, PeerNode] = {}
         self._ordered_term: int | None = None
+        self._given_away_in: int | None = None
+        self._why_stopped = LOST_QUORUM  # by the tick, unless something else says so first
         self.dismissed = False
         self.config: Config | None = None
         self.config_index = 0
@@ -393,11 +405,13 @@ class RaftEngine(SyncObj):  # type: ignore[misc]
 
     def order_election(self, peer: str) -> None:
         """Leader: tell a voter to campaign at once."""
+        self._given_away_in = self.term()
         self._send(peer, TimeoutNow(self.term()), late=True)
 
     def step_down(self) -> None:
         """Stop leading, in the same term and without touching the log."""
         assert self.leads()
+        self._why_stopped = HUNG_DISK
         self._SyncObj__setState(FOLLOWER)
         self._follow(None)
         self._deadline_in(self._config.election_min_s, self._config.election_max_s)
@@ -622,6 +636,8 @@ class RaftEngine(SyncObj):  # type: ignore[misc]
         self._SyncObj__raftLeader = leader
 
     def _new_term(self, term: int) -> None:
+        given = self._given_away_in == self.term()
+        self._why_stopped = TRANSFERRED if given else HIGHER_TERM
         self._SyncObj__setCurrentTerm(term, None)
         self._SyncObj__setState(FOLLOWER)
         self._follow(None)
@@ -630,6 +646,9 @@ class RaftEngine(SyncObj):  # type: ignore[misc]
     def _state_changed(self, old: int, new: int) -> None:
         if old == LEADER:
             self.stats.step_downs += 1
+            self.stats.step_downs_by[self._why_stopped] += 1
+            self.stats.step_down_reason = self._why_stopped
+        self._why_stopped = LOST_QUORUM
         if new == LEADER:
             self.stats.elections_won += 1
             for peer in self._others:

@@ -43,7 +43,8 @@ from raftstore.raft.lease import Lease
 from raftstore.raft.log import Batch, Journal
 from raftstore.raft.members import VOTER, Config
 from raftstore.raft.reads import ReadIndex
-from raftstore.raft.transfer import AWAITING, CATCHING_UP, Transfer
+from raftstore.raft.requests import ChangeRequest, Proposal
+from raftstore.raft.transfer import AWAITING, CATCHING_UP, Transfer, Yielding
 
 Result = tuple[object, "Outcome | StoreError"]
 """A ticket and what became of it."""
@@ -66,30 +67,6 @@ class Work:
     late: list[Outgoing]
     tasks: list[Task] = field(default_factory=list)
     """Reading and writing of snapshots, beside the steps; answered by ``installs.report``."""
-
-
-class Proposal:
-    """A payload on its way into the log. ``index`` is None until it has entered."""
-
-    __slots__ = ("index", "payload", "ticket", "withdrawn")
-
-    def __init__(self, ticket: object, payload: bytes) -> None:
-        self.ticket = ticket
-        self.payload = payload
-        self.index: int | None = None
-        self.withdrawn = False
-
-
-class ChangeRequest:
-    """A change of the configuration on its way into the log; nobody may wait for it (None)."""
-
-    __slots__ = ("change", "index", "ticket", "withdrawn")
-
-    def __init__(self, ticket: object, change: Change) -> None:
-        self.ticket = ticket
-        self.change = change
-        self.index: int | None = None
-        self.withdrawn = False
 
 
 class Replica:
@@ -121,6 +98,7 @@ class Replica:
             lag_max=config.promotion_lag_max, stable_s=config.promotion_stable_s
         )
         self._transfer: Transfer | None = None
+        self._yielding = Yielding()
         self.transfers_begun = 0
         self.lease_reads = 0
         self.journal = journal
@@ -194,6 +172,10 @@ class Replica:
             raise Refused("no other voter answers")
         if target not in engine.peer_ids():
             raise Refused(f"no other voter with id {target!r} in the configuration")
+        self._begin_transfer(ticket, target)
+
+    def _begin_transfer(self, ticket: object, target: str) -> None:
+        engine = self.engine
         self.transfers_begun += 1
         self._transfer = Transfer(
             ticket=ticket,
@@ -238,6 +220,7 @@ class Replica:
             engine.receive(peer, message)
         engine.tick()
         self._notice_leadership()
+        self._yield_when_full()
         if self._transfer is not None:
             self._drive_transfer(self._transfer)
         if engine.leads():
@@ -296,7 +279,7 @@ class Replica:
         tickets += [proposal.ticket for proposal in self._intake]
         tickets += [r.ticket for r in self._changes if r.ticket is not None]
         tickets += self.reads.reset()
-        if self._transfer is not None:
+        if self._transfer is not None and self._transfer.ticket is not None:
             tickets.append(self._transfer.ticket)
         self._transfer = None
         self._pending.clear()
@@ -436,6 +419,16 @@ class Replica:
         if self._config.node_id not in after.voters:
             raise Refused("a leader hands over before it is removed or demoted")
 
+    def _yield_when_full(self) -> None:
+        """A leader whose journal is full hands over, for another may have room."""
+        engine, journal = self.engine, self.journal
+        if not self._config.yield_when_full or not self._yielding.due(journal):
+            return
+        heir = engine.heir() if engine.leads() and self._transfer is None else None
+        if heir is not None:
+            self._yielding.done()
+            self._begin_transfer(None, heir)
+
     def _drive_transfer(self, transfer: Transfer) -> None:
         engine, at = self.engine, self.engine.now()
         leader = engine.leader_id()
@@ -456,7 +449,13 @@ class Replica:
                 engine.order_election(transfer.target)
         if result is not None:
             self._transfer = None
-            self._results.append((transfer.ticket, result))
+            if transfer.ticket is not None:
+                self._results.append((transfer.ticket, result))
+
+    @property
+    def full_handovers(self) -> int:
+        """Times we handed over because the journal was full."""
+        return self._yielding.count
 
     def lease_left_s(self) -> float:
         """Seconds for which reads need no quorum; at most 0 without a lease."""

@@ -68,6 +68,12 @@ class RaftStatus:
     elections_won: int
     pre_vote_rounds: int
     step_downs: int
+    step_downs_by: Mapping[str, int]
+    """By reason: lost quorum, hung disk, transferred, higher term."""
+    step_down_reason: str
+    """The last one's; empty if there was none."""
+    full_handovers: int
+    """Times we handed over because the journal was full."""
     disk_step_downs: int
     """Times we gave up leading because a write to our disk took too long."""
     lease_left_s: float
@@ -131,6 +137,9 @@ def figures_of(config: RaftConfig, replica: Replica) -> dict[str, Any]:
         "elections_won": stats.elections_won,
         "pre_vote_rounds": stats.pre_vote_rounds,
         "step_downs": stats.step_downs,
+        "step_downs_by": dict(stats.step_downs_by),
+        "step_down_reason": stats.step_down_reason,
+        "full_handovers": replica.full_handovers,
         "lease_left_s": max(0.0, replica.lease_left_s()),
         "lease_reads": replica.lease_reads,
         "transfers_begun": replica.transfers_begun,

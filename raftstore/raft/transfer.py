@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from raftstore.raft.log import Journal
+
 CATCHING_UP = "catching up"
 ORDERED = "ordered"
 AWAITING = "awaiting"
@@ -49,3 +51,28 @@ class Transfer:
         if self.phase == ORDERED:
             return f"{self.target} did not take over in time"
         return "no leader is known yet"
+
+
+class Yielding:
+    """When a leader whose journal is full should give way.
+
+    Once, and again only after it has had room itself: so full servers do not pass it around.
+    """
+
+    __slots__ = ("_armed", "count")
+
+    def __init__(self) -> None:
+        self._armed = True
+        self.count = 0
+
+    def due(self, journal: Journal) -> bool:
+        """Is the journal full, and was there room since we last gave way?"""
+        if not journal.pressed:
+            self._armed = True
+            return False
+        return self._armed and journal.full
+
+    def done(self) -> None:
+        """We have given way."""
+        self._armed = False
+        self.count += 1

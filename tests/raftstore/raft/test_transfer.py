@@ -1,6 +1,8 @@
 """The phases of handing leadership over."""
 
-from raftstore.raft.transfer import AWAITING, CATCHING_UP, ORDERED, Transfer
+from types import SimpleNamespace
+
+from raftstore.raft.transfer import AWAITING, CATCHING_UP, ORDERED, Transfer, Yielding
 
 
 def transfer():
@@ -24,3 +26,22 @@ def test_each_phase_has_its_time_and_says_what_failed():
     t.stepped_down(11.8)
     t.stepped_down(12.7)  # said at every step: the time runs from the first
     assert t.phase == AWAITING and t.failure(12.7) == "" and "no leader" in t.failure(12.8)
+
+
+def test_a_full_leader_gives_way_once_and_again_only_after_it_had_room():
+    yielding = Yielding()
+
+    def room(*, pressed, full):
+        return yielding.due(SimpleNamespace(pressed=pressed, full=full))
+
+    assert not room(pressed=False, full=False)
+    assert not room(pressed=True, full=False)
+    assert room(pressed=True, full=True)
+    assert room(pressed=True, full=True)  # nobody to give way to: asked again
+    yielding.done()
+    assert not room(pressed=True, full=True)
+    assert not room(pressed=True, full=False)  # not enough room to try it again
+    assert not room(pressed=True, full=True)
+    assert not room(pressed=False, full=False)
+    assert room(pressed=True, full=True)
+    assert yielding.count == 1

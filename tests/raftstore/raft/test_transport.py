@@ -338,3 +338,41 @@ async def test_an_inbox_is_full_by_bytes_too():
     assert node._message("b", VoteReply(1, True), 600)
     assert not node._message("b", VoteReply(1, True), 600)
     assert node._message("b", VoteReply(1, True), 400)
+
+
+class Dice(random.Random):
+    """Always the same throw, and counted."""
+
+    throws = 0
+
+    def uniform(self, a, b):
+        self.throws += 1
+        return a
+
+
+class ShortLinks(PeerNetwork):
+    """Every link comes up and is gone at once, as when two dial each other at the same time."""
+
+    dialled = 0
+
+    async def _dial(self, peer):
+        self.dialled += 1
+        return True
+
+
+async def test_the_pause_after_a_link_that_did_not_last_is_thrown_with_dice():
+    dice = Dice()
+    net = ShortLinks(
+        RaftConfig(node_id="b", redial_min_s=0.001, redial_max_s=0.01),
+        cluster_id=lambda: "one",
+        on_message=lambda peer, message, size: True,
+        on_up=lambda peer, hello: None,
+        on_down=lambda peer: None,
+        rng=dice,
+    )
+    net.start()
+    net.set_members(["a", "b"])
+    net.set_address("a", "127.0.0.1", 1)
+    await until(lambda: net.dialled >= 5)
+    await net.stop()
+    assert dice.throws >= net.dialled - 1
