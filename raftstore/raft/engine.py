@@ -101,6 +101,11 @@ class EngineStats:
 class RaftEngine(SyncObj):  # type: ignore[misc]
     """One server's Raft. Raises SafetyViolation, or whatever ``apply`` raises: both are fatal."""
 
+    _disk_changed = False
+    _given_away_in: int | None = None
+    _why_stopped = LOST_QUORUM
+    """By the tick, unless something else says so first."""
+
     def __init__(
         self,
         config: RaftConfig,
@@ -119,7 +124,6 @@ class RaftEngine(SyncObj):  # type: ignore[misc]
         self._late: list[Outgoing] = []
         self._connected_ids: set[str] = set()
         self._disks: dict[str, Disk] = {}
-        self._disk_changed = False
         self._progress: dict[str, Progress] = {}
         self._seq = 0
         self._votes: set[str] = set()
@@ -134,8 +138,6 @@ class RaftEngine(SyncObj):  # type: ignore[misc]
         self._others: tuple[str, ...] = ()
         self._members: dict[str, PeerNode] = {}
         self._ordered_term: int | None = None
-        self._given_away_in: int | None = None
-        self._why_stopped = LOST_QUORUM  # by the tick, unless something else says so first
         self.dismissed = False
         self.config: Config | None = None
         self.config_index = 0
