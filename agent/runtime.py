@@ -111,7 +111,7 @@ class Agent:
             raise
         print("==> Consul agent running!", flush=True)
         log.info("agent running node=%s id=%s", self.config.node_name, self.node_id)
-        collector.start()
+        collector.start(loop.call_soon_threadsafe)
         watchdog.start()
         leave, status = await self._ending
         await watchdog.stop()

@@ -12,12 +12,13 @@ from __future__ import annotations
 
 import gc
 import time
+from collections.abc import Callable
 
 #: After a pass that took longer its survivors are not looked at again, in seconds.
 PASS_MAX_S = 0.002
-#: New objects before a pass, passes before one of the next generation. CPython's 10 at the end lets
-#: 70,000 objects gather before the first full pass, which then takes 10 ms.
-THRESHOLDS = (700, 10, 2)
+#: New objects before a pass, passes before one of the next generation. With CPython's 10 and 10 so
+#: many as 70,000 objects gather before a full pass, which then takes 10 ms; so it is 8,000.
+THRESHOLDS = (700, 5, 1)
 _OLDEST = 2
 
 
@@ -32,12 +33,15 @@ class Collector:
         self.spent_s = 0.0
         self._begun_s = 0.0
         self._thresholds = gc.get_threshold()
+        self._soon: Callable[[Callable[[], object]], object] | None = None
 
-    def start(self) -> None:
+    def start(self, soon: Callable[[Callable[[], object]], object] | None = None) -> None:
         """What is here now lives as long as the process: it is looked at once more, and never
-        again."""
+        again. ``soon`` has something called after the pass that is under way, from any thread."""
+        self._soon = soon
         gc.collect()
         gc.freeze()
+        gc.collect()
         self._thresholds = gc.get_threshold()
         gc.set_threshold(*THRESHOLDS)
         gc.callbacks.append(self._passed)
@@ -58,3 +62,7 @@ class Collector:
         if info["generation"] == _OLDEST and took_s > PASS_MAX_S:
             gc.freeze()
             self.freezes += 1
+            # CPython waits with the next pass until a quarter of what this one has found is new; a
+            # pass over nothing makes it forget that number.
+            if self._soon is not None:
+                self._soon(gc.collect)

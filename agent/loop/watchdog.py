@@ -49,15 +49,15 @@ class Watchdog:
         self._thread: threading.Thread | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._due_at = self._beat_cpu_s = 0.0
-        #: (perf_counter, seconds that all threads had stood in line), the newest last.
-        self._accounts: list[tuple[float, float]] = []
+        #: (perf_counter, how long each thread had stood in line), the newest last.
+        self._accounts: list[tuple[float, dict[str, int]]] = []
         self._caught: tuple[float, tuple[str, ...]] = (0.0, ())
         self._collected_s = 0.0
         self._logged: tuple[int, int] = (0, 0)
 
     def start(self) -> None:
         """Count from here on: before it serves an agent may take its time."""
-        self._accounts = [(time.perf_counter(), _queued_s())]
+        self._accounts = [(time.perf_counter(), _queued())]
         if self._timed is not None:
             self._timed.clock.on_finished = self._finished
         else:
@@ -105,7 +105,7 @@ class Watchdog:
         queued_s = max(0.0, wall_s - cpu_s)
         if wall_s > self.holds.hold_max_s:
             # Accounts are dear to read, so what is short counts by its processor time alone.
-            queued_s = max(0.0, _queued_s() - self._queued_before(begun_at))
+            queued_s = self._queued_since(begun_at)
         collecting_s = self._collector.spent_s - self._collected_s
         span = Span(wall_s, cpu_s, queued_s, collecting_s)
         if not self.holds.note(span):
@@ -115,13 +115,14 @@ class Watchdog:
         self.holds.keep(hold)
         self._tell(hold)
 
-    def _queued_before(self, at: float) -> float:
-        """What the accounts said at the last reading that is not younger than ``at``."""
-        found = self._accounts[0][1]
-        for read_at, queued_s in self._accounts:
+    def _queued_since(self, at: float) -> float:
+        """Seconds in line since the last reading that is not younger than ``at``."""
+        before = self._accounts[0][1]
+        for read_at, queued in self._accounts:
             if read_at <= at:
-                found = queued_s
-        return found
+                before = queued
+        # Thread by thread: one that has ended would make the sum smaller.
+        return sum(now - before.get(thread, 0) for thread, now in _queued().items()) / 1e9
 
     def _tell(self, hold: Hold) -> None:
         minute, count = int(hold.at // 60), 0
@@ -154,20 +155,23 @@ class Watchdog:
                     self._caught = (begun_at, stack)
             if looks % ACCOUNT_LOOKS == 0:
                 # Read first, so that the time is not before what was read.
-                queued_s = _queued_s()
-                self._accounts = [*self._accounts[-7:], (time.perf_counter(), queued_s)]
+                queued = _queued()
+                self._accounts = [*self._accounts[-7:], (time.perf_counter(), queued)]
 
 
-def _queued_s() -> float:
-    """Seconds that the threads of this process have stood in line for a processor; 0 unknown."""
-    total = 0
-    try:
-        for thread in os.listdir("/proc/self/task"):
+def _queued() -> dict[str, int]:
+    """For each thread of this process, nanoseconds that it has stood in line for a processor.
+
+    Empty on a system without these accounts.
+    """
+    found: dict[str, int] = {}
+    for thread in os.listdir("/proc/self/task") if os.path.isdir("/proc/self/task") else ():
+        try:
             with open(f"/proc/self/task/{thread}/schedstat", "rb") as file:
-                total += int(file.read().split()[1])
-    except (OSError, IndexError, ValueError):
-        pass  # a thread that ended, or a system without these accounts
-    return total / 1e9
+                found[thread] = int(file.read().split()[1])
+        except (OSError, IndexError, ValueError):
+            continue  # a thread that ended just now
+    return found
 
 
 def _stack(frame: FrameType | None) -> tuple[str, ...]:

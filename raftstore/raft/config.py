@@ -65,7 +65,7 @@ class RaftConfig:
     """Unacknowledged appends per peer."""
     apply_entries_max: int = 2000
     """Entries applied by one step before the loop gets its turn again."""
-    apply_budget_s: float = 0.005
+    apply_budget_s: float = 0.003
     apply_bytes_max: int = 4 * MIB
     reads_waiting_max: int = 16_384
     journal_bytes_max: int = 4096 * MIB

@@ -1,7 +1,8 @@
-"""How long the loop is held while a snapshot of a large state is taken under load.
+"""How long the loop is held while a snapshot of a large state is taken under load, and loaded.
 
 ``python -m tests.bench.snapshot_bench [keys]``: one server with its journal on disk, 64 writers in
-a closed loop, and a timer that measures how late it is called.
+a closed loop, and a timer that measures how late it is called: by us, or by who else uses the
+machine. What is ours alone is measured callback by callback, as with ``enable_debug``.
 """
 
 from __future__ import annotations
@@ -12,10 +13,13 @@ import gc
 import sys
 import tempfile
 import time
-from dataclasses import dataclass
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, replace
 
-import uvloop
-
+from agent.loop.collector import Collector
+from agent.loop.holds import Holds
+from agent.loop.timed import TimedLoop
+from agent.loop.watchdog import Watchdog
 from raftstore.commands import KVSet
 from raftstore.config import StoreConfig
 from raftstore.records import KVPair
@@ -32,6 +36,7 @@ class Lag:
     p50_ms: float
     p99_ms: float
     max_ms: float
+    held_ms: float
     writes_per_second: float
 
 
@@ -71,13 +76,42 @@ def fill(store: Store, keys: int) -> None:
     gc.freeze()
 
 
-async def measure(keys: int, seconds: float) -> tuple[Lag, Lag, float, float]:
-    """Lag without and with a snapshot, how long it took, and how long applying waited."""
+@contextlib.asynccontextmanager
+async def watched(collector: Collector) -> AsyncIterator[Holds]:
+    """What holds the loop meanwhile."""
+    watchdog = Watchdog(asyncio.get_running_loop(), collector)
+    watchdog.start()
+    yield watchdog.holds
+    await watchdog.stop()
+
+
+def held_ms(holds: Holds) -> float:
+    """The longest hold; each that was too long is shown with its stack."""
+    for hold in holds.recent():
+        print(hold.explained(), file=sys.stderr)
+    return 1000 * holds.lengths.highest
+
+
+async def measure_load(folder: str, collector: Collector) -> tuple[float, float]:
+    """Seconds until a server has loaded its snapshot, and the longest hold meanwhile."""
+    begun_at = time.perf_counter()
+    async with watched(collector) as holds:
+        store = Store(StoreConfig(node_id="a", data_dir=folder))
+        await store.start()
+        took = time.perf_counter() - begun_at
+    await store.stop()
+    return took, held_ms(holds)
+
+
+async def measure(keys: int, seconds: float) -> tuple[Lag, Lag, float, float, tuple[float, float]]:
+    """Lag without and with a snapshot, how long it took, how long applying waited, and the load."""
+    collector = Collector()
     with tempfile.TemporaryDirectory() as folder:
         store = Store(StoreConfig(node_id="a", data_dir=folder))
         await store.start()
         store.bootstrap({"a": "127.0.0.1:1"})
         fill(store, keys)
+        collector.start(asyncio.get_running_loop().call_soon_threadsafe)
         while not store.is_leader:
             await asyncio.sleep(0.01)
         sampler = Sampler()
@@ -93,32 +127,38 @@ async def measure(keys: int, seconds: float) -> tuple[Lag, Lag, float, float]:
             tasks = [group.create_task(write(writer)) for writer in range(WRITERS)]
             await asyncio.sleep(0.5)
             sampler = Sampler()
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(sampler.run(), seconds)
-            quiet = sampler.result()
+            async with watched(collector) as holds:
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(sampler.run(), seconds)
+            quiet = replace(sampler.result(), held_ms=held_ms(holds))
             sampler = Sampler()
             sampling = group.create_task(sampler.run())
             begun_at = time.perf_counter()
-            await store.snapshot_now()
+            async with watched(collector) as holds:
+                await store.snapshot_now()
             took = time.perf_counter() - begun_at
-            busy = sampler.result()
+            busy = replace(sampler.result(), held_ms=held_ms(holds))
             for task in (*tasks, sampling):
                 task.cancel()
         held = store.metrics()["snapshot_held_s"]
         await store.stop()
-        return quiet, busy, took, held
+        loading = await measure_load(folder, collector)
+        collector.stop()
+        return quiet, busy, took, held, loading
 
 
 def main(keys: int = 1_000_000, seconds: float = 5.0) -> None:
     """Print the lines of the table."""
-    quiet, busy, took, held = uvloop.run(measure(keys, seconds))
+    with asyncio.Runner(loop_factory=TimedLoop) as runner:
+        quiet, busy, took, held, loading = runner.run(measure(keys, seconds))
     for name, lag in (("without", quiet), ("during", busy)):
         print(
             f"| loop lag {name} snapshot, {keys} keys | p50 {lag.p50_ms:.2f} ms"
             f" | p99 {lag.p99_ms:.2f} ms | max {lag.max_ms:.1f} ms"
-            f" | {lag.writes_per_second:.0f} writes/s |"
+            f" | own hold {lag.held_ms:.1f} ms | {lag.writes_per_second:.0f} writes/s |"
         )
     print(f"| snapshot | took {took:.1f} s | applying waited {1000 * held:.1f} ms |")
+    print(f"| loading it | took {loading[0]:.1f} s | own hold {loading[1]:.1f} ms |")
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections.abc import Awaitable, Callable
 
@@ -86,3 +87,19 @@ def test_a_task_goes_by_its_coroutine() -> None:
 
 def test_a_callback_goes_by_its_name() -> None:
     assert named(compute) == "compute"
+
+
+def test_a_thread_that_ends_takes_nothing_off_the_others() -> None:
+    """Its account goes with it; what the rest stood in line must not look less for that."""
+
+    async def work(watchdog: Watchdog) -> None:
+        before = watchdog.holds.over
+        for _ in range(20):
+            thread = threading.Thread(target=compute, args=(0.001,))
+            thread.start()
+            await asyncio.sleep(0.002)
+            thread.join()
+        assert watchdog._queued_since(time.perf_counter()) >= 0.0
+        assert before == 0
+
+    watched(TimedLoop, work)
