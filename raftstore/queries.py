@@ -29,6 +29,7 @@ from raftstore.records import (
     ServiceName,
     Session,
     SessionEnd,
+    SessionTimer,
     TxnAnswer,
     TxnOperation,
 )
@@ -117,15 +118,6 @@ class CARootsAnswer:
 
     trust_domain: str
     roots: tuple[CARoot, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class SessionTimer:
-    """A session that runs out unless it is renewed."""
-
-    id: str
-    ttl_ns: int
-    create_index: int
 
 
 @dataclass(frozen=True, slots=True)

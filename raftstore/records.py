@@ -298,6 +298,15 @@ class SessionEnd:
     keys: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class SessionTimer:
+    """A session that runs out unless it is renewed."""
+
+    id: str
+    ttl_ns: int
+    create_index: int
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TxnKV:
     """An operation on a key. ``index`` is compared by the cas, check-index and delete-cas verbs."""

@@ -17,8 +17,8 @@ from typing import Any
 from sortedcontainers import SortedDict
 
 from raftstore.commands import Applied, Outcome, Rejected, SessionCreate, SessionDestroy
-from raftstore.queries import SessionTimer, SessionTimersAnswer
-from raftstore.records import CRITICAL, CheckId, NodeName, Session, SessionEnd
+from raftstore.queries import SessionTimersAnswer
+from raftstore.records import CRITICAL, CheckId, NodeName, Session, SessionEnd, SessionTimer
 from raftstore.state.registry import NodeRow, Registry
 from raftstore.state.tables import Indexes
 from raftstore.uuids import uuid_problem

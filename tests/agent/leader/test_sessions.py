@@ -23,11 +23,10 @@ from raftstore.errors import LeadershipLost, NoLeader, QueueFull
 from raftstore.queries import (
     Answer,
     GetSession,
-    SessionTimer,
     SessionTimersAnswer,
     WhySessionEnded,
 )
-from raftstore.records import Node, NodeName, Session
+from raftstore.records import Node, NodeName, Session, SessionTimer
 from tests.agent.backend.servers import HOLD_S, Server, followers_of, formed, leader_of, until
 
 NODE = NodeName("n1")
