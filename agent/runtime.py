@@ -19,6 +19,8 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from agent import logs
+from agent.backend.archive_transfers import RemoteArchives
+from agent.backend.archives import Archives
 from agent.backend.bootstrap import Bootstrap
 from agent.backend.formation import Formation
 from agent.backend.local import LocalBackend
@@ -33,14 +35,15 @@ from agent.backend.sessions import SessionCalls
 from agent.config.schema import AgentConfig
 from agent.connect.authority import Authority
 from agent.connect.leaves import LeafCache
-from agent.connect.sidecars import Sidecars, SidecarSpec
+from agent.connect.sidecars import Sidecars
 from agent.dns.server import DnsServer
-from agent.errors import AgentError, ConfigError
+from agent.errors import AgentError
 from agent.explain.registry import explainers
 from agent.explain.server_port import explain_server_port
 from agent.http.context import HttpContext
 from agent.http.server import HttpServer
 from agent.internal_tls import load_tls, port_config, port_view, reload_tls
+from agent.keeping import archive_config, server_archives, store_config, use_peers_file
 from agent.leader.duties import LeaderDuties
 from agent.leader.leaving import until_removed
 from agent.leader.servers import ServersKeeper, ensure_config
@@ -62,9 +65,7 @@ from agent.tasks import TaskOwner
 from gossip import Gossip, MemberEvent
 from raftstore.errors import StoreError
 from raftstore.records import Json, NodeName, ServiceId
-from raftstore.recover import take_peers_file
-from raftstore.recovery import RecoveryRefused
-from raftstore.store import Store, StoreConfig
+from raftstore.store import Store
 
 log = logging.getLogger("lictor.agent")
 
@@ -93,6 +94,7 @@ class Agent:
         self.formation: Formation | None = None
         self.duties: LeaderDuties | None = None
         self.keeper: ServersKeeper | None = None
+        self.http: HttpServer | None = None
 
     # ---- life ----
 
@@ -177,10 +179,14 @@ class Agent:
         await self._start_gossip()
         self.backend = self._make_backend()
         self.operations = Operations(self.backend)
+        self.archives: Archives = RemoteArchives(self.servers, self.pool, archive_config(config))
         if self.store is not None:
             await self._start_server_parts(self.store)
         await self._start_local()
         await self._start_faces()
+        self.metrics.add("archives", lambda: self.archives.stats)
+        if self.store is not None:
+            self.store.on_replaced.append(self._state_replaced)
         self._owner.spawn(self._join(), name="join")
         self._closing("background tasks", self._owner.close)
 
@@ -189,25 +195,10 @@ class Agent:
 
     async def _start_store(self) -> None:
         config = self.config
-        if config.data_dir:
-            address = self._server_address()
-            try:
-                taken = take_peers_file(config.data_dir, own_id=self.node_id, own_address=address)
-            except RecoveryRefused as error:
-                raise ConfigError(str(error)) from None
-            if taken is not None:
-                log.warning("peers.json was used: new cluster id=%s", taken.cluster_id)
-        self.store = Store(
-            StoreConfig(
-                node_id=self.node_id,
-                data_dir=config.data_dir,
-                raft_multiplier=config.raft_multiplier,
-                raft_lease=config.raft_lease,
-                blocking_queries_max=config.limits.blocking_queries_max,
-            ),
-            on_change=self._raft_changed,
-            tls=self.port_tls,
-        )
+        taken = use_peers_file(config, address=self._server_address())
+        if taken is not None:
+            log.warning("peers.json was used: new cluster id=%s", taken.cluster_id)
+        self.store = Store(store_config(config), on_change=self._raft_changed, tls=self.port_tls)
         await self.store.start()
         self._closing("store", self.store.stop)
         self.store.fatal.add_done_callback(self._store_failed)
@@ -266,7 +257,11 @@ class Agent:
             candidates=lambda: candidates(self.gossip.members(), config.datacenter),
             cluster_id_of=store.cluster_id_of,
         )
-        service = RpcService(backend, store, bootstrap_view=self.formation.view)
+        self.archives, transfers = server_archives(backend, store, config)
+        self._closing("archives", transfers.close)
+        service = RpcService(
+            backend, store, bootstrap_view=self.formation.view, more=transfers.methods
+        )
         self.port = ServerPort(
             port_config(config),
             peers=store,
@@ -336,24 +331,14 @@ class Agent:
         self._closing("sidecars", self.sidecars.stop)
         self.metrics.add("sidecars", self.sidecars.stats)
         if config.connect_enabled and config.connect_builtin_proxy == "auto":
-            self._owner.spawn(self._follow_sidecars(), name="sidecars")
+            follow = self.sidecars.follow(self.local.watch_once, self.local.sidecars)
+            self._owner.spawn(follow, name="sidecars")
 
     def _own_http(self) -> str:
         host = self.config.client_addrs[0]
         if host in ANY:
             host = "127.0.0.1"
         return join_host_port(host, self.config.port_http)
-
-    async def _follow_sidecars(self) -> None:
-        """Keep one child per sidecar registration of this host."""
-        while True:
-            changed = asyncio.Event()
-            cancel = self.local.watch_once(changed.set)
-            try:
-                self.sidecars.reconcile(SidecarSpec(i) for i in self.local.sidecars())
-                await changed.wait()
-            finally:
-                cancel()
 
     async def _start_faces(self) -> None:
         config = self.config
@@ -363,7 +348,7 @@ class Agent:
             self._closing("dns", dns.stop)
             self.metrics.add("dns", dns.stats)
         if config.port_http > 0:
-            http = HttpServer(self._http_context())
+            http = self.http = HttpServer(self._http_context())
             await http.start()
             self._closing("http", http.stop)
             self.metrics.add("http", http.stats)
@@ -397,6 +382,14 @@ class Agent:
             self.duties.start_leading()
         else:
             self.duties.stop_leading()
+
+    def _state_replaced(self) -> None:
+        """Another state is in force: what was made of the former one is made anew."""
+        if self.duties is not None:
+            self.duties.state_replaced()
+        if self.http is not None:
+            self.http.state_replaced()
+        self.local.trigger_full_sync()
 
     async def _join(self) -> None:
         if await join_all(self.config, self.gossip.join):
@@ -482,6 +475,7 @@ class Agent:
             reload=self.reload,
             metrics_text=self.metrics.text,
             raft_status=self._raft_configuration,
+            archives=self.archives,
             stats=self.metrics.flat,
             rng=self._rng,
         )

@@ -265,6 +265,50 @@ class Transaction(Command):
     operations: tuple[TxnOperation, ...]
 
 
+@numbered(18)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BeginRestore(Command):
+    """Make room for an archive that is about to be staged. Value: None.
+
+    ``id`` is made by the proposer; the other two say where the archive is from. All its rows get
+    the index of this command, which no row ever had. Rejection: another archive is being restored,
+    and something of it came lately.
+    """
+
+    id: str
+    saved_index: int
+    saved_cluster: str = ""
+
+
+@numbered(19)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageRestore(Command):
+    """Take one part of the archive, numbered from 0: a slice of its stream, compressed (zlib).
+
+    Value: None. A part that is there already is fine. Rejections: for an archive that is not (any
+    more) being restored, a part out of order, and one that cannot be read; the last ends it.
+    """
+
+    id: str
+    part: int
+    data: bytes
+
+
+@numbered(20)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndRestore(Command):
+    """Put what was staged in force, if it is whole (``parts`` of them, SHA-256 of the stream), or
+    forget it (``abandon``). Value: whether there was anything to do.
+
+    Rejections: for an archive that is not being restored, and one that is not whole.
+    """
+
+    id: str
+    parts: int = 0
+    sha256: bytes = b""
+    abandon: bool = False
+
+
 @numbered(50)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SetAutopilot(Command):

@@ -39,6 +39,11 @@ class StateLimits:
     history_entries_max: int = 65_536
     #: Bytes that the journal may hold on to, by estimate. A snapshot grows by up to twice that.
     history_bytes_max: int = 32 * 1024 * 1024
+    #: Bytes of an archive that is being restored, as they are staged (compressed), until it is put
+    #: in force. They are held in memory beside the state that they make, and are in snapshots.
+    staged_bytes_max: int = 4 * 1024 * 1024 * 1024
+    #: Replicated seconds after which an archive whose parts stopped coming is forgotten.
+    staged_idle_s: float = 20.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

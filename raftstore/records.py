@@ -408,6 +408,33 @@ class AutopilotConfig:
     modify_index: int = 0
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Restored:
+    """An archive that took the place of the state. Times are replicated ones, in seconds.
+
+    ``saved_index`` and ``saved_cluster`` say where it was saved. Its rows have ``begun_index``, the
+    index at which the restore began; its bytes are as they were staged.
+    """
+
+    id: str
+    saved_index: int
+    saved_cluster: str
+    parts: int
+    staged_bytes: int
+    begun_index: int
+    begun_at: float
+    index: int = 0
+    at: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RestoreView:
+    """The last archive that was put in force, and the one that is being staged (index 0)."""
+
+    last: Restored | None = None
+    staged: Restored | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Actor:
     """On whose behalf a command was proposed, for the journal of changes; not for decisions.

@@ -26,6 +26,7 @@ from raftstore.records import (
     Check,
     KVPair,
     Node,
+    Restored,
     Service,
     ServiceIntentions,
     Session,
@@ -54,6 +55,7 @@ TYPES: dict[str, Any] = {
     "prepared-queries": PreparedQuery,
     "coordinates": Coordinate,
     "sessions": Session,
+    "restores": Restored,
 }
 CODECS: LazyCodecs[str] = LazyCodecs(TYPES)
 

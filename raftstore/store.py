@@ -18,13 +18,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import fields, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 from raftstore import wire
-from raftstore.commands import Applied, Command, Outcome, Rejected, RequestId
+from raftstore.archive import ArchiveMeta
+from raftstore.commands import Applied, Command, Outcome, Rejected, RequestId, StageRestore
 from raftstore.config import StoreConfig
-from raftstore.errors import CorruptState, DecodeError, NoLeader, QueueFull, StoreError
-from raftstore.imaging import StateImages
+from raftstore.errors import CorruptState, DecodeError, NoLeader, QueueFull, Refused, StoreError
+from raftstore.imaging import StateImages, hide_staged
 from raftstore.paced import Paced
 from raftstore.queries import Answer, At, Query
 from raftstore.records import Actor
@@ -33,7 +34,7 @@ from raftstore.state import StateMachine
 from raftstore.watches import Watches
 
 if TYPE_CHECKING:
-    from raftstore.raft import Journal, Operations, RaftConfig
+    from raftstore.raft import Journal, Operations, RaftConfig, SnapshotFiles
     from raftstore.raft.log import SnapshotPointer
     from raftstore.raft.transport import PeerTls
 
@@ -80,6 +81,11 @@ class Store:
         self._watches = Watches(watches_max=config.blocking_queries_max)
         self._paced = Paced(lambda: self.state, self._watches, lambda: self._started.resume())
         self.state = StateMachine(config.state)
+        self._restored_index = 0
+        self._snapshots: SnapshotFiles | None = None
+        #: Called when the state as a whole was replaced: by an archive, or by a leader's snapshot.
+        #: What was made of it must be let go.
+        self.on_replaced: list[Callable[[], None]] = []
         #: How often a leader is heard when there is nothing to say.
         self.heartbeat_s = 0.0
 
@@ -138,6 +144,7 @@ class Store:
             self._journal = MemJournal()
             self._scratch = TemporaryDirectory(prefix="lictor-")
             path = Path(self._scratch.name)
+        self._snapshots = SnapshotFiles(path / "snapshots")
         images = StateImages(config.state, current=lambda: self.state, replace=self._replace_state)
         return RaftNode(
             raft,
@@ -147,14 +154,20 @@ class Store:
             on_change=on_change,
             rng=self._rng,
             tls=self._tls,
-            snapshots=(SnapshotFiles(path / "snapshots"), images),
+            snapshots=(self._snapshots, images),
         )
 
     def _replace_state(self, state: StateMachine) -> None:
         """A snapshot takes the place of the state: what changed is not known, so all wake."""
         before, self.state = self.state, state
-        self._paced.wake(self._watches.all())
+        self._tell_replaced()
         self._dissolve(before.dissolve())
+
+    def _tell_replaced(self) -> None:
+        self._restored_index = self.state.restored_index
+        for told in self.on_replaced:
+            told()
+        self._paced.wake(self._watches.all())
 
     def _dissolve(self, steps: Iterator[None]) -> None:
         """Free the old state between other work: at once it would hold up the loop."""
@@ -318,10 +331,16 @@ class Store:
                 "run the version of lictor that the other servers run"
             ) from error
         self._commands_applied += 1
+        if type(command) is StageRestore:
+            hide_staged(command.part)
         return self.state.begin(index, stamp, command, request_id, actor)
 
     def _applied(self) -> None:
         """A batch of entries is in the state: wake whom it concerns."""
+        for state in self.state.take_replaced():
+            self._dissolve(state.dissolve())
+        if self.state.restored_index != self._restored_index:
+            self._tell_replaced()
         self._paced.applied()
         if self._catching_up:
             reached = self._started.applied_index
@@ -433,6 +452,19 @@ class Store:
         """Take a snapshot of this server's state; gives which one. Raises StoreError."""
         pointer: SnapshotPointer = await self._started.snapshot_now()
         return pointer
+
+    async def save_archive(self, out: IO[bytes], *, compress_level: int = 3) -> ArchiveMeta:
+        """Write this server's state as it is now to ``out``, as an archive (archive.py).
+
+        Raises StoreError; ``out`` is then worth nothing. Not durable until the caller syncs it.
+        """
+        from raftstore.archiving import write_archive
+
+        pointer = await self.snapshot_now()
+        if self._snapshots is None:
+            raise Refused("this server keeps no snapshots")
+        source = self._snapshots.path(pointer.name)
+        return await asyncio.to_thread(write_archive, source, out, level=compress_level)
 
     def metrics(self) -> dict[str, Any]:
         """The log's status and this store's own counters, by name."""

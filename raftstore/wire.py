@@ -14,7 +14,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
 
-from raftstore import commands, definition_commands, definition_queries, queries
+from raftstore import (
+    commands,
+    definition_commands,
+    definition_queries,
+    queries,
+    restore_queries,
+)
 from raftstore.codec import Codec, LazyCodecs, codec_for, pack, unpack
 from raftstore.commands import Applied, Command, Outcome, Rejected, RequestId
 from raftstore.errors import DecodeError, EncodeError
@@ -41,7 +47,7 @@ __all__ = [
 T = TypeVar("T")
 
 #: Imported for their entries in the registries.
-_REGISTERED = (definition_commands, definition_queries)
+_REGISTERED = (definition_commands, definition_queries, restore_queries)
 
 VERSION = 1
 

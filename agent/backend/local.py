@@ -127,6 +127,10 @@ class LocalBackend:
         await self._rounds.fresh()
         return await self._answer(query, options, mode)
 
+    async def fresh(self) -> None:
+        """Return once this server's state is no older than the call. Raises NoClusterLeader."""
+        await self._rounds.fresh()
+
     def _too_old(self, options: Ask) -> bool:
         return options.max_stale_s is not None and self._store.last_contact_s > options.max_stale_s
 

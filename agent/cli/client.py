@@ -16,7 +16,7 @@ import urllib.parse
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from agent.cli.flags import Parsed, parse_bool
 
@@ -28,6 +28,7 @@ CONNECT_TIMEOUT_S = 10.0
 #: Longer than any request that a server holds by itself.
 ANSWER_TIMEOUT_S = 660.0
 BODY_BYTES_MAX = 512 * 1024 * 1024
+COPY_BYTES = 256 * 1024
 _PATH_SAFE = "/:@!$&'()*+,;=~"
 
 Query = Sequence[tuple[str, str]]
@@ -218,13 +219,31 @@ class Client:
         """GET the JSON of a 200 answer. Raises ClientError for everything else."""
         return expect(self.get(path, query)).json()
 
+    def download(self, path: str, out: IO[bytes], query: Query = ()) -> None:
+        """GET the body of a 200 answer into a file, of any size. Raises ClientError."""
+        expect(self.request("GET", path, query, out=out))
+
+    def upload(self, path: str, body: IO[bytes], size: int, query: Query = ()) -> Response:
+        """PUT a file; any status."""
+        return self.request("PUT", path, query, body, size=size)
+
     def request(
-        self, method: str, path: str, query: Query = (), body: bytes | None = None
+        self,
+        method: str,
+        path: str,
+        query: Query = (),
+        body: bytes | IO[bytes] | None = None,
+        *,
+        size: int | None = None,
+        out: IO[bytes] | None = None,
     ) -> Response:
-        """One request. Raises ClientError with Go's words when it cannot be sent or answered."""
+        """One request. Raises ClientError with Go's words when it cannot be sent or answered.
+
+        ``size`` is that of a body that is a file; the body of a 200 answer goes to ``out``.
+        """
         target = self._target(path, query)
         try:
-            return self._send(method, target, body)
+            return self._send(method, target, body, size, out)
         except (OSError, http.client.HTTPException) as error:
             where = f'{method.capitalize()} "{self._base()}{target}"'
             raise ClientError(f"{where}: {self._reason(error)}") from None
@@ -258,9 +277,18 @@ class Client:
         host = self._options.host
         return f"[{host}]:{self._options.port}" if ":" in host else f"{host}:{self._options.port}"
 
-    def _send(self, method: str, target: str, body: bytes | None) -> Response:
+    def _send(
+        self,
+        method: str,
+        target: str,
+        body: bytes | IO[bytes] | None,
+        size: int | None,
+        out: IO[bytes] | None,
+    ) -> Response:
         options = self._options
         headers = {"Accept-Encoding": "identity"}
+        if size is not None:
+            headers["Content-Length"] = str(size)
         if options.token:
             headers["X-Consul-Token"] = options.token
         if options.authorization:
@@ -270,8 +298,15 @@ class Client:
         )
         try:
             connection.sock = self._connect()
-            connection.request(method, target, body, headers)
+            try:
+                connection.request(method, target, body, headers)
+            except (BrokenPipeError, ConnectionResetError):
+                if size is None:
+                    raise
+                # A body that is refused is not read to its end: the answer says why.
             answer = connection.getresponse()
+            if out is not None and answer.status == 200:
+                _copy(answer, out)
             data = answer.read(BODY_BYTES_MAX + 1)
         finally:
             connection.close()
@@ -312,6 +347,17 @@ class Client:
             where = dial if options.socket_path else f"{dial} {self._authority()}"
             return f"{where}: connect: {os.strerror(error.errno).lower()}"
         return str(error) or type(error).__name__
+
+
+def _copy(answer: http.client.HTTPResponse, out: IO[bytes]) -> None:
+    """The body into a file. Raises HTTPException when it is shorter than announced."""
+    announced = answer.length
+    copied = 0
+    while piece := answer.read(COPY_BYTES):
+        out.write(piece)
+        copied += len(piece)
+    if announced is not None and copied != announced:
+        raise http.client.HTTPException("unexpected EOF")
 
 
 def expect(response: Response) -> Response:

@@ -65,7 +65,7 @@ def _word(value: Any) -> str:
 COMMANDS = {
     ("explain",): Command(
         usage="explain [options] WHAT [ARG...]",
-        help="Says why a decision fell. WHAT is check, dns, intention, loop, member,\n"
+        help="Says why a decision fell. WHAT is check, dns, intention, loop, member, restore,\n"
         "server-port, session or sidecars; ARGs are names, or key=value. Examples:\n"
         "explain dns web.service.consul type=SRV; explain intention web db.",
         run=_explain,

@@ -75,6 +75,12 @@ class Limits:
     dns_waiting_max: int = 4096
     blocking_queries_max: int = 50_000
     checks_concurrent_max: int = 64
+    #: Size of an archive (`snapshot save`, `restore`), as it is and unpacked.
+    archive_max_size: int = 16 * 1024 * 1024 * 1024
+    archive_max_unpacked_size: int = 64 * 1024 * 1024 * 1024
+    #: How long saving one, or checking one, may take; and how many at once.
+    archive_timeout_s: float = 900.0
+    archives_max: int = 2
     services_max: int = 10_000
     checks_max: int = 50_000
 

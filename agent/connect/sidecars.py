@@ -117,6 +117,21 @@ class Sidecars:
             command += ["-bind-address", self._bind_address]
         return command
 
+    async def follow(
+        self,
+        watch_once: Callable[[Callable[[], None]], Callable[[], None]],
+        wanted: Callable[[], Iterable[str]],
+    ) -> None:
+        """Keep one child per sidecar registration of this host, for ever."""
+        while True:
+            changed = asyncio.Event()
+            cancel = watch_once(changed.set)
+            try:
+                self.reconcile(wanted())
+                await changed.wait()
+            finally:
+                cancel()
+
     def reconcile(self, wanted: Iterable[SidecarSpec | str]) -> None:
         """Start what is wanted and missing, stop what is not; an id alone has no token."""
         if self._stopped:

@@ -9,6 +9,7 @@ from agent.config.schema import AgentConfig
 from agent.explain.dns import explain_dns
 from agent.explain.intention import intention_explainer
 from agent.explain.member import GossipView, LeaderView, explain_member
+from agent.explain.restore import restore_explainer
 from agent.explain.session import AsksClock, explain_session
 from raftstore.records import CheckId, Json
 
@@ -59,6 +60,7 @@ def explainers(
         "intention": intention_explainer(backend),
         "loop": holds,
         "member": member,
+        "restore": restore_explainer(backend),
         "server-port": port,
         "session": one_session,
         "sidecars": all_sidecars,

@@ -7,7 +7,7 @@ asked and how it looks.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any, Protocol, TypeVar
@@ -101,7 +101,7 @@ class Call:
     """
 
     __slots__ = ("_desk", "address", "body", "context", "failure_headers", "method", "params",
-                 "request", "rest", "waiting")  # fmt: skip
+                 "request", "rest", "stream", "waiting")  # fmt: skip
 
     def __init__(self, desk: Desk, request: Asked, method: str, rest: str, params: Params) -> None:
         self._desk = desk
@@ -112,6 +112,8 @@ class Call:
         self.rest = rest
         self.params = params
         self.body = b""
+        #: The body of an endpoint that reads it by itself.
+        self.stream: AsyncIterator[bytes] | None = None
         self.failure_headers: tuple[str, ...] = ()
         self.address = ""
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from agent.backend import Backend, Prompt, PromptChanges
+from agent.backend.archives import Archives
 from agent.backend.operations import AutopilotState
 from agent.config.schema import AgentConfig
 from agent.definitions import CheckDefinition, ServiceDefinition
@@ -210,6 +211,7 @@ class HttpContext:
     leaves: LeafSource
     operations: ServerOperations
     sessions: LeaderSessions
+    archives: Archives | None = None
     prompt: Prompt | None = None
     prompt_changes: PromptChanges | None = None
     explainers: Mapping[str, Explainer] = field(default_factory=dict)

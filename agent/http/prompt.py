@@ -182,6 +182,11 @@ class PromptAnswers:
         self._bytes -= oldest.size
         oldest.held = False
 
+    def drop(self) -> None:
+        """Keep no reply: the state was replaced by another one."""
+        while self._reads:
+            self._forget_oldest()
+
     # -- reads
 
     def _begin_read(self, asker: Asker, kept: _KeptRead, backend: Prompt) -> bool:

@@ -27,6 +27,11 @@ class ReadyAnswers:
     def __len__(self) -> int:
         return len(self._entries)
 
+    def drop(self) -> None:
+        """Keep nothing: the state was replaced by another one."""
+        self._entries.clear()
+        self._total_bytes = 0
+
     def get(self, question: Hashable, index: int, make: Callable[[], bytes]) -> bytes:
         """The bytes for a question at an index, made if they are not there."""
         entry = self._entries.get(question)

@@ -155,9 +155,18 @@ class Reply:
 
     async def prepare(self, request: BaseRequest) -> None:
         """Write the whole reply (called by aiohttp's connection)."""
-        self.keep_alive = self.keep_alive and request.keep_alive
         body = self.body
-        head = [self.opening(), _clock.date(), f"Content-Length: {self.length}\r\n"]
+        transport, head = self.begin(request, self.length)
+        transport.write(head + body if request.method != "HEAD" else head)
+        if self.more and request.method != "HEAD":
+            await self._write_more(request, transport)
+        if transport.get_write_buffer_size() > UNSENT_MAX_BYTES:
+            await drain(request, transport)
+
+    def begin(self, request: BaseRequest, length: int) -> tuple[asyncio.WriteTransport, bytes]:
+        """Where to write, and the head of a body of that length. Raises ConnectionResetError."""
+        self.keep_alive = self.keep_alive and request.keep_alive
+        head = [self.opening(), _clock.date(), f"Content-Length: {length}\r\n"]
         if not self.keep_alive:
             head.append("Connection: close\r\n")
         elif request.version < (1, 1):
@@ -166,24 +175,19 @@ class Reply:
         transport = request.transport
         if transport is None or transport.is_closing():
             raise ConnectionResetError("the client went away")
-        data = "".join(head).encode("utf-8", "replace")
-        transport.write(data + body if request.method != "HEAD" else data)
-        if self.more and request.method != "HEAD":
-            await self._write_more(request, transport)
-        if transport.get_write_buffer_size() > UNSENT_MAX_BYTES:
-            await _drain(request, transport)
+        return transport, "".join(head).encode("utf-8", "replace")
 
     async def _write_more(self, request: BaseRequest, transport: asyncio.WriteTransport) -> None:
         for piece in self.more:
             if transport.get_write_buffer_size() > UNSENT_MAX_BYTES:
-                await _drain(request, transport)
+                await drain(request, transport)
             transport.write(piece)
 
     async def write_eof(self, data: bytes = b"") -> None:
         """Everything was written in ``prepare``."""
 
 
-async def _drain(request: BaseRequest, transport: asyncio.WriteTransport) -> None:
+async def drain(request: BaseRequest, transport: asyncio.WriteTransport) -> None:
     """Wait until the client has taken enough of what was written, or give it up."""
     try:
         async with asyncio.timeout(SEND_MAX_S):

@@ -29,6 +29,7 @@ from agent.http import (
     operator,
     query,
     session,
+    snapshot,
     status,
     txn,
 )
@@ -42,12 +43,16 @@ Plan = Callable[[Call], Read | Change | None]
 
 
 class Body(enum.Enum):
-    """Which limit a request body has; the value is the limit's name in ``Limits``."""
+    """Which limit a request body has; the value is the limit's name in ``Limits``.
+
+    A body of STREAM is not read before the handler is called, but by it.
+    """
 
     NONE = ""
     JSON = "http_body_max"
     KV = "kv_max_value_size"
     TXN = "txn_max_req_len"
+    STREAM = "archive_max_size"
 
     def limit(self, limits: Limits) -> int:
         """The limit in bytes. A transaction may be as long as a value if that is more."""
@@ -223,6 +228,11 @@ STATE = (
         _write("PUT", query.write, "query:write", Body.JSON),
         _write("DELETE", query.write, "query:write"),
         own_options=True,
+    ),
+    _route(
+        "/snapshot",
+        _get(snapshot.save, "acl:write"),
+        _write("PUT", snapshot.restore, "acl:write", Body.STREAM),
     ),
     _route("/status/leader", _get(status.leader, "")),
     _route("/status/peers", _get(status.peers, "")),

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 
 from aiohttp import web
@@ -46,7 +46,7 @@ from raftstore.errors import (
 
 log = logging.getLogger("lictor.agent.http")
 
-#: A request body must be complete after this many seconds.
+#: A request body must be complete after this many seconds; a streamed one must not pause as long.
 BODY_READ_MAX_S = 60.0
 #: Requests under way at the stop get this many seconds.
 STOP_MAX_S = 2.0
@@ -144,6 +144,12 @@ class HttpServer:
         await self._runner.cleanup()
         self._runner = None
 
+    def state_replaced(self) -> None:
+        """Let go of the replies that were made of a state that is no more."""
+        self._ready.drop()
+        if self._prompt is not None:
+            self._prompt.drop()
+
     def stats(self) -> HttpStats:
         """Counters up to now."""
         connections, prompt = self._connections, self._prompt
@@ -209,7 +215,9 @@ class HttpServer:
             refuse_enterprise(params)
             call = Call(self._desk, request, method, rest, params)
             call.address = _peer(request)
-            if request.body_exists:
+            if endpoint.body is Body.STREAM:
+                call.stream = self._stream_body(request)
+            elif request.body_exists:
                 await self._read_body(request, call, endpoint)
             reply = await endpoint.handler(call)
             if reply.parts is not None:
@@ -246,6 +254,25 @@ class HttpServer:
             self._malformed += 1
             raise RequestError(400, f"Broken request body: {error}") from None
         call.body = b"".join(chunks)
+
+    async def _stream_body(self, request: web.BaseRequest) -> AsyncIterator[bytes]:
+        """The body as it comes, for a handler that bounds it. Raises RequestError 408 or 400."""
+        if not request.body_exists:
+            return
+        if "Expect" in request.headers and request.transport is not None:
+            request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        while True:
+            try:
+                async with asyncio.timeout(BODY_READ_MAX_S):
+                    chunk = await request.content.readany()
+            except TimeoutError:
+                raise RequestError(408, "The request body did not arrive in time") from None
+            except web.RequestPayloadError as error:
+                self._malformed += 1
+                raise RequestError(400, f"Broken request body: {error}") from None
+            if not chunk:
+                return
+            yield chunk
 
     # -- errors -----------------------------------------------------------------------------------
 

@@ -118,6 +118,12 @@ class LeaderDuties:
         for task in tasks:
             task.cancel()
 
+    def state_replaced(self) -> None:
+        """An archive was restored: whoever leads looks at everything as in a term that begins."""
+        if self._tasks:
+            self.stop_leading()
+            self.start_leading()
+
     async def stop(self) -> None:
         """The agent ends."""
         self.stop_leading()

@@ -62,6 +62,11 @@ class Table(SortedDict):  # type: ignore[misc]
             if reader is not None:
                 reader.keep(key, row)
 
+    @property
+    def is_read(self) -> bool:
+        """Whether somebody walks it as it was."""
+        return bool(self._readers)
+
     def freeze(self, slice_rows: int, prefix: str = "") -> Iterator[list[Any]]:
         """The rows of this moment whose keys have the prefix, by key, in slices."""
         reader = _Reader(prefix)

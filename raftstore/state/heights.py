@@ -10,6 +10,7 @@ key below it. Exact at all times: a restored state has the same heights.
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections.abc import Iterator
 
 #: Entries of a block. Twice as many are split; the square root of a million is a thousand.
 BLOCK = 512
@@ -35,6 +36,12 @@ class Heights:
 
     def __len__(self) -> int:
         return sum(map(len, self._keys))
+
+    def dissolve(self) -> Iterator[None]:
+        """Let go of everything, block by block."""
+        while self._keys:
+            del self._keys[-1], self._values[-1]
+            yield
 
     def get(self, key: str) -> int:
         """The key's index, 0 if it has none."""

@@ -76,8 +76,8 @@ class OpenChange:
 class History:
     """The newest changes, oldest first."""
 
-    __slots__ = ("_bytes", "_bytes_max", "_changes", "_entries", "_entries_max",
-                 "_freeing", "_waste", "floor", "floor_stamp")  # fmt: skip
+    __slots__ = ("_bytes", "_bytes_max", "_changes", "_entries", "_entries_max", "_freeing",
+                 "_waste", "barrier", "floor", "floor_stamp")  # fmt: skip
 
     def __init__(self, limits: StateLimits) -> None:
         self._entries_max = limits.history_entries_max
@@ -91,6 +91,8 @@ class History:
         #: Index and replicated time of the newest change that is forgotten.
         self.floor = 0
         self.floor_stamp = 0.0
+        #: Index at which the state was replaced as a whole: no undoing leads over it.
+        self.barrier = 0
 
     def __len__(self) -> int:
         return self._entries
@@ -168,7 +170,16 @@ class History:
         self.floor, self.floor_stamp = index, stamp
 
     def resolve(self, at: At, now: int) -> int:
-        """The index that a moment stands for. Raises NotInHistory.
+        """The index of a moment whose state can be told. Raises NotInHistory."""
+        index = self.locate(at, now)
+        if index < self.barrier:
+            raise NotInHistory(
+                f"an archive was restored at index {self.barrier}: no state before it can be told"
+            )
+        return index
+
+    def locate(self, at: At, now: int) -> int:
+        """The index that a moment stands for among the known changes. Raises NotInHistory.
 
         A time means the state after the last change that is not younger; one in the future is now.
         """

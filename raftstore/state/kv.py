@@ -309,6 +309,10 @@ class KVStore:
         self.tombstones.bury(key, index)
         self._heights.put(key, index)
 
+    def dissolve(self) -> Iterator[None]:
+        """Let go of the index of each key, in short steps."""
+        return self._heights.dissolve()
+
     def check(self) -> None:
         """Assert what only our own bug can break."""
         tree = self._indexes.of(_TREE)

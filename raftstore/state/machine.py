@@ -8,13 +8,16 @@ decided in the modules beside this one; here they are joined, and a repeated req
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Iterator
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from raftstore import commands as c
 from raftstore import queries as q
 from raftstore.config import StateLimits
+from raftstore.errors import DecodeError
 from raftstore.queries import Answer, At, Footprint, Query
-from raftstore.records import Actor
+from raftstore.records import Actor, Restored, RestoreView
+from raftstore.restore_queries import GetRestore
 from raftstore.state import listings, past, snapshots
 from raftstore.state.autopilot import Autopilot
 from raftstore.state.catalog import Catalog
@@ -28,6 +31,7 @@ from raftstore.state.locks import LockDelays, Locks
 from raftstore.state.lookups import Lookups
 from raftstore.state.registry import Registry
 from raftstore.state.sessions import Sessions
+from raftstore.state.staging import Staging
 from raftstore.state.tables import Indexes
 from raftstore.state.transactions import Transactions
 from raftstore.state.txn_catalog import CatalogVerbs
@@ -39,6 +43,15 @@ T = TypeVar("T")
 _DISSOLVED_AT_ONCE = 500
 #: Rows changed in one step of a sweep: two to three milliseconds.
 _SWEPT_AT_ONCE = 128
+#: Why a restore has to wait.
+ANOTHER = "another snapshot is being restored"
+_RESTORES = "restores"
+_NOT_STAGED = "this snapshot is not being restored (any more)"
+#: What belongs to the log and not to what an archive holds: it outlives a restore.
+_OF_THE_LOG = frozenset(
+    {"_limits", "_open", "_replaced", "_written", "index", "stamp", "dedupe", "history", "staged",
+     "restored", "restored_index"}
+)  # fmt: skip
 
 
 class StateMachine:
@@ -68,6 +81,12 @@ class StateMachine:
         self._written = False  # since somebody asked what moved
         #: The change whose rows are still being written, in slices.
         self._open: OpenChange | None = None
+        self.staged: Staging | None = None
+        self.restored: Restored | None = None
+        #: Index at which an archive took the place of the state: no answer's index is below.
+        self.restored_index = 0
+        #: States and parts of states that are worth nothing any more.
+        self._replaced: list[StateMachine] = []
         self._catalog = Catalog(self.registry)
         self.lookups = Lookups(self.registry, self.indexes)
         self._transactions = Transactions(
@@ -77,7 +96,11 @@ class StateMachine:
             self.indexes,
             limits,
         )
-        self._appliers: dict[type, Callable[[int, Any], c.Outcome]] = {
+        self._appliers = self._make_appliers()
+        self._readers = self._make_readers()
+
+    def _make_appliers(self) -> dict[type, Callable[[int, Any], c.Outcome]]:
+        return {
             c.Register: self._catalog.register,
             c.Deregister: self._catalog.deregister,
             c.KVSet: self.kv.set,
@@ -94,9 +117,11 @@ class StateMachine:
             c.KVUnlock: self.locks.release,
             c.Transaction: self._transactions.apply,
             c.SetAutopilot: self.autopilot.set,
+            c.BeginRestore: self._begin_restore,
+            c.StageRestore: self._stage_restore,
+            c.EndRestore: self._end_restore,
             **self.definitions.appliers(),
         }
-        self._readers = self._make_readers()
 
     def apply(
         self,
@@ -134,6 +159,8 @@ class StateMachine:
             earlier = self.dedupe.recall(index, request_id)
             if earlier is not None:
                 return earlier
+        if self.staged is not None and self._staged_is_idle():
+            self._drop_staged()
         outcome = self._appliers[type(command)](index, command)
         cells = self.indexes.cells
         if self.kv.sweep is not None:
@@ -173,11 +200,24 @@ class StateMachine:
         if self._open is not None and isinstance(query, q.History | q.Diff):
             self.finish()
         value, index = self._readers[type(query)]
-        return Answer(max(1, index(query)), value(query))
+        return Answer(max(1, self.restored_index, index(query)), value(query))
 
     def gather(self, query: Query[Any]) -> listings.Steps | None:
         """``answer`` in steps, where that is long; None if it can be made at once."""
-        return listings.gather(self, query)
+        steps = listings.gather(self, query)
+        return None if steps is None else self._in_force(steps)
+
+    def _in_force(self, steps: listings.Steps) -> listings.Steps:
+        """The steps as long as no archive takes the place of what they walk."""
+        restored_index = self.restored_index
+        while True:
+            try:
+                next(steps)
+            except StopIteration as end:
+                return Answer(max(end.value.index, restored_index), end.value.value)
+            yield
+            if self.restored_index != restored_index:
+                raise listings.Moved
 
     def answer_at(self, query: Query[T], at: At) -> Answer[T]:
         """What the state said at an earlier index or time, index and all.
@@ -193,7 +233,109 @@ class StateMachine:
     def index_of(self, query: Query[Any]) -> int:
         """The index that ``answer`` would give, without the value."""
         _, index = self._readers[type(query)]
-        return max(1, index(query))
+        return max(1, self.restored_index, index(query))
+
+    # Archives
+
+    def _begin_restore(self, index: int, command: c.BeginRestore) -> c.Outcome:
+        """An archive is about to come. One that stopped coming makes room; see apply."""
+        if self.staged is not None:
+            if self.staged.about.id == command.id:
+                return c.Applied(index)
+            return c.Rejected(index, ANOTHER)
+        about = Restored(
+            id=command.id,
+            saved_index=command.saved_index,
+            saved_cluster=command.saved_cluster,
+            parts=0,
+            staged_bytes=0,
+            begun_index=index,
+            begun_at=self.stamp,
+        )
+        self.staged = Staging(about, StateMachine(self._limits))
+        return c.Applied(index)
+
+    def _staged_is_idle(self) -> bool:
+        assert self.staged is not None
+        return self.stamp - self.staged.touched_at > self._limits.staged_idle_s
+
+    def _drop_staged(self) -> None:
+        assert self.staged is not None
+        self._replaced.append(self.staged.state)
+        self.staged = None
+
+    def _stage_restore(self, index: int, command: c.StageRestore) -> c.Outcome:
+        staged = self.staged
+        if staged is None or staged.about.id != command.id:
+            return c.Rejected(index, _NOT_STAGED)
+        if command.part < len(staged.parts):
+            return c.Applied(index)  # a copy of one that has come already
+        if command.part > len(staged.parts):
+            return c.Rejected(index, f"part {len(staged.parts)} of the snapshot is missing")
+        if staged.about.staged_bytes + len(command.data) > self._limits.staged_bytes_max:
+            self._drop_staged()
+            return c.Rejected(
+                index, f"the snapshot is over the limit of {self._limits.staged_bytes_max} bytes"
+            )
+        try:
+            staged.add(command.data)
+        except DecodeError as error:
+            self._drop_staged()
+            return c.Rejected(index, str(error))
+        staged.touched_at = self.stamp
+        return c.Applied(index)
+
+    def _end_restore(self, index: int, command: c.EndRestore) -> c.Outcome:
+        staged = self.staged
+        if staged is None or staged.about.id != command.id:
+            if command.abandon:
+                return c.Applied(index, False)
+            return c.Rejected(index, _NOT_STAGED)
+        problem = "" if command.abandon else staged.problem(command.parts, command.sha256)
+        if command.abandon or problem:
+            self._drop_staged()
+            return c.Rejected(index, problem) if problem else c.Applied(index, True)
+        self.staged = None
+        self._put_in_force(index, staged)
+        return c.Applied(index, True)
+
+    def _put_in_force(self, index: int, staged: Staging) -> None:
+        """Trade places with the staged state: a matter of names, however large the two are."""
+        state = staged.state
+        # A serial number must never be given out twice, whatever was restored.
+        state.ca.serial = max(state.ca.serial, self.ca.serial)
+        mine, theirs = vars(self), vars(state)
+        for name in theirs.keys() - _OF_THE_LOG:
+            mine[name], theirs[name] = theirs[name], mine[name]
+        self._appliers, self._readers = self._make_appliers(), self._make_readers()
+        self._replaced.append(state)
+        self.sessions.stamp = self.locks.delays.now = self.stamp
+        # Whatever index a client has seen of anything is below this one.
+        self.restored_index = self.history.barrier = index
+        self.indexes.raise_all(index)
+        before = self.restored
+        self.restored = replace(staged.about, index=index, at=self.stamp)
+        self.indexes.record((_RESTORES, "", before, self.restored))
+        self.indexes.raise_to(_RESTORES, index)
+
+    def load_staged(self, row: Any) -> None:
+        """From a snapshot: what is staged, then its parts. Raises DecodeError."""
+        if type(row) is list:
+            self.staged = Staging.begin(row, StateMachine(self._limits))
+        elif self.staged is None or type(row) is not bytes:
+            raise DecodeError("a part of an archive without its beginning")
+        else:
+            self.staged.add(row)
+
+    def take_replaced(self) -> list[StateMachine]:
+        """States that nobody needs any more, to be dissolved."""
+        replaced, self._replaced = self._replaced, []
+        return replaced
+
+    def _restore_view(self) -> RestoreView:
+        return RestoreView(
+            last=self.restored, staged=None if self.staged is None else self.staged.about
+        )
 
     def _make_readers(
         self,
@@ -247,6 +389,7 @@ class StateMachine:
             q.GetCAConfig: (lambda _: ca.config, lambda _: ca.config_index()),
             q.GetCAProvider: (lambda _: ca.provider, lambda _: ca.roots_index()),
             q.GetAutopilot: (lambda _: autopilot.config, lambda _: autopilot.index()),
+            GetRestore: (lambda _: self._restore_view(), lambda _: of(_RESTORES)),
             **self._session_readers(),
             q.History: (
                 lambda x: listings.whole(past.changes(self, x)),
@@ -332,11 +475,14 @@ class StateMachine:
 
         Dropped at once, a million rows would hold up the loop while they are freed.
         """
+        while self.kv.pairs.is_read:  # a snapshot of this state is still being written
+            yield
         for table in (self.kv.pairs, self.registry.nodes, self.registry.names):
             while table:
                 for _ in range(min(len(table), _DISSOLVED_AT_ONCE)):
                     table.popitem()
                 yield
+        yield from self.kv.dissolve()
 
     def check(self) -> None:
         """Assert what only our own bug can break."""
@@ -349,4 +495,6 @@ class StateMachine:
         self.dedupe.check()
         self.definitions.check()
         self.history.check()
+        if self.staged is not None:
+            self.staged.check()
         assert not self.indexes.cells, "cells were left over"

@@ -18,6 +18,7 @@ from raftstore import rows
 from raftstore.errors import NotInHistory
 from raftstore.queries import Change, Footprint, HistoryAnswer, Query
 from raftstore.records import Actor, Check, KVPair, Service, Session
+from raftstore.restore_queries import GetRestore
 from raftstore.state.connect import without_secrets
 from raftstore.state.registry import (
     CONNECT_INDEX,
@@ -57,7 +58,7 @@ _WALKED_AT_ONCE = 4096
 _WRITTEN_COUNTS = 40
 
 #: What is asked of the history itself, and of what no journal keeps.
-_NOW_ONLY = (q.History, q.Diff, q.WhySessionEnded)
+_NOW_ONLY = (q.History, q.Diff, q.WhySessionEnded, GetRestore)
 
 
 def fill(past: StateMachine, state: StateMachine, query: Query[Any], index: int) -> None:
@@ -67,6 +68,7 @@ def fill(past: StateMachine, state: StateMachine, query: Query[Any], index: int)
     """
     if type(query) in q.SERVER_ONLY or isinstance(query, _NOW_ONLY):
         raise NotInHistory(f"{type(query).__name__} is answered for now only")
+    past.restored_index = state.restored_index
     footprint = query.footprint()
     tables: frozenset[str] = frozenset({TABLE_INDEX})
     for name, _ in footprint:
@@ -281,8 +283,9 @@ class _Earlier:
 def changes(state: StateMachine, query: q.History) -> Steps:
     """The rows that were written, oldest first, in steps. Raises NotInHistory."""
     history, now = state.history, state.index
-    first = history.floor if query.since is None else history.resolve(query.since, now)
-    last = history.resolve(query.until, now)
+    # Rows that were written before a restore are told, though no state before it can be.
+    first = history.floor if query.since is None else history.locate(query.since, now)
+    last = history.locate(query.until, now)
     floor, walked = history.floor, 0
     found: list[Change] = []
     # Oldest first, so that the limit keeps a page that the next one can follow.

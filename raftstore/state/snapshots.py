@@ -14,6 +14,7 @@ and loading go chunk by chunk. A table's ``rows`` should therefore be lazy.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Iterator
+from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +29,7 @@ from raftstore.records import (
     Check,
     KVPair,
     Node,
+    Restored,
     Service,
     Session,
     SessionEnd,
@@ -76,10 +78,17 @@ _ROOTS = codec_for(tuple[CARoot, ...])
 _PROVIDER = codec_for(CAProviderState | None)
 _AUTOPILOT = codec_for(AutopilotConfig)
 _ACTOR = codec_for(Actor | None)
+_RESTORED_ROW = codec_for(Restored)
 _OUTCOMES = "outcomes"
 _GROUPS = "groups"
 _FLOOR = "history-floor"
 _HISTORY = "history"
+_RESTORED = "restored"
+_STAGED = "staged"
+#: What belongs to the log and not to what clients keep in it: no archive has these.
+_OF_THE_LOG = frozenset({_OUTCOMES, _FLOOR, _HISTORY, _RESTORED, _STAGED})
+#: Fewer rows in a chunk where loading one is more work.
+_ROWS_MAX_OF = {_STAGED: 1}
 
 
 def _sections(state: StateMachine) -> list[_Section]:
@@ -107,6 +116,8 @@ def _sections(state: StateMachine) -> list[_Section]:
         (_GROUPS, state.definitions.group_rows(), _same),
         (_FLOOR, [[state.history.floor, state.history.floor_stamp]], _same),
         (_HISTORY, state.history.rows(), _change_to_plain),
+        (_RESTORED, [row for row in (state.restored,) if row], _RESTORED_ROW.to_plain),
+        (_STAGED, state.staged.rows() if state.staged else [], _same),
     ]
 
 
@@ -159,7 +170,8 @@ def _rows(held: _Held) -> Iterator[tuple[str, Iterator[Any]]]:
 
 def _chunks(held: _Held) -> Iterator[Chunk]:
     for section, rows in _rows(held):
-        while chunk := list(islice(rows, _ROWS_MAX)):
+        rows_max = _ROWS_MAX_OF.get(section, _ROWS_MAX)
+        while chunk := list(islice(rows, rows_max)):
             yield [section, chunk]
 
 
@@ -167,25 +179,66 @@ def encoded(held: _Held) -> Iterator[bytes]:
     """The chunks as bytes; a chunk ends at a number of rows or of bytes, whatever comes first."""
     for section, rows in _rows(held):
         head = b"\x92" + pack(section)
+        rows_max = _ROWS_MAX_OF.get(section, _ROWS_MAX)
         parts: list[bytes] = []
         size = 0
         for row in rows:
             parts.append(pack(row))
             size += len(parts[-1])
-            if len(parts) == _ROWS_MAX or size >= _CHUNK_BYTES:
+            if len(parts) == rows_max or size >= _CHUNK_BYTES:
                 yield head + b"\xdc" + len(parts).to_bytes(2, "big") + b"".join(parts)
                 parts, size = [], 0
         if parts:
             yield head + b"\xdc" + len(parts).to_bytes(2, "big") + b"".join(parts)
 
 
+def chunk_head(chunk: bytes) -> tuple[str, int]:
+    """Section and number of rows of one of ``encoded``. Raises DecodeError."""
+    name_end = 2 + (chunk[1] & 0x1F) if len(chunk) > 2 else 0
+    head = chunk[name_end : name_end + 3]
+    if not name_end or chunk[:1] != b"\x92" or chunk[1] & 0xE0 != 0xA0 or len(head) < 3:
+        raise DecodeError("damaged snapshot: no chunk")
+    if head[0] == 0xDC:
+        count = int.from_bytes(head[1:3], "big")
+    elif head[0] & 0xF0 == 0x90:
+        count = head[0] & 0x0F
+    else:
+        raise DecodeError("damaged snapshot: no chunk")
+    return chunk[2:name_end].decode("ascii", "replace"), count
+
+
+def is_archived(chunk: bytes) -> bool:
+    """Whether archives have chunks of this section."""
+    return chunk_head(chunk)[0] not in _OF_THE_LOG
+
+
+def smaller(chunk: bytes, *, rows_max: int, bytes_max: int) -> Iterator[bytes]:
+    """One of ``encoded`` as several, so that loading each is little work. Raises DecodeError."""
+    section, rows = unpack(chunk, bytes_max=CHUNK_BYTES_MAX)
+    head = b"\x92" + pack(section)
+    packed: list[bytes] = []
+    size = 0
+    for row in rows:
+        packed.append(pack(row))
+        size += len(packed[-1])
+        if len(packed) == rows_max or size >= bytes_max:
+            yield head + b"\xdc" + len(packed).to_bytes(2, "big") + b"".join(packed)
+            packed, size = [], 0
+    if packed:
+        yield head + b"\xdc" + len(packed).to_bytes(2, "big") + b"".join(packed)
+
+
 class Loading:
     """Fills an empty state chunk by chunk."""
 
-    def __init__(self, state: StateMachine) -> None:
+    def __init__(self, state: StateMachine, *, renumber_to: int | None = None) -> None:
+        """``renumber_to``: these are the chunks of an archive, and everything gets this index in
+        place of the one it has, which may be of another log. What belongs to the log is refused."""
         self._state = state
         self._headed = False
-        self._loaders = _loaders()
+        self._loaders = _loaders(renumber_to)
+        if renumber_to is not None:
+            self._loaders = {n: f for n, f in self._loaders.items() if n not in _OF_THE_LOG}
 
     def feed(self, chunk: Chunk) -> None:
         """Load one chunk. Raises DecodeError; the state is then worth nothing."""
@@ -194,7 +247,7 @@ class Loading:
             loader = self._loaders[section]
             for row in rows:
                 loader(self._state, row)
-        except (LookupError, TypeError, ValueError) as error:
+        except (LookupError, TypeError, ValueError, AttributeError, AssertionError) as error:
             raise DecodeError(f"damaged snapshot: {type(error).__name__}") from error
         if section == "head":
             self._headed = True
@@ -244,29 +297,51 @@ class _NodeCopy:
         ]
 
 
-def _load_head(state: StateMachine, row: Any) -> None:
+class _Numbers:
+    """Which indexes the rows get: those that they had, or one for all."""
+
+    __slots__ = ("_to",)
+
+    def __init__(self, to: int | None) -> None:
+        self._to = to
+
+    def index(self, value: Any) -> int:
+        """An index; 0 stays 0, for it means that there is none."""
+        index = _index(value)
+        return index if self._to is None or not index else self._to
+
+    def record(self, record: Any) -> Any:
+        """A record with its two indexes."""
+        if self._to is None or record is None:
+            return record
+        return replace(record, create_index=self._to, modify_index=self._to)
+
+    def all(self, records: tuple[Any, ...]) -> tuple[Any, ...]:
+        """The same for several."""
+        return tuple([self.record(record) for record in records])
+
+
+def _load_head(state: StateMachine, row: Any, numbers: _Numbers) -> None:
     version, index, stamp, floor = row
     if version != VERSION:
         raise DecodeError("this version of snapshots is not known here")
     state.index, state.stamp = _index(index), float(stamp)
-    state.kv.tombstones.floor = _index(floor)
+    state.kv.tombstones.floor = numbers.index(floor)
 
 
-def _load_node(state: StateMachine, row: Any) -> None:
+def _load_node(state: StateMachine, row: Any, numbers: _Numbers) -> None:
     node, index, services, checks = row
-    held = state.registry.load_node(_NODE.from_plain(node), _index(index))
-    for service in _SERVICES.from_plain(services):
+    held = state.registry.load_node(numbers.record(_NODE.from_plain(node)), numbers.index(index))
+    for service in numbers.all(_SERVICES.from_plain(services)):
         state.registry.load_service(held, service)
-    for check in _CHECKS.from_plain(checks):
+    for check in numbers.all(_CHECKS.from_plain(checks)):
         state.registry.load_check(held, check)
 
 
-def _load_name(state: StateMachine, row: Any) -> None:
-    state.registry.names[row[0]].index = _index(row[1])
-
-
-def _load_connect(state: StateMachine, row: Any) -> None:
-    state.registry.connect[row[0]].index = _index(row[1])
+def _load_session_end(state: StateMachine, row: Any, numbers: _Numbers) -> None:
+    end = _SESSION_END.from_plain(row)
+    session = numbers.record(end.session)
+    state.sessions.load_end(replace(end, session=session, index=numbers.index(end.index)))
 
 
 def _ca_to_plain(parts: tuple[Any, ...]) -> list[Any]:
@@ -276,16 +351,12 @@ def _ca_to_plain(parts: tuple[Any, ...]) -> list[Any]:
     ]  # fmt: skip
 
 
-def _load_ca(state: StateMachine, row: Any) -> None:
+def _load_ca(state: StateMachine, row: Any, numbers: _Numbers) -> None:
     config, roots, provider, serial = row
-    state.ca.config = _CONFIG.from_plain(config)
-    state.ca.roots = _ROOTS.from_plain(roots)
+    state.ca.config = numbers.record(_CONFIG.from_plain(config))
+    state.ca.roots = numbers.all(_ROOTS.from_plain(roots))
     state.ca.provider = _PROVIDER.from_plain(provider)
     state.ca.serial = _index(serial)
-
-
-def _load_autopilot(state: StateMachine, row: Any) -> None:
-    state.autopilot.config = _AUTOPILOT.from_plain(row)
 
 
 def _outcomes_to_plain(row: tuple[Any, ...]) -> list[Any]:
@@ -299,14 +370,14 @@ def _load_outcomes(state: StateMachine, row: Any) -> None:
     state.dedupe.load(_text(sender), _index(floor), float(last_at), outcomes)
 
 
-def _record_loader(name: str) -> Callable[[StateMachine, Any], None]:
+def _record_loader(name: str, numbers: _Numbers) -> Callable[[StateMachine, Any], None]:
     from_plain = CODECS[name].from_plain
-    return lambda state, row: state.definitions.tables[name].load(from_plain(row))
+    return lambda state, row: state.definitions.tables[name].load(numbers.record(from_plain(row)))
 
 
-def _load_group(state: StateMachine, row: Any) -> None:
+def _load_group(state: StateMachine, row: Any, numbers: _Numbers) -> None:
     table, kind, value, index = row
-    state.definitions.tables[table].load_index(kind, value, _index(index))
+    state.definitions.tables[table].load_index(kind, value, numbers.index(index))
 
 
 def _load_floor(state: StateMachine, row: Any) -> None:
@@ -354,27 +425,38 @@ def _cell_from_plain(table: Any, shown: Any, before: Any, after: Any) -> Cell:
     )
 
 
-def _loaders() -> dict[str, Callable[[StateMachine, Any], None]]:
+def _load_restored(state: StateMachine, row: Any) -> None:
+    state.restored = _RESTORED_ROW.from_plain(row)
+    state.restored_index = state.history.barrier = state.restored.index
+
+
+def _loaders(renumber_to: int | None) -> dict[str, Callable[[StateMachine, Any], None]]:
     """How a row of each section is read."""
+    n = _Numbers(renumber_to)
+    at = n.index
     return {
-        "head": _load_head,
-        "indexes": lambda state, row: state.indexes.load(_text(row[0]), _index(row[1])),
-        "nodes": _load_node,
-        "names": _load_name,
-        "connect": _load_connect,
-        "kv": lambda state, row: state.kv.load(_PAIR.from_plain(row)),
-        "tombstones": lambda state, row: state.kv.load_tombstone(_text(row[0]), _index(row[1])),
-        "sessions": lambda state, row: state.sessions.load(_SESSION.from_plain(row)),
-        "session-ends": lambda state, row: state.sessions.load_end(_SESSION_END.from_plain(row)),
+        "head": lambda state, row: _load_head(state, row, n),
+        "indexes": lambda state, row: state.indexes.load(_text(row[0]), at(row[1])),
+        "nodes": lambda state, row: _load_node(state, row, n),
+        "names": lambda state, row: setattr(state.registry.names[row[0]], "index", at(row[1])),
+        "connect": lambda state, row: setattr(state.registry.connect[row[0]], "index", at(row[1])),
+        "kv": lambda state, row: state.kv.load(n.record(_PAIR.from_plain(row))),
+        "tombstones": lambda state, row: state.kv.load_tombstone(_text(row[0]), at(row[1])),
+        "sessions": lambda state, row: state.sessions.load(n.record(_SESSION.from_plain(row))),
+        "session-ends": lambda state, row: _load_session_end(state, row, n),
         "lock-delays": lambda state, row: state.locks.delays.load(_text(row[0]), float(row[1])),
-        "intentions": lambda state, row: state.intentions.load(_ENTRY.from_plain(row)),
-        "ca": _load_ca,
-        "autopilot": _load_autopilot,
+        "intentions": lambda state, row: state.intentions.load(n.record(_ENTRY.from_plain(row))),
+        "ca": lambda state, row: _load_ca(state, row, n),
+        "autopilot": lambda state, row: setattr(
+            state.autopilot, "config", n.record(_AUTOPILOT.from_plain(row))
+        ),
         _OUTCOMES: _load_outcomes,
-        **{name: _record_loader(name) for name in TABLES},
-        _GROUPS: _load_group,
+        **{name: _record_loader(name, n) for name in TABLES},
+        _GROUPS: lambda state, row: _load_group(state, row, n),
         _FLOOR: _load_floor,
         _HISTORY: _load_change,
+        _RESTORED: _load_restored,
+        _STAGED: lambda state, row: state.load_staged(row),
     }
 
 

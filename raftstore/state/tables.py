@@ -70,6 +70,10 @@ class Indexes:
             self.undo.item(self._of, table)
             del self._of[table]
 
+    def raise_all(self, index: int) -> None:
+        """Every table changed at ``index``: all of them were replaced."""
+        self._of = dict.fromkeys(self._of, index)
+
     def touch(self, table: str, key: str) -> None:
         """One watched thing changed."""
         footprint = (table, key)

@@ -151,14 +151,14 @@ class AgentProcess:
         answer = ask(question, self.address, port=8600, timeout=3)
         return sorted(str(rdata) for rrset in answer.answer for rdata in rrset)
 
-    def cli(self, *words: str, expect: int = 0) -> str:
+    def cli(self, *words: str, expect: int = 0, timeout_s: float = 30) -> str:
         """Run the command line against this agent; gives what it printed."""
         done = subprocess.run(
             [str(LICTOR), *words],
             env=os.environ | {"CONSUL_HTTP_ADDR": f"{self.address}:8500"},
             capture_output=True,
             text=True,
-            timeout=30,
+            timeout=timeout_s,
         )
         assert done.returncode == expect, (words, done.returncode, done.stdout, done.stderr)
         return done.stdout + done.stderr

@@ -44,8 +44,8 @@ NOT_YET = {
 }
 #: Paths whose steps are left out of their scenarios.
 LATER_PATHS = ("/v1/operator/keyring",)
-#: Scenarios that ask about the server's own registration, which only a whole agent makes.
-WHOLE_AGENT_ONLY = {"agent-node-maintenance", "agent-self-members"}
+#: Scenarios about the server's own registration and its files, which only a whole agent has.
+WHOLE_AGENT_ONLY = {"agent-node-maintenance", "agent-self-members", "snapshot"}
 #: The scenario that waits for a TTL to run out.
 TTL = "session-ttl"
 

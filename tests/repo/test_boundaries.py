@@ -23,11 +23,12 @@ DOORS = frozenset(
 #: say what to ask and how to show it, and are tried through it.
 FACES = ("agent/http/", "agent/cli/")
 #: What may know a shell without being one: a package's front door, the program's entry, the engine
-#: under simulation, the servant of calls that have been decoded already, and the runtime's hand
-#: that makes TLS of the configuration.
+#: under simulation, the servant of calls that have been decoded already, and the runtime's hands
+#: that make TLS and archives of the configuration.
 FRONTS = frozenset(
     "agent/__main__.py agent/dns/__init__.py raftstore/raft/__init__.py gossip/__init__.py "
-    "raftstore/raft/replica.py agent/backend/rpc/service.py agent/internal_tls.py".split()
+    "raftstore/raft/replica.py agent/backend/rpc/service.py agent/internal_tls.py "
+    "agent/keeping.py".split()
 )
 
 

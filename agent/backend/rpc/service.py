@@ -6,7 +6,7 @@ and the bootstrap view, which only make sense on the very server that is asked.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 
 from agent.backend.local import LocalBackend
 from agent.backend.operations import LEADER_METHODS
@@ -22,8 +22,14 @@ class RpcService:
     """Dispatches the methods of calls.py."""
 
     def __init__(
-        self, backend: LocalBackend, store: Store, *, bootstrap_view: Callable[[], bytes]
+        self,
+        backend: LocalBackend,
+        store: Store,
+        *,
+        bootstrap_view: Callable[[], bytes],
+        more: Mapping[str, Callable[[bytes, float], Awaitable[bytes]]] | None = None,
     ) -> None:
+        """``more``: methods that others carry out."""
         self._backend = backend
         self._store = store
         self._bootstrap_view = bootstrap_view
@@ -36,6 +42,7 @@ class RpcService:
             calls.RAFT_SERVERS: self._raft_servers,
             calls.BOOTSTRAP_VIEW: self._view,
             **{method: self._to_leader(method) for method in LEADER_METHODS},
+            **(more or {}),
         }
 
     async def handle(self, method: str, payload: bytes, timeout_s: float) -> bytes:

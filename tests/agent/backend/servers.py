@@ -9,6 +9,8 @@ from dataclasses import replace
 from typing import TypeVar
 
 from agent.backend import SignedLeaf
+from agent.backend.archive_transfers import ArchiveTransfers
+from agent.backend.archives import ArchiveConfig, LocalArchives
 from agent.backend.local import LocalBackend
 from agent.backend.rpc.client import RpcLimits, RpcPool
 from agent.backend.rpc.server import ServerPort, ServerPortConfig
@@ -17,6 +19,9 @@ from agent.backend.rpc.tls import RpcTls
 from raftstore.store import Store, StoreConfig
 
 HOLD_S = 7.0
+ARCHIVES = ArchiveConfig(
+    folder="", bytes_max=10_000_000, unpacked_bytes_max=100_000_000, timeout_s=60.0, at_once_max=2
+)
 
 
 async def until(condition: Callable[[], bool], within_s: float = 10.0) -> None:
@@ -49,7 +54,11 @@ class Server:
             signer=self._sign,
             rng=random.Random(name),
         )
-        service = RpcService(self.backend, self.store, bootstrap_view=lambda: b"")
+        self.archives = LocalArchives(self.backend, self.store, ARCHIVES)
+        self.transfers = ArchiveTransfers(self.archives, ARCHIVES)
+        service = RpcService(
+            self.backend, self.store, bootstrap_view=lambda: b"", more=self.transfers.methods
+        )
         self.port = ServerPort(
             replace(
                 ServerPortConfig(
@@ -83,6 +92,7 @@ class Server:
         return f"{host}:{port}"
 
     async def stop(self) -> None:
+        await self.transfers.close()
         await self.port.stop()
         await self.backend.close()
         await self.store.stop()

@@ -14,6 +14,7 @@ from raftstore import definition_queries as dq
 from raftstore import definitions as d
 from raftstore import queries as q
 from raftstore import records as r
+from raftstore.restore_queries import GetRestore
 from raftstore.state.definitions import secret_hash
 
 NODES = ["n1", "N1", "n2", "n3"]
@@ -407,6 +408,7 @@ POPULATED: list[c.Command] = [
 
 #: Every query there is, over the names above.
 ALL_QUERIES: list[q.Query[Any]] = [
+    GetRestore(),
     q.ListNodes(),
     q.ListServices(),
     q.ListServices((("rack", "r1"),)),

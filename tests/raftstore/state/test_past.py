@@ -27,13 +27,14 @@ from raftstore.queries import (
     WhySessionEnded,
 )
 from raftstore.records import Actor, Check, Node, Service
+from raftstore.restore_queries import GetRestore
 from raftstore.state import StateMachine, past
 from raftstore.state.connect import without_secrets
 from tests.raftstore.state.commands import ALL_QUERIES, POPULATED, any_commands
 
 ROOMY = StateLimits(tombstones_max=2)
 TIGHT = StateLimits(tombstones_max=2, history_entries_max=110, history_bytes_max=40_000)
-NOW_ONLY = (GetCAProvider, History, Diff, WhySessionEnded)
+NOW_ONLY = (GetCAProvider, GetRestore, History, Diff, WhySessionEnded)
 PAST_QUERIES = [query for query in ALL_QUERIES if not isinstance(query, NOW_ONLY)]
 
 Rows = dict[tuple[str, str], Any]

@@ -1,0 +1,53 @@
+"""What a server keeps, and how it is saved and restored: made of the agent's configuration."""
+
+from __future__ import annotations
+
+from agent.backend.archive_transfers import ArchiveTransfers
+from agent.backend.archives import ArchiveConfig, LocalArchives
+from agent.backend.local import LocalBackend
+from agent.config.schema import AgentConfig
+from agent.errors import ConfigError
+from raftstore.raft.members import Config
+from raftstore.recover import take_peers_file
+from raftstore.recovery import RecoveryRefused
+from raftstore.store import Store, StoreConfig
+
+
+def archive_config(config: AgentConfig) -> ArchiveConfig:
+    """The bounds of an agent's configuration."""
+    return ArchiveConfig(
+        folder=config.data_dir,
+        bytes_max=config.limits.archive_max_size,
+        unpacked_bytes_max=config.limits.archive_max_unpacked_size,
+        timeout_s=config.limits.archive_timeout_s,
+        at_once_max=config.limits.archives_max,
+    )
+
+
+def store_config(config: AgentConfig) -> StoreConfig:
+    """The settings of a server's store."""
+    return StoreConfig(
+        node_id=config.node_id,
+        data_dir=config.data_dir,
+        raft_multiplier=config.raft_multiplier,
+        raft_lease=config.raft_lease,
+        blocking_queries_max=config.limits.blocking_queries_max,
+    )
+
+
+def use_peers_file(config: AgentConfig, *, address: str) -> Config | None:
+    """Go on with the servers of a peers.json, if there is one. Raises ConfigError."""
+    if not config.data_dir:
+        return None
+    try:
+        return take_peers_file(config.data_dir, own_id=config.node_id, own_address=address)
+    except RecoveryRefused as error:
+        raise ConfigError(str(error)) from None
+
+
+def server_archives(
+    backend: LocalBackend, store: Store, config: AgentConfig
+) -> tuple[LocalArchives, ArchiveTransfers]:
+    """A server's own, and what it does for agents without a vote."""
+    archives = LocalArchives(backend, store, archive_config(config))
+    return archives, ArchiveTransfers(archives, archive_config(config))
