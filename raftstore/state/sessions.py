@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from itertools import islice
 from typing import Any
 
 from sortedcontainers import SortedDict
@@ -189,13 +188,15 @@ class Sessions:
     def timers(self, after: int, limit: int) -> SessionTimersAnswer:
         """The first sessions with a TTL that were created after an index; 0 for no limit.
 
-        An entry of the log makes one session at most, so the last index of a page begins the next.
+        The last index of a page begins the next, so those of one index are never parted. An entry
+        of the log makes one session at most, but all of an archive have the same index.
         """
-        keys = islice(self._timed.irange((after + 1, "")), limit or None)
-        found = [
-            SessionTimer(session.id, session.ttl_ns, session.create_index)
-            for session in (self._timed[key] for key in keys)
-        ]
+        found: list[SessionTimer] = []
+        for key in self._timed.irange((after + 1, "")):
+            if limit and len(found) >= limit and key[0] != found[-1].create_index:
+                break
+            session = self._timed[key]
+            found.append(SessionTimer(session.id, session.ttl_ns, session.create_index))
         return SessionTimersAnswer(len(self._timed), tuple(found))
 
     def why_ended(self, session_id: str) -> SessionEnd | None:

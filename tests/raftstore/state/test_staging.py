@@ -15,7 +15,7 @@ from raftstore.commands import Applied, Rejected, RequestId
 from raftstore.config import StateLimits
 from raftstore.errors import DecodeError, NotInHistory
 from raftstore.queries import At
-from raftstore.records import Actor
+from raftstore.records import Actor, Session
 from raftstore.restore_queries import GetRestore
 from raftstore.state import StateMachine, staging
 from raftstore.state.snapshots import Loading
@@ -265,6 +265,24 @@ def test_comparisons_with_what_was_read_before_fail():
     assert without_indexes(now) == without_indexes(before)
     assert run(state, [c.KVSet(key="b/x", value=b"n", cas=before.modify_index)])[0].value is False
     assert run(state, [c.KVSet(key="b/x", value=b"n", cas=now.modify_index)])[0].value is True
+
+
+def test_restored_sessions_are_all_found_by_paging():
+    """They have one index, and the leader's clock asks for the next page by the last one."""
+    source = populated()
+    ids = [f"00000000-0000-4000-8000-{number:012d}" for number in range(5)]
+    run(
+        source,
+        [c.SessionCreate(Session(id=each, node="n1", node_checks=(), ttl_ns=9)) for each in ids],
+    )
+    state = populated()
+    run(state, restore_commands(source))
+    found, after = [], 0
+    while page := state.answer(q.SessionTimers(after=after, limit=2)).value.timers:
+        found += [timer.id for timer in page]
+        after = page[-1].create_index
+    assert set(ids) < set(found)
+    assert len(found) == len(set(found)) == state.answer(q.SessionTimers()).value.count
 
 
 def test_what_belongs_to_the_log_is_refused_in_an_archive():
