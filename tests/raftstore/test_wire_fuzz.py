@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import struct
+import tracemalloc
 from typing import Any
 
 import msgpack
@@ -101,3 +103,24 @@ def test_a_flipped_or_cut_message_raises_nothing_but_a_decode_error(data):
     payload[data.draw(st.integers(0, len(payload) - 1))] ^= data.draw(st.integers(1, 255))
     with contextlib.suppress(DecodeError):
         wire.decode_command(bytes(payload[: data.draw(st.integers(0, len(payload)))]))
+
+
+@pytest.mark.parametrize("inner", [b"\x90", b"\xc0", b"\x80", b"\x81\xa1a\x90", b"\x91" * 400])
+def test_what_would_become_too_many_objects_is_refused_in_little_memory(inner: bytes) -> None:
+    number = 2**20 // len(inner)
+    bombs = [b"\xdd" + struct.pack(">I", number) + inner * number]
+    bombs.append(b"\xdc\x00\x20" + (b"\xdc\x7d\x00" + inner * 32_000) * 32)
+    for bomb in bombs:
+        tracemalloc.start()
+        try:
+            with pytest.raises(DecodeError):
+                wire.check_elements(bomb)
+            assert tracemalloc.get_traced_memory()[1] < 4 * 2**20
+        finally:
+            tracemalloc.stop()
+
+
+def test_large_honest_messages_have_few_elements() -> None:
+    wire.check_elements(wire.encode_command(commands.KVSet(key="k", value=bytes(2**19))))
+    wire.check_elements(msgpack.packb([["tag"] * 60_000, {str(n): n for n in range(20_000)}]))
+    wire.check_elements(b"no message at all")  # small: left to the decoder

@@ -88,6 +88,7 @@ class AskCall:
         """From the wire. Raises DecodeError, also for a query that only a server may ask."""
         number = (int, float)
         raw, mode, index, wait_s, stale_s, *rest = unpack(payload, bytes, str, int, number, number)
+        wire.check_elements(raw)
         query = wire.decode_query(raw)
         if type(query) in SERVER_ONLY:
             raise DecodeError("this query is not answered over the network")

@@ -73,6 +73,7 @@ class RpcService:
             done(outcome)
 
         try:
+            wire.check_elements(payload)
             wire.decode_command(payload)  # what cannot be read must not get into the log
         except DecodeError as error:
             done(error)
@@ -84,6 +85,7 @@ class RpcService:
         return True
 
     async def _change(self, payload: bytes, timeout_s: float) -> bytes:
+        wire.check_elements(payload)
         wire.decode_command(payload)  # what cannot be read must not get into the log
         if self._store.is_leader:
             outcome = await self._store.propose_encoded(payload, timeout_s=timeout_s)
