@@ -21,6 +21,7 @@ import dns.message
 import uvloop
 
 from tests.bench import (
+    archive_bench,
     cluster_bench,
     floors,
     http_bench,
@@ -166,6 +167,7 @@ def main() -> None:
             session_bench.bench(folder / "sessions", rounds.seconds)
     if "snapshot" in only:
         snapshot_bench.main()
+        archive_bench.main()
     if "relay" in only:
         bench_relay(rounds.seconds)
 
