@@ -36,8 +36,9 @@ class Lag:
     p50_ms: float
     p99_ms: float
     max_ms: float
-    held_ms: float
     writes_per_second: float
+    held_ms: float = 0.0
+    """The longest that one callback held the loop, in our own time."""
 
 
 class Sampler:
