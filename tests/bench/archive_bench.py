@@ -67,10 +67,8 @@ async def measure(keys: int) -> None:
         async with watched(collector) as holds:
             saved = await archives.save(stale=False)
         took = time.perf_counter() - begun_at
-        size = saved.size / 1e6
-        print(
-            f"| save, {keys} keys | {took:.1f} s | own hold {held_ms(holds):.1f} ms | {size:.1f} MB |"
-        )
+        size, held = saved.size / 1e6, held_ms(holds)
+        print(f"| save, {keys} keys | {took:.1f} s | own hold {held:.1f} ms | {size:.1f} MB |")
         begun_at = time.perf_counter()
         async with watched(collector) as holds:
             with saved.file as file:
@@ -78,10 +76,8 @@ async def measure(keys: int) -> None:
         took = time.perf_counter() - begun_at
         assert len(store.state.kv) == keys
         parts = archives.stats.restored_parts
-        print(
-            f"| restore | {took:.1f} s | own hold {held_ms(holds):.1f} ms | {parts} parts |",
-            flush=True,
-        )
+        held = held_ms(holds)
+        print(f"| restore | {took:.1f} s | own hold {held:.1f} ms | {parts} parts |", flush=True)
         collector.stop()
         await archives.close()
         await backend.close()
