@@ -58,6 +58,12 @@ class StoreConfig:
     #: Serve linearizable reads by a lease instead of asking a quorum each time. On all servers or
     #: on none, and only where clocks run at the same pace within 5 %.
     raft_lease: bool = False
+    #: Entries since the last snapshot that make the next one due.
+    snapshot_entries: int = 200_000
+    #: Least time between two snapshots, in seconds.
+    snapshot_interval_s: float = 60.0
+    #: Entries kept below a snapshot, for servers that lag a little.
+    trailing_entries: int = 10_000
     #: Queries that may wait at once on this server; one more is refused.
     blocking_queries_max: int = 65_536
     #: How long a proposal may take when its caller sets no time, in seconds.

@@ -126,6 +126,9 @@ class Store:
             RaftConfig(
                 node_id=config.node_id,
                 lease=config.raft_lease,
+                snapshot_log_entries=config.snapshot_entries,
+                snapshot_interval_s=config.snapshot_interval_s,
+                trailing_entries=config.trailing_entries,
                 payload_bytes_max=wire.LIMITS.command_bytes_max,
                 journal_bytes_max=config.journal_bytes_max,
                 # Whoever asks for a promotion has waited for a stable server already.

@@ -46,7 +46,7 @@ _POSITIVE = frozenset(
         "default_query_time", "max_query_time", "check_output_max_size", "reconnect_timeout",
         "limits.kv_max_value_size", "limits.txn_max_req_len", "limits.rpc_handshake_timeout",
         "limits.rpc_handshakes_per_second", "limits.rpc_handshakes_per_client",
-        "limits.rpc_client_bytes_max",
+        "limits.rpc_client_bytes_max", "raft_snapshot_threshold", "raft_snapshot_interval",
     }
 )  # fmt: skip
 

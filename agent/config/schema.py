@@ -124,6 +124,11 @@ class AgentConfig:
     raft_multiplier: int = 5
     #: Reads by a lease of the leader instead of a quorum each time; on all servers or on none.
     raft_lease: bool = False
+    #: Entries after which a server takes a snapshot (it also does when the log grew by 64 MiB),
+    #: the least time between two, and the entries kept below one for servers that lag.
+    raft_snapshot_threshold: int = 200_000
+    raft_snapshot_interval_s: float = 60.0
+    raft_trailing_logs: int = 10_000
     #: What the first leader of a cluster writes; later changes go through the operator's API.
     autopilot: AutopilotConfig = field(default_factory=AutopilotConfig)
     reconnect_timeout_s: float = 72 * 3600.0

@@ -321,3 +321,13 @@ async def test_who_waits_for_a_leader_is_woken_by_the_next_one():
     await spin(waiter.done)
     await store.leader_within(0.001)  # nor longer than asked for
     await store.stop()
+
+
+async def test_settings_of_snapshots_reach_the_log():
+    config = StoreConfig(
+        node_id="s1", snapshot_entries=7, snapshot_interval_s=6.0, trailing_entries=5
+    )
+    store = await leading(config)
+    raft = store._log._config
+    assert (raft.snapshot_log_entries, raft.snapshot_interval_s, raft.trailing_entries) == (7, 6, 5)
+    await store.stop()

@@ -10,6 +10,7 @@ import pytest
 
 from agent.config.load import FILE_BYTES_MAX, AgentFlags, load, parse, read_paths
 from agent.errors import ConfigError
+from agent.keeping import store_config
 from tests.agent.config.hosts import host, load_values
 
 
@@ -190,6 +191,14 @@ def test_a_fragment_is_named_by_its_place() -> None:
         ),
         ({"ports": {"http": 8600}}, "HTTP address 127.0.0.1:8600 already configured for DNS"),
         (
+            {"raft_snapshot_threshold": 0},
+            "raft_snapshot_threshold cannot be 0. Must be greater than zero",
+        ),
+        (
+            {"raft_snapshot_interval": "0s"},
+            "raft_snapshot_interval cannot be 0s. Must be greater than zero",
+        ),
+        (
             {"performance": {"raft_multiplier": 11}},
             "performance.raft_multiplier cannot be 11. Must be between 1 and 10",
         ),
@@ -356,3 +365,14 @@ def test_the_autopilot_stanza_is_what_the_first_leader_writes() -> None:
 def test_the_autopilot_takes_no_negative_numbers() -> None:
     Path("a.json").write_text('{"data_dir": "d", "autopilot": {"min_quorum": -1}}')
     assert "autopilot.min_quorum cannot be -1" in refused(AgentFlags(paths=["a.json"]))
+
+
+def test_when_snapshots_are_taken_reaches_the_store_under_its_names(tmp_path: Path) -> None:
+    values = {
+        "raft_snapshot_threshold": 16384,
+        "raft_snapshot_interval": "30s",
+        "raft_trailing_logs": 10240,
+    }
+    store = store_config(load_values(values, tmp_path).config)
+    assert (store.snapshot_entries, store.snapshot_interval_s) == (16384, 30.0)
+    assert store.trailing_entries == 10240
