@@ -131,8 +131,7 @@ class Store:
                 trailing_entries=config.trailing_entries,
                 payload_bytes_max=wire.LIMITS.command_bytes_max,
                 journal_bytes_max=config.journal_bytes_max,
-                # Whoever asks for a promotion has waited for a stable server already.
-                promotion_stable_s=0.0,
+                promotion_stable_s=0.0,  # whoever asks has waited for a stable server already
             ),
             config.raft_multiplier,
         )

@@ -191,14 +191,6 @@ def test_a_fragment_is_named_by_its_place() -> None:
         ),
         ({"ports": {"http": 8600}}, "HTTP address 127.0.0.1:8600 already configured for DNS"),
         (
-            {"raft_snapshot_threshold": 0},
-            "raft_snapshot_threshold cannot be 0. Must be greater than zero",
-        ),
-        (
-            {"raft_snapshot_interval": "0s"},
-            "raft_snapshot_interval cannot be 0s. Must be greater than zero",
-        ),
-        (
             {"performance": {"raft_multiplier": 11}},
             "performance.raft_multiplier cannot be 11. Must be between 1 and 10",
         ),
@@ -376,3 +368,11 @@ def test_when_snapshots_are_taken_reaches_the_store_under_its_names(tmp_path: Pa
     store = store_config(load_values(values, tmp_path).config)
     assert (store.snapshot_entries, store.snapshot_interval_s) == (16384, 30.0)
     assert store.trailing_entries == 10240
+
+
+@pytest.mark.parametrize(
+    "values", [{"raft_snapshot_threshold": 0}, {"raft_snapshot_interval": "0s"}]
+)
+def test_snapshots_at_every_moment_are_refused(values: dict[str, object], tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="Must be greater than zero"):
+        load_values(values, tmp_path)
