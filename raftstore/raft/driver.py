@@ -6,7 +6,8 @@ until the batch of that step is on disk, for a server that forgets what it promi
 promise. The write is one synced transaction on a thread of its own, and while it runs no further
 step is taken: frames and proposals just gather, which is the group commit, and the engine can never
 count an entry of ours that is not yet durable. Appends may leave before our own write, so the
-leader's disk and the followers' work at the same time. A failed write is never retried: what the
+leader's disk and the followers' work at the same time; and what is committed is applied while the
+batch is being written, for that needs no step. A failed write is never retried: what the
 disk then holds is unknown, so the node stops for good (``fatal``). One that found no room is no
 such failure: the journal promises that nothing of it has happened. It is tried again until there
 is room; until then the node is like one with a very slow disk, and loses the leadership.
@@ -113,6 +114,7 @@ class RaftNode:
         self._record: bytes | None = None
         self._running = False
         self._scheduled = False
+        self._apply_due: asyncio.Handle | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = float("inf")
         self._deadlines = Deadlines()
@@ -365,8 +367,6 @@ class RaftNode:
         if not self._running or self._disk.writing is not None or self.fatal.done():
             return
         self._steps += 1
-        engine = self._replica.engine
-        applied_before = engine.applied_index()
         self._write_record()
         try:
             work = self._replica.step(WALL_CLOCK())
@@ -375,18 +375,37 @@ class RaftNode:
             return
         for peer, message in work.early:
             self._network.send(peer, message)
-        self._deliver_results()
-        if engine.applied_index() != applied_before:
-            self._on_applied()
-        self._notice_change()
         if work.batch is None:
-            self._release(work)
+            for peer, message in work.late:
+                self._network.send(peer, message)
         else:
             self._disk.persist(work, work.batch)
+        self._apply()
+        self._notice_change()
         if self._snapshots is not None:
             for task in work.tasks:
                 self._snapshots.transfers.carry(task)
+        if self._disk.writing is None:
+            self._go_on()
         self._set_timer()
+
+    def _apply(self) -> None:
+        """Apply a slice. While a batch is being written, the rest follows at the next turn."""
+        self._apply_due = None
+        if not self._running or self.fatal.done():
+            return
+        engine = self._replica.engine
+        before = engine.applied_index()
+        try:
+            self._replica.apply()
+        except Exception as error:
+            self._die(error)
+            return
+        self._deliver_results()
+        if engine.applied_index() != before:
+            self._on_applied()
+        if engine.apply_is_due() and self._disk.writing is not None and self._apply_due is None:
+            self._apply_due = self._loop.call_soon(self._apply)
 
     def _persisted(self, work: Work, error: BaseException | None) -> None:
         if error is not None:
@@ -405,6 +424,9 @@ class RaftNode:
             return
         for peer, message in work.late:
             self._network.send(peer, message)
+        self._go_on()
+
+    def _go_on(self) -> None:
         if self._record is not None or self._replica.wants_step():
             self._schedule()
 

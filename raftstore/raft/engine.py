@@ -364,7 +364,7 @@ class RaftEngine(SyncObj):  # type: ignore[misc]
     # -- inputs
 
     def tick(self) -> None:
-        """Elections, commit, apply, check-quorum."""
+        """Elections, commit, check-quorum."""
         if self.leads():
             self._commit_majority()
         self._onTick(0.0)
@@ -1031,14 +1031,21 @@ class RaftEngine(SyncObj):  # type: ignore[misc]
     # -- overridden: applying (hazards C1-C3, F8)
 
     def _SyncObj__applyLogEntries(self) -> bool:
-        """Apply a bounded slice of what is committed and on our own disk."""
+        """The tick applies nothing: that can be done beside the disk (``apply_committed``)."""
+        return False
+
+    def apply_committed(self) -> None:
+        """Apply a bounded slice of what is committed and on our own disk.
+
+        Also while a batch is being written: what is in it counts as on disk only afterwards.
+        """
         if self.applies_held or self.apply_unfinished():
-            return False
+            return
         journal, config = self._journal, self._config
         first = self.applied_index() + 1
         last = min(self.commit_index(), journal.saved_index, first + config.apply_entries_max - 1)
         if first > last:
-            return False
+            return
         stop_at = self.now() + config.apply_budget_s
         for command, index, term in journal.entries(first, last, bytes_max=config.apply_bytes_max):
             if command[0] == PAYLOAD:
@@ -1050,7 +1057,6 @@ class RaftEngine(SyncObj):  # type: ignore[misc]
             if self.now() > stop_at or self.apply_unfinished():
                 break
         journal.trim_memory(self.applied_index())
-        return False
 
     # -- overridden: what must never run
 

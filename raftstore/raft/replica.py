@@ -5,6 +5,7 @@ what to do about it: messages that may leave at once (``early``), one batch for 
 that must wait for it (``late``). *Persist before send*: the caller saves the batch, reports it by
 ``persisted``, and only then sends the late messages and takes the next step. So the leader's own
 entries are on disk before a tick counts them, and a follower never acknowledges what it could lose.
+While the batch is being saved, ``apply`` may be called: what is committed needs no step.
 
 Results of proposals and reads leave through ``take_results``, keyed by the caller's own tickets.
 """
@@ -219,6 +220,8 @@ class Replica:
         for peer, message in inbox:
             engine.receive(peer, message)
         engine.tick()
+        if self._config.lease:
+            engine.apply_committed()  # a lease serves at once what is applied
         self._notice_leadership()
         self._yield_when_full()
         if self._transfer is not None:
@@ -240,6 +243,11 @@ class Replica:
         self._serve_reads()
         early, late = engine.take_messages()
         return Work(early, self.journal.take(), late, self.installs.take_tasks())
+
+    def apply(self) -> None:
+        """Apply a slice of what is committed; after a step, or beside the write of its batch."""
+        self.engine.apply_committed()
+        self._serve_reads()
 
     def persisted(self, batch: Batch) -> None:
         """The batch of the last step is on disk."""

@@ -26,6 +26,7 @@ def clock():
 
 def turn(replica, stamp=50.0):
     work = replica.step(stamp)
+    replica.apply()
     if work.batch is not None:
         replica.persisted(work.batch)
     return work
@@ -47,10 +48,12 @@ def test_a_proposal_is_answered_only_after_its_batch_is_on_disk(clock):
     replica = alone(clock)
     replica.propose("t", b"x")
     work = replica.step(50.0)
+    replica.apply()
     assert work.batch is not None and replica.take_results() == []
     replica.persisted(work.batch)
     assert replica.wants_step()
     replica.step(50.0)
+    replica.apply()
     assert replica.take_results() == [("t", Outcome(3, b"x"))]
 
 
