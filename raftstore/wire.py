@@ -106,12 +106,13 @@ def encode_command(
 
 def decode_command(payload: bytes) -> Envelope:
     """The reverse. Raises DecodeError."""
-    number, request, fields, *rest = _message(payload, 4, LIMITS.command_bytes_max, optional=1)
-    command: Command = _numbered(_COMMANDS, number, "command").from_plain(fields)
+    message = unpack(payload, bytes_max=LIMITS.command_bytes_max)
+    _check_message(message, 4, optional=1)
+    request = message[2]
     return Envelope(
-        command,
+        _numbered(_COMMANDS, message[1], "command").from_plain(message[3]),
         None if request is None else _REQUEST.from_plain(request),
-        _ACTOR.from_plain(rest[0]) if rest else None,
+        _ACTOR.from_plain(message[4]) if len(message) == 5 else None,
     )
 
 
@@ -210,15 +211,19 @@ def outcome_from_plain(plain: Any) -> Outcome:
     raise DecodeError("outcome expected")
 
 
-def _message(payload: bytes, items: int, bytes_max: int, *, optional: int = 0) -> list[Any]:
+def _message(payload: bytes, items: int, bytes_max: int) -> list[Any]:
     """The parts of a message behind its version."""
     message = unpack(payload, bytes_max=bytes_max)
+    _check_message(message, items)
+    parts: list[Any] = message[1:]
+    return parts
+
+
+def _check_message(message: Any, items: int, *, optional: int = 0) -> None:
     if type(message) is not list or not items <= len(message) <= items + optional:
         raise DecodeError(f"array of {items} expected")
     if type(message[0]) is not int or message[0] != VERSION:
         raise DecodeError("this version is not known here")
-    parts: list[Any] = message[1:]
-    return parts
 
 
 def _numbered(codecs: LazyCodecs[int], number: Any, what: str) -> Codec[Any]:

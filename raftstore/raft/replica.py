@@ -46,6 +46,7 @@ from raftstore.raft.members import VOTER, Config
 from raftstore.raft.reads import ReadIndex
 from raftstore.raft.requests import ChangeRequest, Proposal
 from raftstore.raft.transfer import AWAITING, CATCHING_UP, Transfer, Yielding
+from raftstore.thawed import maker_of
 
 Result = tuple[object, "Outcome | StoreError"]
 """A ticket and what became of it."""
@@ -57,6 +58,9 @@ class Outcome:
 
     index: int
     value: object = None
+
+
+_outcome = maker_of(Outcome)
 
 
 @dataclass(frozen=True, slots=True)
@@ -312,7 +316,7 @@ class Replica:
                 proposed_in, ticket = waiting
                 # Another term at our index means that ours was overwritten: its fate is settled,
                 # but a copy of it may have been proposed again by the caller; say "unknown".
-                outcome = Outcome(index, value) if proposed_in == term else LeadershipLost()
+                outcome = _outcome(index, value) if proposed_in == term else LeadershipLost()
                 self._results.append((ticket, outcome))
 
     def _configured(self, index: int, term: int) -> None:
@@ -501,4 +505,4 @@ class Replica:
             return
         served = self.reads.served(self.engine.peer_ids(), self.engine.applied_index())
         for ticket, index in served:
-            self._results.append((ticket, Outcome(index)))
+            self._results.append((ticket, _outcome(index, None)))

@@ -7,6 +7,7 @@ requests are finished; those are forgotten, and so are senders that stay silent.
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -27,11 +28,12 @@ class _Window:
 class Dedupe:
     """Outcomes of recent requests by sender and counter."""
 
-    __slots__ = ("_limits", "_windows")
+    __slots__ = ("_limits", "_oldest_at", "_windows")
 
     def __init__(self, limits: StateLimits) -> None:
         self._limits = limits
         self._windows: OrderedDict[str, _Window] = OrderedDict()  # longest silent first
+        self._oldest_at = -math.inf  # no sender has been silent since before then
 
     def recall(self, index: int, request: RequestId) -> Outcome | None:
         """What became of this request, None if it is new."""
@@ -60,13 +62,18 @@ class Dedupe:
             _raise_floor(window, floor)
         while len(outcomes) > self._limits.outcomes_max:
             _raise_floor(window, min(outcomes) + 1)
-        self._forget_senders(stamp)
+        if (
+            stamp - self._limits.sender_idle_s > self._oldest_at
+            or len(self._windows) > self._limits.senders_max
+        ):
+            self._forget_senders(stamp)
 
     def _forget_senders(self, stamp: float) -> None:
         oldest_at = stamp - self._limits.sender_idle_s
         while self._windows:
             sender, window = next(iter(self._windows.items()))
             if window.last_at >= oldest_at and len(self._windows) <= self._limits.senders_max:
+                self._oldest_at = window.last_at
                 return
             del self._windows[sender]
 
@@ -87,10 +94,12 @@ class Dedupe:
     ) -> None:
         """From a snapshot, in the order of ``rows``."""
         self._windows[sender] = _Window(floor, last_at, dict(outcomes))
+        self._oldest_at = -math.inf
 
     def check(self) -> None:
         """Assert what only our own bug can break."""
         assert len(self._windows) <= self._limits.senders_max
+        assert all(window.last_at >= self._oldest_at for window in self._windows.values())
         for window in self._windows.values():
             assert len(window.outcomes) <= self._limits.outcomes_max
             assert all(counter >= window.floor for counter in window.outcomes)

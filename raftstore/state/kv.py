@@ -174,9 +174,13 @@ class KVStore:
             self._raise(forgotten, 0)
 
     def _changed(self, key: str, index: int) -> None:
-        self._raise(key, index)
-        self._indexes.note(_TREE, index)
-        self._indexes.touch("kv", key)
+        indexes = self._indexes
+        if self._undo.open:
+            self._raise(key, index)
+        else:
+            self._heights.put(key, index)
+        indexes.note(_TREE, index)
+        indexes.touch("kv", key)
 
     def _raise(self, key: str, index: int) -> None:
         if self._undo.open:

@@ -203,3 +203,29 @@ async def test_a_follower_acknowledges_nothing_before_its_disk_has_it():
         finally:
             gate.set()
         await until(lambda: [p for _, p in leader.applied] == [b"x", b"y"])
+
+
+async def test_what_is_committed_is_applied_while_the_disk_is_busy(tmp_path):
+    async with servers(1, tmp_path, apply_entries_max=1) as cluster:
+        server = cluster[0]
+        await cluster.write(b"first")
+        gate, real = threading.Event(), server.journal.persist
+        told = []
+        for number in range(5):  # one batch
+            server.node.propose_soon(b"%d" % number, timeout_s=5.0, done=told.append)
+
+        def persist(batch):
+            real(batch)
+            if len(batch.entries) == 1:  # the next one hangs
+                gate.wait(10)
+
+        server.journal.persist = persist
+        await until(lambda: bool(told))
+        server.node.propose_soon(b"behind", timeout_s=5.0, done=told.append)
+        try:
+            await until(lambda: len(told) == 5)
+            assert server.node.status().applied_index < server.node.status().last_index
+        finally:
+            gate.set()
+        await until(lambda: len(told) == 6)
+        assert [p for _, p in server.applied][1:] == [b"0", b"1", b"2", b"3", b"4", b"behind"]
