@@ -94,6 +94,9 @@ class StockReplica:
         sent, self.outlet.sent = self.outlet.sent, []
         return Work(sent, None, [])
 
+    def apply(self) -> None:
+        """Its tick has applied."""
+
     def take_results(self) -> list[Any]:
         done, self.done = self.done, []
         return done
