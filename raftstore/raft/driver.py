@@ -29,7 +29,7 @@ from raftstore.errors import (
     LeadershipLost,
     Refused,
 )
-from raftstore.raft.callers import STEP_S, Deadlines, Done, Waiting, settle
+from raftstore.raft.callers import Done, Waiting, settle
 from raftstore.raft.config import RaftConfig
 from raftstore.raft.disk import DiskThread
 from raftstore.raft.frames import Hello, Message
@@ -42,6 +42,7 @@ from raftstore.raft.requests import Proposal
 from raftstore.raft.snapshot import SnapshotFiles
 from raftstore.raft.snapshotter import Snapshotter
 from raftstore.raft.status import RaftStatus, dropped_by, figures_of
+from raftstore.raft.timers import Alarm, CallerTimer, Graces
 from raftstore.raft.transfers import Machine
 from raftstore.raft.transport import PeerNetwork, PeerTls
 
@@ -49,9 +50,6 @@ log = logging.getLogger("lictor.raftstore.raft.driver")
 
 WALL_CLOCK = time.time
 BOOT_CLOCK = functools.partial(time.clock_gettime, time.CLOCK_BOOTTIME)
-TIMER_SLACK_S = 0.001
-"""Timers fire a little late, so that the engine's strict comparison finds the deadline passed."""
-
 LONELY_TIMEOUTS = 2
 """After so many election timeouts without a leader a server, perhaps removed, dials everybody."""
 
@@ -115,11 +113,9 @@ class RaftNode:
         self._running = False
         self._scheduled = False
         self._apply_due: asyncio.Handle | None = None
-        self._timer: asyncio.TimerHandle | None = None
-        self._timer_at = float("inf")
-        self._deadlines = Deadlines()
-        self._deadline_timer: asyncio.TimerHandle | None = None
-        self._graces: dict[str, asyncio.TimerHandle] = {}
+        self._alarm = Alarm(self._replica.engine.now, self._alarmed)
+        self._callers = CallerTimer()
+        self._graces = Graces(config.redial_grace_s, self._grace_over)
         self._seen: tuple[str, int, str | None, int, bool] | None = None
         self._steps = self._disk_step_downs = 0
         self._disks = KnownDisks(config.node_id)
@@ -144,9 +140,8 @@ class RaftNode:
         if not self._running:
             return
         self._running = False
-        for handle in (self._timer, self._deadline_timer, *self._graces.values()):
-            if handle is not None:
-                handle.cancel()
+        for timer in (self._alarm, self._callers, self._graces):
+            timer.cancel()
         if self._snapshots is not None:
             await self._snapshots.stop()
         await self._network.stop()
@@ -239,17 +234,8 @@ class RaftNode:
         self._wait(waiting, timeout_s)
 
     def _wait(self, waiting: Waiting, timeout_s: float) -> None:
-        self._deadlines.add(waiting, self._loop.time() + timeout_s)
-        if self._deadline_timer is None:
-            self._deadline_timer = self._loop.call_later(STEP_S, self._look_at_deadlines)
+        self._callers.watch(waiting, timeout_s)
         self._schedule()
-
-    def _look_at_deadlines(self) -> None:
-        for waiting in self._deadlines.due(self._loop.time()):
-            waiting.settle(waiting.too_late())
-        self._deadline_timer = None
-        if len(self._deadlines) and self._running:
-            self._deadline_timer = self._loop.call_later(STEP_S, self._look_at_deadlines)
 
     @property
     def applied_index(self) -> int:
@@ -310,9 +296,7 @@ class RaftNode:
         return True
 
     def _link_up(self, peer: str, hello: Hello) -> None:
-        grace = self._graces.pop(peer, None)
-        if grace is not None:
-            grace.cancel()
+        self._graces.end(peer)
         self._replica.engine.connected(peer, hello.disk, hello.last_index)
         self._schedule()
 
@@ -320,14 +304,11 @@ class RaftNode:
         self._replica.engine.disconnected(peer)
         if not self._running:
             return
-        if peer == self._replica.engine.leader_id() and peer not in self._graces:
-            self._graces[peer] = asyncio.get_running_loop().call_later(
-                self._config.redial_grace_s, self._grace_over, peer
-            )
+        if peer == self._replica.engine.leader_id():
+            self._graces.begin(peer)
 
     def _grace_over(self, peer: str) -> None:
         """The link closed and did not come back: most likely the leader's process is dead."""
-        self._graces.pop(peer, None)
         if self._running and not self._network.linked(peer):
             self._replica.engine.leader_lost(peer)
             self._schedule()
@@ -387,7 +368,7 @@ class RaftNode:
                 self._snapshots.transfers.carry(task)
         if self._disk.writing is None:
             self._go_on()
-        self._set_timer()
+        self._set_alarm()
 
     def _apply(self) -> None:
         """Apply a slice. While a batch is being written, the rest follows at the next turn."""
@@ -416,7 +397,7 @@ class RaftNode:
         if self._snapshots is not None:
             self._snapshots.saved(work.batch)
         self._release(work)
-        self._set_timer()
+        self._set_alarm()
 
     def _release(self, work: Work) -> None:
         """What rested on the disk may leave now."""
@@ -433,7 +414,7 @@ class RaftNode:
     def _deliver_results(self) -> None:
         for waiting, result in self._replica.take_results():
             assert isinstance(waiting, Waiting)
-            self._deadlines.drop(waiting)
+            self._callers.drop(waiting)
             waiting.settle(result)
 
     def _notice_change(self) -> None:
@@ -470,31 +451,19 @@ class RaftNode:
     def _fail_callers(self, reason: str) -> None:
         for waiting in self._replica.fail_all():
             assert isinstance(waiting, Waiting)
-            self._deadlines.drop(waiting)
+            self._callers.drop(waiting)
             waiting.settle(LeadershipLost(reason))
 
-    # -- the one timer
+    # -- the engine's deadline
 
-    def _set_timer(self) -> None:
-        """Wake at the engine's deadline. A timer that turns out early just sets itself again."""
-        deadline = self._replica.engine.deadline()
-        if deadline >= self._timer_at and self._timer is not None:
-            return
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        if deadline == float("inf") or not self._running or self.fatal.done():
-            return
-        delay = max(0.0, deadline - self._replica.engine.now()) + TIMER_SLACK_S
-        self._timer_at = deadline
-        self._timer = asyncio.get_running_loop().call_later(delay, self._timer_fired)
+    def _set_alarm(self) -> None:
+        if self._running and not self.fatal.done():
+            self._alarm.set(self._replica.engine.deadline())
 
-    def _timer_fired(self) -> None:
-        self._timer = None
-        self._timer_at = float("inf")
+    def _alarmed(self) -> None:
         engine = self._replica.engine
         if engine.deadline() > engine.now():
-            self._set_timer()
+            self._set_alarm()
         elif self._disk.writing is None:
             self._schedule()
         else:
@@ -506,7 +475,7 @@ class RaftNode:
         Longer than an election timeout, and we do not lead any more: callers are told, the best
         follower is told to campaign, and when the write returns we go on as a follower.
         """
-        engine, loop = self._replica.engine, self._loop
+        engine = self._replica.engine
         if not engine.leads():
             return
         if self._disk.waited_s() >= self._config.election_min_s:
@@ -519,4 +488,4 @@ class RaftNode:
         if work.batch is not None and not work.batch.state_changed:
             for peer, message in self._replica.heartbeats():
                 self._network.send(peer, message)
-        self._timer = loop.call_later(self._config.heartbeat_s, self._timer_fired)
+        self._alarm.again_in(self._config.heartbeat_s)
