@@ -13,8 +13,7 @@ import asyncio
 from collections.abc import Callable
 
 from raftstore.errors import ProposalTimeout, Refused, StoreError, Superseded
-from raftstore.raft.replica import Outcome
-from raftstore.raft.requests import Proposal
+from raftstore.raft.requests import Outcome, Proposal
 
 STEP_S = 0.05
 """How coarse deadlines are, in seconds."""

@@ -37,8 +37,8 @@ from raftstore.raft.log import Journal, SnapshotPointer
 from raftstore.raft.lost_disk import KnownDisks
 from raftstore.raft.members import bootstrap_config
 from raftstore.raft.operations import Operations
-from raftstore.raft.replica import Outcome, Replica, Work
-from raftstore.raft.requests import Proposal
+from raftstore.raft.replica import Replica, Work
+from raftstore.raft.requests import Outcome, Proposal
 from raftstore.raft.snapshot import SnapshotFiles
 from raftstore.raft.snapshotter import Snapshotter
 from raftstore.raft.status import RaftStatus, dropped_by, figures_of

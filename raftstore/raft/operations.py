@@ -20,8 +20,8 @@ from raftstore.raft.callers import Waiting, settle
 from raftstore.raft.changes import Change, add, remove, set_role
 from raftstore.raft.members import NON_VOTER, ROLE_NAMES, STAGING, VOTER
 from raftstore.raft.refusals import Refusal
-from raftstore.raft.replica import Outcome, Replica
-from raftstore.raft.requests import ChangeRequest
+from raftstore.raft.replica import Replica
+from raftstore.raft.requests import ChangeRequest, Outcome
 from raftstore.raft.status import ServerStatus
 
 R = TypeVar("R")

@@ -44,23 +44,11 @@ from raftstore.raft.lease import Lease
 from raftstore.raft.log import Batch, Journal
 from raftstore.raft.members import VOTER, Config
 from raftstore.raft.reads import ReadIndex
-from raftstore.raft.requests import ChangeRequest, Proposal
+from raftstore.raft.requests import ChangeRequest, Outcome, Proposal, succeeded
 from raftstore.raft.transfer import AWAITING, CATCHING_UP, Transfer, Yielding
-from raftstore.thawed import maker_of
 
 Result = tuple[object, "Outcome | StoreError"]
 """A ticket and what became of it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """Success: the index of the write, or the index a read must have seen, and apply's value."""
-
-    index: int
-    value: object = None
-
-
-_outcome = maker_of(Outcome)
 
 
 @dataclass(frozen=True, slots=True)
@@ -316,7 +304,7 @@ class Replica:
                 proposed_in, ticket = waiting
                 # Another term at our index means that ours was overwritten: its fate is settled,
                 # but a copy of it may have been proposed again by the caller; say "unknown".
-                outcome = _outcome(index, value) if proposed_in == term else LeadershipLost()
+                outcome = succeeded(index, value) if proposed_in == term else LeadershipLost()
                 self._results.append((ticket, outcome))
 
     def _configured(self, index: int, term: int) -> None:
@@ -505,4 +493,4 @@ class Replica:
             return
         served = self.reads.served(self.engine.peer_ids(), self.engine.applied_index())
         for ticket, index in served:
-            self._results.append((ticket, _outcome(index, None)))
+            self._results.append((ticket, succeeded(index, None)))

@@ -1,8 +1,23 @@
-"""What callers have asked a replica for and what has not entered the log yet."""
+"""What callers have asked a replica for and what has not entered the log yet; what they get."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from raftstore.raft.changes import Change
+from raftstore.thawed import maker_of
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """Success: the index of the write, or the index a read must have seen, and apply's value."""
+
+    index: int
+    value: object = None
+
+
+succeeded = maker_of(Outcome)
+"""An ``Outcome`` of index and value: one is made for every write and read."""
 
 
 class Proposal:

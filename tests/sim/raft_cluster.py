@@ -25,7 +25,8 @@ from raftstore.errors import StoreError
 from raftstore.raft.config import RaftConfig
 from raftstore.raft.log import PAYLOAD, PAYLOAD_HEAD, Batch, Entry, HardState, Journal
 from raftstore.raft.members import bootstrap_config
-from raftstore.raft.replica import Outcome, Replica
+from raftstore.raft.replica import Replica
+from raftstore.raft.requests import Outcome
 from raftstore.raft.stock import use_clock
 
 

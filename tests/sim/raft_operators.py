@@ -24,7 +24,7 @@ from raftstore.raft.config import RaftConfig
 from raftstore.raft.frames import Removed, TimeoutNow
 from raftstore.raft.log import CONFIG, Entry
 from raftstore.raft.members import NON_VOTER, STAGING, VOTER, decode_config
-from raftstore.raft.replica import Outcome
+from raftstore.raft.requests import Outcome
 from raftstore.raft.stock import use_clock
 from tests.sim.raft_cluster import Cluster, Faults, InvariantError, Node, SimDisk
 

@@ -12,7 +12,8 @@ from pysyncobj.syncobj import _COMMAND_TYPE
 from pysyncobj.transport import Transport
 
 from raftstore.raft.log import payload_command
-from raftstore.raft.replica import Outcome, Work
+from raftstore.raft.replica import Work
+from raftstore.raft.requests import Outcome
 from tests.sim.raft_cluster import Cluster
 from tests.sim.raft_cluster import Node as SimNode
 

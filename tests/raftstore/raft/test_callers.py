@@ -7,8 +7,7 @@ from hypothesis import strategies as st
 
 from raftstore.errors import ProposalTimeout, Refused, Superseded
 from raftstore.raft.callers import STEP_S, Deadlines, Waiting
-from raftstore.raft.replica import Outcome
-from raftstore.raft.requests import Proposal
+from raftstore.raft.requests import Outcome, Proposal
 
 
 def test_the_first_word_counts() -> None:

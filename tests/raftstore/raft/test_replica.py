@@ -9,7 +9,8 @@ from raftstore.raft.config import RaftConfig
 from raftstore.raft.frames import Append
 from raftstore.raft.log import MemJournal
 from raftstore.raft.members import bootstrap_config
-from raftstore.raft.replica import Outcome, Replica
+from raftstore.raft.replica import Replica
+from raftstore.raft.requests import Outcome
 from raftstore.raft.stock import use_clock
 
 
