@@ -92,3 +92,19 @@ def test_control_a_pointer_that_is_ahead_of_its_file_is_noticed():
 
 def test_control_an_entry_applied_over_the_snapshot_that_holds_it_is_noticed():
     assert first_failure(lambda seed: Repeats(seed, faults=CRASHES))
+
+
+class TrimsFirst(Eager):
+    """The log is trimmed in a write of its own, before the one that sets the pointer."""
+
+    def crash(self, node):
+        if node.replica is not None and node.writing is not None:
+            first = node.writing.batch.state.first_index
+            node.disk.log = {index: e for index, e in node.disk.log.items() if index > first}
+            node.writing = None
+        super().crash(node)
+
+
+def test_control_a_log_that_is_trimmed_before_its_snapshot_counts_is_noticed():
+    error = first_failure(lambda seed: TrimsFirst(seed, faults=CRASHES))
+    assert "missing from a log" in str(error)
