@@ -168,6 +168,8 @@ class GossipConfig:
             raise ConfigError("intervals must be positive")
         if min(self.suspicion_mult, self.retransmit_mult, self.awareness_max) < 1:
             raise ConfigError("multipliers must be at least 1")
+        if self.suspicion_grace_mult < 0:
+            raise ConfigError("suspicion_grace_mult must not be negative")
 
     @staticmethod
     def lan(name: str, **changes: Any) -> GossipConfig:

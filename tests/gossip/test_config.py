@@ -31,6 +31,7 @@ def test_the_profiles_have_the_figures_of_the_field() -> None:
         {"probe_timeout_s": 2.0},
         {"gossip_interval_s": 0.0},
         {"suspicion_mult": 0},
+        {"suspicion_grace_mult": -1},
         {"encryption_version": 2},
         {"packet_budget_bytes": 9000},
     ],

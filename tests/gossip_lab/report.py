@@ -242,8 +242,8 @@ def _alarm_cell(row: dict[str, Any] | None) -> str:
 
 def _latency(rows: Rows, folder: Path) -> str:
     return table(
-        "suspicion_mult | first dead, s | false alarms, 16 held for 32.8 s",
-        [[row["alpha"], row["first"], row["about_healthy"]] for row in rows],
+        "variant | suspicion_mult | crashes | first dead, s | all know, s",
+        [[row[key] for key in ("variant", "alpha", "crashes", "first", "all")] for row in rows],
     )
 
 

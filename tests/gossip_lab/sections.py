@@ -169,19 +169,18 @@ def _alarm_row(
 
 
 def latency(seed: int, size_max: int) -> Rows:
-    """What a shorter suspicion buys: alpha is ``suspicion_mult``."""
+    """What detection costs with and without Lifeguard; alpha is ``suspicion_mult``."""
     rows = []
-    for alpha in (2, 4, 5):
-        found = []
-        for index in range(3):
-            found += failures.crashes(seed + index, min(size_max, 128), 5, suspicion_mult=alpha)
-        cell = Cell(16, 32.768)
-        a = false_alarms.alarms(seed, cell, Anomaly.BLOCKED, "Lifeguard", suspicion_mult=alpha)
+    for variant, alpha in (("SWIM", 4), ("Lifeguard", 4), ("Lifeguard", 5), ("Lifeguard", 2)):
+        changes = {**false_alarms.VARIANTS[variant], "suspicion_mult": alpha}
+        found = failures.crashes(seed, min(size_max, 128), 8, **changes)
         rows.append(
             {
+                "variant": variant,
                 "alpha": alpha,
+                "crashes": len(found),
                 "first": report.median([f.detect_first for f in found]),
-                "about_healthy": a.about_healthy,
+                "all": report.median([f.detect_all for f in found]),
             }
         )
         print(json.dumps(rows[-1]), flush=True)
