@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import sys
+import signal
 import threading
 import time
 from types import FrameType
@@ -23,6 +23,8 @@ from agent.loop.timed import TimedLoop
 
 log = logging.getLogger("lictor.agent.loop")
 
+#: Makes the loop's thread note its stack.
+STACK_SIGNAL = signal.SIGPROF
 #: The loop's timer without ``enable_debug``.
 BEAT_S = 0.020
 #: Between two looks of the thread; the first stack of a hold is at most that much late.
@@ -51,6 +53,7 @@ class Watchdog:
         self._due_at = self._beat_cpu_s = 0.0
         #: (perf_counter, how long each thread had stood in line), the newest last.
         self._accounts: list[tuple[float, dict[str, int]]] = []
+        self._asked_at = 0.0
         self._caught: tuple[float, tuple[str, ...]] = (0.0, ())
         self._collected_s = 0.0
         self._logged: tuple[int, int] = (0, 0)
@@ -63,6 +66,8 @@ class Watchdog:
         else:
             self._beat_cpu_s = time.thread_time()
             self._next_beat()
+        if self._ident == threading.main_thread().ident:
+            signal.signal(STACK_SIGNAL, self._interrupted)
         self._thread = threading.Thread(target=self._watch, name="lictor-loop-watch", daemon=True)
         self._thread.start()
 
@@ -73,10 +78,21 @@ class Watchdog:
         self._ended.set()
         thread, self._thread = self._thread, None
         await self._loop.run_in_executor(None, thread.join)
+        if self._ident == threading.main_thread().ident:
+            signal.signal(STACK_SIGNAL, signal.SIG_IGN)
         if self._timed is not None:
             self._timed.clock.on_finished = None
         if self._timer is not None:
             self._timer.cancel()
+
+    def _ask_for_stack(self) -> None:
+        """Have the loop's thread note where it is. Another thread must not walk its frames: they
+        change under it, and CPython 3.11 crashes."""
+        if self._ident == threading.main_thread().ident:
+            signal.pthread_kill(self._ident, STACK_SIGNAL)
+
+    def _interrupted(self, number: int, frame: FrameType | None) -> None:
+        self._caught = (self._asked_at, _stack(frame))
 
     # -- on the loop
 
@@ -150,9 +166,9 @@ class Watchdog:
             begun_at = self._timed.clock.begun_at if self._timed is not None else self._due_at
             if begun_at:
                 held_s = time.perf_counter() - begun_at
-                if held_s > self.holds.hold_max_s and self._caught[0] != begun_at:
-                    stack = _stack(sys._current_frames().get(self._ident))
-                    self._caught = (begun_at, stack)
+                if held_s > self.holds.hold_max_s and self._asked_at != begun_at:
+                    self._asked_at = begun_at
+                    self._ask_for_stack()
             if looks % ACCOUNT_LOOKS == 0:
                 # Read first, so that the time is not before what was read.
                 queued = _queued()
