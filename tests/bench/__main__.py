@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import os
 import platform
-import socket
 import subprocess
 import sys
 import tempfile
@@ -35,6 +34,7 @@ from tests.bench.http_bench import CLIENTS
 from tests.bench.load import Rate, http_rate, http_request, udp_rate
 from tests.bench.table import Rounds, alone, head, paired
 from tests.e2e.cluster import cluster, fresh_address
+from tests.ports import free_port
 
 SECTIONS = (
     "http", "dns", "raft", "tls", "failover", "watch", "memory", "snapshot", "relay", "sessions",
@@ -92,23 +92,10 @@ def bench_dns(folder: Path, rounds: Rounds) -> None:
         paired(rounds, partial(measure_floor, "udp", rounds.seconds), works)
 
 
-def free_ports() -> tuple[int, int, int]:
-    """Three ports that nobody uses."""
-    sockets = [socket.socket() for _ in range(3)]
-    try:
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        first, second, third = (each.getsockname()[1] for each in sockets)
-        return first, second, third
-    finally:
-        for each in sockets:
-            each.close()
-
-
 def bench_raft(rounds: Rounds) -> None:
     """The store alone: the load runs in the leader's process."""
     seconds = rounds.seconds
-    with raft_bench.three(free_ports()) as servers:
+    with raft_bench.three((free_port(), free_port(), free_port())) as servers:
         servers.measure("write 64 1 128")
         works = {
             f"store: committed writes, {n} outstanding": f"write {n} {seconds} 128"

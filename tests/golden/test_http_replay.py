@@ -7,7 +7,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import socket
 import subprocess
 import sys
 import tempfile
@@ -25,6 +24,7 @@ from raftstore.commands import Register, SetAutopilot
 from raftstore.records import SERF_HEALTH, AutopilotConfig, Check, CheckId, Node, NodeId, NodeName
 from tests.agent.http.rig import NODE_ID, Rig, make_config
 from tests.golden import http_replay
+from tests.ports import free_port
 
 HERE = Path(__file__).parent
 PROGRAM = Path(sys.executable).parent / "lictor"
@@ -156,12 +156,6 @@ async def test_the_http_face_ends_a_session_as_recorded_in_a_fifth_of_the_time()
 
 
 # -- a whole agent -------------------------------------------------------------------------------
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def has_leader(url: str) -> bool:

@@ -7,13 +7,13 @@ import base64
 import contextlib
 import pathlib
 import shutil
-import socket
 from collections.abc import AsyncIterator
 
 import pytest
 
 from gossip import MemberStatus
 from tests.gossip.rings import Watched, eventually, quick, ring
+from tests.ports import free_port
 
 SERF = shutil.which("serf")
 pytestmark = [
@@ -21,17 +21,6 @@ pytestmark = [
     pytest.mark.skipif(SERF is None, reason="the serf program is not installed"),
 ]
 KEY = bytes(range(32))
-
-
-def free_port() -> int:
-    """A port that is free for UDP and TCP at the moment."""
-    while True:
-        with socket.socket() as tcp, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
-            tcp.bind(("127.0.0.1", 0))
-            port: int = tcp.getsockname()[1]
-            with contextlib.suppress(OSError):
-                udp.bind(("127.0.0.1", port))
-                return port
 
 
 class SerfAgent:

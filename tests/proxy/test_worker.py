@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import socket
 import sys
 from collections.abc import AsyncIterator
 
@@ -14,6 +13,7 @@ import pytest
 from proxy.errors import SourceError
 from proxy.source import AppAddress, UpstreamSpec
 from proxy.worker import ProxyOptions, own_of_flags
+from tests.ports import free_port
 from tests.proxy.mesh import Authority, Mesh, endpoint, until
 from tests.proxy.test_api_source import SIDECAR, Agent, fill, health
 
@@ -25,12 +25,6 @@ logging.basicConfig(level=logging.INFO, stream=sys.stderr)
 config = ProxyConfig(drain_grace_s=0.0, bind_retry_s=0.05)
 raise SystemExit(main_proxy(ProxyOptions(config=config, **eval(sys.argv[1]))))
 """
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 async def spawn(**options: object) -> asyncio.subprocess.Process:
