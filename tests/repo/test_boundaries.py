@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import ast
+import functools
 from pathlib import Path
 
-import pytest
-
-ROOT = Path(__file__).parents[2]
-PACKAGES = ("agent", "raftstore", "gossip", "proxy")
+from tests.repo.sources import ROOT, modules, nodes
 
 #: Modules that own sockets, files, timers or tasks. Everything else is a core.
 SHELLS = frozenset((Path(__file__).parent / "shells.txt").read_text().split())
@@ -32,22 +30,11 @@ FRONTS = frozenset(
 )
 
 
-def modules() -> list[str]:
-    """All modules of the four packages, as paths from the root."""
-    found = [
-        str(path.relative_to(ROOT))
-        for package in PACKAGES
-        for path in sorted((ROOT / package).rglob("*.py"))
-    ]
-    assert found
-    return found
-
-
+@functools.cache
 def imported(path: Path) -> set[str]:
     """Top-level names of everything a module imports at run time."""
     names: set[str] = set()
-    tree = ast.parse(path.read_text())
-    for node in ast.walk(tree):
+    for node in nodes(path):
         if isinstance(node, ast.Import):
             names |= {alias.name.split(".")[0] for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
@@ -57,51 +44,53 @@ def imported(path: Path) -> set[str]:
 
 def imported_modules(path: Path) -> set[str]:
     """Our modules that a module imports at run time, as paths from the root."""
+    annotations = for_annotations(path)
     names: set[str] = set()
-    for node in ast.walk(without_type_checking(ast.parse(path.read_text()))):
+    for node in nodes(path):
+        if node in annotations:
+            continue
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
             names.add(node.module)
             names |= {f"{node.module}.{alias.name}" for alias in node.names}
     files = {f"{name.replace('.', '/')}.py" for name in names}
-    return files & set(modules())
+    return files & modules()
 
 
-def without_type_checking(tree: ast.Module) -> ast.Module:
-    """The module less what it imports for its annotations only."""
-
-    class Pruned(ast.NodeTransformer):
-        def visit_If(self, node: ast.If) -> ast.AST | None:
-            if isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
-                return None
-            return self.generic_visit(node)
-
-    pruned = Pruned().visit(tree)
-    assert isinstance(pruned, ast.Module)
-    return pruned
+def for_annotations(path: Path) -> set[ast.AST]:
+    """What a module imports for its annotations only."""
+    return {
+        statement
+        for node in nodes(path)
+        if isinstance(node, ast.If)
+        and isinstance(node.test, ast.Name)
+        and node.test.id == "TYPE_CHECKING"
+        for statement in node.body
+    }
 
 
-CORES = [m for m in modules() if m not in SHELLS]
+CORES = sorted(modules() - SHELLS)
 
 
-@pytest.mark.parametrize("module", CORES)
-def test_a_core_imports_no_door_to_the_outside(module: str) -> None:
-    doors = imported(ROOT / module) & DOORS
-    assert not doors, f"{module} is a core but imports {sorted(doors)}; or list it in shells.txt"
+def test_a_core_imports_no_door_to_the_outside() -> None:
+    found = {core: sorted(doors) for core in CORES if (doors := imported(ROOT / core) & DOORS)}
+    assert not found, f"these are cores; or list them in shells.txt: {found}"
 
 
-@pytest.mark.parametrize(
-    "module", [m for m in CORES if m not in FRONTS and not m.startswith(FACES)]
-)
-def test_a_core_stands_on_no_shell(module: str) -> None:
-    shells = imported_modules(ROOT / module) & SHELLS
-    assert not shells, f"{module} is a core but imports {sorted(shells)}"
+def test_a_core_stands_on_no_shell() -> None:
+    found = {
+        core: sorted(shells)
+        for core in CORES
+        if core not in FRONTS and not core.startswith(FACES)
+        if (shells := imported_modules(ROOT / core) & SHELLS)
+    }
+    assert not found, f"these are cores: {found}"
 
 
 def test_every_listed_shell_exists_and_is_needed() -> None:
     listed = set(SHELLS)
-    assert listed <= set(modules()), sorted(listed - set(modules()))
+    assert listed <= modules(), sorted(listed - modules())
     needless = {m for m in listed if not imported(ROOT / m) & DOORS}
     assert not needless, f"these import no door and are cores: {sorted(needless)}"
 

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-
-ROOT = Path(__file__).parents[2]
-PACKAGES = ("agent", "raftstore", "gossip", "proxy")
+from tests.repo.sources import ROOT, modules, text
 
 #: Modules without a file of their own -> the test that would fail if they were wrong.
 COVERED_BY: dict[str, str] = dict(
@@ -17,24 +14,25 @@ COVERED_BY: dict[str, str] = dict(
 )
 
 
-def sources() -> list[str]:
-    """All modules with code in them."""
-    return [
-        str(path.relative_to(ROOT))
-        for package in PACKAGES
-        for path in sorted((ROOT / package).rglob("*.py"))
-        if path.name != "__main__.py" and len(path.read_text().splitlines()) > 20
+def test_every_module_has_its_test() -> None:
+    wrong = [
+        problem
+        for source in sorted(modules())
+        if not source.endswith("__main__.py") and len(text(ROOT / source).splitlines()) > 20
+        if (problem := trouble(Path(source)))
     ]
+    assert not wrong, wrong
 
 
-@pytest.mark.parametrize("source", sources())
-def test_every_module_has_its_test(source: str) -> None:
-    path = Path(source)
-    stem = path.parent.name if path.name == "__init__.py" else path.stem
-    folder = path.parent.parent if path.name == "__init__.py" else path.parent
-    own = ROOT / "tests" / folder / f"test_{stem}.py"
-    if own.exists():
-        assert source not in COVERED_BY, f"{source} has its own test now: take it off the list"
-        return
-    assert source in COVERED_BY, f"no {own.relative_to(ROOT)}"
-    assert (ROOT / COVERED_BY[source]).exists(), f"{COVERED_BY[source]} is gone"
+def trouble(source: Path) -> str:
+    """What is wrong with the test of a module; empty if nothing is."""
+    package = source.name == "__init__.py"
+    stem = source.parent.name if package else source.stem
+    folder = source.parent.parent if package else source.parent
+    own = Path("tests") / folder / f"test_{stem}.py"
+    other = COVERED_BY.get(str(source))
+    if (ROOT / own).exists():
+        return f"{source} has its own test now: take it off the list" if other else ""
+    if other is None:
+        return f"{source} has no {own}"
+    return "" if (ROOT / other).exists() else f"{other} is gone"

@@ -6,9 +6,8 @@ import ast
 import re
 from pathlib import Path
 
-import pytest
+from tests.repo.sources import ROOT, nodes, text, tree
 
-ROOT = Path(__file__).parents[2]
 SOURCES = [
     path
     for folder in ("agent", "raftstore", "gossip", "proxy", "jepsen-lite", "tests", "docs")
@@ -29,35 +28,42 @@ LEFTOVER = re.compile(r"\b(FIXME|XXX|HACK)\b|\bTODO\b")
 BANNED_NAMES = frozenset({"utils", "helpers", "common", "manager", "base", "misc"})
 
 
-def ids(paths: list[Path]) -> list[str]:
-    """Readable test ids."""
-    return [str(path.relative_to(ROOT)) for path in paths]
+def test_functions_stay_under_seventy_lines() -> None:
+    long = [
+        f"{path.relative_to(ROOT)}: {node.name} has {lines} lines"
+        for path in SOURCES
+        for node in nodes(path)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        if (lines := (node.end_lineno or node.lineno) - node.lineno + 1) > FUNCTION_LINES_MAX
+    ]
+    assert not long, long
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=ids(SOURCES))
-def test_functions_stay_under_seventy_lines(path: Path) -> None:
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            lines = (node.end_lineno or node.lineno) - node.lineno + 1
-            assert lines <= FUNCTION_LINES_MAX, f"{node.name} has {lines} lines"
+def test_modules_hold_one_idea() -> None:
+    long = [
+        f"{name}: {lines} lines, find the second idea"
+        for path in PRODUCT
+        if (lines := len(text(path).splitlines())) > MODULE_LINES_MAX
+        if (name := str(path.relative_to(ROOT))) not in LONG_MODULES
+    ]
+    assert not long, long
+    vague = [str(path.relative_to(ROOT)) for path in PRODUCT if path.stem in BANNED_NAMES]
+    assert not vague, f"name the modules after their ideas: {vague}"
 
 
-@pytest.mark.parametrize("path", PRODUCT, ids=ids(PRODUCT))
-def test_modules_hold_one_idea(path: Path) -> None:
-    name = str(path.relative_to(ROOT))
-    lines = len(path.read_text().splitlines())
-    assert lines <= MODULE_LINES_MAX or name in LONG_MODULES, f"{lines} lines: find the second idea"
-    assert path.stem not in BANNED_NAMES, "name the module after its idea"
+def test_every_module_says_what_it_decides() -> None:
+    silent = [
+        str(path.relative_to(ROOT))
+        for path in PRODUCT
+        if text(path).strip() and not ast.get_docstring(tree(path))
+    ]
+    assert not silent, f"these modules have no docstring: {silent}"
 
 
-@pytest.mark.parametrize("path", PRODUCT, ids=ids(PRODUCT))
-def test_every_module_says_what_it_decides(path: Path) -> None:
-    text = path.read_text()
-    assert not text.strip() or ast.get_docstring(ast.parse(text)), "the module has no docstring"
-
-
-@pytest.mark.parametrize("path", SOURCES, ids=ids(SOURCES))
-def test_no_markers_are_left_behind(path: Path) -> None:
-    if path == Path(__file__):
-        return
-    assert not LEFTOVER.search(path.read_text())
+def test_no_markers_are_left_behind() -> None:
+    marked = [
+        f"{path.relative_to(ROOT)}: {found.group()}"
+        for path in SOURCES
+        if path != Path(__file__) and (found := LEFTOVER.search(text(path)))
+    ]
+    assert not marked, marked
