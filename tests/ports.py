@@ -33,3 +33,8 @@ def free_port(host: str = "127.0.0.1") -> int:
 def free_ports(count: int) -> list[int]:
     """So many of them, all different."""
     return [free_port() for _ in range(count)]
+
+
+def three_ports() -> tuple[int, int, int]:
+    """Those of three servers."""
+    return free_port(), free_port(), free_port()

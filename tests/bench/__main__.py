@@ -34,7 +34,7 @@ from tests.bench.http_bench import CLIENTS
 from tests.bench.load import Rate, http_rate, http_request, udp_rate
 from tests.bench.table import Rounds, alone, head, paired
 from tests.e2e.cluster import cluster, fresh_address
-from tests.ports import free_port
+from tests.ports import three_ports
 
 SECTIONS = (
     "http", "dns", "raft", "tls", "failover", "watch", "memory", "snapshot", "relay", "sessions",
@@ -95,7 +95,7 @@ def bench_dns(folder: Path, rounds: Rounds) -> None:
 def bench_raft(rounds: Rounds) -> None:
     """The store alone: the load runs in the leader's process."""
     seconds = rounds.seconds
-    with raft_bench.three((free_port(), free_port(), free_port())) as servers:
+    with raft_bench.three(three_ports()) as servers:
         servers.measure("write 64 1 128")
         works = {
             f"store: committed writes, {n} outstanding": f"write {n} {seconds} 128"
@@ -143,7 +143,7 @@ def main() -> None:
         if "raft" in only:
             bench_raft(rounds)
         if "tls" in only:
-            tls_bench.bench(rounds, free_ports)
+            tls_bench.bench(rounds)
         if "failover" in only:
             cluster_bench.bench_failover(folder / "failover", FAILOVERS)
         if "watch" in only:

@@ -10,7 +10,7 @@ import contextlib
 import ssl
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
@@ -20,6 +20,7 @@ from agent.backend.rpc.tls import Own, RpcTls
 from agent.certificates import TlsConfig
 from tests.bench import raft_bench
 from tests.bench.table import Rounds, row
+from tests.ports import three_ports
 
 HANDSHAKES = 200
 
@@ -78,12 +79,12 @@ def files() -> Iterator[Path]:
         yield Path(name)
 
 
-def bench(rounds: Rounds, ports: Callable[[], tuple[int, int, int]]) -> None:
+def bench(rounds: Rounds) -> None:
     """Lines beside plain, and a sentence about handshakes."""
     with (
         files() as folder,
-        raft_bench.three(ports()) as plain,
-        raft_bench.three(ports(), tls=folder) as secure,
+        raft_bench.three(three_ports()) as plain,
+        raft_bench.three(three_ports(), tls=folder) as secure,
     ):
         for servers in (plain, secure):
             servers.measure("write 64 1 128")
