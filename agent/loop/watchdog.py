@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import signal
 import threading
 import time
@@ -19,18 +18,18 @@ from typing import Any
 
 from agent.loop.collector import Collector
 from agent.loop.holds import Hold, Holds, Span
+from agent.loop.scheduler import SchedulerAccounts
 from agent.loop.timed import TimedLoop
 
 log = logging.getLogger("lictor.agent.loop")
 
 #: Makes the loop's thread note its stack.
 STACK_SIGNAL = signal.SIGPROF
-#: The loop's timer without ``enable_debug``.
-BEAT_S = 0.020
-#: Between two looks of the thread; the first stack of a hold is at most that much late.
+#: The loop's timer without ``enable_debug``: ten wakings a second of each thread cost an idle agent
+#: a tenth of a percent of a core, and any hold of that length is met.
+BEAT_S = 0.1
+#: Between two looks of the thread with ``enable_debug``; a stack is at most that much late.
 LOOK_S = 0.005
-#: Looks between two readings of the scheduler's accounts.
-ACCOUNT_LOOKS = 2
 #: Innermost frames of a stack that are kept.
 FRAMES_MAX = 24
 #: At most so many holds are logged in a minute; all are counted.
@@ -53,14 +52,17 @@ class Watchdog:
         self._due_at = self._beat_cpu_s = 0.0
         #: (perf_counter, how long each thread had stood in line), the newest last.
         self._accounts: list[tuple[float, dict[str, int]]] = []
+        self._scheduler = SchedulerAccounts()  # the thread's
+        self._late_scheduler = SchedulerAccounts()  # the loop's, read when it was held
         self._asked_at = 0.0
         self._caught: tuple[float, tuple[str, ...]] = (0.0, ())
+        self._caught_cpu_s = 0.0
         self._collected_s = 0.0
         self._logged: tuple[int, int] = (0, 0)
 
     def start(self) -> None:
         """Count from here on: before it serves an agent may take its time."""
-        self._accounts = [(time.perf_counter(), _queued())]
+        self._accounts = [(time.perf_counter(), self._scheduler.queued())]
         if self._timed is not None:
             self._timed.clock.on_finished = self._finished
         else:
@@ -78,6 +80,8 @@ class Watchdog:
         self._ended.set()
         thread, self._thread = self._thread, None
         await self._loop.run_in_executor(None, thread.join)
+        self._scheduler.close()
+        self._late_scheduler.close()
         if self._ident == threading.main_thread().ident:
             signal.signal(STACK_SIGNAL, signal.SIG_IGN)
         if self._timed is not None:
@@ -93,6 +97,7 @@ class Watchdog:
 
     def _interrupted(self, number: int, frame: FrameType | None) -> None:
         self._caught = (self._asked_at, _stack(frame))
+        self._caught_cpu_s = time.thread_time()
 
     # -- on the loop
 
@@ -104,8 +109,11 @@ class Watchdog:
     def _beat(self) -> None:
         now, cpu_s = time.perf_counter(), time.thread_time()
         late_s = max(0.0, now - self._due_at)
-        # What was computed since the last beat may have been before this one was due.
+        # What was computed since the last beat may have been before this one was due; what was
+        # since the thread saw it late, was not.
         spent_s = min(late_s, cpu_s - self._beat_cpu_s)
+        if self._caught[0] == self._due_at:
+            spent_s = min(spent_s, cpu_s - self._caught_cpu_s + self.holds.hold_max_s)
         due_at, self._due_at = self._due_at, 0.0
         self._beat_cpu_s = cpu_s
         self._note("one turn of the loop", due_at, late_s, spent_s)
@@ -137,8 +145,9 @@ class Watchdog:
         for read_at, queued in self._accounts:
             if read_at <= at:
                 before = queued
+        found = self._late_scheduler.queued()
         # Thread by thread: one that has ended would make the sum smaller.
-        return sum(now - before.get(thread, 0) for thread, now in _queued().items()) / 1e9
+        return sum(now - before.get(thread, 0) for thread, now in found.items()) / 1e9
 
     def _tell(self, hold: Hold) -> None:
         minute, count = int(hold.at // 60), 0
@@ -160,34 +169,24 @@ class Watchdog:
     # -- on the thread
 
     def _watch(self) -> None:
-        looks = 0
-        while not self._ended.wait(LOOK_S):
-            looks += 1
+        while not self._ended.wait(self._next_look_s()):
             begun_at = self._timed.clock.begun_at if self._timed is not None else self._due_at
-            if begun_at:
+            if begun_at and self._asked_at != begun_at:
                 held_s = time.perf_counter() - begun_at
-                if held_s > self.holds.hold_max_s and self._asked_at != begun_at:
+                if held_s > self.holds.hold_max_s:
                     self._asked_at = begun_at
                     self._ask_for_stack()
-            if looks % ACCOUNT_LOOKS == 0:
-                # Read first, so that the time is not before what was read.
-                queued = _queued()
-                self._accounts = [*self._accounts[-7:], (time.perf_counter(), queued)]
+            # Read first, so that the time is not before what was read.
+            queued = self._scheduler.queued()
+            self._accounts = [*self._accounts[-15:], (time.perf_counter(), queued)]
 
-
-def _queued() -> dict[str, int]:
-    """For each thread of this process, nanoseconds that it has stood in line for a processor.
-
-    Empty on a system without these accounts.
-    """
-    found: dict[str, int] = {}
-    for thread in os.listdir("/proc/self/task") if os.path.isdir("/proc/self/task") else ():
-        try:
-            with open(f"/proc/self/task/{thread}/schedstat", "rb") as file:
-                found[thread] = int(file.read().split()[1])
-        except (OSError, IndexError, ValueError):
-            continue  # a thread that ended just now
-    return found
+    def _next_look_s(self) -> float:
+        """Until the thread looks again: without exact times, when the timer would be too late."""
+        if self._timed is not None:
+            return LOOK_S
+        late_at = self._due_at + 1.05 * self.holds.hold_max_s
+        left_s = late_at - time.perf_counter()
+        return left_s if left_s > 0 else BEAT_S / 2
 
 
 def _stack(frame: FrameType | None) -> tuple[str, ...]:

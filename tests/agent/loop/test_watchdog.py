@@ -11,6 +11,7 @@ import pytest
 import uvloop
 
 from agent.loop.collector import Collector
+from agent.loop.holds import Hold
 from agent.loop.timed import TimedLoop
 from agent.loop.watchdog import BEAT_S, Watchdog, named
 from agent.metrics import AgentMetrics
@@ -52,15 +53,17 @@ def test_a_hold_is_caught_with_its_stack(
     make_loop: Callable[[], asyncio.AbstractEventLoop], work: Callable[[], None]
 ) -> None:
     async def hold(watchdog: Watchdog) -> None:
-        while watchdog.holds.over == 0:
-            await asyncio.sleep(2 * BEAT_S)  # a beat is under way when the hold begins
+        while not caught(watchdog):  # a timer may be due at the very end of a hold
+            await asyncio.sleep(1.3 * BEAT_S)
             asyncio.get_running_loop().call_soon(work)
 
-    found = watched(make_loop, hold).holds.recent()[0]
-    assert 0.010 < found.span.own_s < 20 * HELD_S
-    blocked = found.span.blocked_s > found.span.own_s / 2
-    assert blocked is (work is block)
-    assert any(work.__name__ in line for line in found.stack), found
+    def caught(watchdog: Watchdog) -> list[Hold]:
+        found = watchdog.holds.recent()
+        return [each for each in found if any(work.__name__ in line for line in each.stack)]
+
+    span = caught(watched(make_loop, hold))[0].span
+    assert 0.010 < span.own_s < 20 * HELD_S
+    assert (span.blocked_s > span.own_s / 2) is (work is block)
 
 
 def test_metrics_exist_at_zero() -> None:
