@@ -99,30 +99,37 @@ class LeaderDuties:
         if self._tasks:
             return
         self.stats.terms_led += 1
-        self._changed.clear()
-        self._absent_since.clear()
-        self._wake.clear()
         log.info("leadership acquired, duties begin")
-        self._tasks = [self._owner.spawn(self._reconcile_for_ever(), name="reconcile")]
-        self._tasks += [
-            self._owner.spawn(self._until_done(name, duty), name=f"leader duty {name}")
-            for name, duty in self._extra.items()
-        ]
+        self._begin()
 
     def stop_leading(self) -> None:
         """The term is over. Doing it twice changes nothing."""
         if not self._tasks:
             return
         log.info("leadership lost, duties end")
-        tasks, self._tasks = self._tasks, []
-        for task in tasks:
-            task.cancel()
+        self._end()
 
     def state_replaced(self) -> None:
         """An archive was restored: whoever leads looks at everything as in a term that begins."""
         if self._tasks:
-            self.stop_leading()
-            self.start_leading()
+            log.info("state restored, duties begin anew")
+            self._end()
+            self._begin()
+
+    def _begin(self) -> None:
+        self._changed.clear()
+        self._absent_since.clear()
+        self._wake.clear()
+        self._tasks = [self._owner.spawn(self._reconcile_for_ever(), name="reconcile")]
+        self._tasks += [
+            self._owner.spawn(self._until_done(name, duty), name=f"leader duty {name}")
+            for name, duty in self._extra.items()
+        ]
+
+    def _end(self) -> None:
+        tasks, self._tasks = self._tasks, []
+        for task in tasks:
+            task.cancel()
 
     async def stop(self) -> None:
         """The agent ends."""
