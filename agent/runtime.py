@@ -16,7 +16,6 @@ import sys
 import time
 import uuid
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 
 from agent import logs
 from agent.backend.archive_transfers import RemoteArchives
@@ -40,6 +39,7 @@ from agent.dns.server import DnsServer
 from agent.errors import AgentError
 from agent.explain.registry import explainers
 from agent.explain.server_port import explain_server_port
+from agent.gossiping import make_gossip
 from agent.http.context import HttpContext
 from agent.http.server import HttpServer
 from agent.internal_tls import load_tls, port_config, port_view, reload_tls
@@ -56,13 +56,12 @@ from agent.loop.watchdog import Watchdog
 from agent.membership import (
     candidates,
     described_configuration,
-    gossip_config,
     seen_servers,
     server_addresses,
 )
 from agent.metrics import AgentMetrics
 from agent.tasks import TaskOwner
-from gossip import Gossip, MemberEvent
+from gossip import MemberEvent
 from raftstore.errors import StoreError
 from raftstore.records import Json, NodeName, ServiceId
 from raftstore.store import Store
@@ -210,14 +209,12 @@ class Agent:
             self.end(leave=False, status=1)
 
     async def _start_gossip(self) -> None:
-        config = self.config
-        if config.data_dir:
-            (Path(config.data_dir) / "serf").mkdir(mode=0o700, exist_ok=True)
-        self.gossip = Gossip(gossip_config(self.config), on_member=self._member_changed)
+        self.gossip, self.events = make_gossip(
+            self.config, self.metrics, on_member=self._member_changed
+        )
         await self.gossip.start()
         self._closing("gossip", self.gossip.stop)
-        self.metrics.add("gossip", self.gossip.stats)
-        if config.server:
+        if self.config.server:
             self._refresh_servers()
 
     def _make_backend(self) -> LocalBackend | RemoteBackend:
@@ -320,6 +317,7 @@ class Agent:
         await self.local.start()
         self._closing("local agent", self.local.stop)
         self.metrics.add("local", self.local.stats)
+        self.events.ready(lambda: self.local.services().values())
         self.leaves = LeafCache(self.backend, datacenter=config.datacenter, rng=self._rng)
         self._closing("leaf cache", self.leaves.close)
         self.metrics.add("leaves", self.leaves.stats)
@@ -457,6 +455,7 @@ class Agent:
             prompt_changes=self.backend,
             local=self.local,
             gossip=self.gossip,
+            events=self.events,
             leaves=self.leaves,
             operations=self.operations,
             sessions=sessions,
@@ -470,6 +469,7 @@ class Agent:
                 loop=self.watchdog.holds.explained,
                 server_port=self._explain_port,
                 session_clock=sessions.clock,
+                events=self.events.explain,
             ),
             leave=self.leave,
             reload=self.reload,

@@ -7,7 +7,15 @@ A library that knows neither the catalog nor the agent. The protocol lives in pu
 from __future__ import annotations
 
 from gossip.config import GossipConfig
-from gossip.errors import ConfigError, DecodeError, GossipError, KeyringError, RemoteError
+from gossip.effects import UserEventArrived
+from gossip.errors import (
+    ConfigError,
+    DecodeError,
+    GossipError,
+    KeyringError,
+    RemoteError,
+    UserEventTooLong,
+)
 from gossip.explain import MemberExplanation, PastTransition, RunningSuspicion
 from gossip.joining import JoinResult
 from gossip.keyring import Keyring
@@ -33,4 +41,6 @@ __all__ = [
     "PastTransition",
     "RemoteError",
     "RunningSuspicion",
+    "UserEventArrived",
+    "UserEventTooLong",
 ]

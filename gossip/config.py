@@ -141,6 +141,9 @@ class GossipConfig:
     events_per_ltime_max: int = 256
     """Different events of one Lamport time that are remembered."""
     user_event_bytes_max: int = 512
+    """Name and payload of an event that we fire, also once encoded."""
+    user_event_received_bytes_max: int = 9 * 1024
+    """Of one that others fire: no member may be configured to send longer ones."""
     query_bytes_max: int = 1024
     query_response_bytes_max: int = 1024
     broadcasts_max: int = 4096

@@ -48,10 +48,11 @@ def raw_distance(a: Coordinate, b: Coordinate) -> float:
 
 
 def distance(a: Coordinate, b: Coordinate) -> float:
-    """Estimated round trip in seconds, cut to whole nanoseconds."""
+    """Estimated round trip in seconds, cut to whole nanoseconds; infinite beyond all floats."""
     plain = raw_distance(a, b)
     adjusted = plain + a.adjustment + b.adjustment
-    return int((adjusted if adjusted > 0.0 else plain) * 1e9) / 1e9
+    nanoseconds = (adjusted if adjusted > 0.0 else plain) * 1e9
+    return int(nanoseconds) / 1e9 if math.isfinite(nanoseconds) else math.inf
 
 
 class CoordinateClient:

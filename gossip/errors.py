@@ -24,5 +24,14 @@ class ConfigError(GossipError):
     """The configuration contradicts itself or the protocol's limits."""
 
 
+class UserEventTooLong(ConfigError):
+    """A user event does not fit; the words are Serf's, which clients compare."""
+
+    def __init__(self, limit_bytes: int, when: str) -> None:
+        super().__init__(
+            f"user event exceeds configured limit of {limit_bytes} bytes {when} encoding"
+        )
+
+
 class RemoteError(GossipError):
     """The peer answered a stream with an error message, or refused the exchange."""

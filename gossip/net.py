@@ -59,7 +59,7 @@ class Gossip:
         *,
         on_member: Callable[[MemberEvent], None],
         rng: random.Random | None = None,
-        on_user_event: Callable[[str, bytes], None] | None = None,
+        on_user_event: Callable[[UserEventArrived], None] | None = None,
         on_name_lost: Callable[[str], None] | None = None,
     ) -> None:
         self._config = config
@@ -207,7 +207,7 @@ class Gossip:
         return done
 
     def user_event(self, name: str, payload: bytes, *, coalesce: bool = False) -> None:
-        """Tell every member. Raises ConfigError when it is too long to travel."""
+        """Tell every member, ourselves included. Raises UserEventTooLong."""
         self._core.user_event(name, payload, coalesce=coalesce, now=self._now())
         self._carry_out()
 
@@ -301,9 +301,9 @@ class Gossip:
                 self._spawn_stream(self._exchange(effect), "gossip-push-pull")
             case PingStream():
                 self._spawn_stream(self._ping_stream(effect), "gossip-tcp-ping")
-            case UserEventArrived(_, name, payload):
+            case UserEventArrived():
                 if self._on_user_event is not None:
-                    self._guarded(self._on_user_event, name, payload)
+                    self._guarded(self._on_user_event, effect)
             case LeaveFinished():
                 self._left.set()
             case NameConflict():

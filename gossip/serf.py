@@ -2,7 +2,8 @@
 
 Gossip wire contract, sections 5 to 7. The one core that the shell and the simulation talk to: it
 owns the SWIM core, turns its notices into member events, and gives effects through ``drain``.
-Statuses are judged by gossip.roster, queries answered by gossip.queries.
+Statuses are judged by gossip.roster, queries answered by gossip.queries, user events kept by
+gossip.user_events.
 """
 
 from __future__ import annotations
@@ -30,15 +31,15 @@ from gossip.effects import (
     Notice,
     PayloadArrived,
     RoundTrip,
-    UserEventArrived,
 )
 from gossip.errors import ConfigError, DecodeError
-from gossip.lamport import LTIME_MAX, LamportClock, SeenBuffer
+from gossip.lamport import LTIME_MAX, LamportClock
 from gossip.pushpull import snapshot
 from gossip.queries import Queries
 from gossip.roster import MemberEvent, MemberEventKind, MemberStatus, Particulars, Roster
 from gossip.stats import GossipStats
 from gossip.swim import Swim
+from gossip.user_events import UserEvents
 from gossip.wire import messages
 from gossip.wire import serf as wire
 from gossip.wire.frames import COMPOUND_PART_BYTES, Framing
@@ -62,12 +63,11 @@ class Serf:
         self.roster = Roster(config)
         self.coordinates = CoordinateClient(rng)
         self._clock = LamportClock()
-        self._event_clock = LamportClock()
-        self._events = SeenBuffer(config.events_buffer, config.events_per_ltime_max)
         self._intent_queue = self._queue()
         self._query_queue = self._queue()
-        self._event_queue = self._queue()
-        self._queues = (self._intent_queue, self._query_queue, self._event_queue)
+        event_queue = self._queue()
+        self.events = UserEvents(config, queue=event_queue, stats=stats)
+        self._queues = (self._intent_queue, self._query_queue, event_queue)
         self.swim.piggyback.serve_also(*self._queues)
         self._queries = Queries(
             config,
@@ -145,15 +145,8 @@ class Serf:
                 self._effects.append(LeaveFinished())
 
     def user_event(self, name: str, payload: bytes, *, coalesce: bool, now: float) -> None:
-        """Tell every member. Raises ConfigError when it is too long to travel."""
-        event = wire.UserEvent(self._event_clock.time, name, payload, coalesce)
-        data = wire.encode(event)
-        if max(len(data), len(name.encode()) + len(payload)) > self._config.user_event_bytes_max:
-            raise ConfigError(
-                f"user event exceeds limit of {self._config.user_event_bytes_max} bytes"
-            )
-        self._event_clock.increment()
-        self._on_user_event(event, data)
+        """Tell every member. Raises UserEventTooLong."""
+        self.events.fire(name, payload, coalesce=coalesce)
 
     # Inputs
 
@@ -220,8 +213,8 @@ class Serf:
 
     def drain(self) -> list[Effect]:
         """What is to be done, in order; each effect once."""
-        effects, self._effects = self._effects + self._queries.out, []
-        self._queries.out = []
+        effects, self._effects = self._effects + self._queries.out + self.events.out, []
+        self._queries.out, self.events.out = [], []
         return effects
 
     def _reconnect(self) -> None:
@@ -235,18 +228,14 @@ class Serf:
 
     def local_state(self, *, join: bool) -> PushPull:
         """Our whole table and Serf's state, as the other side of an exchange gets it."""
-        from_slots = (
-            wire.EventSlot(ltime, tuple(keys))  # type: ignore[arg-type]
-            for ltime, keys in self._events
-        )
         state = wire.SerfState(
             ltime=self._clock.time,
             status_ltimes={
                 n: self.roster.entries[n].status_ltime for n in sorted(self.roster.entries)
             },
             left_members=self.roster.left_names(),
-            event_ltime=self._event_clock.time,
-            events=tuple(from_slots),
+            event_ltime=self.events.clock.time,
+            events=self.events.slots(),
             query_ltime=self._queries.clock.time,
         )
         return PushPull(join, snapshot(self.swim.table), wire.encode(state))
@@ -264,7 +253,7 @@ class Serf:
         if state.ltime:
             self._clock.witness(state.ltime - 1)
         if state.event_ltime:
-            self._event_clock.witness(state.event_ltime - 1)
+            self.events.clock.witness(state.event_ltime - 1)
         if state.query_ltime:
             self._queries.clock.witness(state.query_ltime - 1)
         left = set(state.left_members or ())
@@ -281,7 +270,7 @@ class Serf:
         for slot in state.events or ():
             for name, payload in slot.events if slot is not None else ():
                 assert slot is not None
-                self._on_user_event(wire.UserEvent(slot.ltime, name, payload), None)
+                self.events.receive(wire.UserEvent(slot.ltime, name, payload), None)
 
     # Notices of SWIM
 
@@ -361,7 +350,7 @@ class Serf:
                 if self._on_leave_intent(message, now):
                     self._intent_queue.add(payload)
             case wire.UserEvent():
-                self._on_user_event(message, payload)
+                self.events.receive(message, payload)
             case wire.Query():
                 self._queries.receive(message, payload, self.tags)
             case wire.QueryResponse():
@@ -407,17 +396,6 @@ class Serf:
         self._clock.witness(intent.ltime)
         self.roster.join_intent(intent.node, intent.ltime, now)
         self._intent_queue.add(wire.encode(intent))
-
-    def _on_user_event(self, event: wire.UserEvent, payload: bytes | None) -> None:
-        """``payload`` is what to pass on; None when it came with a push/pull."""
-        self._event_clock.witness(event.ltime)
-        key = (event.name, event.payload)
-        if not self._events.add(event.ltime, key, self._event_clock.time):
-            return
-        self._stats.user_events += 1
-        if payload is not None:
-            self._event_queue.add(payload)
-        self._effects.append(UserEventArrived(event.ltime, event.name, event.payload or b""))
 
     def check(self) -> None:
         """Assert what must hold between the parts."""

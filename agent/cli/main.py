@@ -25,6 +25,7 @@ TABLE: dict[tuple[str, ...], tuple[str, str]] = {
     ("connect", "ca", "get-config"): ("connect", "Display the authority's configuration"),
     ("connect", "ca", "set-config"): ("connect", "Modify the authority's configuration"),
     ("connect", "proxy"): ("connect", "Runs a built-in mTLS proxy"),
+    ("event",): ("event", "Fires a user event"),
     ("explain",): ("explain", "Says why a decision fell"),
     ("force-leave",): ("membership", "Forces a failed member into the left state"),
     ("info",): ("info", "Provides debugging information for operators"),

@@ -28,6 +28,7 @@ def explainers(
     loop: Callable[[], Json],
     server_port: Callable[[], Json],
     session_clock: AsksClock,
+    events: Callable[[], Json],
 ) -> dict[str, Explainer]:
     """Everything this agent can explain."""
 
@@ -51,12 +52,16 @@ def explainers(
     async def port(arguments: Sequence[str], query: Mapping[str, str]) -> Json:
         return server_port()
 
+    async def last_events(arguments: Sequence[str], query: Mapping[str, str]) -> Json:
+        return events()
+
     async def one_session(arguments: Sequence[str], query: Mapping[str, str]) -> Json:
         return await explain_session(backend, session_clock, arguments)
 
     return {
         "check": one_check,
         "dns": dns,
+        "events": last_events,
         "intention": intention_explainer(backend),
         "loop": holds,
         "member": member,

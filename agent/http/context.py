@@ -16,6 +16,7 @@ from agent.backend.archives import Archives
 from agent.backend.operations import AutopilotState
 from agent.config.schema import AgentConfig
 from agent.definitions import CheckDefinition, ServiceDefinition
+from agent.events.log import EventLog
 from raftstore.records import Check, CheckId, Json, Service, ServiceId, Session
 
 #: Answers `/v1/explain/<what>/<args...>?<query>` with data.
@@ -212,6 +213,7 @@ class HttpContext:
     operations: ServerOperations
     sessions: LeaderSessions
     archives: Archives | None = None
+    events: EventLog | None = None
     prompt: Prompt | None = None
     prompt_changes: PromptChanges | None = None
     explainers: Mapping[str, Explainer] = field(default_factory=dict)

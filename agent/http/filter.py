@@ -2,7 +2,7 @@
 
 An expression is parsed, checked against the fields of the endpoint (`filter_fields`) and compiled
 to a function of one JSON object. Everything about it is bounded: length, nesting, and the time
-of a pattern (`filter_regex`). Error texts are the reference's as far as its tests pin them.
+of a pattern (agent/patterns.py). Error texts are the reference's as far as its tests pin them.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from agent import patterns
 from agent.errors import RequestError
-from agent.http import filter_regex
 from agent.http.filter_fields import Field, Kind
 from raftstore.records import Json
 
@@ -348,8 +348,8 @@ def _test(kind: Kind, operator: Operator, value: str | None, selector: str) -> P
         nothing: str | tuple[str, ...] = "" if kind is Kind.STRING else ()
         return lambda found: (value in (found or nothing)) is inside
     try:
-        pattern = filter_regex.compile_pattern(value)
-    except filter_regex.PatternError as error:
+        pattern = patterns.compile_pattern(value)
+    except patterns.PatternError as error:
         raise FilterError(f'Failed to compile regular expression "{value}": {error}') from None
     if operator is MATCHES:
         return lambda found: pattern.search(found or "")

@@ -21,6 +21,7 @@ from agent.http import (
     catalog,
     config,
     connect,
+    event,
     explain,
     health,
     history,
@@ -234,6 +235,11 @@ STATE = (
         _get(snapshot.save, "acl:write"),
         _write("PUT", snapshot.restore, "acl:write", Body.STREAM),
     ),
+    _route(
+        "/event/fire/",
+        _write("PUT", event.fire, "event:write", Body.JSON, Class.LOCAL_WRITE),
+    ),
+    _route("/event/list", _get(event.list_all, "event:read", _LOCAL)),
     _route("/status/leader", _get(status.leader, "")),
     _route("/status/peers", _get(status.peers, "")),
     _route(

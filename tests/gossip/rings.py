@@ -7,7 +7,7 @@ import contextlib
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
-from gossip import Gossip, GossipConfig, MemberEvent, MemberStatus
+from gossip import Gossip, GossipConfig, MemberEvent, MemberStatus, UserEventArrived
 
 WAIT_S = 20.0
 
@@ -44,6 +44,11 @@ class Watched:
 
     def kinds(self, name: str) -> list[str]:
         return [e.kind.value for e in self.events if e.member.name == name]
+
+
+def noted(seen: list[tuple[str, bytes]]) -> Callable[[UserEventArrived], None]:
+    """Keeps name and payload of the user events that arrive."""
+    return lambda event: seen.append((event.name, event.payload))
 
 
 async def eventually(condition: Callable[[], bool], what: str, wait_s: float = WAIT_S) -> None:

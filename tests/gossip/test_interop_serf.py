@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from gossip import MemberStatus
-from tests.gossip.rings import Watched, eventually, quick, ring
+from tests.gossip.rings import Watched, eventually, noted, quick, ring
 from tests.ports import free_port
 
 SERF = shutil.which("serf")
@@ -95,7 +95,7 @@ async def test_serf_joins_our_ring_and_both_agree(
     keys: tuple[bytes, ...], tmp_path: pathlib.Path
 ) -> None:
     seen: list[tuple[str, bytes]] = []
-    listener = Watched(quick("n1", keys=keys), on_user_event=lambda n, p: seen.append((n, p)))
+    listener = Watched(quick("n1", keys=keys), on_user_event=noted(seen))
     async with ring(quick("n0", keys=keys, tags={"id": "0"}), join=False) as (first,):
         await listener.gossip.start()
         await listener.gossip.join([first.address])

@@ -12,7 +12,7 @@ import socket
 import pytest
 
 from gossip import ConfigError, Gossip, MemberEventKind, MemberStatus
-from tests.gossip.rings import Watched, eventually, quick, ring
+from tests.gossip.rings import Watched, eventually, noted, quick, ring
 
 KEY = bytes(range(32))
 
@@ -240,7 +240,7 @@ async def test_a_callback_that_raises_does_not_stop_the_ring() -> None:
 
 async def test_user_events_reach_every_member_once() -> None:
     seen: list[tuple[str, bytes]] = []
-    listener = Watched(quick("n1"), on_user_event=lambda n, p: seen.append((n, p)))
+    listener = Watched(quick("n1"), on_user_event=noted(seen))
     async with ring(quick("n0"), join=False) as (first,):
         await listener.gossip.start()
         try:

@@ -126,6 +126,19 @@ def test_a_user_event_above_the_limit_is_refused() -> None:
         bench.core.user_event("x", b"a" * 482, coalesce=False, now=0.0)
 
 
+def test_a_user_event_of_others_has_a_limit_as_well() -> None:
+    bench = Bench()
+    bench.serf(wire.UserEvent(2, "x", b"a" * 9215), wire.UserEvent(3, "y", b"a" * 9216))
+    assert bench.stats.user_events == 1
+    assert bench.stats.dropped == {"user_event_too_long": 1}
+
+
+def test_a_user_event_is_one_whether_its_empty_payload_is_nil_or_not() -> None:
+    bench = Bench()
+    told = bench.serf(wire.UserEvent(2, "x", None), wire.UserEvent(2, "x", b""))
+    assert [e for e in told if isinstance(e, UserEventArrived)] == [UserEventArrived(2, "x", b"")]
+
+
 def query(name: str, **changes: Any) -> wire.Query:
     plain = wire.Query(
         ltime=4,

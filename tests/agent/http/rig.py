@@ -16,9 +16,11 @@ from agent.backend.sessions import SessionCalls
 from agent.config.schema import AgentConfig, Limits
 from agent.definitions import CheckDefinition, ServiceDefinition
 from agent.errors import RequestError
+from agent.events.log import EventLog
 from agent.http.context import HttpContext
 from agent.http.server import HttpServer
 from agent.leader.sessions import SessionKeeper
+from gossip import UserEventArrived, UserEventTooLong
 from raftstore import wire
 from raftstore.commands import Command, Outcome, Register, SetCA
 from raftstore.queries import Answer, NodeServices, Query
@@ -38,6 +40,7 @@ from raftstore.records import (
 from raftstore.state import StateMachine
 from raftstore.watches import Watches
 
+USER_EVENT_BYTES_MAX = 512
 NODE_ID = "3d5c1a2b-0000-4000-8000-000000000001"
 TRUST_DOMAIN = "11111111-2222-3333-4444-555555555555.consul"
 
@@ -414,6 +417,9 @@ class Rig:
             StateStore(self.backend), node=config.node_name, hold_s=config.rpc_hold_timeout_s
         )
         self.backend.leader_methods = self.sessions.methods
+        self.events = EventLog(config.node_name, send=self._deliver, now=time.time)
+        self.events.ready(lambda: self.context.local.services().values())
+        self._ltime = 0
         self._term: asyncio.Task[None] | None = None
         self.context = HttpContext(
             config=config,
@@ -421,6 +427,7 @@ class Rig:
             prompt=self.backend if prompt else None,
             local=self.local,
             gossip=self.pool,
+            events=self.events,
             leaves=SmallLeaves(),
             operations=self.operations,
             sessions=SessionCalls(self.backend),
@@ -428,6 +435,13 @@ class Rig:
             **hooks,
         )
         self.server = HttpServer(self.context)
+
+    def _deliver(self, name: str, payload: bytes) -> None:
+        """A ring of one."""
+        if len(name) + len(payload) > USER_EVENT_BYTES_MAX:
+            raise UserEventTooLong(USER_EVENT_BYTES_MAX, "before")
+        self._ltime += 1
+        self.events.arrived(UserEventArrived(self._ltime, name, payload))
 
     def use_local(self, local: Any) -> None:
         """Serve another local agent than the small one; before ``start``."""

@@ -122,7 +122,29 @@ def compile_pattern(text: str) -> Pattern:
             tree = sre_parser.parse(text)
         return _Builder().build(tree)
     except (re.error, RecursionError, OverflowError) as error:
-        raise PatternError(f"error parsing regexp: {error}") from None
+        words = _words(text, error) if isinstance(error, re.error) else str(error)
+        raise PatternError(f"error parsing regexp: {words}") from None
+
+
+def _words(text: str, error: re.error) -> str:
+    """What is wrong with a pattern, as RE2's users know it."""
+    at = error.pos or 0
+    match error.msg.split(" at position")[0]:
+        case "missing ), unterminated subpattern":
+            return f"missing closing ): `{text}`"
+        case "unbalanced parenthesis":
+            return f"unexpected ): `{text}`"
+        case "unterminated character set":
+            return f"missing closing ]: `{text[at:]}`"
+        case "nothing to repeat":
+            return f"missing argument to repetition operator: `{text[at : at + 1]}`"
+        case "multiple repeat":
+            return f"invalid nested repetition operator: `{text[at - 1 : at + 1]}`"
+        case "bad escape (end of pattern)":
+            return "trailing backslash at end of expression: ``"
+        case "min repeat greater than max repeat":
+            return f"invalid repeat count: `{text[text.rfind('{', 0, at) :].partition('}')[0]}}}`"
+    return str(error)
 
 
 class _Builder:

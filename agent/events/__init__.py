@@ -1,0 +1,1 @@
+"""User events of this agent: what one is, whom it concerns, and those of late."""

@@ -1,0 +1,28 @@
+"""This agent's member of the gossip ring, with the user events that go through it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from agent.config.schema import AgentConfig
+from agent.events.log import EventLog
+from agent.membership import gossip_config
+from agent.metrics import AgentMetrics
+from gossip import Gossip, MemberEvent
+
+
+def make_gossip(
+    config: AgentConfig, metrics: AgentMetrics, *, on_member: Callable[[MemberEvent], None]
+) -> tuple[Gossip, EventLog]:
+    """A member that is not started yet, and its user events. Raises OSError."""
+    if config.data_dir:
+        (Path(config.data_dir) / "serf").mkdir(mode=0o700, exist_ok=True)
+    events = EventLog(
+        config.node_name, send=lambda name, data: member.user_event(name, data), now=time.time
+    )
+    member = Gossip(gossip_config(config), on_member=on_member, on_user_event=events.arrived)
+    metrics.add("gossip", member.stats)
+    metrics.add("events", events.stats)
+    return member, events
