@@ -111,6 +111,34 @@ def test_the_catalog_holds_all_agents_with_their_health(trio: Cluster) -> None:
     assert {entry["Node"]["Node"] for entry in instances} == {"s1", "s2", "s3"}
 
 
+def test_an_event_fired_through_any_agent_is_kept_once_by_those_whom_it_means(
+    trio: Cluster,
+) -> None:
+    names = [agent.name for agent in trio.agents]
+    for agent in trio.agents:
+        assert agent.cli("event", f"-name=from-{agent.name}", "hello").startswith("Event ID: ")
+    trio.agents[0].put("/v1/event/fire/clients?node=^c", b"x")
+    trio.agents[0].put("/v1/event/fire/servers?service=^consul$", b"x")
+    last = trio.agents[-1].put("/v1/event/fire/last").json["ID"]
+    for agent in trio.agents:
+        eventually(
+            lambda agent=agent: agent.get("/v1/event/list?name=last").json,
+            within_s=5,
+            what=f"the last event at {agent.name}",
+        )
+
+    def heard(agent: AgentProcess) -> list[str]:
+        return sorted(each["Name"] for each in agent.get("/v1/event/list").json)
+
+    everywhere = [f"from-{name}" for name in names] + ["last"]
+    for agent in trio.agents:
+        more = ["clients"] if agent.name.startswith("c") else []
+        wanted = sorted(everywhere + more)
+        eventually(lambda a=agent, w=wanted: heard(a) == w, within_s=5, what=agent.name)
+    assert trio.agents[1].get("/v1/event/list?name=last").json[0]["ID"] == last
+    assert "servers" in by_name(trio, "c1").cli("explain", "events")
+
+
 def test_members_are_listed_by_the_command_line(trio: Cluster) -> None:
     printed = by_name(trio, "c1").cli("members")
     for agent in trio.agents:
