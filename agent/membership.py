@@ -34,6 +34,12 @@ def gossip_config(config: AgentConfig) -> GossipConfig:
         probe_timeout_s=timing.probe_timeout_s,
         retransmit_mult=timing.retransmit_mult,
         suspicion_mult=timing.suspicion_mult,
+        identity_reclaim_s=timing.identity_reclaim_s,
+        dead_node_reclaim_s=timing.dead_node_reclaim_s,
+        push_pull_strict=timing.push_pull_strict,
+        unique_identities=timing.unique_node_ids,
+        stall_min_s=timing.stall_min_s,
+        quarantine_s=timing.quarantine_s,
         keys=(base64.b64decode(config.encrypt),) if config.encrypt else (),
         rejoin_path=str(PurePath(config.data_dir) / "serf" / "local.snapshot")
         if config.data_dir

@@ -81,6 +81,34 @@ class GossipConfig:
     """A confirmation that comes late leaves the suspect so many probe intervals, stretched by our
     health, to refute. A member that was deaf hears all accusers at once and the refutations after
     them. 0: declare dead at once, as the reference does."""
+    identity_tag: str = "id"
+    """The tag by which an agent says which one it is, whatever its name; Consul's agents use `id`.
+    Empty: no tag counts as an identity."""
+    identity_reclaim_s: float = 10.0
+    """A name whose holder has been dead for so long goes to another agent at another address, and
+    at once to the holder itself. 0: only after the dead record is purged, as the reference does."""
+    dead_node_reclaim_s: float = 0.0
+    """memberlist's DeadNodeReclaimTime: a name dead for so long goes to whoever claims it. 0: off,
+    as Serf has it."""
+    unique_identities: bool = True
+    """An identity that a live member bears is not let in under a second name."""
+    push_pull_strict: bool = False
+    """True: one record of versions that do not fit refuses the whole exchange, as the reference
+    does. False: that record alone is left out."""
+    stall_min_s: float = 0.25
+    """A pause of our own event loop from which on we blame ourselves: probes that were running are
+    void, suspicions wait that much longer. 0: off, as in the reference."""
+    stall_voids_max: int = 8
+    """So many probes in a row, and extensions of one suspicion, are excused by stalls."""
+    quarantine_s: float = 60.0
+    """So long an accuser that was wrong about several members is not believed but checked by a
+    probe of our own. 0: never, as in the reference."""
+    quarantine_refuted_min: int = 3
+    """Different members that it alone accused and that refuted, before it is quarantined."""
+    quarantine_evidence_s: float = 120.0
+    """Evidence about accusers is forgotten after."""
+    quarantine_share_max: float = 0.2
+    """At most this part of the ring is quarantined at a time, so that nobody can silence it."""
     buddy_system: bool = True
     """Lifeguard: a suspect hears of it with the next ping."""
     awareness_max: int = 8
@@ -149,6 +177,10 @@ class GossipConfig:
     broadcasts_max: int = 4096
     acks_pending_max: int = 4096
     """Relayed probes we wait for on behalf of others."""
+    accusers_max: int = 256
+    """Members whose accusations are kept account of."""
+    refusals_max: int = 256
+    """Names that were not let in and are remembered for `explain`."""
     explain_transitions_max: int = 16
     """Transitions remembered per member for `explain`."""
 
@@ -169,6 +201,12 @@ class GossipConfig:
             raise ConfigError("probe_timeout_s must not exceed probe_interval_s")
         if min(self.probe_interval_s, self.probe_timeout_s, self.gossip_interval_s) <= 0:
             raise ConfigError("intervals must be positive")
+        if min(self.identity_reclaim_s, self.dead_node_reclaim_s, self.stall_min_s) < 0:
+            raise ConfigError("a waiting time must not be negative")
+        if self.quarantine_s < 0 or self.quarantine_evidence_s <= 0:
+            raise ConfigError("quarantine times must be positive, or quarantine_s 0 to turn it off")
+        if self.quarantine_refuted_min < 2 or not 0 < self.quarantine_share_max <= 0.5:
+            raise ConfigError("quarantine_refuted_min must be 2 or more, the share at most a half")
         if min(self.suspicion_mult, self.retransmit_mult, self.awareness_max) < 1:
             raise ConfigError("multipliers must be at least 1")
         if self.suspicion_grace_mult < 0:

@@ -79,6 +79,14 @@ class NameConflict:
 
 
 @dataclass(frozen=True, slots=True)
+class Refused:
+    """A claim about ``name`` was not let in; told once per reason."""
+
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class NameLost:
     """The ring's majority knows another bearer of our name: we must stop, without a leave."""
 
@@ -103,6 +111,7 @@ Effect = (
     | UserEventArrived
     | LeaveFinished
     | NameConflict
+    | Refused
     | NameLost
     | Noted
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from gossip.admission import Refusal
 from gossip.roster import MemberStatus
 from gossip.serf import Serf
 
@@ -34,6 +35,15 @@ class RunningSuspicion:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RefusedClaim:
+    """The last claim about this name that was not let in."""
+
+    reason: str
+    at: float
+    times: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MemberExplanation:
     """What we hold of one member and how it came about; times in seconds since the epoch."""
 
@@ -48,6 +58,8 @@ class MemberExplanation:
     suspicion: RunningSuspicion | None
     transitions: tuple[PastTransition, ...]
     """The last few, the oldest first."""
+    refused: RefusedClaim | None = None
+    """A claim that was not let in; a name that never was has the status none."""
 
 
 def explain(core: Serf, name: str, *, epoch_offset_s: float) -> MemberExplanation | None:
@@ -56,8 +68,9 @@ def explain(core: Serf, name: str, *, epoch_offset_s: float) -> MemberExplanatio
     ``epoch_offset_s`` turns the core's times into seconds since the epoch.
     """
     member = core.roster.member(name)
+    refusal = _refused(core.swim.refusals.get(name), epoch_offset_s)
     if member is None:
-        return None
+        return _stranger(name, refusal) if refusal is not None else None
     record = core.swim.table.get(name)
     running = core.swim.suspicions.get(name)
     return MemberExplanation(
@@ -86,4 +99,27 @@ def explain(core: Serf, name: str, *, epoch_offset_s: float) -> MemberExplanatio
             )
             for past in (record.transitions if record else ())
         ),
+        refused=refusal,
+    )
+
+
+def _refused(refusal: Refusal | None, epoch_offset_s: float) -> RefusedClaim | None:
+    if refusal is None:
+        return None
+    return RefusedClaim(reason=refusal.reason, at=refusal.at + epoch_offset_s, times=refusal.times)
+
+
+def _stranger(name: str, refusal: RefusedClaim) -> MemberExplanation:
+    """A name that is no member because it was not let in."""
+    return MemberExplanation(
+        name=name,
+        status=MemberStatus.NONE,
+        state="",
+        incarnation=0,
+        address="",
+        port=0,
+        changed_at=refusal.at,
+        suspicion=None,
+        transitions=(),
+        refused=refusal,
     )

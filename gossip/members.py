@@ -12,13 +12,12 @@ import random
 from collections.abc import Callable, Iterator, MutableMapping
 from dataclasses import dataclass, replace
 
-from gossip.config import META_BYTES_MAX, GossipConfig
+from gossip import admission
+from gossip.admission import VERSIONS, VERSIONS_BYTES
+from gossip.config import GossipConfig
 from gossip.wire.messages import Alive, NodeState, State
 
-NAME_BYTES_RECEIVED_MAX = 256  # older members allow longer names than we do
-VERSIONS_BYTES = 6
 INCARNATION_MAX = (1 << 32) - 1
-VERSIONS = bytes((1, 5, 2, 2, 5, 5))  # memberlist min, max, spoken; Serf min, max, spoken
 ENDED = (State.DEAD, State.LEFT)
 
 
@@ -30,6 +29,8 @@ class Verdict(enum.Enum):
     """No member may say this; counted as a bad message."""
     CONFLICT = enum.auto()
     """Same name at another address."""
+    UNFIT = enum.auto()
+    """We do not understand each other, or its identity is another live member's."""
     REFUTE = enum.auto()
     """It is about us and wrong."""
     JOINED = enum.auto()
@@ -79,6 +80,7 @@ class MemberTable:
         "_config",
         "_cursor",
         "_ended",
+        "_identities",
         "_order",
         "_rng",
         "leaving",
@@ -95,13 +97,16 @@ class MemberTable:
         self._order: list[str] = []
         self._cursor = 0
         self._ended: dict[str, None] = {}  # the dead and the left, in the order of their ends
+        self._identities: dict[str, str] = {}  # who bears which identity, the last one that said so
 
     def adopt(self, records: MutableMapping[str, Record]) -> None:
         """Begin with members that are known already, ourselves among them, all of them alive.
 
-        The mapping is kept and changed in place; it may share its values with other tables.
+        The mapping is kept and changed in place; it may share its values with other tables. Their
+        identities are not looked at before they speak.
         """
         self.records = records
+        self._identities = {}
         self._order = list(records)
         self._cursor = 0
         self._ended = {}
@@ -125,7 +130,9 @@ class MemberTable:
         record = self.records.get(self.local_name)
         if record is None:
             record = self._create(self.local_name, address, port, now)
+        before = record
         record = replace(record, address=address, port=port, meta=meta, versions=VERSIONS)
+        self._index(before, record)
         self.records[self.local_name] = record
         self.next_incarnation(0)
         if record.state is not State.ALIVE:
@@ -141,23 +148,63 @@ class MemberTable:
 
     def claim_alive(self, claim: Alive, now: float) -> Verdict:
         """Judge "this member is alive with these particulars"."""
-        if not self._valid(claim):
+        if not admission.valid(claim):
             return Verdict.INVALID
         port = claim.port or self._config.bind_port
         record = self.records.get(claim.node)
         if claim.node == self.local_name:
             return self._claim_alive_local(claim, port)
-        if record is None:
-            if claim.incarnation < 1 or len(self.records) >= self._config.members_max:
-                return Verdict.IGNORED
-            record = self._create(claim.node, claim.address, port, now)
-        moved = (record.address, record.port) != (claim.address, port)
-        if moved and record.state is not State.LEFT:
-            # A failed name may come back elsewhere only after its record was purged.
-            return Verdict.CONFLICT
-        if not moved and claim.incarnation <= record.incarnation:
+        if record is None and (
+            claim.incarnation < 1 or len(self.records) >= self._config.members_max
+        ):
             return Verdict.IGNORED
+        if record is not None:
+            moved = (record.address, record.port) != (claim.address, port)
+            if moved and self.name_is_held(record, claim, now):
+                return Verdict.CONFLICT
+            if not moved and claim.incarnation <= record.incarnation:
+                return Verdict.IGNORED
+        if self.unfit(claim):
+            return Verdict.UNFIT
+        if record is None:
+            record = self._create(claim.node, claim.address, port, now)
         return self._accept_alive(record, claim, port, now)
+
+    def name_is_held(self, record: Record, claim: Alive, now: float) -> str:
+        """Why the name cannot move to where the claim says; empty when it can."""
+        return admission.name_is_held(record, record.changed_at, claim, self._config, now)
+
+    def unfit(self, claim: Alive) -> str:
+        """Why the member of this claim is not let in; empty when it is."""
+        record = self.records.get(claim.node)
+        silent = len(claim.versions or b"") != VERSIONS_BYTES
+        versions = record.versions if record is not None and silent else claim.versions
+        if not self._config.push_pull_strict and (why := admission.unfit(claim.node, versions)):
+            return why
+        wanted = self._identity(claim.meta)
+        holder = self.records.get(self._identities.get(wanted, "")) if wanted else None
+        if holder is None or holder.name == claim.node or holder.state in ENDED:
+            return ""
+        if (holder.address, holder.port) == (claim.address, claim.port or self._config.bind_port):
+            return ""  # the same agent, restarted under a new name
+        by = "this agent's ID" if holder.name == self.local_name else f"member '{holder.name}'"
+        return f"Member '{claim.node}' has conflicting node ID '{wanted}' with {by}"
+
+    def _identity(self, meta: bytes | None) -> str:
+        if not self._config.unique_identities:
+            return ""
+        return admission.identity(meta, self._config.identity_tag)
+
+    def _index(self, before: Record | None, after: Record | None) -> None:
+        """Keep who bears which identity."""
+        if before is not None and after is not None and before.meta == after.meta:
+            return
+        old = self._identity(before.meta) if before is not None else ""
+        if old and before is not None and self._identities.get(old) == before.name:
+            del self._identities[old]
+        new = self._identity(after.meta) if after is not None else ""
+        if new and after is not None:
+            self._identities[new] = after.name
 
     def _claim_alive_local(self, claim: Alive, port: int) -> Verdict:
         record = self.local
@@ -185,10 +232,14 @@ class MemberTable:
             meta=claim.meta or b"",
             versions=versions,
         )
+        moved = (record.address, record.port) != (after.address, after.port)
         self.records[record.name] = after
+        self._index(record, after)
         if record.state is not State.ALIVE:
             suspected = record.state is State.SUSPECT
             cause = "refuted the suspicion" if suspected else "alive claim"
+            if moved and record.state is State.DEAD and record.incarnation:
+                cause = "took over the name of a failed member"
             self._move(after, State.ALIVE, now, cause)
         if record.state in ENDED:
             return Verdict.JOINED
@@ -274,6 +325,7 @@ class MemberTable:
         ]
         if gone:
             for name in gone:
+                self._index(self.records[name], None)
                 del self.records[name], self._ended[name]
             self._order = [name for name in self._order if name in self.records]
 
@@ -314,19 +366,13 @@ class MemberTable:
         if state in ENDED:
             self._ended[record.name] = None
 
-    def _valid(self, claim: Alive) -> bool:
-        if not 1 <= len(claim.node.encode()) <= NAME_BYTES_RECEIVED_MAX:
-            return False
-        if len(claim.address) not in (4, 16) or len(claim.meta or b"") > META_BYTES_MAX:
-            return False
-        vsn = claim.versions or b""
-        return not (len(vsn) >= 3 and (vsn[0] == 0 or vsn[1] == 0 or vsn[0] > vsn[1]))
-
     def check(self) -> None:
         """Assert the table's invariants."""
         assert len(self._order) == len(self.records)
         assert set(self._order) == set(self.records)
         assert set(self._ended) == {r.name for r in self if r.state in ENDED}
         assert 0 <= self._cursor <= len(self._order)
+        for wanted, name in self._identities.items():
+            assert self._identity(self.records[name].meta) == wanted
         if self.local_name in self.records and not self.leaving:
             assert self.local.state is State.ALIVE

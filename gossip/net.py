@@ -29,6 +29,7 @@ from gossip.effects import (
     NameLost,
     Noted,
     PingStream,
+    Refused,
     SendPacket,
     UserEventArrived,
 )
@@ -308,6 +309,8 @@ class Gossip:
                 self._left.set()
             case NameConflict():
                 self._log_conflict(effect)
+            case Refused(name, reason):
+                log.warning("member not let in node=%s reason=%s", name, reason)
             case NameLost(name):
                 log.error("name lost to another member, stopping node=%s", name)
                 if self._on_name_lost is not None:

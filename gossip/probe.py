@@ -11,10 +11,13 @@ from dataclasses import dataclass, field
 
 from gossip.config import GossipConfig
 from gossip.effects import Address
+from gossip.members import Record
+from gossip.wire.messages import IndirectPing, Ping
 
 # The Lifeguard paper's figure: a nack sent at the full timeout can lose the race against the
 # requester's own deadline, which would blame the requester.
 NACK_FRACTION = 0.8
+PROTOCOL_NACK = 4
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
@@ -53,6 +56,35 @@ class Probe:
         if self.tcp_tried:
             parts.append("TCP")
         return "no ack: " + ", ".join(parts)
+
+
+def ping(seq_no: int, node: str, local: Record) -> Ping:
+    """A ping of ours."""
+    return Ping(
+        seq_no=seq_no,
+        node=node,
+        source_address=local.address,
+        source_port=local.port,
+        source_node=local.name,
+    )
+
+
+def request(
+    probe: Probe, target: Record, helper: Record, local: Record, *, nack: bool
+) -> IndirectPing:
+    """What one helper is asked; ``nack`` asks for a sign of life of its own, if it can give it."""
+    nack = nack and helper.protocol_max >= PROTOCOL_NACK
+    probe.nacks_expected += nack
+    return IndirectPing(
+        seq_no=probe.seq_no,
+        node=probe.name,
+        target=target.address,
+        port=target.port,
+        nack=nack,
+        source_address=local.address,
+        source_port=local.port,
+        source_node=local.name,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

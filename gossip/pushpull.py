@@ -9,8 +9,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator
 
+from gossip.admission import LAYERS, VERSIONS_BYTES, spoken, unfit
 from gossip.errors import RemoteError
-from gossip.members import ENDED, VERSIONS_BYTES, MemberTable, Record
+from gossip.members import ENDED, MemberTable, Record
 from gossip.wire.messages import Alive, Dead, NodeState, State, Suspect
 
 SCALE_THRESHOLD = 32  # rings up to this size exchange at the plain interval
@@ -33,12 +34,13 @@ def snapshot(records: Iterable[Record]) -> tuple[NodeState, ...]:
 
 
 def verify(remote: Iterable[NodeState], local: Iterable[NodeState]) -> None:
-    """Raise RemoteError unless everybody understands what everybody speaks."""
+    """Raise RemoteError unless everybody understands what everybody speaks: the reference's way,
+    by which one odd record spoils the exchange for all."""
     remote = list(remote)
     local = list(local)
     # A ring knows a handful of versions, whatever its size.
-    spoken = {node.versions or b"" for node in remote}
-    spoken |= {record.versions or b"" for record in local}
+    versions_spoken = {node.versions or b"" for node in remote}
+    versions_spoken |= {record.versions or b"" for record in local}
     alive = {node.versions or b"" for node in remote if node.state is State.ALIVE}
     alive |= {record.versions or b"" for record in local if record.state is State.ALIVE}
     low = [0, 0]
@@ -48,20 +50,36 @@ def verify(remote: Iterable[NodeState], local: Iterable[NodeState]) -> None:
             for layer in (0, 1):
                 low[layer] = max(low[layer], versions[3 * layer])
                 high[layer] = min(high[layer], versions[3 * layer + 1])
-    for layer, title in enumerate(("protocol", "delegate protocol")):
-        foreign = {v for v in spoken if not low[layer] <= _current(v, layer) <= high[layer]}
+    for layer, title in enumerate(LAYERS):
+        foreign = {v for v in versions_spoken if not low[layer] <= spoken(v, layer) <= high[layer]}
         for node in (*remote, *local) if foreign else ():
             versions = node.versions or b""
             if versions in foreign:
                 raise RemoteError(
-                    f"Node '{node.name}' {title} version ({_current(versions, layer)}) is "
+                    f"Node '{node.name}' {title} version ({spoken(versions, layer)}) is "
                     f"incompatible: [{low[layer]}, {high[layer]}]"
                 )
 
 
-def _current(versions: bytes, layer: int) -> int:
-    """What it speaks: memberlist's (0) or Serf's (1) protocol; 0 when it does not say."""
-    return versions[3 * layer + 2] if len(versions) == VERSIONS_BYTES else 0
+def verify_some(remote: Iterable[NodeState]) -> None:
+    """Raise RemoteError when we understand none of the living there: a foreign ring.
+
+    Which single records are left out is decided where each is judged (gossip.members). What is
+    said of the dead needs no version.
+    """
+    why = ""
+    fits: dict[bytes, str] = {}
+    for node in remote:
+        if node.state is not State.ALIVE:
+            continue
+        versions = node.versions or b""
+        if versions not in fits:
+            fits[versions] = unfit(node.name, versions)
+        if not fits[versions]:
+            return
+        why = why or fits[versions]
+    if why:
+        raise RemoteError(why)
 
 
 def news(nodes: Iterable[NodeState], table: MemberTable) -> Iterator[NodeState]:

@@ -11,7 +11,8 @@ from __future__ import annotations
 import math
 import random
 
-from gossip import pushpull, suspicion
+from gossip import probe, pushpull, suspicion
+from gossip.admission import NAME_BYTES_RECEIVED_MAX, Refusals
 from gossip.awareness import Awareness
 from gossip.config import GossipConfig
 from gossip.effects import (
@@ -27,6 +28,7 @@ from gossip.effects import (
     Notice,
     PayloadArrived,
     PingStream,
+    Refused,
     RoundTrip,
     SendPacket,
 )
@@ -52,7 +54,6 @@ from gossip.wire.messages import (
 )
 
 PROTOCOL_TCP_PING = 3
-PROTOCOL_NACK = 4
 PROTOCOL_CRC = 5
 SEQ_NO_MASK = 0xFFFFFFFF
 
@@ -75,6 +76,7 @@ class Swim:
         self.table = MemberTable(config, rng)
         self.awareness = Awareness(config.awareness_max if config.lha_probe else 1)
         self.suspicions = Suspicions()
+        self.refusals = Refusals(config.refusals_max)
         self.out: list[Effect | Notice] = []
         self.piggyback = Piggyback(config)
         self.queue = self.piggyback.queue
@@ -194,54 +196,36 @@ class Swim:
             self._send(_address(record), ping)
 
     def _ping(self, seq_no: int, node: str) -> Ping:
-        local = self.table.local
-        return Ping(
-            seq_no=seq_no,
-            node=node,
-            source_address=local.address,
-            source_port=local.port,
-            source_node=local.name,
-        )
+        return probe.ping(seq_no, node, self.table.local)
 
-    def _advance_probe(self, probe: Probe, now: float) -> None:
-        if probe.tcp_answered and now >= probe.end_at:
+    def _advance_probe(self, running: Probe, now: float) -> None:
+        if running.tcp_answered and now >= running.end_at:
             self._end_probe(now, -1)
             return
-        if now >= probe.end_at:
-            self._probe_failed(probe, now)
-        elif now >= probe.timeout_at and not probe.helpers_asked:
-            self._ask_helpers(probe)
+        if now >= running.end_at:
+            self._probe_failed(running, now)
+        elif now >= running.timeout_at and not running.helpers_asked:
+            self._ask_helpers(running)
 
-    def _ask_helpers(self, probe: Probe) -> None:
-        probe.helpers_asked = True
-        target = self.table.get(probe.name)
+    def _ask_helpers(self, running: Probe) -> None:
+        running.helpers_asked = True
+        target = self.table.get(running.name)
         if target is None:
             return
-        local = self.table.local
         helpers = self.table.pick(
             self._config.indirect_checks,
-            lambda r: r.state is State.ALIVE and r.name != probe.name,
+            lambda r: r.state is State.ALIVE and r.name != running.name,
         )
-        probe.helpers = len(helpers)
+        running.helpers = len(helpers)
         for helper in helpers:
-            nack = self._config.lha_probe and helper.protocol_max >= PROTOCOL_NACK
-            probe.nacks_expected += nack
             self._stats.indirect_probes_asked += 1
-            request = IndirectPing(
-                seq_no=probe.seq_no,
-                node=probe.name,
-                target=target.address,
-                port=target.port,
-                nack=nack,
-                source_address=local.address,
-                source_port=local.port,
-                source_node=local.name,
-            )
+            nack = self._config.lha_probe
+            request = probe.request(running, target, helper, self.table.local, nack=nack)
             self._send(_address(helper), request)
         if self._config.tcp_pings and target.protocol_max >= PROTOCOL_TCP_PING:
-            probe.tcp_tried = True
-            ping = messages.encode(self._ping(probe.seq_no, probe.name))
-            self.out.append(PingStream(_address(target), probe.seq_no, ping, probe.end_at))
+            running.tcp_tried = True
+            ping = messages.encode(self._ping(running.seq_no, running.name))
+            self.out.append(PingStream(_address(target), running.seq_no, ping, running.end_at))
 
     def tcp_ping_finished(self, seq_no: int, answered: bool) -> None:
         """The TCP ping of a probe ended; a late one is ignored."""
@@ -249,13 +233,13 @@ class Swim:
             self._probe.tcp_answered = True
             self._stats.tcp_fallback_successes += 1
 
-    def _probe_failed(self, probe: Probe, now: float) -> None:
+    def _probe_failed(self, running: Probe, now: float) -> None:
         self._stats.probe_failures += 1
-        self._end_probe(now, probe.failure_delta())
-        record = self.table.get(probe.name)
+        self._end_probe(now, running.failure_delta())
+        record = self.table.get(running.name)
         if record is not None:
-            claim = Suspect(record.incarnation, probe.name, self.table.local_name)
-            self._suspect(claim, now, probe.failure_cause())
+            claim = Suspect(record.incarnation, running.name, self.table.local_name)
+            self._suspect(claim, now, running.failure_cause())
 
     def _end_probe(self, now: float, health_delta: int) -> None:
         self._probe = None
@@ -290,7 +274,10 @@ class Swim:
 
     def merge(self, nodes: tuple[NodeState, ...], now: float) -> None:
         """Another member's whole table. Raises RemoteError when the rings do not fit."""
-        pushpull.verify(nodes, self.table)
+        if self._config.push_pull_strict:
+            pushpull.verify(nodes, self.table)
+        else:
+            pushpull.verify_some(nodes)
         news = pushpull.news(nodes, self.table)
         for claim in pushpull.claims(news, self.table.local_name):
             match claim:
@@ -323,10 +310,10 @@ class Swim:
         self._send(target, self._ping(seq_no, request.node))
 
     def _on_ack(self, ack: Ack, now: float) -> None:
-        probe = self._probe
-        if probe is not None and ack.seq_no == probe.seq_no:
-            if now <= probe.timeout_at:
-                self.out.append(RoundTrip(probe.name, now - probe.started_at, ack.payload))
+        running = self._probe
+        if running is not None and ack.seq_no == running.seq_no:
+            if now <= running.timeout_at:
+                self.out.append(RoundTrip(running.name, now - running.started_at, ack.payload))
             self._end_probe(now, -1)
             return
         relayed = self._relayed.answered(ack.seq_no)
@@ -336,9 +323,11 @@ class Swim:
     # Claims
 
     def _alive(self, claim: Alive, now: float) -> None:
+        before = self.table.get(claim.node)
         verdict = self.table.claim_alive(claim, now)
         if verdict in (Verdict.JOINED, Verdict.UPDATED, Verdict.REFRESHED):
             self.suspicions.forget(claim.node)
+            self.refusals.forget(claim.node)
             self._spread(claim, claim.node)
             if verdict is Verdict.JOINED:
                 self._note(claim.node)
@@ -352,8 +341,19 @@ class Swim:
             own = claim.node == self.table.local_name
             where = Address(claim.address, claim.port)
             self.out.append(NameConflict(claim.node, where, own))
+            if before is not None and not own:
+                self._refuse(claim.node, self.table.name_is_held(before, claim, now), now)
+        elif verdict is Verdict.UNFIT:
+            self._stats.drop("unfit_member")
+            self._refuse(claim.node, self.table.unfit(claim), now)
         elif verdict is Verdict.INVALID:
             self._stats.drop("invalid_claim")
+            if claim.node:
+                self._refuse(claim.node[:NAME_BYTES_RECEIVED_MAX], "an invalid claim", now)
+
+    def _refuse(self, name: str, reason: str, now: float) -> None:
+        if self.refusals.add(name, reason, now):
+            self.out.append(Refused(name, reason))
 
     def _suspect(self, claim: Suspect, now: float, cause: str) -> None:
         verdict = self.table.claim_suspect(claim.node, claim.incarnation, now, cause)

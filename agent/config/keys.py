@@ -183,6 +183,16 @@ _TIMING = tuple(
     )
 )
 
+#: Lictor's own: where its gossip does better than the reference's rules, and how to have those.
+_GOSSIP = (
+    _now("gossip_lan.identity_reclaim_time", DURATION, "gossip_lan.identity_reclaim_s"),
+    _now("gossip_lan.dead_node_reclaim_time", DURATION, "gossip_lan.dead_node_reclaim_s"),
+    _now("gossip_lan.push_pull_strict", BOOL, "gossip_lan.push_pull_strict"),
+    _now("gossip_lan.unique_node_ids", BOOL, "gossip_lan.unique_node_ids"),
+    _now("gossip_lan.stall_min_time", DURATION, "gossip_lan.stall_min_s"),
+    _now("gossip_lan.quarantine_time", DURATION, "gossip_lan.quarantine_s"),
+)
+
 _SERVER = (
     _now("performance.raft_multiplier", INT, "raft_multiplier"),
     _now("performance.raft_lease", BOOL, "raft_lease"),
@@ -430,6 +440,7 @@ KEYS: tuple[Key, ...] = (
     *_NODE,
     *_NETWORK,
     *_TIMING,
+    *_GOSSIP,
     *_SERVER,
     *_DNS,
     *_HTTP,

@@ -25,6 +25,13 @@ class GossipTiming:
     probe_timeout_s: float = 0.5
     retransmit_mult: int = 4
     suspicion_mult: int = 4
+    #: Lictor's own, see docs/operate/gossip.md. 0 turns each of them off.
+    identity_reclaim_s: float = 10.0
+    dead_node_reclaim_s: float = 0.0
+    push_pull_strict: bool = False
+    unique_node_ids: bool = True
+    stall_min_s: float = 0.25
+    quarantine_s: float = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -78,9 +78,10 @@ class SimNet:
 
     # Faults
 
-    def add(self, name: str, config: GossipConfig) -> SimAgent:
-        """Start a member of this name; a second one of a dead name is a restart."""
-        known = self.agents.get(name)
+    def add(self, name: str, config: GossipConfig, *, elsewhere: bool = False) -> SimAgent:
+        """Start a member of this name; a second one of a dead name is a restart, unless it comes
+        up ``elsewhere``."""
+        known = None if elsewhere else self.agents.get(name)
         index = len(self._by_address) + 1
         address = known.address if known else Address(bytes((10, 0, index >> 8, index & 255)), PORT)
         framing = Framing(config, Keyring(config.keys))
