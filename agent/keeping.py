@@ -31,6 +31,7 @@ def store_config(config: AgentConfig) -> StoreConfig:
         data_dir=config.data_dir,
         raft_multiplier=config.raft_multiplier,
         raft_lease=config.raft_lease,
+        yield_when_full=config.raft_yield_when_full,
         snapshot_entries=config.raft_snapshot_threshold,
         snapshot_interval_s=config.raft_snapshot_interval_s,
         trailing_entries=config.raft_trailing_logs,

@@ -37,6 +37,7 @@ from agent.connect.leaves import LeafCache
 from agent.connect.sidecars import Sidecars
 from agent.dns.server import DnsServer
 from agent.errors import AgentError
+from agent.explain.raft import explain_raft
 from agent.explain.registry import explainers
 from agent.explain.server_port import explain_server_port
 from agent.gossiping import make_gossip
@@ -467,6 +468,9 @@ class Agent:
                 check=self.local.explain_check,
                 sidecars=self.sidecars.explain,
                 loop=self.watchdog.holds.explained,
+                raft=lambda: explain_raft(
+                    self.store.operations if self.store is not None else None, time.time()
+                ),
                 server_port=self._explain_port,
                 session_clock=sessions.clock,
                 events=self.events.explain,

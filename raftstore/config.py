@@ -58,6 +58,9 @@ class StoreConfig:
     #: Serve linearizable reads by a lease instead of asking a quorum each time. On all servers or
     #: on none, and only where clocks run at the same pace within 5 %.
     raft_lease: bool = False
+    #: A leader whose journal or disk is about 95 % full hands over, once, for another may have
+    #: room; without it, it stays and refuses writes until there is room.
+    yield_when_full: bool = True
     #: Entries since the last snapshot that make the next one due.
     snapshot_entries: int = 200_000
     #: Least time between two snapshots, in seconds.

@@ -126,6 +126,7 @@ class Store:
             RaftConfig(
                 node_id=config.node_id,
                 lease=config.raft_lease,
+                yield_when_full=config.yield_when_full,
                 snapshot_log_entries=config.snapshot_entries,
                 snapshot_interval_s=config.snapshot_interval_s,
                 trailing_entries=config.trailing_entries,
@@ -492,9 +493,5 @@ _MULTIPLIER_OF_OUR_TIMERS = 5
 def _scaled(raft: RaftConfig, multiplier: int) -> RaftConfig:
     """Raft's timers stretched for slow machines, all by one factor to keep their proportions."""
     factor = max(1.0, multiplier / _MULTIPLIER_OF_OUR_TIMERS)
-    return replace(
-        raft,
-        heartbeat_s=raft.heartbeat_s * factor,
-        election_min_s=raft.election_min_s * factor,
-        election_max_s=raft.election_max_s * factor,
-    )
+    stretched = ("heartbeat_s", "election_min_s", "election_max_s")
+    return replace(raft, **{name: getattr(raft, name) * factor for name in stretched})

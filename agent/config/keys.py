@@ -196,6 +196,7 @@ _GOSSIP = (
 _SERVER = (
     _now("performance.raft_multiplier", INT, "raft_multiplier"),
     _now("performance.raft_lease", BOOL, "raft_lease"),
+    _now("performance.raft_yield_when_full", BOOL, "raft_yield_when_full"),
     _now("performance.leave_drain_time", DURATION, "leave_drain_s"),
     _now("performance.rpc_hold_timeout", DURATION, "rpc_hold_timeout_s"),
     _now("raft_snapshot_threshold", INT, "raft_snapshot_threshold"),

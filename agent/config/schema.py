@@ -131,6 +131,8 @@ class AgentConfig:
     raft_multiplier: int = 5
     #: Reads by a lease of the leader instead of a quorum each time; on all servers or on none.
     raft_lease: bool = False
+    #: A leader whose journal or disk is about 95 % full hands over to another server.
+    raft_yield_when_full: bool = True
     #: Entries after which a server takes a snapshot (it also does when the log grew by 64 MiB),
     #: the least time between two, and the entries kept below one for servers that lag.
     raft_snapshot_threshold: int = 200_000

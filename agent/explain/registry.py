@@ -26,6 +26,7 @@ def explainers(
     check: Callable[[CheckId], Json],
     sidecars: Callable[[], Json],
     loop: Callable[[], Json],
+    raft: Callable[[], Json],
     server_port: Callable[[], Json],
     session_clock: AsksClock,
     events: Callable[[], Json],
@@ -49,6 +50,9 @@ def explainers(
     async def holds(arguments: Sequence[str], query: Mapping[str, str]) -> Json:
         return loop()
 
+    async def own_raft(arguments: Sequence[str], query: Mapping[str, str]) -> Json:
+        return raft()
+
     async def port(arguments: Sequence[str], query: Mapping[str, str]) -> Json:
         return server_port()
 
@@ -65,6 +69,7 @@ def explainers(
         "intention": intention_explainer(backend),
         "loop": holds,
         "member": member,
+        "raft": own_raft,
         "restore": restore_explainer(backend),
         "server-port": port,
         "session": one_session,

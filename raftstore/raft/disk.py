@@ -17,6 +17,7 @@ from typing import TypeVar
 
 from raftstore.errors import JournalFull
 from raftstore.raft.config import RaftConfig
+from raftstore.raft.latencies import Latencies, LatencySummary
 from raftstore.raft.log import Batch, Journal
 from raftstore.raft.replica import Work
 
@@ -57,6 +58,7 @@ class DiskThread:
         self._idle.set()
         self.writing: Work | None = None
         self.stats = DiskStats()
+        self._latencies = Latencies()
 
     def persist(self, work: Work, batch: Batch) -> None:
         """Write in the background; nothing may be on its way already."""
@@ -74,6 +76,10 @@ class DiskThread:
     def waited_s(self) -> float:
         """How long the present write has taken so far."""
         return time.monotonic() - self._started_at
+
+    def recent(self) -> LatencySummary:
+        """How long the last writes took."""
+        return self._latencies.summary(time.monotonic())
 
     async def close(self) -> None:
         """Wait for what runs, and end the thread."""
@@ -103,6 +109,7 @@ class DiskThread:
         if error is None:
             took, stats = self.waited_s(), self.stats
             stats.syncs += 1
+            self._latencies.add(time.monotonic(), took)
             stats.sync_last_s = took
             stats.sync_max_s = max(stats.sync_max_s, took)
             if took > self._slow_s:

@@ -25,14 +25,12 @@ import secrets
 import time
 from collections.abc import Callable, Mapping
 
-from raftstore.errors import (
-    LeadershipLost,
-    Refused,
-)
+from raftstore.errors import LeadershipLost, Refused
 from raftstore.raft.callers import Done, Waiting, settle
 from raftstore.raft.config import RaftConfig
 from raftstore.raft.disk import DiskThread
 from raftstore.raft.frames import Hello, Message
+from raftstore.raft.inspection import Inspector
 from raftstore.raft.log import Journal, SnapshotPointer
 from raftstore.raft.lost_disk import KnownDisks
 from raftstore.raft.members import bootstrap_config
@@ -95,6 +93,10 @@ class RaftNode:
             tls=tls,
             memory=lambda: (journal.disk, journal.saved_index),
         )
+        self._disk = DiskThread(journal, config=config, done=self._persisted)
+        self._snapshots = snapshots and Snapshotter(
+            config, self._replica, *snapshots, disk=self._disk, wake=self._schedule
+        )
         self.operations = Operations(
             self._replica,
             node_id=config.node_id,
@@ -103,12 +105,11 @@ class RaftNode:
             learn_address=self._learn_address,
             address=self._network.address,
             refusals=self._network.refusals.last,
+            inspector=Inspector(
+                config, self._replica, self._disk, self._snapshots, self._failure, self.status
+            ),
         )
-        """What an operator may ask: leadership transfer, changes of the set of servers."""
-        self._disk = DiskThread(journal, config=config, done=self._persisted)
-        self._snapshots = snapshots and Snapshotter(
-            config, self._replica, *snapshots, disk=self._disk, wake=self._schedule
-        )
+        """What an operator may ask: to hand over, to change the set of servers, to explain."""
         self._record: bytes | None = None
         self._running = False
         self._scheduled = False
@@ -282,6 +283,9 @@ class RaftNode:
             steps=self._steps,
             dropped={**self._network.dropped, **dropped_by(engine)},
         )
+
+    def _failure(self) -> str:
+        return repr(self.fatal.result()) if self.fatal.done() else ""
 
     def _must_run(self) -> None:
         if not self._running or self.fatal.done():

@@ -25,6 +25,13 @@ from typing import Any, NamedTuple, NoReturn
 from pysyncobj import SyncObj, SyncObjConf
 
 from raftstore.raft.config import RaftConfig
+from raftstore.raft.elections import (
+    ALONE,
+    LEADER_GONE,
+    NO_LEADER_HEARD,
+    ORDERED,
+    Elections,
+)
 from raftstore.raft.frames import (
     Append,
     AppendReply,
@@ -142,6 +149,7 @@ class RaftEngine(SyncObj):  # type: ignore[misc]
         self.config: Config | None = None
         self.config_index = 0
         self.stats = EngineStats()
+        self.elections = Elections()
         self.applies_held = False
         """While set, nothing is applied: the state is being written down."""
         self.apply_unfinished: Callable[[], bool] = lambda: False
@@ -591,6 +599,7 @@ class RaftEngine(SyncObj):  # type: ignore[misc]
             self._campaigning = True
             self._votes = {self._config.node_id}
             self.stats.elections_started += 1
+            self.elections.campaigned(self.now(), self.term() + 1, self._cause(), self._votes)
             return True
         self._start_pre_vote()
         return False
@@ -601,6 +610,7 @@ class RaftEngine(SyncObj):  # type: ignore[misc]
         self._pre_votes = {config.node_id}
         self._cleared_term = None
         self.stats.pre_vote_rounds += 1
+        self.elections.asked(self.now(), self.term() + 1, self._cause(), self._pre_votes)
         if self._hurry:
             self._hurry -= 1
             self._deadline_in_turn(*config.lost_leader_s)
@@ -614,6 +624,14 @@ class RaftEngine(SyncObj):  # type: ignore[misc]
         )
         for peer in self._peers:
             self._early.append(Outgoing(peer, request))  # rests on nothing that needs saving
+
+    def _cause(self) -> str:
+        """Why we try to become leader, for whoever asks."""
+        if not self._peers:
+            return ALONE
+        if self._ordered_term == self.term():
+            return ORDERED
+        return LEADER_GONE if self._hurry else NO_LEADER_HEARD
 
     def request_vote(self, peer: str, message: dict[str, Any]) -> None:
         """PySyncObj's tick asks for a vote; our term and own vote must be on disk first."""
@@ -644,15 +662,18 @@ class RaftEngine(SyncObj):  # type: ignore[misc]
         self._SyncObj__setState(FOLLOWER)
         self._follow(None)
         self._cleared_term = None
+        self.elections.overtaken(self.now(), term)
 
     def _state_changed(self, old: int, new: int) -> None:
         if old == LEADER:
             self.stats.step_downs += 1
             self.stats.step_downs_by[self._why_stopped] += 1
             self.stats.step_down_reason = self._why_stopped
+            self.elections.stepped_down(self.now(), self._why_stopped)
         self._why_stopped = LOST_QUORUM
         if new == LEADER:
             self.stats.elections_won += 1
+            self.elections.won(self.now(), self.term(), self._config.node_id)
             for peer in self._others:
                 self._SyncObj__raftMatchIndex[self._members[peer]] = 0
                 self._restart_progress(peer)
@@ -810,6 +831,7 @@ class RaftEngine(SyncObj):  # type: ignore[misc]
             raise SafetyViolation(f"{peer} also leads term {term}; stop and report this")
         if self.leader_id() != peer:
             self.stats.leader_changes += 1
+            self.elections.led_by(self.now(), term, peer)
         self._SyncObj__setState(FOLLOWER)
         self._follow(self._members.get(peer) or PeerNode(peer))
         self.dismissed = False

@@ -18,6 +18,7 @@ from typing import TypeVar
 from raftstore.errors import NotLeader, ProposalTimeout, StoreError, Superseded, Unknown
 from raftstore.raft.callers import Waiting, settle
 from raftstore.raft.changes import Change, add, remove, set_role
+from raftstore.raft.inspection import Inspector
 from raftstore.raft.members import NON_VOTER, ROLE_NAMES, STAGING, VOTER
 from raftstore.raft.refusals import Refusal
 from raftstore.raft.replica import Replica
@@ -40,10 +41,13 @@ class Operations:
         learn_address: Callable[[str, str], None],
         address: Callable[[str], str],
         refusals: Callable[[], list[Refusal]],
+        inspector: Inspector,
     ) -> None:
         self._replica = replica
         self.refusals = refusals
         """Peers that were turned away lately, the last first."""
+        self.inspect = inspector.look
+        """Everything that this server can say about its Raft, whether or not it runs well."""
         self._node_id = node_id
         self._must_run = must_run
         self._schedule = schedule

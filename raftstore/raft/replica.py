@@ -91,7 +91,7 @@ class Replica:
             lag_max=config.promotion_lag_max, stable_s=config.promotion_stable_s
         )
         self._transfer: Transfer | None = None
-        self._yielding = Yielding()
+        self.yielding = Yielding()
         self.transfers_begun = 0
         self.lease_reads = 0
         self.journal = journal
@@ -422,11 +422,11 @@ class Replica:
     def _yield_when_full(self) -> None:
         """A leader whose journal is full hands over, for another may have room."""
         engine, journal = self.engine, self.journal
-        if not self._config.yield_when_full or not self._yielding.due(journal):
+        if not self._config.yield_when_full or not self.yielding.due(journal):
             return
         heir = engine.heir() if engine.leads() and self._transfer is None else None
         if heir is not None:
-            self._yielding.done()
+            self.yielding.done()
             self._begin_transfer(None, heir)
 
     def _drive_transfer(self, transfer: Transfer) -> None:
@@ -453,9 +453,9 @@ class Replica:
                 self._results.append((transfer.ticket, result))
 
     @property
-    def full_handovers(self) -> int:
-        """Times we handed over because the journal was full."""
-        return self._yielding.count
+    def handing_over(self) -> str:
+        """To whom, and how far that is; empty if we are not."""
+        return "" if self._transfer is None else f"{self._transfer.target}, {self._transfer.phase}"
 
     def lease_left_s(self) -> float:
         """Seconds for which reads need no quorum; at most 0 without a lease."""

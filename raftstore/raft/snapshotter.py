@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -42,6 +43,24 @@ from raftstore.raft.transfers import Loader, Machine, Transfers, load
 log = logging.getLogger("lictor.raftstore.raft.snapshotter")
 
 T = TypeVar("T")
+
+
+SNAPSHOTS_KEPT_MAX = 16
+"""Snapshots that are remembered, to explain them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SnapshotRecord:
+    """One snapshot that was taken, was to be taken, or came from the leader."""
+
+    at: float
+    """When it was finished, by the engine's clock."""
+    reason: str
+    outcome: str
+    """taken, installed, or what went wrong."""
+    index: int = 0
+    size: int = 0
+    seconds: float = 0.0
 
 
 @dataclass(slots=True)
@@ -83,6 +102,9 @@ class Snapshotter:
         self._tasks: set[asyncio.Task[None]] = set()
         self._saved: dict[str, asyncio.Future[None]] = {}
         self._trimming = False
+        self._reason = ""
+        self.records: deque[SnapshotRecord] = deque(maxlen=SNAPSHOTS_KEPT_MAX)
+        """The last ones, taken, failed or installed; the newest last."""
         self.stats = SnapshotStats()
         self.transfers = Transfers(
             config,
@@ -174,22 +196,30 @@ class Snapshotter:
         self._consider()
 
     def _consider(self) -> None:
-        journal, now = self._journal, time.monotonic()
-        if self._taking is not None or now - self._begun_at < self._config.snapshot_interval_s:
+        since_s = time.monotonic() - self._begun_at
+        if self._taking is not None or since_s < self._config.snapshot_interval_s:
             return
-        pointer = journal.snapshot
-        growth = LogGrowth(
-            log_bytes=journal.bytes_since_snapshot,
-            log_entries=self._replica.engine.applied_index() - (pointer.index if pointer else 0),
-            snapshot_bytes=pointer.size if pointer else 0,
-            since_s=now - self._begun_at,
-            pressed=journal.pressed,
-        )
-        reason = due(self._config, growth)
+        reason = due(self._config, self.growth())
         if not reason and self._replica.installs.doubted:
             reason, self._replica.installs.doubted = "the last one was refused by others", ""
         if reason:
             self._begin(reason)
+
+    def growth(self) -> LogGrowth:
+        """What has gathered since the last snapshot."""
+        pointer, journal = self._journal.snapshot, self._journal
+        return LogGrowth(
+            log_bytes=journal.bytes_since_snapshot,
+            log_entries=self._replica.engine.applied_index() - (pointer.index if pointer else 0),
+            snapshot_bytes=pointer.size if pointer else 0,
+            since_s=time.monotonic() - self._begun_at,
+            pressed=journal.pressed,
+        )
+
+    @property
+    def taking(self) -> str:
+        """Why a snapshot is being taken now; empty if none is."""
+        return self._reason if self._taking is not None else ""
 
     def figures(self) -> dict[str, Any]:
         """For the status."""
@@ -218,7 +248,7 @@ class Snapshotter:
     # -- taking
 
     def _begin(self, reason: str) -> asyncio.Task[SnapshotPointer]:
-        self._begun_at = time.monotonic()
+        self._begun_at, self._reason = time.monotonic(), reason
         log.info("snapshot begun reason=%s", reason)
         task = asyncio.get_running_loop().create_task(self._take(), name="lictor-raft-snapshot")
         self._taking = task
@@ -228,9 +258,11 @@ class Snapshotter:
     def _taken(self, task: asyncio.Task[SnapshotPointer]) -> None:
         self._taking = None
         if task.cancelled():
+            self._note("given up: one from the leader came, or the server stops")
             return
         error = task.exception()
         if error is None:
+            self._note("taken", task.result())
             self.stats.taken += 1
             self.stats.last_s = time.monotonic() - self._begun_at
             log.info(
@@ -242,8 +274,21 @@ class Snapshotter:
             )
         else:
             self.stats.failed += 1
+            self._note(f"failed: {error}")
             unexpected = not isinstance(error, StoreError | OSError)
             log.error("snapshot failed error=%s", error, exc_info=error if unexpected else None)
+
+    def _note(self, outcome: str, pointer: SnapshotPointer | None = None, why: str = "") -> None:
+        self.records.append(
+            SnapshotRecord(
+                at=self._replica.engine.now(),
+                reason=why or self._reason,
+                outcome=outcome,
+                index=pointer.index if pointer is not None else 0,
+                size=pointer.size if pointer is not None else 0,
+                seconds=0.0 if why else time.monotonic() - self._begun_at,
+            )
+        )
 
     async def _take(self) -> SnapshotPointer:
         header, chunks, grown = await self._freeze()
@@ -376,6 +421,9 @@ class Snapshotter:
             self._replica.engine.applies_held = False
         loader.swap()
         log.info("snapshot installed name=%s index=%d", header.name, header.index)
+        self._note(
+            "installed", self._journal.snapshot, "the log of the leader no longer reaches us"
+        )
         saved: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._saved[header.name] = saved
         self._spawn(self._tidy(saved, header.name), "lictor-raft-tidy")

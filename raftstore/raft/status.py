@@ -139,7 +139,7 @@ def figures_of(config: RaftConfig, replica: Replica) -> dict[str, Any]:
         "step_downs": stats.step_downs,
         "step_downs_by": dict(stats.step_downs_by),
         "step_down_reason": stats.step_down_reason,
-        "full_handovers": replica.full_handovers,
+        "full_handovers": replica.yielding.count,
         "lease_left_s": max(0.0, replica.lease_left_s()),
         "lease_reads": replica.lease_reads,
         "transfers_begun": replica.transfers_begun,

@@ -370,6 +370,16 @@ def test_when_snapshots_are_taken_reaches_the_store_under_its_names(tmp_path: Pa
     assert store.trailing_entries == 10240
 
 
+@pytest.mark.parametrize("given", [None, True, False])
+def test_whether_a_full_leader_gives_way_reaches_the_store(
+    given: bool | None, tmp_path: Path
+) -> None:
+    values = {} if given is None else {"performance": {"raft_yield_when_full": given}}
+    assert store_config(load_values(values, tmp_path).config).yield_when_full is (
+        given is not False
+    )
+
+
 @pytest.mark.parametrize(
     "values", [{"raft_snapshot_threshold": 0}, {"raft_snapshot_interval": "0s"}]
 )

@@ -69,7 +69,7 @@ def test_a_leader_without_room_hands_over_and_refuses_definitely_until_then(benc
     for _ in range(6):
         bench.now += 0.2
         bench.pass_on(ALL)
-    assert a.full_handovers == 1
+    assert a.yielding.count == 1
     assert reasons(bench) == {TRANSFERRED}
     assert any(bench.replicas[n].engine.leads() for n in "bc")
 
@@ -81,4 +81,4 @@ def test_who_is_told_to_stay_stays_though_there_is_no_room(bench):
     for _ in range(6):
         bench.now += 0.2
         bench.pass_on(ALL)
-    assert a.full_handovers == 0 and a.engine.leads()
+    assert a.yielding.count == 0 and a.engine.leads()
