@@ -174,6 +174,9 @@ class GossipConfig:
     """Of one that others fire: no member may be configured to send longer ones."""
     query_bytes_max: int = 1024
     query_response_bytes_max: int = 1024
+    query_filters_max: int = 16
+    filter_states_max: int = 256
+    """A tag filter is a pattern of at most so many states: what a search costs a character."""
     broadcasts_max: int = 4096
     acks_pending_max: int = 4096
     """Relayed probes we wait for on behalf of others."""

@@ -26,6 +26,9 @@ FILTER_SIZE = 3
 GRAVITY_RHO = 150.0
 ZERO = 1e-6
 RTT_MAX_S = 10.0
+# No round trip within RTT_MAX_S moves a coordinate this far; a peer that claims more would throw us
+# out of the network's space, or make our arithmetic overflow.
+PLACE_MAX_S = 1e4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,8 +41,9 @@ class Coordinate:
     height: float = HEIGHT_MIN
 
     def finite(self) -> bool:
+        """Whether it is a place at all: neither NaN nor beyond any network."""
         values = (*self.vec, self.error, self.adjustment, self.height)
-        return all(math.isfinite(value) for value in values)
+        return all(abs(value) <= PLACE_MAX_S for value in values)
 
 
 def raw_distance(a: Coordinate, b: Coordinate) -> float:

@@ -75,7 +75,7 @@ class Queries:
         self._stats.queries += 1
         if not query.flags & wire.QUERY_FLAG_NO_BROADCAST:
             self._queue.add(payload)
-        if not filters.concerns(query, self._config.name, tags):
+        if not filters.concerns(query, self._config, tags):
             return
         if query.flags & wire.QUERY_FLAG_ACK:
             self._respond(query, wire.RESPONSE_FLAG_ACK, None)

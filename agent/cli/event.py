@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from agent.cli.command import Call, Command, help_text
 from agent.cli.flags import Flag
-from agent.patterns import PatternError, compile_pattern
+from gossip.patterns import PatternError, compile_pattern
 
 
 def _event(call: Call) -> int:

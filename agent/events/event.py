@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import msgpack
 
 from agent.errors import RequestError
-from agent.patterns import PatternError, compile_pattern
+from gossip.patterns import PatternError, compile_pattern
 
 #: What names of these events begin with in gossip; names without are other programs'.
 PREFIX = "consul:event:"

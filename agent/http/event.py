@@ -14,8 +14,8 @@ from agent.events.log import EventLog
 from agent.http.call import Call
 from agent.http.parse import several
 from agent.http.reply import Reply
-from agent.patterns import Pattern, PatternError, compile_pattern
 from gossip import UserEventTooLong
+from gossip.patterns import Pattern, PatternError, compile_pattern
 from raftstore.records import Json
 
 

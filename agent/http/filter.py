@@ -2,7 +2,7 @@
 
 An expression is parsed, checked against the fields of the endpoint (`filter_fields`) and compiled
 to a function of one JSON object. Everything about it is bounded: length, nesting, and the time
-of a pattern (agent/patterns.py). Error texts are the reference's as far as its tests pin them.
+of a pattern (gossip/patterns.py). Error texts are the reference's as far as its tests pin them.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from agent import patterns
 from agent.errors import RequestError
 from agent.http.filter_fields import Field, Kind
+from gossip import patterns
 from raftstore.records import Json
 
 EXPRESSION_MAX = 4096

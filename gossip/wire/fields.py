@@ -59,6 +59,16 @@ def as_map(value: Any) -> Body:
     return value
 
 
+def as_struct(value: Any, order: tuple[bytes, ...]) -> Body:
+    """A structure: a map, or its fields as an array in the order of their declaration.
+
+    Nobody is known to send arrays, but every member of the ring reads them.
+    """
+    if type(value) is list:
+        return dict(zip(order, value, strict=False))
+    return as_map(value)
+
+
 def uint(body: Body, key: bytes, bits: int) -> int:
     """An unsigned integer that fits; nil and missing are 0."""
     value = body.get(key)

@@ -266,7 +266,8 @@ def decode(data: bytes) -> Message:
         raise DecodeError(f"message type {data[0]}", reason="unknown_type")
     if data[0] == MessageType.USER:
         return User(data[1:])
-    message: Message = decoder(fields.unpack_map(data[1:]))
+    body = fields.as_struct(fields.unpack(data[1:]), _DECLARED[data[0]])
+    message: Message = decoder(body)
     return message
 
 
@@ -363,4 +364,16 @@ _DECODERS: dict[int, Any] = {
     MessageType.DEAD: _decode_dead,
     MessageType.USER: _decode_nothing,
     MessageType.NACK: _decode_nack,
+}
+
+# The order in which memberlist declares the fields, for bodies that come as arrays.
+_SOURCE = (b"SourceAddr", b"SourcePort", b"SourceNode")
+_DECLARED: dict[int, tuple[bytes, ...]] = {
+    MessageType.PING: (b"SeqNo", b"Node", *_SOURCE),
+    MessageType.INDIRECT_PING: (b"SeqNo", b"Target", b"Port", b"Node", b"Nack", *_SOURCE),
+    MessageType.ACK: (b"SeqNo", b"Payload"),
+    MessageType.NACK: (b"SeqNo",),
+    MessageType.SUSPECT: (b"Incarnation", b"Node", b"From"),
+    MessageType.ALIVE: (b"Incarnation", b"Node", b"Addr", b"Port", b"Meta", b"Vsn"),
+    MessageType.DEAD: (b"Incarnation", b"Node", b"From"),
 }

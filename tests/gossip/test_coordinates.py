@@ -50,6 +50,8 @@ def test_each_update_equals_the_recorded_one() -> None:
         (Coordinate(vec=(0.0,) * 7), 0.1),
         (Coordinate(error=float("nan")), 0.1),
         (Coordinate(height=float("inf")), 0.1),
+        (Coordinate(vec=(1e300,) * 8), 0.1),
+        (Coordinate(adjustment=-1e308), 0.1),
         (Coordinate(), -0.1),
         (Coordinate(), 10.1),
     ],
@@ -58,6 +60,34 @@ def test_what_cannot_be_is_not_taken_in(other: Coordinate, rtt_s: float) -> None
     client = CoordinateClient(random.Random(1))
     assert not client.observe("n", other, rtt_s)
     assert client.local == Coordinate()
+
+
+number = st.floats(allow_nan=True, allow_infinity=True)
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.builds(
+                Coordinate,
+                vec=st.lists(number, min_size=8, max_size=8).map(tuple),
+                error=number,
+                adjustment=number,
+                height=number,
+            ),
+            number,
+        ),
+        max_size=6,
+    )
+)
+def test_whatever_peers_claim_our_own_place_stays_one(
+    seen: list[tuple[Coordinate, float]],
+) -> None:
+    client = CoordinateClient(random.Random(1))
+    for index, (other, rtt_s) in enumerate(seen):
+        client.observe(f"n{index % 2}", other, rtt_s)
+        assert client.local.finite()
+        coordinates.encode_payload(client.local)
 
 
 def test_a_payload_has_its_recorded_size_and_comes_back() -> None:

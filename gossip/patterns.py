@@ -1,11 +1,11 @@
-"""Patterns from users, searched in time linear in the text.
+"""Patterns from users and from the ring, searched in time linear in the text.
 
-The contract asks for RE2, whose promise is that no pattern and no text together take long; Python's
-`re` backtracks and promises nothing. So only its parser is used: the pattern becomes a
-non-deterministic automaton, and a search follows all its threads at once, remembering the sets of
-states it met (Thompson's construction with a lazily built deterministic automaton; the known way of
-grep and RE2). Not taken: back-references and looking around, which RE2 has not either, and word
-boundaries and multi-line mode, which it has.
+The contracts (query filters of the ring, filter expressions over HTTP) ask for RE2, whose promise
+is that no pattern and no text together take long; Python's `re` backtracks and promises nothing. So
+only its parser is used: the pattern becomes a non-deterministic automaton, and a search follows all
+its threads at once, remembering the sets of states it met (Thompson's construction with a lazily
+built deterministic automaton; the known way of grep and RE2). Not taken: back-references and
+looking around, which RE2 has not either, and word boundaries and multi-line mode, which it has.
 """
 
 from __future__ import annotations
@@ -112,16 +112,21 @@ class Pattern:
         return frozenset(found)
 
 
-def compile_pattern(text: str) -> Pattern:
-    """Compile a pattern. Raises PatternError."""
+def compile_pattern(text: str, *, states_max: int = STATES_MAX) -> Pattern:
+    """Compile a pattern. A search costs at most ``states_max`` steps a character.
+
+    Raises PatternError.
+    """
     if len(text) > PATTERN_MAX:
         raise PatternError(f"pattern is longer than {PATTERN_MAX} characters")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about spellings that may change meaning one day
             tree = sre_parser.parse(text)
-        return _Builder().build(tree)
-    except (re.error, RecursionError, OverflowError) as error:
+        return _Builder(states_max).build(tree)
+    except PatternError:
+        raise
+    except (re.error, ValueError, RecursionError, OverflowError) as error:
         words = _words(text, error) if isinstance(error, re.error) else str(error)
         raise PatternError(f"error parsing regexp: {words}") from None
 
@@ -150,18 +155,19 @@ def _words(text: str, error: re.error) -> str:
 class _Builder:
     """From the parser's tree to states. Each part gives its first state and its last."""
 
-    __slots__ = ("_states",)
+    __slots__ = ("_states", "_states_max")
 
-    def __init__(self) -> None:
+    def __init__(self, states_max: int) -> None:
         self._states: list[_State] = []
+        self._states_max = states_max
 
     def build(self, tree: Any) -> Pattern:
         first, last = self._sequence(tree, tree.state.flags)
         return Pattern(self._states, first, last)
 
     def _new(self, test: Test | None = None, condition: str = "") -> int:
-        if len(self._states) >= STATES_MAX:
-            raise PatternError(f"pattern needs more than {STATES_MAX} states")
+        if len(self._states) >= self._states_max:
+            raise PatternError(f"pattern needs more than {self._states_max} states")
         self._states.append(_State(test, condition))
         return len(self._states) - 1
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agent.patterns import PATTERN_MAX, PatternError, compile_pattern
+from gossip.patterns import PATTERN_MAX, PatternError, compile_pattern
 
 _atoms = st.sampled_from(["a", "b", ".", "[ab]", "[^a]", r"\d", "x", r"\.", "(?:ab)", "[a-c1]"])
 _counts = st.sampled_from(["", "*", "+", "?", "{2}", "{1,3}", "*?", "{0,1}"])
