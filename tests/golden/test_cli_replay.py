@@ -21,8 +21,6 @@ PROGRAM = Path(sys.executable).with_name("lictor")
 
 @pytest.fixture(scope="module")
 def program() -> Path:
-    if not PROGRAM.exists():
-        pytest.skip(f"{PROGRAM.name} is not installed beside this Python")
     return PROGRAM
 
 

@@ -45,7 +45,7 @@ class Agents:
     def get(self, group: str) -> tuple[str, tuple[str, int]]:
         """The HTTP address and the DNS address of an agent with this configuration."""
         if group in self._broken:
-            pytest.skip(self._broken[group])
+            pytest.fail(self._broken[group])
         if group != self._group or self._addresses is None:
             self.stop()
             self._start(group)
@@ -75,7 +75,7 @@ class Agents:
             last = log_path.read_text().strip().splitlines()[-1:]
             self._broken[group] = f"the agent does not start: {last}"
             self.stop()
-            pytest.skip(self._broken[group])
+            pytest.fail(self._broken[group])
 
     def _ready(self, base: str) -> bool:
         """Whether the agent came up; False as soon as its process has ended."""
@@ -104,8 +104,6 @@ class Agents:
 
 @pytest.fixture(scope="module")
 def agents() -> Iterator[Agents]:
-    if not PROGRAM.exists():
-        pytest.skip(f"{PROGRAM.name} is not installed beside this Python")
     with tempfile.TemporaryDirectory() as folder:
         running = Agents(Path(folder))
         yield running

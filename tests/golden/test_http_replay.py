@@ -23,8 +23,8 @@ from agent.local.agent import LocalAgent
 from raftstore.commands import Register, SetAutopilot
 from raftstore.records import SERF_HEALTH, AutopilotConfig, Check, CheckId, Node, NodeId, NodeName
 from tests.agent.http.rig import NODE_ID, Rig, make_config
+from tests.e2e.cluster import fresh_address
 from tests.golden import http_replay
-from tests.ports import free_port
 
 HERE = Path(__file__).parent
 PROGRAM = Path(sys.executable).parent / "lictor"
@@ -168,11 +168,14 @@ def has_leader(url: str) -> bool:
 
 @pytest.fixture(scope="module")
 def agent_url() -> Iterator[str]:
-    if not PROGRAM.exists():
-        pytest.skip(f"{PROGRAM.name} is not installed beside this Python")
-    ports = {name: free_port() for name in ("http", "dns", "serf_lan")}
-    # The recorded server listens for servers on 8300, and the scenarios say so.
-    config = {"ports": ports, "node_name": "gold-host"}
+    # The usual ports, as recorded, on an address that no other agent of this machine has.
+    address = fresh_address()
+    config = {
+        "node_name": "gold-host",
+        "bind_addr": address,
+        "client_addr": address,
+        "advertise_addr": "127.0.0.1",
+    }
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "agent.json"
         path.write_text(json.dumps(config))
@@ -182,12 +185,12 @@ def agent_url() -> Iterator[str]:
                 [PROGRAM, "agent", "-dev", "-config-file", path], stdout=log, stderr=log
             )
         try:
-            url = f"http://127.0.0.1:{ports['http']}"
+            url = f"http://{address}:8500"
             deadline = time.monotonic() + START_MAX_S
             while not has_leader(url):
                 if process.poll() is not None or time.monotonic() > deadline:
                     last = log_path.read_text().strip().splitlines()[-1:]
-                    pytest.skip(f"`lictor agent -dev` does not start: {last}")
+                    pytest.fail(f"`lictor agent -dev` does not start: {last}")
                 time.sleep(0.1)
             yield url
         finally:
