@@ -3,6 +3,10 @@
 A test that takes the argument ``sim_seed`` runs once per seed: `--seed N` repeats one seed,
 `--runs N` makes N of them (seeds 1..N). Without either, the test's own number of runs counts:
 ``@pytest.mark.sim_runs(5)``. A failure says how to repeat it.
+
+Hypothesis: no test fails because the machine is slow (deadlines, the health check for slow input),
+and what fails says its seed, also where it ran into its timeout. `--hypothesis-profile=shrinking`
+makes also long examples smaller (tests/strategies.py, ``long_examples``).
 """
 
 from __future__ import annotations
@@ -11,8 +15,15 @@ from collections.abc import Generator
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 RUNS_DEFAULT = 3
+
+settings.register_profile(
+    "patient", deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.register_profile("shrinking", settings.get_profile("patient"))
+settings.load_profile("patient")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -54,6 +65,9 @@ def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     report = yield
+    seed = getattr(getattr(item, "obj", None), "_hypothesis_internal_use_generated_seed", None)
+    if report.failed and seed is not None:
+        report.sections.append(("Hypothesis", f"repeat with --hypothesis-seed={seed}"))
     callspec: Any = getattr(item, "callspec", None)
     if report.failed and callspec is not None and "sim_seed" in callspec.params:
         seed = callspec.params["sim_seed"]

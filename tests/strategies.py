@@ -12,6 +12,7 @@ import typing
 from collections.abc import Mapping
 from typing import Any, Literal
 
+from hypothesis import Phase, settings
 from hypothesis import strategies as st
 
 texts = st.text(max_size=12)
@@ -36,6 +37,19 @@ _SCALARS: dict[Any, st.SearchStrategy[Any]] = {
     types.NoneType: st.none(),
     Any: json_values,
 }
+
+
+def long_examples(max_examples: int) -> settings:
+    """Settings for tests whose single examples take long.
+
+    Making a failing one smaller would take minutes and run into the test's timeout, which hides
+    the failure: it is shown as it was found. To have it made smaller all the same:
+    `--hypothesis-profile=shrinking --timeout=900`.
+    """
+    phases = settings().phases
+    if settings.get_current_profile_name() != "shrinking":
+        phases = tuple(p for p in phases if p not in (Phase.shrink, Phase.explain))
+    return settings(max_examples=max_examples, phases=phases)
 
 
 def values_of(kind: Any) -> st.SearchStrategy[Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from raftstore import records, rows
@@ -13,7 +13,7 @@ from raftstore.errors import NotInHistory
 from raftstore.queries import At
 from raftstore.records import KVPair, Service
 from raftstore.state.history import History, weigh
-from tests.strategies import values_of
+from tests.strategies import long_examples, values_of
 
 RECORDS = [
     kind
@@ -63,7 +63,7 @@ def test_moments_are_resolved_or_refused():
 
 
 # A transaction holds every kind of record: making one takes long on a busy machine.
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@long_examples(30)
 @given(data=st.data())
 @pytest.mark.parametrize("kind", RECORDS, ids=lambda kind: kind.__name__)
 def test_a_record_weighs_the_same_on_every_server(kind, data):

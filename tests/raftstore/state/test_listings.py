@@ -35,7 +35,8 @@ def finished(steps: listings.Steps) -> Any:
 
 
 @settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=25,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(data=st.data())
 def test_a_gathered_answer_is_the_one_of_its_beginning(tiny, data):

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgpack
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from raftstore import commands, queries
@@ -25,6 +25,7 @@ from raftstore.queries import Footprint, Query
 from raftstore.records import Actor, Check, Node, Service
 from raftstore.state import StateMachine
 from tests.raftstore.state.commands import ALL_QUERIES, POPULATED, any_commands
+from tests.strategies import long_examples
 
 #: Small, so that forgetting happens within a short history.
 TIGHT = StateLimits(
@@ -70,7 +71,7 @@ def test_every_query_is_asked_here():
     assert {type(query) for query in ALL_QUERIES} == set(queries.REGISTRY.values())
 
 
-@settings(max_examples=30, deadline=None)
+@long_examples(30)
 @given(data=st.data())
 def test_a_changed_answer_has_a_higher_index_and_its_footprint_is_touched(data):
     state = data.draw(st.sampled_from([populated, StateMachine]))(TIGHT)
@@ -102,7 +103,7 @@ COARSE = {
 }
 
 
-@settings(max_examples=25, deadline=None)
+@long_examples(25)
 @given(data=st.data())
 def test_what_changes_nothing_that_is_watched_wakes_nobody(data):
     """Also for names that do not exist: no touch without a changed answer, but for listed ones."""
@@ -126,7 +127,7 @@ def test_what_changes_nothing_that_is_watched_wakes_nobody(data):
         before = after
 
 
-@settings(max_examples=25, deadline=None)
+@long_examples(25)
 @given(data=st.data())
 def test_the_same_command_again_changes_nothing_unless_it_compares_or_counts(data):
     state = populated(StateLimits())
@@ -175,7 +176,7 @@ def as_bytes(state: StateMachine) -> list[bytes]:
     return [msgpack.packb(chunk) for chunk in state.snapshot()]
 
 
-@settings(max_examples=25, deadline=None)
+@long_examples(25)
 @given(data=st.data())
 def test_the_same_history_gives_the_same_outcomes_and_the_same_snapshot(data):
     one, other = populated(TIGHT), populated(TIGHT)
@@ -184,7 +185,7 @@ def test_the_same_history_gives_the_same_outcomes_and_the_same_snapshot(data):
     assert as_bytes(one) == as_bytes(other)
 
 
-@settings(max_examples=25, deadline=None)
+@long_examples(25)
 @given(data=st.data())
 def test_a_restored_state_is_the_same_in_all_it_says_and_does(data):
     entries = history(data)

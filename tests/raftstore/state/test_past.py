@@ -7,7 +7,7 @@ from typing import Any
 
 import msgpack
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from raftstore import queries, rows
@@ -31,6 +31,7 @@ from raftstore.restore_queries import GetRestore
 from raftstore.state import StateMachine, past
 from raftstore.state.connect import without_secrets
 from tests.raftstore.state.commands import ALL_QUERIES, POPULATED, any_commands
+from tests.strategies import long_examples
 
 ROOMY = StateLimits(tombstones_max=2)
 TIGHT = StateLimits(tombstones_max=2, history_entries_max=110, history_bytes_max=40_000)
@@ -99,7 +100,7 @@ class Written:
             self.stamps[index] = stamp
 
 
-@settings(max_examples=15, deadline=None)
+@long_examples(8)
 @given(data=st.data())
 @pytest.mark.parametrize("limits", [ROOMY, TIGHT])
 @pytest.mark.parametrize("restarted", [False, True])
@@ -122,7 +123,7 @@ def test_every_query_is_answered_as_it_was(data, limits, restarted):
     state.check()
 
 
-@settings(max_examples=15, deadline=None)
+@long_examples(15)
 @given(data=st.data())
 @pytest.mark.parametrize("limits", [ROOMY, TIGHT])
 def test_the_journal_tells_every_row_that_a_command_wrote(data, limits):
@@ -143,7 +144,7 @@ def test_the_journal_tells_every_row_that_a_command_wrote(data, limits):
         assert known == written.rows[index], f"a change at {index} is not in the journal"
 
 
-@settings(max_examples=15, deadline=None)
+@long_examples(15)
 @given(data=st.data())
 def test_a_difference_is_what_differs(data):
     written = Written(data, ROOMY)
@@ -163,7 +164,7 @@ def test_a_difference_is_what_differs(data):
     assert [*told] == sorted(told)
 
 
-@settings(max_examples=15, deadline=None)
+@long_examples(15)
 @given(data=st.data())
 def test_a_time_stands_for_the_last_index_that_is_not_younger(data):
     written = Written(data, TIGHT)

@@ -69,7 +69,8 @@ def sliced(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
 
 
 @settings(
-    max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=20,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(data=st.data())
 def test_a_half_swept_state_answers_as_a_whole_one(sliced, data):
@@ -102,7 +103,8 @@ def test_a_half_swept_state_answers_as_a_whole_one(sliced, data):
 
 
 @settings(
-    max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=12,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(data=st.data())
 def test_servers_with_other_slices_hold_the_same_bytes(sliced, data):
