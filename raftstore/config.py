@@ -21,6 +21,10 @@ class StateLimits:
     tombstones_max: int = 4096
     #: Outcomes remembered per sender. Must exceed what one agent has in flight.
     outcomes_max: int = 8192
+    #: Bytes of the remembered outcomes over 256 bytes (answers of transactions), of all senders
+    #: together. Must exceed what all agents have in flight: of the oldest past it only that they
+    #: were is kept, and who asks again for one is told that its answer is gone.
+    outcomes_bytes_max: int = 64 * 1024 * 1024
     #: Senders (boots of agents) with remembered outcomes. The longest silent one goes first.
     senders_max: int = 4096
     #: Sessions whose end is remembered, to explain it.

@@ -3,17 +3,26 @@
 Part of the replicated state: every server remembers and forgets the same, driven by replicated time
 alone (raft-engine contract 2.8). A sender tells with each request below which counter all of its
 requests are finished; those are forgotten, and so are senders that stay silent.
+
+What a transaction gave back may be megabytes. Such answers share one bound in bytes; past it, the
+oldest are replaced by the word that the request was carried out: it is still applied only once.
 """
 
 from __future__ import annotations
 
 import math
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+
+from sortedcontainers import SortedDict
 
 from raftstore.commands import Outcome, Rejected, RequestId
 from raftstore.config import StateLimits
+
+ANSWER_GONE = "this request has been carried out, but its answer is no longer kept"
+#: Outcomes up to this size are bounded by their number alone.
+_LIGHT_BYTES = 256
 
 
 @dataclass(slots=True)
@@ -28,12 +37,16 @@ class _Window:
 class Dedupe:
     """Outcomes of recent requests by sender and counter."""
 
-    __slots__ = ("_limits", "_oldest_at", "_windows")
+    __slots__ = ("_bytes", "_heavy", "_limits", "_oldest_at", "_windows")
 
     def __init__(self, limits: StateLimits) -> None:
         self._limits = limits
         self._windows: OrderedDict[str, _Window] = OrderedDict()  # longest silent first
         self._oldest_at = -math.inf  # no sender has been silent since before then
+        #: Where the outcomes over ``_LIGHT_BYTES`` are: sender and counter by index, which no two
+        #: commands share, so a restored state lets go of the same ones.
+        self._heavy: SortedDict[int, tuple[str, int]] = SortedDict()
+        self._bytes = 0
 
     def recall(self, index: int, request: RequestId) -> Outcome | None:
         """What became of this request, None if it is new."""
@@ -52,16 +65,23 @@ class Dedupe:
             window = self._windows[request.sender] = _Window()
         outcomes = window.outcomes
         outcomes[request.counter] = outcome
+        size = _size(outcome)
+        if size > _LIGHT_BYTES:
+            self._add_heavy(request.sender, request.counter, outcome.index, size)
         window.last_at = stamp
         self._windows.move_to_end(request.sender)
         floor = request.floor
         if floor == window.floor + 1:  # nearly always: the oldest of a sender's has its answer
-            outcomes.pop(window.floor, None)
+            finished = outcomes.pop(window.floor, None)
             window.floor = floor
+            if self._heavy and finished is not None:
+                self._forget(finished)
         elif floor > window.floor:
-            _raise_floor(window, floor)
+            self._raise_floor(window, floor)
         while len(outcomes) > self._limits.outcomes_max:
-            _raise_floor(window, min(outcomes) + 1)
+            self._raise_floor(window, min(outcomes) + 1)
+        while self._bytes > self._limits.outcomes_bytes_max:
+            self._lighten()
         if (
             stamp - self._limits.sender_idle_s > self._oldest_at
             or len(self._windows) > self._limits.senders_max
@@ -76,6 +96,38 @@ class Dedupe:
                 self._oldest_at = window.last_at
                 return
             del self._windows[sender]
+            if self._heavy:
+                for outcome in window.outcomes.values():
+                    self._forget(outcome)
+
+    def _add_heavy(self, sender: str, counter: int, index: int, size: int) -> None:
+        assert index not in self._heavy
+        self._heavy[index] = sender, counter
+        self._bytes += size
+
+    def _forget(self, outcome: Outcome) -> None:
+        """It is remembered no more."""
+        if self._heavy.pop(outcome.index, None) is not None:
+            self._bytes -= _size(outcome)
+
+    def _lighten(self) -> None:
+        """Of the oldest heavy outcome keep only that it was."""
+        index, (sender, counter) = self._heavy.peekitem(0)
+        outcomes = self._windows[sender].outcomes
+        self._forget(outcomes[counter])
+        outcomes[counter] = Rejected(index, ANSWER_GONE)
+
+    def _raise_floor(self, window: _Window, floor: int) -> None:
+        """Forget what lies below ``floor``: one by one when few, in one pass when it leapt."""
+        outcomes = window.outcomes
+        counters: Iterable[int] = range(window.floor, floor)
+        if floor - window.floor > len(outcomes):
+            counters = [held for held in outcomes if held < floor]
+        for counter in counters:
+            finished = outcomes.pop(counter, None)
+            if self._heavy and finished is not None:
+                self._forget(finished)
+        window.floor = floor
 
     def __len__(self) -> int:
         return sum(len(window.outcomes) for window in self._windows.values())
@@ -95,11 +147,23 @@ class Dedupe:
         """From a snapshot, in the order of ``rows``."""
         self._windows[sender] = _Window(floor, last_at, dict(outcomes))
         self._oldest_at = -math.inf
+        for counter, outcome in outcomes:
+            size = _size(outcome)
+            if size > _LIGHT_BYTES:
+                self._add_heavy(sender, counter, outcome.index, size)
 
     def check(self) -> None:
         """Assert what only our own bug can break."""
         assert len(self._windows) <= self._limits.senders_max
         assert all(window.last_at >= self._oldest_at for window in self._windows.values())
+        assert self._bytes <= self._limits.outcomes_bytes_max
+        sizes = [
+            size
+            for window in self._windows.values()
+            for outcome in window.outcomes.values()
+            if (size := _size(outcome)) > _LIGHT_BYTES
+        ]
+        assert (len(sizes), sum(sizes)) == (len(self._heavy), self._bytes)
         for window in self._windows.values():
             assert len(window.outcomes) <= self._limits.outcomes_max
             assert all(counter >= window.floor for counter in window.outcomes)
@@ -109,14 +173,7 @@ def _first(item: tuple[int, Outcome]) -> int:
     return item[0]
 
 
-def _raise_floor(window: _Window, floor: int) -> None:
-    """Forget what lies below ``floor``: one by one when few, in one pass when it leapt."""
-    if floor <= window.floor:
-        return
-    if floor - window.floor <= len(window.outcomes):
-        for counter in range(window.floor, floor):
-            window.outcomes.pop(counter, None)
-    else:
-        for counter in [held for held in window.outcomes if held < floor]:
-            del window.outcomes[counter]
-    window.floor = floor
+def _size(outcome: Outcome) -> int:
+    """Bytes of the part that may be large: a transaction's answer, or words of the client."""
+    part = outcome.reason if isinstance(outcome, Rejected) else outcome.value
+    return len(part) if isinstance(part, bytes | str) else 0
