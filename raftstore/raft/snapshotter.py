@@ -38,7 +38,7 @@ from raftstore.raft.snapshot import (
     SnapshotWriter,
     writing,
 )
-from raftstore.raft.transfers import Loader, Machine, Transfers, load
+from raftstore.raft.transfers import Loader, Machine, Transfers, load, opened
 
 log = logging.getLogger("lictor.raftstore.raft.snapshotter")
 
@@ -357,8 +357,7 @@ class Snapshotter:
         return None
 
     async def _write(self, name: str, header: SnapshotHeader, chunks: Iterator[bytes]) -> None:
-        file = await self._run(lambda: self._files.create(name))
-        try:
+        async with opened(self._run, lambda: self._files.create(name)) as file:
             writer = await self._run(lambda: SnapshotWriter(file, header))
             while True:
                 started_at = time.monotonic()
@@ -369,8 +368,6 @@ class Snapshotter:
                 await asyncio.sleep(spent * (1 / self._config.snapshot_share - 1))
                 await self._run(lambda batch=batch: _add(writer, batch))  # type: ignore[misc]
             await self._run(lambda: _close(self._files, writer, file))
-        finally:
-            file.close()
 
     def _encode(self, chunks: Iterator[bytes]) -> list[bytes]:
         batch: list[bytes] = []

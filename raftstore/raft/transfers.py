@@ -8,11 +8,12 @@ filled from it, and given its name. What may be sent or taken in is decided by `
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Generator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -75,6 +76,20 @@ class Machine(Protocol):
         """An empty state, to be filled."""
 
 
+@contextlib.asynccontextmanager
+async def opened(run: Run, make: Callable[[], IO[bytes]]) -> AsyncIterator[IO[bytes]]:
+    """A file that is opened and closed on the thread.
+
+    Cancelling who waits does not end what the thread does: it may open the file all the same.
+    """
+    files: list[IO[bytes]] = []
+    try:
+        await run(lambda: files.append(make()))
+        yield files[0]
+    finally:
+        await run(lambda: _close_all(files))
+
+
 async def load(
     path: Path,
     expected: SnapshotPointer | SnapshotOffer,
@@ -83,8 +98,7 @@ async def load(
     run: Run,
 ) -> tuple[SnapshotHeader, Loader]:
     """Fill a new state from a file that is checked as a whole. Raises DecodeError, OSError."""
-    file: IO[bytes] = await run(lambda: path.open("rb"))
-    try:
+    async with opened(run, lambda: path.open("rb")) as file:
         size = os.fstat(file.fileno()).st_size
         reader: SnapshotReader = await run(
             lambda: SnapshotReader(file, bytes_max=config.install_bytes_max)
@@ -98,8 +112,6 @@ async def load(
                     await asyncio.sleep(0)
                     until = time.monotonic() + config.snapshot_slice_s
         loader.finish()
-    finally:
-        file.close()
     header = reader.header
     if (reader.sha256, size, header.index) != (expected.sha256, expected.size, expected.index):
         raise DecodeError("not the snapshot that was written")
@@ -139,8 +151,11 @@ class Transfers:
         for task in self._working:
             task.cancel()
         await asyncio.gather(*self._working, return_exceptions=True)
-        for _, file in self._outgoing.values():
-            file.close()
+        # On the thread, since what it is at may open one more.
+        await self._run(self._close_files)
+
+    def _close_files(self) -> None:
+        _close_all([file for _, file in self._outgoing.values()])
         if self._incoming is not None:
             self._incoming.close()
 
@@ -266,7 +281,10 @@ class Transfers:
         file, self._incoming = self._incoming, None
         if file is None:
             raise DecodeError("there is no file")
-        await self._run(partial(self._files.seal, file))
+        try:
+            await self._run(partial(self._files.seal, file))
+        finally:
+            await self._run(file.close)
         header, loader = await self._load(INCOMING, offer)
         mine = self._replica.engine.config
         if mine is not None and header.cluster_id != mine.cluster_id:
@@ -279,3 +297,8 @@ class Transfers:
     def _adopt(self, name: str) -> None:
         self._files.publish(INCOMING, name)
         self._files.sync()
+
+
+def _close_all(files: list[IO[bytes]]) -> None:
+    for file in files:
+        file.close()

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import threading
 
 import pytest
 
@@ -10,11 +11,14 @@ from raftstore.raft import LmdbJournal
 from tests.raftstore.raft.cluster import until
 from tests.raftstore.raft.snapshots import SnapServer, SnapServers
 
+#: Where the machine is busy a write may take a second; nobody is to lose the leadership by that.
+PATIENT = {"election_min_s": 5.0, "election_max_s": 10.0}
+
 
 @contextlib.asynccontextmanager
 async def one(path, **settings):
     server = SnapServer("a", path)
-    node = await server.start(**settings)
+    node = await server.start(**PATIENT | settings)
     node.bootstrap({"a": "127.0.0.1:1"})
     await until(lambda: node.status().role == "leader")
     try:
@@ -27,7 +31,7 @@ async def one(path, **settings):
 async def several(path, **settings):
     cluster = SnapServers(3, path)
     try:
-        await cluster.start(**settings)
+        await cluster.start(**PATIENT | settings)
         yield cluster
     finally:
         await cluster.stop()
@@ -141,6 +145,26 @@ async def test_without_a_usable_snapshot_the_node_refuses_to_start_and_names_the
     with pytest.raises(CorruptState, match=r"reaches back to no other snapshot.*Restore the file"):
         await SnapServer("a", tmp_path).start()
     assert journal_keys(tmp_path)[1] == pointer.index  # nothing was thrown away
+
+
+async def test_a_file_that_the_thread_opens_while_the_node_stops_is_closed(tmp_path):
+    asked, go_on, files = threading.Event(), threading.Event(), []
+    async with one(tmp_path) as server:
+        await write(server.node, 0, 10)
+        create = server.files.create
+
+        def slow(name):
+            asked.set()
+            assert go_on.wait(10)
+            files.append(create(name))
+            return files[0]
+
+        server.files.create = slow
+        server.node._snapshots._begin("a test")
+        await until(asked.is_set)
+        asyncio.get_running_loop().call_later(0.05, go_on.set)  # by then it is being stopped
+    assert files[0].closed
+    assert not (tmp_path / "snapshots" / "snap-1-12.tmp").exists()
 
 
 async def test_leftovers_of_a_process_that_died_are_removed(tmp_path):
