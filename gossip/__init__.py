@@ -6,6 +6,7 @@ A library that knows neither the catalog nor the agent. The protocol lives in pu
 
 from __future__ import annotations
 
+from gossip.asking import Question
 from gossip.config import GossipConfig
 from gossip.effects import UserEventArrived
 from gossip.errors import (
@@ -13,6 +14,7 @@ from gossip.errors import (
     DecodeError,
     GossipError,
     KeyringError,
+    QueryError,
     RemoteError,
     UserEventTooLong,
 )
@@ -20,10 +22,15 @@ from gossip.explain import MemberExplanation, PastTransition, RunningSuspicion
 from gossip.joining import JoinResult
 from gossip.keyring import Keyring
 from gossip.net import Gossip
+from gossip.query_streams import Answer, Answers
+from gossip.ring_keys import RingKeys
 from gossip.roster import Member, MemberEvent, MemberEventKind, MemberStatus
+from gossip.rotation import KeyOperation, KeyReport, MemberKeys
 from gossip.stats import GossipStats
 
 __all__ = [
+    "Answer",
+    "Answers",
     "ConfigError",
     "DecodeError",
     "Gossip",
@@ -31,15 +38,21 @@ __all__ = [
     "GossipError",
     "GossipStats",
     "JoinResult",
+    "KeyOperation",
+    "KeyReport",
     "Keyring",
     "KeyringError",
     "Member",
     "MemberEvent",
     "MemberEventKind",
     "MemberExplanation",
+    "MemberKeys",
     "MemberStatus",
     "PastTransition",
+    "QueryError",
+    "Question",
     "RemoteError",
+    "RingKeys",
     "RunningSuspicion",
     "UserEventArrived",
     "UserEventTooLong",

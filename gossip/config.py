@@ -48,6 +48,8 @@ class GossipConfig:
     """False accepts plain packets although there are keys: only while a ring migrates."""
     encrypt_verify_outgoing: bool = True
     """False sends plain packets although there are keys: only while a ring migrates."""
+    keyring_path: str = ""
+    """File that a change of the keys is written to before it counts; empty keeps them in memory."""
     encryption_version: int = 1
     """1 seals bytes as they are; 0 pads them first, for members that speak memberlist 1. Both are
     always understood."""
@@ -177,6 +179,18 @@ class GossipConfig:
     query_filters_max: int = 16
     filter_states_max: int = 256
     """A tag filter is a pattern of at most so many states: what a search costs a character."""
+    queries_running_max: int = 64
+    """Queries of ours that wait for answers at once."""
+    query_answers_max: int = 16_384
+    """Answers and acks of one query of ours; and as many wait for a slow reader of them."""
+    queries_answering_max: int = 64
+    """Queries of others that the application works on at once."""
+    keyring_keys_max: int = 32
+    """Every foreign packet is tried with each key, so there may not be many."""
+    key_changes_max: int = 64
+    """Changes of the keys that wait for the disk."""
+    key_rounds_max: int = 3
+    """How often silent members are asked the same in one operation on the ring's keys."""
     broadcasts_max: int = 4096
     acks_pending_max: int = 4096
     """Relayed probes we wait for on behalf of others."""

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from gossip.roster import MemberEvent
 from gossip.wire.messages import State
+from gossip.wire.serf import Query
 
 
 class Address(NamedTuple):
@@ -94,6 +95,39 @@ class NameLost:
 
 
 @dataclass(frozen=True, slots=True)
+class QueryArrived:
+    """A query that is the application's to answer, until ``deadline``."""
+
+    query: Query
+    deadline: float
+
+
+@dataclass(frozen=True, slots=True)
+class QueryReplied:
+    """One member's word on a query of ours: its answer, or None for the bare acknowledgement."""
+
+    ltime: int
+    id: int
+    sender: str
+    payload: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class QueryEnded:
+    """The time of a query of ours is over."""
+
+    ltime: int
+    id: int
+
+
+@dataclass(frozen=True, slots=True)
+class SaveKeys:
+    """Make these keys durable, then say ``keys_saved``: only then do they count."""
+
+    keys: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Noted:
     """A change of a member's SWIM state, for the log."""
 
@@ -113,6 +147,10 @@ Effect = (
     | NameConflict
     | Refused
     | NameLost
+    | QueryArrived
+    | QueryReplied
+    | QueryEnded
+    | SaveKeys
     | Noted
 )
 

@@ -20,6 +20,10 @@ class KeyringError(GossipError):
     """A key has a wrong length, is missing, or cannot be removed."""
 
 
+class QueryError(GossipError):
+    """A query, or an answer to one, that cannot be sent: too long, too late, or too many run."""
+
+
 class ConfigError(GossipError):
     """The configuration contradicts itself or the protocol's limits."""
 

@@ -1,23 +1,18 @@
-"""What the internal queries answer, and the vote about our own name.
+"""Who bears a disputed name: what we answer, and the vote about our own.
 
-Gossip wire contract, sections 6 and 7. Names beginning with `_serf_` are the ring's own business;
-taking queries in and sending answers out is gossip.queries.
+Gossip wire contract, section 7. Names beginning with `_serf_` are the ring's own business; taking
+queries in and sending answers out is gossip.queries, the key queries are gossip.key_changes.
 """
 
 from __future__ import annotations
 
-import base64
-
-from gossip.config import GossipConfig
-from gossip.errors import DecodeError, KeyringError
-from gossip.keyring import Keyring
+from gossip.errors import DecodeError
 from gossip.roster import Entry, Roster
 from gossip.wire import serf
-from gossip.wire.serf import ConflictMember, ConflictResponse, KeyResponse, Query
+from gossip.wire.serf import ConflictMember, ConflictResponse, Query
 
+INTERNAL_PREFIX = "_serf_"
 CONFLICT_QUERY = "_serf_conflict"
-KEY_QUERIES = ("_serf_install-key", "_serf_use-key", "_serf_remove-key", "_serf_list-keys")
-NO_KEYRING = "Keyring is empty (encryption not enabled)"
 
 
 def conflict_answer(query: Query, local_name: str, roster: Roster) -> bytes | None:
@@ -47,44 +42,6 @@ def _conflict_member(entry: Entry) -> ConflictMember:
         delegate_max=versions[4],
         delegate_current=versions[5],
     )
-
-
-def key_answer(query: Query, keyring: Keyring, config: GossipConfig) -> bytes:
-    """Carry out a key query on the keyring and say how it went."""
-    if not keyring:
-        return serf.encode(KeyResponse(False, NO_KEYRING))
-    if query.name == "_serf_list-keys":
-        return _key_list(keyring, config.query_response_bytes_max)
-    try:
-        request = serf.decode(query.payload or b"")
-    except DecodeError as error:
-        return serf.encode(KeyResponse(False, str(error)))
-    if not isinstance(request, serf.KeyRequest):
-        return serf.encode(KeyResponse(False, "not a key request"))
-    try:
-        if query.name == "_serf_install-key":
-            keyring.install(request.key)
-        elif query.name == "_serf_use-key":
-            keyring.use(request.key)
-        else:
-            keyring.remove(request.key)
-    except KeyringError as error:
-        return serf.encode(KeyResponse(False, str(error)))
-    return serf.encode(KeyResponse(True))
-
-
-def _key_list(keyring: Keyring, limit_bytes: int) -> bytes:
-    keys = [base64.b64encode(key).decode() for key in keyring.keys]
-    shown = min(len(keys), limit_bytes // 25)
-    while True:
-        text = ""
-        if shown < len(keys):
-            text = f"truncated key list response, showing first {shown} of {len(keys)} keys"
-        answer = serf.encode(KeyResponse(True, text, tuple(keys[:shown]), keys[0]))
-        # 100 bytes for the response around it.
-        if len(answer) <= limit_bytes - 100 or shown == 0:
-            return answer
-        shown -= 1
 
 
 class NameVote:

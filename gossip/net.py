@@ -18,6 +18,7 @@ from typing import Any
 from gossip import explain as explanations
 from gossip import rejoin, sockets
 from gossip.addresses import pack_ip, socket_address
+from gossip.asking import Question
 from gossip.config import GossipConfig
 from gossip.effects import (
     Address,
@@ -29,15 +30,21 @@ from gossip.effects import (
     NameLost,
     Noted,
     PingStream,
+    QueryArrived,
+    QueryEnded,
+    QueryReplied,
     Refused,
+    SaveKeys,
     SendPacket,
     UserEventArrived,
 )
-from gossip.errors import DecodeError, GossipError
+from gossip.errors import DecodeError, GossipError, QueryError
 from gossip.exchange import Exchanges
 from gossip.explain import MemberExplanation
 from gossip.joining import JoinResult, join_all
 from gossip.keyring import NONCE_BYTES, Keyring
+from gossip.query_streams import Answers, QueryHandler, QueryStreams
+from gossip.ring_keys import RingKeys
 from gossip.roster import Member, MemberEvent, MemberStatus
 from gossip.serf import Serf
 from gossip.stats import GossipStats
@@ -62,6 +69,7 @@ class Gossip:
         rng: random.Random | None = None,
         on_user_event: Callable[[UserEventArrived], None] | None = None,
         on_name_lost: Callable[[str], None] | None = None,
+        on_query: QueryHandler | None = None,
     ) -> None:
         self._config = config
         self._on_member = on_member
@@ -79,6 +87,15 @@ class Gossip:
             merge=self._merge,
             user=self._stream_user,
         )
+        self._queries = QueryStreams(
+            self._core,
+            config,
+            now=self._now,
+            settle=self._carry_out,
+            spawn=self._spawn,
+            handler=on_query,
+        )
+        self.ring_keys = RingKeys(config, ask=self.query, members=self.members)
         self._udp: asyncio.DatagramTransport | None = None
         self._server: asyncio.Server | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -104,7 +121,7 @@ class Gossip:
         self._address = Address(pack_ip(advertised), self._config.advertise_port or port)
         try:
             self._udp, _ = await loop.create_datagram_endpoint(
-                lambda: _Datagrams(self._datagram, self._send_failed), sock=udp
+                lambda: sockets.Datagrams(self._datagram, self._send_failed), sock=udp
             )
             self._server = await asyncio.start_server(self._exchanges.serve, sock=tcp)
         except BaseException:
@@ -165,6 +182,7 @@ class Gossip:
         if not self._running:
             return
         self._running = False
+        self._queries.close()
         if self._timer is not None:
             self._timer.cancel()
         if self._save_timer is not None:
@@ -212,6 +230,12 @@ class Gossip:
         self._core.user_event(name, payload, coalesce=coalesce, now=self._now())
         self._carry_out()
 
+    def query(self, question: Question) -> Answers:
+        """Ask the ring; the answers come as a stream. Raises QueryError when it cannot be sent."""
+        if not self._running:
+            raise QueryError("this member is not running")
+        return self._queries.ask(question)
+
     def stats(self) -> GossipStats:
         """Counters so far, with the present state filled in; a copy."""
         core = self._core
@@ -224,6 +248,7 @@ class Gossip:
             members_left=core.roster.count(MemberStatus.LEFT),
             suspects=len(core.swim.suspicions),
             broadcasts_queued=core.broadcasts_queued,
+            keys=len(self._framing.keyring.keys),
         )
 
     def explain(self, name: str) -> MemberExplanation | None:
@@ -305,6 +330,8 @@ class Gossip:
             case UserEventArrived():
                 if self._on_user_event is not None:
                     self._guarded(self._on_user_event, effect)
+            case QueryArrived() | QueryReplied() | QueryEnded() | SaveKeys():
+                self._queries.carry_out(effect)
             case LeaveFinished():
                 self._left.set()
             case NameConflict():
@@ -445,21 +472,3 @@ class Gossip:
 
     def _now(self) -> float:
         return asyncio.get_running_loop().time()
-
-
-class _Datagrams(asyncio.DatagramProtocol):
-    """Hands datagrams on."""
-
-    def __init__(
-        self,
-        received: Callable[[bytes, tuple[Any, ...]], None],
-        failed: Callable[[Exception], None],
-    ) -> None:
-        self._received = received
-        self._failed = failed
-
-    def datagram_received(self, data: bytes, addr: tuple[Any, ...]) -> None:
-        self._received(data, addr)
-
-    def error_received(self, exc: Exception) -> None:
-        self._failed(exc)

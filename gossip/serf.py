@@ -69,7 +69,7 @@ class Serf:
         self.events = UserEvents(config, queue=event_queue, stats=stats)
         self._queues = (self._intent_queue, self._query_queue, event_queue)
         self.swim.piggyback.serve_also(*self._queues)
-        self._queries = Queries(
+        self.queries = Queries(
             config,
             rng=rng,
             keyring=framing.keyring,
@@ -180,7 +180,7 @@ class Serf:
         self._process(now)
         if now >= self._departure.deadline:
             self._advance_departure(now)
-        self._queries.tick(now)
+        self.queries.tick(now)
         for name in [name for name, at in self._prunes.items() if now >= at]:
             del self._prunes[name]
             if name in self.roster.entries:
@@ -200,7 +200,7 @@ class Serf:
             self._next_reap_at,
             self._next_reconnect_at,
             self._departure.deadline,
-            self._queries.deadline,
+            self.queries.deadline,
         )
         if self._prunes:
             at = min(at, *self._prunes.values())
@@ -213,8 +213,8 @@ class Serf:
 
     def drain(self) -> list[Effect]:
         """What is to be done, in order; each effect once."""
-        effects, self._effects = self._effects + self._queries.out + self.events.out, []
-        self._queries.out, self.events.out = [], []
+        effects, self._effects = self._effects + self.queries.out + self.events.out, []
+        self.queries.out, self.events.out = [], []
         return effects
 
     def _reconnect(self) -> None:
@@ -236,7 +236,7 @@ class Serf:
             left_members=self.roster.left_names(),
             event_ltime=self.events.clock.time,
             events=self.events.slots(),
-            query_ltime=self._queries.clock.time,
+            query_ltime=self.queries.clock.time,
         )
         return PushPull(join, snapshot(self.swim.table), wire.encode(state))
 
@@ -255,7 +255,7 @@ class Serf:
         if state.event_ltime:
             self.events.clock.witness(state.event_ltime - 1)
         if state.query_ltime:
-            self._queries.clock.witness(state.query_ltime - 1)
+            self.queries.clock.witness(state.query_ltime - 1)
         left = set(state.left_members or ())
         for name in state.left_members or ():
             ltime = state.status_ltimes.get(name, 0) + 1
@@ -302,7 +302,7 @@ class Serf:
             case NameConflict(_, _, own):
                 self._effects.append(item)
                 if own and not self._departure.begun:
-                    self._queries.open_vote(now)
+                    self.queries.open_vote(now)
             case _:
                 self._effects.append(item)
 
@@ -352,12 +352,12 @@ class Serf:
             case wire.UserEvent():
                 self.events.receive(message, payload)
             case wire.Query():
-                self._queries.receive(message, payload, self.tags)
+                self.queries.receive(message, payload, self.tags, now)
             case wire.QueryResponse():
-                self._queries.receive_response(message)
+                self.queries.receive_response(message)
             case wire.Relay():
                 to = Address(message.address, message.port)
-                self._queries.send_user(to, message.inner)
+                self.queries.send_user(to, message.inner)
             case _:
                 self._stats.drop("out_of_place")
 

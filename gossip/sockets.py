@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import ipaddress
 import socket
+from collections.abc import Callable
+from typing import Any
 
 from gossip.config import GossipConfig
 
@@ -77,3 +80,21 @@ def advertised_address(config: GossipConfig) -> str:
             return str(probe.getsockname()[0])
         except OSError:
             return "::1" if family == socket.AF_INET6 else "127.0.0.1"
+
+
+class Datagrams(asyncio.DatagramProtocol):
+    """Hands datagrams on."""
+
+    def __init__(
+        self,
+        received: Callable[[bytes, tuple[Any, ...]], None],
+        failed: Callable[[Exception], None],
+    ) -> None:
+        self._received = received
+        self._failed = failed
+
+    def datagram_received(self, data: bytes, addr: tuple[Any, ...]) -> None:
+        self._received(data, addr)
+
+    def error_received(self, exc: Exception) -> None:
+        self._failed(exc)

@@ -37,6 +37,14 @@ class GossipStats:
     push_pulls: int = 0
     user_events: int = 0
     queries: int = 0
+    queries_asked: int = 0
+    """Queries of ours."""
+    query_answers: int = 0
+    """Answers to them, acknowledgements not counted."""
+    key_changes: int = 0
+    """Times our keyring was changed by a query."""
+    keys: int = 0
+    """Keys in our keyring."""
     health_score: int = 0
     """0 is healthy; each step stretches the probe interval once more."""
     members_alive: int = 0

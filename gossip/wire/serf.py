@@ -7,7 +7,7 @@ the numbers of ``SerfType`` are part of the protocol; only append.
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -466,6 +466,16 @@ def decode_tags(meta: bytes) -> dict[str, str]:
         for key, value in body.items()
         if type(key) is bytes and type(value) is bytes
     }
+
+
+def encode_node_filter(names: Sequence[str]) -> bytes:
+    """A filter for members of these names."""
+    return bytes((FILTER_NODE,)) + pack(list(names))
+
+
+def encode_tag_filter(tag: str, expression: str) -> bytes:
+    """A filter for members whose tag the regular expression is found in."""
+    return bytes((FILTER_TAG,)) + pack({"Expr": expression, "Tag": tag})
 
 
 def decode_filter(data: bytes) -> tuple[int, Any]:

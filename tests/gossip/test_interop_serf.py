@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from gossip import MemberStatus
+from gossip import KeyOperation, MemberStatus, Question
 from tests.gossip.rings import Watched, eventually, noted, quick, ring
 from tests.ports import free_port
 
@@ -159,6 +159,78 @@ async def test_keys_are_rotated_by_serf_without_losing_anybody(tmp_path: pathlib
             lambda: dict(members[0].gossip.member("n1").tags) == {"after": "rotation"},  # type: ignore[union-attr]
             "gossip under the new key",
         )
+
+
+async def test_keys_are_rotated_by_us_under_traffic_with_serf_in_the_ring(
+    tmp_path: pathlib.Path,
+) -> None:
+    new_key = bytes(range(100, 132))
+    new, old = (base64.b64encode(key).decode() for key in (new_key, KEY))
+    async with contextlib.AsyncExitStack() as stack:
+        # With the local profile's 2 transmits serf's own queries miss a member now and then.
+        configs = (quick(f"n{i}", keys=(KEY,), retransmit_mult=4) for i in range(3))
+        three = ring(*configs)
+        members = await stack.enter_async_context(three)
+        agent = serf_agent(members[0].address, tmp_path / "serf.log", f"-encrypt={old}")
+        real = await stack.enter_async_context(agent)
+        await real.eventually({"n0": "alive", "n1": "alive", "n2": "alive"})
+        await eventually(
+            lambda: all(m.status("real") is MemberStatus.ALIVE for m in members), "joined"
+        )
+        out = await real.command("keys", f"-install={new}")
+        assert "Successfully" in out, out
+        keys = members[1].gossip.ring_keys
+        members[2].gossip._framing.keyring.remove(new_key)
+        refused = await keys.change(KeyOperation.USE, new_key)
+        assert refused.messages == {"n2": "Requested key is not in the keyring"}
+        for operation, key in (
+            (KeyOperation.INSTALL, new_key),
+            (KeyOperation.USE, new_key),
+            (KeyOperation.REMOVE, KEY),
+        ):
+            for number, member in enumerate(members):
+                member.gossip.user_event(f"{operation.name}-{number}", b"traffic")
+            report = await keys.change(operation, key, relay_factor=1)
+            assert report.ok, report.messages
+            assert report.done == {"n0", "n1", "n2", "real"}
+        listed = await real.command("keys", "-list")
+        assert new in listed
+        assert "[4/4]" in listed, listed
+        assert old not in listed
+        await members[2].gossip.set_tags({"after": "rotation"})
+        async with asyncio.timeout(10.0):
+            while "after=rotation" not in await real.command("members"):
+                await asyncio.sleep(0.05)
+        assert set((await real.statuses()).values()) == {"alive"}
+        assert all("failed" not in m.kinds(n) for m in members for n in ("n0", "n1", "n2", "real"))
+
+
+async def test_queries_are_answered_by_serf_and_by_us(tmp_path: pathlib.Path) -> None:
+    async def handler(name: str, payload: bytes) -> bytes | None:
+        return b"ours " + payload if name == "uptime" else None
+
+    ours = Watched(quick("n0"), on_query=handler)
+    await ours.gossip.start()
+    try:
+        log = tmp_path / "serf.log"
+        async with serf_agent(ours.address, log, "-event-handler=query:uptime=cat") as real:
+            await real.eventually({"n0": "alive"})
+            await eventually(lambda: ours.status("real") is MemberStatus.ALIVE, "joined")
+            said, acked = {}, set()
+            stream = ours.gossip.query(Question(name="uptime", payload=b"hi", ack=True))
+            async for answer in stream:
+                if answer.payload is None:
+                    acked.add(answer.sender)
+                else:
+                    said[answer.sender] = answer.payload
+                if len(said) == len(acked) == 2:
+                    stream.close()
+            assert said == {"n0": b"ours hi", "real": b"hi\n"}
+            assert acked == {"n0", "real"}
+            out = await real.command("query", "-timeout=1s", "uptime", "there")
+            assert "Response from 'n0': ours there" in out, out
+    finally:
+        await ours.gossip.stop()
 
 
 async def test_the_round_trip_to_us_is_estimated_by_serf(tmp_path: pathlib.Path) -> None:
