@@ -23,6 +23,7 @@ from tests.bench import (
     archive_bench,
     cluster_bench,
     floors,
+    gossip_bench,
     http_bench,
     raft_bench,
     relay_bench,
@@ -38,8 +39,10 @@ from tests.ports import three_ports
 
 SECTIONS = (
     "http", "dns", "raft", "tls", "failover", "watch", "memory", "snapshot", "relay", "sessions",
+    "gossip",
 )  # fmt: skip
 FAILOVERS = 20
+CRASHES = 10
 
 
 def measure_floor(kind: str, seconds: float) -> Rate:
@@ -157,6 +160,8 @@ def main() -> None:
         archive_bench.main()
     if "relay" in only:
         bench_relay(rounds.seconds)
+    if "gossip" in only:
+        gossip_bench.bench(CRASHES)
 
 
 if __name__ == "__main__":
