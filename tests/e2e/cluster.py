@@ -201,6 +201,13 @@ class Cluster:
         address = eventually(self.agents[0].leader, within_s=10)
         return next(a for a in self.agents if address == f"{a.address}:8300")
 
+    def log_ends(self) -> list[tuple[str, str]]:
+        """The last lines of each agent, under its name and address."""
+        return [
+            (f"{agent.name} {agent.address}", "\n".join(agent.log.splitlines()[-40:]))
+            for agent in self.agents
+        ]
+
     def stop(self) -> None:
         """Kill whatever still runs."""
         for agent in self.agents:
@@ -215,8 +222,8 @@ def cluster(folder: Path) -> Iterator[Cluster]:
     try:
         yield made
     except BaseException:
-        for agent in made.agents:
-            print(f"--- {agent.name} {agent.address}\n" + "\n".join(agent.log.splitlines()[-40:]))
+        for agent, end in made.log_ends():
+            print(f"--- {agent}\n{end}")
         raise
     finally:
         made.stop()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -28,7 +28,28 @@ def trio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 
 
 @pytest.fixture(scope="module")
+def three(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """Three servers for tests of a module that break them, each to mend what it broke."""
+    with cluster(tmp_path_factory.mktemp("three")) as made:
+        made.servers(3)
+        yield made
+
+
+@pytest.fixture(scope="module")
 def dev(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AgentProcess]:
     """One development agent."""
     with cluster(tmp_path_factory.mktemp("dev")) as made:
         yield made.add("dev", "-dev").ready()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A failure shows the ends of the logs of its cluster."""
+    report = yield
+    if report.failed:
+        for made in getattr(item, "funcargs", {}).values():
+            if isinstance(made, Cluster):
+                report.sections += made.log_ends()
+    return report

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import signal
 import socket
 import socketserver
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from tests.e2e.cluster import AgentProcess, Cluster
+from tests.e2e.cluster import AgentProcess, Cluster, cluster
 from tests.waiting import eventually
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]
@@ -78,12 +81,37 @@ def register_pair(web: AgentProcess, db: AgentProcess, app_port: int) -> tuple[s
     return ("127.0.0.1", 15432)
 
 
-@pytest.fixture
-def pair(fresh: Cluster) -> Iterator[tuple[AgentProcess, AgentProcess, tuple[str, int]]]:
-    """Two client agents with a sidecar each, and where web reaches db."""
-    fresh.servers(1)
+def test_a_sidecar_is_found_as_soon_as_it_listens(fresh: Cluster) -> None:
+    server = fresh.servers(1)[0]
     web, db = fresh.add("web-host").ready(), fresh.add("db-host").ready()
     with echo_server("127.0.0.1") as app_port:
+        port = register_pair(web, db, app_port)
+        name = "/v1/health/service/db-sidecar-proxy?passing"
+        listener = (db.address, db.get("/v1/agent/service/db-sidecar-proxy").json["Port"])
+
+        def listens() -> bool:
+            socket.create_connection(listener, timeout=1).close()
+            return True
+
+        eventually(listens, within_s=20, what="the sidecar of db listens")
+        began = time.monotonic()
+        eventually(lambda: server.get(name).json, within_s=5, what="the sidecar of db is found")
+        found_s = time.monotonic() - began
+        assert found_s < 1.5, f"found {found_s:.2f} s after it listened"
+        eventually(lambda: call(port) == b"hello", within_s=5, what="a call through both sidecars")
+
+
+@pytest.fixture(scope="module")
+def pair(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[tuple[AgentProcess, AgentProcess, tuple[str, int]]]:
+    """Two client agents with a sidecar each, and where web reaches db; the last test ends web."""
+    with (
+        cluster(tmp_path_factory.mktemp("pair")) as made,
+        echo_server("127.0.0.1") as app_port,
+    ):
+        made.servers(1)
+        web, db = made.add("web-host").ready(), made.add("db-host").ready()
         port = register_pair(web, db, app_port)
         eventually(lambda: call(port) == b"hello", within_s=20, what="a call through both sidecars")
         yield web, db, port
@@ -110,26 +138,6 @@ def test_a_denied_intention_refuses_new_connections_and_cuts_open_ones(
     eventually(lambda: call(port) == b"hello", within_s=2, what="allowed again")
 
 
-def test_a_sidecar_is_found_as_soon_as_it_listens(fresh: Cluster) -> None:
-    server = fresh.servers(1)[0]
-    web, db = fresh.add("web-host").ready(), fresh.add("db-host").ready()
-    with echo_server("127.0.0.1") as app_port:
-        port = register_pair(web, db, app_port)
-        name = "/v1/health/service/db-sidecar-proxy?passing"
-        listener = (db.address, db.get("/v1/agent/service/db-sidecar-proxy").json["Port"])
-
-        def listens() -> bool:
-            socket.create_connection(listener, timeout=1).close()
-            return True
-
-        eventually(listens, within_s=20, what="the sidecar of db listens")
-        began = time.monotonic()
-        eventually(lambda: server.get(name).json, within_s=5, what="the sidecar of db is found")
-        found_s = time.monotonic() - began
-        assert found_s < 1.5, f"found {found_s:.2f} s after it listened"
-        eventually(lambda: call(port) == b"hello", within_s=5, what="a call through both sidecars")
-
-
 def test_large_streams_pass_unharmed(
     pair: tuple[AgentProcess, AgentProcess, tuple[str, int]],
 ) -> None:
@@ -150,10 +158,6 @@ def test_large_streams_pass_unharmed(
 def test_a_killed_sidecar_comes_back(
     pair: tuple[AgentProcess, AgentProcess, tuple[str, int]],
 ) -> None:
-    import os
-    import signal
-    from pathlib import Path
-
     _, db, port = pair
     assert db.process is not None
     children = Path(f"/proc/{db.process.pid}/task/{db.process.pid}/children").read_text().split()

@@ -6,6 +6,7 @@ import json
 import shutil
 import signal
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -138,44 +139,28 @@ def test_one_server_grows_to_three_and_a_dead_one_is_replaced(tmp_path: Path) ->
         )
 
 
-def test_leadership_moves_under_a_writing_client(tmp_path: Path) -> None:
-    with cluster(tmp_path) as made:
-        servers = grown(made)
-        client = made.add("c1").ready()
-        with Writer(client) as writer:
-            for _ in range(2):
-                writer.goes_on()
-                leader = made.by_leader()
-                target = next(s for s in servers if s is not leader)
-                said = client.cli("operator", "raft", "transfer-leader", f"-id={node_id(target)}")
-                assert said == "Success\n"
-                where = f"{target.address}:8300"
-                eventually(lambda at=where: client.leader() == at, within_s=20)
-        assert writer.failures == []
-        assert set(writer.acknowledged) <= stored(client)
+@pytest.fixture(scope="module")
+def standing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """Three servers, for tests that leave all three voting; the last of them need not."""
+    with cluster(tmp_path_factory.mktemp("standing")) as made:
+        grown(made)
+        yield made
 
 
-def test_a_server_is_removed_or_leaves_and_the_rest_goes_on(tmp_path: Path) -> None:
-    with cluster(tmp_path) as made:
-        servers = grown(made)
-        leader = made.by_leader()
-        others = [s for s in servers if s is not leader]
-        with Writer(others[0]) as writer:
+def test_leadership_moves_under_a_writing_client(standing: Cluster) -> None:
+    servers = standing.agents[:3]
+    client = standing.add("c1").ready()
+    with Writer(client) as writer:
+        for _ in range(2):
             writer.goes_on()
-            leader.cli("leave")
-            assert leader.wait(30) == 0
-            wait_for_voters(others[0], *(s.name for s in others), within_s=30)
-        assert set(writer.acknowledged) <= stored(others[0])
-        # One that is gone for good, and that nobody may clean up by himself.
-        others[0].cli("operator", "autopilot", "set-config", "-cleanup-dead-servers=false")
-        leader.start()
-        wait_for_voters(others[0], *(s.name for s in servers))
-        gone = peers(others[0])[leader.name]["ID"]
-        leader.kill()
-        eventually(lambda: others[0].leader() and others[0].put("/v1/kv/w/x", b""), within_s=30)
-        said = others[0].cli("operator", "raft", "remove-peer", f"-id={gone}")
-        assert said == f'Removed peer with id "{gone}"\n'
-        assert voters(others[0]) == {s.name for s in others}
+            leader = standing.by_leader()
+            target = next(s for s in servers if s is not leader)
+            said = client.cli("operator", "raft", "transfer-leader", f"-id={node_id(target)}")
+            assert said == "Success\n"
+            where = f"{target.address}:8300"
+            eventually(lambda at=where: client.leader() == at, within_s=20)
+    assert writer.failures == []
+    assert set(writer.acknowledged) <= stored(client)
 
 
 HOW = {
@@ -191,29 +176,47 @@ HOW = {
         ("terminated", (0, 1, 2)),
         ("terminated", (2, 1, 0)),
         ("killed", (1, 0, 2)),
-        ("killed", (2, 0, 1)),
-        ("mixed", (0, 2, 1)),
-        ("mixed", (1, 2, 0)),
+        ("mixed", (2, 0, 1)),
     ],
 )
 def test_stopped_in_any_way_and_started_in_any_order_the_cluster_is_back(
-    how: str, order: tuple[int, int, int], tmp_path: Path
+    how: str, order: tuple[int, int, int], standing: Cluster
 ) -> None:
-    with cluster(tmp_path) as made:
-        servers = made.servers(3)
-        can_find_each_other(servers)
-        servers[0].put("/v1/kv/w/before", b"1")
-        for server, number in zip(servers, HOW[how], strict=True):
-            server.signal(number)
-        for server in servers:
-            server.wait(30)
-        for at in order:
-            servers[at].start()
-        for server in servers:
-            server.ready(60)
-            assert server.get("/v1/kv/w/before").status == 200
-            server.put(f"/v1/kv/w/{server.name}", b"1")
-        assert voters(servers[0]) == {"s1", "s2", "s3"}
+    servers = standing.agents[:3]
+    servers[0].put("/v1/kv/w/before", b"1")
+    for server, number in zip(servers, HOW[how], strict=True):
+        server.signal(number)
+    for server in servers:
+        server.wait(30)
+    for at in order:
+        servers[at].start()
+    for server in servers:
+        server.ready(60)
+        assert server.get("/v1/kv/w/before").status == 200
+        server.put(f"/v1/kv/w/{server.name}", b"1")
+    wait_for_voters(servers[0], "s1", "s2", "s3")
+
+
+def test_a_server_is_removed_or_leaves_and_the_rest_goes_on(standing: Cluster) -> None:
+    servers = standing.agents[:3]
+    leader = standing.by_leader()
+    others = [s for s in servers if s is not leader]
+    with Writer(others[0]) as writer:
+        writer.goes_on()
+        leader.cli("leave")
+        assert leader.wait(30) == 0
+        wait_for_voters(others[0], *(s.name for s in others), within_s=30)
+    assert set(writer.acknowledged) <= stored(others[0])
+    # One that is gone for good, and that nobody may clean up by himself.
+    others[0].cli("operator", "autopilot", "set-config", "-cleanup-dead-servers=false")
+    leader.start()
+    wait_for_voters(others[0], *(s.name for s in servers))
+    gone = peers(others[0])[leader.name]["ID"]
+    leader.kill()
+    eventually(lambda: others[0].leader() and others[0].put("/v1/kv/w/x", b""), within_s=30)
+    said = others[0].cli("operator", "raft", "remove-peer", f"-id={gone}")
+    assert said == f'Removed peer with id "{gone}"\n'
+    assert voters(others[0]) == {s.name for s in others}
 
 
 def test_a_lost_quorum_is_recovered_from_the_one_that_is_left(tmp_path: Path) -> None:
