@@ -1,13 +1,17 @@
-"""This agent's member of the gossip ring, with the user events that go through it."""
+"""This agent's member of the gossip ring, and what is made of it: user events, coordinates."""
 
 from __future__ import annotations
 
+import random
 import time
 from collections.abc import Callable
 from pathlib import Path
 
+from agent.backend.coordinates import CoordinateCalls
+from agent.backend.operations import AsksLeader
 from agent.config.schema import AgentConfig
 from agent.events.log import EventLog
+from agent.local.coordinates import CoordinateSender
 from agent.membership import gossip_config
 from agent.metrics import AgentMetrics
 from gossip import Gossip, MemberEvent
@@ -26,3 +30,19 @@ def make_gossip(
     metrics.add("gossip", member.stats)
     metrics.add("events", events.stats)
     return member, events
+
+
+def coordinate_sender(
+    config: AgentConfig, backend: AsksLeader, member: Gossip, metrics: AgentMetrics
+) -> CoordinateSender:
+    """What tells the servers where this agent is; its loop does not run yet."""
+    sender = CoordinateSender(
+        config.coordinates,
+        CoordinateCalls(backend),
+        member,
+        node=config.node_name,
+        members=lambda: len(member.members()),
+        rng=random.Random(),
+    )
+    metrics.add("coordinates", sender.stats)
+    return sender

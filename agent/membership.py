@@ -46,6 +46,7 @@ def gossip_config(config: AgentConfig) -> GossipConfig:
         else "",
         rejoin_after_leave=config.rejoin_after_leave,
         reconnect_timeout_s=config.reconnect_timeout_s,
+        coordinates=config.coordinates_enabled,
     )
 
 

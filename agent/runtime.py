@@ -40,11 +40,12 @@ from agent.errors import AgentError
 from agent.explain.raft import explain_raft
 from agent.explain.registry import explainers
 from agent.explain.server_port import explain_server_port
-from agent.gossiping import make_gossip
+from agent.gossiping import coordinate_sender, make_gossip
 from agent.http.context import HttpContext
 from agent.http.server import HttpServer
 from agent.internal_tls import load_tls, port_config, port_view, reload_tls
 from agent.keeping import archive_config, server_archives, store_config, use_peers_file
+from agent.leader.coordinates import CoordinateKeeper
 from agent.leader.duties import LeaderDuties
 from agent.leader.leaving import until_removed
 from agent.leader.servers import ServersKeeper, ensure_config
@@ -282,7 +283,9 @@ class Agent:
         sessions = SessionKeeper(store, node=config.node_name, hold_s=config.rpc_hold_timeout_s)
         self._closing("sessions", sessions.close)
         self.metrics.add("sessions", lambda: sessions.stats)
-        backend.leader_methods = keeper.methods | sessions.methods
+        coordinates = CoordinateKeeper(backend, store, config.coordinates)
+        self.metrics.add("coordinate_updates", coordinates.stats)
+        backend.leader_methods = keeper.methods | sessions.methods | coordinates.methods
         duties = self.duties = LeaderDuties(
             backend,
             members=self.gossip.members,
@@ -293,6 +296,7 @@ class Agent:
                 "autopilot configuration": lambda: ensure_config(backend.change, config.autopilot),
                 "care of the servers": keeper.run,
                 "sessions": sessions.run,
+                "coordinates": coordinates.run,
             },
         )
         self._closing("leader duties", self.duties.stop)
@@ -318,6 +322,8 @@ class Agent:
         await self.local.start()
         self._closing("local agent", self.local.stop)
         self.metrics.add("local", self.local.stats)
+        self.sender = coordinate_sender(config, self.backend, self.gossip, self.metrics)
+        self._owner.spawn(self.sender.run(), name="coordinates")
         self.events.ready(lambda: self.local.services().values())
         self.leaves = LeafCache(self.backend, datacenter=config.datacenter, rng=self._rng)
         self._closing("leaf cache", self.leaves.close)
@@ -460,6 +466,7 @@ class Agent:
             leaves=self.leaves,
             operations=self.operations,
             sessions=sessions,
+            coordinates=self.sender.calls,
             explainers=explainers(
                 self.backend,
                 self.config,
@@ -474,6 +481,7 @@ class Agent:
                 server_port=self._explain_port,
                 session_clock=sessions.clock,
                 events=self.events.explain,
+                coordinates=self.sender.explain,
             ),
             leave=self.leave,
             reload=self.reload,

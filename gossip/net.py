@@ -20,6 +20,7 @@ from gossip import rejoin, sockets
 from gossip.addresses import pack_ip, socket_address
 from gossip.asking import Question
 from gossip.config import GossipConfig
+from gossip.coordinates import Coordinate
 from gossip.effects import (
     Address,
     Effect,
@@ -250,6 +251,21 @@ class Gossip:
             broadcasts_queued=core.broadcasts_queued,
             keys=len(self._framing.keyring.keys),
         )
+
+    def coordinate(self, name: str = "") -> Coordinate | None:
+        """Where we are in the network, or a member that we have measured; None if not known."""
+        if not self._config.coordinates:
+            return None
+        client = self._core.coordinates
+        return client.known.get(name) if name else client.local
+
+    def measured(self) -> tuple[str, ...]:
+        """The members whose coordinates we know, by name."""
+        return tuple(sorted(self._core.coordinates.known))
+
+    def coordinate_resets(self) -> int:
+        """How often our coordinate had to begin again at the origin."""
+        return self._core.coordinates.resets
 
     def explain(self, name: str) -> MemberExplanation | None:
         """Why the member has its state; None when there is no such member."""

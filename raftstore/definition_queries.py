@@ -219,3 +219,15 @@ class ListCoordinates(Query[tuple[Coordinate, ...]]):
 
     def footprint(self) -> tuple[Footprint, ...]:
         return (("coordinates:node", self.node.lower()) if self.node else ("coordinates", ""),)
+
+
+@numbered(70, tuple[Coordinate, ...])
+@dataclass(frozen=True, slots=True)
+class CoordinatesOf(Query[tuple[Coordinate, ...]]):
+    """The coordinates of these nodes (names compared without case), in their order."""
+
+    nodes: tuple[NodeName, ...] = ()
+
+    def footprint(self) -> tuple[Footprint, ...]:
+        named = tuple(("coordinates:node", node.lower()) for node in self.nodes)
+        return named or (("coordinates", ""),)

@@ -20,15 +20,18 @@ AUTOPILOT_STATE = "autopilot-state"
 #: Of agent/backend/sessions.py.
 RENEW_SESSION = "renew-session"
 SESSION_CLOCK = "session-clock"
+#: Of agent/backend/coordinates.py.
+UPDATE_COORDINATE = "update-coordinate"
 LEADER_METHODS = (
     REMOVE_SERVER,
     TRANSFER_LEADERSHIP,
     AUTOPILOT_STATE,
     RENEW_SESSION,
     SESSION_CLOCK,
+    UPDATE_COORDINATE,
 )
 #: These may be done twice without harm: an attempt of which nobody knows is followed by another.
-REPEATABLE = frozenset({AUTOPILOT_STATE, RENEW_SESSION, SESSION_CLOCK})
+REPEATABLE = frozenset({AUTOPILOT_STATE, RENEW_SESSION, SESSION_CLOCK, UPDATE_COORDINATE})
 
 #: A description of all servers; Raft has 64 members at most.
 STATE_BYTES_MAX = 4 * 1024 * 1024

@@ -60,6 +60,7 @@ TABLE: dict[tuple[str, ...], tuple[str, str]] = {
     ("raft",): ("", "Tools for servers that are stopped"),
     ("raft", "recover"): ("raft", "Go on after the loss of a quorum"),
     ("reload",): ("membership", "Tells the agent to read its configuration again"),
+    ("rtt",): ("rtt", "Estimates the round trip between two nodes"),
     ("services",): ("", "Interact with services"),
     ("services", "deregister"): ("services", "Deregister services from the local agent"),
     ("services", "register"): ("services", "Register services with the local agent"),

@@ -17,7 +17,7 @@ from agent.config.decode import Values, several
 from agent.config.definition_keys import Kind
 from agent.config.keys import KEYS_BY_PATH, Standing
 from agent.config.network import Interfaces, addresses, expanded, peers
-from agent.config.schema import AgentConfig, DnsConfig, GossipTiming, Limits
+from agent.config.schema import AgentConfig, CoordinateConfig, DnsConfig, GossipTiming, Limits
 from agent.errors import ConfigError
 from raftstore.records import AutopilotConfig
 
@@ -37,6 +37,7 @@ DEV_DEFAULTS: Values = {
     "gossip_lan.probe_interval": "100ms",
     "gossip_lan.probe_timeout": "100ms",
     "gossip_lan.suspicion_mult": 3,
+    "consul.coordinate.update_period": "100ms",
 }
 #: Below the minimum there is no working agent: a pause of nothing, or nobody to talk to.
 _POSITIVE = frozenset(
@@ -95,6 +96,7 @@ def build(
             # As in the reference, nothing means the default.
             "session_ttl_min_s": plain.get("session_ttl_min_s") or SESSION_TTL_MIN_S,
             "ui_enabled": plain.get("ui_enabled", values.get("ui", False)),
+            "coordinates": CoordinateConfig(**fields.pop("coordinates", {})),
             "gossip_lan": GossipTiming(**fields.pop("gossip_lan", {})),
             "tls": tls_config(values, server=server),
             "dns": _dns(fields.pop("dns", {}), values, interfaces),

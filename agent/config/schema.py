@@ -35,6 +35,22 @@ class GossipTiming:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CoordinateConfig:
+    """How coordinates come into the catalog. Consul has the same keys without writing of them.
+
+    Agents send theirs every ``sync_interval_min_s`` or, in a large ring, so that about
+    ``sync_rate_target`` a second arrive; the leader writes at most ``update_max_batches`` of
+    ``update_batch_size`` every ``update_period_s``.
+    """
+
+    sync_interval_min_s: float = 15.0
+    sync_rate_target: float = 64.0
+    update_period_s: float = 5.0
+    update_batch_size: int = 128
+    update_max_batches: int = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DnsConfig:
     """Consul's `dns_config`, `domain`, `alt_domain` and `recursors`."""
 
@@ -145,6 +161,8 @@ class AgentConfig:
     encrypt: str = ""
     tls: TlsConfig = field(default_factory=TlsConfig)
     gossip_lan: GossipTiming = GossipTiming()
+    disable_coordinates: bool = False
+    coordinates: CoordinateConfig = CoordinateConfig()
 
     log_level: str = "INFO"
     log_json: bool = False
@@ -171,6 +189,11 @@ class AgentConfig:
     ui_enabled: bool = False
     default_query_time_s: float = 300.0
     max_query_time_s: float = 600.0
+
+    @property
+    def coordinates_enabled(self) -> bool:
+        """Whether this agent measures and tells where it is, and answers about others."""
+        return not self.disable_coordinates
 
     def __post_init__(self) -> None:
         assert self.node_name, "a node has a name"

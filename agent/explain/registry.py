@@ -30,6 +30,7 @@ def explainers(
     server_port: Callable[[], Json],
     session_clock: AsksClock,
     events: Callable[[], Json],
+    coordinates: Callable[[], Json],
 ) -> dict[str, Explainer]:
     """Everything this agent can explain."""
 
@@ -59,11 +60,15 @@ def explainers(
     async def last_events(arguments: Sequence[str], query: Mapping[str, str]) -> Json:
         return events()
 
+    async def own_coordinate(arguments: Sequence[str], query: Mapping[str, str]) -> Json:
+        return coordinates()
+
     async def one_session(arguments: Sequence[str], query: Mapping[str, str]) -> Json:
         return await explain_session(backend, session_clock, arguments)
 
     return {
         "check": one_check,
+        "coordinates": own_coordinate,
         "dns": dns,
         "events": last_events,
         "intention": intention_explainer(backend),

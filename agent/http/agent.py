@@ -10,17 +10,17 @@ from urllib.parse import unquote
 
 from agent import CONSUL_VERSION, VERSION
 from agent.config.schema import AgentConfig
+from agent.distance import to_json
 from agent.errors import RequestError
 from agent.http import render
 from agent.http.call import Call, done
 from agent.http.params import parse_bool
 from agent.http.parse import several
 from agent.http.reply import Reply
+from gossip.coordinates import Coordinate
 from raftstore.records import Json
 
 _PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
-#: A coordinate before any round trip was measured (gossip wire contract, Vivaldi defaults).
-_ORIGIN: Json = {"Vec": [0.0] * 8, "Error": 1.5, "Adjustment": 0.0, "Height": 1e-05}
 _SECRETS = frozenset({"encrypt", "token", "ca_config"})
 #: Configuration is shown no deeper than this.
 _DEBUG_DEPTH = 8
@@ -61,7 +61,7 @@ async def self_(call: Call) -> Reply:
                 "Version": CONSUL_VERSION,
             },
             "DebugConfig": _debug(config),
-            "Coord": _ORIGIN,
+            "Coord": to_json(context.gossip.coordinate() or Coordinate()),
             "Member": render.member(me),
             "Stats": _stats(config, context.stats()),
             "Meta": {"consul-network-segment": "", **config.node_meta},

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from agent.backend import Reply as Answered
 from agent.errors import RequestError
 from agent.http import filter_fields, parse_catalog, render
 from agent.http.call import FAILED_READ, Call, Change, Read
+from agent.http.coordinate import sorted_near
 from agent.http.filter import Predicate, compile_filter
 from agent.http.params import has_meta, node_meta
 from agent.http.reply import LONG_ITEMS, Reply
@@ -50,7 +53,7 @@ async def nodes(call: Call) -> Reply:
     wanted = node_meta(call.params)
     found = await call.ask(ListNodes(), options)
     return call.listing(
-        found.value,
+        await sorted_near(call, options, found.value, lambda node: node.name),
         render.node,
         keep=(lambda node: has_meta(node.meta, wanted)) if wanted else None,
         filtered=keep,
@@ -67,14 +70,25 @@ async def services(call: Call) -> Reply:
     return call.mapping(found.value, list, headers=headers)
 
 
-def service(call: Call) -> Read:
+def service(call: Call) -> Read | None:
     """The instances of one service."""
-    return _service(call, connect=False)
+    return None if call.params.get("near") else _service(call, connect=False)
+
+
+async def service_near(call: Call) -> Reply:
+    """The same, the nearest first."""
+    return await _near(call, _service(call, connect=False))
 
 
 async def connect(call: Call) -> Reply:
     """The mesh endpoints of one service."""
-    return await call.carry_out(_service(call, connect=True))
+    return await _near(call, _service(call, connect=True))
+
+
+async def _near(call: Call, read: Read) -> Reply:
+    found = await call.ask(read.query, read.options)
+    ordered = await sorted_near(call, read.options, found.value, lambda item: item.node.name)
+    return read.shape(replace(found, value=ordered))
 
 
 def _service(call: Call, *, connect: bool) -> Read:
@@ -89,7 +103,8 @@ def _service(call: Call, *, connect: bool) -> Read:
     query = ServiceNodes(service=ServiceName(call.rest), tags=_tags(call), connect=connect)
 
     def shape(found: Answered[tuple[ServiceNode, ...]]) -> Reply:
-        if len(found.value) > LONG_ITEMS:
+        # An order that coordinates give is another every time.
+        if len(found.value) > LONG_ITEMS or params.get("near"):
             return call.listing(
                 found.value,
                 render.service_node,

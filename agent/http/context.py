@@ -17,6 +17,8 @@ from agent.backend.operations import AutopilotState
 from agent.config.schema import AgentConfig
 from agent.definitions import CheckDefinition, ServiceDefinition
 from agent.events.log import EventLog
+from gossip import coordinates
+from raftstore.definitions import Coordinate
 from raftstore.records import Check, CheckId, Json, Service, ServiceId, Session
 
 #: Answers `/v1/explain/<what>/<args...>?<query>` with data.
@@ -118,6 +120,10 @@ class GossipPool(Protocol):
         """This agent."""
         ...
 
+    def coordinate(self, name: str = "") -> coordinates.Coordinate | None:
+        """This agent's network coordinate; None where they are off."""
+        ...
+
     async def join(self, addresses: Sequence[str]) -> JoinOutcome:
         """Join the pool through these peers."""
         ...
@@ -174,6 +180,14 @@ class ServerOperations(Protocol):
         ...
 
 
+class LeaderCoordinates(Protocol):
+    """Where coordinates go (agent/backend/coordinates.py)."""
+
+    async def update(self, coordinate: Coordinate) -> None:
+        """Have the leader note a node's coordinate."""
+        ...
+
+
 class LeaderSessions(Protocol):
     """What the leader alone knows of sessions (agent/backend/sessions.py)."""
 
@@ -212,6 +226,7 @@ class HttpContext:
     leaves: LeafSource
     operations: ServerOperations
     sessions: LeaderSessions
+    coordinates: LeaderCoordinates
     archives: Archives | None = None
     events: EventLog | None = None
     prompt: Prompt | None = None

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from agent.backend import Ask
 from agent.backend import Reply as Answered
 from agent.errors import RequestError
 from agent.http import filter_fields, render
 from agent.http.call import FAILED_READ, Call, Read, text
+from agent.http.coordinate import sorted_near
 from agent.http.filter import Predicate, compile_filter
 from agent.http.params import has_meta, node_meta, parse_bool
 from agent.http.reply import LONG_ITEMS, Reply
@@ -22,14 +25,25 @@ from raftstore.queries import (
 from raftstore.records import PASSING, Check, Json, NodeName, ServiceName
 
 
-def service(call: Call) -> Read:
+def service(call: Call) -> Read | None:
     """The instances of one service."""
-    return _service(call, connect=False)
+    return None if call.params.get("near") else _service(call, connect=False)
+
+
+async def service_near(call: Call) -> Reply:
+    """The same, the nearest first."""
+    return await _near(call, _service(call, connect=False))
 
 
 async def connect(call: Call) -> Reply:
     """The mesh endpoints of one service."""
-    return await call.carry_out(_service(call, connect=True))
+    return await _near(call, _service(call, connect=True))
+
+
+async def _near(call: Call, read: Read) -> Reply:
+    found = await call.ask(read.query, read.options)
+    ordered = await sorted_near(call, read.options, found.value, lambda item: item.node.name)
+    return read.shape(replace(found, value=ordered))
 
 
 async def ingress(call: Call) -> Reply:
@@ -63,7 +77,8 @@ def _service(call: Call, *, connect: bool) -> Read:
                 not wanted or has_meta(item.node.meta, wanted)
             )
 
-        if len(found.value) > LONG_ITEMS:
+        # An order that coordinates give is another every time.
+        if len(found.value) > LONG_ITEMS or params.get("near"):
             return call.listing(
                 found.value,
                 render.health_entry,
@@ -110,7 +125,7 @@ async def _checks(call: Call, query: Query[tuple[Check, ...]], missing: str) -> 
     keep: Predicate | None = compile_filter(expression, filter_fields.CHECK) if expression else None
     wanted = node_meta(call.params)
     found = await call.ask(query, options)
-    values = found.value
+    values = await sorted_near(call, options, found.value, lambda check: check.node)
     if wanted:
         # A check does not know its node's meta, so this needs the nodes as well.
         nodes = await call.context.backend.ask(ListNodes(), Ask(at=options.at))

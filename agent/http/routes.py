@@ -21,6 +21,7 @@ from agent.http import (
     catalog,
     config,
     connect,
+    coordinate,
     event,
     explain,
     health,
@@ -126,10 +127,21 @@ def _write(
 
 
 def _planned(
-    method: str, plan: Callable[[Call], Read | Change], permission: str, body: Body = Body.NONE
+    method: str,
+    plan: Plan,
+    permission: str,
+    body: Body = Body.NONE,
+    *,
+    longer: Handler | None = None,
 ) -> Endpoint:
+    """An endpoint with a plan; ``longer`` answers what is more than one read or change."""
+
     async def handler(call: Call) -> Reply:
-        return await call.carry_out(plan(call))
+        planned = plan(call)
+        if planned is None:
+            assert longer is not None, "a plan without an alternative always plans"
+            return await longer(call)
+        return await call.carry_out(planned)
 
     handler.__doc__ = plan.__doc__
     kind = Class.READ if method == "GET" else Class.WRITE
@@ -195,7 +207,10 @@ CATALOG = (
     _route("/catalog/datacenters", _get(catalog.datacenters, "", _LOCAL)),
     _route("/catalog/nodes", _get(catalog.nodes, "node:read")),
     _route("/catalog/services", _get(catalog.services, "service:read")),
-    _route("/catalog/service/", _planned("GET", catalog.service, "service:read")),
+    _route(
+        "/catalog/service/",
+        _planned("GET", catalog.service, "service:read", longer=catalog.service_near),
+    ),
     _route("/catalog/connect/", _get(catalog.connect, "service:read")),
     _route("/catalog/node/", _get(catalog.node, "node:read")),
     _route("/catalog/node-services/", _get(catalog.node_services, "node:read")),
@@ -203,7 +218,10 @@ CATALOG = (
     _route("/health/node/", _get(health.node, "node:read")),
     _route("/health/checks/", _get(health.checks, "service:read")),
     _route("/health/state/", _get(health.state, "node:read")),
-    _route("/health/service/", _planned("GET", health.service, "service:read")),
+    _route(
+        "/health/service/",
+        _planned("GET", health.service, "service:read", longer=health.service_near),
+    ),
     _route("/health/connect/", _get(health.connect, "service:read")),
     _route("/health/ingress/", _get(health.ingress, "service:read")),
 )
@@ -235,6 +253,10 @@ STATE = (
         _get(snapshot.save, "acl:write"),
         _write("PUT", snapshot.restore, "acl:write", Body.STREAM),
     ),
+    _route("/coordinate/datacenters", _get(coordinate.datacenters, "")),
+    _route("/coordinate/nodes", _get(coordinate.nodes, "node:read")),
+    _route("/coordinate/node/", _get(coordinate.node, "node:read")),
+    _route("/coordinate/update", _write("PUT", coordinate.update, "node:write", Body.JSON)),
     _route(
         "/event/fire/",
         _write("PUT", event.fire, "event:write", Body.JSON, Class.LOCAL_WRITE),

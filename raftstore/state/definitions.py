@@ -230,6 +230,9 @@ class Definitions:
             q.FindPreparedQuery: lambda x: self._find_query(x.name),
             q.ListPreparedQueries: lambda x: _listed(self.queries, "session", x.session),
             q.ListCoordinates: lambda x: _listed(self.coordinates, "node", x.node.lower()),
+            q.CoordinatesOf: lambda x: tuple(
+                found for node in x.nodes for found in self.coordinates.group("node", node.lower())
+            ),
         }
 
     def _find_query(self, name: str) -> PreparedQuery | None:

@@ -139,6 +139,21 @@ def test_an_event_fired_through_any_agent_is_kept_once_by_those_whom_it_means(
     assert "servers" in by_name(trio, "c1").cli("explain", "events")
 
 
+def test_every_agent_is_found_in_the_network_and_near_itself_first(trio: Cluster) -> None:
+    c1 = by_name(trio, "c1")
+    names = sorted(agent.name for agent in trio.agents)
+    eventually(
+        lambda: [n["Node"] for n in c1.get("/v1/coordinate/nodes").json] == names,
+        within_s=20,
+        what="coordinates of all agents",
+    )
+    assert c1.get("/v1/catalog/nodes?near=c2").json[0]["Node"] == "c2"
+    assert c1.get("/v1/catalog/nodes?near=_agent").json[0]["Node"] == "c1"
+    assert c1.cli("rtt", "s1").startswith("Estimated s1 <-> c1 rtt: ")
+    assert c1.cli("rtt", "-wan", "s1.dc1", "s2.dc1").endswith("ms (using WAN coordinates)\n")
+    assert "MeasuredCount" in c1.cli("explain", "coordinates")
+
+
 def test_members_are_listed_by_the_command_line(trio: Cluster) -> None:
     printed = by_name(trio, "c1").cli("members")
     for agent in trio.agents:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from agent.backend import Ask, Consistency, Reply, SignedLeaf
+from agent.backend.coordinates import CoordinateCalls
 from agent.backend.local import LeaderMethod
 from agent.backend.operations import AutopilotState, ServerHealth
 from agent.backend.sessions import SessionCalls
@@ -19,8 +20,10 @@ from agent.errors import RequestError
 from agent.events.log import EventLog
 from agent.http.context import HttpContext
 from agent.http.server import HttpServer
+from agent.leader.coordinates import CoordinateKeeper
 from agent.leader.sessions import SessionKeeper
 from gossip import UserEventArrived, UserEventTooLong
+from gossip.coordinates import Coordinate
 from raftstore import wire
 from raftstore.commands import Command, Outcome, Register, SetCA
 from raftstore.queries import Answer, NodeServices, Query
@@ -351,6 +354,9 @@ class SmallPool:
     def local_member(self) -> SmallMember:
         return self._me
 
+    def coordinate(self, name: str = "") -> Coordinate:
+        return Coordinate()
+
     async def join(self, addresses: Sequence[str]) -> Joined:
         return Joined(0, tuple((address, "connection refused") for address in addresses))
 
@@ -416,11 +422,14 @@ class Rig:
         self.sessions = SessionKeeper(
             StateStore(self.backend), node=config.node_name, hold_s=config.rpc_hold_timeout_s
         )
-        self.backend.leader_methods = self.sessions.methods
+        self.coordinates = CoordinateKeeper(
+            self.backend, StateStore(self.backend), config.coordinates
+        )
+        self.backend.leader_methods = self.sessions.methods | self.coordinates.methods
         self.events = EventLog(config.node_name, send=self._deliver, now=time.time)
         self.events.ready(lambda: self.context.local.services().values())
         self._ltime = 0
-        self._term: asyncio.Task[None] | None = None
+        self._terms: list[asyncio.Task[None]] = []
         self.context = HttpContext(
             config=config,
             backend=self.backend,
@@ -431,6 +440,7 @@ class Rig:
             leaves=SmallLeaves(),
             operations=self.operations,
             sessions=SessionCalls(self.backend),
+            coordinates=CoordinateCalls(self.backend),
             raft_status=_one_server,
             **hooks,
         )
@@ -454,7 +464,8 @@ class Rig:
                 Register(node=Node(name=NodeName("n1"), address="127.0.0.1", datacenter="dc1"))
             )
         await self.backend.change(a_ca())
-        self._term = asyncio.get_running_loop().create_task(self.sessions.run())
+        loop = asyncio.get_running_loop()
+        self._terms = [loop.create_task(duty.run()) for duty in (self.sessions, self.coordinates)]
         await asyncio.sleep(0)
         await self.server.start()
         # The server has seen this client's header lines before any test begins.
@@ -473,9 +484,10 @@ class Rig:
 
     async def stop(self) -> None:
         await self.server.stop()
-        if self._term is not None:
-            self._term.cancel()
-            await asyncio.wait([self._term])
+        for term in self._terms:
+            term.cancel()
+        if self._terms:
+            await asyncio.wait(self._terms)
         await self.sessions.close()
 
 

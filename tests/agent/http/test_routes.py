@@ -18,7 +18,7 @@ CONTRACT = {
         /agent/check/warn/ /agent/check/fail/ /agent/check/update/ /agent/service/register
         /agent/service/deregister/ /agent/service/maintenance/
         /catalog/register /catalog/deregister /txn
-        /session/create /session/destroy/ /session/renew/
+        /session/create /session/destroy/ /session/renew/ /event/fire/ /coordinate/update
     """,
     "POST": """
         /acl/login /acl/logout /acl/rules/translate /acl/templated-policy/preview/
@@ -37,7 +37,8 @@ CONTRACT = {
         /health/node/ /health/checks/ /health/state/ /health/service/ /health/connect/
         /health/ingress/ /operator/raft/configuration /status/leader /status/peers
         /operator/autopilot/health /operator/autopilot/state
-        /session/info/ /session/node/ /session/list
+        /session/info/ /session/node/ /session/list /event/list
+        /coordinate/datacenters /coordinate/nodes /coordinate/node/
     """,
     "GET,PUT": "/connect/ca/configuration /operator/autopilot/configuration /snapshot",
     "DELETE": "/operator/raft/peer",
@@ -56,6 +57,7 @@ OPEN = {
     "/v1/agent/connect/ca/roots",
     "/v1/catalog/datacenters",
     "/v1/connect/ca/roots",
+    "/v1/coordinate/datacenters",
     "/v1/query/",
     "/v1/status/leader",
     "/v1/status/peers",

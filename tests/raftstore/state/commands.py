@@ -487,6 +487,7 @@ ALL_QUERIES: list[q.Query[Any]] = [
     *[dq.FindPreparedQuery(name) for name in ("p", "pq", "pqr", "never")],
     *[dq.ListPreparedQueries(session) for session in ("", "sess", "never")],
     *[dq.ListCoordinates(r.NodeName(node)) for node in ("", "N1", "n2", "never")],
+    dq.CoordinatesOf((r.NodeName("N2"), r.NodeName("never"), r.NodeName("n1"))),
     q.History(),
     q.History(table="kv", key="a"),
     q.Diff(since=q.At()),
