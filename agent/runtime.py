@@ -52,7 +52,7 @@ from agent.leader.servers import ServersKeeper, ensure_config
 from agent.leader.sessions import SessionKeeper
 from agent.local.agent import LocalAgent
 from agent.local.joining import join_all
-from agent.local.node import ANY, catalog_node, join_host_port, sidecar_address
+from agent.local.node import catalog_node, join_host_port, own_http, sidecar_address
 from agent.loop.collector import Collector
 from agent.loop.watchdog import Watchdog
 from agent.membership import (
@@ -329,7 +329,7 @@ class Agent:
         self._closing("leaf cache", self.leaves.close)
         self.metrics.add("leaves", self.leaves.stats)
         self.sidecars = Sidecars(
-            http_addr=self._own_http(),
+            http_addr=own_http(config),
             bind_address=sidecar_address(config),
             on_change=lambda proxy_id: self.local.sidecar_changed(ServiceId(proxy_id)),
         )
@@ -338,12 +338,6 @@ class Agent:
         if config.connect_enabled and config.connect_builtin_proxy == "auto":
             follow = self.sidecars.follow(self.local.watch_once, self.local.sidecars)
             self._owner.spawn(follow, name="sidecars")
-
-    def _own_http(self) -> str:
-        host = self.config.client_addrs[0]
-        if host in ANY:
-            host = "127.0.0.1"
-        return join_host_port(host, self.config.port_http)
 
     async def _start_faces(self) -> None:
         config = self.config

@@ -57,6 +57,12 @@ def sidecar_address(config: AgentConfig) -> str:
     return config.bind_addr
 
 
+def own_http(config: AgentConfig) -> str:
+    """Where what runs on this host finds the agent's HTTP API."""
+    host = config.client_addrs[0]
+    return join_host_port("127.0.0.1" if host in ANY else host, config.port_http)
+
+
 def join_host_port(host: str, port: int) -> str:
     """ "host:port", with brackets around an IPv6 address."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

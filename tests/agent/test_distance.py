@@ -18,11 +18,11 @@ from agent.distance import (
     places,
     to_json,
 )
-from gossip.coordinates import Coordinate
+from gossip.coordinates import PLACE_MAX_S, Coordinate
 from raftstore import definitions
 from raftstore.records import NodeName
 
-FINITE = st.floats(allow_nan=False, allow_infinity=False)
+FINITE = st.floats(-PLACE_MAX_S, PLACE_MAX_S)
 COORDINATES = st.builds(
     Coordinate,
     vec=st.tuples(*[FINITE] * 8),
@@ -55,6 +55,7 @@ def test_a_coordinate_comes_back_from_json_as_it_was(coordinate: Coordinate) -> 
         ({"Vec": [0.0] * 7 + [10**400]}, "invalid coordinate"),
         ({"Vec": [0] * 8, "Error": float("nan")}, "invalid coordinate"),
         ({"Vec": [0] * 8, "Height": float("inf")}, "invalid coordinate"),
+        ({"Vec": [1e5] * 8}, "invalid coordinate"),
     ],
 )
 def test_what_is_no_coordinate_is_refused_in_consuls_words(value: Any, words: str) -> None:

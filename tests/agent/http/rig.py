@@ -429,6 +429,7 @@ class Rig:
         self.events = EventLog(config.node_name, send=self._deliver, now=time.time)
         self.events.ready(lambda: self.context.local.services().values())
         self._ltime = 0
+        self._duties_watches = 0
         self._terms: list[asyncio.Task[None]] = []
         self.context = HttpContext(
             config=config,
@@ -472,7 +473,13 @@ class Rig:
         async with Client(self.port) as client:
             for method, body in (("GET", None), ("PUT", b"x"), ("DELETE", None)):
                 await client.ask(method, "/v1/nope", body)
+        self._duties_watches = len(self.backend.watches)
         return self
+
+    @property
+    def watches(self) -> int:
+        """What requests watch: the leader's duties have watches of their own."""
+        return len(self.backend.watches) - self._duties_watches
 
     @property
     def port(self) -> int:

@@ -256,9 +256,9 @@ async def test_a_held_read_wakes_on_its_key_and_on_no_other(rig: Rig, client: Cl
     index = (await client.get("/v1/kv/a")).headers["x-consul-index"]
     async with Client(rig.port) as watcher:
         await watcher.send("GET", f"/v1/kv/a?raw&index={index}&wait=30s")
-        await until(lambda: len(rig.backend.watches) == 1)
+        await until(lambda: rig.watches == 1)
         await client.ask("PUT", "/v1/kv/other", b"x")
-        assert len(rig.backend.watches) == 1
+        assert rig.watches == 1
         await client.ask("PUT", "/v1/kv/a", b"2")
         got = await watcher.receive()
     assert got.text == "2"
@@ -275,8 +275,8 @@ async def test_a_held_read_ends_with_the_same_index_when_time_is_up(client: Clie
 async def test_a_client_that_goes_away_cancels_its_read(rig: Rig) -> None:
     async with Client(rig.port) as watcher:
         await watcher.send("GET", "/v1/kv/a?index=1000&wait=60s")
-        await until(lambda: len(rig.backend.watches) == 1)
-    await until(lambda: len(rig.backend.watches) == 0)
+        await until(lambda: rig.watches == 1)
+    await until(lambda: rig.watches == 0)
     assert rig.server.stats().blocking_queries_held == 0
 
 
@@ -301,7 +301,7 @@ async def test_a_stop_answers_what_is_held_and_is_quick() -> None:
             for each in (watcher, local):
                 got = await each.receive()
                 assert (got.status, got.text) == (500, "Agent is shutting down")
-    assert len(rig.backend.watches) == 0
+    assert rig.watches == 0
 
 
 async def test_a_port_that_is_taken_is_named(rig: Rig) -> None:

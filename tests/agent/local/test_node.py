@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from agent.config.schema import AgentConfig
-from agent.local.node import catalog_node, gossip_tags, join_host_port, sidecar_address
+from agent.local.node import catalog_node, gossip_tags, join_host_port, own_http, sidecar_address
 
 
 def test_servers_say_their_role_port_and_expectation() -> None:
@@ -54,3 +54,9 @@ def test_sidecars_listen_where_the_agent_is_bound() -> None:
     assert address(bind_addr="0.0.0.0") == ""
     assert address(bind_addr="127.0.0.1", dev_mode=True) == ""
     assert address(bind_addr="127.0.0.9", connect_builtin_proxy="off") == ""
+
+
+def test_sidecars_find_the_agent_where_it_listens() -> None:
+    everywhere = AgentConfig(node_name="a", client_addrs=("0.0.0.0", "10.0.0.1"), port_http=85)
+    assert own_http(everywhere) == "127.0.0.1:85"
+    assert own_http(AgentConfig(node_name="a", client_addrs=("::1",))) == "[::1]:8500"
