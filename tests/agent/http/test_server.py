@@ -301,7 +301,7 @@ async def test_a_stop_answers_what_is_held_and_is_quick() -> None:
             for each in (watcher, local):
                 got = await each.receive()
                 assert (got.status, got.text) == (500, "Agent is shutting down")
-    assert rig.watches == 0
+    assert len(rig.backend.watches) == 0
 
 
 async def test_a_port_that_is_taken_is_named(rig: Rig) -> None:
