@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: help setup lock run demo test check fmt e2e sim sim-gossip kill interop jepsen bench docs clean
+.PHONY: help setup lock run demo test check fmt e2e sim sim-gossip kill interop fuzz jepsen bench docs clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -57,6 +57,9 @@ kill: setup ## kill -9 all servers in the middle of a load, ROUNDS=20 times; not
 
 interop: setup ## against foreign programs (serf, dig)
 	$(BIN)/python -m pytest -m interop
+
+fuzz: setup ## coverage-guided fuzzing of all that reads bytes of the ring, SECONDS=60; wants atheris
+	$(BIN)/python -m tests.fuzz --seconds $(or $(SECONDS),60) $(if $(ONLY),--only $(ONLY))
 
 jepsen: setup ## break a real cluster and check what clients saw
 	$(BIN)/python -m jepsen_lite run --workload kv --nemesis kill --seconds 30

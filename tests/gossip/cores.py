@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import random
 from typing import Any
@@ -12,6 +13,7 @@ from gossip.errors import DecodeError
 from gossip.keyring import Keyring
 from gossip.serf import Serf
 from gossip.stats import GossipStats
+from gossip.wire import messages
 from gossip.wire.frames import Framing
 
 HERE = Address(bytes((10, 0, 0, 1)), 7946)
@@ -34,6 +36,18 @@ class Bare:
             self.stats.drop(error.reason)
             return
         self.core.receive_packet(parts, source, now)
+
+    def refuses(self, data: bytes) -> bool:
+        """Whether the envelope, or every message in it, cannot be read."""
+        try:
+            parts = self.framing.decode_packet(data)
+        except DecodeError:
+            return True
+        for part in parts:
+            with contextlib.suppress(DecodeError):
+                messages.decode(part)
+                return False
+        return bool(parts)
 
     def packets(self) -> list[bytes]:
         """What it wants to send, as bytes; everything else that it wants is forgotten."""

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import os
 import pathlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 import pytest
@@ -139,13 +139,26 @@ async def test_user_events_reach_everybody_from_either_side(ring: Ring) -> None:
 
 
 async def test_queries_of_serf_are_acknowledged_by_all_and_answered_by_its_own(ring: Ring) -> None:
+    asker = ring.theirs[2]
+    # Gossip misses a member of a ring this small now and then, and queries are not repeated.
+    await _until_said(asker, "query", "-timeout=1s", "uptime", wanted=_acks())
+    await _until_said(asker, "query", "-timeout=1s", "uptime", wanted=["'s0': up s0"])
+    await _until_said(asker, "reachability", wanted=["Successfully contacted all live nodes"])
+
+
+def _acks() -> list[str]:
+    return [f"Ack from '{name}'" for name in (*OURS, *THEIRS)]
+
+
+async def _until_said(agent: SerfAgent, *command: str, wanted: list[str]) -> None:
+    """Repeat a command of serf's until its output holds all of these."""
     out = ""
-    async with asyncio.timeout(20.0):
-        # Gossip misses a member of a ring this small now and then; queries are not repeated.
-        while not all(f"Ack from '{name}'" in out for name in (*OURS, *THEIRS)):
-            out = await ring.theirs[2].command("query", "-timeout=1s", "uptime")
-    assert "Response from 's0': up s0" in out
-    assert "Successfully contacted all live nodes" in await ring.theirs[0].command("reachability")
+    try:
+        async with asyncio.timeout(20.0):
+            while not all(text in out for text in wanted):
+                out = await agent.command(*command)
+    except TimeoutError:
+        raise AssertionError(f"serf says {out!r}, not {wanted}") from None
 
 
 async def test_coordinates_are_exchanged(ring: Ring) -> None:
@@ -158,11 +171,7 @@ async def test_coordinates_are_exchanged(ring: Ring) -> None:
         "each of ours measured all others",
     )
     for one, other in (("s0", "n1"), ("n0", "n2"), ("s1", "s2")):
-        out = ""
-        async with asyncio.timeout(20.0):
-            while "Estimated" not in out:
-                out = await ring.theirs[0].command("rtt", one, other)
-                await asyncio.sleep(0.1)
+        await _until_said(ring.theirs[0], "rtt", one, other, wanted=["Estimated"])
 
 
 async def test_false_suspicions_of_ours_are_contradicted_by_serf_and_by_us(ring: Ring) -> None:
@@ -229,10 +238,7 @@ async def test_a_leave_is_a_leave_on_both_sides(ring: Ring) -> None:
         await ring.all_see({"s-left": "left", "n-left": "left"})
 
 
-async def test_nothing_that_serf_sent_was_dropped(ring: Ring) -> None:
-    unknown: Callable[[Watched], dict[str, int]] = lambda member: {  # noqa: E731
-        reason: count
-        for reason, count in member.gossip.stats().dropped.items()
-        if reason != "ping_for_another"
-    }
-    assert [unknown(member) for member in ring.ours] == [{}, {}, {}]
+async def test_whatever_serf_sent_could_be_read(ring: Ring) -> None:
+    for member in ring.ours:
+        # What killed members left half said is no fault of the wire.
+        assert set(member.gossip.stats().dropped) <= {"ping_for_another", "cut_off"}
