@@ -5,7 +5,6 @@ Decides which members are servers of this datacenter, and which of them may form
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Iterable
 from pathlib import PurePath
 
@@ -16,6 +15,13 @@ from agent.config.schema import AgentConfig
 from agent.leader.autopilot import Seen, Standing
 from agent.local.node import gossip_tags, join_host_port
 from gossip import GossipConfig, Member, MemberStatus
+
+
+def keyring_path(config: AgentConfig) -> str:
+    """Where the gossip keys are kept; "" when they are only kept in memory."""
+    if config.disable_keyring_file or not config.data_dir:
+        return ""
+    return str(PurePath(config.data_dir) / "serf" / "local.keyring")
 
 
 def gossip_config(config: AgentConfig) -> GossipConfig:
@@ -40,7 +46,10 @@ def gossip_config(config: AgentConfig) -> GossipConfig:
         unique_identities=timing.unique_node_ids,
         stall_min_s=timing.stall_min_s,
         quarantine_s=timing.quarantine_s,
-        keys=(base64.b64decode(config.encrypt),) if config.encrypt else (),
+        keys=config.gossip_keys,
+        keyring_path=keyring_path(config),
+        encrypt_verify_incoming=config.encrypt_verify_incoming,
+        encrypt_verify_outgoing=config.encrypt_verify_outgoing,
         rejoin_path=str(PurePath(config.data_dir) / "serf" / "local.snapshot")
         if config.data_dir
         else "",

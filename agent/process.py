@@ -15,6 +15,7 @@ import uvloop
 from agent import logs
 from agent.config.schema import AgentConfig
 from agent.errors import AgentError, ConfigError
+from agent.gossip_keys import take_keys
 from agent.local.identity import claim_data_dir, load_node_id
 from agent.loop.timed import TimedLoop
 from agent.runtime import Agent
@@ -37,6 +38,7 @@ def run_agent(
         if config.data_dir:
             lock = claim_data_dir(config.data_dir)
         config = replace(config, node_id=load_node_id(config.data_dir, config.node_id))
+        config = take_keys(config)
         if config.pid_file:
             _write_pid_file(config.pid_file)
     except ConfigError as error:

@@ -476,6 +476,7 @@ class Agent:
                 session_clock=sessions.clock,
                 events=self.events.explain,
                 coordinates=self.sender.explain,
+                keyring=self.gossip,
             ),
             leave=self.leave,
             reload=self.reload,

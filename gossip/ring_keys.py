@@ -36,6 +36,11 @@ class RingKeys:
         """How the last change from here went."""
 
     @property
+    def path(self) -> str:
+        """The file of our own keys, "" when they are only kept in memory."""
+        return self._config.keyring_path
+
+    @property
     def running(self) -> KeyReport | None:
         """How far the change is that is made from here."""
         return None if self._running is None else self._running.report()
@@ -74,7 +79,7 @@ class RingKeys:
             len(report.done),
             len(report.failed),
             len(report.silent),
-            not report.changed,
+            report.refused,
         )
         if report.away and report.changed:
             log.warning("failed members did not take part nodes=%s", ",".join(report.away))

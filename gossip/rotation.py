@@ -80,6 +80,11 @@ class KeyReport:
     """Failed members that may come back with other keys."""
 
     @property
+    def refused(self) -> bool:
+        """A change that was not begun, because it would cut members off."""
+        return not self.changed and self.operation is not KeyOperation.LIST
+
+    @property
     def ok(self) -> bool:
         return not self.failed and not self.silent
 

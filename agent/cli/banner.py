@@ -20,7 +20,7 @@ def banner(config: AgentConfig) -> str:
         ("Cluster Addr", f"{config.advertise_addr} (LAN: {config.port_serf_lan}, WAN: -1)"),
         (
             "Encrypt",
-            f"Gossip: {str(bool(config.encrypt)).lower()}, TLS-Outgoing: false, "
+            f"Gossip: {str(bool(config.gossip_keys)).lower()}, TLS-Outgoing: false, "
             "TLS-Incoming: false, Auto-Encrypt-TLS: false",
         ),
     )

@@ -66,8 +66,9 @@ COMMANDS = {
     ("explain",): Command(
         usage="explain [options] WHAT [ARG...]",
         help="Says why a decision fell. WHAT is check, coordinates, dns, events, intention,\n"
-        "loop, member, raft, restore, server-port, session or sidecars; ARGs are names, or\n"
-        "key=value. Examples: explain dns web.service.consul type=SRV; explain intention web db.",
+        "keyring, loop, member, raft, restore, server-port, session or sidecars; ARGs are names,\n"
+        "or key=value. Examples: explain dns web.service.consul type=SRV;\n"
+        "explain intention web db.",
         run=_explain,
         server=True,
         flags=(Flag("format", "Output format: pretty or json.", default="pretty"),),

@@ -38,6 +38,7 @@ TABLE: dict[tuple[str, ...], tuple[str, str]] = {
     ("intention", "match"): ("intention", "Show intentions that match a service"),
     ("join",): ("membership", "Tell the agent to join a cluster"),
     ("keygen",): ("version", "Generates a new gossip key"),
+    ("keyring",): ("keyring", "Lists or changes the gossip keys of all agents"),
     ("kv",): ("", "Interact with the key-value store"),
     ("kv", "delete"): ("kv", "Removes keys"),
     ("kv", "export"): ("kv_transfer", "Exports a part of the tree as JSON"),

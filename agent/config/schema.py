@@ -159,6 +159,11 @@ class AgentConfig:
     reconnect_timeout_s: float = 72 * 3600.0
 
     encrypt: str = ""
+    encrypt_verify_incoming: bool = True
+    encrypt_verify_outgoing: bool = True
+    disable_keyring_file: bool = False
+    #: The keys that gossip starts with: of the keyring's file, or ``encrypt``.
+    gossip_keys: tuple[bytes, ...] = ()
     tls: TlsConfig = field(default_factory=TlsConfig)
     gossip_lan: GossipTiming = GossipTiming()
     disable_coordinates: bool = False

@@ -8,6 +8,7 @@ from agent.backend import Backend
 from agent.config.schema import AgentConfig
 from agent.explain.dns import explain_dns
 from agent.explain.intention import intention_explainer
+from agent.explain.keyring import KeyedPool, explain_keyring
 from agent.explain.member import GossipView, LeaderView, explain_member
 from agent.explain.restore import restore_explainer
 from agent.explain.session import AsksClock, explain_session
@@ -31,6 +32,7 @@ def explainers(
     session_clock: AsksClock,
     events: Callable[[], Json],
     coordinates: Callable[[], Json],
+    keyring: KeyedPool,
 ) -> dict[str, Explainer]:
     """Everything this agent can explain."""
 
@@ -57,6 +59,9 @@ def explainers(
     async def port(arguments: Sequence[str], query: Mapping[str, str]) -> Json:
         return server_port()
 
+    async def gossip_keys(arguments: Sequence[str], query: Mapping[str, str]) -> Json:
+        return await explain_keyring(config, keyring)
+
     async def last_events(arguments: Sequence[str], query: Mapping[str, str]) -> Json:
         return events()
 
@@ -72,6 +77,7 @@ def explainers(
         "dns": dns,
         "events": last_events,
         "intention": intention_explainer(backend),
+        "keyring": gossip_keys,
         "loop": holds,
         "member": member,
         "raft": own_raft,

@@ -17,7 +17,7 @@ from agent.backend.operations import AutopilotState
 from agent.config.schema import AgentConfig
 from agent.definitions import CheckDefinition, ServiceDefinition
 from agent.events.log import EventLog
-from gossip import coordinates
+from gossip import KeyOperation, KeyReport, coordinates
 from raftstore.definitions import Coordinate
 from raftstore.records import Check, CheckId, Json, Service, ServiceId, Session
 
@@ -109,8 +109,27 @@ class JoinOutcome(Protocol):
     def errors(self) -> Sequence[tuple[str, str]]: ...
 
 
+class KeysOfRing(Protocol):
+    """The gossip keys of all members (gossip/ring_keys.py)."""
+
+    async def list(self, *, relay_factor: int = 0) -> KeyReport:
+        """What every live member holds."""
+        ...
+
+    async def change(
+        self, operation: KeyOperation, key: bytes, *, relay_factor: int = 0
+    ) -> KeyReport:
+        """Install, use or remove a key. Raises KeyringError, QueryError."""
+        ...
+
+
 class GossipPool(Protocol):
     """The gossip pool of this agent."""
+
+    @property
+    def ring_keys(self) -> KeysOfRing:
+        """The gossip keys of all members."""
+        ...
 
     def members(self) -> Sequence[GossipMember]:
         """Every member this agent knows of."""

@@ -21,7 +21,7 @@ ALONE = frozenset(
 #: Commands of the recordings that do not exist yet: their steps are left out.
 LATER = (
     "acl", "config", "connect envoy", "connect expose", "connect redirect-traffic", "debug",
-    "exec", "keyring", "login", "logout", "monitor",
+    "exec", "login", "logout", "monitor",
     "watch",
 )  # fmt: skip
 

@@ -43,7 +43,7 @@ NOT_YET = {
     "agent-self-members": "the log stream `agent/monitor` is not served yet",
 }
 #: Paths whose steps are left out of their scenarios.
-LATER_PATHS = ("/v1/operator/keyring",)
+LATER_PATHS: tuple[str, ...] = ()
 #: Scenarios about the server's own registration and its files, which only a whole agent has.
 WHOLE_AGENT_ONLY = {"agent-node-maintenance", "agent-self-members", "snapshot"}
 #: The scenario that waits for a TTL to run out.

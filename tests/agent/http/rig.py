@@ -42,6 +42,7 @@ from raftstore.records import (
 )
 from raftstore.state import StateMachine
 from raftstore.watches import Watches
+from tests.agent.http.keyed import KeyedRing
 
 USER_EVENT_BYTES_MAX = 512
 NODE_ID = "3d5c1a2b-0000-4000-8000-000000000001"
@@ -347,6 +348,8 @@ class SmallPool:
     def __init__(self, node: str) -> None:
         self._me = SmallMember(name=node)
         self.left: list[tuple[str, bool]] = []
+        self.keyed = KeyedRing(node)
+        self.ring_keys = self.keyed.keys
 
     def members(self) -> Sequence[SmallMember]:
         return [self._me]
