@@ -97,10 +97,10 @@ class GossipConfig:
     push_pull_strict: bool = False
     """True: one record of versions that do not fit refuses the whole exchange, as the reference
     does. False: that record alone is left out."""
-    stall_min_s: float = 0.25
+    stall_min_s: float = 0.5
     """A pause of our own event loop from which on we blame ourselves: probes that were running are
     void, suspicions wait that much longer. 0: off, as in the reference."""
-    stall_voids_max: int = 8
+    stall_voids_max: int = 4
     """So many probes in a row, and extensions of one suspicion, are excused by stalls."""
     quarantine_s: float = 60.0
     """So long an accuser that was wrong about several members is not believed but checked by a

@@ -88,6 +88,14 @@ class Refused:
 
 
 @dataclass(frozen=True, slots=True)
+class Quarantined:
+    """``accuser`` was wrong about these members; for a time its word is checked, not believed."""
+
+    accuser: str
+    subjects: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class NameLost:
     """The ring's majority knows another bearer of our name: we must stop, without a leave."""
 
@@ -146,6 +154,7 @@ Effect = (
     | LeaveFinished
     | NameConflict
     | Refused
+    | Quarantined
     | NameLost
     | QueryArrived
     | QueryReplied

@@ -15,9 +15,12 @@ from dataclasses import dataclass, replace
 from gossip import admission
 from gossip.admission import VERSIONS, VERSIONS_BYTES
 from gossip.config import GossipConfig
+from gossip.reasons import Why
 from gossip.wire.messages import Alive, NodeState, State
 
 INCARNATION_MAX = (1 << 32) - 1
+URGENT_MAX = 64
+"""Members that wait to be probed out of turn."""
 ENDED = (State.DEAD, State.LEFT)
 
 
@@ -52,6 +55,8 @@ class Transition:
     state: State
     incarnation: int
     cause: str
+    why: Why | None = None
+    """What stood behind it; None for what the record began with."""
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -83,6 +88,8 @@ class MemberTable:
         "_identities",
         "_order",
         "_rng",
+        "_urgent",
+        "_urgent_last",
         "leaving",
         "local_name",
         "records",
@@ -97,6 +104,8 @@ class MemberTable:
         self._order: list[str] = []
         self._cursor = 0
         self._ended: dict[str, None] = {}  # the dead and the left, in the order of their ends
+        self._urgent: dict[str, None] = {}
+        self._urgent_last = False
         self._identities: dict[str, str] = {}  # who bears which identity, the last one that said so
 
     def adopt(self, records: MutableMapping[str, Record]) -> None:
@@ -286,6 +295,8 @@ class MemberTable:
         One step of a Fisher-Yates shuffle per probe, which comes to the same as shuffling the whole
         list at each wrap and never costs more than one swap.
         """
+        if (urgent := self._next_urgent()) is not None:
+            return urgent
         for _ in range(len(self._order) + 1):
             if self._cursor >= len(self._order):
                 self._purge(now)
@@ -297,6 +308,23 @@ class MemberTable:
             record = self.records[order[at]]
             if record.name != self.local_name and record.state not in ENDED:
                 return record
+        return None
+
+    def probe_next(self, name: str) -> None:
+        """Probe this member out of turn, if there is room among those that wait for it."""
+        if len(self._urgent) < URGENT_MAX:
+            self._urgent[name] = None
+
+    def _next_urgent(self) -> Record | None:
+        """Who waits out of turn; every other probe at most, so that the round goes on."""
+        while self._urgent and not self._urgent_last:
+            name = next(iter(self._urgent))
+            del self._urgent[name]
+            record = self.records.get(name)
+            if record is not None and name != self.local_name and record.state not in ENDED:
+                self._urgent_last = True
+                return record
+        self._urgent_last = False
         return None
 
     def pick(self, wanted: int, suitable: Callable[[Record], bool]) -> list[Record]:
@@ -365,6 +393,12 @@ class MemberTable:
         self._ended.pop(record.name, None)
         if state in ENDED:
             self._ended[record.name] = None
+
+    def annotate(self, name: str, why: Why) -> None:
+        """Keep with the last change of a member's state what stood behind it."""
+        record = self.records[name]
+        *before, last = record.transitions
+        self.records[name] = replace(record, transitions=(*before, replace(last, why=why)))
 
     def check(self) -> None:
         """Assert the table's invariants."""

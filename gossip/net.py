@@ -31,6 +31,7 @@ from gossip.effects import (
     NameLost,
     Noted,
     PingStream,
+    Quarantined,
     QueryArrived,
     QueryEnded,
     QueryReplied,
@@ -248,6 +249,7 @@ class Gossip:
             members_failed=core.roster.count(MemberStatus.FAILED),
             members_left=core.roster.count(MemberStatus.LEFT),
             suspects=len(core.swim.suspicions),
+            accusers_held=core.swim.claims.accusers.count_quarantined(self._now()),
             broadcasts_queued=core.broadcasts_queued,
             keys=len(self._framing.keyring.keys),
         )
@@ -269,7 +271,9 @@ class Gossip:
 
     def explain(self, name: str) -> MemberExplanation | None:
         """Why the member has its state; None when there is no such member."""
-        return explanations.explain(self._core, name, epoch_offset_s=self._epoch_offset_s)
+        return explanations.explain(
+            self._core, name, now=self._now(), epoch_offset_s=self._epoch_offset_s
+        )
 
     # Inputs
 
@@ -352,6 +356,8 @@ class Gossip:
                 self._left.set()
             case NameConflict():
                 self._log_conflict(effect)
+            case Quarantined(accuser, subjects):
+                log.warning("accuser not believed node=%s wrong_about=%s", accuser, subjects)
             case Refused(name, reason):
                 log.warning("member not let in node=%s reason=%s", name, reason)
             case NameLost(name):

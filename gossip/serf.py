@@ -152,6 +152,7 @@ class Serf:
 
     def receive_packet(self, parts: list[bytes], source: Address, now: float) -> None:
         """The bare messages of a packet. Bad ones are counted and skipped."""
+        self.swim.notice_time(now)
         for part in parts:
             try:
                 message = messages.decode(part)
@@ -163,15 +164,18 @@ class Serf:
 
     def receive_user(self, payload: bytes, now: float) -> None:
         """A user message that came over a stream."""
+        self.swim.notice_time(now)
         self.swim.out.append(PayloadArrived(payload))
         self._process(now)
 
     def tcp_ping_finished(self, seq_no: int, answered: bool, now: float) -> None:
+        self.swim.notice_time(now)
         self.swim.tcp_ping_finished(seq_no, answered)
         self._process(now)
 
     def tick(self, now: float) -> None:
         """Do all that is due."""
+        self.swim.notice_time(now)
         alive = len(self.roster)
         self.swim.piggyback.user_transmits_max = retransmit_limit(
             self._config.retransmit_mult, alive
@@ -242,6 +246,7 @@ class Serf:
 
     def merge_state(self, remote: PushPull, now: float) -> None:
         """The other side's table. Raises RemoteError when the rings do not fit, DecodeError."""
+        self.swim.notice_time(now)
         state = wire.decode(remote.user_state) if remote.user_state else None
         self.swim.merge(remote.nodes, now)
         self._process(now)

@@ -22,6 +22,17 @@ class GossipStats:
     """Suspicions of ours that ran out."""
     conflicts: int = 0
     """Claims of one name by two addresses."""
+    accusations_doubted: int = 0
+    """Accusations of members in quarantine: checked by a probe, not believed."""
+    quarantines: int = 0
+    """Times an accuser was found to accuse wrongly."""
+    accusers_held: int = 0
+    """In quarantine now."""
+    stalls: int = 0
+    """Pauses of our own event loop that we noticed."""
+    stalled_seconds: float = 0.0
+    probes_void: int = 0
+    """Probes that a stall of ours interrupted."""
     packets_sent: int = 0
     packets_received: int = 0
     packet_bytes_sent: int = 0

@@ -11,6 +11,7 @@ import math
 from collections.abc import Iterator
 
 from gossip.config import GossipConfig
+from gossip.reasons import Accusation, SuspicionFigures
 
 
 def bounds(config: GossipConfig, ring_size: int) -> tuple[int, float, float]:
@@ -38,12 +39,34 @@ def timeout(confirmations: int, k: int, shortest_s: float, longest_s: float) -> 
 class Suspicion:
     """One running suspicion: who accuses, and until when the suspect may refute."""
 
-    __slots__ = ("_k", "_longest_s", "_shortest_s", "accusers", "deadline", "started_at")
+    __slots__ = (
+        "_accused_at",
+        "_excused_s",
+        "_excuses",
+        "_k",
+        "_longest_s",
+        "_ring_size",
+        "_shortest_s",
+        "accusers",
+        "deadline",
+        "started_at",
+    )
 
     def __init__(
-        self, accuser: str, *, k: int, shortest_s: float, longest_s: float, now: float
+        self,
+        accuser: str,
+        *,
+        k: int,
+        shortest_s: float,
+        longest_s: float,
+        now: float,
+        ring_size: int = 0,
     ) -> None:
         self.accusers: list[str] = [accuser]  # the first one first; at most k + 1
+        self._accused_at = [now]
+        self._ring_size = ring_size
+        self._excused_s = 0.0
+        self._excuses = 0
         self.started_at = now
         self._k = k
         self._shortest_s = shortest_s
@@ -60,7 +83,7 @@ class Suspicion:
         """How many bring the timeout down to its minimum."""
         return self._k
 
-    def confirm(self, accuser: str, *, not_before: float = -math.inf) -> bool:
+    def confirm(self, accuser: str, *, now: float, not_before: float = -math.inf) -> bool:
         """Count a further accuser; False when it is known already or enough have spoken.
 
         However many agree, a wait that was longer does not end before ``not_before``.
@@ -68,9 +91,48 @@ class Suspicion:
         if self.confirmations >= self._k or accuser in self.accusers:
             return False
         self.accusers.append(accuser)
-        total = timeout(self.confirmations, self._k, self._shortest_s, self._longest_s)
-        self.deadline = min(self.deadline, max(self.started_at + total, not_before))
+        self._accused_at.append(now)
+        end = self.started_at + self._total_s + self._excused_s
+        self.deadline = min(self.deadline, max(end, not_before))
         return True
+
+    def excuse(self, seconds: float, *, times_max: int, not_before: float) -> bool:
+        """We did not run for so long, and that time does not count; False when it was excused
+        ``times_max`` times already. After it the suspect has at least until ``not_before``."""
+        if self._excuses >= times_max:
+            return False
+        self._excuses += 1
+        self._excused_s += seconds
+        self.deadline = max(self.deadline + seconds, not_before)
+        return True
+
+    @property
+    def _total_s(self) -> float:
+        return timeout(self.confirmations, self._k, self._shortest_s, self._longest_s)
+
+    @property
+    def figures(self) -> SuspicionFigures:
+        """All of it, for `explain`."""
+        said = zip(self.accusers, self._accused_at, strict=True)
+        return SuspicionFigures(
+            accusations=tuple(Accusation(accuser, at) for accuser, at in said),
+            ring_size=self._ring_size,
+            confirmations_wanted=self._k,
+            shortest_s=self._shortest_s,
+            longest_s=self._longest_s,
+            timeout_s=self._total_s,
+            excused_s=self._excused_s,
+            started_at=self.started_at,
+            deadline=self.deadline,
+        )
+
+
+def begin(config: GossipConfig, accuser: str, ring_size: int, now: float) -> Suspicion:
+    """A suspicion that begins now, in a ring of so many."""
+    k, shortest_s, longest_s = bounds(config, ring_size)
+    return Suspicion(
+        accuser, k=k, shortest_s=shortest_s, longest_s=longest_s, now=now, ring_size=ring_size
+    )
 
 
 class Suspicions:
@@ -99,13 +161,21 @@ class Suspicions:
         self._running[name] = suspicion
         self._queue(name, suspicion.deadline)
 
-    def confirm(self, name: str, accuser: str, *, not_before: float = -math.inf) -> bool:
+    def confirm(
+        self, name: str, accuser: str, *, now: float, not_before: float = -math.inf
+    ) -> bool:
         """A further accuser of a suspect; False when that changes nothing."""
         suspicion = self._running.get(name)
-        if suspicion is None or not suspicion.confirm(accuser, not_before=not_before):
+        if suspicion is None or not suspicion.confirm(accuser, now=now, not_before=not_before):
             return False
         self._queue(name, suspicion.deadline)
         return True
+
+    def excuse(self, seconds: float, *, times_max: int, not_before: float) -> None:
+        """We did not run for so long: all of them wait longer."""
+        for name, suspicion in self._running.items():
+            if suspicion.excuse(seconds, times_max=times_max, not_before=not_before):
+                self._queue(name, suspicion.deadline)
 
     def forget(self, name: str) -> None:
         """It is over, one way or the other."""

@@ -11,32 +11,28 @@ from __future__ import annotations
 import math
 import random
 
-from gossip import probe, pushpull, suspicion
-from gossip.admission import NAME_BYTES_RECEIVED_MAX, Refusals
+from gossip import probe, pushpull
 from gossip.awareness import Awareness
+from gossip.claims import Claims
 from gossip.config import GossipConfig
 from gossip.effects import (
     Address,
     BroadcastFinished,
     Effect,
     ExchangeState,
-    NameConflict,
     NodeChanged,
-    NodeDown,
     NodeUp,
-    Noted,
     Notice,
     PayloadArrived,
     PingStream,
-    Refused,
     RoundTrip,
     SendPacket,
 )
-from gossip.members import MemberTable, Record, Verdict
+from gossip.members import MemberTable, Record
 from gossip.piggyback import Piggyback
 from gossip.probe import Probe, RelayedProbes
+from gossip.stalls import Stalls
 from gossip.stats import GossipStats
-from gossip.suspicion import Suspicion, Suspicions
 from gossip.wire import messages
 from gossip.wire.frames import COMPOUND_PART_BYTES
 from gossip.wire.messages import (
@@ -75,11 +71,18 @@ class Swim:
         self._stats = stats
         self.table = MemberTable(config, rng)
         self.awareness = Awareness(config.awareness_max if config.lha_probe else 1)
-        self.suspicions = Suspicions()
-        self.refusals = Refusals(config.refusals_max)
-        self.out: list[Effect | Notice] = []
+        self.stalls = Stalls(min_s=config.stall_min_s, excuses_max=config.stall_voids_max)
         self.piggyback = Piggyback(config)
         self.queue = self.piggyback.queue
+        self.claims = Claims(
+            config,
+            table=self.table,
+            awareness=self.awareness,
+            stalls=self.stalls,
+            queue=self.queue,
+            stats=stats,
+        )
+        self.suspicions = self.claims.suspicions
         self.ack_payload: bytes | None = None
         self._relayed = RelayedProbes(config)
         self._probe: Probe | None = None
@@ -89,13 +92,22 @@ class Swim:
         self._next_gossip_at = math.inf
         self._next_exchange_at = math.inf
 
+    @property
+    def out(self) -> list[Effect | Notice]:
+        """What is to be done and what Serf is to know, in order."""
+        return self.claims.out
+
+    @out.setter
+    def out(self, out: list[Effect | Notice]) -> None:
+        self.claims.out = out
+
     # Life
 
     def start(self, address: Address, meta: bytes, now: float) -> None:
         """Come to life at this address and begin to probe and gossip."""
         config = self._config
         self.table.set_local(address=address.ip, port=address.port, meta=meta, now=now)
-        self._spread_local()
+        self.claims.spread_local()
         self._next_probe_at = now + self._rng.uniform(0, config.probe_interval_s)
         self._next_gossip_at = now + self._rng.uniform(0, config.gossip_interval_s)
         if config.push_pull_interval_s > 0:
@@ -107,7 +119,7 @@ class Swim:
         """Change what our tags say; takes the next incarnation."""
         local = self.table.local
         self.table.set_local(address=local.address, port=local.port, meta=meta, now=now)
-        self._spread_local()
+        self.claims.spread_local()
         self.out.append(NodeChanged(local.name))
 
     def leave(self, now: float, token: str) -> None:
@@ -115,7 +127,7 @@ class Swim:
         local = self.table.local
         self.table.leaving = True
         claim = Dead(local.incarnation, local.name, local.name)
-        self._dead(claim, now, "left", token=token)
+        self.claims.dead(claim, now, "left", token=token)
 
     @property
     def has_live_peers(self) -> bool:
@@ -160,7 +172,7 @@ class Swim:
             else:
                 self._probe_pending = True
         for name, running in self.suspicions.take_due(now):
-            self._suspicion_ran_out(name, running, now)
+            self.claims.ran_out(name, running, now)
         if now >= self._next_gossip_at and self._gossip_wanted():
             self._next_gossip_at = _next_tick(
                 self._next_gossip_at, self._config.gossip_interval_s, now
@@ -168,6 +180,28 @@ class Swim:
             self._gossip(now)
         if now >= self._next_exchange_at:
             self._schedule_exchange(now)
+
+    def notice_time(self, now: float) -> None:
+        """Before anything that happens now: have we run when we wanted to?"""
+        if self.stalls.quiet(now):
+            return
+        stall = self.stalls.found(self.deadline, now)
+        if stall is None:
+            return
+        self._stats.stalls += 1
+        self._stats.stalled_seconds += stall.length_s
+        self.awareness.add(1)
+        self.suspicions.excuse(
+            stall.length_s,
+            times_max=self._config.stall_voids_max,
+            not_before=now + self.claims.grace_s,
+        )
+        if self._probe is not None and self.stalls.excuse():
+            # Its answer may have come while we did not look: ask again, and at once.
+            self._stats.probes_void += 1
+            self.table.probe_next(self._probe.name)
+            self._probe = None
+            self._next_probe_at = now
 
     # Probing
 
@@ -187,9 +221,13 @@ class Swim:
         )
         self._stats.probes += 1
         ping = self._ping(seq_no, record.name)
+        accuser = self.claims.accusers.open_accuser(record.name, record.incarnation)
         if record.state is State.SUSPECT and config.buddy_system:
-            # The suspect hears of it at once and can refute (Lifeguard's buddy system).
-            accusation = Suspect(record.incarnation, record.name, self.table.local_name)
+            accuser = self.table.local_name
+        if accuser:
+            # The suspect hears of it at once and can refute (Lifeguard's buddy system). So does
+            # whom somebody in quarantine accuses: the accuser shall learn better.
+            accusation = Suspect(record.incarnation, record.name, accuser)
             pair = (messages.encode(ping), messages.encode(accusation))
             self.out.append(SendPacket(_address(record), pair, record.protocol_max >= PROTOCOL_CRC))
         else:
@@ -200,7 +238,7 @@ class Swim:
 
     def _advance_probe(self, running: Probe, now: float) -> None:
         if running.tcp_answered and now >= running.end_at:
-            self._end_probe(now, -1)
+            self._probe_answered(running, now)
             return
         if now >= running.end_at:
             self._probe_failed(running, now)
@@ -233,16 +271,22 @@ class Swim:
             self._probe.tcp_answered = True
             self._stats.tcp_fallback_successes += 1
 
+    def _probe_answered(self, running: Probe, now: float) -> None:
+        self.claims.checked(running.name, alive=True, now=now)
+        self._end_probe(now, -1)
+
     def _probe_failed(self, running: Probe, now: float) -> None:
         self._stats.probe_failures += 1
+        self.claims.checked(running.name, alive=False, now=now)
         self._end_probe(now, running.failure_delta())
         record = self.table.get(running.name)
         if record is not None:
             claim = Suspect(record.incarnation, running.name, self.table.local_name)
-            self._suspect(claim, now, running.failure_cause())
+            self.claims.suspect(claim, now, running.failure_cause())
 
     def _end_probe(self, now: float, health_delta: int) -> None:
         self._probe = None
+        self.stalls.done()
         self.awareness.add(health_delta)
         if self._probe_pending:
             self._probe_pending = False
@@ -260,12 +304,12 @@ class Swim:
             case User(payload):
                 self.out.append(PayloadArrived(payload))
             case Alive():
-                self._alive(message, now)
+                self.claims.alive(message, now)
             case Suspect(_, _, accuser):
-                self._suspect(message, now, f"suspected by {accuser}")
+                self.claims.suspect(message, now, f"suspected by {accuser}")
             case Dead(_, node, accuser):
                 cause = "left" if node == accuser else f"declared dead by {accuser}"
-                self._dead(message, now, cause)
+                self.claims.dead(message, now, cause)
             case IndirectPing():
                 self._on_indirect_ping(message, source, now)
             case Nack(seq_no):
@@ -282,11 +326,11 @@ class Swim:
         for claim in pushpull.claims(news, self.table.local_name):
             match claim:
                 case Alive():
-                    self._alive(claim, now)
+                    self.claims.alive(claim, now)
                 case Suspect():
-                    self._suspect(claim, now, "dead or suspect in a peer's table")
+                    self.claims.suspect(claim, now, "dead or suspect in a peer's table")
                 case Dead():
-                    self._dead(claim, now, "left, by a peer's table")
+                    self.claims.dead(claim, now, "left, by a peer's table")
 
     def _on_ping(self, ping: Ping, source: Address) -> None:
         if ping.node and ping.node != self.table.local_name:
@@ -314,111 +358,13 @@ class Swim:
         if running is not None and ack.seq_no == running.seq_no:
             if now <= running.timeout_at:
                 self.out.append(RoundTrip(running.name, now - running.started_at, ack.payload))
-            self._end_probe(now, -1)
+            self._probe_answered(running, now)
             return
         relayed = self._relayed.answered(ack.seq_no)
         if relayed is not None:
             self._send(relayed.requester, Ack(relayed.requester_seq_no))
 
-    # Claims
-
-    def _alive(self, claim: Alive, now: float) -> None:
-        before = self.table.get(claim.node)
-        verdict = self.table.claim_alive(claim, now)
-        if verdict in (Verdict.JOINED, Verdict.UPDATED, Verdict.REFRESHED):
-            self.suspicions.forget(claim.node)
-            self.refusals.forget(claim.node)
-            self._spread(claim, claim.node)
-            if verdict is Verdict.JOINED:
-                self._note(claim.node)
-                self.out.append(NodeUp(claim.node))
-            elif verdict is Verdict.UPDATED:
-                self.out.append(NodeChanged(claim.node))
-        elif verdict is Verdict.REFUTE:
-            self._refute(claim.incarnation)
-        elif verdict is Verdict.CONFLICT:
-            self._stats.conflicts += 1
-            own = claim.node == self.table.local_name
-            where = Address(claim.address, claim.port)
-            self.out.append(NameConflict(claim.node, where, own))
-            if before is not None and not own:
-                self._refuse(claim.node, self.table.name_is_held(before, claim, now), now)
-        elif verdict is Verdict.UNFIT:
-            self._stats.drop("unfit_member")
-            self._refuse(claim.node, self.table.unfit(claim), now)
-        elif verdict is Verdict.INVALID:
-            self._stats.drop("invalid_claim")
-            if claim.node:
-                self._refuse(claim.node[:NAME_BYTES_RECEIVED_MAX], "an invalid claim", now)
-
-    def _refuse(self, name: str, reason: str, now: float) -> None:
-        if self.refusals.add(name, reason, now):
-            self.out.append(Refused(name, reason))
-
-    def _suspect(self, claim: Suspect, now: float, cause: str) -> None:
-        verdict = self.table.claim_suspect(claim.node, claim.incarnation, now, cause)
-        if verdict is Verdict.SUSPECTED:
-            self._stats.suspicions += 1
-            k, shortest_s, longest_s = suspicion.bounds(self._config, len(self.table))
-            begun = Suspicion(
-                claim.accuser, k=k, shortest_s=shortest_s, longest_s=longest_s, now=now
-            )
-            self.suspicions.start(claim.node, begun)
-            self._spread(claim, claim.node)
-            self._note(claim.node)
-        elif verdict is Verdict.CONFIRMED:
-            config = self._config
-            grace_s = config.suspicion_grace_mult * self.awareness.scale(config.probe_interval_s)
-            if self.suspicions.confirm(claim.node, claim.accuser, not_before=now + grace_s):
-                self._stats.suspicions_confirmed += 1
-                self._spread(claim, claim.node)
-        elif verdict is Verdict.REFUTE:
-            self._refute(claim.incarnation)
-
-    def _dead(self, claim: Dead, now: float, cause: str, *, token: str | None = None) -> None:
-        verdict = self.table.claim_dead(claim.node, claim.incarnation, claim.accuser, now, cause)
-        if verdict is Verdict.DIED:
-            self.suspicions.forget(claim.node)
-            self._spread(claim, claim.node, token)
-            self._note(claim.node)
-            self.out.append(NodeDown(claim.node))
-        elif verdict is Verdict.REFUTE:
-            self._refute(claim.incarnation)
-
-    def _suspicion_ran_out(self, name: str, running: Suspicion, now: float) -> None:
-        record = self.table.get(name)
-        if record is None:
-            return
-        self._stats.deaths_declared += 1
-        cause = (
-            f"suspicion ran out with {running.confirmations} of "
-            f"{running.confirmations_wanted} confirmations"
-        )
-        self._dead(Dead(record.incarnation, name, self.table.local_name), now, cause)
-
-    def _refute(self, accused_incarnation: int) -> None:
-        """Contradict: the same life under a higher incarnation. It costs us some trust in us."""
-        self._stats.refutations += 1
-        self.table.next_incarnation(accused_incarnation)
-        self.awareness.add(1)
-        self._spread_local()
-
     # Spreading
-
-    def _spread(self, claim: Alive | Suspect | Dead, name: str, token: str | None = None) -> None:
-        self.queue.add(messages.encode(claim), subject=name, token=token)
-
-    def _spread_local(self) -> None:
-        local = self.table.local
-        claim = Alive(
-            incarnation=local.incarnation,
-            node=local.name,
-            address=local.address,
-            port=local.port,
-            meta=local.meta,
-            versions=local.versions,
-        )
-        self._spread(claim, local.name)
 
     def _gossip_wanted(self) -> bool:
         return bool(self.piggyback) and len(self.table) > 1
@@ -465,17 +411,11 @@ class Swim:
         self._seq_no = (self._seq_no + 1) & SEQ_NO_MASK
         return self._seq_no
 
-    def _note(self, name: str) -> None:
-        record = self.table.records[name]
-        last = record.transitions[-1]
-        self.out.append(Noted(name, record.state, record.incarnation, last.cause))
-
     def check(self) -> None:
         """Assert what must hold between the parts."""
         self.table.check()
         self.queue.check()
-        suspects = {r.name for r in self.table if r.state is State.SUSPECT}
-        assert suspects == set(self.suspicions)
+        self.claims.check()
 
 
 def _address(record: Record) -> Address:

@@ -30,7 +30,7 @@ class GossipTiming:
     dead_node_reclaim_s: float = 0.0
     push_pull_strict: bool = False
     unique_node_ids: bool = True
-    stall_min_s: float = 0.25
+    stall_min_s: float = 0.5
     quarantine_s: float = 60.0
 
 

@@ -191,7 +191,7 @@ def test_what_is_left_out_is_counted_and_told_once_and_the_reference_refuses_all
     (refused,) = [effect for effect in swim.out if isinstance(effect, Refused)]
     assert refused.reason == ("Node 'odd' delegate protocol version (6) is incompatible: [6, 5]")
     assert [e.name for e in swim.out if isinstance(e, NodeUp)] == ["good"]
-    seen = swim.refusals.get("odd")
+    seen = swim.claims.refusals.get("odd")
     assert seen is not None
     assert (seen.times, seen.at) == (2, 2.0)
     assert swim._stats.dropped == {"unfit_member": 2}

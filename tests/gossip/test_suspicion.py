@@ -33,21 +33,21 @@ def test_the_timeouts_equal_the_recorded_ones(row: dict[str, Any]) -> None:
 def test_each_new_accuser_shortens_the_wait_and_a_known_one_does_not() -> None:
     running = Suspicion("a", k=2, shortest_s=4.0, longest_s=24.0, now=100.0)
     assert running.deadline == 124.0
-    assert not running.confirm("a")
-    assert running.confirm("b")
+    assert not running.confirm("a", now=110.0)
+    assert running.confirm("b", now=110.0)
     assert running.deadline == pytest.approx(111.381)
-    assert not running.confirm("b")
-    assert running.confirm("c")
+    assert not running.confirm("b", now=110.0)
+    assert running.confirm("c", now=110.0)
     assert running.deadline == 104.0
-    assert not running.confirm("d"), "enough have spoken"
+    assert not running.confirm("d", now=110.0), "enough have spoken"
     assert running.accusers == ["a", "b", "c"]
 
 
 def test_late_confirmations_leave_time_to_refute_and_never_lengthen_the_wait() -> None:
     running = Suspicion("a", k=2, shortest_s=4.0, longest_s=24.0, now=100.0)
-    assert running.confirm("b", not_before=121.0)
+    assert running.confirm("b", now=110.0, not_before=121.0)
     assert running.deadline == 121.0
-    assert running.confirm("c", not_before=130.0)
+    assert running.confirm("c", now=110.0, not_before=130.0)
     assert running.deadline == 121.0
 
 
@@ -93,7 +93,7 @@ def test_the_next_to_run_out_is_the_one_that_a_walk_over_all_finds(
             running[name] = begun
         elif verb == "confirm":
             before = running[name].confirmations if name in running else 2
-            assert suspicions.confirm(name, f"accuser{number % 3}") == (
+            assert suspicions.confirm(name, f"accuser{number % 3}", now=0.0) == (
                 name in running and running[name].confirmations > before
             )
         elif verb == "forget":

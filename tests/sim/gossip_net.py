@@ -67,6 +67,9 @@ class SimNet:
     agents: dict[str, SimAgent] = field(default_factory=dict)
     trace: list[str] = field(default_factory=list)
     packets: int = 0
+    deaf: set[str] = field(default_factory=set)
+    """Members that no packet reaches; streams do."""
+    _held: dict[str, list[Callable[[], None]]] = field(default_factory=dict)
     _by_address: dict[Address, SimAgent] = field(default_factory=dict)
     _heap: list[tuple[float, int, Callable[[], None]]] = field(default_factory=list)
     _serial: int = 0
@@ -99,6 +102,22 @@ class SimNet:
         """Silence at once, as kill -9 does."""
         self.agents[name].running = False
         self._log(name, "killed")
+
+    def pause(self, name: str) -> None:
+        """The process stands still, as under SIGSTOP; packets wait for it."""
+        self._held[name] = []
+        self._log(name, "paused")
+
+    def go_on(self, name: str) -> None:
+        """The process runs again. The worst order: its timer fires before it has read anything."""
+        agent = self.agents[name]
+        self._log(name, "goes on")
+        waiting = self._held.pop(name)
+        agent.armed_at = float("inf")
+        agent.core.tick(self.now)
+        self.settle(agent)
+        for deliver in waiting:
+            deliver()
 
     def part(self, *sides: set[str]) -> None:
         """Only members of one side reach each other; nobody named is on side 0."""
@@ -168,7 +187,7 @@ class SimNet:
             self._at(max(deadline, self.now), lambda: self._wake(agent, deadline))
 
     def _wake(self, agent: SimAgent, deadline: float) -> None:
-        if not agent.running or agent.armed_at != deadline:
+        if not agent.running or agent.armed_at != deadline or agent.name in self._held:
             return
         agent.armed_at = float("inf")
         agent.core.tick(self.now)
@@ -205,7 +224,11 @@ class SimNet:
         self._at(self.now + self._delay(), lambda: self._deliver(agent, target, data))
 
     def _deliver(self, sender: SimAgent, target: SimAgent, data: bytes) -> None:
-        if not self._reaches(sender, target):
+        if not self._reaches(sender, target) or target.name in self.deaf:
+            return
+        held = self._held.get(target.name)
+        if held is not None:
+            held.append(lambda: self._deliver(sender, target, data))
             return
         parts = target.framing.decode_packet(data)
         target.core.receive_packet(parts, sender.address, self.now)
@@ -218,7 +241,7 @@ class SimNet:
         request = agent.core.local_state(join=effect.join)
 
         def serve() -> None:
-            if not self._reaches(agent, target):
+            if not self._reaches(agent, target) or target.name in self._held:
                 return
             answer = target.core.local_state(join=effect.join)
             target.core.merge_state(request, self.now)
@@ -226,7 +249,7 @@ class SimNet:
             self._at(self.now + self._delay(), lambda: finish(answer))
 
         def finish(answer: object) -> None:
-            if not self._reaches(target, agent):
+            if not self._reaches(target, agent) or agent.name in self._held:
                 return
             try:
                 agent.core.merge_state(answer, self.now)  # type: ignore[arg-type]
@@ -244,7 +267,8 @@ class SimNet:
 
         def finish() -> None:
             answered = target is not None and self._reaches(agent, target)
-            if agent.running and self.now <= effect.deadline:
+            answered = answered and target is not None and target.name not in self._held
+            if agent.running and agent.name not in self._held and self.now <= effect.deadline:
                 agent.core.tcp_ping_finished(effect.seq_no, answered, self.now)
                 self.settle(agent)
 
