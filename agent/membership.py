@@ -55,6 +55,7 @@ def gossip_config(config: AgentConfig) -> GossipConfig:
         else "",
         rejoin_after_leave=config.rejoin_after_leave,
         reconnect_timeout_s=config.reconnect_timeout_s,
+        **config.gossip,  # type: ignore[arg-type]
         coordinates=config.coordinates_enabled,
     )
 

@@ -7,11 +7,12 @@ and told together, faults between values one at a time (see `rules`).
 
 from __future__ import annotations
 
+import dataclasses
 import ipaddress
 from collections.abc import Mapping
 from typing import Any
 
-from agent.config import rules, services
+from agent.config import gossip_keys, rules, services
 from agent.config.certificates import tls_config
 from agent.config.decode import Values, several
 from agent.config.definition_keys import Kind
@@ -39,8 +40,9 @@ DEV_DEFAULTS: Values = {
     "gossip_lan.suspicion_mult": 3,
     "consul.coordinate.update_period": "100ms",
 }
+_TIMING_FIELDS = frozenset(field.name for field in dataclasses.fields(GossipTiming))
 #: Below the minimum there is no working agent: a pause of nothing, or nobody to talk to.
-_POSITIVE = frozenset(
+_POSITIVE = gossip_keys.POSITIVE | frozenset(
     {
         "gossip_lan.gossip_interval", "gossip_lan.gossip_nodes", "gossip_lan.probe_interval",
         "gossip_lan.probe_timeout", "gossip_lan.retransmit_mult", "gossip_lan.suspicion_mult",
@@ -74,6 +76,9 @@ def build(
     server = values.get("server", False)
     expect = values.get("bootstrap_expect", 0)
     plain = fields.pop("") | definitions
+    timing, numbers = gossip_keys.with_profile(
+        fields.pop("gossip_lan", {}), fields.pop("gossip", {}), _TIMING_FIELDS
+    )
     config = AgentConfig(
         **plain
         | {
@@ -97,7 +102,8 @@ def build(
             "session_ttl_min_s": plain.get("session_ttl_min_s") or SESSION_TTL_MIN_S,
             "ui_enabled": plain.get("ui_enabled", values.get("ui", False)),
             "coordinates": CoordinateConfig(**fields.pop("coordinates", {})),
-            "gossip_lan": GossipTiming(**fields.pop("gossip_lan", {})),
+            "gossip_lan": GossipTiming(**timing),
+            "gossip": numbers,
             "tls": tls_config(values, server=server),
             "dns": _dns(fields.pop("dns", {}), values, interfaces),
             "limits": Limits(**fields.pop("limits", {})),

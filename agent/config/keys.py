@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from agent.config.definition_keys import CHECK_FIELDS, SERVICE_FIELDS, Kind, Shape
+from agent.config.gossip_keys import BETTER, NUMBERS
 
 __all__ = ["KEYS", "KEYS_BY_PATH", "REMOVED", "TREE", "Key", "Kind", "Shape", "Standing", "Tree"]
 
@@ -188,14 +189,10 @@ _TIMING = tuple(
     )
 )
 
-#: Lictor's own: where its gossip does better than the reference's rules, and how to have those.
 _GOSSIP = (
-    _now("gossip_lan.identity_reclaim_time", DURATION, "gossip_lan.identity_reclaim_s"),
-    _now("gossip_lan.dead_node_reclaim_time", DURATION, "gossip_lan.dead_node_reclaim_s"),
-    _now("gossip_lan.push_pull_strict", BOOL, "gossip_lan.push_pull_strict"),
-    _now("gossip_lan.unique_node_ids", BOOL, "gossip_lan.unique_node_ids"),
-    _now("gossip_lan.stall_min_time", DURATION, "gossip_lan.stall_min_s"),
-    _now("gossip_lan.quarantine_time", DURATION, "gossip_lan.quarantine_s"),
+    _now("gossip_lan.profile", STRING, "gossip.profile"),
+    *(_now(f"gossip_lan.{name}", kind, f"gossip_lan.{field}") for name, kind, field in BETTER),
+    *(_now(f"gossip_lan.{name}", kind, f"gossip.{field}") for name, kind, field in NUMBERS),
 )
 
 _SERVER = (

@@ -166,6 +166,8 @@ class AgentConfig:
     gossip_keys: tuple[bytes, ...] = ()
     tls: TlsConfig = field(default_factory=TlsConfig)
     gossip_lan: GossipTiming = GossipTiming()
+    #: Further fields of `gossip.GossipConfig` that are set, or that the profile changes.
+    gossip: Mapping[str, object] = field(default_factory=dict)
     disable_coordinates: bool = False
     coordinates: CoordinateConfig = CoordinateConfig()
 

@@ -100,6 +100,10 @@ def _camel(name: str) -> str:
     return "".join(part.capitalize() for part in name.split("_"))
 
 
+#: What Consul's servers say where `ports.serf_wan` is -1.
+NO_WAN_POOL = "WAN Federation is disabled"
+
+
 async def members(call: Call) -> Reply:
     """The members of the gossip pool; with ``wan`` the servers of all datacenters: ours."""
     wan = bool(call.params.get("wan"))
@@ -178,6 +182,10 @@ async def join(call: Call) -> Reply:
     address = parameter(call)
     if not address:
         raise RequestError(500, "Missing address to join")
+    if call.params.get("wan"):
+        # Never the pool of this datacenter instead: a foreign ring would be merged into it.
+        server = call.context.config.server
+        raise RequestError(500, NO_WAN_POOL if server else "Must be a server to join WAN cluster")
     outcome = await call.context.gossip.join([address])
     if not outcome.joined:
         reasons = [f"Failed to join {peer}: {reason}" for peer, reason in outcome.errors]

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from pathlib import Path
 
 import pytest
 
+from agent.config.definition_keys import Kind
+from agent.config.gossip_keys import NUMBERS
 from agent.config.load import FILE_BYTES_MAX, AgentFlags, load, parse, read_paths
 from agent.errors import ConfigError
 from agent.keeping import store_config
+from agent.membership import gossip_config
+from gossip import GossipConfig
 from tests.agent.config.hosts import host, load_values
 
 
@@ -386,3 +391,53 @@ def test_whether_a_full_leader_gives_way_reaches_the_store(
 def test_snapshots_at_every_moment_are_refused(values: dict[str, object], tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="Must be greater than zero"):
         load_values(values, tmp_path)
+
+
+def test_every_number_of_gossip_has_a_key_and_arrives(tmp_path: Path) -> None:
+    stanza: dict[str, object] = {"profile": "wan", "probe_timeout": "2s"}
+    wanted: dict[str, object] = {}
+    for name, kind, field in NUMBERS:
+        default = getattr(GossipConfig(name="x"), field)
+        match kind:
+            case Kind.BOOL:
+                stanza[name] = wanted[field] = not default
+            case Kind.INT:
+                stanza[name] = wanted[field] = default + 1
+            case Kind.DURATION:
+                stanza[name], wanted[field] = f"{default + 1}s", default + 1
+            case _:
+                stanza[name] = wanted[field] = "text"
+    gossip = gossip_config(load_values({"gossip_lan": stanza}, tmp_path).config)
+    assert {field: getattr(gossip, field) for field in wanted} == wanted
+    wan = GossipConfig.wan("x")
+    assert (gossip.probe_interval_s, gossip.probe_timeout_s) == (wan.probe_interval_s, 2.0)
+    assert gossip.suspicion_mult == wan.suspicion_mult
+
+
+def test_without_keys_gossip_has_consuls_figures(tmp_path: Path) -> None:
+    gossip = gossip_config(load_values({}, tmp_path).config)
+    usual = GossipConfig.lan("x")
+    for _, _, field in NUMBERS:
+        assert getattr(gossip, field) == getattr(usual, field)
+
+
+@pytest.mark.parametrize(
+    ("stanza", "text"),
+    [
+        ({"profile": "moon"}, 'gossip_lan.profile cannot be "moon". Must be lan, wan or local'),
+        ({"probe_timeout": "3s"}, "gossip_lan: probe_timeout_s must not exceed probe_interval_s"),
+        ({"udp_buffer_size": 9}, "gossip_lan: packet_budget_bytes must be 256..4096"),
+        ({"label": "x" * 300}, "gossip_lan: label must have at most 255 bytes"),
+    ],
+)
+def test_what_makes_no_ring_is_refused(
+    stanza: dict[str, object], text: str, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError, match=re.escape(text)):
+        load_values({"gossip_lan": stanza}, tmp_path)
+
+
+def test_a_bound_of_nothing_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="members_max cannot be 0"):
+        load_values({"gossip_lan": {"members_max": 0}}, tmp_path)
+    load_values({"gossip_lan": {"push_pull_interval": "0s"}}, tmp_path)

@@ -28,6 +28,12 @@ async def test_prometheus_needs_a_retention_time(client: Client) -> None:
     assert (await client.get("/v1/agent/metrics")).json["Counters"] == []
 
 
+async def test_nobody_joins_our_pool_by_asking_for_the_wan(client: Client) -> None:
+    got = await client.put("/v1/agent/join/127.0.0.1:1?wan=1")
+    assert got.status == 500
+    assert got.text in {"WAN Federation is disabled", "Must be a server to join WAN cluster"}
+
+
 async def test_joining_nobody_is_an_error(client: Client) -> None:
     got = await client.put("/v1/agent/join/127.0.0.1:1")
     assert got.status == 500
