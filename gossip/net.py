@@ -16,7 +16,7 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any
 
 from gossip import explain as explanations
-from gossip import rejoin, sockets
+from gossip import sockets
 from gossip.addresses import pack_ip, socket_address
 from gossip.asking import Question
 from gossip.config import GossipConfig
@@ -46,6 +46,7 @@ from gossip.explain import MemberExplanation
 from gossip.joining import JoinResult, join_all
 from gossip.keyring import NONCE_BYTES, Keyring
 from gossip.query_streams import Answers, QueryHandler, QueryStreams
+from gossip.rejoin_file import RejoinFile
 from gossip.ring_keys import RingKeys
 from gossip.roster import Member, MemberEvent, MemberStatus
 from gossip.serf import Serf
@@ -56,7 +57,6 @@ from gossip.wire.messages import PushPull, State
 log = logging.getLogger("lictor.gossip.net")
 
 OUTGOING_STREAMS_MAX = 64
-REJOIN_SAVE_DELAY_S = 1.0
 CONFLICT_LOG_INTERVAL_S = 10.0
 
 
@@ -105,7 +105,15 @@ class Gossip:
         self._tasks: set[asyncio.Task[None]] = set()
         self._left = asyncio.Event()
         self._running = False
-        self._save_timer: asyncio.TimerHandle | None = None
+        self._memory: RejoinFile | None = None
+        if config.rejoin_path:
+            self._memory = RejoinFile(
+                config.rejoin_path,
+                own_name=config.name,
+                after_leave=config.rejoin_after_leave,
+                clocks=lambda: self._core.clocks,
+                spawn=self._spawn,
+            )
         self._conflict_logged_at = float("-inf")
         self._epoch_offset_s = 0.0
         self._address = Address(b"", 0)
@@ -117,6 +125,8 @@ class Gossip:
         assert not self._running, "start twice"
         loop = asyncio.get_running_loop()
         self._epoch_offset_s = time.time() - loop.time()
+        if self._memory is not None:
+            self._core.resume((await self._memory.load()).clocks)
         tcp, udp = sockets.bind_pair(self._config.bind_address, self._config.bind_port)
         port = tcp.getsockname()[1]
         advertised = sockets.advertised_address(self._config)
@@ -141,9 +151,10 @@ class Gossip:
             self._address.port,
             bool(self._framing.keyring),
         )
+        peers = list(self._memory.peers.values()) if self._memory is not None else []
         self._carry_out()
-        if self._config.rejoin_path:
-            self._spawn(self._rejoin(), "gossip-rejoin")
+        if peers:
+            self._spawn(self._rejoin(peers), "gossip-rejoin")
 
     async def join(self, addresses: Sequence[str]) -> JoinResult:
         """Exchange states with each address; one success is enough to be in the ring."""
@@ -174,9 +185,8 @@ class Gossip:
                 await self._left.wait()
         except TimeoutError:
             log.warning("leave did not finish node=%s", config.name)
-        if config.rejoin_path and not config.rejoin_after_leave:
-            self._cancel_save()
-            await asyncio.to_thread(rejoin.forget, config.rejoin_path)
+        if self._memory is not None:
+            await self._memory.forget()
         await self.stop()
 
     async def stop(self) -> None:
@@ -187,9 +197,8 @@ class Gossip:
         self._queries.close()
         if self._timer is not None:
             self._timer.cancel()
-        if self._save_timer is not None:
-            self._cancel_save()
-            await self._save_peers()
+        if self._memory is not None:
+            await self._memory.close()
         if self._server is not None:
             self._server.close()
         tasks = list(self._tasks)
@@ -319,6 +328,8 @@ class Gossip:
                 self._effect(effect)
         if not self._running:
             return
+        if self._memory is not None:
+            self._memory.look()
         deadline = self._core.deadline
         if self._timer is None or deadline < self._timer_at:
             # A timer that fires too early only asks again: cheaper than moving it every time.
@@ -395,9 +406,8 @@ class Gossip:
             member.port,
         )
         self._guarded(self._on_member, event)
-        if self._config.rejoin_path and self._save_timer is None and self._running:
-            loop = asyncio.get_running_loop()
-            self._save_timer = loop.call_later(REJOIN_SAVE_DELAY_S, self._save_soon)
+        if self._memory is not None:
+            self._memory.member_changed(event)
 
     def _guarded(self, callback: Callable[..., None], *arguments: Any) -> None:
         """The application's mistakes must not stop the ring."""
@@ -438,36 +448,14 @@ class Gossip:
             self._core.tcp_ping_finished(effect.seq_no, answered, self._now())
             self._carry_out()
 
-    async def _rejoin(self) -> None:
+    async def _rejoin(self, peers: list[str]) -> None:
         """Try the peers of the last run in random order until one answers."""
-        peers = list(await asyncio.to_thread(rejoin.load, self._config.rejoin_path))
         self._rng.shuffle(peers)
         for peer in peers:
             result = await self.join([peer])
             if result.joined:
                 log.info("rejoined peer=%s", peer)
                 return
-
-    def _save_soon(self) -> None:
-        self._save_timer = None
-        self._spawn(self._save_peers(), "gossip-rejoin-save")
-
-    def _cancel_save(self) -> None:
-        if self._save_timer is not None:
-            self._save_timer.cancel()
-            self._save_timer = None
-
-    async def _save_peers(self) -> None:
-        peers = [
-            f"[{m.address}]:{m.port}" if ":" in m.address else f"{m.address}:{m.port}"
-            for m in self.members()
-            if m.status in (MemberStatus.ALIVE, MemberStatus.LEAVING, MemberStatus.FAILED)
-            and m.name != self._config.name
-        ]
-        try:
-            await asyncio.to_thread(rejoin.save, self._config.rejoin_path, peers)
-        except OSError as error:
-            log.warning("rejoin file not written path=%s error=%s", self._config.rejoin_path, error)
 
     async def _stop_later(self) -> None:
         task = asyncio.current_task()

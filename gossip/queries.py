@@ -67,6 +67,11 @@ class Queries:
     def _save_keys(self, effect: SaveKeys) -> None:
         self.out.append(effect)
 
+    def seen_before(self, ltime: int) -> None:
+        """A former life saw queries up to this time: they are not answered again."""
+        self.clock.witness(ltime)
+        self._seen.floor = max(self._seen.floor, ltime + 1)
+
     @property
     def deadline(self) -> float:
         """When the running vote, or the next query of ours, closes."""

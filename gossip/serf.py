@@ -36,6 +36,7 @@ from gossip.errors import ConfigError, DecodeError
 from gossip.lamport import LTIME_MAX, LamportClock
 from gossip.pushpull import snapshot
 from gossip.queries import Queries
+from gossip.rejoin import Clocks
 from gossip.roster import MemberEvent, MemberEventKind, MemberStatus, Particulars, Roster
 from gossip.stats import GossipStats
 from gossip.swim import Swim
@@ -89,6 +90,21 @@ class Serf:
         return BroadcastQueue(limit=self._config.broadcasts_max, overhead_bytes=USER_OVERHEAD_BYTES)
 
     # Life
+
+    def resume(self, seen: Clocks) -> None:
+        """A former life of ours came so far: before ``start``."""
+        if seen.member:
+            self._clock.witness(seen.member)
+        if seen.event:
+            self.events.seen_before(seen.event)
+        if seen.query:
+            self.queries.seen_before(seen.query)
+
+    @property
+    def clocks(self) -> Clocks:
+        """How far we came."""
+        times = (self._clock.time, self.events.clock.time, self.queries.clock.time)
+        return Clocks(*(time - 1 for time in times))
 
     def start(self, address: Address, now: float) -> None:
         """Come to life at the address that peers shall use."""

@@ -268,6 +268,48 @@ async def test_a_restarted_member_rejoins_from_its_file(tmp_path: pathlib.Path) 
             await again.gossip.stop()
 
 
+async def test_a_restarted_member_hears_no_old_events_and_the_new_ones(
+    tmp_path: pathlib.Path,
+) -> None:
+    path = str(tmp_path / "local.snapshot")
+    async with ring(quick("n0"), quick("n1", rejoin_path=path)) as members:
+        first, second = members
+        first.gossip.user_event("old", b"")
+        await eventually(lambda: second.gossip.stats().user_events == 1, "the event")
+        await second.gossip.stop()
+        first.gossip.user_event("missed", b"")
+        seen: list[tuple[str, bytes]] = []
+        port = second.gossip.local_member().port
+        config = quick("n1", rejoin_path=path, bind_port=port)
+        again = Watched(config, on_user_event=noted(seen))
+        await again.gossip.start()
+        try:
+            await eventually(lambda: bool(seen), "what happened meanwhile")
+            first.gossip.user_event("new", b"")
+            await eventually(lambda: len(seen) == 2, "the new event")
+            assert seen == [("missed", b""), ("new", b"")]
+        finally:
+            await again.gossip.stop()
+
+
+async def test_a_leave_forgets_unless_it_is_to_be_taken_back(tmp_path: pathlib.Path) -> None:
+    paths = [str(tmp_path / name) for name in ("forgets", "remembers")]
+    configs = [
+        quick("n1", rejoin_path=paths[0]),
+        quick("n2", rejoin_path=paths[1], rejoin_after_leave=True),
+    ]
+    async with ring(quick("n0"), *configs) as members:
+        for member in members[1:]:
+            await member.gossip.leave()
+        assert not os.path.exists(paths[0])  # noqa: ASYNC240
+        again = Watched(configs[1])
+        await again.gossip.start()
+        try:
+            await eventually(lambda: again.status("n0") is MemberStatus.ALIVE, "rejoined")
+        finally:
+            await again.gossip.stop()
+
+
 async def test_coordinates_travel_in_acks() -> None:
     async with ring(quick("n0"), quick("n1")) as members:
         await eventually(
