@@ -7,6 +7,7 @@ command, query or record is covered by the codec tests the moment it is register
 from __future__ import annotations
 
 import dataclasses
+import functools
 import types
 import typing
 from collections.abc import Mapping
@@ -52,6 +53,7 @@ def long_examples(max_examples: int) -> settings:
     return settings(max_examples=max_examples, phases=phases)
 
 
+@functools.cache
 def values_of(kind: Any) -> st.SearchStrategy[Any]:
     """Values of a type as its annotations describe it."""
     while hasattr(kind, "__supertype__"):

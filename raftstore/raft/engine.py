@@ -20,10 +20,11 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NoReturn
 
 from pysyncobj import SyncObj, SyncObjConf
 
+from raftstore.raft.ballot import PreVotes, is_majority, log_is_current
 from raftstore.raft.config import RaftConfig
 from raftstore.raft.elections import (
     ALONE,
@@ -60,10 +61,18 @@ from raftstore.raft.log import (
     payload_command,
 )
 from raftstore.raft.lost_disk import DiskIs, Forgotten
-from raftstore.raft.matching import SafetyViolation, first_new, start_of_term
+from raftstore.raft.matching import (
+    SafetyViolation,
+    first_new,
+    held_by_majority,
+    start_of_term,
+)
 from raftstore.raft.members import STAGING, UNTOLD_DISK, Config, Disk, decode_config
+from raftstore.raft.outbox import Outbox, Outgoing
+from raftstore.raft.patience import Patience, turn
 from raftstore.raft.progress import Progress
 from raftstore.raft.stock import NoPoller, PeerNode, StockLog, StockOutlet, now
+from raftstore.raft.strangers import is_heard, is_impostor
 
 FOLLOWER, CANDIDATE, LEADER = 0, 1, 2
 ROLES = ("follower", "candidate", "leader")
@@ -73,14 +82,6 @@ HUNG_DISK = "hung disk"
 TRANSFERRED = "transferred"
 HIGHER_TERM = "higher term"
 STEP_DOWN_REASONS = (LOST_QUORUM, HUNG_DISK, TRANSFERRED, HIGHER_TERM)
-HURRIED_ROUNDS_MAX = 10
-
-
-class Outgoing(NamedTuple):
-    """A message and the node id it is for."""
-
-    peer: str
-    message: Message
 
 
 @dataclass(slots=True)
@@ -126,16 +127,14 @@ class RaftEngine(SyncObj):  # type: ignore[misc]
         self._apply = apply
         self._rng = rng
         self._campaigning = False
-        self._hurry = 0
-        self._early: list[Outgoing] = []
-        self._late: list[Outgoing] = []
+        self._patience = Patience(config)
+        self._outbox = Outbox()
         self._connected_ids: set[str] = set()
         self._disks: dict[str, Disk] = {}
         self._progress: dict[str, Progress] = {}
         self._seq = 0
         self._votes: set[str] = set()
-        self._pre_votes: set[str] = set()
-        self._pre_vote_round = rng.getrandbits(32)
+        self._pre_votes = PreVotes(rng.getrandbits(32))
         self._cleared_term: int | None = None
         self._heard_at = LONG_AGO
         self._stamp = 0.0
@@ -384,8 +383,8 @@ class RaftEngine(SyncObj):  # type: ignore[misc]
         fall along a log, so nothing below an entry of an older term is of ours.
         """
         match, journal = self._SyncObj__raftMatchIndex, self._journal
-        held = sorted([match[self._members[peer]] for peer in self._peers])
-        index = min(held[len(held) // 2], journal.last_index) if held else journal.last_index
+        held = [match[self._members[peer]] for peer in self._peers]
+        index = held_by_majority(held, journal.last_index)
         if index > self.commit_index() and journal.term_at(index) == self.term():
             self._SyncObj__raftCommitIndex = index
             journal.commit_hint = index
@@ -424,7 +423,7 @@ class RaftEngine(SyncObj):  # type: ignore[misc]
         self._why_stopped = HUNG_DISK
         self._SyncObj__setState(FOLLOWER)
         self._follow(None)
-        self._deadline_in(self._config.election_min_s, self._config.election_max_s)
+        self._deadline_in(*self._patience.for_leader())
 
     def restored(self, index: int, stamp: float) -> None:
         """Before the first step: the state is that of a snapshot at ``index``."""
@@ -501,8 +500,7 @@ class RaftEngine(SyncObj):  # type: ignore[misc]
         self._follow(None)
         # Nor is there any doubt left from our own start: who led before it is dead.
         self._heard_at = self._started_at = LONG_AGO
-        self._hurry = HURRIED_ROUNDS_MAX
-        self._deadline_in_turn(*self._config.lost_leader_first_s, peer)
+        self._deadline_in(*self._patience.after_loss(self._turn(peer)))
 
     def receive(self, peer: str, message: Message) -> None:
         """Handle one message of an authenticated peer."""
@@ -512,9 +510,7 @@ class RaftEngine(SyncObj):  # type: ignore[misc]
 
     def take_messages(self) -> tuple[list[Outgoing], list[Outgoing]]:
         """(early, late) messages since the last call."""
-        out = self._early, self._late
-        self._early, self._late = [], []
-        return out
+        return self._outbox.take()
 
     def probe(self, number: int) -> None:
         """Ask the voters whether we still lead."""
@@ -527,10 +523,7 @@ class RaftEngine(SyncObj):  # type: ignore[misc]
             self._send(peer, LeaseProbe(self.term(), number))
 
     def _send(self, peer: str, message: Message, *, late: bool = False) -> None:
-        if late or self._journal.state_dirty:
-            self._late.append(Outgoing(peer, message))
-        else:
-            self._early.append(Outgoing(peer, message))
+        self._outbox.put(peer, message, late=late or self._journal.state_dirty)
 
     # -- configuration
 
@@ -571,28 +564,19 @@ class RaftEngine(SyncObj):  # type: ignore[misc]
     def _deadline_in(self, least_s: float, most_s: float) -> None:
         self._SyncObj__raftElectionDeadline = self.now() + self._rng.uniform(least_s, most_s)
 
-    def _deadline_in_turn(self, least_s: float, most_s: float, lost: str | None = None) -> None:
-        """Hurried: one after the other, so that two who noticed at once do not split the votes."""
-        turn_s = self._turn(lost) * self._config.lost_leader_turn_s
-        self._deadline_in(least_s + turn_s, most_s + turn_s)
-
     def _turn(self, lost: str | None = None) -> int:
-        return sum(1 for peer in self._peers if peer < self._config.node_id and peer != lost)
+        return turn(self._config.node_id, self._peers, lost)
 
     def _SyncObj__generateRaftTimeout(self) -> float:
-        config = self._config
-        if self._campaigning:  # a split vote is settled sooner: the next try asks pre-votes first
-            self._campaigning = False
-            if self._hurry:  # twice as long as for pre-votes, since votes are written down
-                turn_s = self._turn() * config.lost_leader_turn_s
-                return 2 * self._rng.uniform(*config.lost_leader_s) + turn_s
-            return self._rng.uniform(0.5 * config.election_min_s, config.election_min_s)
-        return self._rng.uniform(config.election_min_s, config.election_max_s)
+        campaigning, self._campaigning = self._campaigning, False
+        patience = self._patience
+        wait = patience.for_votes(self._turn()) if campaigning else patience.for_leader()
+        return self._rng.uniform(*wait)
 
     def _SyncObj__connectedToAnyone(self) -> bool:
         """Asked by the tick exactly when the election timer has expired: the pre-vote gate (A7)."""
         if not self._voter or self.dismissed:
-            self._deadline_in(self._config.election_min_s, self._config.election_max_s)
+            self._deadline_in(*self._patience.for_leader())
             return False
         if not self._peers or self._cleared_term == self.term():
             self._cleared_term = None
@@ -605,25 +589,19 @@ class RaftEngine(SyncObj):  # type: ignore[misc]
         return False
 
     def _start_pre_vote(self) -> None:
-        config = self._config
-        self._pre_vote_round += 1
-        self._pre_votes = {config.node_id}
+        self._pre_votes.begin(self._config.node_id)
         self._cleared_term = None
         self.stats.pre_vote_rounds += 1
-        self.elections.asked(self.now(), self.term() + 1, self._cause(), self._pre_votes)
-        if self._hurry:
-            self._hurry -= 1
-            self._deadline_in_turn(*config.lost_leader_s)
-        else:
-            self._deadline_in(0.25 * config.election_min_s, 0.5 * config.election_min_s)
+        self.elections.asked(self.now(), self.term() + 1, self._cause(), self._pre_votes.granted)
+        self._deadline_in(*self._patience.for_pre_votes(self._turn()))
         request = PreVoteRequest(
             term=self.term() + 1,
-            round=self._pre_vote_round,
+            round=self._pre_votes.round,
             last_index=self._journal.last_index,
             last_term=self._journal.last_term,
         )
         for peer in self._peers:
-            self._early.append(Outgoing(peer, request))  # rests on nothing that needs saving
+            self._outbox.put(peer, request, late=False)  # rests on nothing that needs saving
 
     def _cause(self) -> str:
         """Why we try to become leader, for whoever asks."""
@@ -631,7 +609,7 @@ class RaftEngine(SyncObj):  # type: ignore[misc]
             return ALONE
         if self._ordered_term == self.term():
             return ORDERED
-        return LEADER_GONE if self._hurry else NO_LEADER_HEARD
+        return LEADER_GONE if self._patience.hurried else NO_LEADER_HEARD
 
     def request_vote(self, peer: str, message: dict[str, Any]) -> None:
         """PySyncObj's tick asks for a vote; our term and own vote must be on disk first."""
@@ -649,8 +627,8 @@ class RaftEngine(SyncObj):  # type: ignore[misc]
         return self.leads() or at - self._heard_at < least or at - self._started_at < least
 
     def _log_is_current(self, last_index: int, last_term: int) -> bool:
-        mine = (self._journal.last_term, self._journal.last_index)
-        return (last_term, last_index) >= mine
+        ours = (self._journal.last_term, self._journal.last_index)
+        return log_is_current((last_term, last_index), ours)
 
     def _follow(self, leader: PeerNode | None) -> None:
         self._SyncObj__raftLeader = leader
@@ -727,21 +705,8 @@ class RaftEngine(SyncObj):  # type: ignore[misc]
                 self._on_forgotten(peer, message)
 
     def _listens_to(self, peer: str, message: Message) -> bool:
-        """Whom we hear (hazards A4, S2, D4).
-
-        Our configuration may be old, and then a newer server leads or campaigns that we do not
-        know of: votes and entries are taken from every server that the transport lets in. One that
-        we know as removed may be back. Answers count from members only.
-        """
-        if isinstance(message, DiskIs):  # the transport knows who says it
-            return True
-        if self.config is None:  # no member of anything yet: take the log, but have no say
-            return isinstance(message, Append | SnapshotOffer | SnapshotChunk)
-        if peer in self._members:
-            return True
-        return isinstance(
-            message, Append | VoteRequest | PreVoteRequest | SnapshotOffer | SnapshotChunk
-        )
+        known = self.config is not None
+        return is_heard(message, configured=known, member=peer in self._members)
 
     def _is_answer(self, peer: str, term: int) -> bool:
         """Does a voter of ours confirm that we lead?"""
@@ -784,7 +749,7 @@ class RaftEngine(SyncObj):  # type: ignore[misc]
 
     def _hear_leader(self) -> None:
         self._heard_at = self.now()
-        self._hurry = 0
+        self._patience.calm()
         if self._ordered_term == self.term():
             return  # it has told us to campaign: what it sent meanwhile does not take that back
         self._SyncObj__raftElectionDeadline = self._heard_at + self._SyncObj__generateRaftTimeout()
@@ -838,16 +803,16 @@ class RaftEngine(SyncObj):  # type: ignore[misc]
         self._hear_leader()
 
     def _is_impostor(self, peer: str, term: int) -> bool:
-        """Does a stranger claim a term that has a leader, whom we know?
-
-        From a member that would be a violation of safety and ends the process (``_heed_leader``).
-        Nobody from outside may bring that about.
-        """
-        taken = term == self.term() and self.leader_id() not in (None, peer)
-        if self.config is None or peer in self._members or not taken:
-            return False
-        self.stats.strangers_dropped += 1
-        return True
+        claims = is_impostor(
+            peer,
+            term,
+            our_term=self.term(),
+            leader_id=self.leader_id(),
+            configured=self.config is not None,
+            member=peer in self._members,
+        )
+        self.stats.strangers_dropped += claims
+        return claims
 
     def _on_snapshot(self, peer: str, message: SnapshotOffer | SnapshotChunk) -> None:
         if message.term < self.term() or self._is_impostor(peer, message.term):
@@ -954,26 +919,16 @@ class RaftEngine(SyncObj):  # type: ignore[misc]
             self._SyncObj__onBecomeLeader()
 
     def _won_with(self, peer: str) -> bool:
-        """A4: collect votes by who gave them, so that one answer never counts twice."""
         self._votes.add(peer)
-        return len(self._votes) > (len(self._peers) + 1) / 2
+        return is_majority(self._votes, len(self._peers))
 
     def _on_pre_vote_reply(self, peer: str, reply: PreVoteReply) -> None:
         if reply.term > self.term():
             self._new_term(reply.term)
             return
-        if (
-            self.leads()
-            or not reply.granted
-            or reply.round != self._pre_vote_round
-            or not self._pre_votes
-            or peer not in self._peers
-            or not self.counts(peer)
-        ):
+        if self.leads() or not reply.granted or peer not in self._peers or not self.counts(peer):
             return
-        self._pre_votes.add(peer)
-        if len(self._pre_votes) > (len(self._peers) + 1) / 2:
-            self._pre_votes = set()
+        if self._pre_votes.grant(peer, reply.round, len(self._peers)):
             self._cleared_term = self.term()
             self._SyncObj__raftElectionDeadline = 0.0
 

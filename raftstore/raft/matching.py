@@ -1,8 +1,8 @@
-"""Where a follower's log and an append part ways. Pure reading of a journal; changes nothing."""
+"""Where logs agree: a follower's with an append, and a majority's. Pure; changes nothing."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from raftstore.errors import CorruptState
 from raftstore.raft.log import Entry, Journal
@@ -31,3 +31,9 @@ def start_of_term(journal: Journal, index: int, commit: int) -> int:
     while index > least and journal.term_at(index - 1) == term:
         index -= 1
     return index
+
+
+def held_by_majority(held: Iterable[int], own: int) -> int:
+    """The highest index that most voters hold: the other voters' match indexes, and our last."""
+    others = sorted(held)
+    return min(others[len(others) // 2], own) if others else own

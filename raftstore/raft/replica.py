@@ -37,12 +37,13 @@ from raftstore.raft.changes import (
     set_role,
 )
 from raftstore.raft.config import RaftConfig
-from raftstore.raft.engine import Outgoing, RaftEngine
+from raftstore.raft.engine import RaftEngine
 from raftstore.raft.frames import Message
 from raftstore.raft.install import Installs, Task
 from raftstore.raft.lease import Lease
 from raftstore.raft.log import Batch, Journal
 from raftstore.raft.members import VOTER, Config
+from raftstore.raft.outbox import Outgoing
 from raftstore.raft.reads import ReadIndex
 from raftstore.raft.requests import ChangeRequest, Outcome, Proposal, succeeded
 from raftstore.raft.transfer import AWAITING, CATCHING_UP, Transfer, Yielding
