@@ -8,17 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from raftstore import definitions as d
 from raftstore.commands import Command, numbered
-from raftstore.definitions import (
-    ACLAuthMethod,
-    ACLBindingRule,
-    ACLPolicy,
-    ACLRole,
-    ACLToken,
-    ConfigEntry,
-    Coordinate,
-    PreparedQuery,
-)
 
 
 @numbered(25)
@@ -26,7 +17,7 @@ from raftstore.definitions import (
 class SetConfigEntry(Command):
     """Write a config entry."""
 
-    entry: ConfigEntry
+    entry: d.ConfigEntry
     cas: int | None = None
 
 
@@ -48,7 +39,7 @@ class SetACLToken(Command):
     Rejections: "Invalid Token: …" without a secret, or with the secret of another token.
     """
 
-    token: ACLToken
+    token: d.ACLToken
     cas: int | None = None
 
 
@@ -65,7 +56,7 @@ class DeleteACLTokens(Command):
 class SetACLPolicy(Command):
     """Write a policy. Rejection: its name is taken."""
 
-    policy: ACLPolicy
+    policy: d.ACLPolicy
     cas: int | None = None
 
 
@@ -82,7 +73,7 @@ class DeleteACLPolicy(Command):
 class SetACLRole(Command):
     """Write a role. Rejection: its name is taken."""
 
-    role: ACLRole
+    role: d.ACLRole
     cas: int | None = None
 
 
@@ -99,7 +90,7 @@ class DeleteACLRole(Command):
 class SetACLAuthMethod(Command):
     """Write an auth method."""
 
-    method: ACLAuthMethod
+    method: d.ACLAuthMethod
     cas: int | None = None
 
 
@@ -116,7 +107,7 @@ class DeleteACLAuthMethod(Command):
 class SetACLBindingRule(Command):
     """Write a binding rule. Rejection: no such auth method."""
 
-    rule: ACLBindingRule
+    rule: d.ACLBindingRule
     cas: int | None = None
 
 
@@ -133,7 +124,7 @@ class DeleteACLBindingRule(Command):
 class SetPreparedQuery(Command):
     """Write a prepared query. Rejection: its name is taken."""
 
-    query: PreparedQuery
+    query: d.PreparedQuery
     cas: int | None = None
 
 
@@ -150,4 +141,4 @@ class DeletePreparedQuery(Command):
 class UpdateCoordinates(Command):
     """Write coordinates of many nodes; those of unknown nodes are dropped. Value: how many held."""
 
-    updates: tuple[Coordinate, ...]
+    updates: tuple[d.Coordinate, ...]

@@ -7,24 +7,45 @@ value (table:what, value).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar, TypeVar
 
-from raftstore.definitions import (
-    ACLAuthMethod,
-    ACLBindingRule,
-    ACLPolicy,
-    ACLRole,
-    ACLToken,
-    ConfigEntry,
-    Coordinate,
-    PreparedQuery,
-)
+from raftstore import definitions as d
 from raftstore.queries import Footprint, Query, numbered
 from raftstore.records import NodeName
 
+R_co = TypeVar("R_co", covariant=True)
 
-@numbered(32, ConfigEntry | None)
+
+class _All(Query[tuple[R_co, ...]]):
+    """All records of a table, by key."""
+
+    __slots__ = ()
+    table: ClassVar[str]
+
+    def footprint(self) -> tuple[Footprint, ...]:
+        return ((self.table, ""),)
+
+
 @dataclass(frozen=True, slots=True)
-class GetConfigEntry(Query[ConfigEntry | None]):
+class _ByIdOrName(Query[R_co | None]):
+    """One record by id, or by name when that is set."""
+
+    table: ClassVar[str]
+    id: str = ""
+    name: str = ""
+
+    def footprint(self) -> tuple[Footprint, ...]:
+        return ((f"{self.table}:name", self.name) if self.name else (self.table, self.id),)
+
+
+def _group_or_all(table: str, kind: str, value: str) -> tuple[Footprint, ...]:
+    """The records that share a value, or with "" all of the table."""
+    return ((f"{table}:{kind}", value) if value else (table, ""),)
+
+
+@numbered(32, d.ConfigEntry | None)
+@dataclass(frozen=True, slots=True)
+class GetConfigEntry(Query[d.ConfigEntry | None]):
     """One config entry."""
 
     kind: str
@@ -34,20 +55,20 @@ class GetConfigEntry(Query[ConfigEntry | None]):
         return (("config-entries", f"{self.kind}/{self.name}"),)
 
 
-@numbered(33, tuple[ConfigEntry, ...])
+@numbered(33, tuple[d.ConfigEntry, ...])
 @dataclass(frozen=True, slots=True)
-class ListConfigEntries(Query[tuple[ConfigEntry, ...]]):
+class ListConfigEntries(Query[tuple[d.ConfigEntry, ...]]):
     """The entries of a kind, or all with "", by kind and name."""
 
     kind: str = ""
 
     def footprint(self) -> tuple[Footprint, ...]:
-        return (("config-entries:kind", self.kind) if self.kind else ("config-entries", ""),)
+        return _group_or_all("config-entries", "kind", self.kind)
 
 
-@numbered(34, ACLToken | None)
+@numbered(34, d.ACLToken | None)
 @dataclass(frozen=True, slots=True)
-class GetACLToken(Query[ACLToken | None]):
+class GetACLToken(Query[d.ACLToken | None]):
     """One token by accessor."""
 
     accessor: str
@@ -56,9 +77,9 @@ class GetACLToken(Query[ACLToken | None]):
         return (("acl-tokens", self.accessor),)
 
 
-@numbered(35, ACLToken | None)
+@numbered(35, d.ACLToken | None)
 @dataclass(frozen=True, slots=True)
-class ACLTokenBySecret(Query[ACLToken | None]):
+class ACLTokenBySecret(Query[d.ACLToken | None]):
     """The token with this hash of its secret (``state.definitions.secret_hash``)."""
 
     secret_hash: str
@@ -67,18 +88,17 @@ class ACLTokenBySecret(Query[ACLToken | None]):
         return (("acl-tokens:secret", self.secret_hash),)
 
 
-@numbered(36, tuple[ACLToken, ...])
+@numbered(36, tuple[d.ACLToken, ...])
 @dataclass(frozen=True, slots=True)
-class ListACLTokens(Query[tuple[ACLToken, ...]]):
+class ListACLTokens(_All[d.ACLToken]):
     """All tokens, by accessor."""
 
-    def footprint(self) -> tuple[Footprint, ...]:
-        return (("acl-tokens", ""),)
+    table: ClassVar[str] = "acl-tokens"
 
 
-@numbered(37, tuple[ACLToken, ...])
+@numbered(37, tuple[d.ACLToken, ...])
 @dataclass(frozen=True, slots=True)
-class ExpiringACLTokens(Query[tuple[ACLToken, ...]]):
+class ExpiringACLTokens(Query[tuple[d.ACLToken, ...]]):
     """At most ``limit`` tokens that expire at or before a time (Unix seconds), soonest first."""
 
     until: float
@@ -88,51 +108,41 @@ class ExpiringACLTokens(Query[tuple[ACLToken, ...]]):
         return (("acl-tokens", ""),)
 
 
-@numbered(38, ACLPolicy | None)
+@numbered(38, d.ACLPolicy | None)
 @dataclass(frozen=True, slots=True)
-class GetACLPolicy(Query[ACLPolicy | None]):
+class GetACLPolicy(_ByIdOrName[d.ACLPolicy]):
     """One policy by id, or by name when that is set."""
 
-    id: str = ""
-    name: str = ""
-
-    def footprint(self) -> tuple[Footprint, ...]:
-        return (("acl-policies:name", self.name) if self.name else ("acl-policies", self.id),)
+    table: ClassVar[str] = "acl-policies"
 
 
-@numbered(39, tuple[ACLPolicy, ...])
+@numbered(39, tuple[d.ACLPolicy, ...])
 @dataclass(frozen=True, slots=True)
-class ListACLPolicies(Query[tuple[ACLPolicy, ...]]):
+class ListACLPolicies(_All[d.ACLPolicy]):
     """All policies, by id."""
 
-    def footprint(self) -> tuple[Footprint, ...]:
-        return (("acl-policies", ""),)
+    table: ClassVar[str] = "acl-policies"
 
 
-@numbered(40, ACLRole | None)
+@numbered(40, d.ACLRole | None)
 @dataclass(frozen=True, slots=True)
-class GetACLRole(Query[ACLRole | None]):
+class GetACLRole(_ByIdOrName[d.ACLRole]):
     """One role by id, or by name when that is set."""
 
-    id: str = ""
-    name: str = ""
-
-    def footprint(self) -> tuple[Footprint, ...]:
-        return (("acl-roles:name", self.name) if self.name else ("acl-roles", self.id),)
+    table: ClassVar[str] = "acl-roles"
 
 
-@numbered(41, tuple[ACLRole, ...])
+@numbered(41, tuple[d.ACLRole, ...])
 @dataclass(frozen=True, slots=True)
-class ListACLRoles(Query[tuple[ACLRole, ...]]):
+class ListACLRoles(_All[d.ACLRole]):
     """All roles, by id."""
 
-    def footprint(self) -> tuple[Footprint, ...]:
-        return (("acl-roles", ""),)
+    table: ClassVar[str] = "acl-roles"
 
 
-@numbered(42, ACLAuthMethod | None)
+@numbered(42, d.ACLAuthMethod | None)
 @dataclass(frozen=True, slots=True)
-class GetACLAuthMethod(Query[ACLAuthMethod | None]):
+class GetACLAuthMethod(Query[d.ACLAuthMethod | None]):
     """One auth method."""
 
     name: str
@@ -141,18 +151,17 @@ class GetACLAuthMethod(Query[ACLAuthMethod | None]):
         return (("acl-auth-methods", self.name),)
 
 
-@numbered(43, tuple[ACLAuthMethod, ...])
+@numbered(43, tuple[d.ACLAuthMethod, ...])
 @dataclass(frozen=True, slots=True)
-class ListACLAuthMethods(Query[tuple[ACLAuthMethod, ...]]):
+class ListACLAuthMethods(_All[d.ACLAuthMethod]):
     """All auth methods, by name."""
 
-    def footprint(self) -> tuple[Footprint, ...]:
-        return (("acl-auth-methods", ""),)
+    table: ClassVar[str] = "acl-auth-methods"
 
 
-@numbered(44, ACLBindingRule | None)
+@numbered(44, d.ACLBindingRule | None)
 @dataclass(frozen=True, slots=True)
-class GetACLBindingRule(Query[ACLBindingRule | None]):
+class GetACLBindingRule(Query[d.ACLBindingRule | None]):
     """One binding rule."""
 
     id: str
@@ -161,22 +170,20 @@ class GetACLBindingRule(Query[ACLBindingRule | None]):
         return (("acl-binding-rules", self.id),)
 
 
-@numbered(45, tuple[ACLBindingRule, ...])
+@numbered(45, tuple[d.ACLBindingRule, ...])
 @dataclass(frozen=True, slots=True)
-class ListACLBindingRules(Query[tuple[ACLBindingRule, ...]]):
+class ListACLBindingRules(Query[tuple[d.ACLBindingRule, ...]]):
     """The binding rules of an auth method, or all with "", by id."""
 
     auth_method: str = ""
 
     def footprint(self) -> tuple[Footprint, ...]:
-        if self.auth_method:
-            return (("acl-binding-rules:auth-method", self.auth_method),)
-        return (("acl-binding-rules", ""),)
+        return _group_or_all("acl-binding-rules", "auth-method", self.auth_method)
 
 
-@numbered(46, PreparedQuery | None)
+@numbered(46, d.PreparedQuery | None)
 @dataclass(frozen=True, slots=True)
-class GetPreparedQuery(Query[PreparedQuery | None]):
+class GetPreparedQuery(Query[d.PreparedQuery | None]):
     """One prepared query by id."""
 
     id: str
@@ -185,9 +192,9 @@ class GetPreparedQuery(Query[PreparedQuery | None]):
         return (("prepared-queries", self.id),)
 
 
-@numbered(47, PreparedQuery | None)
+@numbered(47, d.PreparedQuery | None)
 @dataclass(frozen=True, slots=True)
-class FindPreparedQuery(Query[PreparedQuery | None]):
+class FindPreparedQuery(Query[d.PreparedQuery | None]):
     """The query that answers for a name: the one called so, else the template with the longest
     name that the name begins with."""
 
@@ -197,33 +204,31 @@ class FindPreparedQuery(Query[PreparedQuery | None]):
         return (("prepared-queries:name", self.name), ("prepared-queries:template", "yes"))
 
 
-@numbered(48, tuple[PreparedQuery, ...])
+@numbered(48, tuple[d.PreparedQuery, ...])
 @dataclass(frozen=True, slots=True)
-class ListPreparedQueries(Query[tuple[PreparedQuery, ...]]):
+class ListPreparedQueries(Query[tuple[d.PreparedQuery, ...]]):
     """The prepared queries bound to a session, or all with "", by id."""
 
     session: str = ""
 
     def footprint(self) -> tuple[Footprint, ...]:
-        if self.session:
-            return (("prepared-queries:session", self.session),)
-        return (("prepared-queries", ""),)
+        return _group_or_all("prepared-queries", "session", self.session)
 
 
-@numbered(49, tuple[Coordinate, ...])
+@numbered(49, tuple[d.Coordinate, ...])
 @dataclass(frozen=True, slots=True)
-class ListCoordinates(Query[tuple[Coordinate, ...]]):
+class ListCoordinates(Query[tuple[d.Coordinate, ...]]):
     """All coordinates, or those of one node (name compared without case)."""
 
     node: NodeName = NodeName("")
 
     def footprint(self) -> tuple[Footprint, ...]:
-        return (("coordinates:node", self.node.lower()) if self.node else ("coordinates", ""),)
+        return _group_or_all("coordinates", "node", self.node.lower())
 
 
-@numbered(70, tuple[Coordinate, ...])
+@numbered(70, tuple[d.Coordinate, ...])
 @dataclass(frozen=True, slots=True)
-class CoordinatesOf(Query[tuple[Coordinate, ...]]):
+class CoordinatesOf(Query[tuple[d.Coordinate, ...]]):
     """The coordinates of these nodes (names compared without case), in their order."""
 
     nodes: tuple[NodeName, ...] = ()

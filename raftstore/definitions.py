@@ -112,3 +112,16 @@ class Coordinate:
     content: Json = None
     create_index: int = 0
     modify_index: int = 0
+
+
+#: The kinds of definitions by the name of their table, in the order of snapshots: ONLY APPEND.
+KINDS: dict[str, type] = {
+    "config-entries": ConfigEntry,
+    "acl-tokens": ACLToken,
+    "acl-policies": ACLPolicy,
+    "acl-roles": ACLRole,
+    "acl-auth-methods": ACLAuthMethod,
+    "acl-binding-rules": ACLBindingRule,
+    "prepared-queries": PreparedQuery,
+    "coordinates": Coordinate,
+}

@@ -8,16 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from raftstore.codec import LazyCodecs, pack, unpack
-from raftstore.definitions import (
-    ACLAuthMethod,
-    ACLBindingRule,
-    ACLPolicy,
-    ACLRole,
-    ACLToken,
-    ConfigEntry,
-    Coordinate,
-    PreparedQuery,
-)
+from raftstore.definitions import KINDS
 from raftstore.errors import DecodeError
 from raftstore.records import (
     AutopilotConfig,
@@ -46,14 +37,7 @@ TYPES: dict[str, Any] = {
     "ca-roots": tuple[CARoot, ...],
     "ca-serial": int,
     "autopilot": AutopilotConfig,
-    "config-entries": ConfigEntry,
-    "acl-tokens": ACLToken,
-    "acl-policies": ACLPolicy,
-    "acl-roles": ACLRole,
-    "acl-auth-methods": ACLAuthMethod,
-    "acl-binding-rules": ACLBindingRule,
-    "prepared-queries": PreparedQuery,
-    "coordinates": Coordinate,
+    **KINDS,
     "sessions": Session,
     "restores": Restored,
 }

@@ -13,25 +13,10 @@ from typing import Any
 
 from raftstore import definition_commands as c
 from raftstore import definition_queries as q
+from raftstore import definitions as d
 from raftstore.commands import Applied, Outcome, Rejected
-from raftstore.definitions import (
-    ACLAuthMethod,
-    ACLBindingRule,
-    ACLPolicy,
-    ACLRole,
-    ACLToken,
-    ConfigEntry,
-    Coordinate,
-    PreparedQuery,
-)
 from raftstore.state.table import Table
 from raftstore.state.tables import Indexes
-
-#: Names of the tables, in the order of snapshots: ONLY APPEND.
-TABLES = (
-    "config-entries", "acl-tokens", "acl-policies", "acl-roles", "acl-auth-methods",
-    "acl-binding-rules", "prepared-queries", "coordinates",
-)  # fmt: skip
 
 Apply = Callable[[int, Any], Outcome]
 Read = Callable[[Any], Any]
@@ -47,13 +32,13 @@ class Definitions:
 
     def __init__(self, indexes: Indexes, has_node: Callable[[str], bool]) -> None:
         self._has_node = has_node
-        self.config: Table[ConfigEntry] = Table(
+        self.config: Table[d.ConfigEntry] = Table(
             "config-entries",
             indexes,
             key=lambda e: f"{e.kind}/{e.name}",
             groups={"kind": lambda e: (e.kind,)},
         )
-        self.tokens: Table[ACLToken] = Table(
+        self.tokens: Table[d.ACLToken] = Table(
             "acl-tokens",
             indexes,
             key=lambda t: t.accessor,
@@ -64,22 +49,22 @@ class Definitions:
             shown=lambda t: replace(t, secret=""),
             due_at=lambda t: t.expires_at,
         )
-        self.policies: Table[ACLPolicy] = Table(
+        self.policies: Table[d.ACLPolicy] = Table(
             "acl-policies", indexes, key=lambda p: p.id, groups={"name": lambda p: (p.name,)}
         )
-        self.roles: Table[ACLRole] = Table(
+        self.roles: Table[d.ACLRole] = Table(
             "acl-roles", indexes, key=lambda r: r.id, groups={"name": lambda r: (r.name,)}
         )
-        self.methods: Table[ACLAuthMethod] = Table(
+        self.methods: Table[d.ACLAuthMethod] = Table(
             "acl-auth-methods", indexes, key=lambda m: m.name
         )
-        self.rules: Table[ACLBindingRule] = Table(
+        self.rules: Table[d.ACLBindingRule] = Table(
             "acl-binding-rules",
             indexes,
             key=lambda r: r.id,
             groups={"auth-method": lambda r: (r.auth_method,)},
         )
-        self.queries: Table[PreparedQuery] = Table(
+        self.queries: Table[d.PreparedQuery] = Table(
             "prepared-queries",
             indexes,
             key=lambda p: p.id,
@@ -89,7 +74,7 @@ class Definitions:
                 "template": lambda p: ("yes",) if p.template else (),
             },
         )
-        self.coordinates: Table[Coordinate] = Table(
+        self.coordinates: Table[d.Coordinate] = Table(
             "coordinates",
             indexes,
             key=lambda x: f"{x.segment}/{x.node.lower()}",
@@ -235,12 +220,12 @@ class Definitions:
             ),
         }
 
-    def _find_query(self, name: str) -> PreparedQuery | None:
+    def _find_query(self, name: str) -> d.PreparedQuery | None:
         if not name:
             return None
         called = _only(self.queries, "name", name)
         if called is not None:
-            found: PreparedQuery = called
+            found: d.PreparedQuery = called
             return found
         templates = self.queries.group("template", "yes")
         fitting = [template for template in templates if name.startswith(template.name)]
@@ -265,7 +250,7 @@ class Definitions:
 
     def check(self) -> None:
         """Assert what only our own bug can break."""
-        assert tuple(self.tables) == TABLES
+        assert tuple(self.tables) == tuple(d.KINDS)
         for table in self.tables.values():
             table.check()
         for token in self.tokens.all():

@@ -19,6 +19,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from raftstore.codec import codec_for, pack, unpack
+from raftstore.definitions import KINDS
 from raftstore.errors import DecodeError
 from raftstore.records import (
     Actor,
@@ -36,7 +37,6 @@ from raftstore.records import (
 )
 from raftstore.records import ServiceIntentions as Entry
 from raftstore.rows import CODECS
-from raftstore.state.definitions import TABLES
 from raftstore.state.frozen import Table
 from raftstore.state.history import Change
 from raftstore.state.registry import NodeRow
@@ -451,7 +451,7 @@ def _loaders(renumber_to: int | None) -> dict[str, Callable[[StateMachine, Any],
             state.autopilot, "config", n.record(_AUTOPILOT.from_plain(row))
         ),
         _OUTCOMES: _load_outcomes,
-        **{name: _record_loader(name, n) for name in TABLES},
+        **{name: _record_loader(name, n) for name in KINDS},
         _GROUPS: lambda state, row: _load_group(state, row, n),
         _FLOOR: _load_floor,
         _HISTORY: _load_change,

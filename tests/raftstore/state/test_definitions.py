@@ -7,12 +7,12 @@ import logging
 import msgpack
 import pytest
 
-from raftstore import commands, wire
+from raftstore import commands, queries, wire
 from raftstore import definition_commands as c
 from raftstore import definition_queries as q
 from raftstore import definitions as d
 from raftstore.commands import Applied, Command, Deregister, Register, Rejected
-from raftstore.queries import History
+from raftstore.queries import History, Query
 from raftstore.records import Node
 from raftstore.state import StateMachine
 from raftstore.state.definitions import secret_hash
@@ -54,6 +54,51 @@ def test_the_bytes_of_a_command_never_change(number, command, fields):
     assert wire.encode_command(command) == payload
     assert wire.decode_command(payload).command == command
     assert commands.REGISTRY[number] is type(command)
+
+
+#: Each query by its number, with its fields on the wire and its footprint.
+ASKED: dict[int, tuple[Query[object], list[object], list[tuple[str, str]]]] = {
+    32: (q.GetConfigEntry("k", "n"), ["k", "n"], [("config-entries", "k/n")]),
+    33: (q.ListConfigEntries("k"), ["k"], [("config-entries:kind", "k")]),
+    34: (q.GetACLToken("a"), ["a"], [("acl-tokens", "a")]),
+    35: (q.ACLTokenBySecret("h"), ["h"], [("acl-tokens:secret", "h")]),
+    36: (q.ListACLTokens(), [], [("acl-tokens", "")]),
+    37: (q.ExpiringACLTokens(2.5, 7), [2.5, 7], [("acl-tokens", "")]),
+    38: (q.GetACLPolicy("1"), ["1"], [("acl-policies", "1")]),
+    39: (q.ListACLPolicies(), [], [("acl-policies", "")]),
+    40: (q.GetACLRole("", "r"), ["", "r"], [("acl-roles:name", "r")]),
+    41: (q.ListACLRoles(), [], [("acl-roles", "")]),
+    42: (q.GetACLAuthMethod("m"), ["m"], [("acl-auth-methods", "m")]),
+    43: (q.ListACLAuthMethods(), [], [("acl-auth-methods", "")]),
+    44: (q.GetACLBindingRule("1"), ["1"], [("acl-binding-rules", "1")]),
+    45: (q.ListACLBindingRules("m"), ["m"], [("acl-binding-rules:auth-method", "m")]),
+    46: (q.GetPreparedQuery("1"), ["1"], [("prepared-queries", "1")]),
+    47: (q.FindPreparedQuery("n"), ["n"],
+         [("prepared-queries:name", "n"), ("prepared-queries:template", "yes")]),
+    48: (q.ListPreparedQueries(), [], [("prepared-queries", "")]),
+    49: (q.ListCoordinates("N"), ["N"], [("coordinates:node", "n")]),
+    70: (q.CoordinatesOf(("N", "m")), [["N", "m"]],
+         [("coordinates:node", "n"), ("coordinates:node", "m")]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("number", "asked"), ASKED.items())
+def test_the_bytes_and_the_footprint_of_a_query_never_change(number, asked):
+    query, fields, footprint = asked
+    payload = msgpack.packb([1, number, fields])
+    assert wire.encode_query(query) == payload
+    assert wire.decode_query(payload) == query
+    assert queries.REGISTRY[number] is type(query)
+    assert list(query.footprint()) == footprint
+
+
+def test_the_tables_keep_their_names_and_order():
+    """Both are in snapshots."""
+    assert tuple(d.KINDS) == (
+        "config-entries", "acl-tokens", "acl-policies", "acl-roles", "acl-auth-methods",
+        "acl-binding-rules", "prepared-queries", "coordinates",
+    )  # fmt: skip
+    assert tuple(d.KINDS) == tuple(StateMachine().definitions.tables)
 
 
 class Book:
