@@ -36,7 +36,6 @@ from agent.connect.authority import Authority
 from agent.connect.leaves import LeafCache
 from agent.connect.sidecars import Sidecars
 from agent.dns.server import DnsServer
-from agent.errors import AgentError
 from agent.explain.raft import explain_raft
 from agent.explain.registry import explainers
 from agent.explain.server_port import explain_server_port
@@ -53,6 +52,7 @@ from agent.leader.sessions import SessionKeeper
 from agent.local.agent import LocalAgent
 from agent.local.joining import join_all
 from agent.local.node import catalog_node, join_host_port, own_http, sidecar_address
+from agent.local.restores import follow_restores
 from agent.loop.collector import Collector
 from agent.loop.watchdog import Watchdog
 from agent.membership import (
@@ -62,10 +62,13 @@ from agent.membership import (
     server_addresses,
 )
 from agent.metrics import AgentMetrics
+from agent.reloading import Reload
 from agent.tasks import TaskOwner
 from gossip import MemberEvent
+from raftstore import warming
 from raftstore.errors import StoreError
 from raftstore.records import Json, NodeName, ServiceId
+from raftstore.slices import in_slices
 from raftstore.store import Store
 
 log = logging.getLogger("lictor.agent")
@@ -83,7 +86,7 @@ class Agent:
         """``config.node_id`` is set: the process gave it one where the user did not."""
         self.config = config
         self.node_id = config.node_id
-        self._load = reload
+        self.reload = Reload(reload, self._take_over)
         self._rng = random.Random(uuid.uuid4().int)
         self._owner = TaskOwner()
         self._ending: asyncio.Future[tuple[bool, int]] | None = None
@@ -149,7 +152,7 @@ class Agent:
         self.end(leave=leave, status=0 if leave else 1)
 
     def _hung_up(self) -> None:
-        self._owner.spawn(self._reload_logged(), name="reload")
+        self._owner.spawn(self.reload.logged(), name="reload")
 
     def end(self, *, leave: bool, status: int) -> None:
         """Ask the agent to stop; the first word counts."""
@@ -160,6 +163,7 @@ class Agent:
 
     async def _start(self) -> None:
         config = self.config
+        self._owner.spawn(in_slices(warming.steps()), name="codecs")
         self.tls = load_tls(config, self.node_id)
         # A server's port speaks TLS with a certificate of its own, or not at all.
         self.port_tls = self.tls if config.tls.complete else None
@@ -261,6 +265,7 @@ class Agent:
         service = RpcService(
             backend, store, bootstrap_view=self.formation.view, more=transfers.methods
         )
+        service.answer_bytes_max = config.limits.rpc_frame_max
         self.port = ServerPort(
             port_config(config),
             peers=store,
@@ -325,6 +330,9 @@ class Agent:
         self.sender = coordinate_sender(config, self.backend, self.gossip, self.metrics)
         self._owner.spawn(self.sender.run(), name="coordinates")
         self.events.ready(lambda: self.local.services().values())
+        if self.store is None:
+            follow = follow_restores(self.backend, self.local.catalog_restored, rng=self._rng)
+            self._owner.spawn(follow, name="restores")
         self.leaves = LeafCache(self.backend, datacenter=config.datacenter, rng=self._rng)
         self._closing("leaf cache", self.leaves.close)
         self.metrics.add("leaves", self.leaves.stats)
@@ -336,8 +344,8 @@ class Agent:
         self._closing("sidecars", self.sidecars.stop)
         self.metrics.add("sidecars", self.sidecars.stats)
         if config.connect_enabled and config.connect_builtin_proxy == "auto":
-            follow = self.sidecars.follow(self.local.watch_once, self.local.sidecars)
-            self._owner.spawn(follow, name="sidecars")
+            sidecars = self.sidecars.follow(self.local.watch_once, self.local.sidecars)
+            self._owner.spawn(sidecars, name="sidecars")
 
     async def _start_faces(self) -> None:
         config = self.config
@@ -396,19 +404,11 @@ class Agent:
         else:
             self.end(leave=False, status=1)
 
-    async def _reload_logged(self) -> None:
-        try:
-            await self.reload()
-        except AgentError as error:
-            log.error("reload failed, keeping the old configuration error=%s", error)
-
-    async def reload(self) -> None:
-        """Read the configuration anew; an error keeps everything as it was."""
-        config = self._load()
+    async def _take_over(self, config: AgentConfig) -> None:
+        """What may change while it runs; an error keeps everything as it was."""
         reload_tls(self.tls, self.config, config)
         logs.set_level(config.log_level)
         await self.local.reload(config)
-        log.info("configuration reloaded")
 
     async def leave(self) -> None:
         """Leave the cluster and end; the caller is answered before the agent is gone."""
@@ -479,7 +479,7 @@ class Agent:
                 keyring=self.gossip,
             ),
             leave=self.leave,
-            reload=self.reload,
+            reload=self.reload.now,
             metrics_text=self.metrics.text,
             raft_status=self._raft_configuration,
             archives=self.archives,

@@ -15,7 +15,7 @@ import dataclasses
 import math
 import types
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, Literal, TypeVar
 
@@ -71,6 +71,15 @@ def pack(plain: Any) -> bytes:
     return packed
 
 
+def bytes_header(size: int) -> bytes:
+    """What stands before so many bytes in msgpack, for whom packing them would be one copy more."""
+    if size < 1 << 8:
+        return bytes((0xC4, size))
+    if size < 1 << 16:
+        return b"\xc5" + size.to_bytes(2, "big")
+    return b"\xc6" + size.to_bytes(4, "big")
+
+
 def unpack(data: bytes, *, bytes_max: int) -> Any:
     """One msgpack object and nothing behind it. Raises DecodeError."""
     if len(data) > bytes_max:
@@ -89,6 +98,26 @@ def codec_for(kind: Any) -> Codec[Any]:
     return codec
 
 
+def types_in(kind: Any, seen: set[Any]) -> Iterator[Any]:
+    """The types that a type is made of, itself last; without those that are ``seen``."""
+    if kind in seen:
+        return
+    seen.add(kind)
+    supertype = getattr(kind, "__supertype__", None)
+    parts: Iterable[Any] = typing.get_args(kind)
+    if supertype is not None:
+        parts = (supertype,)
+    elif dataclasses.is_dataclass(kind) and isinstance(kind, type):
+        hints = typing.get_type_hints(kind)
+        parts = [hints[field.name] for field in dataclasses.fields(kind)]
+    elif typing.get_origin(kind) is Literal:
+        parts = ()
+    for part in parts:
+        if part is not Ellipsis and part is not types.NoneType:
+            yield from types_in(part, seen)
+    yield kind
+
+
 class LazyCodecs(dict[K, Codec[Any]]):
     """Codecs by key, each built at its first use: all at once they were a third of a start."""
 
@@ -99,6 +128,14 @@ class LazyCodecs(dict[K, Codec[Any]]):
     def __missing__(self, key: K) -> Codec[Any]:
         codec = self[key] = codec_for(self.types[key])
         return codec
+
+    def build(self, seen: set[Any]) -> Iterator[None]:
+        """Build all, a step a type; those in ``seen`` are not looked at again."""
+        for key, kind in self.types.items():
+            for part in types_in(kind, seen):
+                codec_for(part)
+                yield
+            self[key] = codec_for(kind)
 
 
 def _build(kind: Any) -> Codec[Any]:

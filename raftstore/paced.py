@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import TypeVar
 
-from raftstore.queries import Answer, Query
+from raftstore.queries import Answer, At, Query
 from raftstore.state import StateMachine
 from raftstore.state.listings import Moved
 from raftstore.watches import Watch, Watches
@@ -94,18 +94,18 @@ class Paced:
 
     # Listings
 
-    async def gathered(self, query: Query[T]) -> Answer[T]:
-        """The answer, in slices where it is long.
+    async def gathered(self, query: Query[T], at: At | None = None) -> Answer[T]:
+        """The answer, as of ``at`` if that is given, in slices where it is long.
 
         What changes meanwhile makes it begin again; the last time nothing is applied until it ends.
         """
         for _ in range(GATHER_TRIES):
-            answer = await self._gather(query)
+            answer = await self._gather(query, at)
             if answer is not None:
                 return answer
         self._gathering += 1
         try:
-            while (answer := await self._gather(query)) is None:
+            while (answer := await self._gather(query, at)) is None:
                 await self.settled()
         finally:
             self._gathering -= 1
@@ -113,10 +113,12 @@ class Paced:
                 self._resume()
         return answer
 
-    async def _gather(self, query: Query[T]) -> Answer[T] | None:
+    async def _gather(self, query: Query[T], at: At | None) -> Answer[T] | None:
         """None if something got in between."""
+        if at is not None:
+            await self.settled()  # a row that is half swept away is neither there nor undone
         state = self._state()
-        steps = state.gather(query)
+        steps = state.gather(query) if at is None else state.gather_at(query, at)
         if steps is None:
             return state.answer(query)
         loop = asyncio.get_running_loop()

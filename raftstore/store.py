@@ -408,9 +408,9 @@ class Store:
         """``answer``, in slices where it is long."""
         return await self._paced.gathered(query)
 
-    def answer_at(self, query: Query[T], at: At) -> Answer[T]:
-        """What it said at an earlier moment. Raises NotInHistory."""
-        return self.state.answer_at(query, at)
+    async def gathered_at(self, query: Query[T], at: At) -> Answer[T]:
+        """What it said at an earlier moment, in slices. Raises NotInHistory."""
+        return await self._paced.gathered(query, at)
 
     async def settled(self) -> None:
         """Return once no entry is half applied: what tells of the past must not see one."""

@@ -77,9 +77,9 @@ LIMITS = WireLimits()
 _PLAIN = codec_for(Any)
 _REQUEST = codec_for(RequestId)
 _ACTOR = codec_for(Actor)
-_COMMANDS = LazyCodecs(dict(commands.REGISTRY))
-_QUERIES = LazyCodecs(dict(queries.REGISTRY))
-_ANSWERS = LazyCodecs({n: t.answer_type for n, t in queries.REGISTRY.items()})
+COMMANDS = LazyCodecs(dict(commands.REGISTRY))
+QUERIES = LazyCodecs(dict(queries.REGISTRY))
+ANSWERS = LazyCodecs({n: t.answer_type for n, t in queries.REGISTRY.items()})
 
 
 class Envelope(NamedTuple):
@@ -95,7 +95,7 @@ def encode_command(
 ) -> bytes:
     """A command in its envelope. Raises EncodeError."""
     request = None if request_id is None else _REQUEST.to_plain(request_id)
-    message = [VERSION, command.number, request, _COMMANDS[command.number].to_plain(command)]
+    message = [VERSION, command.number, request, COMMANDS[command.number].to_plain(command)]
     if actor is not None:
         message.append(_ACTOR.to_plain(actor))
     payload = pack(message)
@@ -110,7 +110,7 @@ def decode_command(payload: bytes) -> Envelope:
     _check_message(message, 4, optional=1)
     request = message[2]
     return Envelope(
-        _numbered(_COMMANDS, message[1], "command").from_plain(message[3]),
+        _numbered(COMMANDS, message[1], "command").from_plain(message[3]),
         None if request is None else _REQUEST.from_plain(request),
         _ACTOR.from_plain(message[4]) if len(message) == 5 else None,
     )
@@ -149,25 +149,25 @@ def check_elements(payload: bytes) -> None:
 
 def encode_query(query: Query[Any]) -> bytes:
     """A query. Raises EncodeError."""
-    return pack([VERSION, query.number, _QUERIES[query.number].to_plain(query)])
+    return pack([VERSION, query.number, QUERIES[query.number].to_plain(query)])
 
 
 def decode_query(payload: bytes) -> Query[Any]:
     """The reverse. Raises DecodeError."""
     number, fields = _message(payload, 3, LIMITS.query_bytes_max)
-    query: Query[Any] = _numbered(_QUERIES, number, "query").from_plain(fields)
+    query: Query[Any] = _numbered(QUERIES, number, "query").from_plain(fields)
     return query
 
 
 def encode_answer(query: Query[T], answer: Answer[T]) -> bytes:
     """What the state said to this query. Raises EncodeError."""
-    return pack([VERSION, answer.index, _ANSWERS[query.number].to_plain(answer.value)])
+    return pack([VERSION, answer.index, ANSWERS[query.number].to_plain(answer.value)])
 
 
 def decode_answer(query: Query[T], payload: bytes) -> Answer[T]:
     """The reverse; the query tells the type. Raises DecodeError."""
     index, value = _message(payload, 3, LIMITS.answer_bytes_max)
-    return Answer(_index(index), _ANSWERS[query.number].from_plain(value))
+    return Answer(_index(index), ANSWERS[query.number].from_plain(value))
 
 
 def encode_outcome(outcome: Outcome) -> bytes:

@@ -135,10 +135,10 @@ class LocalBackend:
         return options.max_stale_s is not None and self._store.last_contact_s > options.max_stale_s
 
     async def _answer(self, query: Query[T], options: Ask, mode: Consistency) -> Reply[T]:
-        if options.at is not None or isinstance(query, History | Diff):
+        if isinstance(query, History | Diff):
             await self._store.settled()
         if options.at is not None:
-            answer = self._store.answer_at(query, options.at)
+            answer = await self._store.gathered_at(query, options.at)
         elif options.min_index > 0 and options.wait_s > 0:
             answer = await self._store.wait(
                 query, min_index=options.min_index, wait_s=options.wait_s

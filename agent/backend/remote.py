@@ -26,6 +26,7 @@ from raftstore.commands import Command, Outcome
 from raftstore.errors import DecodeError, EncodeError, NotInHistory
 from raftstore.queries import Query
 from raftstore.records import Actor
+from raftstore.slices import in_slices
 
 T = TypeVar("T")
 
@@ -155,7 +156,7 @@ class RemoteBackend:
 
         wait_s = options.wait_s if options.min_index else 0.0
         raw = await self._call(calls.ASK, payload, hold_s=self._hold_s, wait_s=wait_s)
-        return calls.decode_reply(query, raw)
+        return await in_slices(calls.decode_reply(query, raw))
 
     async def _call(
         self,

@@ -243,6 +243,11 @@ class LocalAgent:
 
         return cancel
 
+    def catalog_restored(self) -> None:
+        """Another catalog is in force: compare with it soon, but not with all other agents."""
+        if self._syncer is not None:
+            self._syncer.trigger_full_soon()
+
     def trigger_full_sync(self) -> None:
         """Compare with the whole catalog at once (after a join, or when servers appear)."""
         if self._syncer is not None:

@@ -95,6 +95,11 @@ class Syncer:
         self._full.trigger(self._now())
         self._wake.set()
 
+    def trigger_full_soon(self) -> None:
+        """The same after what all agents notice in one instant: they must not all come at once."""
+        self._full.server_appeared(self._now(), self._members())
+        self._wake.set()
+
     async def covered(self, timeout_s: float) -> bool:
         """Wait until a round has dealt with all changes so far; says whether all are written.
 

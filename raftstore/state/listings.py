@@ -49,6 +49,8 @@ def gather(state: StateMachine, query: Query[Any]) -> Steps | None:
         return _pairs(state, query)
     if isinstance(query, q.History | q.Diff):
         return _history(state, query) if len(state.history) > AT_ONCE_ROWS else None
+    if isinstance(query, q.ListServices):
+        return _services(state, query)
     rows = _rows(state, query)
     return None if rows is None else _unmoved(state, query, rows)
 
@@ -97,6 +99,60 @@ def _history(state: StateMachine, query: q.History | q.Diff) -> Steps:
     else:
         value = yield from past.difference(state, query)
     return Answer(index, value)
+
+
+def _services(state: StateMachine, query: q.ListServices) -> Steps | None:
+    registry, look = state.registry, state.lookups
+    if query.node_meta:
+        return _services_on(state, query) if len(registry.nodes) > AT_ONCE_ROWS else None
+    if look.has_listing or len(registry.names) <= AT_ONCE_ROWS:
+        return None
+    return _all_services(state, query)
+
+
+def _all_services(state: StateMachine, query: q.ListServices) -> Steps:
+    index = state.index_of(query)
+    listing: dict[str, tuple[str, ...]] = {}
+    source = state.lookups.each_name()
+    while batch := _slice(source):
+        for tags in batch:
+            listing.update(tags)
+        yield
+        if state.index_of(query) != index:
+            raise Moved
+    state.lookups.keep_listing(listing, index)
+    return Answer(index, listing)
+
+
+def _services_on(state: StateMachine, query: q.ListServices) -> Steps:
+    index = state.index_of(query)
+    tags: dict[str, set[str]] = {}
+    source = state.lookups.each_service_on(query.node_meta)
+    while batch := _slice(source):
+        for service in batch:
+            tags.setdefault(service.name, set()).update(service.tags)
+        yield
+        if state.index_of(query) != index:
+            raise Moved
+    found: dict[str, tuple[str, ...]] = {}
+    for name in sorted(tags):
+        found[name] = tuple(sorted(tags[name]))
+        if len(found) % SLICE_ROWS == 0:
+            yield
+    return Answer(index, found)
+
+
+def at_index(state: StateMachine, earlier: StateMachine, query: Query[Any], index: int) -> Steps:
+    """The answer as it was at ``index``, by way of an empty state that is ``earlier`` then."""
+    stamp, restored_index = past.stamp(state, query), state.restored_index
+    for _ in past.fill(earlier, state, query, index):
+        yield
+        if state.restored_index != restored_index or past.stamp(state, query) != stamp:
+            raise Moved
+    steps = earlier.gather(query)
+    answer = earlier.answer(query) if steps is None else (yield from steps)
+    yield from earlier.dissolve()
+    return answer
 
 
 def whole(steps: Generator[None, None, T]) -> T:

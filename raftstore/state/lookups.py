@@ -37,16 +37,29 @@ class Lookups:
     def services(self, node_meta: tuple[tuple[str, str], ...]) -> Mapping[str, tuple[str, ...]]:
         """Names with their tags; the listing of all is kept until it changes."""
         if node_meta:
-            return union_of_tags(self._services_on(node_meta))
-        index = self._indexes.of("service-names")
-        if index != self._listing_index:
+            return union_of_tags(self.each_service_on(node_meta))
+        if not self.has_listing:
             listing: dict[str, tuple[str, ...]] = {}
-            for row in self._registry.names.values():
-                listing.update(row.tags_by_name())
-            self._listing, self._listing_index = listing, index
+            for tags in self.each_name():
+                listing.update(tags)
+            self.keep_listing(listing, self._indexes.of("service-names"))
         return self._listing
 
-    def _services_on(self, node_meta: tuple[tuple[str, str], ...]) -> Iterator[Service]:
+    @property
+    def has_listing(self) -> bool:
+        """Whether the listing of all services is at hand."""
+        return self._indexes.of("service-names") == self._listing_index
+
+    def keep_listing(self, listing: Mapping[str, tuple[str, ...]], index: int) -> None:
+        """Keep the listing of all services, as it is at this index, until it changes."""
+        self._listing, self._listing_index = listing, index
+
+    def each_name(self) -> Iterator[Mapping[str, tuple[str, ...]]]:
+        """Row by row the spellings of a name with their tags."""
+        return (row.tags_by_name() for row in self._registry.names.values())
+
+    def each_service_on(self, node_meta: tuple[tuple[str, str], ...]) -> Iterator[Service]:
+        """Services of the nodes with this metadata."""
         for row in self._registry.nodes.values():
             meta = row.node.meta or {}
             if all(meta.get(key) == value for key, value in node_meta):

@@ -225,10 +225,13 @@ class StateMachine:
         Secrets that the state keeps are left out. Raises NotInHistory.
         """
         self.finish()
-        index = self.history.resolve(at, self.index)
-        earlier = StateMachine(self._limits)
-        past.fill(earlier, self, query, index)
-        return earlier.answer(query)
+        return listings.whole(self.gather_at(query, at))
+
+    def gather_at(self, query: Query[Any], at: At) -> listings.Steps:
+        """``answer_at`` in steps, from a state in which no entry is half applied."""
+        return listings.at_index(
+            self, StateMachine(self._limits), query, self.history.resolve(at, self.index)
+        )
 
     def index_of(self, query: Query[Any]) -> int:
         """The index that ``answer`` would give, without the value."""

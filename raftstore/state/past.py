@@ -4,11 +4,15 @@ Decides which rows a query needs, from its footprint. Those rows are put, as the
 empty state, and its readers do the rest: there is one definition of every answer. What a row was
 is what the oldest change after that index found, or what it is now. The cost is that of the query
 and of the changes since, not of the catalog.
+
+It is done in steps. Rows are read as they are when their step comes, so a row that the query needs
+must not change in between: whoever takes the steps begins again when ``stamp`` has moved.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Iterator
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from sortedcontainers import SortedDict
@@ -57,12 +61,26 @@ Steps = Generator[None, None, HistoryAnswer]
 _WALKED_AT_ONCE = 4096
 _WRITTEN_COUNTS = 40
 
+#: Rows that are put into the earlier state in one step: about a millisecond.
+_LOADED_AT_ONCE = 64
+
 #: What is asked of the history itself, and of what no journal keeps.
 _NOW_ONLY = (q.History, q.Diff, q.WhySessionEnded, GetRestore)
 
 
-def fill(past: StateMachine, state: StateMachine, query: Query[Any], index: int) -> None:
-    """Put into an empty state what ``query`` needs of ``state`` as it was at ``index``.
+def stamp(state: StateMachine, query: Query[Any]) -> tuple[int, ...]:
+    """What moves when a row changes that the query's earlier answers need."""
+    index = state.index_of(query)
+    if all(name in ("kv", "kv-prefix") for name, _ in query.footprint()):
+        return (index, state.kv.tombstones.floor)
+    # Wider than the index of the answer: an instance may take the place of another unnoticed.
+    return (index, *map(state.indexes.of, ("nodes", "services", "checks")))
+
+
+def fill(
+    past: StateMachine, state: StateMachine, query: Query[Any], index: int
+) -> Generator[None, None, None]:
+    """Put into an empty state, in steps, what ``query`` needs of ``state`` as it was at ``index``.
 
     Raises NotInHistory for a query about secrets, or about the history itself.
     """
@@ -74,10 +92,12 @@ def fill(past: StateMachine, state: StateMachine, query: Query[Any], index: int)
     for name, _ in footprint:
         table = state.definitions.table_of(name)
         tables |= _TABLES[name] if table is None else frozenset(table.cell_tables())
-    undone = state.history.undone(index, tables)
-    earlier = _Earlier(past, state, undone)
+    # The rows that hold no more than an index move with any write: as they are in the first step.
+    indexes = dict(state.indexes.all())
+    undone = yield from state.history.undone_steps(index, tables)
+    earlier = _Earlier(past, state, undone, indexes)
     for item in footprint:
-        earlier.load(item)
+        yield from earlier.load(item)
 
 
 class _Earlier:
@@ -88,21 +108,24 @@ class _Earlier:
         past: StateMachine,
         state: StateMachine,
         undone: dict[str, dict[RowKey, Any]],
+        indexes: dict[str, int],
     ) -> None:
         self._past = past
         self._state = state
         self._undone = undone
         self._by_node: dict[str, dict[str, dict[str, Any]]] = {}
-        self._loaders: dict[str, Callable[[str], None]] = {
+        self._long: dict[str, Callable[[str], Iterator[None]]] = {
             "nodes": lambda _: self._each(self._node, self._node_keys()),
             "services": lambda _: self._each(self._services_of, self._node_keys()),
             "service-names": lambda _: self._each(self._services_of, self._node_keys()),
             "checks": lambda _: self._each(self._holdings_of, self._node_keys()),
-            "node": self._holdings_of,
             "service": self._named,
             "connect": self._connected,
-            "kv": self._key,
             "kv-prefix": self._prefix,
+        }
+        self._loaders: dict[str, Callable[[str], None]] = {
+            "node": self._holdings_of,
+            "kv": self._key,
             "intentions": lambda _: self._intentions(),
             "ca-roots": lambda _: self._ca(),
             "ca-config": lambda _: self._ca(),
@@ -111,14 +134,16 @@ class _Earlier:
             "session": lambda key: self._sessions(lambda session: session.id == key),
             "session-node": lambda key: self._sessions(lambda s: s.node.lower() == key),
         }
-        for table, index in (dict(state.indexes.all()) | undone[TABLE_INDEX]).items():
+        for table, index in (indexes | undone[TABLE_INDEX]).items():
             past.indexes.load(str(table), index)
 
-    def load(self, footprint: Footprint) -> None:
-        """What one footprint speaks of."""
+    def load(self, footprint: Footprint) -> Iterator[None]:
+        """What one footprint speaks of, in steps."""
         name, key = footprint
         table = self._state.definitions.table_of(name)
-        if table is None:
+        if name in self._long:
+            yield from self._long[name](key)
+        elif table is None:
             self._loaders[name](key)
         else:
             table.fill(self._past.definitions.tables[table.name], self._undone, footprint)
@@ -127,9 +152,12 @@ class _Earlier:
         return self._undone[table].get(key, now)
 
     @staticmethod
-    def _each(load: Callable[[str], object], keys: Iterable[str]) -> None:
-        for key in keys:
-            load(key)
+    def _each(load: Callable[[Any], object], rows: Iterable[Any]) -> Iterator[None]:
+        source = iter(rows)
+        while batch := list(islice(source, _LOADED_AT_ONCE)):
+            for row in batch:
+                load(row)
+            yield
 
     # Nodes, services, checks
 
@@ -200,23 +228,28 @@ class _Earlier:
         index: int = self._was(cells, name, row.index if row else 0)
         return index
 
-    def _named(self, name: str) -> None:
+    def _named(self, name: str) -> Iterator[None]:
         """The instances of a name with their nodes and the checks that decide about them."""
         row = self._state.registry.names.get(name)
-        self._instances(row, lambda service: service.name.lower() == name)
+        return self._instances(row, lambda service: service.name.lower() == name)
 
-    def _connected(self, name: str) -> None:
+    def _connected(self, name: str) -> Iterator[None]:
         """The same for the mesh endpoints of a name."""
         row = self._state.registry.connect.get(name)
-        self._instances(row, lambda service: connect_name(service) == name)
+        return self._instances(row, lambda service: connect_name(service) == name)
 
-    def _instances(self, now: NameRow | None, is_meant: Callable[[Service], bool]) -> None:
+    def _instances(
+        self, now: NameRow | None, is_meant: Callable[[Service], bool]
+    ) -> Iterator[None]:
         changed = self._undone["services"]
         held = now.instances.items() if now else ()
         found: dict[RowKey, Service] = {key: item for key, item in held if key not in changed}
         found |= {key: was for key, was in changed.items() if was is not None and is_meant(was)}
         checks: dict[str, list[Check]] = {}
-        for instance, service in found.items():
+        self._changed_on("checks")  # long in itself, so not in one step with rows
+
+        def load(item: tuple[RowKey, Service]) -> None:
+            instance, service = item
             node = instance[0]
             row = self._node(node)
             assert row is not None, "an instance has its node"
@@ -225,6 +258,9 @@ class _Earlier:
                 checks[node] = list(self._rows_on(node, "checks"))
                 self._load_checks(row, checks[node], "")
             self._load_checks(row, checks[node], service.id)
+
+        yield
+        yield from self._each(load, found.items())
 
     def _load_checks(self, row: NodeRow, checks: list[Check], service_id: str) -> None:
         for check in checks:
@@ -238,15 +274,17 @@ class _Earlier:
         if pair is not None:
             self._past.kv.load(pair)
 
-    def _prefix(self, prefix: str) -> None:
+    def _prefix(self, prefix: str) -> Iterator[None]:
         kv, past = self._state.kv, self._past.kv
         changed = self._undone["kv"]
-        for pair in kv.list(prefix):
-            if pair.key not in changed:
-                past.load(pair)
-        for key, was in changed.items():
-            if was is not None and str(key).startswith(prefix):
-                past.load(was)
+        rows: list[KVPair]
+        for rows in kv.pairs.freeze(_LOADED_AT_ONCE, prefix):
+            for pair in rows:
+                if pair.key not in changed:
+                    past.load(pair)
+            yield
+        below = [w for key, w in changed.items() if w is not None and str(key).startswith(prefix)]
+        yield from self._each(past.load, below)
         buried = dict(kv.tombstones.below(prefix))
         for key, index in self._undone[TOMBSTONE_INDEX].items():
             if str(key).startswith(prefix):

@@ -73,5 +73,5 @@ async def test_a_tree_goes_in_slices_and_what_tells_of_the_past_waits():
     await store.settled()
     assert not store.state.unfinished
     assert log.resumed == 1
-    assert len(store.answer_at(KVList("t/"), At(index=log.index - 1)).value) == 1000
+    assert len(store.state.answer_at(KVList("t/"), At(index=log.index - 1)).value) == 1000
     await store.stop()

@@ -7,13 +7,15 @@ can leave through the network whatever a face asks for.
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from dataclasses import dataclass
 from typing import Any
 
 import msgpack
 
 from agent.backend import Ask, Consistency, RaftConfiguration, RaftServer, Reply, SignedLeaf
-from raftstore import wire
+from raftstore import answers, wire
+from raftstore.codec import bytes_header
 from raftstore.errors import DecodeError
 from raftstore.queries import SERVER_ONLY, Answer, At, Query
 
@@ -127,16 +129,24 @@ def _read_moment(rest: list[Any]) -> At | None:
     return At(index=rest[0])
 
 
-def encode_reply(query: Query[Any], reply: Reply[Any]) -> bytes:
-    """An answer with its age."""
-    answer = wire.encode_answer(query, Answer(reply.index, reply.value))
-    return pack(answer, reply.known_leader, reply.last_contact_s, reply.consistency.value)
+def encode_reply(
+    query: Query[Any], reply: Reply[Any], *, bytes_max: int = wire.LIMITS.answer_bytes_max
+) -> Generator[None, None, bytes]:
+    """An answer with its age, in steps. Raises EncodeError, AnswerTooLarge."""
+    answer = yield from answers.encode_answer(
+        query, Answer(reply.index, reply.value), bytes_max=bytes_max
+    )
+    yield
+    age = pack(reply.known_leader, reply.last_contact_s, reply.consistency.value)
+    # As ``pack`` of all four would have it, with one copy instead of three.
+    return b"".join((b"\x94", bytes_header(len(answer)), answer, age[1:]))
 
 
-def decode_reply(query: Query[Any], payload: bytes) -> Reply[Any]:
-    """The answer to ``query``. Raises DecodeError."""
+def decode_reply(query: Query[Any], payload: bytes) -> Generator[None, None, Reply[Any]]:
+    """The answer to ``query``, in steps. Raises DecodeError."""
     raw, known_leader, last_contact_s, mode, *_ = unpack(payload, bytes, bool, (int, float), str)
-    answer = wire.decode_answer(query, raw)
+    yield
+    answer = yield from answers.decode_answer(query, raw)
     return Reply(
         value=answer.value,
         index=answer.index,

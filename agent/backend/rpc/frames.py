@@ -15,6 +15,8 @@ from typing import Any
 
 import msgpack
 
+from raftstore.codec import bytes_header
+
 RPC_FIRST_BYTE = b"L"
 RAFT_FIRST_BYTE = b"R"
 PROTOCOL_VERSION = 1
@@ -155,6 +157,16 @@ def encode(frame: Frame) -> bytes:
     return _LENGTH.pack(len(body)) + body
 
 
+def encode_parts(frame: Frame) -> tuple[bytes, ...]:
+    """``encode`` in parts: a large payload is not copied."""
+    if not isinstance(frame, Reply) or len(frame.payload) <= _SMALL_BYTES:
+        return (encode(frame),)
+    payload = frame.payload
+    head: bytes = msgpack.packb([_NUMBERS[Reply], frame.id], use_bin_type=True)
+    head = b"\x93" + head[1:] + bytes_header(len(payload))
+    return (_LENGTH.pack(len(head) + len(payload)) + head, payload)
+
+
 def _flat() -> Callable[[list[Any]], list[Any]]:
     """Called for every array of a large frame, inner ones first; stops at the second. A frame is
     flat, and a byte can stand for an empty list of 56."""
@@ -170,7 +182,7 @@ def _flat() -> Callable[[list[Any]], list[Any]]:
     return check
 
 
-def decode(body: bytes) -> Frame:
+def decode(body: bytes | memoryview) -> Frame:
     """One frame from its bytes without the length. Raises FrameError."""
     try:
         items = msgpack.unpackb(
@@ -228,7 +240,8 @@ class FrameReader:
             end = start + 4 + length
             if len(buffer) < end:
                 break
-            frames.append(decode(bytes(memoryview(buffer)[start + 4 : end])))
+            with memoryview(buffer) as view, view[start + 4 : end] as body:
+                frames.append(decode(body))
             start = end
             self._next_max = self._frame_max
         if start:

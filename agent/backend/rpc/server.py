@@ -32,12 +32,13 @@ from agent.backend.rpc.frames import (
     Pong,
     Reply,
     Request,
-    encode,
+    encode_parts,
 )
 from agent.backend.rpc.listener import Door, Listener, ListenerLimits, ListenerTls
 from agent.backend.rpc.outbox import Outbox
 from agent.errors import ForwardError, RequestError
 from agent.tasks import TaskOwner
+from raftstore.answers import AnswerTooLarge
 from raftstore.errors import StoreError
 
 log = logging.getLogger("lictor.agent.rpc.server")
@@ -412,7 +413,7 @@ class _Session(asyncio.Protocol):
 
     def _write(self, frame: Frame) -> None:
         if self._transport is not None and not self._transport.is_closing():
-            self._outbox.put(encode(frame))
+            self._outbox.put(*encode_parts(frame))
             self._weigh()
 
     def _write_now(self, data: bytes) -> None:
@@ -425,6 +426,8 @@ class _Session(asyncio.Protocol):
 def _failure(request_id: int, error: Exception) -> Failure:
     if isinstance(error, RequestError):
         return Failure(request_id, f"status-{error.status}", True, error.text)
+    if isinstance(error, AnswerTooLarge):
+        return Failure(request_id, "too-large", False, str(error))
     if isinstance(error, StoreError | ForwardError):
         return Failure(request_id, type(error).__name__, error.definite, str(error))
     log.error("request failed", exc_info=error)

@@ -6,6 +6,7 @@ and the bootstrap view, which only make sense on the very server that is asked.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 
 from agent.backend.local import LocalBackend
@@ -15,7 +16,12 @@ from agent.errors import ForwardError, NoClusterLeader
 from raftstore import wire
 from raftstore.commands import Outcome
 from raftstore.errors import DecodeError, EncodeError
+from raftstore.slices import in_slices
 from raftstore.store import Store
+
+#: Answers that are turned into bytes at the same time. All take turns with one processor, so more
+#: would only hold more memory.
+ENCODED_AT_ONCE = 2
 
 
 class RpcService:
@@ -33,6 +39,9 @@ class RpcService:
         self._backend = backend
         self._store = store
         self._bootstrap_view = bootstrap_view
+        #: A frame has little more room than this; what grows beyond it is given up at once.
+        self.answer_bytes_max = wire.LIMITS.answer_bytes_max
+        self._encoding = asyncio.Semaphore(ENCODED_AT_ONCE)
         self._methods: dict[str, Callable[[bytes, float], Awaitable[bytes]]] = {
             calls.CHANGE: self._change,
             calls.ASK: self._ask,
@@ -96,7 +105,9 @@ class RpcService:
     async def _ask(self, payload: bytes, timeout_s: float) -> bytes:
         call = calls.AskCall.decode(payload)
         reply = await self._backend.ask(call.query, call.options)
-        return calls.encode_reply(call.query, reply)
+        bytes_max = self.answer_bytes_max
+        async with self._encoding:
+            return await in_slices(calls.encode_reply(call.query, reply, bytes_max=bytes_max))
 
     async def _read_index(self, payload: bytes, timeout_s: float) -> bytes:
         if not self._store.is_leader:

@@ -9,10 +9,12 @@ import pytest
 
 from agent.backend import Ask
 from agent.backend.archive_transfers import KEPT_MAX, RemoteArchives
+from agent.backend.remote import RemoteBackend
 from agent.backend.rpc import calls
 from agent.backend.rpc.client import RpcLimits, RpcPool
 from agent.backend.servers import ServerAddress, Servers
 from agent.errors import ForwardError, RequestError
+from agent.local.restores import follow_restores
 from raftstore.archive import ArchiveReader
 from raftstore.commands import BeginRestore, EndRestore, KVSet
 from raftstore.queries import KVGet
@@ -36,7 +38,7 @@ class Cluster:
     def __init__(self, servers: list[Server]) -> None:
         self.servers = servers
         self.pool = RpcPool(datacenter="dc1", node="client", limits=RpcLimits())
-        known = Servers(random.Random(1))
+        known = self.known = Servers(random.Random(1))
         known.update(
             ServerAddress(s.name, s.name, s.port.address[0], s.port.address[1]) for s in servers
         )
@@ -104,6 +106,32 @@ async def test_a_restore_is_in_force_everywhere_and_wakes_who_waits(cluster):
         assert await value(server) == b"1"
         assert server.store.state.staged is None
     assert follower.archives.stats.restores == 1
+
+
+async def test_an_agent_without_a_vote_is_told_of_each_restore(cluster):
+    leader = leader_of(cluster.servers)
+    await leader.backend.change(KVSet(key="k", value=b"1"))
+    data = await saved_by(leader.archives)
+    remote = RemoteBackend(
+        cluster.known, cluster.pool, sender="client", hold_s=7.0, rng=random.Random(1)
+    )
+    told: list[int] = []
+    following = asyncio.get_running_loop().create_task(
+        follow_restores(remote, lambda: told.append(len(told)), rng=random.Random(1), retry_s=0.05)
+    )
+    waiting = lambda: sum(server.store.metrics()["watches_open"] for server in cluster.servers)  # noqa: E731
+    await until(lambda: waiting() == 1)
+    assert not told, "one that was before the agent came is not told"
+    for count in (1, 2):
+        await leader.archives.restore(pieces(data), ACTOR)
+        await until(lambda count=count: len(told) == count)
+        await leader.backend.change(KVSet(key="k", value=b"2"))
+        await until(lambda: waiting() == 1)
+    await cluster.pool.close()
+    await asyncio.sleep(0)
+    assert not following.done(), "a lost server is no reason to end"
+    following.cancel()
+    await remote.close()
 
 
 async def test_an_agent_without_a_vote_has_a_server_do_it(cluster):

@@ -9,14 +9,29 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from raftstore.commands import KVDeleteTree, KVSet, Register
-from raftstore.queries import HealthService, KVKeys, KVList, ListNodes, Query, ServiceNodes
+from raftstore.queries import (
+    At,
+    HealthService,
+    KVKeys,
+    KVList,
+    ListNodes,
+    ListServices,
+    Query,
+    ServiceNodes,
+)
 from raftstore.records import Check, Node, Service
-from raftstore.state import StateMachine, listings
+from raftstore.state import StateMachine, history, listings, past
 from raftstore.state.listings import Moved
 from tests.raftstore.state.commands import ALL_QUERIES, catalog_commands, kv_commands
 from tests.raftstore.state.test_machine import START, TIGHT, populated
 
 FEW = 5
+#: Queries that may be asked of the past.
+PAST = [
+    query
+    for query in ALL_QUERIES
+    if {name for name, _ in query.footprint()} <= past._TABLES.keys() - {"ca-config", "ca-roots"}
+]
 
 
 @pytest.fixture
@@ -44,7 +59,7 @@ def test_a_gathered_answer_is_the_one_of_its_beginning(tiny, data):
     queries = [query for query in ALL_QUERIES if state.gather(query) is not None]
     assert {type(query) for query in queries} >= {KVList, KVKeys, HealthService, ListNodes}
     query = data.draw(st.sampled_from(queries))
-    answer, steps = state.answer(query), state.gather(query)
+    steps, answer = state.gather(query), state.answer(query)
     assert steps is not None
     commands = st.one_of(kv_commands(st.none()), catalog_commands)
     index = START
@@ -71,6 +86,79 @@ def test_without_changes_every_answer_is_the_same(tiny):
         steps = state.gather(query)
         if steps is not None:
             assert finished(steps) == state.answer(query), query
+
+
+@settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(data=st.data())
+def test_the_past_is_told_as_it_was_whatever_is_written_meanwhile(tiny, monkeypatch, data):
+    monkeypatch.setattr(past, "_LOADED_AT_ONCE", 1)
+    monkeypatch.setattr(history, "_UNDONE_AT_ONCE", 1)
+    state = populated(TIGHT)
+    commands = st.one_of(kv_commands(st.none()), catalog_commands)
+    index = START
+    told = data.draw(st.sampled_from(PAST))
+    at, answer = At(index=state.index), state.answer(told)
+    for _ in range(data.draw(st.integers(0, 6))):
+        state.apply(index, float(index), data.draw(commands))
+        index += 1
+    steps = state.gather_at(told, at)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            found = end.value
+            break
+        except Moved:
+            found = state.answer_at(told, at)
+            break
+        for _ in range(data.draw(st.integers(0, 2))):
+            state.apply(index, float(index), data.draw(commands))
+            index += 1
+    assert found == answer
+
+
+def test_the_past_moves_with_what_the_query_is_about_only(tiny):
+    state = populated(TIGHT)
+    at, told = At(index=state.index), KVList("")
+    steps = state.gather_at(told, at)
+    next(steps)
+    state.apply(START, 1.0, Register(node=Node(name="other", address="10.9.9.9")))
+    assert finished(steps) == state.answer_at(told, at)
+    steps = state.gather_at(told, at)
+    next(steps)
+    state.apply(START + 1, 1.0, KVSet(key="other"))
+    with pytest.raises(Moved):
+        finished(steps)
+
+
+def test_a_listing_of_services_is_kept_until_one_comes_or_goes(tiny):
+    state = populated(TIGHT)
+    query = ListServices()
+    steps = state.gather(query)
+    assert steps is not None
+    gathered = finished(steps)
+    assert state.gather(query) is None, "it is at hand"
+    assert list(gathered.value.items()) == list(state.lookups.services(()).items())
+    again = Register(node=Node(name="n77", address="a"), service=Service(id="w", name="new"))
+    state.apply(START, 1.0, again)
+    assert state.gather(query) is not None
+    assert "new" in state.answer(query).value
+
+
+def test_services_of_some_nodes_come_in_order(tiny):
+    state = StateMachine()
+    for number, name in enumerate("cab"):
+        node = Node(name=f"n{number}", address="a", meta={"rack": "1"})
+        service = Service(id="s", name=name, tags=(f"t{number}", "t"))
+        state.apply(2 + number, 1.0, Register(node=node, service=service))
+    query = ListServices(node_meta=(("rack", "1"),))
+    steps = state.gather(query)
+    assert steps is not None
+    answer = finished(steps)
+    assert answer == state.answer(query)
+    assert list(answer.value) == ["a", "b", "c"]
 
 
 def test_a_tree_that_is_being_swept_is_not_listed(tiny):

@@ -30,6 +30,7 @@ from raftstore.records import Actor, Check, Node, Service
 from raftstore.restore_queries import GetRestore
 from raftstore.state import StateMachine, past
 from raftstore.state.connect import without_secrets
+from raftstore.state.listings import whole
 from tests.raftstore.state.commands import ALL_QUERIES, POPULATED, any_commands
 from tests.strategies import long_examples
 
@@ -266,5 +267,5 @@ def test_only_the_rows_that_a_query_needs_are_looked_at():
         Deregister(node="n1"),
     )
     earlier = StateMachine()
-    past.fill(earlier, state, queries.HealthService(service="web"), 2)
+    whole(past.fill(earlier, state, queries.HealthService(service="web"), 2))
     assert list(earlier.registry.nodes) == ["n1"] and list(earlier.registry.names) == ["web"]
