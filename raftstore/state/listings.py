@@ -41,6 +41,24 @@ def gather(state: StateMachine, query: Query[Any]) -> Steps | None:
 
     The steps raise ``Moved`` where something got in between.
     """
+    steps = _gather(state, query)
+    return None if steps is None else _in_force(state, steps)
+
+
+def _in_force(state: StateMachine, steps: Steps) -> Steps:
+    """The steps as long as no archive takes the place of what they walk."""
+    restored_index = state.restored_index
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            return Answer(max(end.value.index, restored_index), end.value.value)
+        yield
+        if state.restored_index != restored_index:
+            raise Moved
+
+
+def _gather(state: StateMachine, query: Query[Any]) -> Steps | None:
     if isinstance(query, q.KVList | q.KVKeys):
         if not _many_keys(state, query.prefix):
             return None

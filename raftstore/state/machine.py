@@ -204,20 +204,7 @@ class StateMachine:
 
     def gather(self, query: Query[Any]) -> listings.Steps | None:
         """``answer`` in steps, where that is long; None if it can be made at once."""
-        steps = listings.gather(self, query)
-        return None if steps is None else self._in_force(steps)
-
-    def _in_force(self, steps: listings.Steps) -> listings.Steps:
-        """The steps as long as no archive takes the place of what they walk."""
-        restored_index = self.restored_index
-        while True:
-            try:
-                next(steps)
-            except StopIteration as end:
-                return Answer(max(end.value.index, restored_index), end.value.value)
-            yield
-            if self.restored_index != restored_index:
-                raise listings.Moved
+        return listings.gather(self, query)
 
     def answer_at(self, query: Query[T], at: At) -> Answer[T]:
         """What the state said at an earlier index or time, index and all.

@@ -14,7 +14,6 @@ and loading go chunk by chunk. A table's ``rows`` should therefore be lazy.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Iterator
-from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +33,7 @@ from raftstore.records import (
     Service,
     Session,
     SessionEnd,
+    replace,
 )
 from raftstore.records import ServiceIntentions as Entry
 from raftstore.rows import CODECS
@@ -51,11 +51,11 @@ Chunk = list[Any]
 
 VERSION = 1
 
-#: Rows in a chunk: small enough that writing one does not hold up the loop.
-_ROWS_MAX = 256
+#: Rows in a chunk: small enough that loading one does not hold up the loop, at 20 us a key.
+_ROWS_MAX = 128
 
-#: Bytes of a packed chunk after which no more rows are put into it.
-_CHUNK_BYTES = 128 * 1024
+#: Bytes of a packed chunk after which no more rows are put into it: a node may have many services.
+_CHUNK_BYTES = 32 * 1024
 
 #: The largest packed chunk that is read: one row may be a node with very many services.
 CHUNK_BYTES_MAX = 64 * 1024 * 1024

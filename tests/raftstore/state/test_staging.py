@@ -35,6 +35,7 @@ ACTOR = Actor("t1", "10.0.0.9:1", "n9")
 def small_parts(monkeypatch):
     """So that a small state has many."""
     monkeypatch.setattr(staging, "PART_BYTES_MAX", 300)
+    monkeypatch.setattr(staging, "PART_BYTES", 300)
 
 
 def populated() -> StateMachine:
