@@ -86,6 +86,19 @@ class Load:
             for _ in range(8):
                 group.create_task(some())
 
+    async def register(self, count: int, service: str) -> None:
+        """Instances of a service, each with a check, eight transactions at a time."""
+        starts = iter(range(0, count, BATCH // 4))
+
+        async def some() -> None:
+            for start in starts:
+                numbers = range(start, min(count, start + BATCH // 4))
+                await self.ask("PUT", "/v1/txn", [op for n in numbers for op in added(n, service)])
+
+        async with asyncio.TaskGroup() as group:
+            for _ in range(8):
+                group.create_task(some())
+
     async def fill(self, tree: str) -> None:
         """A tree of keys."""
         value = base64.b64encode(b"v" * 50).decode()
@@ -147,6 +160,11 @@ class Load:
         raw, _ = await self.ask("GET", "/v1/kv/tree/?keys")
         assert not raw
 
+    async def save(self) -> None:
+        """A snapshot is taken, and made into an archive."""
+        raw, _ = await self.ask("GET", "/v1/snapshot")
+        assert raw
+
     async def move_leadership(self) -> None:
         """Another server leads."""
         await self.ask("POST", "/v1/operator/raft/transfer-leader")
@@ -189,6 +207,17 @@ def instance(number: int, service: str) -> dict[str, object]:
     }  # fmt: skip
 
 
+def added(number: int, service: str) -> list[dict[str, object]]:
+    """The same as operations of a transaction."""
+    made = instance(number, service)
+    node = made["Node"]
+    return [
+        {"Node": {"Verb": "set", "Node": {"Node": node, "Address": made["Address"]}}},
+        {"Service": {"Verb": "set", "Node": node, "Service": made["Service"]}},
+        {"Check": {"Verb": "set", "Check": {"Node": node, **made["Check"]}}},  # type: ignore[dict-item]
+    ]
+
+
 @contextlib.asynccontextmanager
 async def load_on(servers: Cluster) -> AsyncIterator[Load]:
     """Clients of the servers."""
@@ -209,6 +238,7 @@ async def round_of_everything(load: Load, slowdown: Slowdown) -> None:
         async with asyncio.TaskGroup() as large:
             large.create_task(load.end_session())
             large.create_task(load.delete_tree())
+            large.create_task(load.save())
         await load.move_leadership()
         load.ended.set()
 
@@ -218,15 +248,7 @@ async def test_nothing_holds_the_loop_for_longer_than_the_limit(servers: Cluster
     slowdown = Slowdown()
     async with load_on(servers) as load:
         await load.fill("big")
-        numbers = iter(range(INSTANCES))
-
-        async def register() -> None:
-            for number in numbers:
-                await load.ask("PUT", "/v1/catalog/register", instance(number, "large"))
-
-        async with asyncio.TaskGroup() as group:
-            for _ in range(16):
-                group.create_task(register())
+        await load.register(INSTANCES, "large")
         await round_of_everything(load, slowdown)
     found = {agent.name: agent.get("/v1/explain/loop").json for agent in servers.agents}
     for seen in found.values():

@@ -56,7 +56,7 @@ class Server:
         )
         self.archives = LocalArchives(self.backend, self.store, ARCHIVES)
         self.transfers = ArchiveTransfers(self.archives, ARCHIVES)
-        service = RpcService(
+        service = self.service = RpcService(
             self.backend, self.store, bootstrap_view=lambda: b"", more=self.transfers.methods
         )
         self.port = ServerPort(

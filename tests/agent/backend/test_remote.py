@@ -13,10 +13,10 @@ from agent.backend.remote import RemoteBackend
 from agent.backend.rpc.client import RpcLimits, RpcPool
 from agent.backend.servers import ServerAddress, Servers
 from agent.errors import ForwardError, NoServers
-from raftstore.commands import Applied, KVSet
+from raftstore.commands import Applied, KVSet, Transaction
 from raftstore.errors import NotInHistory
-from raftstore.queries import At, GetCAProvider, History, KVGet
-from raftstore.records import Actor
+from raftstore.queries import At, GetCAProvider, History, KVGet, KVList
+from raftstore.records import Actor, TxnKV, TxnOperation
 from tests.agent.backend.servers import HOLD_S, Server, leader_of, three_servers, until
 
 
@@ -65,6 +65,23 @@ async def test_the_past_is_told_through_a_server_or_definitely_refused(
         Actor(node="client"),
         Actor("t", "10.0.0.1:1", "n"),
     ]
+
+
+async def test_a_long_answer_arrives_whole_and_one_over_the_limit_is_given_up(
+    servers: list[Server], client: RemoteBackend
+) -> None:
+    value = b"v" * 50
+    for start in range(0, 1000, 100):
+        keys = (f"k{number:04}" for number in range(start, start + 100))
+        sets = tuple(TxnOperation(kv=TxnKV(verb="set", key=key, value=value)) for key in keys)
+        await client.change(Transaction(sets))
+    reply = await client.ask(KVList("k"))
+    assert [pair.key for pair in reply.value] == [f"k{number:04}" for number in range(1000)]
+    for server in servers:
+        server.service.answer_bytes_max = 50_000
+    with pytest.raises(ForwardError, match="over the limit of 50000 bytes"):
+        await client.ask(KVList("k"))
+    assert (await client.ask(KVGet("k0001"))).value is not None
 
 
 async def test_the_signing_key_never_leaves_the_servers(client: RemoteBackend) -> None:
