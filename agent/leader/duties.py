@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from agent.backend import Ask, Backend, Consistency
 from agent.errors import AgentError
-from agent.leader.reconcile import ABSENCE_GRACE_S, CatalogView, Decision, plan
+from agent.leader.reconcile import ABSENCE_GRACE_S, CatalogView, Decision, Living, plan
 from agent.tasks import TaskOwner
 from gossip import Member, MemberEvent, MemberEventKind
 from raftstore.commands import Rejected
@@ -34,6 +34,8 @@ log = logging.getLogger("lictor.agent.leader")
 
 #: Agent contract, section 6: all members are looked at this often, in seconds.
 FULL_INTERVAL_S = 60.0
+#: The next full look when the catalog refused a member.
+REFUSED_INTERVAL_S = 10.0
 #: After a failed round; doubled up to the maximum while failures go on.
 RETRY_MIN_S = 0.5
 RETRY_MAX_S = 10.0
@@ -83,6 +85,7 @@ class LeaderDuties:
         self._tasks: list[asyncio.Task[None]] = []
         self._changed: dict[str, None] = {}  # members to look at, in lower case
         self._absent_since: dict[str, float] = {}
+        self._refused = False
         self._wake = asyncio.Event()
         self._decisions: dict[str, deque[Json]] = {}
         self.stats = DutyStats()
@@ -168,7 +171,9 @@ class LeaderDuties:
                     full_at, first = self._now() + FULL_INTERVAL_S, False
                 else:
                     await self._look_at(changed)
-                failures = 0
+                if self._refused:
+                    full_at = min(full_at, self._now() + REFUSED_INTERVAL_S)
+                failures, self._refused = 0, False
             except (StoreError, AgentError) as error:
                 failures += 1
                 self._changed = changed | self._changed
@@ -232,8 +237,12 @@ class LeaderDuties:
         self._absent_since = {name: self._absent_since.get(name, now) for name in absent}
 
     async def _look_at(self, names: Mapping[str, None]) -> None:
-        members = {member.name.lower(): member for member in self._members()}
-        for name in names:
+        everybody = self._members()
+        members = {member.name.lower(): member for member in everybody}
+        living = Living.of(everybody)
+        # An agent that was renamed is looked at under both its names.
+        ids = [members[name].tags.get("id", "") for name in names if name in members]
+        for name in dict.fromkeys([*names, *(n for i in ids for n in living.names.get(i, ()))]):
             node_name = NodeName(name)
             there = (await self._backend.ask(NodeServices(node_name))).value
             checks = (await self._backend.ask(NodeChecks(node_name))).value
@@ -245,10 +254,12 @@ class LeaderDuties:
                 {} if consul is None else {name: consul},
             )
             member = members.get(name)
-            for gone in await self._carry_out([] if member is None else [member], view):
+            for gone in await self._carry_out([member] if member else [], view, living):
                 self._absent_since.setdefault(gone, self._now())
 
-    async def _carry_out(self, members: Sequence[Member], view: CatalogView) -> frozenset[str]:
+    async def _carry_out(
+        self, members: Sequence[Member], view: CatalogView, living: Living | None = None
+    ) -> frozenset[str]:
         """Write what has to change; gives the nodes that may turn out to be gone."""
         planned = plan(
             members,
@@ -257,12 +268,14 @@ class LeaderDuties:
             datacenter=self._datacenter,
             absent_since=self._absent_since,
             now=self._now(),
+            living=living,
         )
         for decision in planned.decisions:
             outcome = await self._backend.change(decision.command)
             self.stats.writes += 1
             if isinstance(outcome, Rejected):
-                # One node in the way must not keep the others out; the next full look tries again.
+                # One node in the way must not keep the others out; a full look soon tries again.
+                self._refused = True
                 self._remember(decision, outcome.reason)
                 log.warning(
                     "catalog refused a member node=%s reason=%s", decision.node, outcome.reason

@@ -45,6 +45,32 @@ class CatalogView:
 
 
 @dataclass(frozen=True, slots=True)
+class Living:
+    """Under which names (in lower case) each node id lives in gossip."""
+
+    names: Mapping[str, frozenset[str]]
+
+    @staticmethod
+    def of(members: Iterable[Member]) -> Living:
+        """Out of all members."""
+        names: dict[str, frozenset[str]] = {}
+        for member in members:
+            node_id = member.tags.get("id", "")
+            if member.status is MemberStatus.ALIVE and node_id:
+                names[node_id] = names.get(node_id, frozenset()) | {member.name.lower()}
+        return Living(names)
+
+    def under(self, node_id: str, name: str) -> bool:
+        """Whether it lives under this name."""
+        return name.lower() in self.names.get(node_id, ())
+
+    def elsewhere(self, node_id: str, name: str) -> bool:
+        """Whether it lives under another name, and not under this one."""
+        names = self.names.get(node_id, frozenset())
+        return bool(names) and name.lower() not in names
+
+
+@dataclass(frozen=True, slots=True)
 class Decision:
     """One write and the reason for it, for the log and for ``explain``."""
 
@@ -69,14 +95,18 @@ def plan(
     datacenter: str,
     absent_since: Mapping[str, float],
     now: float,
+    living: Living | None = None,
 ) -> Plan:
     """What brings the catalog in line with membership.
 
+    ``living`` is who lives of all members, where ``members`` is only a part of them.
     ``absent_since`` says since when nodes with a ``serfHealth`` have had no member; a time of
     -infinity says that gossip itself has forgotten them (reaped).
     """
     decisions: list[Decision] = []
     seen: set[str] = set()
+    members = tuple(members)
+    living = living or Living.of(members)
     for member in members:
         name = member.name.lower()
         seen.add(name)
@@ -86,9 +116,13 @@ def plan(
         match member.status:
             case MemberStatus.ALIVE:
                 service = catalog.consul_services.get(name)
+                if node is None and _held_by_namesake(member, catalog, living):
+                    continue
                 decision = _alive(member, node, health, service, datacenter)
+                if decision is not None and (gone := _gone(member, node, health, living)):
+                    decisions.append(gone)
             case MemberStatus.FAILED:
-                decision = _failed(node, health)
+                decision = _failed(member, node, health, living)
             case MemberStatus.LEFT:
                 decision = _left(member, node, health, own_name)
             case _:
@@ -151,9 +185,42 @@ def _alive(
     )
 
 
-def _failed(node: Node | None, health: Check | None) -> Decision | None:
+def _held_by_namesake(member: Member, catalog: CatalogView, living: Living) -> bool:
+    """An agent that was renamed lives under both names until the old one is found failed: what the
+    catalog says of its id stays, or the two would take it from each other at every look."""
+    node_id = member.tags.get("id", "")
+    names = living.names.get(node_id, frozenset()) - {member.name.lower()}
+    nodes = (catalog.nodes.get(name) for name in names)
+    return any(node is not None and node.id == node_id for node in nodes)
+
+
+def _gone(
+    member: Member, node: Node | None, health: Check | None, living: Living
+) -> Decision | None:
+    """The name has another bearer now, and its former one was never seen to fail: while nobody led,
+    or because the name was taken over at once. A passing check would keep the newcomer out."""
+    node_id = member.tags.get("id", "")
+    if node is None or health is None or not node.id or not node_id or node.id == node_id:
+        return None
+    if health.status == CRITICAL or living.under(node.id, member.name):
+        return None  # two live members dispute the name: the catalog stays with the one it knows
+    check = _serf_health(node.name, CRITICAL, FAILED_OUTPUT)
+    return Decision(
+        node.name,
+        f"its name is borne by node ID {node_id} now",
+        Register(node=node, checks=(check,), skip_node_update=True),
+    )
+
+
+def _failed(
+    member: Member, node: Node | None, health: Check | None, living: Living
+) -> Decision | None:
     if node is None:
         return None
+    if health is None and node.id != member.tags.get("id", ""):
+        return None  # the name is used by a node that somebody registered by hand
+    if node.id and living.elsewhere(node.id, member.name):
+        return None  # the agent lives under a new name, which takes this record away
     if health is not None and (health.status, health.output) == (CRITICAL, FAILED_OUTPUT):
         return None
     check = _serf_health(node.name, CRITICAL, FAILED_OUTPUT)

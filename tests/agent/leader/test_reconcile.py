@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from agent.leader.reconcile import ABSENCE_GRACE_S, CatalogView, Plan, plan
 from gossip import Member, MemberStatus
-from raftstore.commands import Applied, Deregister, Register
+from raftstore.commands import Applied, Deregister, Register, Rejected
 from raftstore.queries import ChecksInState, ListNodes, ServiceNodes
 from raftstore.records import (
     SERF_HEALTH,
@@ -125,7 +125,9 @@ def test_the_plan_converges_and_spares_what_is_not_ours(found, stored, patient) 
             continue
         if one.status is ALIVE:
             assert health is not None and health.status == "passing"
-        if one.status is FAILED and one.name.lower() in after.nodes:
+        node = after.nodes.get(one.name.lower())
+        by_stranger = one.name.lower() in by_hand and node and node.id != one.tags["id"]
+        if one.status is FAILED and node is not None and not by_stranger:
             assert health is not None and health.status == "critical"
 
 
@@ -226,3 +228,45 @@ def test_other_checks_and_members_of_other_kinds_do_not_matter() -> None:
     stranger = member("x", role="stranger")
     elsewhere = member("y", dc="dc2")
     assert look(catalog, stranger, elsewhere) == Plan((), frozenset())
+
+
+def test_a_renamed_agent_keeps_its_new_name_in_whatever_order_gossip_lists_both() -> None:
+    for order in ((0, 1), (1, 0)):
+        catalog = Catalog()
+        carry_out(catalog, look(catalog, member("c1")))
+        both = [member("c1", FAILED), member("c2", id_="id-c1")]
+        carry_out(catalog, look(catalog, *(both[at] for at in order)))
+        assert catalog.node("c1") is None
+        assert catalog.node("c2").id == "id-c1"
+        assert catalog.checks("c2")[SERF_HEALTH].status == "passing"
+        assert look(catalog, *both).decisions == ()
+
+
+def test_a_name_with_a_new_bearer_is_taken_though_nobody_saw_the_former_one_fail() -> None:
+    catalog = Catalog()
+    carry_out(catalog, look(catalog, member("c1")))  # and then nobody leads for a while
+    heir = member("c1", id_="id-heir", address="10.0.0.9")
+    planned = look(catalog, heir)
+    assert [d.cause for d in planned.decisions] == [
+        "its name is borne by node ID id-heir now",
+        "member is alive",
+    ]
+    carry_out(catalog, planned)
+    assert (catalog.node("c1").id, catalog.node("c1").address) == ("id-heir", "10.0.0.9")
+    assert catalog.checks("c1")[SERF_HEALTH].status == "passing"
+    assert look(catalog, heir).decisions == ()
+
+
+def test_two_live_members_that_differ_in_case_only_do_not_take_turns() -> None:
+    catalog = Catalog()
+    carry_out(catalog, look(catalog, member("Web", id_="id-1")))
+    pair = (member("Web", id_="id-1"), member("web", id_="id-2"))
+    (refused,) = look(catalog, *pair).decisions
+    assert isinstance(catalog.apply(refused.command), Rejected)
+    assert catalog.node("web").id == "id-1"
+
+
+def test_a_failed_name_that_somebody_registered_by_hand_is_not_ours() -> None:
+    catalog = Catalog()
+    catalog.register(Register(node=Node(name=NodeName("c1"), address="10.9.9.9")))
+    assert look(catalog, member("c1", FAILED)).decisions == ()
