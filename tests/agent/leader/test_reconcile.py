@@ -270,3 +270,12 @@ def test_a_failed_name_that_somebody_registered_by_hand_is_not_ours() -> None:
     catalog = Catalog()
     catalog.register(Register(node=Node(name=NodeName("c1"), address="10.9.9.9")))
     assert look(catalog, member("c1", FAILED)).decisions == ()
+
+
+def test_an_agent_that_lives_under_two_names_for_a_while_does_not_take_turns() -> None:
+    both = (member("c1"), member("c2", id_="id-c1"))
+    for first in both:
+        catalog = Catalog()
+        carry_out(catalog, look(catalog, first))
+        assert look(catalog, *both).decisions == ()
+        assert catalog.node(first.name).id == "id-c1"
