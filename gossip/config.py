@@ -212,6 +212,8 @@ class GossipConfig:
             raise ConfigError("a port must be 0..65535")
         if not 256 <= self.packet_budget_bytes <= PACKET_BUDGET_BYTES_CEILING:
             raise ConfigError(f"packet_budget_bytes must be 256..{PACKET_BUDGET_BYTES_CEILING}")
+        if self.user_event_bytes_max > self.user_event_received_bytes_max:
+            raise ConfigError("user_event_bytes_max must not exceed user_event_received_bytes_max")
         if self.encryption_version not in (0, 1):
             raise ConfigError("encryption_version must be 0 or 1")
         if self.probe_timeout_s > self.probe_interval_s:

@@ -50,6 +50,9 @@ _POSITIVE = gossip_keys.POSITIVE | frozenset(
         "limits.kv_max_value_size", "limits.txn_max_req_len", "limits.rpc_handshake_timeout",
         "limits.rpc_handshakes_per_second", "limits.rpc_handshakes_per_client",
         "limits.rpc_client_bytes_max", "raft_snapshot_threshold", "raft_snapshot_interval",
+        "sync_coordinate_interval_min", "sync_coordinate_rate_target",
+        "consul.coordinate.update_period", "consul.coordinate.update_batch_size",
+        "consul.coordinate.update_max_batches",
     }
 )  # fmt: skip
 

@@ -148,9 +148,11 @@ def why_not(event: UserEvent, node: str, services: Iterable[ServiceHere]) -> str
         tagged = compile_pattern(event.tag_filter) if event.tag_filter else None
     except PatternError:
         return "broken filter"
-    named = [service for service in services if wanted.search(service.name)]
-    if not named:
+    here = list(services)
+    fitting = {name for name in {service.name for service in here} if wanted.search(name)}
+    if not fitting:
         return "service filter"
-    if tagged and not any(tagged.search(tag) for each in named for tag in each.tags or ()):
-        return "tag filter"
-    return ""
+    if tagged is None:
+        return ""
+    tags = {tag for service in here if service.name in fitting for tag in service.tags or ()}
+    return "" if any(map(tagged.search, tags)) else "tag filter"

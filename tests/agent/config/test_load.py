@@ -12,6 +12,7 @@ import pytest
 from agent.config.definition_keys import Kind
 from agent.config.gossip_keys import NUMBERS
 from agent.config.load import FILE_BYTES_MAX, AgentFlags, load, parse, read_paths
+from agent.config.schema import CoordinateConfig
 from agent.errors import ConfigError
 from agent.keeping import store_config
 from agent.membership import gossip_config
@@ -427,6 +428,10 @@ def test_without_keys_gossip_has_consuls_figures(tmp_path: Path) -> None:
         ({"profile": "moon"}, 'gossip_lan.profile cannot be "moon". Must be lan, wan or local'),
         ({"probe_timeout": "3s"}, "gossip_lan: probe_timeout_s must not exceed probe_interval_s"),
         ({"udp_buffer_size": 9}, "gossip_lan: packet_budget_bytes must be 256..4096"),
+        (
+            {"user_event_size_limit": 9217},
+            "gossip_lan: user_event_bytes_max must not exceed user_event_received_bytes_max",
+        ),
         ({"label": "x" * 300}, "gossip_lan: label must have at most 255 bytes"),
     ],
 )
@@ -441,3 +446,22 @@ def test_a_bound_of_nothing_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="members_max cannot be 0"):
         load_values({"gossip_lan": {"members_max": 0}}, tmp_path)
     load_values({"gossip_lan": {"push_pull_interval": "0s"}}, tmp_path)
+
+
+def test_coordinates_have_consuls_keys(tmp_path: Path) -> None:
+    given = {
+        "sync_coordinate_interval_min": "3s",
+        "sync_coordinate_rate_target": 2.5,
+        "consul": {"coordinate": {"update_period": "1s", "update_batch_size": 7}},
+    }
+    found = load_values(given, tmp_path).config
+    assert found.coordinates == CoordinateConfig(
+        sync_interval_min_s=3.0,
+        sync_rate_target=2.5,
+        update_period_s=1.0,
+        update_batch_size=7,
+    )
+    off = load_values({"disable_coordinates": True}, tmp_path).config
+    assert not gossip_config(off).coordinates
+    with pytest.raises(ConfigError, match="update_batch_size cannot be 0"):
+        load_values({"consul": {"coordinate": {"update_batch_size": 0}}}, tmp_path)
