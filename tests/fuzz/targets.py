@@ -13,7 +13,7 @@ from gossip.wire import lzw, serf
 from gossip.wire.messages import PushPull
 from gossip.wire.streams import StreamReader
 from tests.gossip import vectors
-from tests.gossip.cores import PEER, bare, state_of
+from tests.gossip.cores import PEER, SOON, bare, state_of
 
 KEY = bytes(range(16))
 CONFIG = GossipConfig(name="me")
@@ -23,12 +23,12 @@ def packet(data: bytes) -> None:
     """A datagram, and a minute of what follows from it."""
     member = bare()
     before = state_of(member.core, member.framing)
-    member.datagram(data, PEER, 1.0)
+    member.datagram(data, PEER, SOON)
     member.core.check()
     if member.refuses(data):
         assert sum(member.stats.dropped.values()) >= 1
         assert state_of(member.core, member.framing) == before
-    now = 1.0
+    now = SOON
     while member.core.deadline <= 61.0:
         now = max(now, member.core.deadline)
         member.core.tick(now)
@@ -40,7 +40,7 @@ def sealed(data: bytes) -> None:
     """A datagram to a member with a key and a label: nothing without them gets in."""
     member = bare(keys=(KEY,), label="dc1")
     before = state_of(member.core, member.framing)
-    member.datagram(data, PEER, 1.0)
+    member.datagram(data, PEER, SOON)
     assert state_of(member.core, member.framing) == before
     assert member.packets() == []
 
@@ -54,7 +54,7 @@ def stream(data: bytes) -> None:
         try:
             message = reader.feed(data[start : start + size])
             if isinstance(message, PushPull):
-                member.core.merge_state(message, 1.0)
+                member.core.merge_state(message, SOON)
         except GossipError:
             assert state_of(member.core, member.framing) == before
             break
@@ -66,7 +66,7 @@ def stream(data: bytes) -> None:
 def serf_message(data: bytes) -> None:
     """What a user message carries."""
     member = bare(keys=(KEY,))
-    member.core.receive_user(data, 1.0)
+    member.core.receive_user(data, SOON)
     member.core.check()
     with contextlib.suppress(DecodeError):
         message = serf.decode(data)

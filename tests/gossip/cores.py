@@ -17,6 +17,8 @@ from gossip.wire import messages
 from gossip.wire.frames import Framing
 
 HERE = Address(bytes((10, 0, 0, 1)), 7946)
+#: After the start; later, a member whose timer has not been heeded would blame itself for a stall.
+SOON = 0.1
 PEER = Address(bytes((10, 0, 0, 2)), 7946)
 
 

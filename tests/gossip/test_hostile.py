@@ -32,7 +32,7 @@ from gossip.wire.messages import (
 )
 from gossip.wire.streams import StreamReader
 from tests.gossip import vectors
-from tests.gossip.cores import PEER, bare, state_of
+from tests.gossip.cores import PEER, SOON, bare, state_of
 from tests.sim.gossip_net import NONCE, SimAgent, SimNet
 
 KEY, FOREIGN = bytes(range(16)), bytes(range(16, 48))
@@ -165,7 +165,7 @@ def damaged(draw: st.DrawFn, recorded: list[bytes]) -> bytes:
 def test_a_damaged_packet_is_read_or_dropped_and_counted(data: bytes) -> None:
     member = bare()
     before = state_of(member.core, member.framing)
-    member.datagram(data, PEER, 1.0)
+    member.datagram(data, PEER, SOON)
     member.core.check()
     member.packets()
     if member.refuses(data):
@@ -182,7 +182,7 @@ def test_a_damaged_stream_is_read_or_refused(data: bytes, size: int) -> None:
         for start in range(0, len(data), size):
             message = reader.feed(data[start : start + size])
             if isinstance(message, PushPull):
-                member.core.merge_state(message, 1.0)
+                member.core.merge_state(message, SOON)
             if message is not None:
                 break
     member.core.check()
@@ -246,14 +246,14 @@ def test_packets_of_a_foreign_ring_change_nothing_and_are_counted(
     said = [alive, Ping(seq_no=1, node="me"), Suspect(9, "me", "peer"), Dead(9, "me", "peer")]
     for message in said:
         data = theirs.framing.encode_packet([messages.encode(message)], crc=True, nonce=NONCE)
-        ours.datagram(data, PEER, 1.0)
+        ours.datagram(data, PEER, SOON)
     assert ours.stats.dropped == {reason: len(said)}
     assert state_of(ours.core, ours.framing) == before
     assert ours.packets() == [], "not even an answer"
     # The same in their own ring is heard: it is the envelope that made the difference.
     friend = bare("friend", **sender)
     friend.datagram(
-        theirs.framing.encode_packet([messages.encode(alive)], crc=True, nonce=NONCE), PEER, 1.0
+        theirs.framing.encode_packet([messages.encode(alive)], crc=True, nonce=NONCE), PEER, SOON
     )
     assert "peer" in friend.core.roster.entries
 
