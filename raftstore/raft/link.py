@@ -11,15 +11,23 @@ import asyncio
 import contextlib
 import secrets
 import socket
-from typing import TYPE_CHECKING, cast
+from collections import Counter
+from typing import Protocol, cast
 
 from raftstore.errors import DecodeError
 from raftstore.raft.admission import REMOVED
-from raftstore.raft.frames import LENGTH, Hello, decode, decode_hello, encode
+from raftstore.raft.config import RaftConfig
+from raftstore.raft.frames import (
+    LENGTH,
+    Hello,
+    Message,
+    Removed,
+    Returned,
+    decode,
+    decode_hello,
+    encode,
+)
 from raftstore.raft.greeting import decode_confirm, encode_confirm
-
-if TYPE_CHECKING:
-    from raftstore.raft.transport import PeerNetwork
 
 FIRST_BYTE = b"R"
 KEEPALIVE_IDLE_S, KEEPALIVE_INTERVAL_S, KEEPALIVE_COUNT = 5, 1, 4
@@ -28,10 +36,49 @@ USER_TIMEOUT_MS = 5000
 NONCE_BITS = 62
 
 
+class Network(Protocol):
+    """What decides for its links; each may ask, and tells what happened to it."""
+
+    config: RaftConfig
+
+    @property
+    def dropped(self) -> Counter[str]:
+        """What was turned away or dropped, by reason."""
+
+    def welcome(self, link: PeerLink) -> bool:
+        """May one more connection begin?"""
+
+    def certificate_refusal(
+        self, link: PeerLink, node_id: str | None = None, *, encrypted: bool = True
+    ) -> str:
+        """Why the holder of this certificate is not let in; empty if it is."""
+
+    def refusal(self, link: PeerLink, hello: Hello) -> str:
+        """Why this peer is not let in; empty if it is."""
+
+    def hello(self, link: PeerLink, to: str) -> Hello:
+        """Our side of the introduction."""
+
+    def farewell(self) -> Removed:
+        """What a removed server is told."""
+
+    def opened(self, link: PeerLink, hello: Hello) -> None:
+        """The introduction is complete."""
+
+    def received(self, link: PeerLink, message: Message | Returned, size: int) -> None:
+        """A message came in."""
+
+    def count(self, reason: str, link: PeerLink, detail: str = "") -> None:
+        """The link was closed by us, or not taken."""
+
+    def lost(self, link: PeerLink) -> None:
+        """The connection has ended, for whatever reason."""
+
+
 class PeerLink(asyncio.Protocol):
     """One connection. ``peer`` is empty until the introduction is complete."""
 
-    def __init__(self, network: PeerNetwork, dialled: str | None) -> None:
+    def __init__(self, network: Network, dialled: str | None) -> None:
         self._network = network
         self._buffer = bytearray()
         self._transport: asyncio.Transport | None = None
