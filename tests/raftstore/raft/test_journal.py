@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from raftstore.errors import CorruptState, JournalFull
+from raftstore.raft import log
 from raftstore.raft.journal import FORMAT, KEY, STATE_KEY, LmdbJournal
 from raftstore.raft.log import CONFIG, MemJournal, SnapshotPointer, payload_command
 
@@ -221,6 +222,20 @@ def test_a_full_map_refuses_payload_before_it_fails_a_write(tmp_path):
     journal.append((payload_command(0.0, b"x" * 2**20), journal.last_index + 1, 9))
     with pytest.raises(JournalFull, match="larger"):
         journal.persist(journal.take())
+    journal.close()
+
+
+def test_memory_is_given_back_a_step_at_a_time_down_to_the_limit(tmp_path, monkeypatch):
+    monkeypatch.setattr(log, "TRIMMED_AT_ONCE", 2)
+    journal = open_journal(tmp_path, tail_entries_max=3)
+    fill(journal, 10)
+    save(journal)
+    held = []
+    for _ in range(6):
+        journal.trim_memory(9)
+        held.append(len(journal._tail))
+    assert held == [9, 7, 5, 5, 5, 5], "a step more than the limit is left alone"
+    assert len(list(walk(journal))) == 10
     journal.close()
 
 
