@@ -35,7 +35,8 @@ _HELD_SORTED = 1024
 class KVStore:
     """All keys, sorted."""
 
-    __slots__ = ("_heights", "_held", "_indexes", "_undo", "pairs", "sweep", "tombstones")
+    __slots__ = ("_heights", "_held", "_indexes", "_undo", "may_sweep", "pairs", "sweep",
+                 "tombstones")  # fmt: skip
 
     def __init__(self, indexes: Indexes, *, tombstones_max: int) -> None:
         self._indexes = indexes
@@ -46,6 +47,8 @@ class KVStore:
         self.tombstones = Tombstones(tombstones_max, indexes)
         #: Keys that are gone or free already, and are still here as they were.
         self.sweep: Sweep | None = None
+        #: Whether a transaction is at its last write: what it takes away may go in slices as well.
+        self.may_sweep = False
 
     def __len__(self) -> int:
         return len(self.pairs)
@@ -114,12 +117,12 @@ class KVStore:
     def delete_tree(self, index: int, command: KVDeleteTree) -> Applied:
         """Delete every key with the prefix."""
         found = list(islice(self._below(command.prefix), AT_ONCE_MAX + 1))
-        if len(found) > AT_ONCE_MAX and not self._undo.open:
+        if len(found) > AT_ONCE_MAX and (self.may_sweep or not self._undo.open):
             self._sweeping(index).tree = command.prefix
             return Applied(index, True)
         for pair in found:
             self.remove(index, pair)
-        if len(found) > AT_ONCE_MAX:  # part of a transaction, which is taken back whole or not
+        if len(found) > AT_ONCE_MAX:  # later writes of a transaction may want these keys again
             for pair in list(self._below(command.prefix)):
                 self.remove(index, pair)
         return Applied(index, True)
@@ -130,13 +133,14 @@ class KVStore:
         Gives their number; None if they are so few that the caller frees them at once.
         """
         held = len(self._held.get(session.id, ()))
-        if held <= AT_ONCE_MAX or self._undo.open:
+        if held <= AT_ONCE_MAX or (self._undo.open and not self.may_sweep):
             return None
         self._sweeping(index).sessions[session.id] = session
         return held
 
     def _sweeping(self, index: int) -> Sweep:
         if self.sweep is None:
+            self._undo.attr(self, "sweep")
             self.sweep = Sweep(index)
         self._indexes.note(_TREE, index)
         return self.sweep

@@ -22,7 +22,7 @@ from raftstore.state.history import weigh
 from raftstore.state.sessions import Sessions
 from raftstore.state.tables import Indexes
 from raftstore.state.txn_catalog import CatalogVerbs
-from raftstore.state.txn_keys import KeyVerbs
+from raftstore.state.txn_keys import READING_VERBS, KeyVerbs
 
 _ANSWER = codec_for(TxnAnswer)
 
@@ -62,9 +62,16 @@ class Transactions:
             return Applied(index, pack(_ANSWER.to_plain(answer)))
         self._indexes.begin()
         limit = self._limits.txn_results_bytes_max
-        answer = _all(
-            operations, _bounded(limit, lambda operation: self._carry_out(index, operation))
-        )
+        left = _writes(operations)
+
+        def carry_out(operation: TxnOperation) -> Step:
+            nonlocal left
+            left -= _writes((operation,))
+            self._keys.may_sweep(left == 0)
+            return self._carry_out(index, operation)
+
+        answer = _all(operations, _bounded(limit, carry_out))
+        self._keys.may_sweep(False)
         if answer.errors:
             self._indexes.undo.rollback()
             return Applied(index, pack(_ANSWER.to_plain(answer)))
@@ -119,6 +126,18 @@ class Transactions:
             return (), f'unknown Session verb "{operation.verb}"'
         outcome = self._sessions.destroy(index, SessionDestroy(operation.id))
         return (), outcome.reason if isinstance(outcome, Rejected) else ""
+
+
+def _writes(operations: tuple[TxnOperation, ...]) -> int:
+    """How many of them are not known to read only."""
+    return sum(1 for operation in operations if not _reads(operation))
+
+
+def _reads(operation: TxnOperation) -> bool:
+    if operation.kv is not None:
+        return operation.kv.verb in READING_VERBS
+    verbs = (operation.node, operation.service, operation.check)
+    return operation.session is None and all(each is None or each.verb == "get" for each in verbs)
 
 
 def _over(limit: int) -> str:

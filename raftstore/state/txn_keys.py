@@ -9,6 +9,11 @@ from raftstore.records import KVPair, TxnKV, TxnResult
 from raftstore.state.kv import KVStore
 from raftstore.state.locks import Locks
 
+#: Verbs that change nothing.
+READING_VERBS = frozenset(
+    {"get", "get-or-empty", "get-tree", "check-index", "check-session", "check-not-exists"}
+)
+
 _Step = tuple[tuple[TxnResult, ...], str]
 
 
@@ -20,6 +25,10 @@ class KeyVerbs:
     def __init__(self, kv: KVStore, locks: Locks) -> None:
         self._kv = kv
         self._locks = locks
+
+    def may_sweep(self, may: bool) -> None:
+        """Whether what goes now is not written again: then it may go in slices (sweeps.py)."""
+        self._kv.may_sweep = may
 
     def refusal(self, operation: TxnKV, *, writes: bool) -> str:
         """Why the operation cannot even be tried, "" when it can."""

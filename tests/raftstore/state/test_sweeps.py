@@ -16,6 +16,7 @@ from raftstore.commands import (
     Register,
     SessionCreate,
     SessionDestroy,
+    Transaction,
 )
 from raftstore.queries import (
     At,
@@ -27,7 +28,7 @@ from raftstore.queries import (
     ReadTransaction,
     WhySessionEnded,
 )
-from raftstore.records import KVPair, Node, Session
+from raftstore.records import KVPair, Node, Session, TxnKV, TxnOperation, TxnSession
 from raftstore.state import StateMachine, kv, machine
 from raftstore.state.sweeps import Sweep
 from tests.raftstore.state.commands import (
@@ -216,3 +217,65 @@ def test_a_restored_server_frees_in_the_same_order():
     for state in (live, restored):
         state.apply(9000, 0.0, SessionDestroy(ID))
     assert list(live.snapshot()) == list(restored.snapshot())
+
+
+def kept(verb: str, key: str = "", **fields: Any) -> TxnOperation:
+    return TxnOperation(kv=TxnKV(verb=verb, key=key, **fields))
+
+
+def with_tree() -> StateMachine:
+    state = StateMachine()
+    state.apply(2, 1.0, Register(node=Node(name="n1", address="a")))
+    state.apply(3, 1.0, SessionCreate(Session(id=ID, node="n1")))
+    for number in range(20):
+        state.apply(4 + number, 1.0, KVSet(key=f"t/{number:02}"))
+    for number in range(20):
+        state.apply(50 + number, 1.0, KVLock(key=f"l/{number:02}", session=ID))
+    return state
+
+
+END = TxnOperation(session=TxnSession(verb="delete", id=ID))
+TREE = kept("delete-tree", "t/")
+
+
+@pytest.mark.parametrize(
+    ("operations", "sliced"),
+    [
+        ((TREE,), True),
+        ((END,), True),
+        ((kept("set", "a"), TREE, kept("get", "a"), kept("get-tree", "t/")), True),
+        ((kept("set", "t/new"), END, kept("check-not-exists", "x")), True),
+        ((TREE, kept("set", "t/05", value=b"again")), False),
+        ((END, TREE), True),
+        ((TREE, END), True),
+    ],
+)
+def test_the_last_write_of_a_transaction_may_go_in_slices(monkeypatch, operations, sliced):
+    at_once, whole, some = with_tree(), with_tree(), with_tree()
+    monkeypatch.setattr(kv, "AT_ONCE_MAX", 100)
+    outcome = at_once.apply(100, 2.0, Transaction(operations))
+    monkeypatch.setattr(kv, "AT_ONCE_MAX", 5)
+    assert whole.apply(100, 2.0, Transaction(operations)) == outcome
+    monkeypatch.setattr(machine, "_SWEPT_AT_ONCE", 3)
+    assert some.begin(100, 2.0, Transaction(operations)) == outcome
+    assert some.unfinished == sliced
+    while True:
+        assert look(some) == look(at_once)
+        if not some.unfinished:
+            break
+        some.finish_some()
+    some.check()
+    assert list(some.snapshot()) == list(whole.snapshot()), "whatever the size of the slices"
+
+
+@pytest.mark.parametrize("last", [TREE, END])
+def test_a_transaction_that_fails_behind_its_last_write_has_changed_nothing(monkeypatch, last):
+    monkeypatch.setattr(kv, "AT_ONCE_MAX", 5)
+    state, untouched = with_tree(), with_tree()
+    operations = (kept("set", "a"), last, kept("get", "absent"))
+    state.begin(100, 2.0, Transaction(operations))
+    assert not state.unfinished and state.kv.sweep is None
+    assert look(state) == look(untouched)
+    state.apply(101, 2.0, KVDeleteTree(prefix="t/"))
+    state.check()
+    assert state.answer(KVList("t/")).value == ()
