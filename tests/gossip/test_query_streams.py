@@ -108,6 +108,8 @@ async def test_handlers_at_work_are_bounded() -> None:
         release.set()
         counts = [len([answer async for answer in stream]) for stream in streams]
         assert counts == [1, 1, 0, 0]
+        again = member.gossip.query(Question(name="x", timeout_s=0.3))
+        assert len([answer async for answer in again]) == 1
     finally:
         await member.gossip.stop()
 

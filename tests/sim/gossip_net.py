@@ -24,9 +24,11 @@ from gossip.effects import (
     NameLost,
     Noted,
     PingStream,
+    QueryEnded,
+    QueryReplied,
     SendPacket,
 )
-from gossip.errors import GossipError
+from gossip.errors import DecodeError, GossipError
 from gossip.keyring import Keyring
 from gossip.roster import MemberStatus
 from gossip.serf import Serf
@@ -66,6 +68,8 @@ class SimNet:
     now: float = 0.0
     agents: dict[str, SimAgent] = field(default_factory=dict)
     trace: list[str] = field(default_factory=list)
+    news: list[tuple[str, QueryReplied | QueryEnded]] = field(default_factory=list)
+    """What members heard of their own queries; whoever asks takes it out."""
     packets: int = 0
     deaf: set[str] = field(default_factory=set)
     """Members that no packet reaches; streams do."""
@@ -212,6 +216,8 @@ class SimNet:
             case NameLost():
                 agent.running = False
                 self._log(agent.name, "name lost")
+            case QueryReplied() | QueryEnded():
+                self.news.append((agent.name, effect))
             case _:
                 pass
 
@@ -230,7 +236,11 @@ class SimNet:
         if held is not None:
             held.append(lambda: self._deliver(sender, target, data))
             return
-        parts = target.framing.decode_packet(data)
+        try:
+            parts = target.framing.decode_packet(data)
+        except DecodeError as error:
+            target.stats.drop(error.reason)
+            return
         target.core.receive_packet(parts, sender.address, self.now)
         self.settle(target)
 
@@ -241,7 +251,7 @@ class SimNet:
         request = agent.core.local_state(join=effect.join)
 
         def serve() -> None:
-            if not self._reaches(agent, target) or target.name in self._held:
+            if not self._streams(agent, target) or target.name in self._held:
                 return
             answer = target.core.local_state(join=effect.join)
             target.core.merge_state(request, self.now)
@@ -249,7 +259,7 @@ class SimNet:
             self._at(self.now + self._delay(), lambda: finish(answer))
 
         def finish(answer: object) -> None:
-            if not self._reaches(target, agent) or agent.name in self._held:
+            if not self._streams(target, agent) or agent.name in self._held:
                 return
             try:
                 agent.core.merge_state(answer, self.now)  # type: ignore[arg-type]
@@ -278,6 +288,12 @@ class SimNet:
         if not target.running:
             return False
         return self._sides.get(sender.name, 0) == self._sides.get(target.name, 0)
+
+    def _streams(self, sender: SimAgent, target: SimAgent) -> bool:
+        """Whether one side of a stream is heard and understood: it is sealed with the primary."""
+        keys = sender.framing.keyring.keys
+        known = not keys or keys[0] in target.framing.keyring.keys
+        return known and self._reaches(sender, target)
 
     def _delay(self) -> float:
         return self._rng.uniform(*self.delay_s)
