@@ -49,6 +49,8 @@ class Operators:
     """A leader is cut off from all others, and its operator takes one after the other out."""
     losses_per_s: float = 0.0
     """A server dies, and comes back under its name with an empty disk."""
+    restores_per_s: float = 0.0
+    """An operator restores an archive (``raft_archives``)."""
     orphan: float = 0.0
     """Chance that a leader loses all links just after it has ordered an election."""
 
@@ -178,6 +180,7 @@ class OperatedCluster(Cluster):
             (ops.corners_per_s, self.corner),
             (ops.coups_per_s, self.coup),
             (ops.losses_per_s, self.lose_disk),
+            (ops.restores_per_s, self.restore_archive),
         ):
             if rate:
                 self.every(rate, action)
@@ -220,6 +223,9 @@ class OperatedCluster(Cluster):
         target, ticket = self.rng.choice(peers), ("transfer", self.event_count)
         self.attempt(lambda: self.on_clock(node, lambda: node.replica.transfer(ticket, target)))
         self.queue_step(node)
+
+    def restore_archive(self) -> None:
+        raise AssertionError("nothing here has a state to restore")
 
     def send(self, source: str, target: str, message: Any) -> None:
         super().send(source, target, message)

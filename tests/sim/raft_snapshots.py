@@ -82,8 +82,8 @@ class SnapJournal(Journal):
         return [self._disk.log[index] for index in range(first, last + 1)]
 
 
-def write_file(index: int, term: int, config: tuple[int, bytes], stamp: float, payloads) -> bytes:
-    body: bytes = msgpack.packb([index, term, list(config), stamp, payloads])
+def write_file(index: int, term: int, config: tuple[int, bytes], stamp: float, state) -> bytes:
+    body: bytes = msgpack.packb([index, term, list(config), stamp, state])
     return body
 
 
@@ -134,12 +134,21 @@ class SnapCluster(Cluster):
             data = node.disk.files.get(pointer.name)
             if data is None or pointer_to(pointer.name, data) != pointer:
                 raise InvariantError(f"{node.name} points to a snapshot that is not there")
-            _, _, _, stamp, payloads = msgpack.unpackb(data)
-            node.applied, node.stamp = list(payloads), stamp
+            _, _, _, stamp, state = msgpack.unpackb(data)
+            self.put_state(node, state)
+            node.stamp = stamp
             node.replica.engine.restored(pointer.index, stamp)
             self.restored += 1
         life = node.life
         self.after(self.rng.expovariate(self.takes_per_s), lambda: self.take(node, life))
+
+    def state_of(self, node: Node) -> Any:
+        """What a snapshot holds."""
+        return list(node.applied)
+
+    def put_state(self, node: Node, state: Any) -> None:
+        """The other way."""
+        node.applied = list(state)
 
     # -- taking
 
@@ -156,7 +165,7 @@ class SnapCluster(Cluster):
         index = engine.applied_index()
         config, term = journal.config_at(index), journal.term_at(index)
         if config is not None and term is not None and index > 0:
-            data = write_file(index, term, config, node.stamp, list(node.applied))
+            data = write_file(index, term, config, node.stamp, self.state_of(node))
             name = f"snap-{term}-{index}"
             self.after(self.rng.uniform(0.0, 0.3), lambda: self.sealed(node, life, name, data))
         engine.applies_held = False
@@ -205,10 +214,10 @@ class SnapCluster(Cluster):
             case ReadChunk():
                 data = files.get(task.pointer.name)
                 transfer = transfer_id(task.pointer.sha256)
-                if data is None:
+                part = b"" if data is None else data[task.offset : task.offset + task.size]
+                if len(part) != task.size:
                     report(Unreadable(task.peer, transfer))
                 else:
-                    part = data[task.offset : task.offset + task.size]
                     report(ChunkRead(task.peer, transfer, task.offset, part))
             case BeginIncoming():
                 self.incoming[node.name] = bytearray()
@@ -234,12 +243,13 @@ class SnapCluster(Cluster):
         if hashlib.sha256(data).digest() != offer.sha256 or len(data) != offer.size:
             node.replica.installs.report(Failed(offer.transfer))
         else:
-            index, term, config, stamp, payloads = msgpack.unpackb(data)
+            index, term, config, stamp, state = msgpack.unpackb(data)
             pointer = pointer_to(f"snap-{term}-{index}", data)
             node.disk.files[pointer.name] = data
 
             def swap() -> None:
-                node.applied, node.stamp = list(payloads), stamp
+                self.put_state(node, state)
+                node.stamp = stamp
                 self.installed += 1
                 self.note(node.name, "installed", index)
 
