@@ -10,8 +10,10 @@ import sys
 import pytest
 
 from raftstore.raft.engine import RaftEngine
+from raftstore.raft.frames import AppendReply
 from raftstore.raft.replica import Replica
 from tests.sim.raft_cluster import CUTS, ROUGH, Cluster, Faults, InvariantError
+from tests.sim.raft_script import ScriptedCluster
 from tests.sim.stock_raft import StockCluster
 
 SLOW_LINKS = Faults(cuts_per_s=1.5, delay_s=(0.005, 0.4))
@@ -108,6 +110,13 @@ class CutsAlways(RaftEngine):
         return True
 
 
+class Untagged(RaftEngine):
+    """Hazard A2: an acknowledgement counts whatever term asked for it."""
+
+    def _reply_is_current(self, reply):
+        return True
+
+
 class CountsVotes(RaftEngine):
     """Hazard A4: answers are counted, whoever gave them."""
 
@@ -137,6 +146,47 @@ def test_control_acknowledging_before_the_disk_loses_entries():
 
 def test_control_cutting_the_log_on_every_append_loses_entries():
     assert first_failure(with_engine(CutsAlways, 3, ROUGH))
+
+
+def late_acknowledgement(engine):
+    """What n1 acknowledged in one term, and lost in the next, arrives in the third."""
+    cluster = ScriptedCluster(size=5)
+    cluster.replica_class = type("Scripted", (Replica,), {"engine_class": engine})
+
+    def script():
+        old, robbed = cluster.nodes["n0"], cluster.nodes["n1"]
+        cluster.elect("n0", "01234")
+        cluster.pass_on("01234")
+        for number in range(4):  # these reach n1 alone, and its answer stays on the way
+            cluster.propose(old, b"lost%d" % number)
+        cluster.turn_all(["n0"])
+        cluster.pass_on("01", rounds=1)
+        late = [m for m in cluster.mail if m[:2] == ("n1", "n0") and isinstance(m[2], AppendReply)]
+        assert late and late[-1][2].index == robbed.replica.journal.last_index
+        cluster.elect("n2", "234")  # whose first entry takes their place on n0
+        cluster.relink("n0", "n2")
+        cluster.pass_on("02")
+        cluster.elect("n0", "034")
+        cluster.propose(old, b"only with n3")
+        cluster.mail.clear()
+        for _, _, message in late:
+            cluster.hand_in(old, "n1", message)
+        cluster.relink("n0", "n3")
+        cluster.pass_on("03")
+        cluster.elect("n2", "124")  # who have never had it
+
+    cluster.play(script)
+    return cluster
+
+
+def test_an_acknowledgement_of_another_term_commits_nothing():
+    cluster = late_acknowledgement(RaftEngine)
+    assert not any(payload.startswith(b"only") for payload in cluster.payloads)
+
+
+def test_control_counting_acknowledgements_of_another_term_loses_what_is_committed():
+    with pytest.raises(InvariantError, match="lacks a committed entry"):
+        late_acknowledgement(Untagged)
 
 
 def test_control_counting_votes_elects_two_leaders():
