@@ -1,9 +1,11 @@
 """One server as a process of its own, for tests that kill -9.
 
-Arguments: data directory, node id, port, and id=port for every member.
+Arguments: data directory, node id, port, and id=port for every member; "snapshots" at the end makes
+it a server that takes them, and sends them slowly.
 
 Speaks lines: "w <payload>" on stdin is proposed, "ok <payload> <index>" or "no <payload>" answers;
-"s" asks for the state: "state <role> <applied count>"; "d" dumps the applied payloads.
+"s" asks for the state: "state <role> <applied count> <snapshots installed>"; "d" dumps the applied
+payloads; "t" takes a snapshot: "taken <first index of the log>".
 """
 
 import asyncio
@@ -11,20 +13,25 @@ import sys
 from pathlib import Path
 
 from raftstore.errors import StoreError
-from raftstore.raft import LmdbJournal, RaftConfig, RaftNode
+from raftstore.raft import LmdbJournal, RaftConfig, RaftNode, SnapshotFiles
 from tests.raftstore.raft.cluster import open_door
+from tests.raftstore.raft.snapshots import ListMachine
+
+SLOW = {"trailing_entries": 5, "install_chunk_bytes": 4096, "install_bytes_per_s": 60_000}
 
 
 async def main(data: str, node_id: str, port: str, *others: str) -> None:
-    applied: list[str] = []
+    machine = ListMachine()
     journal = LmdbJournal(Path(data), map_bytes=2**27)
+    snapshots = others[-1] == "snapshots"
     node = RaftNode(
-        RaftConfig(node_id=node_id),
+        RaftConfig(node_id=node_id, **(SLOW if snapshots else {})),
         journal=journal,
-        apply=lambda index, stamp, payload: applied.append(payload.decode()),
+        apply=machine.apply,
+        snapshots=(SnapshotFiles(Path(data) / "snapshots"), machine) if snapshots else None,
     )
     door = await open_door(node.accept, int(port))
-    members = dict(other.split("=") for other in others)
+    members = dict(other.split("=") for other in others if "=" in other)
     for other, other_port in members.items():
         node.set_address(other, "127.0.0.1", int(other_port))
     node.bootstrap({other: f"127.0.0.1:{p}" for other, p in members.items()})
@@ -37,6 +44,10 @@ async def main(data: str, node_id: str, port: str, *others: str) -> None:
         except StoreError:
             print(f"no {payload}", flush=True)
 
+    async def take() -> None:
+        await node.snapshot_now()
+        print(f"taken {node.status().first_index}", flush=True)
+
     reader = asyncio.StreamReader()
     await asyncio.get_running_loop().connect_read_pipe(
         lambda: asyncio.StreamReaderProtocol(reader), sys.stdin
@@ -44,14 +55,17 @@ async def main(data: str, node_id: str, port: str, *others: str) -> None:
     print("up", flush=True)
     tasks: set[asyncio.Task[None]] = set()
     while line := (await reader.readline()).decode().split():
-        if line[0] == "w":
-            task = asyncio.get_running_loop().create_task(write(line[1]))
+        if line[0] in ("w", "t"):
+            work = write(line[1]) if line[0] == "w" else take()
+            task = asyncio.get_running_loop().create_task(work)
             tasks.add(task)
             task.add_done_callback(tasks.discard)
         elif line[0] == "s":
-            print(f"state {node.status().role} {len(applied)}", flush=True)
+            status = node.status()
+            words = status.role, len(machine.applied), status.snapshots_installed
+            print("state", *words, flush=True)
         else:
-            print("dump " + " ".join(applied), flush=True)
+            print("dump", *(payload.decode() for _, payload in machine.applied), flush=True)
     door.close()
 
 

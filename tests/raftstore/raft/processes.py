@@ -16,8 +16,12 @@ ROOT = Path(__file__).resolve().parents[3]
 class Process:
     """A server process and what it has said."""
 
-    def __init__(self, data: Path, name: str, ports: dict[str, int]) -> None:
+    def __init__(
+        self, data: Path, name: str, ports: dict[str, int], *, snapshots: bool = False
+    ) -> None:
         self.data, self.name, self.ports = data, name, ports
+        self.options = ["snapshots"] if snapshots else []
+        self.trimmed_to = self.installed = 0
         self.acked: dict[str, int] = {}
         self.refused: set[str] = set()
         self.role, self.applied = "", -1
@@ -34,6 +38,7 @@ class Process:
             self.name,
             str(self.ports[self.name]),
             *(f"{name}={port}" for name, port in self.ports.items()),
+            *self.options,
             cwd=ROOT,
             env={**os.environ, "PYTHONPATH": str(ROOT)},
             stdin=asyncio.subprocess.PIPE,
@@ -51,8 +56,11 @@ class Process:
                     self.acked[payload] = int(index)
                 case ["no", payload]:
                     self.refused.add(payload)
-                case ["state", role, applied]:
+                case ["state", role, applied, installed]:
                     self.role, self.applied = role, int(applied)
+                    self.installed = int(installed)
+                case ["taken", first]:
+                    self.trimmed_to = int(first)
                 case ["dump", *payloads]:
                     self.dump = payloads
 
@@ -97,11 +105,11 @@ async def write_until_acked(processes: list[Process], payload: str) -> None:
 
 
 @contextlib.asynccontextmanager
-async def three_processes(data: Path) -> AsyncIterator[list[Process]]:
+async def three_processes(data: Path, *, snapshots: bool = False) -> AsyncIterator[list[Process]]:
     """A cluster of three that is up; whatever still runs at the end is killed."""
     names = ["s1", "s2", "s3"]
     ports = dict(zip(names, free_ports(3), strict=True))
-    processes = [Process(data, name, ports) for name in names]
+    processes = [Process(data, name, ports, snapshots=snapshots) for name in names]
     try:
         for process in processes:
             await process.start()

@@ -5,6 +5,8 @@
 
 import time
 
+import pytest
+
 from tests.raftstore.raft.cluster import until
 from tests.raftstore.raft.processes import (
     Process,
@@ -38,6 +40,56 @@ async def test_acknowledged_writes_survive_kill_9_of_the_leader(tmp_path):
             await leader.start()
             await until(lambda leader=leader: leader.up)
         await all_applied_what_was_acknowledged(processes)
+
+
+async def fill(processes: list[Process], first: int, count: int) -> None:
+    leader = await find_leader(processes)
+    names = [f"{number}-{'x' * 400}" for number in range(first, first + count)]
+    for name in names:
+        leader.say(f"w {name}")
+    await until(lambda: all(name in leader.acked for name in names))
+
+
+async def take_snapshots(processes: list[Process], *, past: int) -> None:
+    """Everybody who is up trims the log to more than that."""
+    for process in processes:
+        process.trimmed_to = 0
+        process.say("t")
+    await until(lambda: all(process.trimmed_to > past for process in processes))
+
+
+@pytest.mark.parametrize("killed", ["receiver", "sender"])
+async def test_a_snapshot_is_installed_though_one_side_is_killed_in_the_middle(tmp_path, killed):
+    async with three_processes(tmp_path, snapshots=True) as processes:
+        leader = await find_leader(processes)
+        receiver = next(process for process in processes if process is not leader)
+        await receiver.kill()
+        alive = [process for process in processes if process is not receiver]
+        await fill(alive, 0, 250)
+        await take_snapshots(alive, past=-1)
+        await fill(alive, 250, 5)
+        await take_snapshots(alive, past=200)  # the log before that is gone on both
+        incoming = tmp_path / receiver.name / "snapshots" / "incoming.tmp"
+
+        def under_way() -> bool:
+            return incoming.exists() and incoming.stat().st_size > 0
+
+        await receiver.start()
+        await until(under_way)
+        victim = receiver if killed == "receiver" else await find_leader(alive)
+        await victim.kill()
+        assert killed == "sender" or incoming.exists()
+        await victim.start()
+        await until(lambda: victim.up)
+        await write_until_acked(processes, "end")
+
+        def installed() -> bool:
+            receiver.say("s")
+            return receiver.installed == 1
+
+        await until(installed)
+        await all_applied_what_was_acknowledged(processes)
+        assert not incoming.exists()
 
 
 async def test_acknowledged_writes_survive_kill_9_of_everybody(tmp_path, kill_rounds):

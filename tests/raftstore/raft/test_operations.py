@@ -84,6 +84,59 @@ async def test_leadership_moves_under_full_load_and_every_write_is_answered_righ
         assert leader.node.status().term <= 5  # each transfer took one election
 
 
+async def test_reads_by_lease_are_never_old_though_leadership_is_handed_on_under_load(tmp_path):
+    async with servers(3, tmp_path, lease=True) as cluster:
+        await cluster.write(b"x")
+        acked, old, done = [0], [], asyncio.Event()
+        reads = 0
+
+        async def writer(number: int) -> None:
+            while not done.is_set():
+                index, _ = await cluster.write(b"%d-%d" % (number, len(acked)))
+                acked.append(max(acked[-1], index))
+
+        async def reader(server: Server) -> None:
+            nonlocal reads
+            while not done.is_set():
+                least = acked[-1]
+                with contextlib.suppress(StoreError):  # it does not lead, or not any more
+                    index = await server.node.read_index(timeout_s=1.0)
+                    reads += 1
+                    if index < least:
+                        old.append((server.node_id, index, least))
+                await asyncio.sleep(0)
+
+        work = [writer(number) for number in range(16)]
+        work += [reader(server) for server in cluster.all for _ in range(2)]
+        async with asyncio.TaskGroup() as group:
+            for each in work:
+                group.create_task(each)
+            for _ in range(4):
+                leader = await led_by_lease(cluster)
+                served = leader.node.status().lease_reads
+                await until(lambda leader=leader, n=served: leader.node.status().lease_reads > n)
+                with contextlib.suppress(StoreError):
+                    await leader.node.operations.transfer_leadership(timeout_s=5.0)
+            await led_by_lease(cluster)
+            done.set()
+        handed = sum(s.node.status().step_downs_by["transferred"] for s in cluster.all)
+        assert handed >= 3
+        assert reads > 50 and not old
+
+
+async def led_by_lease(cluster: Servers) -> Server:
+    """The leader, once it has a lease."""
+
+    def leased() -> bool:
+        leader = cluster.leader()
+        return leader is not None and leader.node.status().lease_left_s > 0
+
+    await until(leased)
+    leader = cluster.leader()
+    assert leader is not None
+    return leader
+
+
 async def test_a_transfer_to_a_server_that_is_gone_fails_and_the_leader_leads_on():
     async with servers(3) as cluster:
         await cluster.write(b"x")
