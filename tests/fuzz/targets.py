@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator
 
-from gossip import coordinates, filters, keyfile
+from gossip import coordinates, filters, keyfile, rejoin
 from gossip.config import GossipConfig
 from gossip.errors import DecodeError, GossipError
 from gossip.patterns import PatternError, compile_pattern
@@ -74,7 +74,7 @@ def serf_message(data: bytes) -> None:
 
 
 def small_ones(data: bytes) -> None:
-    """Tags, filters, patterns, coordinates, compressed bytes and the keyring's file."""
+    """Tags, filters, patterns, coordinates, compressed bytes, the files of keys and of peers."""
     serf.decode_tags(data)
     with contextlib.suppress(DecodeError):
         serf.decode_filter(data)
@@ -87,6 +87,7 @@ def small_ones(data: bytes) -> None:
         assert len(lzw.decompress(data, output_bytes_max=100_000)) <= 100_000
     with contextlib.suppress(GossipError):
         assert keyfile.parse(data, "file")
+    rejoin.parse(data, after_leave=False)
 
 
 TARGETS: dict[str, Callable[[bytes], None]] = {
@@ -115,5 +116,6 @@ def seeds(target: str) -> Iterator[bytes]:
             b"(a|b)+[c-e]{1,3}$",
             b'["AAAAAAAAAAAAAAAAAAAAAA=="]',
         )
+        yield b"alive: n1 127.0.0.1:7946\nclock: 7\nevent-clock: 3\nnot-alive: n1\nleave\n"
         yield coordinates.encode_payload(coordinates.Coordinate())
         yield lzw.compress(b"hello hello hello")
