@@ -13,7 +13,7 @@ from agent.backend.bootstrap import Candidate
 from agent.backend.servers import ServerAddress
 from agent.config.schema import AgentConfig
 from agent.leader.autopilot import Seen, Standing
-from agent.local.node import gossip_tags, join_host_port
+from agent.local.node import gossip_tags, join_host_port, reconnect_timeout_of
 from gossip import GossipConfig, Member, MemberStatus
 
 
@@ -55,6 +55,7 @@ def gossip_config(config: AgentConfig) -> GossipConfig:
         else "",
         rejoin_after_leave=config.rejoin_after_leave,
         reconnect_timeout_s=config.reconnect_timeout_s,
+        reconnect_timeout_of=reconnect_timeout_of,
         **config.gossip,  # type: ignore[arg-type]
         coordinates=config.coordinates_enabled,
     )

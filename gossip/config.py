@@ -8,7 +8,7 @@ agent uses on one machine. Nothing here reads a file or a flag.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -136,6 +136,8 @@ class GossipConfig:
     """How often a failed member may be tried again."""
     reconnect_timeout_s: float = 24 * 3600.0
     """Failed members are forgotten after."""
+    reconnect_timeout_of: Callable[[Mapping[str, str]], float | None] | None = None
+    """What a member's tags say of this for itself, in seconds; None where they say nothing."""
     tombstone_timeout_s: float = 24 * 3600.0
     """Members that left are forgotten after."""
     reap_interval_s: float = 15.0

@@ -247,15 +247,20 @@ class Roster:
     def reap(self, now: float) -> list[MemberEvent]:
         """Forget who failed or left long ago, and stale intents."""
         config = self._config
-        limits = {
-            MemberStatus.FAILED: config.reconnect_timeout_s,
-            MemberStatus.LEFT: config.tombstone_timeout_s,
-        }
         ended = [self.entries[name] for name in self._ended]
-        old = [e.name for e in ended if now - e.ended_at > limits[e.status]]
+        old = [e.name for e in ended if now - e.ended_at > self._kept_for_s(e)]
         keep_from = now - config.recent_intent_timeout_s
         self._intents = {n: i for n, i in self._intents.items() if i.at >= keep_from}
         return [self.erase(name) for name in old]
+
+    def _kept_for_s(self, entry: Entry) -> float:
+        """How long a member that ended is remembered; a failed one may have asked for its own."""
+        config = self._config
+        if entry.status is MemberStatus.LEFT:
+            return config.tombstone_timeout_s
+        asked = config.reconnect_timeout_of
+        own = asked(entry.tags) if asked is not None else None
+        return config.reconnect_timeout_s if own is None else own
 
     def reconnect_choice(self, rng: random.Random) -> Entry | None:
         """A failed member to try again, at most as often as the ring is troubled."""

@@ -155,7 +155,7 @@ _NETWORK = (
     _later("start_join_wan", STRINGS, ()),
     _now("reconnect_timeout", DURATION, "reconnect_timeout_s"),
     _later("reconnect_timeout_wan", DURATION, "72h"),
-    _later("advertise_reconnect_timeout", DURATION, "0s"),
+    _now("advertise_reconnect_timeout", DURATION, "advertise_reconnect_timeout_s"),
     _now("encrypt", STRING, "encrypt"),
     _now("encrypt_verify_incoming", BOOL, "encrypt_verify_incoming"),
     _now("encrypt_verify_outgoing", BOOL, "encrypt_verify_outgoing"),

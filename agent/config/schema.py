@@ -157,6 +157,8 @@ class AgentConfig:
     #: What the first leader of a cluster writes; later changes go through the operator's API.
     autopilot: AutopilotConfig = field(default_factory=AutopilotConfig)
     reconnect_timeout_s: float = 72 * 3600.0
+    #: What a client agent asks others to do with it once it has failed; 0: what they do with all.
+    advertise_reconnect_timeout_s: float = 0.0
 
     encrypt: str = ""
     encrypt_verify_incoming: bool = True

@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from agent import CONSUL_VERSION
 from agent.config.schema import AgentConfig
+from agent.durations import DurationError, format_ns, parse_s
 from raftstore.records import Node, NodeId, NodeName
 
 #: Addresses that mean all of them.
 ANY = frozenset({"", "0.0.0.0", "::"})  # noqa: S104  (compared, not bound)
+
+#: How long a failed agent wants to be remembered, as Consul's agents say it.
+RECONNECT_TAG = "rc_tm"
+
+
+def reconnect_timeout_of(tags: Mapping[str, str]) -> float | None:
+    """Seconds after which a failed agent with these tags may be forgotten, if it says so."""
+    text = tags.get(RECONNECT_TAG, "")
+    try:
+        return max(0.0, parse_s(text)) if text else None
+    except DurationError:
+        return None
 
 
 def gossip_tags(config: AgentConfig, node_id: str) -> dict[str, str]:
@@ -22,6 +37,8 @@ def gossip_tags(config: AgentConfig, node_id: str) -> dict[str, str]:
         "segment": "",
         "role": "consul" if config.server else "node",
     }
+    if config.advertise_reconnect_timeout_s:
+        tags[RECONNECT_TAG] = format_ns(round(config.advertise_reconnect_timeout_s * 1e9))
     if config.server:
         tags |= {"port": str(config.port_server), "raft_vsn": "3", "acls": "0"}
         if config.bootstrap:

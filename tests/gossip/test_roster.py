@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 import pytest
 
@@ -102,6 +103,21 @@ def test_the_long_failed_and_the_long_left_are_reaped() -> None:
     assert [event.member.name for event in roster.reap(51.0)] == ["left"]
     assert [event.member.name for event in roster.reap(101.0)] == ["failed"]
     assert list(roster.entries) == ["alive"]
+
+
+def test_a_failed_member_may_have_asked_for_its_own_time() -> None:
+    config = GossipConfig.lan(
+        "me",
+        reconnect_timeout_s=100.0,
+        reconnect_timeout_of=lambda tags: float(tags["own"]) if "own" in tags else None,
+    )
+    roster = Roster(config)
+    for name, tags in (("sooner", {"own": "10"}), ("later", {"own": "500"}), ("usual", {})):
+        roster.joined(name, replace(KNOWN, tags=tags))
+        roster.ended(name, 0.0)
+    assert [event.member.name for event in roster.reap(11.0)] == ["sooner"]
+    assert [event.member.name for event in roster.reap(101.0)] == ["usual"]
+    assert [event.member.name for event in roster.reap(501.0)] == ["later"]
 
 
 def test_reconnects_are_as_frequent_as_the_ring_is_troubled() -> None:

@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 from agent.config.schema import AgentConfig
-from agent.local.node import catalog_node, gossip_tags, join_host_port, own_http, sidecar_address
+from agent.local.node import (
+    catalog_node,
+    gossip_tags,
+    join_host_port,
+    own_http,
+    reconnect_timeout_of,
+    sidecar_address,
+)
 
 
 def test_servers_say_their_role_port_and_expectation() -> None:
@@ -60,3 +67,12 @@ def test_sidecars_find_the_agent_where_it_listens() -> None:
     everywhere = AgentConfig(node_name="a", client_addrs=("0.0.0.0", "10.0.0.1"), port_http=85)
     assert own_http(everywhere) == "127.0.0.1:85"
     assert own_http(AgentConfig(node_name="a", client_addrs=("::1",))) == "[::1]:8500"
+
+
+def test_a_client_may_ask_to_be_forgotten_sooner() -> None:
+    tags = gossip_tags(AgentConfig(node_name="c1", advertise_reconnect_timeout_s=5400.0), "id")
+    assert tags["rc_tm"] == "1h30m0s"
+    assert reconnect_timeout_of(tags) == 5400.0
+    assert reconnect_timeout_of({}) is None
+    assert reconnect_timeout_of({"rc_tm": "soon"}) is None
+    assert reconnect_timeout_of({"rc_tm": "-1h"}) == 0.0
