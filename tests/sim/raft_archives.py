@@ -120,7 +120,7 @@ class ArchiveCluster(WholeCluster):
         self.wholes_compared = self.restores_begun = self.parts_lost = 0
 
     def run(self, seconds: float = 4.0, *, settle_s: float = 30.0) -> Cluster:
-        with patch.object(staging, "PART_BYTES_MAX", PART_BYTES):
+        with patch.object(staging, "PART_BYTES", PART_BYTES):
             return super().run(seconds, settle_s=settle_s)
 
     # -- servers with a state machine

@@ -35,27 +35,27 @@ ROUGH_ALL = Faults(cuts_per_s=0.8, crashes_per_s=0.3, power_losses_per_s=0.1)
 CONTROL_SEEDS_MAX = 60
 
 
-@pytest.mark.sim_runs(60)
+@pytest.mark.sim_runs(45)
 def test_no_invariant_breaks_while_servers_come_and_go(sim_seed):
     OperatedCluster(sim_seed, faults=SMOOTH, operators=CHANGES).run(2.0)
 
 
-@pytest.mark.sim_runs(100)
+@pytest.mark.sim_runs(75)
 def test_no_invariant_breaks_while_servers_come_and_go_and_crash(sim_seed):
     OperatedCluster(sim_seed, faults=ROUGH_CHANGES, operators=CHANGES).run(2.5)
 
 
-@pytest.mark.sim_runs(90)
+@pytest.mark.sim_runs(80)
 def test_no_lease_serves_an_old_value(sim_seed):
     OperatedCluster(sim_seed, spares=0, faults=SMOOTH, operators=LEASES).run(2.5)
 
 
-@pytest.mark.sim_runs(100)
+@pytest.mark.sim_runs(80)
 def test_no_invariant_breaks_when_everything_goes_wrong_at_once(sim_seed):
     OperatedCluster(sim_seed, faults=ROUGH_ALL, operators=EVERYTHING).run(2.5)
 
 
-@pytest.mark.sim_runs(50)
+@pytest.mark.sim_runs(40)
 def test_no_invariant_breaks_when_servers_come_back_with_an_empty_disk(sim_seed):
     OperatedCluster(sim_seed, spares=0, faults=ROUGH_ALL, operators=LOST_DISKS).run(3.0)
 

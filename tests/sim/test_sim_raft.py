@@ -22,7 +22,7 @@ ECHOES = Faults(power_losses_per_s=0.5, duplicate=0.9, delay_s=(0.001, 0.1), syn
 CONTROL_SEEDS_MAX = 60
 
 
-@pytest.mark.sim_runs(130)
+@pytest.mark.sim_runs(70)
 def test_no_invariant_breaks_under_cuts(sim_seed):
     Cluster(sim_seed, faults=CUTS).run(2.5)
 
@@ -34,22 +34,22 @@ def test_the_runs_do_something():
     assert sum(len(run.leaders) for run in runs) > 5
 
 
-@pytest.mark.sim_runs(240)
+@pytest.mark.sim_runs(270)
 def test_no_invariant_breaks_under_crashes_and_power_losses(sim_seed):
-    Cluster(sim_seed, faults=POWER_CUTS).run(4.0)
+    Cluster(sim_seed, faults=POWER_CUTS).run(3.0)
 
 
-@pytest.mark.sim_runs(50)
+@pytest.mark.sim_runs(20)
 def test_no_invariant_breaks_when_links_lose_repeat_reorder_and_hold_back(sim_seed):
     Cluster(sim_seed, size=5, faults=ROUGH).run(2.5)
 
 
-@pytest.mark.sim_runs(150)
+@pytest.mark.sim_runs(170)
 def test_no_invariant_breaks_on_slow_links(sim_seed):
-    Cluster(sim_seed, faults=SLOW_LINKS).run(4.0)
+    Cluster(sim_seed, faults=SLOW_LINKS).run(3.0)
 
 
-@pytest.mark.sim_runs(60)
+@pytest.mark.sim_runs(25)
 def test_no_invariant_breaks_when_answers_come_twice_during_elections(sim_seed):
     Cluster(sim_seed, size=5, faults=ECHOES).run(2.5)
 

@@ -18,19 +18,19 @@ class Eager(SnapCluster):
     takes_per_s = 5.0
 
 
-@pytest.mark.sim_runs(15)
+@pytest.mark.sim_runs(6)
 def test_no_invariant_breaks_under_cuts(sim_seed):
-    SnapCluster(sim_seed, faults=CUTS).run()
-
-
-@pytest.mark.sim_runs(25)
-def test_no_invariant_breaks_under_crashes_and_power_losses(sim_seed):
-    Eager(sim_seed, faults=CRASHES).run()
+    SnapCluster(sim_seed, faults=CUTS).run(4.0)
 
 
 @pytest.mark.sim_runs(15)
+def test_no_invariant_breaks_under_crashes_and_power_losses(sim_seed):
+    Eager(sim_seed, faults=CRASHES).run(4.0)
+
+
+@pytest.mark.sim_runs(6)
 def test_no_invariant_breaks_when_links_lose_repeat_reorder_and_hold_back(sim_seed):
-    Eager(sim_seed, size=5, faults=ROUGH).run(5.0)
+    Eager(sim_seed, size=5, faults=ROUGH).run(3.0)
 
 
 def test_the_runs_do_something():

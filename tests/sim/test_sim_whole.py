@@ -12,22 +12,22 @@ from tests.sim.test_sim_operators import CHANGES, EVERYTHING, LOST_DISKS, ROUGH_
 STALLS = Operators(transfers_per_s=1.0, stalls_per_s=0.8, lease=True, rate_spread=0.03)
 
 
-@pytest.mark.sim_runs(40)
+@pytest.mark.sim_runs(25)
 def test_no_invariant_breaks_while_servers_come_and_go_and_logs_are_trimmed(sim_seed):
     WholeCluster(sim_seed, faults=ROUGH_CHANGES, operators=CHANGES).run(2.5)
 
 
-@pytest.mark.sim_runs(40)
+@pytest.mark.sim_runs(25)
 def test_no_invariant_breaks_when_everything_goes_wrong_at_once(sim_seed):
     WholeCluster(sim_seed, faults=ROUGH_ALL, operators=EVERYTHING).run(2.5)
 
 
-@pytest.mark.sim_runs(40)
+@pytest.mark.sim_runs(25)
 def test_no_invariant_breaks_when_empty_disks_are_filled_from_snapshots(sim_seed):
     WholeCluster(sim_seed, spares=0, faults=ROUGH_ALL, operators=LOST_DISKS).run(3.0)
 
 
-@pytest.mark.sim_runs(40)
+@pytest.mark.sim_runs(25)
 def test_no_invariant_breaks_when_leaders_hand_over_while_disks_stall(sim_seed):
     WholeCluster(sim_seed, spares=0, faults=ROUGH_ALL, operators=STALLS).run(2.5)
 
