@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -15,10 +16,12 @@ from agent.leader.autopilot import Seen, Standing
 from agent.membership import (
     candidates,
     described_configuration,
+    gossip_config,
     seen_servers,
     server_addresses,
 )
-from gossip import Member, MemberStatus
+from gossip import GossipConfig, Member, MemberStatus
+from tests.agent.config.hosts import load_values
 
 SERVER = Member(
     name="s1",
@@ -100,3 +103,22 @@ def test_servers_of_the_raft_configuration_get_the_names_that_gossip_knows() -> 
         ("s1", True, True),
         ("(unknown)", False, False),
     ]
+
+
+def test_what_the_configuration_says_of_gossip_arrives_there(tmp_path: Path) -> None:
+    given = {
+        "identity_reclaim_time": "3s",
+        "dead_node_reclaim_time": "4s",
+        "push_pull_strict": True,
+        "unique_node_ids": False,
+        "stall_min_time": "0s",
+        "quarantine_time": "7s",
+    }
+    made = gossip_config(load_values({"gossip_lan": given}, tmp_path).config)
+    assert (made.identity_reclaim_s, made.dead_node_reclaim_s) == (3.0, 4.0)
+    assert (made.push_pull_strict, made.unique_identities) == (True, False)
+    assert (made.stall_min_s, made.quarantine_s) == (0.0, 7.0)
+    plain = gossip_config(load_values({}, tmp_path).config)
+    library = GossipConfig.lan("x")
+    for name in ("identity_reclaim_s", "stall_min_s", "quarantine_s", "unique_identities"):
+        assert getattr(plain, name) == getattr(library, name)
