@@ -158,7 +158,9 @@ async def play(rig: Rig, script: list[list[tuple[list[bytes], int, bool]]]) -> l
     return heard
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+# Sixty scripts of several requests each: a minute of a busy machine, else a few seconds.
+@pytest.mark.timeout(180)
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 @given(script=scripts)
 def test_both_ways_give_the_same_bytes(
     loop: asyncio.AbstractEventLoop,
