@@ -26,9 +26,9 @@ run: setup ## start a development agent on 127.0.0.1:8500 (HTTP) and 8600 (DNS)
 demo: setup ## three servers, two clients, two services with sidecars; shows the journeys, cleans up
 	$(BIN)/python docs/examples/demo.py
 
-test: setup ## all tests: what only computes on both cores first, then what watches real programs' times
-	$(BIN)/python -m pytest -q -m "not e2e and not interop" --numprocesses=2 --dist=loadfile
-	$(BIN)/python -m pytest -q -m "e2e or interop"
+test: setup ## all tests: what only computes or replays on both cores first, then what watches times
+	$(BIN)/python -m pytest -q -m "(not e2e or replay) and not interop" --numprocesses=2 --dist=loadfile
+	$(BIN)/python -m pytest -q -m "(e2e and not replay) or interop"
 
 check: setup ## style, types, import contracts and the rules about the repository
 	$(BIN)/ruff check --quiet .

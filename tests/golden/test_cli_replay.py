@@ -14,7 +14,7 @@ from tests.e2e.cluster import fresh_address
 from tests.golden import cli_scenarios
 from tests.waiting import eventually
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.replay]
 player = cli_scenarios.load_player()
 PROGRAM = Path(sys.executable).with_name("lictor")
 

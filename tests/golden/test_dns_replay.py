@@ -16,7 +16,7 @@ import pytest
 from tests.e2e.cluster import fresh_address
 from tests.golden import dns_scenarios
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.replay]
 player = dns_scenarios.load_player()
 PROGRAM = Path(sys.executable).parent / "lictor"
 

@@ -203,6 +203,7 @@ def agent_url() -> Iterator[str]:
 
 
 @pytest.mark.e2e
+@pytest.mark.replay
 @pytest.mark.parametrize("name", cases(set()))
 def test_a_development_agent_answers_as_recorded(name: str, agent_url: str) -> None:
     assert replay(agent_url, name) == []
