@@ -25,8 +25,13 @@ def _event(call: Call) -> int:
             return call.fail(f"Failed to compile {what} filter regexp: {error}")
     query = [(n, v) for n, v in (("node", node), ("service", service), ("tag", tag)) if v]
     payload = call.args[0].encode("utf-8", "surrogateescape") if call.args else None
+    client = call.client()
     try:
-        answer = expect(call.client().put(f"/v1/event/fire/{name}", query, payload)).json()
+        client.read("/v1/agent/self")  # is there an agent at all? As scripts know it
+    except ClientError as error:
+        return call.fail(f"Error querying {call.title} agent: {error}")
+    try:
+        answer = expect(client.put(f"/v1/event/fire/{name}", query, payload)).json()
     except ClientError as error:
         return call.fail(f"Error firing event: {error}")
     call.say(f"Event ID: {answer['ID']}")

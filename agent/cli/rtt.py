@@ -23,7 +23,10 @@ def _rtt(call: Call) -> int:
         if wan and any("." not in name for name in names):
             return call.fail("Node names must be specified as <node name>.<datacenter> with -wan")
         if len(names) == 1:
-            own = client.read("/v1/agent/self")["Config"]
+            try:
+                own = client.read("/v1/agent/self")["Config"]
+            except ClientError as error:
+                return call.fail(f"Unable to look up agent info: {error}")
             name = own["NodeName"]
             names.append(f"{name}.{own['Datacenter']}" if wan else name)
         known = (
