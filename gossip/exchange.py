@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import logging
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 from gossip.addresses import socket_address
 from gossip.effects import Address
@@ -38,7 +38,7 @@ class Exchanges:
         *,
         local_name: str,
         local_state: Callable[[bool], PushPull],
-        merge: Callable[[PushPull], None],
+        merge: Callable[[PushPull], Awaitable[None]],
         user: Callable[[bytes], None],
     ) -> None:
         self._framing = framing
@@ -60,7 +60,7 @@ class Exchanges:
             raise RemoteError(answer.error)
         if not isinstance(answer, PushPull):
             raise RemoteError("the answer to a push/pull was something else")
-        self._merge(answer)
+        await self._merge(answer)
         self._stats.push_pulls += 1
 
     async def ping(self, to: Address, seq_no: int, message: bytes, wait_s: float) -> bool:
@@ -123,7 +123,7 @@ class Exchanges:
         elif isinstance(request, PushPull):
             # Answer first, judge afterwards: the other side learns our state even if we refuse it.
             await self._send(writer, messages.encode_push_pull(self._local_state(request.join)))
-            self._merge(request)
+            await self._merge(request)
         elif isinstance(request, User):
             self._user(request.payload)
         else:

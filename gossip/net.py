@@ -58,6 +58,8 @@ log = logging.getLogger("lictor.gossip.net")
 
 OUTGOING_STREAMS_MAX = 64
 CONFLICT_LOG_INTERVAL_S = 10.0
+#: A table is taken in for so long at a time, in seconds.
+MERGE_SLICE_S = 0.002
 
 
 class Gossip:
@@ -302,12 +304,17 @@ class Gossip:
         self._core.receive_packet(parts, address, self._now())
         self._carry_out()
 
-    def _merge(self, remote: PushPull) -> None:
-        """May raise GossipError: then nothing was taken in."""
-        if not self._running:
-            return
-        self._core.merge_state(remote, self._now())
-        self._carry_out()
+    async def _merge(self, remote: PushPull) -> None:
+        """Others get their turn in between. May raise GossipError: then nothing was taken in."""
+        until = self._now() + MERGE_SLICE_S
+        for portion in self._core.portions(remote) if self._running else ():
+            self._core.take(portion, self._now())
+            self._carry_out()
+            if self._now() > until:
+                await asyncio.sleep(0)
+                if not self._running:
+                    return
+                until = self._now() + MERGE_SLICE_S
 
     def _stream_user(self, payload: bytes) -> None:
         if self._running:

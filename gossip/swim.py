@@ -318,10 +318,18 @@ class Swim:
 
     def merge(self, nodes: tuple[NodeState, ...], now: float) -> None:
         """Another member's whole table. Raises RemoteError when the rings do not fit."""
+        self.judge(nodes)
+        self.take(nodes, now)
+
+    def judge(self, nodes: tuple[NodeState, ...]) -> None:
+        """Whether the rings fit, before anything is taken in. Raises RemoteError."""
         if self._config.push_pull_strict:
             pushpull.verify(nodes, self.table)
         else:
             pushpull.verify_some(nodes)
+
+    def take(self, nodes: tuple[NodeState, ...], now: float) -> None:
+        """Records of another member's table that was judged; each is a claim of its own."""
         news = pushpull.news(nodes, self.table)
         for claim in pushpull.claims(news, self.table.local_name):
             match claim:

@@ -288,6 +288,27 @@ def test_states_exchanged_bring_members_left_ones_and_events() -> None:
         bench.core.check()
 
 
+def test_a_large_table_is_taken_in_bit_by_bit_with_others_in_between() -> None:
+    one, whole, some = Bench("one", 1), Bench("two", 2), Bench("two", 2)
+    for number in range(100):
+        one.add(f"n{number:03}", 10 + number)
+    one.serf(wire.LeaveIntent(3, "n005"), wire.UserEvent(4, "deploy", b"v1"))
+    state = one.core.local_state(join=True)
+    whole.core.merge_state(state, 0.0)
+    portions = some.core.portions(state)
+    assert [len(nodes) for nodes, _ in portions] == [32, 32, 32, 5, 0]
+    assert len(some.core.roster) == 1, "judged, but not taken in"
+    for portion in portions:
+        some.core.take(portion, 0.0)
+        some.packet(messages.encode(Dead(1, "n099", "n050")))  # others speak meanwhile
+        some.core.check()
+    some.core.take(portions[0], 0.0)  # an exchange with somebody else, in the middle
+    assert some.core.roster.entries.keys() == whole.core.roster.entries.keys()
+    statuses = {name: entry.status for name, entry in whole.core.roster.entries.items()}
+    statuses["n099"] = MemberStatus.FAILED
+    assert {n: e.status for n, e in some.core.roster.entries.items()} == statuses
+
+
 def test_a_ring_of_other_versions_is_refused_whole() -> None:
     bench = Bench()
     odd = NodeState(
