@@ -43,6 +43,7 @@ CONTRACT = {
     "GET,PUT": "/connect/ca/configuration /operator/autopilot/configuration /snapshot",
     "DELETE": "/operator/raft/peer",
     "GET,POST": "/connect/intentions",
+    "GET,POST,PUT,DELETE": "/operator/keyring",
     "GET,PUT,DELETE": """
         /acl/token/ /acl/policy/ /acl/role/ /acl/binding-rule/ /acl/auth-method/
         /connect/intentions/exact /connect/intentions/ /kv/ /query/
