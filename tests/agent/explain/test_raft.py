@@ -19,7 +19,7 @@ async def led(config: StoreConfig) -> Store:
     store = Store(config)
     await store.start()
     store.bootstrap({config.node_id: "127.0.0.1:1"})
-    await until(lambda: store.is_leader)
+    await until(lambda: store.is_leader and store.applied_index)
     return store
 
 
