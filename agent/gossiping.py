@@ -18,15 +18,28 @@ from gossip import Gossip, MemberEvent
 
 
 def make_gossip(
-    config: AgentConfig, metrics: AgentMetrics, *, on_member: Callable[[MemberEvent], None]
+    config: AgentConfig,
+    metrics: AgentMetrics,
+    *,
+    on_member: Callable[[MemberEvent], None],
+    on_lost: Callable[[str], None],
 ) -> tuple[Gossip, EventLog]:
-    """A member that is not started yet, and its user events. Raises OSError."""
+    """A member that is not started yet, and its user events. Raises OSError.
+
+    ``on_lost`` is told why the member has stopped by itself: an agent that nobody watches and that
+    watches nobody must not go on.
+    """
     if config.data_dir:
         (Path(config.data_dir) / "serf").mkdir(mode=0o700, exist_ok=True)
     events = EventLog(
         config.node_name, send=lambda name, data: member.user_event(name, data), now=time.time
     )
-    member = Gossip(gossip_config(config), on_member=on_member, on_user_event=events.arrived)
+    member = Gossip(
+        gossip_config(config),
+        on_member=on_member,
+        on_user_event=events.arrived,
+        on_name_lost=lambda name: on_lost(f"the ring knows another agent named {name!r}"),
+    )
     metrics.add("gossip", member.stats)
     metrics.add("events", events.stats)
     return member, events

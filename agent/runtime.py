@@ -55,12 +55,7 @@ from agent.local.node import catalog_node, join_host_port, own_http, sidecar_add
 from agent.local.restores import follow_restores
 from agent.loop.collector import Collector
 from agent.loop.watchdog import Watchdog
-from agent.membership import (
-    candidates,
-    described_configuration,
-    seen_servers,
-    server_addresses,
-)
+from agent.membership import candidates, described_configuration, seen_servers, server_addresses
 from agent.metrics import AgentMetrics
 from agent.reloading import Reload
 from agent.tasks import TaskOwner
@@ -211,12 +206,15 @@ class Agent:
 
     def _store_failed(self, fatal: asyncio.Future[BaseException]) -> None:
         if not fatal.cancelled():
-            log.error("store failed, stopping error=%s", fatal.result())
-            self.end(leave=False, status=1)
+            self._fail(f"store failed: {fatal.result()}")
+
+    def _fail(self, why: str) -> None:
+        log.error("stopping error=%s", why)
+        self.end(leave=False, status=1)
 
     async def _start_gossip(self) -> None:
         self.gossip, self.events = make_gossip(
-            self.config, self.metrics, on_member=self._member_changed
+            self.config, self.metrics, on_member=self._member_changed, on_lost=self._fail
         )
         await self.gossip.start()
         self._closing("gossip", self.gossip.stop)
