@@ -12,14 +12,13 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from raftstore.queries import Answer, At, Query
+from raftstore.slices import SLICE_S
 from raftstore.state import StateMachine
 from raftstore.state.listings import Moved
 from raftstore.watches import Watch, Watches
 
 T = TypeVar("T")
 
-#: Work in slices holds the loop for so long at a time, in seconds.
-SLICE_S = 0.002
 #: How often a listing begins again because something changed, before applying waits for it.
 GATHER_TRIES = 3
 #: Watches that are called in one turn of the loop; each makes an answer, at 50 to 100 µs.
