@@ -16,7 +16,7 @@ from tests.raftstore.raft.processes import (
     write_until_acked,
 )
 
-LOAD = 400
+LOAD = 3000
 
 
 async def load_leader(processes: list[Process], prefix: str) -> Process:
