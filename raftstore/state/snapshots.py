@@ -178,18 +178,22 @@ def _chunks(held: _Held) -> Iterator[Chunk]:
 def encoded(held: _Held) -> Iterator[bytes]:
     """The chunks as bytes; a chunk ends at a number of rows or of bytes, whatever comes first."""
     for section, rows in _rows(held):
-        head = b"\x92" + pack(section)
         rows_max = _ROWS_MAX_OF.get(section, _ROWS_MAX)
-        parts: list[bytes] = []
-        size = 0
-        for row in rows:
-            parts.append(pack(row))
-            size += len(parts[-1])
-            if len(parts) == rows_max or size >= _CHUNK_BYTES:
-                yield head + b"\xdc" + len(parts).to_bytes(2, "big") + b"".join(parts)
-                parts, size = [], 0
-        if parts:
+        yield from _packed(section, rows, rows_max=rows_max, bytes_max=_CHUNK_BYTES)
+
+
+def _packed(section: str, rows: Iterable[Any], *, rows_max: int, bytes_max: int) -> Iterator[bytes]:
+    head = b"\x92" + pack(section)
+    parts: list[bytes] = []
+    size = 0
+    for row in rows:
+        parts.append(pack(row))
+        size += len(parts[-1])
+        if len(parts) == rows_max or size >= bytes_max:
             yield head + b"\xdc" + len(parts).to_bytes(2, "big") + b"".join(parts)
+            parts, size = [], 0
+    if parts:
+        yield head + b"\xdc" + len(parts).to_bytes(2, "big") + b"".join(parts)
 
 
 def chunk_head(chunk: bytes) -> tuple[str, int]:
@@ -215,17 +219,7 @@ def is_archived(chunk: bytes) -> bool:
 def smaller(chunk: bytes, *, rows_max: int, bytes_max: int) -> Iterator[bytes]:
     """One of ``encoded`` as several, so that loading each is little work. Raises DecodeError."""
     section, rows = unpack(chunk, bytes_max=CHUNK_BYTES_MAX)
-    head = b"\x92" + pack(section)
-    packed: list[bytes] = []
-    size = 0
-    for row in rows:
-        packed.append(pack(row))
-        size += len(packed[-1])
-        if len(packed) == rows_max or size >= bytes_max:
-            yield head + b"\xdc" + len(packed).to_bytes(2, "big") + b"".join(packed)
-            packed, size = [], 0
-    if packed:
-        yield head + b"\xdc" + len(packed).to_bytes(2, "big") + b"".join(packed)
+    yield from _packed(section, rows, rows_max=rows_max, bytes_max=bytes_max)
 
 
 class Loading:
