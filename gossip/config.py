@@ -172,6 +172,9 @@ class GossipConfig:
     events_buffer: int = 512
     events_per_ltime_max: int = 256
     """Different events of one Lamport time that are remembered."""
+    events_bytes_max: int = 4 * 1024 * 1024
+    """Names and payloads of all remembered events; the oldest are forgotten first. They also travel
+    in every exchange of states."""
     user_event_bytes_max: int = 512
     """Name and payload of an event that we fire, also once encoded."""
     user_event_received_bytes_max: int = 9 * 1024

@@ -52,7 +52,8 @@ class Queries:
         self._queue = queue
         self._stats = stats
         self.clock = LamportClock()
-        self._seen = SeenBuffer(config.events_buffer, config.events_per_ltime_max)
+        # Only ids are kept, so the numbers bound them.
+        self._seen = SeenBuffer(config.events_buffer, config.events_per_ltime_max, 0)
         self._vote: NameVote | None = None
         self.out: list[Effect] = []
         self.asking = Asking(config, stats)

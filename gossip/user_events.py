@@ -24,7 +24,9 @@ class UserEvents:
         self._queue = queue
         self._stats = stats
         self.clock = LamportClock()
-        self._seen = SeenBuffer(config.events_buffer, config.events_per_ltime_max)
+        self._seen = SeenBuffer(
+            config.events_buffer, config.events_per_ltime_max, config.events_bytes_max
+        )
         self.out: list[Effect] = []
 
     def seen_before(self, ltime: int) -> None:
@@ -48,10 +50,11 @@ class UserEvents:
         """``payload`` is what to pass on; None when it came with a push/pull."""
         self.clock.witness(event.ltime)
         body = event.payload or b""
-        if len(event.name.encode()) + len(body) > self._config.user_event_received_bytes_max:
+        size = len(event.name.encode()) + len(body)
+        if size > self._config.user_event_received_bytes_max:
             self._stats.drop("user_event_too_long")
             return
-        if not self._seen.add(event.ltime, (event.name, body), self.clock.time):
+        if not self._seen.add(event.ltime, (event.name, body), self.clock.time, size):
             return
         self._stats.user_events += 1
         if payload is not None:

@@ -58,7 +58,8 @@ NUMBERS: tuple[tuple[str, Kind, str], ...] = (
             "packet_bytes_max", "packet_decompressed_bytes_max", "packet_parts_max", "nesting_max",
             "stream_bytes_max", "stream_decompressed_bytes_max", "stream_nodes_max", "streams_max",
             "members_max", "intents_max", "broadcasts_max", "acks_pending_max", "events_buffer",
-            "events_per_ltime_max", "user_event_received_bytes_max", "query_filters_max",
+            "events_per_ltime_max", "events_bytes_max", "user_event_received_bytes_max",
+            "query_filters_max",
             "filter_states_max",
         )
     ),
