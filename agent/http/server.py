@@ -33,7 +33,7 @@ from agent.http.reply import (
     gzipped,
     header,
 )
-from agent.http.routes import Body, Endpoint, Route, Router
+from agent.http.routes import ROUTES, Body, Endpoint, Route, Router
 from agent.http.waiting import Waiting
 from raftstore.errors import (
     LeadershipLost,
@@ -80,7 +80,7 @@ class HttpServer:
         self._waiting = Waiting(config.limits.blocking_queries_max)
         self._ready = ReadyAnswers(READY_BYTES_MAX)
         self._desk = Desk(context, self._waiting, self._ready)
-        self._router = Router()
+        self._router = Router(ROUTES)
         self._prompt: PromptAnswers | None = None
         changes = context.prompt_changes or context.prompt
         if changes is not None:

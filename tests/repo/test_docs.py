@@ -94,7 +94,7 @@ def rows(heading: str) -> list[list[str]]:
 
 
 def served(path: str) -> str:
-    """The path of a row as routes.py writes it: parameters at the end are "everything below"."""
+    """The path of a row as the table writes it: parameters at the end are "everything below"."""
     return path.partition(":")[0].partition("…")[0]
 
 
@@ -121,7 +121,7 @@ def test_the_compatibility_page_names_no_route_that_is_not_there(row: str) -> No
     if row.endswith("…"):
         assert any(path.startswith(row[:-1]) for path in paths), f"nothing is served below {row}"
     else:
-        assert served(row) in paths, f"docs/api/compatibility.md: {row} is not in routes.py"
+        assert served(row) in paths, f"docs/api/compatibility.md: {row} is not in the route table"
 
 
 @pytest.mark.parametrize("words", [" ".join(path) for path in COMMANDS])
@@ -216,7 +216,7 @@ def curl_is_served(words: list[str]) -> None:
     """The route exists and takes the method."""
     url = next(word for word in words if word.startswith("http"))
     method = words[words.index("-X") + 1] if "-X" in words else "GET"
-    found = Router().find(urlsplit(url).path)
+    found = Router(ROUTES).find(urlsplit(url).path)
     assert found, f"{url} is not served"
     assert found[0].endpoint(method), f"{url} does not take {method}"
 

@@ -1,0 +1,34 @@
+"""Routes of the mesh: authority and intentions."""
+
+from __future__ import annotations
+
+from agent.http import connect, intentions
+from agent.http.routes.table import Body, get, route, write
+
+CONNECT = (
+    route("/connect/ca/roots", get(connect.roots, "")),
+    route(
+        "/connect/ca/configuration",
+        get(connect.configuration_get, "operator:read"),
+        write("PUT", connect.configuration_put, "operator:write", Body.JSON),
+    ),
+    route(
+        "/connect/intentions",
+        get(intentions.list_all, "intentions:read"),
+        write("POST", intentions.create, "intentions:write", Body.JSON),
+    ),
+    route("/connect/intentions/match", get(intentions.match, "intentions:read")),
+    route("/connect/intentions/check", get(intentions.check, "intentions:read")),
+    route(
+        "/connect/intentions/exact",
+        get(intentions.exact_get, "intentions:read"),
+        write("PUT", intentions.exact_put, "intentions:write", Body.JSON),
+        write("DELETE", intentions.exact_delete, "intentions:write"),
+    ),
+    route(
+        "/connect/intentions/",
+        get(intentions.id_get, "intentions:read"),
+        write("PUT", intentions.id_put, "intentions:write", Body.JSON),
+        write("DELETE", intentions.id_delete, "intentions:write"),
+    ),
+)
