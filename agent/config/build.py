@@ -16,7 +16,7 @@ from agent.config import gossip_keys, rules, services
 from agent.config.certificates import tls_config
 from agent.config.decode import Values, several
 from agent.config.definition_keys import Kind
-from agent.config.keys import KEYS_BY_PATH, Standing
+from agent.config.keys import KEYS_BY_PATH, Key, Standing
 from agent.config.network import Interfaces, addresses, expanded, peers
 from agent.config.schema import AgentConfig, CoordinateConfig, DnsConfig, GossipTiming, Limits
 from agent.errors import ConfigError
@@ -41,20 +41,6 @@ DEV_DEFAULTS: Values = {
     "consul.coordinate.update_period": "100ms",
 }
 _TIMING_FIELDS = frozenset(field.name for field in dataclasses.fields(GossipTiming))
-#: Below the minimum there is no working agent: a pause of nothing, or nobody to talk to.
-_POSITIVE = gossip_keys.POSITIVE | frozenset(
-    {
-        "gossip_lan.gossip_interval", "gossip_lan.gossip_nodes", "gossip_lan.probe_interval",
-        "gossip_lan.probe_timeout", "gossip_lan.retransmit_mult", "gossip_lan.suspicion_mult",
-        "default_query_time", "max_query_time", "check_output_max_size", "reconnect_timeout",
-        "limits.kv_max_value_size", "limits.txn_max_req_len", "limits.rpc_handshake_timeout",
-        "limits.rpc_handshakes_per_second", "limits.rpc_handshakes_per_client",
-        "limits.rpc_client_bytes_max", "raft_snapshot_threshold", "raft_snapshot_interval",
-        "sync_coordinate_interval_min", "sync_coordinate_rate_target",
-        "consul.coordinate.update_period", "consul.coordinate.update_batch_size",
-        "consul.coordinate.update_max_batches",
-    }
-)  # fmt: skip
 
 
 def build(
@@ -135,18 +121,19 @@ def _fields(values: Values) -> tuple[dict[str, dict[str, Any]], list[str]]:
         key = KEYS_BY_PATH[path]
         if not isinstance(key.kind, Kind):
             continue
-        checked = _checked(path, key.kind, value, errors)
+        checked = _checked(key, value, errors)
         if key.standing is Standing.NOW and key.target:
             group, _, field = key.target.rpartition(".")
             groups.setdefault(group, {})[field] = checked
     return groups, errors
 
 
-def _checked(path: str, kind: Kind, value: Any, errors: list[str]) -> Any:
+def _checked(key: Key, value: Any, errors: list[str]) -> Any:
+    path, kind = key.path, key.kind
     if kind is Kind.DURATION:
         seconds = services.seconds(value, path, errors)
-        if seconds < 0 or (path in _POSITIVE and seconds == 0):
-            errors.append(f"{path} cannot be {value}. {_least(path)}")
+        if seconds < 0 or (key.positive and seconds == 0):
+            errors.append(f"{path} cannot be {value}. {_least(key)}")
         return seconds
     if kind is Kind.DURATION_MAP:
         return {
@@ -155,13 +142,13 @@ def _checked(path: str, kind: Kind, value: Any, errors: list[str]) -> Any:
     if kind is Kind.INT and path.startswith("ports."):
         if not -1 <= value <= PORT_MAX:
             errors.append(f"{path}: invalid port: {value}")
-    elif (kind is Kind.INT and value < 0) or (path in _POSITIVE and value <= 0):
-        errors.append(f"{_short(path)} cannot be {value}. {_least(path)}")
+    elif (kind is Kind.INT and value < 0) or (key.positive and value <= 0):
+        errors.append(f"{_short(path)} cannot be {value}. {_least(key)}")
     return value
 
 
-def _least(path: str) -> str:
-    return f"Must be greater than {'' if path in _POSITIVE else 'or equal to '}zero"
+def _least(key: Key) -> str:
+    return f"Must be greater than {'' if key.positive else 'or equal to '}zero"
 
 
 def _short(path: str) -> str:

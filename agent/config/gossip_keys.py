@@ -67,7 +67,7 @@ NUMBERS: tuple[tuple[str, Kind, str], ...] = (
 #: A number of nothing turns these off; of all others it would leave no working ring.
 MAY_BE_ZERO = frozenset({"suspicion_grace_mult", "push_pull_interval", "leave_propagate_delay"})
 POSITIVE = frozenset(
-    f"gossip_lan.{name}"
+    name
     for name, kind, _ in NUMBERS
     if kind in (Kind.INT, Kind.DURATION) and name not in MAY_BE_ZERO
 )

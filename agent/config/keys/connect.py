@@ -1,0 +1,26 @@
+"""Keys of the mesh: `connect`, `auto_encrypt` and their neighbours."""
+
+from __future__ import annotations
+
+from agent.config.keys.rows import BOOL, OPAQUE, STRING, STRINGS, Key, ignored, later, now, refused
+
+MESH: tuple[Key, ...] = (
+    now("connect.enabled", BOOL, "connect_enabled"),
+    now("connect.builtin_proxy", STRING, "connect_builtin_proxy"),
+    now("connect.ca_provider", STRING),
+    now("connect.ca_config", OPAQUE, "ca_config"),
+    refused(
+        "connect.enable_mesh_gateway_wan_federation",
+        BOOL,
+        "connect.enable_mesh_gateway_wan_federation is not supported",
+        False,
+    ),
+    later("auto_encrypt.tls", BOOL, False),
+    later("auto_encrypt.allow_tls", BOOL, False),
+    later("auto_encrypt.dns_san", STRINGS, ()),
+    later("auto_encrypt.ip_san", STRINGS, ()),
+    refused("auto_config", OPAQUE, "auto_config is not supported", {}),
+    later("peering.enabled", BOOL, False),
+    ignored("experiments", STRINGS),
+    ignored("xds", OPAQUE, "xds has no effect: there is no xDS server"),
+)

@@ -1,0 +1,39 @@
+"""Keys of the HTTP API and the user interface."""
+
+from __future__ import annotations
+
+from agent.config.keys.rows import (
+    BOOL,
+    DURATION,
+    INT,
+    OPAQUE,
+    STRING,
+    STRING_MAP,
+    STRINGS,
+    Key,
+    ignored,
+    later,
+    now,
+)
+
+HTTP: tuple[Key, ...] = (
+    now("default_query_time", DURATION, "default_query_time_s", positive=True),
+    now("max_query_time", DURATION, "max_query_time_s", positive=True),
+    later("http_config.response_headers", STRING_MAP, {}),
+    later("http_config.block_endpoints", STRINGS, ()),
+    later("http_config.allow_write_http_from", STRINGS, ()),
+    later("http_config.use_cache", BOOL, True),
+    now("http_config.max_header_bytes", INT, "limits.http_header_max"),
+    later("disable_http_unprintable_char_filter", BOOL, False),
+    now("ui_config.enabled", BOOL, "ui_enabled"),
+    later("ui_config.dir", STRING, ""),
+    later("ui_config.content_path", STRING, "/ui/"),
+    ignored("ui_config.metrics_provider", STRING),
+    ignored("ui_config.metrics_provider_files", STRINGS),
+    ignored("ui_config.metrics_provider_options_json", STRING),
+    ignored("ui_config.metrics_proxy", OPAQUE),
+    ignored("ui_config.dashboard_url_templates", STRING_MAP),
+    now("ui", BOOL),
+    now("ui_dir", STRING),
+    now("ui_content_path", STRING),
+)

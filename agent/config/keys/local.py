@@ -1,0 +1,21 @@
+"""Keys of what this agent looks after: services, checks, watches."""
+
+from __future__ import annotations
+
+from agent.config.definition_keys import CHECK_FIELDS, SERVICE_FIELDS, Shape
+from agent.config.keys.rows import BOOL, DURATION, INT, OPAQUES, Key, later, now
+
+LOCAL: tuple[Key, ...] = (
+    now("services", Shape(SERVICE_FIELDS, form="many"), "services", live=True),
+    now("service", Shape(SERVICE_FIELDS), live=True),
+    now("checks", Shape(CHECK_FIELDS, form="many"), "checks", live=True),
+    now("check", Shape(CHECK_FIELDS), live=True),
+    now("enable_script_checks", BOOL, "enable_script_checks", live=True),
+    now("enable_local_script_checks", BOOL, "enable_local_script_checks", live=True),
+    now("check_update_interval", DURATION, "check_update_interval_s", live=True),
+    now("check_output_max_size", INT, "check_output_max_size", positive=True, live=True),
+    now("discard_check_output", BOOL, "discard_check_output", live=True),
+    later("enable_agent_tls_for_checks", BOOL, False),
+    later("enable_central_service_config", BOOL, True),
+    later("watches", OPAQUES, ()),
+)

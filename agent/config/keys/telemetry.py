@@ -1,0 +1,31 @@
+"""Keys of `telemetry`."""
+
+from __future__ import annotations
+
+from agent.config.keys.rows import BOOL, DURATION, STRING, STRINGS, Key, ignored, later, now
+
+TELEMETRY: tuple[Key, ...] = (
+    now(
+        "telemetry.prometheus_retention_time", DURATION, "prometheus_retention_time_s"
+    ),
+    later("telemetry.metrics_prefix", STRING, "consul"),
+    later("telemetry.disable_hostname", BOOL, False),
+    later("telemetry.prefix_filter", STRINGS, ()),
+    later("telemetry.filter_default", BOOL, True),
+    later("telemetry.statsd_address", STRING, ""),
+    later("telemetry.statsite_address", STRING, ""),
+    later("telemetry.dogstatsd_addr", STRING, ""),
+    later("telemetry.dogstatsd_tags", STRINGS, ()),
+    *(
+        ignored(f"telemetry.circonus_{name}", STRING, "telemetry.circonus_* has no effect")
+        for name in (
+            "api_app", "api_token", "api_url", "broker_id", "broker_select_tag",
+            "check_display_name", "check_force_metric_activation", "check_id",
+            "check_instance_id", "check_search_tag", "check_tags", "submission_interval",
+            "submission_url",
+        )
+    ),
+    ignored("telemetry.disable_compat_1.9", BOOL),
+    ignored("telemetry.enable_host_metrics", BOOL),
+    ignored("telemetry.retry_failed_connection", BOOL),
+)  # fmt: skip

@@ -1,0 +1,47 @@
+"""Keys of TLS: the `tls` stanza and the flat keys of old."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from agent.config.definition_keys import Kind
+from agent.config.keys.rows import BOOL, STRING, Key, ignored, later, now
+
+_CERTIFICATES: Mapping[str, Kind] = {
+    "ca_file": STRING,
+    "ca_path": STRING,
+    "cert_file": STRING,
+    "key_file": STRING,
+    "verify_incoming": BOOL,
+    "verify_outgoing": BOOL,
+    "verify_server_hostname": BOOL,
+    "tls_min_version": STRING,
+    "tls_cipher_suites": STRING,
+}
+_OFF: Mapping[Kind, Any] = {STRING: "", BOOL: False}
+
+
+def _tls(path: str, kind: Kind) -> Key:
+    """Counts for the server port; what is for other faces only, or not built, counts later."""
+    stanza, _, name = path.rpartition(".")
+    built = stanza in {"", "tls.defaults", "tls.internal_rpc"} and name != "tls_cipher_suites"
+    if stanza == "tls.defaults" and name == "verify_server_hostname":
+        built = False  # it belongs to the stanza of the server port
+    return now(path, kind, live=True) if built else later(path, kind, _OFF[kind])
+
+
+TLS: tuple[Key, ...] = (
+    *(_tls(name, kind) for name, kind in _CERTIFICATES.items()),
+    now("verify_incoming_rpc", BOOL, live=True),
+    now("tls.internal_rpc.require_node_id", BOOL, live=True),
+    later("verify_incoming_https", BOOL, False),
+    later("server_name", STRING, ""),
+    ignored("tls_prefer_server_cipher_suites", BOOL),
+    *(
+        _tls(f"tls.{stanza}.{name}", kind)
+        for stanza in ("defaults", "https", "internal_rpc", "grpc")
+        for name, kind in _CERTIFICATES.items()
+    ),
+    later("tls.grpc.use_auto_cert", BOOL, False),
+)  # fmt: skip
