@@ -1,7 +1,7 @@
 """What HTTP handlers may use, as protocols and one frozen value.
 
 The rooms below (local, gossip, connect, the backend) are named here only by what a handler needs of
-them; agent/runtime.py puts the real parts in.
+them; agent/parts/faces.py puts the real parts in.
 """
 
 from __future__ import annotations

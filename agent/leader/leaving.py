@@ -1,6 +1,6 @@
 """A server's way out of the Raft configuration when it leaves for good.
 
-Left to others: handing over and saying good-bye in gossip (agent/runtime.py), taking the server out
+Left to others: handing over, saying good-bye in gossip (agent/runtime.py), taking the server out
 (autopilot.py of the server that leads then).
 """
 

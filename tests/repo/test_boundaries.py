@@ -18,8 +18,9 @@ DOORS = frozenset(
 )
 
 #: Request handlers and commands have no door of their own, but stand on a shell that has: they
-#: say what to ask and how to show it, and are tried through it.
-FACES = ("agent/http/", "agent/cli/")
+#: say what to ask and how to show it, and are tried through it. What puts the parts of an agent
+#: together knows them all.
+FACES = ("agent/http/", "agent/cli/", "agent/parts/")
 #: What may know a shell without being one: a package's front door, the program's entry, the engine
 #: under simulation, the servant of calls that have been decoded already, and the runtime's hands
 #: that make TLS and archives of the configuration.

@@ -1,0 +1,127 @@
+"""What others see of an agent: HTTP and DNS, and what each of them may use and explain."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from agent.backend.archives import Archives
+from agent.backend.local import LocalBackend
+from agent.backend.operations import Operations
+from agent.backend.remote import RemoteBackend
+from agent.backend.rpc.tls import RpcTls
+from agent.backend.sessions import SessionCalls
+from agent.dns.server import DnsServer
+from agent.events.log import EventLog
+from agent.explain.raft import explain_raft
+from agent.explain.registry import Explainer, explainers
+from agent.explain.server_port import explain_server_port
+from agent.http.context import HttpContext
+from agent.http.server import HttpServer
+from agent.internal_tls import port_view
+from agent.loop.watchdog import Watchdog
+from agent.membership import described_configuration
+from agent.parts.ground import Ground
+from agent.parts.host import HostParts
+from agent.parts.server import ServerParts
+from gossip import Gossip
+from raftstore.records import Json
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Behind:
+    """What the faces stand before. ``server`` is None on an agent without a vote."""
+
+    backend: LocalBackend | RemoteBackend
+    archives: Archives
+    gossip: Gossip
+    events: EventLog
+    host: HostParts
+    server: ServerParts | None
+    tls: RpcTls | None
+    watchdog: Watchdog
+    leave: Callable[[], Awaitable[None]]
+    reload: Callable[[], Awaitable[None]]
+
+
+class Faces:
+    """The listeners that people and programs talk to."""
+
+    def __init__(self, ground: Ground, behind: Behind) -> None:
+        self._ground = ground
+        self._behind = behind
+        self._sessions = SessionCalls(behind.backend)
+        self._http: HttpServer | None = None
+
+    async def start(self) -> None:
+        """Listen. Raises OSError for an address that is taken."""
+        ground, config = self._ground, self._ground.config
+        if config.port_dns > 0:
+            dns = DnsServer(config, self._behind.backend, rng=ground.rng)
+            await dns.start()
+            ground.closers.add("dns", dns.stop)
+            ground.metrics.add("dns", dns.stats)
+        if config.port_http > 0:
+            http = self._http = HttpServer(self._context())
+            await http.start()
+            ground.closers.add("http", http.stop)
+            ground.metrics.add("http", http.stats)
+
+    def state_replaced(self) -> None:
+        """Another state is in force: answers that are ready are none any more."""
+        if self._http is not None:
+            self._http.state_replaced()
+
+    def _context(self) -> HttpContext:
+        ground, behind = self._ground, self._behind
+        return HttpContext(
+            config=ground.config,
+            backend=behind.backend,
+            prompt=behind.backend if isinstance(behind.backend, LocalBackend) else None,
+            prompt_changes=behind.backend,
+            local=behind.host.local,
+            gossip=behind.gossip,
+            events=behind.events,
+            leaves=behind.host.leaves,
+            operations=Operations(behind.backend),
+            sessions=self._sessions,
+            coordinates=behind.host.sender.calls,
+            explainers=self._explainers(),
+            leave=behind.leave,
+            reload=behind.reload,
+            metrics_text=ground.metrics.text,
+            raft_status=self._raft_configuration,
+            archives=behind.archives,
+            stats=ground.metrics.flat,
+            rng=ground.rng,
+        )
+
+    def _explainers(self) -> dict[str, Explainer]:
+        behind, server = self._behind, self._behind.server
+        return explainers(
+            behind.backend,
+            self._ground.config,
+            gossip=behind.gossip.explain,
+            leader=lambda name: None if server is None else server.explain_member(name),
+            check=behind.host.local.explain_check,
+            sidecars=behind.host.sidecars.explain,
+            loop=behind.watchdog.holds.explained,
+            raft=lambda: explain_raft(
+                None if server is None else server.store.operations, time.time()
+            ),
+            server_port=self._explain_port,
+            session_clock=self._sessions.clock,
+            events=behind.events.explain,
+            coordinates=behind.host.sender.explain,
+            keyring=behind.gossip,
+        )
+
+    def _explain_port(self) -> Json:
+        server, tls = self._behind.server, self._behind.tls
+        view = None if server is None else port_view(tls, server.port, server.store)
+        return explain_server_port(self._ground.config, view, time.time())
+
+    async def _raft_configuration(self) -> dict[str, object]:
+        found = await self._behind.backend.raft_configuration()
+        return described_configuration(found, self._behind.gossip.members())

@@ -1,0 +1,71 @@
+"""What lives on this host: services and checks, their sidecars and leaves, the coordinate's way."""
+
+from __future__ import annotations
+
+from agent.backend import Backend
+from agent.connect.leaves import LeafCache
+from agent.connect.sidecars import Sidecars
+from agent.events.log import EventLog
+from agent.gossiping import coordinate_sender
+from agent.local.agent import LocalAgent
+from agent.local.coordinates import CoordinateSender
+from agent.local.node import catalog_node, own_http, sidecar_address
+from agent.local.restores import follow_restores
+from agent.parts.ground import Ground
+from gossip import Gossip
+from raftstore.records import ServiceId
+
+
+class HostParts:
+    """Of every agent, server or not."""
+
+    sender: CoordinateSender
+    leaves: LeafCache
+    sidecars: Sidecars
+
+    def __init__(self, ground: Ground, backend: Backend, gossip: Gossip, events: EventLog) -> None:
+        self._ground = ground
+        self._backend = backend
+        self._gossip = gossip
+        self._events = events
+        self.local = LocalAgent(
+            ground.config,
+            backend,
+            node=lambda: catalog_node(ground.config, ground.node_id),
+            members=lambda: len(gossip.members()),
+        )
+
+    async def start(self) -> None:
+        """Take up what is registered here. Raises ConfigError."""
+        ground, config = self._ground, self._ground.config
+        local = self.local
+        await local.start()
+        ground.closers.add("local agent", local.stop)
+        ground.metrics.add("local", local.stats)
+        self.sender = coordinate_sender(config, self._backend, self._gossip, ground.metrics)
+        ground.owner.spawn(self.sender.run(), name="coordinates")
+        self._events.ready(lambda: local.services().values())
+        if not config.server:
+            follow = follow_restores(self._backend, local.catalog_restored, rng=ground.rng)
+            ground.owner.spawn(follow, name="restores")
+        self._start_mesh()
+
+    def servers_appeared(self) -> None:
+        """The first server is known: tell it what is here."""
+        self.local.trigger_full_sync()
+
+    def _start_mesh(self) -> None:
+        ground, config = self._ground, self._ground.config
+        self.leaves = LeafCache(self._backend, datacenter=config.datacenter, rng=ground.rng)
+        ground.closers.add("leaf cache", self.leaves.close)
+        ground.metrics.add("leaves", self.leaves.stats)
+        self.sidecars = Sidecars(
+            http_addr=own_http(config),
+            bind_address=sidecar_address(config),
+            on_change=lambda proxy_id: self.local.sidecar_changed(ServiceId(proxy_id)),
+        )
+        ground.closers.add("sidecars", self.sidecars.stop)
+        ground.metrics.add("sidecars", self.sidecars.stats)
+        if config.connect_enabled and config.connect_builtin_proxy == "auto":
+            sidecars = self.sidecars.follow(self.local.watch_once, self.local.sidecars)
+            ground.owner.spawn(sidecars, name="sidecars")
