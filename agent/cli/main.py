@@ -76,6 +76,7 @@ TABLE: dict[tuple[str, ...], tuple[str, str]] = {
     ("tls", "cert", "create"): ("tls", "Makes a certificate"),
     ("validate",): ("validate", "Validates configuration files and folders"),
     ("version",): ("version", "Prints the version"),
+    ("watch",): ("watch", "Watches for changes"),
 }
 _VERSION = frozenset({"-v", "-version", "--version"})
 _HELP = frozenset({"-h", "-help", "--help"})

@@ -22,7 +22,6 @@ ALONE = frozenset(
 LATER = (
     "acl", "config", "connect envoy", "connect expose", "connect redirect-traffic", "debug",
     "exec", "login", "logout", "monitor",
-    "watch",
 )  # fmt: skip
 
 _UNSUPPORTED_KEYS = "a warning says that keys of this file have no effect yet"
