@@ -1,0 +1,207 @@
+"""What a token may do: its policies' rules merged once, then asked by resource, name and verb.
+
+Precedence (contract 19): rules of the same name and kind are merged, deny before write before list
+before read; an exact rule wins over prefixes, the longest prefix over shorter ones; where no rule
+speaks the default decides. Every decision can name the rule that made it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from agent.acl.rules import LEVELS, RESOURCES, Level, Rule
+
+READ: Final = Level.READ
+LIST: Final = Level.LIST
+WRITE: Final = Level.WRITE
+#: The verbs that can be asked about.
+VERBS: Mapping[str, Level] = {"read": READ, "list": LIST, "write": WRITE}
+
+#: Resources whose rules stand in for others that are not there.
+_FALLBACK = {"mesh": "operator", "peering": "operator"}
+#: What an allowing default does not include.
+_NEVER_BY_DEFAULT = frozenset({"acl"})
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """Whether something is allowed, and the rule that says so; None where the default does."""
+
+    allowed: bool
+    rule: Rule | None
+    default: str
+
+    @property
+    def reason(self) -> str:
+        """For people."""
+        if self.rule is not None:
+            return f"rule {self.rule}"
+        return f"no rule matches; the default is {self.default}"
+
+
+class _Table:
+    """The merged rules of one resource."""
+
+    __slots__ = ("exact", "lengths", "prefixes")
+
+    def __init__(self) -> None:
+        self.exact: dict[str, Rule] = {}
+        self.prefixes: dict[str, Rule] = {}
+        #: Lengths of the prefixes, longest first: a look-up for each instead of one for each rule.
+        self.lengths: tuple[int, ...] = ()
+
+    def add(self, rule: Rule) -> None:
+        held = self.prefixes if rule.prefix else self.exact
+        other = held.get(rule.name)
+        if other is None or _wins(rule.level, other.level):
+            held[rule.name] = rule
+
+    def freeze(self) -> None:
+        self.lengths = tuple(sorted({len(prefix) for prefix in self.prefixes}, reverse=True))
+
+    def prefix_rule(self, name: str) -> Rule | None:
+        for length in self.lengths:
+            if length <= len(name):
+                rule = self.prefixes.get(name[:length])
+                if rule is not None:
+                    return rule
+        return None
+
+    def find(self, name: str) -> Rule | None:
+        rule = self.exact.get(name)
+        return self.prefix_rule(name) if rule is None else rule
+
+    def all(self) -> Iterable[Rule]:
+        yield from self.exact.values()
+        yield from self.prefixes.values()
+
+
+def _wins(level: Level, other: Level) -> bool:
+    """Of two rules for the same: deny, then the one that gives more."""
+    return other is not Level.DENY and (level is Level.DENY or level > other)
+
+
+class Authorizer:
+    """The rules of a token, ready to be asked. Immutable; shared by tokens with equal policies."""
+
+    __slots__ = ("_tables", "default_allow", "management")
+
+    def __init__(
+        self, rules: Iterable[Rule], *, default_allow: bool, management: bool = False
+    ) -> None:
+        """``management`` allows everything, whatever the rules say."""
+        self.default_allow = default_allow
+        self.management = management
+        self._tables = {resource: _Table() for resource in RESOURCES}
+        for rule in rules:
+            self._tables[rule.resource].add(rule)
+        self._derive_intentions()
+        for table in self._tables.values():
+            table.freeze()
+
+    def _derive_intentions(self) -> None:
+        """Whoever may see a service may see its intentions, unless a rule speaks of these."""
+        services, intentions = self._tables["service"], self._tables["intention"]
+        for rule in tuple(services.all()):
+            held = intentions.prefixes if rule.prefix else intentions.exact
+            level = Level.DENY if rule.level is Level.DENY else Level.READ
+            held.setdefault(
+                rule.name, Rule("intention", rule.name, rule.prefix, level, rule.policy)
+            )
+
+    def rule_for(self, resource: str, name: str = "") -> Rule | None:
+        """The rule that decides about a name, None where there is none."""
+        rule = self._tables[resource].find(name)
+        if rule is None and resource in _FALLBACK:
+            return self._tables[_FALLBACK[resource]].find("")
+        return rule
+
+    def allows(self, resource: str, verb: Level, name: str = "") -> bool:
+        """Whether something is allowed."""
+        if self.management:
+            return True
+        if name == "*" and resource == "intention":
+            return self._any_service(verb).allowed
+        rule = self.rule_for(resource, name)
+        if rule is not None:
+            return rule.level >= verb
+        return self.default_allow and resource not in _NEVER_BY_DEFAULT
+
+    def decide(self, resource: str, verb: Level, name: str = "") -> Decision:
+        """The same with its reason."""
+        if self.management:
+            return Decision(True, None, "management: everything is allowed")
+        if name == "*" and resource == "intention":
+            return self._any_service(verb)
+        rule = self.rule_for(resource, name)
+        if rule is not None:
+            return Decision(rule.level >= verb, rule, self._default(resource))
+        return self._by_default(resource)
+
+    def _default(self, resource: str) -> str:
+        allowed = self.default_allow and resource not in _NEVER_BY_DEFAULT
+        return "allow" if allowed else "deny"
+
+    def _by_default(self, resource: str) -> Decision:
+        default = self._default(resource)
+        return Decision(default == "allow", None, default)
+
+    def _any_service(self, verb: Level) -> Decision:
+        """Intentions of the service "*": read with any rule that gives it, write only if every
+        name's rule does, and the default or a rule for all names."""
+        table = self._tables["intention"]
+        default = self._default("intention")
+        if verb is READ:
+            for rule in table.all():
+                if rule.level >= READ:
+                    return Decision(True, rule, default)
+            root = table.prefixes.get("")
+            return Decision(False, root, default) if root else self._by_default("intention")
+        for rule in table.all():
+            if rule.level < verb:
+                return Decision(False, rule, default)
+        root = table.prefixes.get("")
+        return Decision(True, root, default) if root else self._by_default("intention")
+
+    def may_write_below(self, prefix: str) -> Decision:
+        """Whether every key with this prefix may be written."""
+        if self.management:
+            return Decision(True, None, "management: everything is allowed")
+        table, default = self._tables["key"], self._default("key")
+        above = table.prefix_rule(prefix)
+        if above is not None and above.level < WRITE:
+            return Decision(False, above, default)
+        for rule in table.all():
+            if rule.level < WRITE and rule.name.startswith(prefix):
+                return Decision(False, rule, default)
+        return Decision(True, above, default) if above else self._by_default("key")
+
+    def allows_any(self, resource: str, verb: Level) -> bool:
+        """Whether something is allowed for at least one name."""
+        if self.management:
+            return True
+        if any(rule.level >= verb for rule in self._tables[resource].all()):
+            return True
+        root = self._tables[resource].prefixes.get("")
+        return root is None and self._by_default(resource).allowed
+
+    def allows_all(self, resource: str, verb: Level) -> bool:
+        """Whether something is allowed for every name."""
+        if self.management:
+            return True
+        if any(rule.level < verb for rule in self._tables[resource].all()):
+            return False
+        root = self._tables[resource].prefixes.get("")
+        return root is not None or self._by_default(resource).allowed
+
+
+def level_of(word: str) -> Level | None:
+    """A verb's word; None for what is none."""
+    level = LEVELS.get(word)
+    return None if level is Level.DENY else level
+
+
+#: Everything is allowed: with access control off, and for what an agent does by itself.
+MANAGE_ALL = Authorizer((), default_allow=True, management=True)
