@@ -258,6 +258,8 @@ class Agent:
         logs.set_level(config.log_level)
         if self.host is not None:
             await self.host.local.reload(config)
+        if self.faces is not None:
+            self.faces.reload(config)
 
     async def leave(self) -> None:
         """Leave the cluster and end; the caller is answered before the agent is gone."""

@@ -12,7 +12,7 @@ import ipaddress
 from collections.abc import Mapping
 from typing import Any
 
-from agent.config import gossip_keys, rules, services
+from agent.config import dns_values, gossip_keys, rules, services
 from agent.config.certificates import tls_config
 from agent.config.decode import Values, several
 from agent.config.definition_keys import Kind
@@ -162,6 +162,7 @@ def _dns(fields: Mapping[str, Any], values: Values, interfaces: Interfaces) -> D
         for text in values.get("recursors", ())
         for each in expanded("recursors", text, interfaces)
     )
+    dns_values.check(fields)
     return DnsConfig(
         domain=_zone(values.get("domain", "consul")),
         alt_domain=_zone(values.get("alt_domain", "")),

@@ -58,6 +58,9 @@ class DnsConfig:
     alt_domain: str = ""
     recursors: tuple[str, ...] = ()
     recursor_timeout_s: float = 2.0
+    recursor_strategy: str = "sequential"
+    #: Whose questions go to the recursors; none given: this host's and those of local networks.
+    recursion_allowed_cidrs: tuple[str, ...] = ()
     allow_stale: bool = True
     max_stale_s: float = 87600 * 3600.0
     node_ttl_s: float = 0.0
@@ -96,6 +99,7 @@ class Limits:
     dns_tcp_idle_s: float = 8.0
     dns_ready_answers_max: int = 50_000
     dns_waiting_max: int = 4096
+    dns_recursions_max: int = 1024
     blocking_queries_max: int = 50_000
     checks_concurrent_max: int = 64
     #: Size of an archive (`snapshot save`, `restore`), as it is and unpacked.

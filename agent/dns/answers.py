@@ -42,8 +42,13 @@ INSTANCES_MAX = 4096
 SRV_INSTANCES_MAX = 1024
 #: Catalog queries for one question; a chain that would need more ends early.
 FACTS_MAX = 32
+#: Names outside the zones that are looked up for one question, all at once.
+OUTSIDE_NAMES_MAX = 16
+#: Records behind a host name that a client without EDNS gets (DNS contract 5).
+CHASED_MAX = 5
 
 _ADDRESS_TYPES = frozenset({RdataType.A, RdataType.AAAA, RdataType.ANY})
+_CHAIN_TYPES = frozenset({RdataType.CNAME, RdataType.A, RdataType.AAAA})
 _NODE_TYPES = _ADDRESS_TYPES | {RdataType.TXT}
 _PLAIN_NODE_NAME = re.compile(r"[A-Za-z0-9-]+\Z")
 
@@ -57,12 +62,28 @@ class Missing(Exception):
 
 
 class Facts:
-    """What the catalog said, by query. The values of one attempt never change."""
+    """What the catalog said, by query, and what lies behind names outside the zones. The values of
+    one attempt never change; ``unknown`` are the outside names that it would have liked to know."""
 
-    __slots__ = ("_values",)
+    __slots__ = ("_names", "_values", "unknown")
 
-    def __init__(self, values: Mapping[Query[Any], Any]) -> None:
+    def __init__(
+        self,
+        values: Mapping[Query[Any], Any],
+        names: Mapping[bytes, tuple[Record, ...]] | None = None,
+    ) -> None:
         self._values = values
+        self._names = names or {}
+        self.unknown: list[bytes] = []
+
+    def outside(self, name: bytes) -> tuple[Record, ...]:
+        """The records behind a name; () as long as they are not known."""
+        found = self._names.get(name)
+        if found is not None:
+            return found
+        if len(self._names) + len(self.unknown) < OUTSIDE_NAMES_MAX and name not in self.unknown:
+            self.unknown.append(name)
+        return ()
 
     def get(self, query: Query[T]) -> T:
         """The value, or ``Missing``."""
@@ -98,7 +119,8 @@ class SoaAt(enum.Enum):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outline:
     """A reply before shuffling and cutting. ``one_of``: a single item is to be drawn.
-    ``address_limit`` says that ``a_record_limit`` applies."""
+    ``address_limit`` says that ``a_record_limit`` applies. ``forward``: the recursors are to be
+    asked, and this is the reply if all of them fail."""
 
     rcode: Rcode = Rcode.NOERROR
     zone: Zone
@@ -112,6 +134,7 @@ class Outline:
     authoritative: bool = True
     recursion_available: bool = False
     opt: bool = True
+    forward: bool = False
 
 
 def answer(question: Question, rules: Rules, facts: Facts, rng: random.Random) -> Outline:
@@ -125,16 +148,29 @@ def answer_lookup(
 ) -> Outline:
     """As ``answer``, for a name that has been read."""
     if lookup.kind is Kind.OUTSIDE:
+        if rules.recursion_available:
+            return _forwarded(lookup.zone, rules)
         return Outline(rcode=Rcode.REFUSED, zone=lookup.zone, authoritative=False, opt=False)
     if lookup.kind is Kind.REVERSE:
         outline = _reverse(question, lookup, rules, facts)
     elif question.qtype in {RdataType.SOA, RdataType.NS, RdataType.AXFR}:
         outline = _apex(question.qtype, lookup.zone, rules, facts, rng)
     else:
-        outline = _named(question.name, question.qtype, lookup, rules, facts, rng)
+        outline = _named(question, lookup, rules, facts, rng)
     if rules.recursion_available:
         outline = replace(outline, recursion_available=True)
     return outline
+
+
+def _forwarded(zone: Zone, rules: Rules) -> Outline:
+    """What the recursors say, or SERVFAIL."""
+    return Outline(
+        rcode=Rcode.SERVFAIL,
+        zone=zone,
+        authoritative=False,
+        recursion_available=True,
+        forward=rules.recursion_available,
+    )
 
 
 def _nothing(zone: Zone, rcode: Rcode = Rcode.NXDOMAIN) -> Outline:
@@ -142,13 +178,16 @@ def _nothing(zone: Zone, rcode: Rcode = Rcode.NXDOMAIN) -> Outline:
 
 
 def _named(
-    owner: bytes, qtype: int, lookup: Lookup, rules: Rules, facts: Facts, rng: random.Random
+    question: Question, lookup: Lookup, rules: Rules, facts: Facts, rng: random.Random
 ) -> Outline:
+    owner, qtype = question.name, question.qtype
+    chased_max = CHASED_MAX if question.edns is None else INSTANCES_MAX
     if lookup.kind is Kind.ADDR:
         return _addr(owner, lookup, rules)
     if lookup.kind is Kind.NOTHING or not rules.is_local(lookup.datacenter):
         return _nothing(lookup.zone)
-    ask = _Ask(owner, qtype, lookup.zone, rules, facts, rng, chase_steps(qtype, CHASE_STEPS_MAX))
+    steps = chase_steps(qtype, CHASE_STEPS_MAX)
+    ask = _Ask(owner, qtype, lookup.zone, rules, facts, rng, steps, chased_max)
     if lookup.kind is Kind.NODE:
         return _node(ask, lookup.name)
     return _service(ask, lookup)
@@ -170,6 +209,7 @@ class _Ask:
     facts: Facts
     rng: random.Random
     steps: int
+    chased_max: int = CHASED_MAX
 
 
 # --- nodes, addr, reverse, apex
@@ -231,9 +271,7 @@ def _meta(node: Node, owner: bytes, ttl_s: int) -> list[Record]:
 
 def _reverse(question: Question, lookup: Lookup, rules: Rules, facts: Facts) -> Outline:
     """PTR of the node with the address. An unknown name is SERVFAIL with RA (measured)."""
-    unknown = Outline(
-        rcode=Rcode.SERVFAIL, zone=lookup.zone, authoritative=False, recursion_available=True
-    )
+    unknown = _forwarded(lookup.zone, rules)
     if not lookup.address:
         return unknown
     wanted = records.mapped_to_v4(lookup.address)
@@ -292,20 +330,37 @@ def _service(ask: _Ask, lookup: Lookup) -> Outline:
         items = _srv_items(ask, chosen, ttl_s)
         return Outline(zone=ask.zone, items=items, shuffled=True) if items else _no_data(ask)
     found: dict[Item, None] = {}
-    names_found: list[Item] = []
+    hosts: list[bytes] = []
     for entry in chosen:
         text = _instance_address(ask, entry)
-        for item in _address_item(ask, text, ttl_s):
-            if item.records[0].rtype == RdataType.CNAME:
-                names_found.append(item)
-            else:
-                found[item] = None
+        packed = records.address_bytes(text)
+        if packed is None:
+            target = records.name_wire(text)
+            hosts += [] if target is None else [target]
+        elif _family_fits(ask.qtype, packed):
+            found[Item((records.address(ask.owner, ttl_s, packed),))] = None
     if found:
         limited = ask.qtype in _ADDRESS_TYPES
         return Outline(zone=ask.zone, items=tuple(found), shuffled=True, address_limit=limited)
-    if names_found:
-        return Outline(zone=ask.zone, items=tuple(names_found), shuffled=True, one_of=True)
-    return _no_data(ask)
+    if not hosts:
+        return _no_data(ask)
+    if ask.rules.recursion_available:
+        # One is given in the end: the recursors are not asked for the others.
+        hosts = [ask.rng.choice(hosts)]
+    items = tuple(_alias(ask, target, ttl_s) for target in hosts)
+    return Outline(zone=ask.zone, items=items, shuffled=True, one_of=True)
+
+
+def _alias(ask: _Ask, target: bytes, ttl_s: int) -> Item:
+    """The CNAME of an instance that lives at a host name, with what lies behind it."""
+    own = records.cname(ask.owner, ttl_s, target)
+    return Item((own, *_chased(target, ask, ttl_s)))
+
+
+def _chased(target: bytes, ask: _Ask, ttl_s: int) -> tuple[Record, ...]:
+    """The chain behind an instance's host name, with the service's TTL (DNS contract 5)."""
+    chain = [record for record in chase(target, ask, ask.steps) if record.rtype in _CHAIN_TYPES]
+    return tuple(records.with_ttl(record, ttl_s) for record in chain[: ask.chased_max])
 
 
 def _no_data(ask: _Ask) -> Outline:
@@ -365,7 +420,7 @@ def _srv_item(ask: _Ask, entry: HealthEntry, ttl_s: int) -> Item | None:
         return None
     own = records.srv(ask.owner, ttl_s, health.weight(entry), entry.service.port, target)
     if packed is None:
-        needs = chase(target, ask, ask.steps)
+        needs = _chased(target, ask, ttl_s)
     else:
         needs = (records.address(target, ttl_s, packed),)
     if not ask.rules.node_meta_txt or home is None:
@@ -385,15 +440,20 @@ def node_target(name: str, datacenter: str, zone: Zone) -> bytes | None:
 
 
 def chase(target: bytes, ask: _Ask, steps: int) -> tuple[Record, ...]:
-    """What a host name under our zones resolves to, with ANY; () for others, and at the end of
-    the steps. A chain that leads nowhere is short, never an error."""
+    """What a host name resolves to: with ANY under our zones, else what the recursors know; () at
+    the end of the steps. A chain that leads nowhere is short, never an error."""
     if steps <= 0 or ask.facts.full:
         return ()
     labels = tuple(label.lower() for label in _labels(target))
     lookup = names.read(labels, RdataType.ANY, ask.rules.zones)
+    if lookup.kind is Kind.OUTSIDE and ask.rules.recursion_available:
+        return ask.facts.outside(target)
     if lookup.kind in {Kind.OUTSIDE, Kind.REVERSE, Kind.NOTHING}:
         return ()
-    inner = replace(ask, owner=target, qtype=RdataType.ANY, zone=lookup.zone, steps=steps - 1)
+    inner = replace(
+        ask, owner=target, qtype=RdataType.ANY, zone=lookup.zone, steps=steps - 1,
+        chased_max=CHASED_MAX,
+    )  # fmt: skip
     if lookup.kind is Kind.ADDR:
         outline = _addr(target, lookup, ask.rules)
     elif not ask.rules.is_local(lookup.datacenter):

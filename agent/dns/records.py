@@ -67,6 +67,12 @@ def address(owner: bytes, ttl_s: int, packed: bytes) -> Record:
     return Record(owner, _tail(rtype, ttl_s, packed))
 
 
+def with_ttl(record: Record, ttl_s: int) -> Record:
+    """The same record with another TTL, which stands behind type and class."""
+    tail = record.tail[:4] + ttl_s.to_bytes(4, "big") + record.tail[8:]
+    return Record(record.owner, tail, record.name_at)
+
+
 def cname(owner: bytes, ttl_s: int, target: bytes) -> Record:
     return Record(owner, _tail(RdataType.CNAME, ttl_s, target), 10)
 

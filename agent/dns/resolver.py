@@ -1,15 +1,16 @@
 """Answers DNS packets from the backend: asks for what an answer needs, keeps what stays true.
 
 A shell without sockets; ``server`` gives it packets. ``respond`` answers at once where this process
-holds the catalog; ``respond_later`` waits for a server.
+holds the catalog; ``respond_later`` waits for a server of ours, or for the recursors.
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from dns.rcode import Rcode
@@ -19,8 +20,18 @@ from agent.config.schema import AgentConfig
 from agent.dns import answers, sizes
 from agent.dns.answers import FACTS_MAX, Facts, Missing, Outline, SoaAt
 from agent.dns.ready import KEY_BYTES_MAX, ReadyAnswer, ReadyAnswers
+from agent.dns.recursion import LOCAL_NETWORKS, Insiders, others, parse_recursor
 from agent.dns.rules import rules_of
-from agent.dns.wire import Question, Refusal, Reply, Silence, read_question, write_reply
+from agent.dns.upstream import Upstream, UpstreamStats
+from agent.dns.wire import (
+    Question,
+    Record,
+    Refusal,
+    Reply,
+    Silence,
+    read_question,
+    write_reply,
+)
 from agent.errors import AgentError
 from raftstore.errors import StoreError
 from raftstore.queries import Query
@@ -44,16 +55,18 @@ class ResolverStats:
     refusals: int = 0
     failures: int = 0
     ready_answers: int = 0
+    upstream: UpstreamStats = field(default_factory=UpstreamStats)
 
 
 class Later:
-    """A question that has to wait for the backend, with the facts found so far."""
+    """A question that has to wait, with the facts found so far; ``client`` is whose it is."""
 
-    __slots__ = ("facts", "question")
+    __slots__ = ("client", "facts", "question")
 
-    def __init__(self, question: Question, facts: dict[Query[Any], Any]) -> None:
+    def __init__(self, question: Question, facts: dict[Query[Any], Any], client: str) -> None:
         self.question = question
         self.facts = facts
+        self.client = client
 
 
 class Resolver:
@@ -64,6 +77,7 @@ class Resolver:
         "_backend",
         "_cancels",
         "_clock",
+        "_insiders",
         "_keeps",
         "_max_stale_s",
         "_negative",
@@ -71,6 +85,7 @@ class Resolver:
         "_rng",
         "_rules",
         "_stats",
+        "_upstream",
     )
 
     def __init__(
@@ -80,7 +95,9 @@ class Resolver:
         *,
         rng: random.Random,
         clock: Callable[[], float],
+        stats: ResolverStats | None = None,
     ) -> None:
+        """``stats`` are those of the resolver that this one follows."""
         dns = config.dns
         self._backend = backend
         self._rules = rules_of(config)
@@ -96,14 +113,19 @@ class Resolver:
         self._ready = ReadyAnswers(limit)
         self._negative = ReadyAnswers(max(1, limit // _NEGATIVE_SHARE))
         self._cancels: dict[Query[Any], Callable[[], None]] = {}
-        self._stats = ResolverStats()
+        self._stats = stats or ResolverStats()
+        self._insiders = Insiders(dns.recursion_allowed_cidrs or LOCAL_NETWORKS)
+        self._upstream = _upstream_of(config, self._stats.upstream)
 
     def stats(self) -> ResolverStats:
         self._stats.ready_answers = len(self._ready) + len(self._negative)
         return self._stats
 
-    def respond(self, data: bytes, *, tcp: bool) -> bytes | Later | None:
-        """The reply to a packet, None for no reply, or ``Later`` when the backend must be asked."""
+    def respond(self, data: bytes, *, tcp: bool, client: str) -> bytes | Later | None:
+        """The reply to a packet, None for no reply, or ``Later`` when somebody must be asked.
+
+        ``client`` is the address that it came from, as text.
+        """
         stats = self._stats
         stats.questions += 1
         key = b"\1" + data[2:] if tcp else data[2:]
@@ -120,8 +142,10 @@ class Resolver:
             return data[:2] + question.body
         facts: dict[Query[Any], Any] = {}
         outline = self._outline_now(question, facts)
+        if outline is not None and outline.forward:
+            outline = self._refused(outline, question, client)
         if outline is None:
-            return Later(question, facts)
+            return Later(question, facts, client)
         if self._keeps and facts and len(key) <= KEY_BYTES_MAX:
             body = self._keep(key, question, outline, tuple(facts), tcp=tcp)
             if body is not None:
@@ -134,6 +158,14 @@ class Resolver:
         question = later.question
         try:
             outline = await self._outline_asking(question, later.facts)
+            if outline.forward:
+                refused = self._refused(outline, question, later.client)
+                if refused is None:
+                    found = await self._upstream.relay(data, question, tcp=tcp, client=later.client)
+                    if found is not None:
+                        return found
+                else:
+                    outline = refused
         except (StoreError, AgentError) as error:
             self._stats.failures += 1
             log.debug("question failed name=%s reason=%s", question.labels, error)
@@ -150,11 +182,29 @@ class Resolver:
             cancel()
         self._cancels.clear()
 
+    def _refused(self, outline: Outline, question: Question, client: str) -> Outline | None:
+        """The reply to a question for the recursors that they are not to be asked, else None."""
+        if not self._insiders.allows(client):
+            self._stats.upstream.outsiders += 1
+            is_reverse = question.labels[-1:] == (b"arpa",)
+            return replace(
+                outline,
+                rcode=Rcode.SERVFAIL if is_reverse else Rcode.REFUSED,
+                recursion_available=is_reverse,
+                opt=is_reverse,
+                forward=False,
+            )
+        if self._upstream.note_arrival(question, client):
+            return replace(outline, forward=False)
+        return None
+
     def _outline_now(self, question: Question, facts: dict[Query[Any], Any]) -> Outline | None:
         """The outline from what this process holds; None when that is not enough."""
         while True:
             try:
-                return answers.answer(question, self._rules, Facts(facts), self._rng)
+                known = Facts(facts)
+                outline = answers.answer(question, self._rules, known, self._rng)
+                return None if known.unknown else outline
             except Missing as missing:
                 if self._ask.consistency is not Consistency.STALE:
                     return None
@@ -168,9 +218,18 @@ class Resolver:
                 assert len(facts) <= FACTS_MAX * 2
 
     async def _outline_asking(self, question: Question, facts: dict[Query[Any], Any]) -> Outline:
+        names: dict[bytes, tuple[Record, ...]] = {}
+        seed = self._rng.getrandbits(64)
         while True:
+            known = Facts(facts, names)
             try:
-                return answers.answer(question, self._rules, Facts(facts), self._rng)
+                # What is drawn at random is drawn alike each time, or every attempt would need
+                # to know something else.
+                outline = answers.answer(question, self._rules, known, random.Random(seed))
+                if not known.unknown:
+                    return outline
+                found = await asyncio.gather(*map(self._upstream.look_up, known.unknown))
+                names |= zip(known.unknown, found, strict=True)
             except Missing as missing:
                 reply = await self._backend.ask(missing.query, self._ask)
                 facts[missing.query] = reply.value
@@ -229,3 +288,18 @@ class Resolver:
                 cancel = self._cancels.pop(query, None)
                 if cancel is not None:
                     cancel()
+
+
+def _upstream_of(config: AgentConfig, stats: UpstreamStats) -> Upstream:
+    """The recursors that a configuration names, without this agent itself."""
+    own = [(host, config.port_dns) for host in config.client_addrs]
+    kept, ours = others([parse_recursor(text) for text in config.dns.recursors], own)
+    for recursor in ours:
+        log.warning("a recursor is this agent itself, left out recursor=%s", recursor)
+    return Upstream(
+        kept,
+        timeout_s=config.dns.recursor_timeout_s,
+        shuffled=config.dns.recursor_strategy == "random",
+        waiting_max=config.limits.dns_recursions_max,
+        stats=stats,
+    )

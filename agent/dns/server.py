@@ -140,7 +140,8 @@ class DnsServer:
 
     def reload(self, config: AgentConfig) -> None:
         """Answer by another configuration from now on; addresses and limits stay."""
-        fresh = Resolver(config, self._backend, rng=self._rng, clock=self._clock)
+        stats = self._resolver.stats()
+        fresh = Resolver(config, self._backend, rng=self._rng, clock=self._clock, stats=stats)
         self._resolver.close()
         self._resolver = fresh
         self._config = config
@@ -205,7 +206,7 @@ class _Udp(asyncio.DatagramProtocol):
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
         server = self._server
         server.counters.udp_packets += 1
-        reply = server.resolver.respond(data, tcp=False)
+        reply = server.resolver.respond(data, tcp=False, client=addr[0])
         if reply.__class__ is bytes:
             self._transport.sendto(reply, addr)  # type: ignore[union-attr]
         elif isinstance(reply, Later) and not server.answer_later(
@@ -228,6 +229,7 @@ class _TcpConnection(asyncio.Protocol):
     __slots__ = (
         "_answered",
         "_buffer",
+        "_client",
         "_last_at",
         "_paused",
         "_server",
@@ -240,6 +242,7 @@ class _TcpConnection(asyncio.Protocol):
         self._server = server
         self._transport: asyncio.Transport | None = None
         self._buffer = bytearray()
+        self._client = ""
         self._timer: asyncio.TimerHandle | None = None
         self._last_at = 0.0
         self._waiting = 0
@@ -251,6 +254,7 @@ class _TcpConnection(asyncio.Protocol):
         if not self._server.connected(self):
             self._transport.abort()
             return
+        self._client = (transport.get_extra_info("peername") or ("::",))[0]
         self._last_at = asyncio.get_running_loop().time()
         self._arm(self._server.tcp_idle_s)
 
@@ -305,7 +309,7 @@ class _TcpConnection(asyncio.Protocol):
     def _question(self, message: bytes) -> None:
         server = self._server
         server.counters.tcp_messages += 1
-        reply = server.resolver.respond(message, tcp=True)
+        reply = server.resolver.respond(message, tcp=True, client=self._client)
         if isinstance(reply, Later):
             if server.answer_later(message, reply, tcp=True, send=self._send_later):
                 self._waiting += 1

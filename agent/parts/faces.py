@@ -12,6 +12,7 @@ from agent.backend.operations import Operations
 from agent.backend.remote import RemoteBackend
 from agent.backend.rpc.tls import RpcTls
 from agent.backend.sessions import SessionCalls
+from agent.config.schema import AgentConfig
 from agent.dns.server import DnsServer
 from agent.events.log import EventLog
 from agent.explain.raft import explain_raft
@@ -53,12 +54,13 @@ class Faces:
         self._behind = behind
         self._sessions = SessionCalls(behind.backend)
         self._http: HttpServer | None = None
+        self._dns: DnsServer | None = None
 
     async def start(self) -> None:
         """Listen. Raises OSError for an address that is taken."""
         ground, config = self._ground, self._ground.config
         if config.port_dns > 0:
-            dns = DnsServer(config, self._behind.backend, rng=ground.rng)
+            dns = self._dns = DnsServer(config, self._behind.backend, rng=ground.rng)
             await dns.start()
             ground.closers.add("dns", dns.stop)
             ground.metrics.add("dns", dns.stats)
@@ -67,6 +69,11 @@ class Faces:
             await http.start()
             ground.closers.add("http", http.stop)
             ground.metrics.add("http", http.stats)
+
+    def reload(self, config: AgentConfig) -> None:
+        """Answer DNS by another configuration."""
+        if self._dns is not None:
+            self._dns.reload(config)
 
     def state_replaced(self) -> None:
         """Another state is in force: answers that are ready are none any more."""

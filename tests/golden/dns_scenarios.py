@@ -18,8 +18,6 @@ NOT_YET = {
     "query-basic": "prepared queries are not served yet",
     "query-health": "prepared queries are not served yet",
     "query-template": "prepared queries are not served yet",
-    "recurse": "recursors are not asked yet",
-    "recurse-failover": "recursors are not asked yet",
     "ttl-query": "prepared queries are not served yet",
     "virtual": "virtual addresses are not served yet",
 }
@@ -66,11 +64,32 @@ def scenario(name: str) -> dict[str, Any]:
     return read
 
 
-def config(name: str) -> dict[str, Any]:
-    """The configuration of a group of scenarios, without what is meant for the player."""
+#: Where the recordings expect the player's stand-ins for recursors.
+RECORDED_HOST = "127.0.0.1:"
+
+
+def config(name: str, host: str = "") -> dict[str, Any]:
+    """The configuration of a group of scenarios, without what is meant for the player.
+
+    Recursors are looked for on ``host``, so that runs side by side have their own.
+    """
     read: dict[str, Any] = json.loads((FOLDER / f"config-{name}.json").read_text())
     read.pop("_replay", None)
+    if host and "recursors" in read:
+        read["recursors"] = [_moved(text, host) for text in read["recursors"]]
     return read
+
+
+def upstreams(name: str, host: str) -> dict[str, Any]:
+    """What the recursors of a group answer, by their address."""
+    read = json.loads((FOLDER / f"config-{name}.json").read_text())
+    zones = read.get("_replay", {}).get("upstreams", {})
+    return {_moved(address, host): zone for address, zone in zones.items()}
+
+
+def _moved(address: str, host: str) -> str:
+    assert address.startswith(RECORDED_HOST)
+    return f"{host}:{address[len(RECORDED_HOST) :]}"
 
 
 def _is_query(step: dict[str, Any]) -> bool:

@@ -41,6 +41,7 @@ class Agents:
         self._process: subprocess.Popen[bytes] | None = None
         self._addresses: tuple[str, tuple[str, int]] | None = None
         self._broken: dict[str, str] = {}
+        self._upstreams: list[Any] = []
 
     def get(self, group: str) -> tuple[str, tuple[str, int]]:
         """The HTTP address and the DNS address of an agent with this configuration."""
@@ -55,7 +56,9 @@ class Agents:
     def _start(self, group: str) -> None:
         # The usual ports, as recorded, on an address that no other agent of this machine has.
         address = fresh_address()
-        config = dns_scenarios.config(group) | {
+        for upstream, zone in dns_scenarios.upstreams(group, address).items():
+            self._upstreams.append(player.Upstream(upstream, zone))
+        config = dns_scenarios.config(group, address) | {
             "node_name": "Gold-Host",
             "bind_addr": address,
             "client_addr": address,
@@ -91,6 +94,9 @@ class Agents:
         raise AssertionError(f"the agent at {base} is up but never becomes ready")
 
     def stop(self) -> None:
+        for upstream in self._upstreams:
+            upstream.close()
+        self._upstreams.clear()
         if self._process is not None:
             self._process.terminate()
             try:

@@ -252,6 +252,14 @@ def test_a_fragment_is_named_by_its_place() -> None:
         ),
         ({"recursors": ["8.8.8.8.8"]}, "Invalid recursor address: 8.8.8.8.8"),
         (
+            {"dns_config": {"recursor_strategy": "fastest"}},
+            'dns_config.recursor_strategy cannot be "fastest". Must be "sequential" or "random"',
+        ),
+        (
+            {"dns_config": {"recursion_allowed_cidrs": ["10.0.0.0/40"]}},
+            "dns_config.recursion_allowed_cidrs: invalid CIDR: 10.0.0.0/40",
+        ),
+        (
             {"retry_join": ["provider=aws x=y"]},
             "retry_join: joining through a cloud provider is not supported: provider=aws x=y",
         ),

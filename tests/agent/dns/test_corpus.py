@@ -17,6 +17,7 @@ from agent.config.schema import AgentConfig, DnsConfig
 from agent.dns import DnsServer
 from raftstore.records import Check, CheckId, Node, NodeName, Service, ServiceId, ServiceName
 from tests.agent.dns.catalog import Catalog, register_json
+from tests.e2e.cluster import fresh_address
 from tests.golden import dns_scenarios
 
 ADDRESS = "10.255.0.7"
@@ -56,9 +57,9 @@ class CatalogHttp:
         return 200, b"true"
 
 
-def dns_config(name: str) -> DnsConfig:
-    raw = dns_scenarios.config(name)
-    flat = {key: raw[key] for key in ("domain", "alt_domain") if key in raw}
+def dns_config(name: str, host: str) -> DnsConfig:
+    raw = dns_scenarios.config(name, host)
+    flat = {key: raw[key] for key in ("domain", "alt_domain", "recursors") if key in raw}
     for key, value in raw.get("dns_config", {}).items():
         if key == "soa":
             flat |= {
@@ -67,7 +68,7 @@ def dns_config(name: str) -> DnsConfig:
             }
         elif key == "service_ttl":
             flat["service_ttl_s"] = {n: seconds(t) for n, t in value.items()}
-        elif key in {"node_ttl", "max_stale"}:
+        elif key in {"node_ttl", "max_stale", "recursor_timeout", "cache_max_age"}:
             flat[f"{key}_s"] = seconds(value)
         else:
             flat[key] = value
@@ -91,7 +92,10 @@ async def test_recorded_answers_are_given(name: str) -> None:
     scenario = dns_scenarios.scenario(name)
     catalog = Catalog()
     own_node(catalog)
-    config = AgentConfig(node_name="Gold-Host", dns=dns_config(scenario.get("config", "default")))
+    group, host = scenario.get("config", "default"), fresh_address()
+    zones = dns_scenarios.upstreams(group, host)
+    upstreams = [player.Upstream(address, zone) for address, zone in zones.items()]
+    config = AgentConfig(node_name="Gold-Host", dns=dns_config(group, host))
     server = DnsServer(config, catalog, rng=random.Random(7))
     await server.listen((("127.0.0.1", 0),))
     loop = asyncio.get_running_loop()
@@ -101,6 +105,8 @@ async def test_recorded_answers_are_given(name: str) -> None:
         )
     finally:
         await server.stop()
+        for upstream in upstreams:
+            upstream.close()
     assert not bad
 
 

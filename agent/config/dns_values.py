@@ -1,0 +1,29 @@
+"""What values the keys of `dns_config` may have beyond their types (DNS contract, section 10)."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Mapping
+from typing import Any
+
+from agent.errors import ConfigError
+
+RECURSOR_STRATEGIES = ("sequential", "random")
+
+
+def check(fields: Mapping[str, Any]) -> None:
+    """Raises ConfigError with the first fault; ``fields`` are those of DnsConfig that are set."""
+    strategy = fields.get("recursor_strategy", RECURSOR_STRATEGIES[0])
+    if strategy not in RECURSOR_STRATEGIES:
+        raise ConfigError(
+            f'dns_config.recursor_strategy cannot be "{strategy}". Must be "sequential" or "random"'
+        )
+    for cidr in fields.get("recursion_allowed_cidrs", ()):
+        _network("recursion_allowed_cidrs", cidr)
+
+
+def _network(key: str, cidr: str) -> None:
+    try:
+        ipaddress.ip_network(cidr, strict=False)
+    except ValueError:
+        raise ConfigError(f"dns_config.{key}: invalid CIDR: {cidr}") from None
