@@ -220,6 +220,9 @@ class Agent:
         )
         self.faces = Faces(self.ground, behind)
         await self.faces.start()
+        # They ask the faces, so they end before these do.
+        self.ground.closers.add("watches", host.watches.close)
+        host.watches.configure(self.config.watches)
 
     # ---- what happens while it runs ----
 
@@ -258,6 +261,7 @@ class Agent:
         logs.set_level(config.log_level)
         if self.host is not None:
             await self.host.local.reload(config)
+            self.host.watches.configure(config.watches)
         if self.faces is not None:
             self.faces.reload(config)
 

@@ -19,6 +19,7 @@ from agent.config.definition_keys import Kind
 from agent.config.keys import KEYS_BY_PATH, Key, Standing
 from agent.config.network import Interfaces, addresses, expanded, peers
 from agent.config.schema import AgentConfig, CoordinateConfig, DnsConfig, GossipTiming, Limits
+from agent.config.watches import watches
 from agent.errors import ConfigError
 from raftstore.records import AutopilotConfig
 
@@ -68,6 +69,7 @@ def build(
     timing, numbers = gossip_keys.with_profile(
         fields.pop("gossip_lan", {}), fields.pop("gossip", {}), _TIMING_FIELDS
     )
+    limits = Limits(**fields.pop("limits", {}))
     config = AgentConfig(
         **plain
         | {
@@ -95,7 +97,8 @@ def build(
             "gossip": numbers,
             "tls": tls_config(values, server=server),
             "dns": _dns(fields.pop("dns", {}), values, interfaces),
-            "limits": Limits(**fields.pop("limits", {})),
+            "limits": limits,
+            "watches": watches(values, limits),
             "autopilot": AutopilotConfig(**fields.pop("autopilot", {})),
         }
     )

@@ -213,6 +213,10 @@ def warnings(values: Values, config: AgentConfig) -> Iterator[str]:
             "using enable-script-checks without ACLs and without allow_write_http_from is "
             "DANGEROUS, use enable-local-script-checks instead"
         )
+    if any(watch.deprecated for watch in config.watches):
+        yield (
+            "The 'handler' field in watches has been deprecated and replaced with the 'args' field."
+        )
     yield from _without_effect(values)
 
 

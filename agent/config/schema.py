@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from agent.certificates import TlsConfig
 from agent.definitions import CheckDefinition, ServiceDefinition
+from agent.watches.plan import Watch
 from raftstore.records import AutopilotConfig
 
 
@@ -110,6 +111,8 @@ class Limits:
     archives_max: int = 2
     services_max: int = 10_000
     checks_max: int = 50_000
+    #: Each holds a connection to the agent's own HTTP API, which counts in http_max_conns.
+    watches_max: int = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -192,6 +195,7 @@ class AgentConfig:
     discard_check_output: bool = False
     services: tuple[ServiceDefinition, ...] = ()
     checks: tuple[CheckDefinition, ...] = ()
+    watches: tuple[Watch, ...] = ()
 
     connect_enabled: bool = True
     connect_builtin_proxy: str = (

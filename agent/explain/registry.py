@@ -33,6 +33,7 @@ def explainers(
     events: Callable[[], Json],
     coordinates: Callable[[], Json],
     keyring: KeyedPool,
+    watches: Callable[[], Json],
 ) -> dict[str, Explainer]:
     """Everything this agent can explain."""
 
@@ -71,6 +72,9 @@ def explainers(
     async def one_session(arguments: Sequence[str], query: Mapping[str, str]) -> Json:
         return await explain_session(backend, session_clock, arguments)
 
+    async def all_watches(arguments: Sequence[str], query: Mapping[str, str]) -> Json:
+        return watches()
+
     return {
         "check": one_check,
         "coordinates": own_coordinate,
@@ -85,4 +89,5 @@ def explainers(
         "server-port": port,
         "session": one_session,
         "sidecars": all_sidecars,
+        "watches": all_watches,
     }

@@ -122,6 +122,7 @@ class Faces:
             events=behind.events.explain,
             coordinates=behind.host.sender.explain,
             keyring=behind.gossip,
+            watches=behind.host.watches.explain,
         )
 
     def _explain_port(self) -> Json:

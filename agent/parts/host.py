@@ -11,6 +11,7 @@ from agent.local.agent import LocalAgent
 from agent.local.coordinates import CoordinateSender
 from agent.local.node import catalog_node, own_http, sidecar_address
 from agent.local.restores import follow_restores
+from agent.local.watches import Watches
 from agent.parts.ground import Ground
 from gossip import Gossip
 from raftstore.records import ServiceId
@@ -22,6 +23,7 @@ class HostParts:
     sender: CoordinateSender
     leaves: LeafCache
     sidecars: Sidecars
+    watches: Watches
 
     def __init__(self, ground: Ground, backend: Backend, gossip: Gossip, events: EventLog) -> None:
         self._ground = ground
@@ -49,6 +51,8 @@ class HostParts:
             follow = follow_restores(self._backend, local.catalog_restored, rng=ground.rng)
             ground.owner.spawn(follow, name="restores")
         self._start_mesh()
+        self.watches = Watches(f"http://{own_http(config)}", rng=ground.rng)
+        ground.metrics.add("watches", self.watches.stats)
 
     def servers_appeared(self) -> None:
         """The first server is known: tell it what is here."""

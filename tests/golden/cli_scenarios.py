@@ -40,7 +40,6 @@ NOT_YET: dict[tuple[str, int], str] = {
     ("unknown-command", 1): _ALL_COMMANDS,
     ("unknown-command", 2): _ALL_COMMANDS,
     ("validate-good", 3): _UNSUPPORTED_KEYS,
-    ("validate-good", 10): _UNSUPPORTED_KEYS,
     ("validate-good", 11): _UNSUPPORTED_KEYS,
     ("validate-good", 13): _UNSUPPORTED_KEYS,
 }

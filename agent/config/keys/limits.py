@@ -30,5 +30,6 @@ LIMITS: tuple[Key, ...] = (
     now("limits.archive_max_unpacked_size", INT, "limits.archive_max_unpacked_size"),
     now("limits.archive_timeout", DURATION, "limits.archive_timeout_s"),
     now("limits.archives_max", INT, "limits.archives_max"),
+    now("limits.watches_max", INT, "limits.watches_max"),
     ignored("limits.request_limits", OPAQUE, "limits.request_limits is not supported"),
 )

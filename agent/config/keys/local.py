@@ -17,5 +17,5 @@ LOCAL: tuple[Key, ...] = (
     now("discard_check_output", BOOL, "discard_check_output", live=True),
     later("enable_agent_tls_for_checks", BOOL, False),
     later("enable_central_service_config", BOOL, True),
-    later("watches", OPAQUES, ()),
+    now("watches", OPAQUES, live=True),
 )

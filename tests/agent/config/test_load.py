@@ -473,3 +473,26 @@ def test_coordinates_have_consuls_keys(tmp_path: Path) -> None:
     assert not gossip_config(off).coordinates
     with pytest.raises(ConfigError, match="update_batch_size cannot be 0"):
         load_values({"consul": {"coordinate": {"update_batch_size": 0}}}, tmp_path)
+
+
+def test_watches_of_all_files_add_up(tmp_path: Path) -> None:
+    Path("a.hcl").write_text(
+        'data_dir = "d"\n'
+        'watches { type = "key" key = "x" args = ["true"] }\n'
+        'watches { type = "nodes" handler_type = "http"\n'
+        '  http_handler_config { path = "http://127.0.0.1/x" header { x-a = ["1"] } } }'
+    )
+    Path("b.json").write_text('{"watches": [{"type": "event", "handler": "true"}]}')
+    loaded = load(AgentFlags(paths=["a.hcl", "b.json"]), host=host())
+    assert [watch.plan.kind for watch in loaded.config.watches] == ["key", "nodes", "event"]
+    assert loaded.warnings == (
+        "The 'handler' field in watches has been deprecated and replaced with the 'args' field.",
+    )
+
+
+def test_a_watch_that_makes_none_is_told() -> None:
+    Path("a.json").write_text('{"data_dir": "d", "watches": [{"type": "key", "args": ["true"]}]}')
+    text = refused(AgentFlags(paths=["a.json"]))
+    assert text.startswith("Failed to parse watch (args: ['true'], type: 'key'): Must specify")
+    flags = AgentFlags(paths=["a.json"], fragments=["limits { watches_max = 0 }"])
+    assert refused(flags) == "watches: 1 are more than limits.watches_max = 0"
