@@ -48,46 +48,34 @@ def explainers(
     async def one_check(arguments: Sequence[str], query: Mapping[str, str]) -> Json:
         return check(CheckId("/".join(arguments)))
 
-    async def all_sidecars(arguments: Sequence[str], query: Mapping[str, str]) -> Json:
-        return sidecars()
-
-    async def holds(arguments: Sequence[str], query: Mapping[str, str]) -> Json:
-        return loop()
-
-    async def own_raft(arguments: Sequence[str], query: Mapping[str, str]) -> Json:
-        return raft()
-
-    async def port(arguments: Sequence[str], query: Mapping[str, str]) -> Json:
-        return server_port()
-
     async def gossip_keys(arguments: Sequence[str], query: Mapping[str, str]) -> Json:
         return await explain_keyring(config, keyring)
-
-    async def last_events(arguments: Sequence[str], query: Mapping[str, str]) -> Json:
-        return events()
-
-    async def own_coordinate(arguments: Sequence[str], query: Mapping[str, str]) -> Json:
-        return coordinates()
 
     async def one_session(arguments: Sequence[str], query: Mapping[str, str]) -> Json:
         return await explain_session(backend, session_clock, arguments)
 
-    async def all_watches(arguments: Sequence[str], query: Mapping[str, str]) -> Json:
-        return watches()
-
     return {
         "check": one_check,
-        "coordinates": own_coordinate,
+        "coordinates": _plain(coordinates),
         "dns": dns,
-        "events": last_events,
+        "events": _plain(events),
         "intention": intention_explainer(backend),
         "keyring": gossip_keys,
-        "loop": holds,
+        "loop": _plain(loop),
         "member": member,
-        "raft": own_raft,
+        "raft": _plain(raft),
         "restore": restore_explainer(backend),
-        "server-port": port,
+        "server-port": _plain(server_port),
         "session": one_session,
-        "sidecars": all_sidecars,
-        "watches": all_watches,
+        "sidecars": _plain(sidecars),
+        "watches": _plain(watches),
     }
+
+
+def _plain(view: Callable[[], Json]) -> Explainer:
+    """What there is only one of."""
+
+    async def explain(arguments: Sequence[str], query: Mapping[str, str]) -> Json:
+        return view()
+
+    return explain
