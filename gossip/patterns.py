@@ -117,15 +117,21 @@ def compile_pattern(text: str, *, states_max: int = STATES_MAX) -> Pattern:
 
     Raises PatternError.
     """
+    tree = parse_pattern(text)
+    try:
+        return _Builder(states_max).build(tree)
+    except RecursionError as error:
+        raise PatternError(f"error parsing regexp: {error}") from None
+
+
+def parse_pattern(text: str) -> Any:
+    """The tree of a pattern as Python's parser sees it. Raises PatternError."""
     if len(text) > PATTERN_MAX:
         raise PatternError(f"pattern is longer than {PATTERN_MAX} characters")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about spellings that may change meaning one day
-            tree = sre_parser.parse(text)
-        return _Builder(states_max).build(tree)
-    except PatternError:
-        raise
+            return sre_parser.parse(text)
     except (re.error, ValueError, RecursionError, OverflowError) as error:
         words = _words(text, error) if isinstance(error, re.error) else str(error)
         raise PatternError(f"error parsing regexp: {words}") from None
@@ -186,7 +192,7 @@ class _Builder:
 
     def _one(self, code: Any, argument: Any, flags: int) -> tuple[int, int]:
         if code in {sre.LITERAL, sre.NOT_LITERAL, sre.ANY, sre.IN}:
-            start, end = self._new(_test(code, argument, flags)), self._new()
+            start, end = self._new(char_test(code, argument, flags)), self._new()
             self._join(start, end)
             return start, end
         if code is sre.AT:
@@ -238,7 +244,7 @@ class _Builder:
         return first, done
 
 
-def _test(code: Any, argument: Any, flags: int) -> Test:
+def char_test(code: Any, argument: Any, flags: int) -> Test:
     """Whether one character is taken."""
     if code is sre.ANY:
         return (lambda char: True) if flags & re.DOTALL else (lambda char: char != "\n")

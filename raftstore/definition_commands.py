@@ -122,7 +122,10 @@ class DeleteACLBindingRule(Command):
 @numbered(37)
 @dataclass(frozen=True, slots=True)
 class SetPreparedQuery(Command):
-    """Write a prepared query. Rejection: its name is taken."""
+    """Write a prepared query.
+
+    Rejections: its name is another's name or id, a second template for all names, no such session.
+    """
 
     query: d.PreparedQuery
     cas: int | None = None

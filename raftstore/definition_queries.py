@@ -195,13 +195,13 @@ class GetPreparedQuery(Query[d.PreparedQuery | None]):
 @numbered(47, d.PreparedQuery | None)
 @dataclass(frozen=True, slots=True)
 class FindPreparedQuery(Query[d.PreparedQuery | None]):
-    """The query that answers for a name: the one called so, else the template with the longest
-    name that the name begins with."""
+    """The query that answers for a name (compared without case): the one called so, else the
+    template with the longest name that the name begins with."""
 
     name: str
 
     def footprint(self) -> tuple[Footprint, ...]:
-        return (("prepared-queries:name", self.name), ("prepared-queries:template", "yes"))
+        return (("prepared-queries:name", self.name.lower()), ("prepared-queries:template", "yes"))
 
 
 @numbered(48, tuple[d.PreparedQuery, ...])

@@ -9,17 +9,16 @@ import base64
 import binascii
 import re
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 from agent.config.decode import Values
 from agent.config.keys import KEYS_BY_PATH, Standing
 from agent.config.schema import AgentConfig
 from agent.errors import ConfigError
+from agent.meta import meta_problem
 
 LOG_LEVELS = ("TRACE", "DEBUG", "INFO", "WARN", "ERR", "ERROR")
 _DATACENTER = re.compile(r"[a-z0-9_-]+")
-_META_KEY = re.compile(r"[A-Za-z0-9_-]+")
-META_PAIRS_MAX, META_KEY_MAX, META_VALUE_MAX = 64, 128, 512
 _NAME = re.compile(r"[A-Za-z0-9-]+")
 NAME_BYTES_MAX = 63
 _KEY_BYTES = frozenset({16, 24, 32})
@@ -140,31 +139,6 @@ def check_log_level(level: str) -> None:
         raise ConfigError(
             f"Invalid log level: {level}. Valid log levels are: [{' '.join(LOG_LEVELS)}]"
         )
-
-
-def meta_problem(meta: Mapping[str, str]) -> str:
-    """What is wrong with metadata, "" when nothing is (agent contract, section 2)."""
-    if len(meta) > META_PAIRS_MAX:
-        return f"Node metadata cannot contain more than {META_PAIRS_MAX} key/value pairs"
-    for key, value in meta.items():
-        problem = _pair_problem(key, value)
-        if problem:
-            return f"Couldn't load metadata pair ('{key}', '{value}'): {problem}"
-    return ""
-
-
-def _pair_problem(key: str, value: str) -> str:
-    if not key:
-        return "Key cannot be blank"
-    if not _META_KEY.fullmatch(key):
-        return "Key contains invalid characters"
-    if len(key) > META_KEY_MAX:
-        return f"Key is too long (limit: {META_KEY_MAX} characters)"
-    if key.startswith("consul-"):
-        return "Key prefix 'consul-' is reserved for internal use"
-    if len(value) > META_VALUE_MAX:
-        return f"Value is too long (limit: {META_VALUE_MAX} characters)"
-    return ""
 
 
 def check_ports(config: AgentConfig) -> None:

@@ -14,12 +14,10 @@ from collections.abc import Mapping
 
 from agent.definitions import CheckDefinition, ServiceDefinition
 from agent.errors import RequestError
+from agent.meta import meta_problem
 from raftstore.records import CRITICAL, PASSING, WARNING, Proxy, TaggedAddress, Weights
 
 #: Agent contract, section 2.
-META_PAIRS_MAX = 64
-META_KEY_MAX = 128
-META_VALUE_MAX = 512
 WEIGHT_MAX = 65535
 PORT_MAX = 65535
 
@@ -32,7 +30,6 @@ CONNECT_PROXY = "connect-proxy"
 GATEWAYS = frozenset({"mesh-gateway", "terminating-gateway", "ingress-gateway", "api-gateway"})
 
 _ANY_ADDRESS = frozenset({"0.0.0.0", "::", "[::]"})  # noqa: S104  (refused, not bound)
-_META_KEY = re.compile(r"[A-Za-z0-9_-]+")
 _STATES = frozenset({PASSING, WARNING, CRITICAL})
 _NOT_YET = frozenset({"udp", "grpc", "h2ping", "docker"})
 
@@ -121,7 +118,7 @@ def _refuse_fields(definition: ServiceDefinition) -> None:
     if definition.weights is not None:
         _refuse_weights(definition.weights)
     if definition.meta:
-        problem = _meta_problem(definition.meta)
+        problem = meta_problem(definition.meta)
         if problem:
             raise RequestError(400, f"Invalid Service Meta: {problem}")
     _refuse_tagged(definition.tagged_addresses or {})
@@ -139,30 +136,6 @@ def _refuse_weights(weights: Weights) -> None:
         raise RequestError(400, "Invalid Weights: Warning must be greater or equal than 0")
     if max(weights.passing, weights.warning) > WEIGHT_MAX:
         raise RequestError(400, "Invalid Weights: DNS Weight must be between 0 and 65535")
-
-
-def _meta_problem(meta: Mapping[str, str]) -> str | None:
-    if len(meta) > META_PAIRS_MAX:
-        return f"Node metadata cannot contain more than {META_PAIRS_MAX} key/value pairs"
-    for key, value in meta.items():
-        problem = _pair_problem(key, value)
-        if problem:
-            return f"Couldn't load metadata pair ('{key}', '{value}'): {problem}"
-    return None
-
-
-def _pair_problem(key: str, value: str) -> str | None:
-    if not key:
-        return "Key cannot be blank"
-    if _META_KEY.fullmatch(key) is None:
-        return "Key contains invalid characters"
-    if len(key) > META_KEY_MAX:
-        return f"Key is too long (limit: {META_KEY_MAX} characters)"
-    if key.startswith("consul-"):
-        return "Key prefix 'consul-' is reserved for internal use"
-    if len(value) > META_VALUE_MAX:
-        return f"Value is too long (limit: {META_VALUE_MAX} characters)"
-    return None
 
 
 def _refuse_tagged(tagged: Mapping[str, TaggedAddress]) -> None:

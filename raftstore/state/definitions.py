@@ -30,8 +30,15 @@ def secret_hash(secret: str) -> str:
 class Definitions:
     """The tables of definitions."""
 
-    def __init__(self, indexes: Indexes, has_node: Callable[[str], bool]) -> None:
+    def __init__(
+        self,
+        indexes: Indexes,
+        has_node: Callable[[str], bool],
+        session_problem: Callable[[str], str],
+    ) -> None:
+        """``session_problem`` says why nothing can be bound to a session, "" if it can."""
         self._has_node = has_node
+        self._session_problem = session_problem
         self.config: Table[d.ConfigEntry] = Table(
             "config-entries",
             indexes,
@@ -69,8 +76,8 @@ class Definitions:
             indexes,
             key=lambda p: p.id,
             groups={
-                "name": _of(lambda p: p.name),
-                "session": _of(lambda p: p.session),
+                "name": _of(lambda p: p.name.lower()),
+                "session": _of(lambda p: p.session.lower()),
                 "template": lambda p: ("yes",) if p.template else (),
             },
         )
@@ -171,9 +178,17 @@ class Definitions:
         query = command.query
         if not query.id:
             return Rejected(index, "a prepared query has an id")
-        holders = self.queries.group("name", query.name) if query.name else ()
-        if any(holder.id != query.id for holder in holders):
+        named = self._called(query.name) if query.name or query.template else None
+        if named is not None and named.id != query.id:
+            if not query.name:
+                return Rejected(index, "a query template with an empty name already exists")
             return Rejected(index, f"name '{query.name}' aliases an existing query name")
+        # Otherwise somebody could take over what others ask for by its id.
+        if self.queries.get(query.name.lower()) is not None:
+            return Rejected(index, f"name '{query.name}' aliases an existing query ID")
+        problem = self._session_problem(query.session) if query.session else ""
+        if problem:
+            return Rejected(index, problem)
         return Applied(index, self.queries.put(index, query, cas=command.cas))
 
     def end_session(self, index: int, session: str) -> None:
@@ -220,16 +235,28 @@ class Definitions:
             ),
         }
 
+    def _called(self, name: str) -> d.PreparedQuery | None:
+        """The query of a name, in any case; the template for all names where that is empty."""
+        found: d.PreparedQuery | None
+        if name:
+            found = _only(self.queries, "name", name.lower())
+        else:
+            templates = self.queries.group("template", "yes")
+            found = next((each for each in templates if not each.name), None)
+        return found
+
     def _find_query(self, name: str) -> d.PreparedQuery | None:
         if not name:
             return None
-        called = _only(self.queries, "name", name)
-        if called is not None:
-            found: d.PreparedQuery = called
+        found = self._called(name)
+        if found is not None:
             return found
-        templates = self.queries.group("template", "yes")
-        fitting = [template for template in templates if name.startswith(template.name)]
-        return max(fitting, key=lambda template: len(template.name), default=None)
+        # No longer than the names that are there: a step for each character, however many those.
+        for length in range(len(name) - 1, -1, -1):
+            found = self._called(name[:length])
+            if found is not None and found.template:
+                return found
+        return None
 
     def table_of(self, footprint: str) -> Table[Any] | None:
         """The table that a footprint's name belongs to, if it is one of these."""

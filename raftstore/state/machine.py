@@ -73,7 +73,9 @@ class StateMachine:
         self.intentions = Intentions(self.indexes)
         self.ca = ConnectCA(self.indexes)
         self.autopilot = Autopilot(self.indexes)
-        self.definitions = Definitions(self.indexes, self.registry.nodes.__contains__)
+        self.definitions = Definitions(
+            self.indexes, self.registry.nodes.__contains__, self.sessions.problem
+        )
         self.registry.on_node_removed.append(self.definitions.node_removed)
         self.sessions.on_ended.append(self.definitions.end_session)
         self.dedupe = Dedupe(limits)

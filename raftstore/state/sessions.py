@@ -88,6 +88,13 @@ class Sessions:
         self._end(index, session, command.cause)
         return Applied(index, True)
 
+    def problem(self, session_id: str) -> str:
+        """Why nothing can be bound to a session, "" if it is there."""
+        found = self.find(session_id)
+        if isinstance(found, str):
+            return f"failed session lookup: {found}"
+        return "invalid session" if found is None else ""
+
     def _node_gone(self, index: int, node: str) -> None:
         for session_id in sorted(self._by_node.get(node, ())):
             self._end(index, self._by_id[session_id], f'node "{node}" was deregistered')

@@ -93,9 +93,14 @@ def rows(heading: str) -> list[list[str]]:
     return found
 
 
+SUFFIXES = tuple(route.suffix for route in ROUTES if route.suffix)
+
+
 def served(path: str) -> str:
-    """The path of a row as the table writes it: parameters at the end are "everything below"."""
-    return path.partition(":")[0].partition("…")[0]
+    """The path of a row as the table names it: parameters at the end are "everything below"."""
+    head, _, tail = path.partition("…")[0].partition(":")
+    suffix = tail.partition("/")[2] if tail.endswith(SUFFIXES) else ""
+    return f"{head}:name/{suffix}" if suffix else head
 
 
 HTTP_ROWS = {row[0].strip("`"): row[1] for row in rows("HTTP: ")}
@@ -103,9 +108,9 @@ COMMAND_ROWS = [row[0].strip("`") for row in rows("Command line")]
 MISSING = [name for row in rows("Missing") for name in re.findall(r"`([^`]+)`", row[1])]
 
 
-@pytest.mark.parametrize("route", ROUTES, ids=[route.path for route in ROUTES])
+@pytest.mark.parametrize("route", ROUTES, ids=[route.name for route in ROUTES])
 def test_every_route_has_its_row_in_the_compatibility_page(route: object) -> None:
-    path, methods = route.path, [e.method for e in route.endpoints]  # type: ignore[attr-defined]
+    path, methods = route.name, [e.method for e in route.endpoints]  # type: ignore[attr-defined]
     below = [row for row in HTTP_ROWS if row.endswith("…") and path.startswith(row[:-1])]
     if below:
         return
@@ -117,7 +122,7 @@ def test_every_route_has_its_row_in_the_compatibility_page(route: object) -> Non
 
 @pytest.mark.parametrize("row", HTTP_ROWS)
 def test_the_compatibility_page_names_no_route_that_is_not_there(row: str) -> None:
-    paths = [route.path for route in ROUTES]
+    paths = [route.name for route in ROUTES]
     if row.endswith("…"):
         assert any(path.startswith(row[:-1]) for path in paths), f"nothing is served below {row}"
     else:

@@ -1,4 +1,4 @@
-"""Routes of prepared queries."""
+"""Routes of prepared queries. Those below an id check methods by themselves in the reference."""
 
 from __future__ import annotations
 
@@ -7,10 +7,17 @@ from agent.http.routes.table import Body, get, route, write
 
 QUERY = (
     route(
+        "/query",
+        get(query.list_all, "query:read"),
+        write("POST", query.create, "query:write", Body.JSON),
+    ),
+    route(
         "/query/",
-        get(query.read, ""),
-        write("PUT", query.write, "query:write", Body.JSON),
-        write("DELETE", query.write, "query:write"),
+        get(query.read, "query:read"),
+        write("PUT", query.update, "query:write", Body.JSON),
+        write("DELETE", query.delete, "query:write"),
         own_options=True,
     ),
+    route("/query/", get(query.execute, ""), own_options=True, suffix="/execute"),
+    route("/query/", get(query.explain, "query:read"), own_options=True, suffix="/explain"),
 )

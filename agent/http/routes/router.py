@@ -23,7 +23,7 @@ class Router:
                 assert route.path not in self._exact, f"{route.path} stands twice in the table"
                 self._exact[route.path] = route
         for group in self._prefixes.values():
-            group.sort(key=lambda route: -len(route.path))
+            group.sort(key=lambda route: (-len(route.path), -len(route.suffix)))
 
     def find(self, path: str) -> tuple[Route, str] | None:
         """The route and the rest of the path behind a prefix."""
@@ -31,8 +31,8 @@ class Router:
         if route is not None:
             return route, ""
         for route in self._prefixes.get(_area(path), ()):
-            if path.startswith(route.path):
-                return route, path[len(route.path) :]
+            if path.startswith(route.path) and path.endswith(route.suffix):
+                return route, path[len(route.path) :].removesuffix(route.suffix)
         return None
 
 

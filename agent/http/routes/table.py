@@ -69,11 +69,18 @@ class Route:
     """A path with its methods, in the order in which `Allow` names them.
 
     ``own_options`` routes answer OPTIONS with `{}` and leave that word out of a 405's `Allow`.
+    With a ``suffix`` the route takes, of what is below its path, only what ends so.
     """
 
     path: str
     endpoints: tuple[Endpoint, ...]
     own_options: bool = False
+    suffix: str = ""
+
+    @property
+    def name(self) -> str:
+        """The path with ":name" where a suffix follows: no two routes have the same."""
+        return f"{self.path}:name{self.suffix}" if self.suffix else self.path
 
     @property
     def allow(self) -> str:
@@ -133,9 +140,9 @@ def local_put(handler: Handler, permission: str, body: Body = Body.NONE) -> Endp
     return write("PUT", handler, permission, body, Class.LOCAL_WRITE)
 
 
-def route(path: str, *endpoints: Endpoint, own_options: bool = False) -> Route:
+def route(path: str, *endpoints: Endpoint, own_options: bool = False, suffix: str = "") -> Route:
     """A path below `/v1` with its methods."""
-    return Route(path=f"/v1{path}", endpoints=endpoints, own_options=own_options)
+    return Route(path=f"/v1{path}", endpoints=endpoints, own_options=own_options, suffix=suffix)
 
 
 LOCAL = Class.LOCAL_READ

@@ -42,13 +42,15 @@ CONTRACT = {
     """,
     "GET,PUT": "/connect/ca/configuration /operator/autopilot/configuration /snapshot",
     "DELETE": "/operator/raft/peer",
-    "GET,POST": "/connect/intentions",
+    "GET,POST": "/connect/intentions /query",
     "GET,POST,PUT,DELETE": "/operator/keyring",
     "GET,PUT,DELETE": """
         /acl/token/ /acl/policy/ /acl/role/ /acl/binding-rule/ /acl/auth-method/
         /connect/intentions/exact /connect/intentions/ /kv/ /query/
     """,
 }
+#: Below an id, two words have a route of their own.
+SUFFIXED = {"/v1/query/:name/execute": "GET", "/v1/query/:name/explain": "GET"}
 #: Ours alone, or served only in part: `/config/` can be read but not yet written.
 OURS = {"/v1/explain/": "GET", "/v1/config/": "GET", "/v1/history": "GET"}
 
@@ -59,7 +61,7 @@ OPEN = {
     "/v1/catalog/datacenters",
     "/v1/connect/ca/roots",
     "/v1/coordinate/datacenters",
-    "/v1/query/",
+    "/v1/query/:name/execute",
     "/v1/status/leader",
     "/v1/status/peers",
 }
@@ -71,13 +73,13 @@ def methods(route: Route) -> str:
 
 def test_the_table_is_the_contracts_index() -> None:
     wanted = {f"/v1{path}": word for word, paths in CONTRACT.items() for path in paths.split()}
-    assert {route.path: methods(route) for route in ROUTES} == wanted | OURS
+    assert {route.name: methods(route) for route in ROUTES} == wanted | OURS | SUFFIXED
 
 
-@pytest.mark.parametrize("route", ROUTES, ids=lambda route: route.path)
+@pytest.mark.parametrize("route", ROUTES, ids=lambda route: route.name)
 def test_every_route_has_permission_limits_and_documentation(route: Route) -> None:
     for endpoint in route.endpoints:
-        assert endpoint.permission or route.path in OPEN
+        assert endpoint.permission or route.name in OPEN
         assert endpoint.handler.__doc__
         if endpoint.method == "GET":
             assert endpoint.body is Body.NONE
@@ -90,7 +92,7 @@ def test_every_route_has_permission_limits_and_documentation(route: Route) -> No
 
 
 def test_paths_stand_once_in_the_table() -> None:
-    paths = [route.path for route in ROUTES]
+    paths = [route.name for route in ROUTES]
     assert len(paths) == len(set(paths))
 
 
@@ -106,12 +108,15 @@ def test_paths_stand_once_in_the_table() -> None:
         ("/v1/acl/token/abc", "/v1/acl/token/", "abc"),
         ("/v1/connect/intentions/exact", "/v1/connect/intentions/exact", ""),
         ("/v1/connect/intentions/some-id", "/v1/connect/intentions/", "some-id"),
+        ("/v1/query/a/b", "/v1/query/", "a/b"),
+        ("/v1/query/a/execute", "/v1/query/:name/execute", "a"),
+        ("/v1/query/a/explain", "/v1/query/:name/explain", "a"),
     ],
 )
 def test_exact_wins_then_the_longest_prefix(path: str, route: str, rest: str) -> None:
     found = Router(ROUTES).find(path)
     assert found is not None
-    assert (found[0].path, found[1]) == (route, rest)
+    assert (found[0].name, found[1]) == (route, rest)
 
 
 @pytest.mark.parametrize(
@@ -122,20 +127,24 @@ def test_anything_else_is_no_route(path: str) -> None:
     assert Router(ROUTES).find(path) is None
 
 
-@given(st.lists(st.sampled_from(["v1", "kv", "agent", "service", "register", "acl", "x", ""]),
+@given(st.lists(st.sampled_from(["v1", "kv", "agent", "service", "register", "query", "execute",
+                                 "acl", "x", ""]),
                 max_size=6))  # fmt: skip
 def test_the_router_agrees_with_trying_every_route(segments: list[str]) -> None:
     path = "/" + "/".join(segments)
     fitting = [
         route
         for route in ROUTES
-        if path == route.path or (route.path.endswith("/") and path.startswith(route.path))
+        if path == route.path
+        or (
+            route.path.endswith("/") and path.startswith(route.path) and path.endswith(route.suffix)
+        )
     ]
     found = Router(ROUTES).find(path)
     if not fitting:
         assert found is None
     else:
-        best = max(fitting, key=lambda route: (route.path == path, len(route.path)))
+        best = max(fitting, key=lambda r: (r.path == path, len(r.path), len(r.suffix)))
         assert found is not None and found[0] is best
 
 

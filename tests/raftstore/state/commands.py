@@ -288,8 +288,8 @@ def definition_commands(indexes: st.SearchStrategy[int | None]) -> st.SearchStra
     query = st.builds(
         d.PreparedQuery,
         id=ids,
-        name=names,
-        session=st.sampled_from(["", "sess"]),
+        name=st.sampled_from(["", "p", "pq", "PQ", "1"]),
+        session=st.sampled_from(["", SESSIONS[0], SESSIONS[1].upper(), "none"]),
         template=st.booleans(),
     )
     coordinates = st.builds(
@@ -402,7 +402,7 @@ POPULATED: list[c.Command] = [
     dc.SetACLToken(d.ACLToken(accessor="1", secret="s1", auth_method="m1", expires_at=10.0)),
     dc.SetACLPolicy(d.ACLPolicy(id="1", name="p")),
     dc.SetACLRole(d.ACLRole(id="1", name="p", policies=("1",))),
-    dc.SetPreparedQuery(d.PreparedQuery(id="1", name="p", session="sess", template=True)),
+    dc.SetPreparedQuery(d.PreparedQuery(id="1", name="p", session=SESSIONS[1], template=True)),
     dc.UpdateCoordinates((d.Coordinate(node="n1", content={"Vec": [0.5]}),)),
 ]
 
@@ -484,7 +484,7 @@ ALL_QUERIES: list[q.Query[Any]] = [
     *[dq.GetACLBindingRule(item) for item in ("1", "never")],
     *[dq.ListACLBindingRules(method) for method in ("", "m1", "never")],
     *[dq.GetPreparedQuery(item) for item in ("1", "never")],
-    *[dq.FindPreparedQuery(name) for name in ("p", "pq", "pqr", "never")],
+    *[dq.FindPreparedQuery(name) for name in ("p", "pq", "Pqr", "1", "never")],
     *[dq.ListPreparedQueries(session) for session in ("", "sess", "never")],
     *[dq.ListCoordinates(r.NodeName(node)) for node in ("", "N1", "n2", "never")],
     dq.CoordinatesOf((r.NodeName("N2"), r.NodeName("never"), r.NodeName("n1"))),

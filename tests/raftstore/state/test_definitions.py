@@ -13,11 +13,12 @@ from raftstore import definition_queries as q
 from raftstore import definitions as d
 from raftstore.commands import Applied, Command, Deregister, Register, Rejected
 from raftstore.queries import History, Query
-from raftstore.records import Node
+from raftstore.records import Node, Session
 from raftstore.state import StateMachine
 from raftstore.state.definitions import secret_hash
 
 SECRET = "4a3c9d0e-secret"
+SESSION = "5e551000-0000-4000-8000-00000000000a"
 
 #: Each command and its fields on the wire: in logs on disk, so for ever.
 GOLDEN: list[tuple[Command, list[object]]] = [
@@ -174,20 +175,45 @@ def test_names_are_given_once(book):
 
 
 def test_a_name_is_answered_by_itself_or_by_the_longest_template(book):
-    for number, (name, template) in enumerate([("", True), ("geo-", True), ("geo-x", False)]):
+    for number, (name, template) in enumerate([("", True), ("Geo-", True), ("geo-X", False)]):
         query = d.PreparedQuery(id=str(number), name=name, template=template)
         book.write(c.SetPreparedQuery(query))
     found = {
         name: book.state.answer(q.FindPreparedQuery(name)).value.id
-        for name in ("geo-x", "geo-y", "other")
+        for name in ("geo-x", "GEO-y", "geo-xy", "other")
     }
-    assert found == {"geo-x": "2", "geo-y": "1", "other": "0"}
+    assert found == {"geo-x": "2", "GEO-y": "1", "geo-xy": "1", "other": "0"}
+
+
+@pytest.mark.parametrize(
+    ("query", "reason"),
+    [
+        (d.PreparedQuery(id="9", name="X"), "name 'X' aliases an existing query name"),
+        (d.PreparedQuery(id="9", name="A1"), "name 'A1' aliases an existing query ID"),
+        (
+            d.PreparedQuery(id="9", template=True),
+            "a query template with an empty name already exists",
+        ),
+        (d.PreparedQuery(id="9", session=SESSION), "invalid session"),
+        (
+            d.PreparedQuery(id="9", session="s"),
+            "failed session lookup: index error: UUID must be 36 characters",
+        ),
+    ],
+    ids=["name", "id", "for all names", "no session", "no uuid"],
+)
+def test_a_query_takes_nothing_from_another_and_needs_its_session(book, query, reason):
+    book.write(c.SetPreparedQuery(d.PreparedQuery(id="a1", name="x")))
+    book.write(c.SetPreparedQuery(d.PreparedQuery(id="b", template=True)))
+    assert book.write(c.SetPreparedQuery(query)) == Rejected(3, reason)
 
 
 def test_the_end_of_a_session_takes_its_prepared_queries(book):
-    book.write(c.SetPreparedQuery(d.PreparedQuery(id="1", session="s")))
+    book.write(Register(node=Node(name="n1", address="a")))
+    book.write(commands.SessionCreate(Session(id=SESSION, node="n1")))
+    book.write(c.SetPreparedQuery(d.PreparedQuery(id="1", session=SESSION.upper())))
     book.write(c.SetPreparedQuery(d.PreparedQuery(id="2")))
-    book.state.definitions.end_session(3, "s")
+    book.write(commands.SessionDestroy(SESSION))
     assert [found.id for found in book.state.answer(q.ListPreparedQueries()).value] == ["2"]
 
 

@@ -1,0 +1,59 @@
+"""Prepared queries: what one says, what a template makes of a name, and how one is carried out.
+
+Pure. ``execution`` names what it needs of the state step by step, so that a face that holds the
+state (DNS) and one that has to ask for it (HTTP) carry out a query alike::
+
+    found = run(execution(Request(name="geo-redis", agent="n1"), rng), facts.get)
+    found = await run_asking(execution(Request(name="geo-redis", agent="n1"), rng), ask)
+"""
+
+from __future__ import annotations
+
+from agent.queries.definition import (
+    Definition,
+    Failover,
+    ServiceQuery,
+    Target,
+    Template,
+    definition_of,
+    problem,
+    to_content,
+)
+from agent.queries.execution import (
+    Candidates,
+    Executed,
+    QueryNotFound,
+    QueryRefused,
+    Request,
+    arrangement,
+    candidates,
+    execution,
+    resolution,
+    run,
+    run_asking,
+)
+from agent.queries.template import TemplateError, compile_template
+
+__all__ = [
+    "Candidates",
+    "Definition",
+    "Executed",
+    "Failover",
+    "QueryNotFound",
+    "QueryRefused",
+    "Request",
+    "ServiceQuery",
+    "Target",
+    "Template",
+    "TemplateError",
+    "arrangement",
+    "candidates",
+    "compile_template",
+    "definition_of",
+    "execution",
+    "problem",
+    "resolution",
+    "run",
+    "run_asking",
+    "to_content",
+]

@@ -1,0 +1,219 @@
+"""How a prepared query is carried out, as a chain of questions to the state.
+
+Decides which query a name leads to, which instances are meant, and in which order they are given
+out (http-api contract 14). Each step is a generator that yields what it must know and is sent the
+answer's value.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Awaitable, Callable, Generator, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from agent.distance import nearest_first, places
+from agent.errors import AgentError
+from agent.queries.definition import Definition, ServiceQuery, definition_of
+from agent.queries.template import TemplateError, compile_template
+from raftstore.definition_queries import (
+    CoordinatesOf,
+    FindPreparedQuery,
+    GetPreparedQuery,
+    ListCoordinates,
+)
+from raftstore.definitions import PreparedQuery
+from raftstore.queries import HealthEntry, HealthService, ListNodes, Query
+from raftstore.records import CRITICAL, PASSING, NodeName, ServiceName
+
+T = TypeVar("T")
+
+#: What a step must know -> what it comes to in the end.
+Steps = Generator[Query[Any], Any, T]
+
+#: The agent that is asked; whoever has the address from which the question comes.
+AGENT, ADDRESS = "_agent", "_ip"
+#: The node that is asked about stands first, if it is among so many.
+_FIRST_AMONG = 10
+#: For more nodes than this all coordinates are asked for.
+NODES_NAMED_MAX = 256
+
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+
+
+class QueryNotFound(AgentError):
+    """No query has this id or answers for this name."""
+
+    def __init__(self) -> None:
+        super().__init__("Query not found")
+
+
+class QueryRefused(AgentError):
+    """There is a query, but it cannot be carried out as asked."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """A wish to carry out a query. ``agent`` is the node of the agent that was asked.
+
+    ``near`` is a node, "_agent" or "_ip" (``source_ip`` says which that is); "" leaves it to the
+    query. ``limit`` 0 is none.
+    """
+
+    name: str
+    agent: str
+    near: str = ""
+    limit: int = 0
+    connect: bool = False
+    segment: str = ""
+    source_ip: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidates:
+    """The query as it is for the name that was asked, and the instances that meet it."""
+
+    record: PreparedQuery
+    query: Definition
+    nodes: tuple[HealthEntry, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Executed:
+    """The instances in the order in which they are to be used.
+
+    ``ordered`` says that the order means something. ``failovers`` counts other datacenters that
+    were tried: there is none yet that could be.
+    """
+
+    record: PreparedQuery
+    query: Definition
+    nodes: tuple[HealthEntry, ...]
+    ordered: bool
+    failovers: int = 0
+
+
+def run(steps: Steps[T], get: Callable[[Query[Any]], Any]) -> T:
+    """Take all steps with answers that are at hand. What ``get`` raises ends them."""
+    try:
+        query = next(steps)
+        while True:
+            query = steps.send(get(query))
+    except StopIteration as end:
+        result: T = end.value
+        return result
+    finally:
+        steps.close()
+
+
+async def run_asking(steps: Steps[T], ask: Callable[[Query[Any]], Awaitable[Any]]) -> T:
+    """The same where answers take time."""
+    try:
+        query = next(steps)
+        while True:
+            query = steps.send(await ask(query))
+    except StopIteration as end:
+        result: T = end.value
+        return result
+    finally:
+        steps.close()
+
+
+def resolution(name: str, *, segment: str = "") -> Steps[tuple[PreparedQuery, Definition]]:
+    """The query with this id, or the one that answers for this name, as it is for that name.
+
+    Raises QueryNotFound, QueryRefused.
+    """
+    record: PreparedQuery | None = None
+    if _UUID.fullmatch(name):
+        record = yield GetPreparedQuery(name.lower())
+        if record is not None and record.template:
+            raise QueryRefused(
+                "prepared query templates can only be resolved up by name, not by ID"
+            )
+    if record is None and name:
+        record = yield FindPreparedQuery(name)
+    if record is None:
+        raise QueryNotFound
+    query = definition_of(record)
+    if not record.template:
+        return record, query
+    try:
+        return record, compile_template(query).render(name, segment=segment)
+    except TemplateError as error:
+        raise QueryRefused(str(error)) from None
+
+
+def candidates(request: Request) -> Steps[Candidates]:
+    """The instances that meet a query; none of them is left out for its place."""
+    record, query = yield from resolution(request.name, segment=request.segment)
+    connect = query.service.connect or request.connect
+    entries = yield HealthService(service=ServiceName(query.service.service), connect=connect)
+    return Candidates(record=record, query=query, nodes=tuple(meeting(query.service, entries)))
+
+
+def arrangement(found: Candidates, request: Request, rng: random.Random) -> Steps[Executed]:
+    """The instances in their order, as many as asked for."""
+    near = request.near or found.query.service.near
+    if near == AGENT:
+        near = request.agent
+    elif near == ADDRESS:
+        near = yield from _node_at(request.source_ip)
+    nodes: Sequence[HealthEntry] = rng.sample(found.nodes, len(found.nodes))
+    if near and nodes:
+        names = sorted({entry.node.name.lower() for entry in nodes} | {near.lower()})
+        known = yield (
+            CoordinatesOf(tuple(map(NodeName, names)))
+            if len(names) <= NODES_NAMED_MAX
+            else ListCoordinates()
+        )
+        nodes = nearest_first(nodes, lambda entry: entry.node.name, near, places(known))
+        nodes = _self_first(list(nodes), near)
+    if request.limit > 0:
+        nodes = nodes[: request.limit]
+    return Executed(record=found.record, query=found.query, nodes=tuple(nodes), ordered=bool(near))
+
+
+def execution(request: Request, rng: random.Random) -> Steps[Executed]:
+    """Carry out a query. Raises QueryNotFound, QueryRefused."""
+    found = yield from candidates(request)
+    return (yield from arrangement(found, request, rng))
+
+
+def _node_at(address: str) -> Steps[str]:
+    if not address:
+        return ""
+    nodes = yield ListNodes()
+    return next((node.name for node in nodes if node.address == address), "")
+
+
+def _self_first(nodes: list[HealthEntry], near: str) -> list[HealthEntry]:
+    for at, entry in enumerate(nodes[:_FIRST_AMONG]):
+        if entry.node.name.lower() == near.lower():
+            nodes[0], nodes[at] = nodes[at], nodes[0]
+            break
+    return nodes
+
+
+def meeting(service: ServiceQuery, entries: Iterable[HealthEntry]) -> Iterable[HealthEntry]:
+    """The instances that are healthy enough and have the tags and the metadata."""
+    ignored = frozenset(service.ignore_check_ids or ())
+    tags = [tag.lower() for tag in service.tags or ()]
+    wanted = {tag for tag in tags if not tag.startswith("!")}
+    unwanted = {tag[1:] for tag in tags if tag.startswith("!")}
+    node_meta, service_meta = service.node_meta or {}, service.service_meta or {}
+    for entry in entries:
+        states = {check.status for check in entry.checks if check.id not in ignored}
+        if CRITICAL in states or (service.only_passing and states - {PASSING}):
+            continue
+        if tags:
+            given = {tag.lower() for tag in entry.service.tags}
+            if not wanted <= given or given & unwanted:
+                continue
+        here, there = entry.node.meta or {}, entry.service.meta or {}
+        if any(here.get(key) != value for key, value in node_meta.items()):
+            continue
+        if any(there.get(key) != value for key, value in service_meta.items()):
+            continue
+        yield entry
