@@ -257,7 +257,10 @@ class Agent:
 
     async def _take_over(self, config: AgentConfig) -> None:
         """What may change while it runs; an error keeps everything as it was."""
+        faces = self.faces.prepare(config) if self.faces is not None else None
         reload_tls(self.tls, self.config, config)
+        if faces is not None:
+            faces()
         logs.set_level(config.log_level)
         if self.host is not None:
             await self.host.local.reload(config)

@@ -9,10 +9,11 @@ from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+Key = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 _serials = itertools.count(1)
 BOTH_USES = (ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH)
 
@@ -31,18 +32,33 @@ class TestCA:
 
     __test__ = False
 
-    def __init__(self, folder: Path, name: str = "ca") -> None:
+    def __init__(self, folder: Path, name: str = "ca", above: TestCA | None = None) -> None:
+        """``above`` signs its certificate; without it, it does so itself."""
         self.folder = folder
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"{name} of a test")])
         now = datetime.now(UTC)
         certificate = (
-            _builder(self._name, self._name, self._key, now - timedelta(1), now + timedelta(9))
+            _builder(
+                self._name,
+                above._name if above else self._name,
+                self._key,
+                now - timedelta(1),
+                now + timedelta(9),
+            )
             .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-            .sign(self._key, hashes.SHA256())
+            .sign(above._key if above else self._key, hashes.SHA256())
         )
         self.file = folder / f"{name}.pem"
         self.file.write_bytes(certificate.public_bytes(Encoding.PEM))
+
+    def intermediate(self, name: str) -> TestCA:
+        """An authority below this one."""
+        return TestCA(self.folder, name, self)
+
+    def key_pem(self) -> bytes:
+        """The authority's own key."""
+        return self._key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
 
     def issue(
         self,
@@ -52,9 +68,10 @@ class TestCA:
         uris: tuple[str, ...] = (),
         uses: tuple[x509.ObjectIdentifier, ...] = BOTH_USES,
         days: tuple[float, float] = (-1.0, 8.0),
+        key: Key | None = None,
     ) -> Issued:
         """A certificate with these names, valid within ``days`` from now."""
-        key = ec.generate_private_key(ec.SECP256R1())
+        key = key or ec.generate_private_key(ec.SECP256R1())
         now = datetime.now(UTC)
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
         names = [
@@ -93,7 +110,7 @@ class TestCA:
 def _builder(
     subject: x509.Name,
     issuer: x509.Name,
-    key: ec.EllipticCurvePrivateKey,
+    key: Key,
     begin: datetime,
     end: datetime,
 ) -> x509.CertificateBuilder:

@@ -9,7 +9,10 @@ from agent.config.schema import AgentConfig
 def banner(config: AgentConfig) -> str:
     """The start-up banner. Faces that do not run are shown as -1."""
     expect = f"Bootstrap: {str(config.bootstrap).lower()}"
-    listeners = f"HTTP: {config.port_http}, HTTPS: -1, gRPC: -1, DNS: {config.port_dns}"
+    listeners = (
+        f"HTTP: {config.port_http}, HTTPS: {config.port_https}, gRPC: -1, DNS: {config.port_dns}"
+    )
+    outgoing, incoming = config.tls.dials_tls, config.tls.verify_incoming
     facts = (
         ("Version", f"'v{VERSION}'"),
         ("Node ID", f"'{config.node_id}'"),
@@ -20,8 +23,9 @@ def banner(config: AgentConfig) -> str:
         ("Cluster Addr", f"{config.advertise_addr} (LAN: {config.port_serf_lan}, WAN: -1)"),
         (
             "Encrypt",
-            f"Gossip: {str(bool(config.gossip_keys)).lower()}, TLS-Outgoing: false, "
-            "TLS-Incoming: false, Auto-Encrypt-TLS: false",
+            f"Gossip: {str(bool(config.gossip_keys)).lower()}, "
+            f"TLS-Outgoing: {str(outgoing).lower()}, TLS-Incoming: {str(incoming).lower()}, "
+            "Auto-Encrypt-TLS: false",
         ),
     )
     lines = [f"{name:>18}: {value}" for name, value in facts]

@@ -66,8 +66,8 @@ COMMANDS = {
     ("explain",): Command(
         usage="explain [options] WHAT [ARG...]",
         help="Says why a decision fell. WHAT is check, coordinates, dns, events, intention,\n"
-        "keyring, loop, member, raft, restore, server-port, session, sidecars or watches; ARGs\n"
-        "are names, or key=value. Examples: explain dns web.service.consul type=SRV;\n"
+        "keyring, limits, loop, member, raft, restore, server-port, session, sidecars or watches;\n"
+        "ARGs are names, or key=value. Examples: explain dns web.service.consul type=SRV;\n"
         "explain intention web db.",
         run=_explain,
         server=True,

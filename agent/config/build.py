@@ -13,12 +13,20 @@ from collections.abc import Mapping
 from typing import Any
 
 from agent.config import dns_values, gossip_keys, rules, services
-from agent.config.certificates import tls_config
+from agent.config.certificates import https_config, tls_config
 from agent.config.decode import Values, several
 from agent.config.definition_keys import Kind
 from agent.config.keys import KEYS_BY_PATH, Key, Standing
-from agent.config.network import Interfaces, addresses, expanded, peers
-from agent.config.schema import AgentConfig, CoordinateConfig, DnsConfig, GossipTiming, Limits
+from agent.config.limits import request_limits
+from agent.config.network import Addresses, Interfaces, addresses, expanded, peers
+from agent.config.schema import (
+    AgentConfig,
+    CoordinateConfig,
+    DnsConfig,
+    GossipTiming,
+    Limits,
+    UnixSockets,
+)
 from agent.config.watches import watches
 from agent.errors import ConfigError
 from raftstore.records import AutopilotConfig
@@ -41,6 +49,8 @@ DEV_DEFAULTS: Values = {
     "gossip_lan.suspicion_mult": 3,
     "consul.coordinate.update_period": "100ms",
 }
+#: As in the reference, these are off with 0 too.
+_OFF_AT_ZERO = ("port_http", "port_https")
 _TIMING_FIELDS = frozenset(field.name for field in dataclasses.fields(GossipTiming))
 
 
@@ -81,9 +91,8 @@ def build(
             # Expecting one server is the same as bootstrapping by itself.
             "bootstrap": (dev and server) or values.get("bootstrap", False) or expect == 1,
             "bootstrap_expect": 0 if expect == 1 else expect,
-            "bind_addr": found.bind,
-            "advertise_addr": found.advertise,
-            "client_addrs": found.clients,
+            **_listening(found, plain),
+            "unix_sockets": UnixSockets(**fields.pop("unix_sockets", {})),
             "retry_join": peers("retry_join", values.get("retry_join", ()), interfaces),
             "start_join": peers("start_join", values.get("start_join", ()), interfaces),
             "leave_on_terminate": values.get("leave_on_terminate", not server),
@@ -96,14 +105,21 @@ def build(
             "gossip_lan": GossipTiming(**timing),
             "gossip": numbers,
             "tls": tls_config(values, server=server),
+            "https": https_config(values),
             "dns": _dns(fields.pop("dns", {}), values, interfaces),
             "limits": limits,
             "watches": watches(values, limits),
+            "request_limits": request_limits(fields.pop("request_limits", {}), server=server),
             "autopilot": AutopilotConfig(**fields.pop("autopilot", {})),
         }
     )
     assert not fields, f"targets without a home: {sorted(fields)}"
     rules.check_ports(config)
+    _check_ranges(config, values)
+    return config
+
+
+def _check_ranges(config: AgentConfig, values: Values) -> None:
     if config.session_ttl_min_s > SESSION_TTL_MAX_S:
         raise ConfigError(
             f"session_ttl_min cannot be {values['session_ttl_min']}. Must be at most 24h0m0s"
@@ -113,7 +129,20 @@ def build(
             "port range ports.sidecar_min_port to ports.sidecar_max_port is empty: "
             f"{config.port_sidecar_min} > {config.port_sidecar_max}"
         )
-    return config
+
+
+def _listening(found: Addresses, plain: Mapping[str, Any]) -> dict[str, Any]:
+    """Where what is bound and served."""
+    ports = {name: plain[name] for name in _OFF_AT_ZERO if name in plain}
+    return {
+        **{name: port if port > 0 else -1 for name, port in ports.items()},
+        "bind_addr": found.bind,
+        "advertise_addr": found.advertise,
+        "client_addrs": found.clients,
+        "addresses_http": found.http,
+        "addresses_https": found.https,
+        "addresses_dns": found.dns,
+    }
 
 
 def _fields(values: Values) -> tuple[dict[str, dict[str, Any]], list[str]]:

@@ -1,14 +1,18 @@
-"""The keys of TLS between agents -> TlsConfig: stanza over defaults over the flat keys of old."""
+"""The keys of TLS -> TlsConfig: stanza over defaults over the flat keys of old."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from agent.certificates import TlsConfig
+from agent.config.ciphers import openssl_ciphers
 from agent.config.decode import Values
 from agent.errors import ConfigError
 
-_FLAT = {"tls_min_version": "tls_min_version", "verify_incoming": "verify_incoming_rpc"}
+_FLAT = {
+    "internal_rpc": {"verify_incoming": "verify_incoming_rpc"},
+    "https": {"verify_incoming": "verify_incoming_https"},
+}
 _VERSIONS = {"tls12": "TLSv1_2", "tls13": "TLSv1_3", "TLSv1_2": "TLSv1_2", "TLSv1_3": "TLSv1_3"}
 _FIELDS = (
     "ca_file",
@@ -19,18 +23,37 @@ _FIELDS = (
     "verify_outgoing",
     "verify_server_hostname",
     "tls_min_version",
+    "tls_cipher_suites",
     "require_node_id",
 )
+#: What means something for the HTTP API: it dials nobody.
+_HTTPS_FIELDS = (*_FIELDS[:5], "tls_min_version", "tls_cipher_suites")
+_RENAMED = {"tls_min_version": "min_version", "tls_cipher_suites": "ciphers"}
 
 
 def tls_config(values: Values, *, server: bool) -> TlsConfig:
-    """What the user wants. Raises ConfigError when the parts do not make a whole."""
+    """What the user wants between agents. Raises ConfigError when the parts do not make a whole."""
+    config = _of(values, "internal_rpc", _FIELDS)
+    _check(config, server=server)
+    return config
+
+
+def https_config(values: Values) -> TlsConfig:
+    """What the user wants of the HTTP API over TLS. Raises ConfigError as above."""
+    config = _of(values, "https", _HTTPS_FIELDS)
+    _check_pair(config)
+    _check_authority(config, ("verify_incoming",))
+    return config
+
+
+def _of(values: Values, stanza: str, names: tuple[str, ...]) -> TlsConfig:
     fields: dict[str, Any] = {}
     spelled: dict[str, str] = {}
-    for name in _FIELDS:
-        for path in (f"tls.internal_rpc.{name}", f"tls.defaults.{name}", _FLAT.get(name, ""), name):
+    for name in names:
+        flat = _FLAT[stanza].get(name, "")
+        for path in (f"tls.{stanza}.{name}", f"tls.defaults.{name}", flat, name):
             if path in values and (values[path] or path.startswith("tls.")):
-                field = "min_version" if name == "tls_min_version" else name
+                field = _RENAMED.get(name, name)
                 fields[field], spelled[field] = values[path], path
                 break
     version = fields.get("min_version", "TLSv1_2") or "TLSv1_2"
@@ -38,21 +61,30 @@ def tls_config(values: Values, *, server: bool) -> TlsConfig:
         raise ConfigError(
             f'{spelled["min_version"]}: "{version}" is not supported; use TLSv1_2 or TLSv1_3'
         )
-    config = TlsConfig(**fields | {"min_version": _VERSIONS[version], "spelled": spelled})
-    _check(config, server=server)
-    return config
+    fields["min_version"] = _VERSIONS[version]
+    if fields.get("ciphers"):
+        fields["ciphers"] = openssl_ciphers(fields["ciphers"], spelled["ciphers"])
+    return TlsConfig(**fields, stanza=stanza, spelled=spelled)
 
 
-def _check(config: TlsConfig, *, server: bool) -> None:
+def _check_pair(config: TlsConfig) -> None:
     if bool(config.cert_file) != bool(config.key_file):
         given, missing = ("cert_file", "key_file")[:: 1 if config.cert_file else -1]
         raise ConfigError(f"{config.key(given)} is set, but {config.key(missing)} is not")
-    for name in ("verify_incoming", "verify_outgoing", "verify_server_hostname"):
+
+
+def _check_authority(config: TlsConfig, names: tuple[str, ...]) -> None:
+    for name in names:
         if getattr(config, name) and not config.has_ca:
             raise ConfigError(
                 f"{config.key(name)} is set, but no authority to verify with: set ca_file or"
                 " ca_path"
             )
+
+
+def _check(config: TlsConfig, *, server: bool) -> None:
+    _check_pair(config)
+    _check_authority(config, ("verify_incoming", "verify_outgoing", "verify_server_hostname"))
     if not server:
         return
     if config.cert_file and not config.has_ca:

@@ -15,17 +15,23 @@ from agent.errors import ConfigError
 
 Interfaces = Callable[[], Sequence[Interface]]
 
+#: How an address that is a unix socket begins.
+UNIX = "unix://"
 #: Binding these means every address of the host.
 ANY = frozenset({"0.0.0.0", "::"})  # noqa: S104  (compared, not bound)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Addresses:
-    """IP addresses without ports. ``clients`` is not empty."""
+    """IP addresses without ports, or "unix:///path" for HTTP. ``clients`` is not empty; the others
+    are where they were not set."""
 
     bind: str
     advertise: str
     clients: tuple[str, ...]
+    http: tuple[str, ...]
+    https: tuple[str, ...]
+    dns: tuple[str, ...]
 
 
 def addresses(values: Values, interfaces: Interfaces) -> Addresses:
@@ -35,6 +41,9 @@ def addresses(values: Values, interfaces: Interfaces) -> Addresses:
         bind=bind,
         advertise=_advertise(values, bind, interfaces),
         clients=_clients(values.get("client_addr", "127.0.0.1"), interfaces),
+        http=_face("addresses.http", values, interfaces),
+        https=_face("addresses.https", values, interfaces),
+        dns=_face("addresses.dns", values, interfaces),
     )
 
 
@@ -109,3 +118,18 @@ def _clients(text: str, interfaces: Interfaces) -> tuple[str, ...]:
     if not words:
         raise ConfigError("client_addr cannot be empty")
     return tuple(dict.fromkeys(_ip("client_addr", word) for word in words))
+
+
+def _face(path: str, values: Values, interfaces: Interfaces) -> tuple[str, ...]:
+    """Where one face listens; templates and several addresses are fine."""
+    found: list[str] = []
+    for word in expanded(path, values.get(path, ""), interfaces):
+        if not word.startswith(UNIX):
+            found.append(_ip(path, word))
+        elif path == "addresses.dns":
+            raise ConfigError("DNS address cannot be a unix socket")
+        elif not word.removeprefix(UNIX).startswith("/"):
+            raise ConfigError(f"{path}: {word}: the path of a unix socket must be absolute")
+        else:
+            found.append(word)
+    return tuple(dict.fromkeys(found))

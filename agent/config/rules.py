@@ -44,9 +44,8 @@ def check_values(values: Values, *, dev: bool, data_dir_is_file: bool) -> None:
     _check_server(values, dev=dev)
     _check_protocols(values)
     check_encrypt(values.get("encrypt", ""))
+    check_unix_mode(values.get("unix_sockets.mode", ""))
     _check_identity(values)
-    if values.get("addresses.dns", "").startswith("unix://"):
-        raise ConfigError("DNS address cannot be a unix socket")
 
 
 def _check_refused(values: Values) -> None:
@@ -133,6 +132,12 @@ def check_encrypt(key: str) -> None:
         raise ConfigError("encrypt has invalid key: key size must be 16, 24 or 32 bytes")
 
 
+def check_unix_mode(mode: str) -> None:
+    """A mode of a unix socket is an octal number."""
+    if mode and not re.fullmatch(r"0?[0-7]{3}", mode):
+        raise ConfigError(f'unix_sockets.mode: "{mode}" is not an octal mode such as "0660"')
+
+
 def check_log_level(level: str) -> None:
     """Checked when an agent starts, not by `validate`."""
     if level.upper() not in LOG_LEVELS:
@@ -144,17 +149,21 @@ def check_log_level(level: str) -> None:
 def check_ports(config: AgentConfig) -> None:
     """No two faces on one address and port. Raises ConfigError naming both."""
     taken: dict[tuple[str, int], str] = {}
-    wanted = [("DNS", host, config.port_dns) for host in config.client_addrs]
-    wanted += [("HTTP", host, config.port_http) for host in config.client_addrs]
+    wanted = [("DNS", host, config.port_dns) for host in config.dns_addrs]
+    wanted += [("HTTP", host, config.port_http) for host in config.http_addrs]
+    wanted += [("HTTPS", host, config.port_https) for host in config.https_addrs]
     if config.server:
         wanted.append(("RPC Advertise", config.advertise_addr, config.port_server))
     wanted.append(("Serf Advertise LAN", config.advertise_addr, config.port_serf_lan))
     for name, host, port in wanted:
         if port <= 0:
             continue
+        if host.startswith("unix://"):
+            port = 0
         other = taken.setdefault((host, port), name)
         if other != name:
             shown = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+            shown = shown if port else host
             raise ConfigError(f"{name} address {shown} already configured for {other}")
 
 

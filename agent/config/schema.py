@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from agent.certificates import TlsConfig
 from agent.definitions import CheckDefinition, ServiceDefinition
+from agent.quotas import RequestLimits
 from agent.watches.plan import Watch
 from raftstore.records import AutopilotConfig
 
@@ -79,10 +80,26 @@ class DnsConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class UnixSockets:
+    """Consul's `unix_sockets`: who may open the sockets. A name or a number; a mode in octal.
+
+    "" leaves owner and group to the system, and the socket to its owner.
+    """
+
+    user: str = ""
+    group: str = ""
+    mode: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
     """Bounds on everything that comes from outside; Consul's names where it has one."""
 
     http_max_conns_per_client: int = 200
+    https_handshake_timeout_s: float = 5.0
+    https_handshakes_max: int = 512
+    https_handshakes_per_second: float = 200.0
+    https_handshakes_per_client: float = 100.0
     kv_max_value_size: int = 524_288
     txn_max_req_len: int = 524_288
     txn_operations_max: int = 64
@@ -132,8 +149,14 @@ class AgentConfig:
     bind_addr: str = "0.0.0.0"  # noqa: S104  (the contract's default; advertise_addr narrows it)
     advertise_addr: str = ""
     client_addrs: tuple[str, ...] = ("127.0.0.1",)
+    #: Where each face listens, if not on ``client_addrs``; HTTP also on "unix:///path".
+    addresses_http: tuple[str, ...] = ()
+    addresses_https: tuple[str, ...] = ()
+    addresses_dns: tuple[str, ...] = ()
+    unix_sockets: UnixSockets = UnixSockets()
     tagged_addresses: Mapping[str, str] = field(default_factory=dict)
     port_http: int = 8500
+    port_https: int = -1
     port_dns: int = 8600
     port_serf_lan: int = 8301
     port_server: int = 8300
@@ -174,6 +197,7 @@ class AgentConfig:
     #: The keys that gossip starts with: of the keyring's file, or ``encrypt``.
     gossip_keys: tuple[bytes, ...] = ()
     tls: TlsConfig = field(default_factory=TlsConfig)
+    https: TlsConfig = field(default_factory=lambda: TlsConfig(stanza="https"))
     gossip_lan: GossipTiming = GossipTiming()
     #: Further fields of `gossip.GossipConfig` that are set, or that the profile changes.
     gossip: Mapping[str, object] = field(default_factory=dict)
@@ -187,6 +211,7 @@ class AgentConfig:
 
     dns: DnsConfig = DnsConfig()
     limits: Limits = Limits()
+    request_limits: RequestLimits = field(default_factory=RequestLimits)
 
     enable_script_checks: bool = False
     enable_local_script_checks: bool = False
@@ -206,6 +231,21 @@ class AgentConfig:
     ui_enabled: bool = False
     default_query_time_s: float = 300.0
     max_query_time_s: float = 600.0
+
+    @property
+    def http_addrs(self) -> tuple[str, ...]:
+        """Where the HTTP API listens: IP addresses, or sockets as "unix:///path"."""
+        return self.addresses_http or self.client_addrs
+
+    @property
+    def https_addrs(self) -> tuple[str, ...]:
+        """Where the HTTP API listens with TLS."""
+        return self.addresses_https or self.client_addrs
+
+    @property
+    def dns_addrs(self) -> tuple[str, ...]:
+        """Where DNS listens."""
+        return self.addresses_dns or self.client_addrs
 
     @property
     def coordinates_enabled(self) -> bool:

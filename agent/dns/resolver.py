@@ -292,7 +292,7 @@ class Resolver:
 
 def _upstream_of(config: AgentConfig, stats: UpstreamStats) -> Upstream:
     """The recursors that a configuration names, without this agent itself."""
-    own = [(host, config.port_dns) for host in config.client_addrs]
+    own = [(host, config.port_dns) for host in config.dns_addrs]
     kept, ours = others([parse_recursor(text) for text in config.dns.recursors], own)
     for recursor in ours:
         log.warning("a recursor is this agent itself, left out recursor=%s", recursor)

@@ -96,7 +96,7 @@ class DnsServer:
         port = self._config.port_dns
         if port <= 0:
             return
-        await self.listen(tuple((host, port) for host in self._config.client_addrs))
+        await self.listen(tuple((host, port) for host in self._config.dns_addrs))
 
     async def listen(self, addresses: tuple[tuple[str, int], ...]) -> None:
         """Bind these pairs of UDP and TCP sockets; port 0 picks a free one."""

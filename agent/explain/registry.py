@@ -34,6 +34,7 @@ def explainers(
     coordinates: Callable[[], Json],
     keyring: KeyedPool,
     watches: Callable[[], Json],
+    limits: Callable[[], Json],
 ) -> dict[str, Explainer]:
     """Everything this agent can explain."""
 
@@ -61,6 +62,7 @@ def explainers(
         "events": _plain(events),
         "intention": intention_explainer(backend),
         "keyring": gossip_keys,
+        "limits": _plain(limits),
         "loop": _plain(loop),
         "member": member,
         "raft": _plain(raft),

@@ -164,7 +164,8 @@ class Connections(web.Server):
         answers: PromptAnswers | None,
     ) -> None:
         super().__init__(cast(Any, handle), handler_cancellation=True)
-        self._limit = limits.http_max_conns_per_client
+        #: Connections of one address; 0: any number. A reload may change it.
+        self.limit = limits.http_max_conns_per_client
         self._answers = answers
         self._heads = Heads()
         self._by_address: Counter[str] = Counter()
@@ -200,14 +201,21 @@ class Connections(web.Server):
             **self._options,
         )
 
+    def may_open(self, address: str, waiting: int = 0) -> bool:
+        """May this address have one more, beside so many that are not through yet?
+
+        Who comes in on a socket of a path has no address, and no bound: its mode says who may.
+        """
+        return not (self.limit and address and self._by_address[address] + waiting >= self.limit)
+
     def connection_made(self, handler: RequestHandler, transport: asyncio.Transport) -> None:
         """Count a connection, or turn it away."""
         super().connection_made(handler, transport)
         peer = transport.get_extra_info("peername")
         address = str(peer[0]) if peer else ""
-        if self._limit and self._by_address[address] >= self._limit:
+        if not self.may_open(address):
             self.refused += 1
-            log.warning("connection refused address=%s limit=%d", address, self._limit)
+            log.warning("connection refused address=%s limit=%d", address, self.limit)
             transport.write(_TOO_MANY)
             transport.close()
             return

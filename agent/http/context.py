@@ -17,6 +17,7 @@ from agent.backend.operations import AutopilotState
 from agent.config.schema import AgentConfig
 from agent.definitions import CheckDefinition, ServiceDefinition
 from agent.events.log import EventLog
+from agent.quotas import Quotas, RequestLimits
 from gossip import KeyOperation, KeyReport, coordinates
 from raftstore.definitions import Coordinate
 from raftstore.records import Check, CheckId, Json, Service, ServiceId, Session
@@ -251,6 +252,7 @@ class HttpContext:
     prompt: Prompt | None = None
     prompt_changes: PromptChanges | None = None
     explainers: Mapping[str, Explainer] = field(default_factory=dict)
+    quotas: Quotas = field(default_factory=lambda: Quotas(RequestLimits()))
     leave: Callable[[], Awaitable[None]] = _nothing
     reload: Callable[[], Awaitable[None]] = _nothing
     metrics_text: Callable[[], str] = _no_metrics

@@ -18,6 +18,7 @@ from typing import Protocol
 from agent.backend import Consistency, Prompt, PromptChanges
 from agent.errors import RequestError
 from agent.http.call import Call, Change, Desk, Read
+from agent.http.gate import Gate
 from agent.http.lane import Head, Seen
 from agent.http.params import parse_query, refuse_enterprise
 from agent.http.paths import BadTarget, read_target
@@ -102,6 +103,7 @@ class PromptAnswers:
         self,
         desk: Desk,
         router: Router,
+        gate: Gate,
         backend: Prompt | None,
         changes: PromptChanges,
         count: Callable[[int], None],
@@ -113,6 +115,7 @@ class PromptAnswers:
         """
         self._desk = desk
         self._router = router
+        self._gate = gate
         self._backend = backend
         self._changes = changes
         self._count = count
@@ -129,16 +132,35 @@ class PromptAnswers:
             if self._backend is None:
                 return False
             kept = self._reads.get((seen.target, seen.head)) or self._plan_read(seen)
-            return kept is not None and self._begin_read(asker, kept, self._backend)
+            if kept is None:
+                return False
+            if not self._gate.open and self._refused(asker, kept.planned):
+                return True
+            return self._begin_read(asker, kept, self._backend)
         planned = self._plan(seen)
         if planned is None or not isinstance(planned.plan, Change):
             return False
+        if not self._gate.open and self._refused(asker, planned):
+            return True
         done = functools.partial(self._changed, asker, planned, planned.plan)
         try:
             planned.call.address = asker.address
             self._changes.change_soon(planned.plan.command, done, planned.call.actor)
         except StoreError:
             return False  # it cannot even be encoded: the long way says why
+        return True
+
+    def _refused(self, asker: Asker, planned: _Planned) -> bool:
+        """Answer a request that is one too many."""
+        call = planned.call
+        endpoint = planned.route.endpoint(call.method)
+        assert endpoint is not None, "what was planned has an endpoint"
+        reply = self._gate.refusal(
+            planned.route, endpoint, call.headers, call.params, asker.address
+        )
+        if reply is None:
+            return False
+        self._answer(asker, planned, reply)
         return True
 
     # -- planning

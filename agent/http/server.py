@@ -11,15 +11,19 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 
 from aiohttp import web
 
-from agent.errors import AgentError, ForwardError, NoClusterLeader, RequestError
+from agent.backend.rpc.listener import REASONS
+from agent.config.schema import AgentConfig
+from agent.errors import AgentError, ConfigError, ForwardError, NoClusterLeader, RequestError
 from agent.http.call import Call, Desk
 from agent.http.connections import Connections, address_of
 from agent.http.context import HttpContext
+from agent.http.faces import HttpFaces
+from agent.http.gate import Gate
 from agent.http.params import parse_query, refuse_enterprise
 from agent.http.paths import BadTarget, read_target
 from agent.http.prompt import PromptAnswers
@@ -64,6 +68,7 @@ class HttpStats:
     internal_errors: int = 0
     connections_open: int = 0
     connections_refused: int = 0
+    tls_refused: Mapping[str, int] | None = None
     blocking_queries_held: int = 0
     blocking_queries_refused: int = 0
     ready_answers_hits: int = 0
@@ -81,12 +86,14 @@ class HttpServer:
         self._ready = ReadyAnswers(READY_BYTES_MAX)
         self._desk = Desk(context, self._waiting, self._ready)
         self._router = Router(ROUTES)
+        self._gate = Gate(context.quotas)
         self._prompt: PromptAnswers | None = None
         changes = context.prompt_changes or context.prompt
         if changes is not None:
             self._prompt = PromptAnswers(
                 self._desk,
                 self._router,
+                self._gate,
                 context.prompt,
                 changes,
                 self._prompt_reply,
@@ -94,6 +101,7 @@ class HttpServer:
             )
         self._runner: web.ServerRunner | None = None
         self._connections: Connections | None = None
+        self.faces: HttpFaces | None = None
         self._requests = 0
         self._malformed = 0
         self._internal_errors = 0
@@ -102,47 +110,49 @@ class HttpServer:
     # -- life -------------------------------------------------------------------------------------
 
     async def start(self) -> None:
-        """Listen on every client address. Raises OSError that names address and port."""
+        """Listen everywhere. Raises OSError that names address and port, ConfigError."""
         config = self._context.config
-        self._connections = Connections(self.handle, config.limits, self._prompt)
-        runner = web.ServerRunner(self._connections, shutdown_timeout=STOP_MAX_S)
+        connections = Connections(self.handle, config.limits, self._prompt)
+        runner = web.ServerRunner(connections, shutdown_timeout=STOP_MAX_S)
         await runner.setup()
-        self._runner = runner
+        self._connections, self._runner = connections, runner
+        self.faces = HttpFaces(runner, connections, connections.may_open)
         try:
-            for address in config.client_addrs:
-                await self._listen(runner, address, config.port_http)
-        except OSError:
-            await runner.cleanup()
-            self._runner = None
+            await self.faces.open(config, tls_port=config.port_https)
+        except (OSError, ConfigError):
+            await self.stop()
             raise
-        for host, port in self.addresses:
-            log.info("http listening address=%s port=%d", host, port)
-
-    async def _listen(self, runner: web.ServerRunner, address: str, port: int) -> None:
-        try:
-            await web.TCPSite(runner, address, port, backlog=1024).start()
-        except OSError as error:
-            reason = error.strerror or str(error)
-            raise OSError(
-                error.errno, f"cannot listen for HTTP on {address}:{port}: {reason}"
-            ) from None
 
     @property
     def addresses(self) -> tuple[tuple[str, int], ...]:
-        """Where this server listens."""
-        if self._runner is None:
-            return ()
-        return tuple((str(at[0]), int(at[1])) for at in self._runner.addresses)
+        """Where this server speaks plain HTTP."""
+        return self.faces.addresses if self.faces is not None and self._runner is not None else ()
 
     async def stop(self) -> None:
         """Stop listening, answer what is held, and let what is under way end."""
         if self._runner is None:
             return
-        for site in list(self._runner.sites):
-            await site.stop()
+        if self.faces is not None:
+            await self.faces.close()
         self._waiting.stop()
         await self._runner.cleanup()
         self._runner = None
+
+    def prepare(self, config: AgentConfig) -> Callable[[], None]:
+        """Read certificates and bounds anew; what is given back puts them in force.
+
+        Raises ConfigError.
+        """
+        secure = self.faces.tls if self.faces is not None else None
+        certificates = secure.prepare(config.https) if secure is not None else None
+
+        def put_in_force() -> None:
+            if certificates is not None:
+                certificates()
+            if self._connections is not None:
+                self._connections.limit = config.limits.http_max_conns_per_client
+
+        return put_in_force
 
     def state_replaced(self) -> None:
         """Let go of the replies that were made of a state that is no more."""
@@ -160,6 +170,9 @@ class HttpServer:
             internal_errors=self._internal_errors,
             connections_open=connections.open if connections else 0,
             connections_refused=connections.refused if connections else 0,
+            tls_refused=self.faces.door.counts
+            if self.faces
+            else Counter(dict.fromkeys(REASONS, 0)),
             blocking_queries_held=len(self._waiting),
             blocking_queries_refused=self._waiting.refused,
             ready_answers_hits=self._ready.hits + (prompt.hits if prompt else 0),
@@ -215,6 +228,10 @@ class HttpServer:
             refuse_enterprise(params)
             call = Call(self._desk, request, method, rest, params)
             call.address = _peer(request)
+            if not self._gate.open:
+                refused = self._gate.refusal(route, endpoint, request.headers, params, call.address)
+                if refused is not None:
+                    return refused
             if endpoint.body is Body.STREAM:
                 call.stream = self._stream_body(request)
             elif request.body_exists:

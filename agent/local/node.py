@@ -76,7 +76,7 @@ def sidecar_address(config: AgentConfig) -> str:
 
 def own_http(config: AgentConfig) -> str:
     """Where what runs on this host finds the agent's HTTP API."""
-    host = config.client_addrs[0]
+    host = next((each for each in config.http_addrs if "/" not in each), "127.0.0.1")
     return join_host_port("127.0.0.1" if host in ANY else host, config.port_http)
 
 

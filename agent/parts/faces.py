@@ -15,6 +15,7 @@ from agent.backend.sessions import SessionCalls
 from agent.config.schema import AgentConfig
 from agent.dns.server import DnsServer
 from agent.events.log import EventLog
+from agent.explain.limits import explain_limits
 from agent.explain.raft import explain_raft
 from agent.explain.registry import Explainer, explainers
 from agent.explain.server_port import explain_server_port
@@ -26,6 +27,7 @@ from agent.membership import described_configuration
 from agent.parts.ground import Ground
 from agent.parts.host import HostParts
 from agent.parts.server import ServerParts
+from agent.quotas import Quotas
 from gossip import Gossip
 from raftstore.records import Json
 
@@ -55,6 +57,8 @@ class Faces:
         self._sessions = SessionCalls(behind.backend)
         self._http: HttpServer | None = None
         self._dns: DnsServer | None = None
+        self._quotas = Quotas(ground.config.request_limits)
+        ground.metrics.add("request_limits", self._quotas.stats)
 
     async def start(self) -> None:
         """Listen. Raises OSError for an address that is taken."""
@@ -64,11 +68,27 @@ class Faces:
             await dns.start()
             ground.closers.add("dns", dns.stop)
             ground.metrics.add("dns", dns.stats)
-        if config.port_http > 0:
+        if config.port_http > 0 or config.port_https > 0:
             http = self._http = HttpServer(self._context())
             await http.start()
             ground.closers.add("http", http.stop)
             ground.metrics.add("http", http.stats)
+            if http.faces is not None and http.faces.tls is not None:
+                ground.metrics.add("https", http.faces.tls.stats)
+
+    def prepare(self, config: AgentConfig) -> Callable[[], None]:
+        """Read certificates and bounds anew; what is given back puts them in force.
+
+        Raises ConfigError.
+        """
+        http = self._http.prepare(config) if self._http is not None else None
+
+        def put_in_force() -> None:
+            if http is not None:
+                http()
+            self._quotas.change(config.request_limits)
+
+        return put_in_force
 
     def reload(self, config: AgentConfig) -> None:
         """Answer DNS by another configuration."""
@@ -100,6 +120,7 @@ class Faces:
             metrics_text=ground.metrics.text,
             raft_status=self._raft_configuration,
             archives=behind.archives,
+            quotas=self._quotas,
             stats=ground.metrics.flat,
             rng=ground.rng,
         )
@@ -123,6 +144,7 @@ class Faces:
             coordinates=behind.host.sender.explain,
             keyring=behind.gossip,
             watches=behind.host.watches.explain,
+            limits=lambda: explain_limits(self._ground.config, self._quotas),
         )
 
     def _explain_port(self) -> Json:

@@ -29,7 +29,7 @@ _UNREADABLE = (
     x509.UnsupportedGeneralNameType,
 )
 _AGENT_URI = re.compile(
-    r"spiffe://[A-Za-z0-9._-]{1,255}/agent/(server|client)/dc/([a-z0-9_-]{1,64})"
+    r"spiffe://([A-Za-z0-9._-]{1,255})/agent/(server|client)/dc/([a-z0-9_-]{1,64})"
     rf"(?:/id/([A-Za-z0-9._-]{{1,{NODE_ID_CHARS_MAX}}}))?"
 )
 _SPIFFE = "spiffe:"
@@ -49,6 +49,7 @@ class Refusal(enum.StrEnum):
     UNREADABLE = "unreadable certificate"
     NAMELESS = "certificate names no agent"
     TWO_IDENTITIES = "certificate names two identities"
+    OTHER_TRUST_DOMAIN = "certificate of another trust domain"
     OTHER_DATACENTER = "certificate of another datacenter"
     NOT_A_SERVER = "certificate of a client"
     NO_NODE_ID = "certificate without node id"
@@ -116,7 +117,8 @@ def _names(der: bytes | None) -> tuple[list[str], list[str]]:
 def identify(dns: Iterable[str], uris: Iterable[str], *, domain: str) -> PeerIdentity:
     """Whom these names name. Raises IdentityError unless it is exactly one agent.
 
-    A URI of the SPIFFE scheme that is no agent's (a service's leaf) names somebody else.
+    A URI of the SPIFFE scheme that is no agent's (a service's leaf) names somebody else. Its trust
+    domain is the domain, or a cluster's within it (``<cluster id>.<domain>``, as the mesh has it).
     """
     zone = re.escape(domain.strip(".").lower())
     agent = re.compile(rf"(server|client|cli)\.([a-z0-9_-]{{1,64}})\.{zone}")
@@ -132,8 +134,10 @@ def identify(dns: Iterable[str], uris: Iterable[str], *, domain: str) -> PeerIde
         match = _AGENT_URI.fullmatch(uri)
         if match is None:
             raise IdentityError(Refusal.TWO_IDENTITIES if found else Refusal.NAMELESS)
-        found.add((match[2], _role(match[1])))
-        node_ids.add(match[3] or "")
+        if not re.fullmatch(rf"(?:[a-z0-9-]+\.)?{zone}", match[1].lower()):
+            raise IdentityError(Refusal.OTHER_TRUST_DOMAIN)
+        found.add((match[3], _role(match[2])))
+        node_ids.add(match[4] or "")
     if not found:
         raise IdentityError(Refusal.NAMELESS)
     if len(found) > 1:

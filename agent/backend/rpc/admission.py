@@ -9,8 +9,10 @@ knocking.
 from __future__ import annotations
 
 import ipaddress
-from collections import Counter, OrderedDict
+from collections import Counter
 from dataclasses import dataclass
+
+from agent.rates import Bucket, Buckets
 
 #: Addresses with a rate of their own that are remembered; the longest quiet is forgotten first.
 ADDRESSES_MAX = 4096
@@ -28,44 +30,19 @@ class HandshakeRates:
     burst: float = 200.0
 
 
-class _Bucket:
-    """Fills with ``rate`` a second up to ``most``."""
-
-    __slots__ = ("_at", "_left", "_most", "_rate")
-
-    def __init__(self, rate: float, most: float, now: float) -> None:
-        self._rate, self._most = rate, most
-        self._left, self._at = most, now
-
-    def level(self, now: float) -> float:
-        """What is in it; brings it up to date."""
-        self._left = min(self._most, self._left + max(0.0, now - self._at) * self._rate)
-        self._at = now
-        return self._left
-
-    def take(self) -> None:
-        self._left -= 1.0
-
-
 class Handshakes:
     """Says of each handshake whether it may begin."""
 
     def __init__(self, rates: HandshakeRates) -> None:
         self._rates = rates
-        self._clients: OrderedDict[str, _Bucket] = OrderedDict()
-        self._all: _Bucket | None = None
+        self._clients = Buckets(rates.per_client, rates.client_burst, ADDRESSES_MAX)
+        self._all: Bucket | None = None
 
     def refusal(self, client: str, *, now: float, known: bool) -> str:
         """Why it may not, "" if it may. ``known``: it is the address of a server."""
-        rates, name = self._rates, site(client)
-        own = self._clients.get(name)
-        if own is None:
-            own = self._clients[name] = _Bucket(rates.per_client, rates.client_burst, now)
-            if len(self._clients) > ADDRESSES_MAX:
-                self._clients.popitem(last=False)
-        self._clients.move_to_end(name)
+        own = self._clients.of(site(client), now)
         if self._all is None:
-            self._all = _Bucket(rates.in_all, rates.burst, now)
+            self._all = Bucket(self._rates.in_all, self._rates.burst, now)
         if own.level(now) < 1.0:
             return "handshakes of one client"
         if known:

@@ -138,11 +138,16 @@ class Listener:
     def start(self, host: str, port: int) -> tuple[str, int]:
         """Bind and accept; gives the address. Raises OSError when it is taken."""
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        self._socket = socket.create_server((host, port), family=family, backlog=1024)
+        listening = socket.create_server((host, port), family=family, backlog=1024)
+        self.serve(listening)
+        name = listening.getsockname()
+        return str(name[0]), int(name[1])
+
+    def serve(self, listening: socket.socket) -> None:
+        """Accept on a socket that listens already; it is ours from now on."""
+        self._socket = listening
         self._socket.setblocking(False)
         self._resume()
-        name = self._socket.getsockname()
-        return str(name[0]), int(name[1])
 
     @property
     def waiting(self) -> int:
@@ -179,7 +184,8 @@ class Listener:
                 loop.remove_reader(listening)
                 loop.call_later(ACCEPT_PAUSE_S, self._resume)
                 return
-            self._begin(sock, str(address[0]))
+            # A socket of a path has no address: all who may open it are one client.
+            self._begin(sock, str(address[0]) if isinstance(address, tuple) else "")
 
     def _begin(self, sock: socket.socket, client: str) -> None:
         if not self._may_open(client, self._per_client[client]):

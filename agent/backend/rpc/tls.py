@@ -9,16 +9,20 @@ must be one. Open connections keep what they began with; every new one gets what
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import ssl
 import time
 from dataclasses import dataclass
-from pathlib import Path
 
-from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
+from agent.backend.rpc.certificate_files import (
+    authorities,
+    check_pair,
+    held,
+    make_context,
+    unusable,
+)
 from agent.backend.rpc.expiry import DAY_S, ExpiryWarnings, Held, soonest
 from agent.certificates import TlsConfig
 from agent.errors import ConfigError
@@ -28,8 +32,6 @@ log = logging.getLogger("lictor.agent.rpc.tls")
 
 #: How often certificates are looked at for their end.
 EXPIRY_LOOK_S = 3600.0
-#: As in the mesh (proxy/tls.py); the suites of TLS 1.3 are OpenSSL's default.
-_CIPHERS_1_2 = "ECDHE+AESGCM:ECDHE+CHACHA20"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,19 +76,23 @@ class RpcTls:
         self.warn_of_expiry()
 
     def _read(self, config: TlsConfig) -> None:
-        held = _authorities(config)
+        found = authorities(config)
         if config.cert_file:
-            held.insert(0, _held("certificate", _check_pair(config, self._own)))
-        server = _context(config, ssl.PROTOCOL_TLS_SERVER)
+            certificate = check_pair(config)
+            if self._own.server:
+                der = certificate.public_bytes(serialization.Encoding.DER)
+                _check_server(config, self._own, der)
+            found.insert(0, held("certificate", certificate))
+        server = make_context(config, ssl.PROTOCOL_TLS_SERVER)
         # Nobody resumes: a session must not outlive the authority that vouched for it.
         server.options |= ssl.OP_NO_TICKET
         server.num_tickets = 0
         server.verify_mode = ssl.CERT_REQUIRED if config.verify_incoming else ssl.CERT_OPTIONAL
-        peer = _context(config, ssl.PROTOCOL_TLS_CLIENT)
-        client = _context(config, ssl.PROTOCOL_TLS_CLIENT)
+        peer = make_context(config, ssl.PROTOCOL_TLS_CLIENT)
+        client = make_context(config, ssl.PROTOCOL_TLS_CLIENT)
         client.check_hostname = config.verify_server_hostname
         self._config, self._server, self._peer, self._client = config, server, peer, client
-        self.held: tuple[Held, ...] = tuple(held)
+        self.held: tuple[Held, ...] = tuple(found)
 
     def stats(self) -> TlsStats:
         """The figures as they stand."""
@@ -156,89 +162,6 @@ class RpcTls:
         return " ".join(identity.names(certificate))
 
 
-def _context(config: TlsConfig, protocol: int) -> ssl.SSLContext:
-    context = ssl.SSLContext(protocol)
-    context.minimum_version = (
-        ssl.TLSVersion.TLSv1_3 if config.min_version == "TLSv1_3" else ssl.TLSVersion.TLSv1_2
-    )
-    context.set_ciphers(_CIPHERS_1_2)
-    context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION
-    if config.ca_file:
-        text = _read(config, "ca_file")
-        try:
-            context.load_verify_locations(cadata=text.decode("ascii", "replace"))
-        except ssl.SSLError as error:
-            raise _unusable(config, "ca_file", f"no certificate of an authority: {error}") from None
-    for path in _folder(config):
-        try:
-            context.load_verify_locations(path)
-        except (ssl.SSLError, OSError) as error:
-            raise ConfigError(f"{config.key('ca_path')}: {path}: {error}") from None
-    if config.cert_file:
-        # The key's password is never asked for on a terminal: such a key is refused before.
-        try:
-            context.load_cert_chain(config.cert_file, config.key_file, password="")
-        except (ssl.SSLError, OSError) as error:
-            raise _unusable(config, "cert_file", str(error)) from None
-    return context
-
-
-def _folder(config: TlsConfig) -> list[Path]:
-    if not config.ca_path:
-        return []
-    try:
-        found = sorted(path for path in Path(config.ca_path).iterdir() if path.is_file())
-    except OSError as error:
-        raise _unusable(config, "ca_path", error.strerror or str(error)) from None
-    if not found:
-        raise _unusable(config, "ca_path", "holds no file")
-    return found
-
-
-def _held(kind: str, certificate: x509.Certificate) -> Held:
-    return Held(
-        kind=kind,
-        subject=certificate.subject.rfc4514_string(),
-        serial=certificate.serial_number,
-        expires_at=certificate.not_valid_after_utc.timestamp(),
-    )
-
-
-def _authorities(config: TlsConfig) -> list[Held]:
-    """What can be read of them; whether they can be used is OpenSSL's to say."""
-    found: list[Held] = []
-    for path in [*([Path(config.ca_file)] if config.ca_file else []), *_folder(config)]:
-        with contextlib.suppress(OSError, ValueError):
-            certificates = x509.load_pem_x509_certificates(path.read_bytes())
-            found += [_held("authority", each) for each in certificates]
-    return found
-
-
-def _check_pair(config: TlsConfig, own: Own) -> x509.Certificate:
-    """Our certificate. Has it its key, and would other servers take it for ours?"""
-    cert_pem, key_pem = _read(config, "cert_file"), _read(config, "key_file")
-    try:
-        certificate = x509.load_pem_x509_certificate(cert_pem)
-    except ValueError:
-        raise _unusable(config, "cert_file", "no certificate in PEM form") from None
-    try:
-        key = serialization.load_pem_private_key(key_pem, password=None)
-    except TypeError:
-        raise _unusable(config, "key_file", "the key is encrypted") from None
-    except ValueError:
-        raise _unusable(config, "key_file", "no private key in PEM form") from None
-    if key.public_key() != certificate.public_key():
-        raise _unusable(
-            config, "key_file", f"is not the key of the certificate in {config.cert_file}"
-        )
-    if certificate.not_valid_after_utc.timestamp() < time.time():
-        ended = f"{certificate.not_valid_after_utc:%Y-%m-%dT%H:%M:%SZ}"
-        raise _unusable(config, "cert_file", f"the certificate has expired ({ended})")
-    if own.server:
-        _check_server(config, own, certificate.public_bytes(serialization.Encoding.DER))
-    return certificate
-
-
 def _check_server(config: TlsConfig, own: Own, der: bytes) -> None:
     try:
         reason = identity.refusal(
@@ -251,20 +174,9 @@ def _check_server(config: TlsConfig, own: Own, der: bytes) -> None:
         reason = error.refusal
     if reason is not None:
         name = identity.server_name(own.datacenter, own.domain)
-        raise _unusable(
+        raise unusable(
             config,
             "cert_file",
             f"other servers would refuse it: {reason} (it must name {name}, and node {own.node_id}"
             " if any)",
         )
-
-
-def _read(config: TlsConfig, name: str) -> bytes:
-    try:
-        return Path(getattr(config, name)).read_bytes()
-    except OSError as error:
-        raise _unusable(config, name, error.strerror or str(error)) from None
-
-
-def _unusable(config: TlsConfig, name: str, why: str) -> ConfigError:
-    return ConfigError(f"{config.key(name)}: {getattr(config, name)}: {why}")

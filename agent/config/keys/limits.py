@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
-from agent.config.keys.rows import DURATION, FLOAT, INT, OPAQUE, Key, ignored, later, now
+from agent.config.keys.rows import DURATION, FLOAT, INT, STRING, Key, now
 
 LIMITS: tuple[Key, ...] = (
-    now("limits.http_max_conns_per_client", INT, "limits.http_max_conns_per_client"),
-    later("limits.https_handshake_timeout", DURATION, "5s"),
+    now(
+        "limits.http_max_conns_per_client", INT, "limits.http_max_conns_per_client", live=True
+    ),
+    now(
+        "limits.https_handshake_timeout", DURATION, "limits.https_handshake_timeout_s",
+        positive=True,
+    ),
+    now("limits.https_handshakes_max", INT, "limits.https_handshakes_max"),
+    *(
+        now(f"limits.{name}", FLOAT, f"limits.{name}", positive=True)
+        for name in ("https_handshakes_per_second", "https_handshakes_per_client")
+    ),
     now("limits.rpc_handshake_timeout", DURATION, "limits.rpc_handshake_timeout_s", positive=True),
-    later("limits.rpc_rate", FLOAT, -1),
-    later("limits.rpc_max_burst", INT, 1000),
+    now("limits.rpc_rate", FLOAT, "request_limits.rpc_rate", live=True),
+    now("limits.rpc_max_burst", INT, "request_limits.rpc_burst", live=True),
     now("limits.rpc_handshakes_max", INT, "limits.rpc_handshakes_max"),
     now(
         "limits.rpc_handshakes_per_second", FLOAT, "limits.rpc_handshakes_per_second", positive=True
@@ -31,5 +41,12 @@ LIMITS: tuple[Key, ...] = (
     now("limits.archive_timeout", DURATION, "limits.archive_timeout_s"),
     now("limits.archives_max", INT, "limits.archives_max"),
     now("limits.watches_max", INT, "limits.watches_max"),
-    ignored("limits.request_limits", OPAQUE, "limits.request_limits is not supported"),
-)
+    now("limits.request_limits.mode", STRING, "request_limits.mode", live=True),
+    *(
+        now(f"limits.request_limits.{name}", FLOAT, f"request_limits.{name}", live=True)
+        for name in (
+            "read_rate", "write_rate", "token_read_rate", "token_write_rate", "client_read_rate",
+            "client_write_rate",
+        )
+    ),
+)  # fmt: skip

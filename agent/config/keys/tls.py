@@ -23,9 +23,11 @@ _OFF: Mapping[Kind, Any] = {STRING: "", BOOL: False}
 
 
 def _tls(path: str, kind: Kind) -> Key:
-    """Counts for the server port; what is for other faces only, or not built, counts later."""
+    """Counts for the server port and the HTTP API; there is no gRPC port."""
     stanza, _, name = path.rpartition(".")
-    built = stanza in {"", "tls.defaults", "tls.internal_rpc"} and name != "tls_cipher_suites"
+    built = stanza != "tls.grpc"
+    if stanza == "tls.https":
+        built = name not in {"verify_outgoing", "verify_server_hostname"}  # it dials nobody
     if stanza == "tls.defaults" and name == "verify_server_hostname":
         built = False  # it belongs to the stanza of the server port
     return now(path, kind, live=True) if built else later(path, kind, _OFF[kind])
@@ -35,7 +37,7 @@ TLS: tuple[Key, ...] = (
     *(_tls(name, kind) for name, kind in _CERTIFICATES.items()),
     now("verify_incoming_rpc", BOOL, live=True),
     now("tls.internal_rpc.require_node_id", BOOL, live=True),
-    later("verify_incoming_https", BOOL, False),
+    now("verify_incoming_https", BOOL, live=True),
     later("server_name", STRING, ""),
     ignored("tls_prefer_server_cipher_suites", BOOL),
     *(

@@ -90,3 +90,54 @@ def test_parts_that_make_no_whole_are_refused(
     with pytest.raises(ConfigError) as error:
         load_values(values, tmp_path)
     assert text in str(error.value)
+
+
+# -- the HTTP API --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {**FILES, "verify_incoming": True},
+        {**FILES, "verify_incoming_https": True},
+        {"tls": {"defaults": {**FILES, "verify_incoming": True}}},
+        {"tls": {"https": {**FILES, "verify_incoming": True}}},
+    ],
+    ids=["flat", "flat of https", "defaults", "stanza"],
+)
+def test_the_http_api_has_the_same_spellings(values: dict[str, Any], tmp_path: Path) -> None:
+    config = load_values({**values, "ports": {"https": 8501}}, tmp_path).config
+    assert (config.port_https, config.https.cert_file) == (8501, "c.pem")
+    assert config.https.verify_incoming
+    assert config.https.key("ca_path") == "tls.https.ca_path"
+
+
+def test_each_face_may_have_its_own_demands(tmp_path: Path) -> None:
+    tls = {"defaults": {**FILES, "verify_incoming": True}, "https": {"verify_incoming": False}}
+    loaded = load_values({"tls": tls}, tmp_path)
+    assert (loaded.config.tls.verify_incoming, loaded.config.https.verify_incoming) == (True, False)
+    assert loaded.warnings == ()
+
+
+def test_suites_are_chosen_by_consuls_names(tmp_path: Path) -> None:
+    suites = "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256"
+    config = load_values({"tls_cipher_suites": suites}, tmp_path).config
+    assert config.tls.ciphers == config.https.ciphers == "ECDHE-RSA-AES128-GCM-SHA256"
+    with pytest.raises(ConfigError, match=r"tls.https.tls_cipher_suites: unsupported cipher suite"):
+        load_values({"tls": {"https": {"tls_cipher_suites": "NULL"}}}, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("https", "text"),
+    [
+        ({"cert_file": "c"}, "tls.https.cert_file is set, but tls.https.key_file is not"),
+        ({"verify_incoming": True}, "tls.https.verify_incoming is set, but no authority"),
+        ({"tls_min_version": "TLSv1_1"}, 'tls.https.tls_min_version: "TLSv1_1" is not supported'),
+    ],
+    ids=["half a pair", "no authority", "old version"],
+)
+def test_what_is_no_whole_for_the_http_api(
+    https: dict[str, Any], text: str, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError, match=text):
+        load_values({"tls": {"https": https}}, tmp_path)

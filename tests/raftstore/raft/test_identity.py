@@ -36,7 +36,7 @@ URI = f"spiffe://consul/agent/server/dc/dc1/id/{NODE}"
         ([SERVER], ["spiffe://a.consul/agent/server/dc/dc1"], PeerIdentity("dc1", Role.SERVER)),
         (["client.dc1.consul"], [], PeerIdentity("dc1", Role.CLIENT)),
         (["cli.dc2.consul"], [], PeerIdentity("dc2", Role.CLIENT)),
-        ([], ["spiffe://x/agent/client/dc/dc1/id/n"], PeerIdentity("dc1", Role.CLIENT, "n")),
+        ([], ["spiffe://x.consul/agent/client/dc/dc1/id/n"], PeerIdentity("dc1", Role.CLIENT, "n")),
     ],
 )
 def test_names_that_name_one_agent(dns, uris, identity):
@@ -49,6 +49,8 @@ def test_names_that_name_one_agent(dns, uris, identity):
         ([], [], Refusal.NAMELESS),
         (["localhost", "web1.server.dc1.consul"], [], Refusal.NAMELESS),
         (["server.dc1.other"], [], Refusal.NAMELESS),
+        ([], ["spiffe://other/agent/server/dc/dc1/id/n1"], Refusal.OTHER_TRUST_DOMAIN),
+        ([], ["spiffe://xconsul/agent/server/dc/dc1/id/n1"], Refusal.OTHER_TRUST_DOMAIN),
         (["server.dc1.consul.evil.example"], [], Refusal.NAMELESS),
         (["*.dc1.consul"], [], Refusal.NAMELESS),
         (["server.server.dc1.consul"], [], Refusal.NAMELESS),
