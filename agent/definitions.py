@@ -40,10 +40,12 @@ class CheckDefinition:
     body: str = ""
     disable_redirects: bool = False
     tcp: str = ""
+    tcp_use_tls: bool = False
     udp: str = ""
     grpc: str = ""
     grpc_use_tls: bool = False
     h2ping: str = ""
+    h2ping_use_tls: bool = True
     args: tuple[str, ...] = ()
     docker_container_id: str = ""
     shell: str = ""

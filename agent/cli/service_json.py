@@ -18,6 +18,7 @@ _CHECK_TIMES = {
 _CHECK = {
     "id": "CheckID", "name": "Name", "notes": "Notes", "status": "Status", "http": "HTTP",
     "method": "Method", "body": "Body", "disable_redirects": "DisableRedirects", "tcp": "TCP",
+    "tcp_use_tls": "TCPUseTLS",
     "udp": "UDP", "grpc": "GRPC", "grpc_use_tls": "GRPCUseTLS", "h2ping": "H2PING",
     "docker_container_id": "DockerContainerID", "shell": "Shell", "os_service": "OSService",
     "alias_node": "AliasNode", "alias_service": "AliasService",
@@ -80,6 +81,8 @@ def check_body(check: CheckDefinition) -> dict[str, Any]:
     body = _fields(check, _CHECK)
     if check.args:
         body["Args"] = list(check.args)
+    if not check.h2ping_use_tls:
+        body["H2PingUseTLS"] = False
     if check.header:
         body["Header"] = {name: list(values) for name, values in check.header.items()}
     for field, name in _CHECK_TIMES.items():

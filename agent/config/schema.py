@@ -119,7 +119,9 @@ class Limits:
     dns_waiting_max: int = 4096
     dns_recursions_max: int = 1024
     blocking_queries_max: int = 50_000
-    checks_concurrent_max: int = 64
+    #: Probes under way at once: those that connect somewhere, and those that run a program.
+    checks_concurrent_max: int = 256
+    check_programs_max: int = 32
     #: Size of an archive (`snapshot save`, `restore`), as it is and unpacked.
     archive_max_size: int = 16 * 1024 * 1024 * 1024
     archive_max_unpacked_size: int = 64 * 1024 * 1024 * 1024
@@ -218,6 +220,7 @@ class AgentConfig:
     check_update_interval_s: float = 300.0
     check_output_max_size: int = 4096
     discard_check_output: bool = False
+    enable_agent_tls_for_checks: bool = False
     services: tuple[ServiceDefinition, ...] = ()
     checks: tuple[CheckDefinition, ...] = ()
     watches: tuple[Watch, ...] = ()

@@ -28,10 +28,11 @@ from raftstore.records import (
 _WEIGHT_MAX = 65535
 _CHECK_DURATIONS = ("interval", "timeout", "ttl", "deregister_critical_service_after")
 _CHECK_PLAIN = (
-    "name", "notes", "status", "token", "http", "method", "body", "disable_redirects", "tcp", "udp",
-    "grpc", "grpc_use_tls", "h2ping", "args", "docker_container_id", "shell", "os_service",
-    "tls_server_name", "tls_skip_verify", "success_before_passing", "failures_before_warning",
-    "failures_before_critical", "output_max_size",
+    "name", "notes", "status", "token", "http", "method", "body", "disable_redirects", "tcp",
+    "tcp_use_tls", "udp", "grpc", "grpc_use_tls", "h2ping", "h2ping_use_tls", "args",
+    "docker_container_id", "shell", "os_service", "tls_server_name", "tls_skip_verify",
+    "success_before_passing", "failures_before_warning", "failures_before_critical",
+    "output_max_size",
 )  # fmt: skip
 _SERVICE_PLAIN = (
     "kind", "tags", "address", "port", "socket_path", "meta", "enable_tag_override", "token",

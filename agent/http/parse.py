@@ -165,10 +165,13 @@ _CHECK_TYPE: dict[str, tuple[str, Convert]] = {
     "Body": ("body", string),
     "DisableRedirects": ("disable_redirects", boolean),
     "TCP": ("tcp", string),
+    "TCPUseTLS": ("tcp_use_tls", boolean),
     "UDP": ("udp", string),
     "GRPC": ("grpc", string),
     "GRPCUseTLS": ("grpc_use_tls", boolean),
     "H2PING": ("h2ping", string),
+    "H2PINGUseTLS": ("h2ping_use_tls", boolean),  # for its spelling with underscores
+    "H2PingUseTLS": ("h2ping_use_tls", boolean),
     "Args": ("args", strings),
     "ScriptArgs": ("args", strings),
     "DockerContainerID": ("docker_container_id", string),

@@ -11,17 +11,19 @@ import logging
 import random
 from collections.abc import Callable, Iterable, Mapping
 
+from agent.certificates import TlsConfig
 from agent.config.schema import AgentConfig
 from agent.local.checks.alias import Aliases
 from agent.local.checks.history import CheckHistory, Transition
 from agent.local.checks.output import head, limit_of
+from agent.local.checks.probes import Probes
 from agent.local.checks.runner import CheckRunner, Report
 from agent.local.registration import Registration
 from agent.local.services import LocalState
 from raftstore.records import PASSING, Check, CheckId, Json, ServiceId
 
 #: Kinds of checks that dial what they check.
-DIALLED = frozenset({"http", "tcp"})
+DIALLED = frozenset({"http", "tcp", "grpc", "h2ping"})
 
 log = logging.getLogger("lictor.agent.local")
 
@@ -47,6 +49,8 @@ class Live:
         self.runner = CheckRunner(
             self._reported,
             concurrent_max=config.limits.checks_concurrent_max,
+            programs_max=config.limits.check_programs_max,
+            probes=Probes(_tls_of(config)),
             output_max=config.check_output_max_size,
             rng=rng,
         )
@@ -58,6 +62,7 @@ class Live:
         self._output_max = self.runner.output_max = config.check_output_max_size
         self._discard_output = config.discard_check_output
         self.state.check_update_interval_s = config.check_update_interval_s
+        self.runner.probes.configure(_tls_of(config))
 
     def apply(self, registration: Registration, ttl_left_s: Mapping[CheckId, float]) -> None:
         """Register services and checks; ``ttl_left_s`` is what kept TTL checks have left."""
@@ -215,3 +220,8 @@ class Live:
                     cause="alias of another service's checks",
                 ),
             )
+
+
+def _tls_of(config: AgentConfig) -> TlsConfig | None:
+    """The agent's own files, where checks are to use them."""
+    return config.tls if config.enable_agent_tls_for_checks else None

@@ -298,11 +298,13 @@ def _check_type(check: CheckDefinition) -> Json:
         "ScriptArgs": list(check.args),
         "HTTP": check.http,
         "H2PING": check.h2ping,
+        "H2PingUseTLS": check.h2ping_use_tls,
         "Header": {name: list(values) for name, values in (check.header or {}).items()},
         "Method": check.method,
         "Body": check.body,
         "DisableRedirects": check.disable_redirects,
         "TCP": check.tcp,
+        "TCPUseTLS": check.tcp_use_tls,
         "UDP": check.udp,
         "Interval": _ns(check.interval_s),
         "AliasNode": check.alias_node,
@@ -345,10 +347,12 @@ def _read_check_type(fields: _Fields, record: Check, token: str) -> CheckDefinit
         body=fields.text("Body"),
         disable_redirects=fields.flag("DisableRedirects"),
         tcp=fields.text("TCP"),
+        tcp_use_tls=fields.flag("TCPUseTLS"),
         udp=fields.text("UDP"),
         grpc=fields.text("GRPC"),
         grpc_use_tls=fields.flag("GRPCUseTLS"),
         h2ping=fields.text("H2PING"),
+        h2ping_use_tls=fields.flag("H2PingUseTLS", default=True),
         args=fields.texts("ScriptArgs"),
         docker_container_id=fields.text("DockerContainerID"),
         shell=fields.text("Shell"),
@@ -407,8 +411,8 @@ class _Fields:
             raise StoredError(f"{key} is no duration")
         return value / 1e9
 
-    def flag(self, key: str) -> bool:
-        flag: bool = self._get(key, bool, False)
+    def flag(self, key: str, *, default: bool = False) -> bool:
+        flag: bool = self._get(key, bool, default)
         return flag
 
     def items(self, key: str) -> list[Json]:

@@ -31,7 +31,6 @@ GATEWAYS = frozenset({"mesh-gateway", "terminating-gateway", "ingress-gateway", 
 
 _ANY_ADDRESS = frozenset({"0.0.0.0", "::", "[::]"})  # noqa: S104  (refused, not bound)
 _STATES = frozenset({PASSING, WARNING, CRITICAL})
-_NOT_YET = frozenset({"udp", "grpc", "h2ping", "docker"})
 
 SCRIPTS_OFF_REMOTE = (
     "Scripts are disabled on this agent from remote calls; to enable, configure "
@@ -83,8 +82,6 @@ def refuse_scripts(check: CheckDefinition, *, enabled: bool, remote: bool) -> No
 
 def refuse_unsupported(check: CheckDefinition, *, node: str) -> None:
     """Refuse, clearly, what this agent cannot run: better no check than one that never runs."""
-    if check.kind in _NOT_YET:
-        raise RequestError(400, f"Invalid check: {check.kind} checks are not supported yet")
     if check.kind == "os_service":
         raise RequestError(
             400, "Invalid check: os_service checks are not supported on this platform"

@@ -39,7 +39,6 @@ NOT_YET = {
     "intention-sources-sorted-on-write": _CONFIG,
     "intention-validation": _CONFIG,
     "intention-wildcard-destination-only": _CONFIG,
-    "agent-check-types": "gRPC and HTTP/2 ping checks are not run yet",
     "agent-self-members": "the log stream `agent/monitor` is not served yet",
 }
 #: Paths whose steps are left out of their scenarios.

@@ -1,4 +1,4 @@
-"""Keys of what this agent looks after: services, checks, watches."""
+"""Keys of what this agent looks after, and their bounds: services, checks, watches."""
 
 from __future__ import annotations
 
@@ -15,7 +15,11 @@ LOCAL: tuple[Key, ...] = (
     now("check_update_interval", DURATION, "check_update_interval_s", live=True),
     now("check_output_max_size", INT, "check_output_max_size", positive=True, live=True),
     now("discard_check_output", BOOL, "discard_check_output", live=True),
-    later("enable_agent_tls_for_checks", BOOL, False),
+    now("enable_agent_tls_for_checks", BOOL, "enable_agent_tls_for_checks", live=True),
+    now("limits.checks_concurrent_max", INT, "limits.checks_concurrent_max", positive=True),
+    now("limits.check_programs_max", INT, "limits.check_programs_max", positive=True),
+    now("limits.services_max", INT, "limits.services_max", positive=True),
+    now("limits.checks_max", INT, "limits.checks_max", positive=True),
     later("enable_central_service_config", BOOL, True),
     now("watches", OPAQUES, live=True),
 )

@@ -15,19 +15,19 @@ _WORDS = {
 }
 
 
-def dial_error(address: str, error: OSError) -> str:
-    """The text for a failed TCP connect to ``host:port``."""
+def dial_error(address: str, error: OSError, network: str = "tcp") -> str:
+    """The text for a failed connect to ``host:port``."""
     if isinstance(error, TimeoutError) and error.errno is None:
-        return f"dial tcp {address}: i/o timeout"
+        return f"dial {network} {address}: i/o timeout"
     word = _WORDS.get(error.errno or 0)
     if word is None:
-        return f"dial tcp {address}: {error.strerror or error}"
-    return f"dial tcp {address}: connect: {word}"
+        return f"dial {network} {address}: {error.strerror or error}"
+    return f"dial {network} {address}: connect: {word}"
 
 
-def lookup_error(host: str) -> str:
+def lookup_error(host: str, network: str = "tcp") -> str:
     """The text for a name without an address."""
-    return f"dial tcp: lookup {host}: no such host"
+    return f"dial {network}: lookup {host}: no such host"
 
 
 def join_host_port(host: str, port: int) -> str:
@@ -35,15 +35,15 @@ def join_host_port(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def split_host_port(address: str) -> tuple[str, int]:
+def split_host_port(address: str, network: str = "tcp") -> tuple[str, int]:
     """Host and port of ``host:port`` or ``[v6]:port``. Raises ValueError with Go's text."""
     host, colon, port = address.rpartition(":")
     if not colon or address.endswith("]"):
-        raise ValueError(f"dial tcp: address {address}: missing port in address")
+        raise ValueError(f"dial {network}: address {address}: missing port in address")
     if host.startswith("[") and host.endswith("]"):
         host = host[1:-1]
     elif ":" in host:
-        raise ValueError(f"dial tcp: address {address}: too many colons in address")
+        raise ValueError(f"dial {network}: address {address}: too many colons in address")
     if not port.isascii() or not port.isdecimal() or int(port) > 65535:
-        raise ValueError(f"dial tcp: lookup tcp/{port}: unknown port")
+        raise ValueError(f"dial {network}: lookup {network}/{port}: unknown port")
     return host or "127.0.0.1", int(port)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
-import ssl
 import urllib.request
 from urllib.parse import urlsplit
 
@@ -12,6 +11,7 @@ import aiohttp
 import yarl
 
 from agent.definitions import CheckDefinition
+from agent.local.checks.contexts import Contexts
 from agent.local.checks.dial import dial_error, join_host_port, lookup_error
 from agent.local.checks.output import Tail
 from agent.local.checks.probe import ProbeResult
@@ -31,9 +31,9 @@ class HttpProber:
 
     __slots__ = ("_contexts", "_session")
 
-    def __init__(self) -> None:
+    def __init__(self, contexts: Contexts) -> None:
         self._session: aiohttp.ClientSession | None = None
-        self._contexts: dict[bool, ssl.SSLContext] = {}
+        self._contexts = contexts
 
     async def close(self) -> None:
         """Close what is open."""
@@ -46,6 +46,7 @@ class HttpProber:
         method = check.method.upper() or "GET"
         body = Tail(output_max)
         try:
+            context = await self._contexts.of(check) if check.http.startswith("https:") else True
             async with (
                 asyncio.timeout(check.timeout_s or TIMEOUT_DEFAULT_S),
                 self._session_now().request(
@@ -55,7 +56,7 @@ class HttpProber:
                     data=check.body.encode() or None,
                     allow_redirects=not check.disable_redirects,
                     max_redirects=REDIRECTS_MAX,
-                    ssl=self._context(check),
+                    ssl=context,
                     server_hostname=check.tls_server_name or None,
                     proxy=_proxy(check.http),
                 ) as response,
@@ -83,18 +84,6 @@ class HttpProber:
                 auto_decompress=False,
             )
         return self._session
-
-    def _context(self, check: CheckDefinition) -> ssl.SSLContext | bool:
-        if not check.http.startswith("https:"):
-            return True
-        context = self._contexts.get(check.tls_skip_verify)
-        if context is None:
-            context = ssl.create_default_context()
-            if check.tls_skip_verify:
-                context.check_hostname = False
-                context.verify_mode = ssl.CERT_NONE
-            self._contexts[check.tls_skip_verify] = context
-        return context
 
 
 def _headers(check: CheckDefinition) -> list[tuple[str, str]]:

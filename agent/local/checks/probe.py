@@ -1,4 +1,4 @@
-"""What a probe gives back. The probes themselves are http.py, tcp.py and script.py."""
+"""What a probe gives back. The probes themselves are beside this file, by kind of check."""
 
 from __future__ import annotations
 

@@ -2,8 +2,8 @@
 
 Decides how many probes run at once, and what to do with results that say more about this process
 than about the application: when the event loop stood still (a paused process, a starved machine),
-a probe that ran out of time meanwhile is repeated instead of believed, and TTL checks get the lost
-time back. Due times are schedule.py's, the meaning of results thresholds.py's.
+a probe that failed meanwhile is repeated instead of believed, and TTL checks get the lost time
+back. Due times are schedule.py's, the meaning of results thresholds.py's.
 """
 
 from __future__ import annotations
@@ -13,16 +13,15 @@ import functools
 import logging
 import random
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
 from agent.definitions import CheckDefinition
-from agent.local.checks.http import HttpProber
 from agent.local.checks.output import limit_of
 from agent.local.checks.probe import ProbeResult
+from agent.local.checks.probes import LANES, Lane, Probes
 from agent.local.checks.schedule import Schedule
-from agent.local.checks.script import probe_script
-from agent.local.checks.tcp import probe_tcp
 from agent.local.checks.thresholds import Thresholds
 from agent.tasks import TaskOwner
 from raftstore.records import CRITICAL, PASSING, CheckId
@@ -32,9 +31,9 @@ log = logging.getLogger("lictor.agent.local.checks")
 #: The loop's pulse; a pulse later than this by as much again means that the loop stood still.
 PULSE_S = 0.25
 STALL_MIN_S = 0.5
-
-#: Kinds that are probed from here; the rest report themselves, follow others, or are refused.
-PROBED = frozenset({"http", "tcp", "script"})
+#: A probe that stalls keep spoiling is believed after so many in a row: a host that stands still
+#: all the time is a reason to be critical.
+DISCARDS_MAX = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +46,8 @@ class Report:
     output: str
     cause: str
     duration_s: float
+    #: From when it was due until there was room for it.
+    waited_s: float = 0.0
 
 
 class OnReport(Protocol):
@@ -63,6 +64,8 @@ class RunnerStats:
     runs_discarded: int = 0
     ttl_expired: int = 0
     loop_stalls: int = 0
+    probes_current: int = 0
+    probes_waiting_current: int = 0
 
 
 @dataclass(slots=True)
@@ -71,28 +74,61 @@ class _Running:
     thresholds: Thresholds
     task: asyncio.Task[None] | None = None
     again: bool = False
+    discards: int = 0
+    due_at: float = 0.0
+    waited_s: float = 0.0
+
+
+class _Places:
+    """Room for probes of one lane, and who waits for it: each at most once, so never more than
+    there are checks."""
+
+    __slots__ = ("busy", "max", "waiting")
+
+    def __init__(self, most: int) -> None:
+        self.max = most
+        self.busy = 0
+        self.waiting: deque[CheckId] = deque()
 
 
 class CheckRunner:
     """Runs every check it is given until it is taken back."""
 
     def __init__(
-        self, on_report: OnReport, *, concurrent_max: int, output_max: int, rng: random.Random
+        self,
+        on_report: OnReport,
+        *,
+        concurrent_max: int,
+        programs_max: int,
+        output_max: int,
+        rng: random.Random,
+        probes: Probes | None = None,
+        on_stall: Callable[[float], None] | None = None,
     ) -> None:
+        """``on_stall`` is told for how many seconds the event loop stood still."""
         self._on_report = on_report
-        self._concurrent_max = concurrent_max
+        self._on_stall = on_stall
+        self._places = {
+            Lane.CONNECTION: _Places(concurrent_max),
+            Lane.PROGRAM: _Places(programs_max),
+        }
+        self.probes = probes or Probes()
         self.output_max = output_max
         self._schedule = Schedule(rng)
         self._checks: dict[CheckId, _Running] = {}
-        self._waiting: deque[CheckId] = deque()  # due, at most once each, so never longer than all
-        self._busy = 0
         self._owner = TaskOwner()
-        self._http = HttpProber()
         self._timer: asyncio.TimerHandle | None = None
         self._pulse: asyncio.TimerHandle | None = None
         self._pulse_at = 0.0
         self._stalled_at = float("-inf")
-        self.stats = RunnerStats()
+        self._stats = RunnerStats()
+
+    @property
+    def stats(self) -> RunnerStats:
+        """Counters, and how many probes run and wait now."""
+        self._stats.probes_current = sum(each.busy for each in self._places.values())
+        self._stats.probes_waiting_current = sum(len(p.waiting) for p in self._places.values())
+        return self._stats
 
     # ---- what is to be run ----
 
@@ -102,7 +138,7 @@ class CheckRunner:
         now = self._now()
         if check.kind == "ttl":
             self._schedule.add_ttl(check.id, check.ttl_s, now, ttl_left_s)
-        elif check.kind in PROBED:
+        elif check.kind in LANES:
             self._schedule.add_probe(check.id, check.interval_s, now)
         else:
             return
@@ -135,9 +171,10 @@ class CheckRunner:
             if handle is not None:
                 handle.cancel()
         self._checks.clear()
-        self._waiting.clear()
+        for places in self._places.values():
+            places.waiting.clear()
         await self._owner.close()
-        await self._http.close()
+        await self.probes.close()
 
     # ---- time ----
 
@@ -159,10 +196,17 @@ class CheckRunner:
         if stalled_s < STALL_MIN_S:
             return
         self._stalled_at = now
-        self.stats.loop_stalls += 1
+        self._stats.loop_stalls += 1
         log.warning("event loop stood still, late checks are forgiven for_s=%.2f", stalled_s)
         self._schedule.forgive(stalled_s, now)
+        if self._on_stall is not None:
+            self._on_stall(stalled_s)
         self._wake_at_deadline()
+
+    def _look_for_stall(self) -> None:
+        """What comes to us before the pulse does after a stall must know of it."""
+        if self._now() - self._pulse_at > PULSE_S + STALL_MIN_S:
+            self._note_stall()
 
     def _wake_at_deadline(self) -> None:
         if self._timer is not None:
@@ -174,47 +218,68 @@ class CheckRunner:
 
     def _due(self) -> None:
         self._timer = None
-        if self._now() - self._pulse_at > PULSE_S + STALL_MIN_S:
-            self._note_stall()  # our timer came before the pulse's: look before judging
-        probes, expired = self._schedule.due(self._now())
+        self._look_for_stall()
+        now = self._now()
+        probes, expired = self._schedule.due(now)
         for check_id in expired:
-            self.stats.ttl_expired += 1
-            self._report(check_id, CRITICAL, CRITICAL, "TTL expired", "TTL expired", 0.0)
-        self._waiting.extend(probes)
+            self._stats.ttl_expired += 1
+            self._on_report(
+                Report(
+                    check_id=check_id,
+                    status=CRITICAL,
+                    seen=CRITICAL,
+                    output="TTL expired",
+                    cause="TTL expired",
+                    duration_s=0.0,
+                )
+            )
+        for check_id in probes:
+            running = self._checks[check_id]
+            running.due_at = now
+            self._places[LANES[running.check.kind]].waiting.append(check_id)
         self._start_waiting()
         self._wake_at_deadline()
 
     # ---- probes ----
 
     def _start_waiting(self) -> None:
-        while self._waiting and self._busy < self._concurrent_max:
-            check_id = self._waiting.popleft()
-            running = self._checks.get(check_id)
-            if running is None or running.task is not None:
-                continue
-            self._busy += 1
-            running.again = False
-            running.task = self._owner.spawn(self._probe_once(running), name=f"check {check_id}")
-            running.task.add_done_callback(functools.partial(self._ended, running))
+        for places in self._places.values():
+            while places.waiting and places.busy < places.max:
+                running = self._checks.get(places.waiting.popleft())
+                if running is not None and running.task is None:
+                    self._start(running, places)
+
+    def _start(self, running: _Running, places: _Places) -> None:
+        places.busy += 1
+        running.again = False
+        running.waited_s = self._now() - running.due_at
+        running.task = self._owner.spawn(
+            self._probe_once(running), name=f"check {running.check.id}"
+        )
+        running.task.add_done_callback(functools.partial(self._ended, running, places))
 
     async def _probe_once(self, running: _Running) -> None:
         check, started = running.check, self._now()
-        result = await self._probe(check)
-        self.stats.runs += 1
+        result = await self.probes.probe(check, limit_of(check.output_max_size, self.output_max))
+        self._stats.runs += 1
         if self._checks.get(check.id) is not running:
             return
-        if result.timed_out and self._stalled_at >= started:
-            # The time ran out while this process stood still: that is no result.
-            self.stats.runs_discarded += 1
+        self._look_for_stall()
+        spoilt = result.status == CRITICAL and self._stalled_at >= started
+        if spoilt and running.discards < DISCARDS_MAX:
+            # It failed while this process stood still: that is no result.
+            self._stats.runs_discarded += 1
+            running.discards += 1
             running.again = True
-        else:
-            if result.status == PASSING:
-                self._schedule.settle(check.id, started)
-            self._judge(running, result, self._now() - started)
+            return
+        running.discards = 0
+        if result.status == PASSING:
+            self._schedule.settle(check.id, started)
+        self._judge(running, result, self._now() - started)
 
-    def _ended(self, running: _Running, _: asyncio.Task[None]) -> None:
+    def _ended(self, running: _Running, places: _Places, _: asyncio.Task[None]) -> None:
         """Also called for a probe that was cancelled before its first step."""
-        self._busy -= 1
+        places.busy -= 1
         running.task = None
         if self._checks.get(running.check.id) is running:
             self._schedule.ended(running.check.id, self._now(), again=running.again)
@@ -222,39 +287,15 @@ class CheckRunner:
             self._wake_at_deadline()
             self._start_waiting()
 
-    async def _probe(self, check: CheckDefinition) -> ProbeResult:
-        limit = limit_of(check.output_max_size, self.output_max)
-        try:
-            if check.kind == "http":
-                return await self._http.probe(check, limit)
-            if check.kind == "tcp":
-                return await probe_tcp(check)
-            return await probe_script(check, limit)
-        except Exception as error:  # one check's trouble must not end the running of the others
-            log.exception("check broke check=%s", check.id)
-            return ProbeResult(CRITICAL, f"the check could not be run: {error}")
-
     def _judge(self, running: _Running, result: ProbeResult, took: float) -> None:
-        status = running.thresholds.judge(result.status)
-        cause = f"{running.check.kind} probe, {running.thresholds.explain()}"
-        self._report(running.check.id, status, result.status, result.output, cause, took)
-
-    def _report(
-        self,
-        check_id: CheckId,
-        status: str | None,
-        seen: str,
-        output: str,
-        cause: str,
-        duration_s: float,
-    ) -> None:
         self._on_report(
             Report(
-                check_id=check_id,
-                status=status,
-                seen=seen,
-                output=output,
-                cause=cause,
-                duration_s=duration_s,
+                check_id=running.check.id,
+                status=running.thresholds.judge(result.status),
+                seen=result.status,
+                output=result.output,
+                cause=f"{running.check.kind} probe, {running.thresholds.explain()}",
+                duration_s=took,
+                waited_s=running.waited_s,
             )
         )

@@ -1,15 +1,15 @@
-"""The TCP check: can a connection be opened. It is closed at once, nothing is sent."""
+"""The TCP check: can a connection be opened. It is closed at once, nothing is sent.
+
+With ``tcp_use_tls`` the handshake has to succeed too.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import socket
-from collections.abc import Sequence
-from typing import Any
+import ssl
 
 from agent.definitions import CheckDefinition
-from agent.local.checks.dial import dial_error, join_host_port, lookup_error, split_host_port
+from agent.local.checks.connecting import DialFailed, connect, opened
 from agent.local.checks.probe import ProbeResult
 from raftstore.records import CRITICAL, PASSING
 
@@ -17,51 +17,17 @@ from raftstore.records import CRITICAL, PASSING
 TIMEOUT_DEFAULT_S = 10.0
 
 
-async def probe_tcp(check: CheckDefinition) -> ProbeResult:
-    """Connect to ``check.tcp``."""
-    try:
-        host, port = split_host_port(check.tcp)
-    except ValueError as error:
-        return ProbeResult(CRITICAL, str(error))
-    target = check.tcp
+async def probe_tcp(check: CheckDefinition, context: ssl.SSLContext | None = None) -> ProbeResult:
+    """Connect to ``check.tcp``; with a ``context`` by TLS."""
     try:
         async with asyncio.timeout(check.timeout_s or TIMEOUT_DEFAULT_S):
-            addresses = await asyncio.get_running_loop().getaddrinfo(
-                host, port, type=socket.SOCK_STREAM
-            )
-            await _connect_any(addresses)
-    except socket.gaierror:
-        return ProbeResult(CRITICAL, lookup_error(host))
-    except _Unreached as failure:
-        return ProbeResult(CRITICAL, dial_error(failure.address, failure.error))
+            if context is None:
+                (await connect(check.tcp)).close()
+            else:
+                async with opened(check.tcp, context, check.tls_server_name):
+                    pass
+    except DialFailed as error:
+        return ProbeResult(CRITICAL, str(error))
     except TimeoutError:
-        return ProbeResult(CRITICAL, f"dial tcp {target}: i/o timeout", timed_out=True)
-    except OSError as error:
-        return ProbeResult(CRITICAL, dial_error(target, error))
-    return ProbeResult(PASSING, f"TCP connect {target}: Success")
-
-
-class _Unreached(Exception):
-    """No address answered; the error is that of the first, as Go tells it."""
-
-    def __init__(self, address: str, error: OSError) -> None:
-        super().__init__(address)
-        self.address = address
-        self.error = error
-
-
-async def _connect_any(
-    addresses: Sequence[tuple[int, int, int, str, tuple[Any, ...]]],
-) -> None:
-    first: _Unreached | None = None
-    loop = asyncio.get_running_loop()
-    for family, kind, protocol, _, address in addresses:
-        with contextlib.closing(socket.socket(family, kind, protocol)) as sock:
-            sock.setblocking(False)
-            try:
-                await loop.sock_connect(sock, address)
-                return
-            except OSError as error:
-                shown = join_host_port(str(address[0]), int(str(address[1])))
-                first = first or _Unreached(shown, error)
-    raise first or OSError("no address")
+        return ProbeResult(CRITICAL, f"dial tcp {check.tcp}: i/o timeout", timed_out=True)
+    return ProbeResult(PASSING, f"TCP connect {check.tcp}: Success")

@@ -68,7 +68,7 @@ def test_a_check_of_an_unknown_service_is_refused() -> None:
 
 
 def test_what_cannot_be_run_is_refused_instead_of_never_running() -> None:
-    for fields in ({"udp": "x:1"}, {"os_service": "x"}):
+    for fields in ({"os_service": "x"},):
         check = CheckDefinition(name="c", interval_s=1.0, **fields)
         with pytest.raises(RequestError, match="not supported"):
             build_check(check, policy(), local_state(), "remote")

@@ -9,6 +9,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from agent.definitions import CheckDefinition
+from agent.local.checks.contexts import Contexts
 from agent.local.checks.http import HttpProber
 
 
@@ -40,7 +41,7 @@ async def server():
 
 @pytest.fixture
 async def prober():
-    prober = HttpProber()
+    prober = HttpProber(Contexts(None))
     yield prober
     await prober.close()
 

@@ -11,7 +11,7 @@ from dataclasses import replace
 import pytest
 
 from agent.definitions import CheckDefinition
-from agent.local.checks import runner as module
+from agent.local.checks import probes as module
 from agent.local.checks.runner import CheckRunner
 from raftstore.records import CheckId
 from tests.agent.local.parts import ttl, until
@@ -27,7 +27,9 @@ class Eager(random.Random):
 @pytest.fixture
 async def runner():
     reports = []
-    runner = CheckRunner(reports.append, concurrent_max=2, output_max=100, rng=Eager())
+    runner = CheckRunner(
+        reports.append, concurrent_max=2, programs_max=2, output_max=100, rng=Eager()
+    )
     runner.seen = reports
     yield runner
     await runner.stop()
@@ -96,6 +98,23 @@ async def test_no_more_probes_than_the_bound_run_at_once(runner) -> None:
     assert all(report.status == "passing" for report in runner.seen)
 
 
+async def test_slow_programs_do_not_keep_connections_waiting(runner, tmp_path) -> None:
+    running = tmp_path / "running"
+    running.mkdir()
+    script = (
+        f"touch {running}/$$; ls {running} | wc -l >> {tmp_path}/seen; sleep 0.3; rm {running}/$$"
+    )
+    for number in range(6):
+        args = ("/bin/sh", "-c", script)
+        runner.put(CheckDefinition(id=CheckId(f"s{number}"), args=args, interval_s=1.0))
+    runner.put(tcp("quick", "127.0.0.1:1"))
+    await until(lambda: {report.check_id for report in runner.seen} >= set("s0 s5 quick".split()))
+    await until(lambda: len({report.check_id for report in runner.seen}) == 7)
+    assert runner.seen[0].check_id == "quick"
+    assert max(map(int, (tmp_path / "seen").read_text().split())) <= 2
+    assert max(report.waited_s for report in runner.seen) >= 0.5
+
+
 async def test_a_removed_check_is_heard_no_more(runner) -> None:
     runner.put(tcp("a", "127.0.0.1:1"))
     runner.put(tcp("b", "127.0.0.1:1"))
@@ -114,7 +133,7 @@ async def test_checks_cancelled_before_their_first_step_free_their_place(runner)
         runner.remove(CheckId(str(number)))
     runner.put(tcp("last", "127.0.0.1:1"))
     await until(lambda: any(report.check_id == "last" for report in runner.seen))
-    assert runner._busy <= 1
+    assert runner.stats.probes_current <= 1
 
 
 async def test_a_ttl_check_expires_unless_it_reports(runner) -> None:
@@ -167,8 +186,22 @@ async def test_a_probe_that_timed_out_while_we_stood_still_is_repeated(runner) -
     assert [report.status for report in runner.seen] == ["passing"]
 
 
+async def test_a_failure_while_we_stood_still_is_repeated_but_not_for_ever(runner) -> None:
+    async def hang_up(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        stand_still(0.9)  # and the other side has lost its patience
+        writer.close()
+
+    server = await asyncio.start_server(hang_up, "127.0.0.1", 0)
+    async with server:
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+        runner.put(CheckDefinition(id=CheckId("h"), http=url, interval_s=1.0))
+        await until(lambda: runner.seen, within_s=20.0)
+    assert (runner.stats.runs, runner.stats.runs_discarded) == (4, 3)
+    assert [report.status for report in runner.seen] == ["critical"]
+
+
 async def test_a_probe_that_breaks_is_critical_and_goes_on(runner, monkeypatch) -> None:
-    async def broken(_: CheckDefinition) -> None:
+    async def broken(*_: object) -> None:
         raise LookupError("a defect")
 
     monkeypatch.setattr(module, "probe_tcp", broken)
