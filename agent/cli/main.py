@@ -26,6 +26,7 @@ TABLE: dict[tuple[str, ...], tuple[str, str]] = {
     ("connect", "ca", "set-config"): ("connect", "Modify the authority's configuration"),
     ("connect", "proxy"): ("connect", "Runs a built-in mTLS proxy"),
     ("event",): ("event", "Fires a user event"),
+    ("exec",): ("exec", "Runs a command on many hosts"),
     ("explain",): ("explain", "Says why a decision fell"),
     ("force-leave",): ("membership", "Forces a failed member into the left state"),
     ("info",): ("info", "Provides debugging information for operators"),

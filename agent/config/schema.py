@@ -132,6 +132,9 @@ class Limits:
     checks_max: int = 50_000
     #: Each holds a connection to the agent's own HTTP API, which counts in http_max_conns.
     watches_max: int = 100
+    #: Commands of `exec` that run at a time on this agent; bytes of each one's output.
+    remote_exec_max: int = 8
+    remote_exec_output_max: int = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -209,6 +212,8 @@ class AgentConfig:
     log_level: str = "INFO"
     log_json: bool = False
     enable_debug: bool = False
+    #: No commands of `exec` are run here.
+    disable_remote_exec: bool = True
     pid_file: str = ""
 
     dns: DnsConfig = DnsConfig()

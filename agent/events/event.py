@@ -19,7 +19,7 @@ from gossip.patterns import PatternError, compile_pattern
 PREFIX = "consul:event:"
 #: The newest form of the payload that is understood here.
 VERSION = 1
-#: Events of this name make Consul's agents run commands: never delivered here.
+#: Events of this name ask agents to run commands, and are for nobody else.
 REMOTE_EXEC = "_rexec"
 
 
@@ -137,8 +137,6 @@ def why_not(event: UserEvent, node: str, services: Iterable[ServiceHere]) -> str
     Patterns are searched, not matched. A filter of another program that is no pattern here
     concerns nobody.
     """
-    if event.name == REMOTE_EXEC:
-        return "remote execution is never done"
     try:
         if event.node_filter and not compile_pattern(event.node_filter).search(node):
             return "node filter"

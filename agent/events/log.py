@@ -13,6 +13,7 @@ from typing import Protocol
 
 from agent.events.event import (
     PREFIX,
+    REMOTE_EXEC,
     VERSION,
     EventError,
     ServiceHere,
@@ -28,7 +29,7 @@ KEPT = 256
 EXPLAINED = 64
 _REASONS = (
     "node filter", "service filter", "tag filter", "broken filter",
-    "remote execution is never done", "malformed", "foreign",
+    "remote execution", "remote execution is disabled", "malformed", "foreign",
 )  # fmt: skip
 
 
@@ -73,6 +74,7 @@ class EventLog:
         """``send`` tells the ring, ourselves included; ``now`` gives Unix seconds."""
         self._node = node
         self._services: Callable[[], Iterable[ServiceHere]] = tuple
+        self._on_remote_exec: Callable[[bytes], None] | None = None
         #: What arrived before it was known what runs here.
         self._early: deque[Arrived] | None = deque(maxlen=KEPT)
         self._send = send
@@ -82,9 +84,18 @@ class EventLog:
         self._waiting: dict[object, Callable[[], None]] = {}
         self._stats = EventStats()
 
-    def ready(self, services: Callable[[], Iterable[ServiceHere]]) -> None:
-        """From now on ``services`` says what runs here: judge what came, and what comes."""
+    def ready(
+        self,
+        services: Callable[[], Iterable[ServiceHere]],
+        remote_exec: Callable[[bytes], None] | None = None,
+    ) -> None:
+        """From now on ``services`` says what runs here: judge what came, and what comes.
+
+        ``remote_exec`` is called with the payload of each event that asks for a command; without
+        it, none is run.
+        """
         self._services = services
+        self._on_remote_exec = remote_exec
         early, self._early = self._early or (), None
         for told in early:
             self._judge(told)
@@ -114,6 +125,8 @@ class EventLog:
             try:
                 event = decode(told.payload, told.ltime)
                 reason = why_not(event, self._node, self._services())
+                if not reason and event.name == REMOTE_EXEC:
+                    reason = self._remotely_asked(event)
             except EventError as error:
                 reason = "malformed"
                 self._decided(told, None, f"malformed: {error}")
@@ -128,6 +141,13 @@ class EventLog:
         waiting, self._waiting = self._waiting, {}
         for wake in waiting.values():
             wake()
+
+    def _remotely_asked(self, event: UserEvent) -> str:
+        """Hand a command to those who run it; it is nothing for lists."""
+        if self._on_remote_exec is None:
+            return "remote execution is disabled"
+        self._on_remote_exec(event.payload)
+        return "remote execution"
 
     def list(self, keep: Callable[[UserEvent], bool]) -> tuple[list[UserEvent], int]:
         """The events that ``keep`` keeps, oldest first, and the list's index (1 when empty).

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from agent.backend import Backend
 from agent.connect.leaves import LeafCache
 from agent.connect.sidecars import Sidecars
@@ -10,6 +12,7 @@ from agent.gossiping import coordinate_sender
 from agent.local.agent import LocalAgent
 from agent.local.coordinates import CoordinateSender
 from agent.local.node import catalog_node, own_http, sidecar_address
+from agent.local.remote_exec import RemoteExec
 from agent.local.restores import follow_restores
 from agent.local.watches import Watches
 from agent.parts.ground import Ground
@@ -46,13 +49,26 @@ class HostParts:
         ground.metrics.add("local", local.stats)
         self.sender = coordinate_sender(config, self._backend, self._gossip, ground.metrics)
         ground.owner.spawn(self.sender.run(), name="coordinates")
-        self._events.ready(lambda: local.services().values())
+        self._events.ready(lambda: local.services().values(), self._remote_exec())
         if not config.server:
             follow = follow_restores(self._backend, local.catalog_restored, rng=ground.rng)
             ground.owner.spawn(follow, name="restores")
         self._start_mesh()
         self.watches = Watches(f"http://{own_http(config)}", rng=ground.rng)
         ground.metrics.add("watches", self.watches.stats)
+
+    def _remote_exec(self) -> Callable[[bytes], None] | None:
+        """What runs the commands of others here; None where the operator has not allowed it."""
+        ground, limits = self._ground, self._ground.config.limits
+        runner = RemoteExec(
+            self._backend,
+            node=ground.config.node_name,
+            running_max=limits.remote_exec_max,
+            output_max=limits.remote_exec_output_max,
+        )
+        ground.closers.add("remote exec", runner.close)
+        ground.metrics.add("remote_exec", runner.stats)
+        return None if ground.config.disable_remote_exec else runner.asked
 
     def servers_appeared(self) -> None:
         """The first server is known: tell it what is here."""

@@ -21,7 +21,7 @@ ALONE = frozenset(
 #: Commands of the recordings that do not exist yet: their steps are left out.
 LATER = (
     "acl", "config", "connect envoy", "connect expose", "connect redirect-traffic", "debug",
-    "exec", "login", "logout", "monitor",
+    "login", "logout", "monitor",
 )  # fmt: skip
 
 _UNSUPPORTED_KEYS = "a warning says that keys of this file have no effect yet"

@@ -49,4 +49,6 @@ LIMITS: tuple[Key, ...] = (
             "client_write_rate",
         )
     ),
+    now("limits.remote_exec_max", INT, "limits.remote_exec_max"),
+    now("limits.remote_exec_output_max", INT, "limits.remote_exec_output_max"),
 )  # fmt: skip

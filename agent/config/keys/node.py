@@ -43,7 +43,7 @@ NODE: tuple[Key, ...] = (
     now(
         "consul.coordinate.update_max_batches", INT, "coordinates.update_max_batches", positive=True
     ),
-    later("disable_remote_exec", BOOL, True),
+    now("disable_remote_exec", BOOL, "disable_remote_exec"),
     ignored("disable_update_check", BOOL),
     ignored("disable_anonymous_signature", BOOL),
     now("enable_debug", BOOL, "enable_debug"),

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from agent.errors import RequestError
 from agent.events.event import (
-    REMOTE_EXEC,
     EventError,
     UserEvent,
     decode,
@@ -97,7 +96,6 @@ def test_newer_keys_are_skipped_and_newer_text_forms_are_read() -> None:
         ({"service_filter": "api", "tag_filter": "v"}, [Here("api"), Here("api", ("v",))], ""),
         ({"tag_filter": "v"}, [], ""),
         ({"node_filter": "(("}, [], "broken filter"),
-        ({"name": REMOTE_EXEC}, [], "remote execution is never done"),
     ],
 )
 def test_filters_are_searched_in_node_services_and_their_tags(

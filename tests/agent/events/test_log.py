@@ -103,3 +103,24 @@ def test_what_is_fired_goes_to_the_ring_under_consuls_name(ring: Ring) -> None:
     ring.log.fire(event)
     assert ring.sent == [("consul:event:deploy", encode(event))]
     assert ring.log.stats().fired == 1
+
+
+def test_a_command_is_handed_on_where_it_is_allowed_and_is_never_listed() -> None:
+    asked: list[bytes] = []
+    ring, other = Ring(), Ring()
+    ring.log.ready(tuple, asked.append)
+    other.log.ready(tuple)
+    for number, filters in enumerate(({}, {"node_filter": "other"}), 1):
+        event = UserEvent(id=str(number), name="_rexec", payload=b"job", **filters)
+        for each in (ring, other):
+            each.log.arrived(Told(number, PREFIX + "_rexec", encode(event)))
+    assert asked == [b"job"]
+    assert (ring.names, other.names) == ([], [])
+    reasons = [
+        [each["Reason"] for each in log.explain()["Last"]]  # type: ignore[index, call-overload]
+        for log in (ring.log, other.log)
+    ]
+    assert reasons == [
+        ["node filter", "remote execution"],
+        ["node filter", "remote execution is disabled"],
+    ]
