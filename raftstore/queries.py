@@ -41,7 +41,7 @@ T_co = TypeVar("T_co", covariant=True)
 #: checks, their nodes), "connect" (mesh endpoints of one name), "node" (one node with its services
 #: and checks), "checks" (all checks), "kv" (one key), "kv-prefix" (all keys below), "intentions",
 #: "ca-roots", "ca-config", "sessions" (all), "session" (one id), "session-node" (those of one
-#: node), "autopilot", "restores".
+#: node), "autopilot", "restores", "address" (who lives at one IP address).
 Footprint = tuple[str, str]
 
 

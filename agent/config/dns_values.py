@@ -18,8 +18,9 @@ def check(fields: Mapping[str, Any]) -> None:
         raise ConfigError(
             f'dns_config.recursor_strategy cannot be "{strategy}". Must be "sequential" or "random"'
         )
-    for cidr in fields.get("recursion_allowed_cidrs", ()):
-        _network("recursion_allowed_cidrs", cidr)
+    for key in ("recursion_allowed_cidrs", "owned_ranges"):
+        for cidr in fields.get(key, ()):
+            _network(key, cidr)
 
 
 def _network(key: str, cidr: str) -> None:

@@ -63,6 +63,8 @@ class DnsConfig:
     recursor_strategy: str = "sequential"
     #: Whose questions go to the recursors; none given: this host's and those of local networks.
     recursion_allowed_cidrs: tuple[str, ...] = ()
+    #: Ranges whose reverse names we alone answer: one that is not registered does not exist.
+    owned_ranges: tuple[str, ...] = ()
     allow_stale: bool = True
     max_stale_s: float = 87600 * 3600.0
     node_ttl_s: float = 0.0

@@ -18,13 +18,13 @@ from dns.rcode import Rcode
 from dns.rdatatype import RdataType
 
 from agent.dns import addresses, health, names, records
-from agent.dns.names import Kind, Lookup, Zone
+from agent.dns.names import Kind, Lookup, Zone, reverse_zone
 from agent.dns.rules import Rules
 from agent.dns.wire import Question, Record
+from raftstore.dns_queries import WhoHasAddress
 from raftstore.queries import (
     HealthEntry,
     HealthService,
-    ListNodes,
     NodeServices,
     Query,
 )
@@ -270,19 +270,26 @@ def _meta(node: Node, owner: bytes, ttl_s: int) -> list[Record]:
 
 
 def _reverse(question: Question, lookup: Lookup, rules: Rules, facts: Facts) -> Outline:
-    """PTR of the node with the address. An unknown name is SERVFAIL with RA (measured)."""
-    unknown = _forwarded(lookup.zone, rules)
-    if not lookup.address:
-        return unknown
-    wanted = records.mapped_to_v4(lookup.address)
-    for node in facts.get(ListNodes()):
-        if records.address_bytes(node.address) == wanted:
-            target = node_target(node.name, rules.datacenter, rules.zones.primary)
-            if target is not None:
-                found = Item((records.ptr(question.name, target),))
-                at = SoaAt.AUTHORITY if question.qtype == RdataType.SOA else SoaAt.NOWHERE
-                return Outline(zone=lookup.zone, items=(found,), soa_at=at)
-    return unknown
+    """PTR of the node with the address, else of the service. An unknown name is for the recursors
+    (without them SERVFAIL with RA: measured), unless its range is ours: then it does not exist."""
+    target: bytes | None = None
+    if lookup.address:
+        holder = facts.get(WhoHasAddress(records.address_text(lookup.address)))
+        if holder.node is not None:
+            target = node_target(holder.node.name, rules.datacenter, rules.zones.primary)
+        if target is None and holder.service is not None:
+            target = service_target(holder.service.name, rules.datacenter, rules.zones.primary)
+    if target is not None:
+        found = Item((records.ptr(question.name, target),))
+        at = SoaAt.AUTHORITY if question.qtype == RdataType.SOA else SoaAt.NOWHERE
+        return Outline(zone=lookup.zone, items=(found,), soa_at=at)
+    owned = reverse_zone(question.labels, rules.owned_zones)
+    if owned is None:
+        return _forwarded(lookup.zone, rules)
+    if question.labels == tuple(label.encode() for label in owned.labels):
+        own = question.qtype == RdataType.SOA
+        return Outline(zone=owned, soa_at=SoaAt.ANSWER if own else SoaAt.AUTHORITY)
+    return _nothing(owned)
 
 
 def _apex(qtype: int, zone: Zone, rules: Rules, facts: Facts, rng: random.Random) -> Outline:
@@ -434,6 +441,11 @@ def _srv_item(ask: _Ask, entry: HealthEntry, ttl_s: int) -> Item | None:
 def node_target(name: str, datacenter: str, zone: Zone) -> bytes | None:
     """``NODE.node.DC.ZONE``, None when the node's name does not fit into a name."""
     return records.name_wire(f"{name}.node.{datacenter}.{zone.text}")
+
+
+def service_target(name: str, datacenter: str, zone: Zone) -> bytes | None:
+    """``SERVICE.service.DC.ZONE``, None when the name does not fit into one."""
+    return records.name_wire(f"{name}.service.{datacenter}.{zone.text}")
 
 
 # --- chains

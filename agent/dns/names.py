@@ -7,7 +7,9 @@ is registered. Names outside every zone and names without meaning are results, n
 from __future__ import annotations
 
 import enum
+import ipaddress
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from dns.rdatatype import RdataType
@@ -79,6 +81,40 @@ def make_zone(text: str) -> Zone:
     if wire is None:
         raise ValueError(f"{text!r} is not a domain name")
     return Zone(body + ".", tuple(body.split(".")), wire)
+
+
+def reverse_zones(cidrs: Sequence[str]) -> tuple[Zone, ...]:
+    """The zones below ``arpa`` that hold the reverse names of these ranges.
+
+    A range that ends within a byte or a nibble has several (RFC 2317 without its delegation).
+    Raises ValueError for what is no range.
+    """
+    found: list[Zone] = []
+    for cidr in cidrs:
+        network = ipaddress.ip_network(cidr, strict=False)
+        bits = 8 if network.version == 4 else 4
+        length = -(-network.prefixlen // bits) * bits
+        for part in network.subnets(new_prefix=length):
+            words = _reverse_words(part)[: length // bits]
+            tail = ["in-addr"] if network.version == 4 else ["ip6"]
+            found.append(make_zone(".".join([*words[::-1], *tail, "arpa"])))
+    return tuple(found)
+
+
+def _reverse_words(network: ipaddress.IPv4Network | ipaddress.IPv6Network) -> list[str]:
+    packed = network.network_address.packed
+    return [str(byte) for byte in packed] if network.version == 4 else list(packed.hex())
+
+
+def reverse_zone(labels: tuple[bytes, ...], owned: Mapping[bytes, Zone]) -> Zone | None:
+    """The owned zone that a reverse name is in; ``owned`` by the labels joined with dots."""
+    if not owned:
+        return None
+    for at in range(len(labels) - 1):
+        zone = owned.get(b".".join(labels[at:]))
+        if zone is not None:
+            return zone
+    return None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,6 +7,7 @@ that is given text which cannot be a DNS name answers None: such a thing cannot 
 from __future__ import annotations
 
 import functools
+import ipaddress
 import struct
 from dataclasses import dataclass
 
@@ -50,6 +51,11 @@ def address_bytes(text: str) -> bytes | None:
     except (dns.exception.DNSException, ValueError):
         return None
     return mapped_to_v4(packed)
+
+
+def address_text(packed: bytes) -> str:
+    """The canonical text of 4 or 16 bytes; mapped IPv6 as IPv4."""
+    return str(ipaddress.ip_address(mapped_to_v4(packed)))
 
 
 def mapped_to_v4(packed: bytes) -> bytes:
@@ -109,8 +115,9 @@ class SoaTimes:
     min_ttl_s: int
 
 
-def soa(zone: bytes, serial: int, times: SoaTimes) -> Record:
-    names = b"\2ns" + zone + b"\x0ahostmaster" + zone
+def soa(zone: bytes, serial: int, times: SoaTimes, *, home: bytes) -> Record:
+    """The SOA of a zone; its names are in ``home``, which differs for reverse zones."""
+    names = b"\2ns" + home + b"\x0ahostmaster" + home
     numbers = struct.pack(
         "!IIIII",
         serial & 0xFFFFFFFF,

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from agent.config.schema import AgentConfig
-from agent.dns.names import Zones, make_zone
+from agent.dns.names import Zone, Zones, make_zone, reverse_zones
 from agent.dns.records import SoaTimes
 
 #: No client gets more than this many answer records in a plain UDP reply (DNS contract 8).
@@ -30,6 +30,8 @@ class Rules:
     compress: bool = True
     udp_answer_limit: int = 3
     a_record_limit: int = 0
+    #: Reverse zones that nobody else answers for, by their labels joined with dots.
+    owned_zones: Mapping[bytes, Zone] = field(default_factory=dict)
 
     def service_ttl_s(self, name: str) -> int:
         """TTL of a service (lower-case name): its own entry, else the longest ``prefix*``."""
@@ -76,4 +78,7 @@ def rules_of(config: AgentConfig) -> Rules:
         compress=not dns.disable_compression,
         udp_answer_limit=max(0, min(dns.udp_answer_limit, UDP_ANSWERS_MAX)),
         a_record_limit=max(0, dns.a_record_limit),
+        owned_zones={
+            ".".join(zone.labels).encode(): zone for zone in reverse_zones(dns.owned_ranges)
+        },
     )

@@ -71,7 +71,9 @@ class _Cutter:
         self._own: tuple[Record, ...] = ()
         self._authority = outline.authority
         if outline.soa_at is not SoaAt.NOWHERE:
-            soa = records.soa(outline.zone.wire, now_s, rules.soa)
+            zone = outline.zone
+            home = rules.zones.primary if zone.labels[-1] == "arpa" else zone
+            soa = records.soa(zone.wire, now_s, rules.soa, home=home.wire)
             if outline.soa_at is SoaAt.ANSWER:
                 self._own = (soa,)
             else:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from raftstore.dns_queries import AddressHolder
 from raftstore.queries import HealthEntry, NodeServicesAnswer, ServiceNode
 from raftstore.records import Check, CheckId, Node, NodeId, NodeName, Service, ServiceId
 from raftstore.state.registry import NameRow, NodeRow, Registry, union_of_tags
@@ -122,6 +123,22 @@ class Lookups:
         if row is None:
             return NodeServicesAnswer(None, ())
         return NodeServicesAnswer(row.node, tuple([row.services[k] for k in sorted(row.services)]))
+
+    def holder(self, address: str) -> AddressHolder:
+        """Who lives at an IP address in canonical form."""
+        registry = self._registry
+        nodes = registry.nodes_at.get(address)
+        instances = registry.services_at.get(address)
+        row: NodeRow | None = registry.nodes[min(nodes)] if nodes else None
+        service: Service | None = None
+        if instances:
+            node, service_id = min(instances)
+            service = registry.nodes[node].services[service_id]
+        return AddressHolder(None if row is None else row.node, service)
+
+    def holder_index(self) -> int:
+        """Index of whatever may live at an address."""
+        return max(self._indexes.of("nodes"), self._indexes.of("services"))
 
     def find_node(self, name: NodeName, node_id: str = "") -> Node | None:
         """A node by its id if one is given, else by name."""

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 from raftstore import commands as c
 from raftstore import queries as q
 from raftstore.config import StateLimits
+from raftstore.dns_queries import WhoHasAddress
 from raftstore.errors import DecodeError
 from raftstore.queries import Answer, At, Footprint, Query
 from raftstore.records import Actor, Restored, RestoreView
@@ -381,6 +382,7 @@ class StateMachine:
             q.GetCAConfig: (lambda _: ca.config, lambda _: ca.config_index()),
             q.GetCAProvider: (lambda _: ca.provider, lambda _: ca.roots_index()),
             q.GetAutopilot: (lambda _: autopilot.config, lambda _: autopilot.index()),
+            WhoHasAddress: (lambda x: look.holder(x.address), lambda _: look.holder_index()),
             GetRestore: (lambda _: self._restore_view(), lambda _: of(_RESTORES)),
             **self._session_readers(),
             q.History: (

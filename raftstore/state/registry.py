@@ -20,6 +20,7 @@ from typing import Any
 
 from sortedcontainers import SortedDict
 
+from raftstore.dns_queries import canonical_address
 from raftstore.records import CRITICAL, Check, CheckId, Node, NodeId, Service, ServiceId
 from raftstore.state.tables import Indexes
 from raftstore.state.undo import Undo
@@ -163,8 +164,8 @@ class Registry:
     (index, node's key) and ``on_check_lost`` (index, node's key, check id, how).
     """
 
-    __slots__ = ("_indexes", "_undo", "connect", "ids", "names", "nodes", "on_check_lost",
-                 "on_node_removed", "states")  # fmt: skip
+    __slots__ = ("_indexes", "_undo", "connect", "ids", "names", "nodes", "nodes_at",
+                 "on_check_lost", "on_node_removed", "services_at", "states")  # fmt: skip
 
     def __init__(self, indexes: Indexes) -> None:
         self._indexes = indexes
@@ -176,6 +177,9 @@ class Registry:
         self.on_node_removed: list[Callable[[int, str], None]] = []
         self.names: SortedDict = SortedDict()  # str -> NameRow
         self.connect: dict[str, NameRow] = {}
+        #: Nodes, and instances with an address of their own, by IP address in canonical form.
+        self.nodes_at: dict[str, dict[str, None]] = {}
+        self.services_at: dict[str, dict[InstanceKey, None]] = {}
         #: Checks by status, as (node's key, check id); dicts as sets with a fixed order.
         self.states: dict[str, dict[tuple[str, CheckId], None]] = {}
 
@@ -189,8 +193,12 @@ class Registry:
             row = self.nodes[key] = NodeRow(node)
         else:
             self._forget_id(row.node)
+            self._leaves(self.nodes_at, row.node.address, key)
+            self._address_moved(row.node.address)
             self._undo.attr(row, "node")
             row.node = node
+        self._lives(self.nodes_at, node.address, key)
+        self._address_moved(node.address)
         if node.id:
             self._undo.item(self.ids, node.id)
             self.ids[node.id] = key
@@ -213,6 +221,8 @@ class Registry:
         self._indexes.record(("nodes", key, row.node, None))
         self._indexes.record((NODE_INDEX, key, row.index, 0))
         self._forget_id(row.node)
+        self._leaves(self.nodes_at, row.node.address, key)
+        self._address_moved(row.node.address)
         self._indexes.raise_to("nodes", index)
         self._indexes.touch("node", key)
 
@@ -221,12 +231,26 @@ class Registry:
             self._undo.item(self.ids, node.id)
             del self.ids[node.id]
 
+    def _lives(self, places: dict[str, dict[Any, None]], address: str, key: Any) -> None:
+        if at := canonical_address(address):
+            self._put_in(places, at, key, None)
+
+    def _leaves(self, places: dict[str, dict[Any, None]], address: str, key: Any) -> None:
+        if at := canonical_address(address):
+            self._take_from(places, at, key)
+
+    def _address_moved(self, address: str) -> None:
+        """Who lives there, or what is known of them, changed."""
+        if at := canonical_address(address):
+            self._indexes.touch("address", at)
+
     def put_service(self, index: int, row: NodeRow, service: Service) -> None:
         """Store an instance; it leaves the rows it no longer belongs to."""
         stored = row.services.get(service.id)
         gone = set() if stored is None else self._unlink(index, row, stored)
         self._indexes.record(("services", (row.node.name.lower(), service.id), stored, service))
         new = self._link(row, service)
+        self._address_moved(service.address)
         self._indexes.raise_to("services", index)
         if new != gone:
             self._indexes.raise_to("service-names", index)
@@ -270,6 +294,8 @@ class Registry:
     def load_node(self, node: Node, index: int) -> NodeRow:
         """From a snapshot: as ``put_node``, but nothing moves."""
         row = self.nodes[node.name.lower()] = NodeRow(node, index)
+        if at := canonical_address(node.address):
+            self.nodes_at.setdefault(at, {})[node.name.lower()] = None
         if node.id:
             self.ids[node.id] = node.name.lower()
         return row
@@ -287,6 +313,7 @@ class Registry:
         self._undo.item(row.services, service.id)
         row.services[service.id] = service
         key = (row.node.name.lower(), service.id)
+        self._lives(self.services_at, service.address, key)
         listed: set[Listed] = set()
         for rows, name, _, _ in self._rows_of(service):
             if name not in rows:
@@ -304,7 +331,9 @@ class Registry:
         Gives what is not in the list of names any more.
         """
         self._service_moved(index, service)
+        self._address_moved(service.address)
         key = (row.node.name.lower(), service.id)
+        self._leaves(self.services_at, service.address, key)
         unlisted: set[Listed] = set()
         for rows, name, cells, _ in self._rows_of(service):
             gone = rows[name].drop(key, self._undo)
@@ -410,7 +439,19 @@ class Registry:
         assert instances == sum(len(row.instances) for row in self.names.values())
         assert endpoints == sum(len(row.instances) for row in self.connect.values())
         assert checks == sum(len(held) for held in self.states.values())
+        self._check_addresses()
         for row in self.names.values():
             lines = [line for service in row.instances.values() for line in _lines(service)]
             assert row._listed == Counter(lines), "the list of names is miscounted"
         assert all(row.instances for row in (*self.names.values(), *self.connect.values()))
+
+    def _check_addresses(self) -> None:
+        nodes, services = set(), set()
+        for key, row in self.nodes.items():
+            nodes.add((canonical_address(row.node.address), key))
+            for service in row.services.values():
+                services.add((canonical_address(service.address), (key, service.id)))
+        for expected, places in ((nodes, self.nodes_at), (services, self.services_at)):
+            found = {(at, key) for at, held in places.items() for key in held}
+            assert found == {place for place in expected if place[0]}, "an address is miscounted"
+            assert all(places.values()), "an address without anybody is kept"

@@ -13,7 +13,6 @@ FOLDER = Path(__file__).parent / "dns"
 #: Scenarios that cannot pass yet, with the reason.
 NOT_YET = {
     "acl-anonymous": "ACLs are not enforced yet",
-    "cached": "the agent cache is not used for DNS yet",
     "ingress": "ingress lookups are not served yet",
     "query-basic": "prepared queries are not served yet",
     "query-health": "prepared queries are not served yet",
@@ -99,8 +98,4 @@ def _is_query(step: dict[str, Any]) -> bool:
 def _served(query: dict[str, Any]) -> bool:
     if ".query." in query.get("qname", ""):
         return False
-    if "quirk" in query and query["quirk"] not in QUIRKS_KEPT:
-        return False
-    # Reverse names of services need a catalog query by service address.
-    is_reverse = query.get("qtype") == "PTR" and "arpa" in query["qname"].lower()
-    return not (is_reverse and ".service." in str(query.get("expect", {}).get("answer")))
+    return "quirk" not in query or query["quirk"] in QUIRKS_KEPT

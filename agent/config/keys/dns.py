@@ -22,6 +22,7 @@ DNS: tuple[Key, ...] = (
     now("dns_config.recursor_timeout", DURATION, "dns.recursor_timeout_s"),
     now("dns_config.recursor_strategy", STRING, "dns.recursor_strategy"),
     now("dns_config.recursion_allowed_cidrs", STRINGS, "dns.recursion_allowed_cidrs"),
+    now("dns_config.owned_ranges", STRINGS, "dns.owned_ranges"),
     now("dns_config.allow_stale", BOOL, "dns.allow_stale"),
     now("dns_config.max_stale", DURATION, "dns.max_stale_s"),
     now("dns_config.node_ttl", DURATION, "dns.node_ttl_s"),

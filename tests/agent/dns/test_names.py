@@ -108,3 +108,23 @@ def test_the_longest_zone_wins() -> None:
 def test_any_labels_can_be_read(left: list[bytes], right: tuple[bytes, ...], qtype: int) -> None:
     lookup = names.read((*left, *right), qtype, ZONES)
     assert lookup.kind is not Kind.NOTHING or lookup.reason
+
+
+@pytest.mark.parametrize(
+    ("cidr", "zones"),
+    [
+        ("10.0.0.0/8", ["10.in-addr.arpa."]),
+        ("192.168.4.0/24", ["4.168.192.in-addr.arpa."]),
+        ("172.16.0.0/15", ["16.172.in-addr.arpa.", "17.172.in-addr.arpa."]),
+        ("10.1.2.3/32", ["3.2.1.10.in-addr.arpa."]),
+        ("2001:db8::/32", ["8.b.d.0.1.0.0.2.ip6.arpa."]),
+        ("fc00::/7", ["c.f.ip6.arpa.", "d.f.ip6.arpa."]),
+    ],
+)
+def test_a_range_has_reverse_zones_at_whole_labels(cidr: str, zones: list[str]) -> None:
+    made = names.reverse_zones([cidr])
+    assert [zone.text for zone in made] == zones
+    owned = {".".join(zone.labels).encode(): zone for zone in made}
+    inside = (b"1", *(label.encode() for label in made[0].labels))
+    assert names.reverse_zone(inside, owned) is made[0]
+    assert names.reverse_zone((b"1", b"in-addr", b"arpa"), owned) is None

@@ -275,3 +275,40 @@ async def test_dig_understands_the_answers(server: DnsServer, transport: str) ->
     )  # fmt: skip
     out, _ = await process.communicate()
     assert {line.split()[2] for line in out.decode().splitlines()} == {"8001", "8002", "8003"}
+
+
+async def test_a_range_of_ours_has_no_names_but_ours(catalog: Catalog) -> None:
+    server = await serve(catalog, dns_config=DnsConfig(owned_ranges=("10.0.0.0/16",)))
+    found = await ask(server, "1.0.0.10.in-addr.arpa.", "PTR")
+    assert addresses(found) == {"node-1.node.dc1.consul."}
+    for name, rcode in (
+        ("9.9.0.10.in-addr.arpa.", dns.rcode.NXDOMAIN),
+        ("0.10.in-addr.arpa.", dns.rcode.NOERROR),
+    ):
+        message = await ask(server, name, "PTR")
+        assert message.rcode() == rcode
+        assert message.flags & dns.flags.AA
+        (soa,) = message.authority
+        assert soa.name.to_text() == "0.10.in-addr.arpa."
+        assert soa[0].mname.to_text() == "ns.consul."
+    outside = await ask(server, "9.9.1.10.in-addr.arpa.", "PTR")
+    assert outside.rcode() == dns.rcode.SERVFAIL
+    await server.stop()
+
+
+async def test_a_reverse_name_follows_who_lives_there(catalog: Catalog) -> None:
+    server = await serve(catalog)
+    node = Node(name=NodeName("zz"), address="10.7.7.7")
+    service = Service(
+        node=node.name, id=ServiceId("db"), name=ServiceName("Db"), address="10.5.5.5", port=1
+    )
+    for _ in range(2):
+        message = await ask(server, "5.5.5.10.in-addr.arpa.", "PTR")
+        assert message.rcode() == dns.rcode.SERVFAIL
+    catalog.register(node, service)
+    message = await ask(server, "5.5.5.10.in-addr.arpa.", "PTR")
+    assert addresses(message) == {"Db.service.dc1.consul."}
+    catalog.register(Node(name=NodeName("nn"), address="10.5.5.5"))
+    message = await ask(server, "5.5.5.10.in-addr.arpa.", "PTR")
+    assert addresses(message) == {"nn.node.dc1.consul."}
+    await server.stop()

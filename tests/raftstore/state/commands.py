@@ -14,6 +14,7 @@ from raftstore import definition_queries as dq
 from raftstore import definitions as d
 from raftstore import queries as q
 from raftstore import records as r
+from raftstore.dns_queries import WhoHasAddress
 from raftstore.restore_queries import GetRestore
 from raftstore.state.definitions import secret_hash
 
@@ -409,6 +410,7 @@ POPULATED: list[c.Command] = [
 #: Every query there is, over the names above.
 ALL_QUERIES: list[q.Query[Any]] = [
     GetRestore(),
+    *[WhoHasAddress(address) for address in ("10.0.0.1", "10.0.0.2", "10.9.9.9")],
     q.ListNodes(),
     q.ListServices(),
     q.ListServices((("rack", "r1"),)),
