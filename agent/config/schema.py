@@ -65,6 +65,8 @@ class DnsConfig:
     recursion_allowed_cidrs: tuple[str, ...] = ()
     #: Ranges whose reverse names we alone answer: one that is not registered does not exist.
     owned_ranges: tuple[str, ...] = ()
+    use_cache: bool = False
+    cache_max_age_s: float = 0.0
     allow_stale: bool = True
     max_stale_s: float = 87600 * 3600.0
     node_ttl_s: float = 0.0

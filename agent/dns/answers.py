@@ -17,10 +17,12 @@ from typing import Any, TypeVar
 from dns.rcode import Rcode
 from dns.rdatatype import RdataType
 
+from agent import queries
 from agent.dns import addresses, health, names, records
 from agent.dns.names import Kind, Lookup, Zone, reverse_zone
-from agent.dns.rules import Rules
+from agent.dns.rules import Rules, ttl
 from agent.dns.wire import Question, Record
+from agent.queries import QueryNotFound, QueryRefused, Request
 from raftstore.dns_queries import WhoHasAddress
 from raftstore.queries import (
     HealthEntry,
@@ -120,7 +122,8 @@ class SoaAt(enum.Enum):
 class Outline:
     """A reply before shuffling and cutting. ``one_of``: a single item is to be drawn.
     ``address_limit`` says that ``a_record_limit`` applies. ``forward``: the recursors are to be
-    asked, and this is the reply if all of them fail."""
+    asked, and this is the reply if all of them fail. ``scoped``: it is one for the client's
+    subnet; ``personal``: for where this client is, so no other may get it."""
 
     rcode: Rcode = Rcode.NOERROR
     zone: Zone
@@ -135,18 +138,15 @@ class Outline:
     recursion_available: bool = False
     opt: bool = True
     forward: bool = False
+    scoped: bool = False
+    personal: bool = False
 
 
-def answer(question: Question, rules: Rules, facts: Facts, rng: random.Random) -> Outline:
-    """The outline of the reply. Raises ``Missing``."""
-    lookup = names.read(question.labels, question.qtype, rules.zones)
-    return answer_lookup(question, lookup, rules, facts, rng)
-
-
-def answer_lookup(
-    question: Question, lookup: Lookup, rules: Rules, facts: Facts, rng: random.Random
+def answer(
+    question: Question, rules: Rules, facts: Facts, rng: random.Random, *, client: str = ""
 ) -> Outline:
-    """As ``answer``, for a name that has been read."""
+    """The outline of the reply to ``client`` (its address as text). Raises ``Missing``."""
+    lookup = names.read(question.labels, question.qtype, rules.zones)
     if lookup.kind is Kind.OUTSIDE:
         if rules.recursion_available:
             return _forwarded(lookup.zone, rules)
@@ -156,7 +156,7 @@ def answer_lookup(
     elif question.qtype in {RdataType.SOA, RdataType.NS, RdataType.AXFR}:
         outline = _apex(question.qtype, lookup.zone, rules, facts, rng)
     else:
-        outline = _named(question, lookup, rules, facts, rng)
+        outline = _named(question, lookup, rules, facts, rng, client)
     if rules.recursion_available:
         outline = replace(outline, recursion_available=True)
     return outline
@@ -178,18 +178,31 @@ def _nothing(zone: Zone, rcode: Rcode = Rcode.NXDOMAIN) -> Outline:
 
 
 def _named(
-    question: Question, lookup: Lookup, rules: Rules, facts: Facts, rng: random.Random
+    question: Question,
+    lookup: Lookup,
+    rules: Rules,
+    facts: Facts,
+    rng: random.Random,
+    client: str,
 ) -> Outline:
-    owner, qtype = question.name, question.qtype
-    chased_max = CHASED_MAX if question.edns is None else INSTANCES_MAX
+    owner, qtype, edns = question.name, question.qtype, question.edns
+    chased_max = CHASED_MAX if edns is None else INSTANCES_MAX
+    source = (edns.subnet_address if edns is not None else "") or client
     if lookup.kind is Kind.ADDR:
         return _addr(owner, lookup, rules)
     if lookup.kind is Kind.NOTHING or not rules.is_local(lookup.datacenter):
         return _nothing(lookup.zone)
     steps = chase_steps(qtype, CHASE_STEPS_MAX)
-    ask = _Ask(owner, qtype, lookup.zone, rules, facts, rng, steps, chased_max)
+    ask = _Ask(owner, qtype, lookup.zone, rules, facts, rng, steps, chased_max, source)
+    return _looked_up(ask, lookup)
+
+
+def _looked_up(ask: _Ask, lookup: Lookup) -> Outline:
+    """What a name of ours stands for."""
     if lookup.kind is Kind.NODE:
         return _node(ask, lookup.name)
+    if lookup.kind is Kind.QUERY:
+        return _prepared(ask, lookup.name)
     return _service(ask, lookup)
 
 
@@ -210,6 +223,7 @@ class _Ask:
     rng: random.Random
     steps: int
     chased_max: int = CHASED_MAX
+    source: str = ""
 
 
 # --- nodes, addr, reverse, apex
@@ -327,15 +341,39 @@ def _name_servers(zone: Zone, rules: Rules, facts: Facts, rng: random.Random) ->
 def _service(ask: _Ask, lookup: Lookup) -> Outline:
     entries = ask.facts.get(service_query(lookup))
     chosen = health.fit(entries, only_passing=ask.rules.only_passing)
-    if not chosen:
-        return _nothing(ask.zone)
     most = SRV_INSTANCES_MAX if ask.qtype == RdataType.SRV else INSTANCES_MAX
     if len(chosen) > most:
         chosen = ask.rng.sample(chosen, most)
-    ttl_s = ask.rules.service_ttl_s(lookup.name)
+    return _instances(ask, chosen, ask.rules.service_ttl_s(lookup.name), shuffled=True)
+
+
+def _prepared(ask: _Ask, name: str) -> Outline:
+    """What a prepared query finds. One that is not there does not exist; one that is there and
+    cannot be carried out is a server failure (DNS contract 12)."""
+    request = Request(name=name, agent=ask.rules.node, source_ip=ask.source)
+    try:
+        found = queries.run(queries.execution(request, ask.rng), ask.facts.get)
+    except QueryNotFound:
+        return _nothing(ask.zone)
+    except QueryRefused:
+        return Outline(rcode=Rcode.SERVFAIL, zone=ask.zone)
+    query = found.query
+    ttl_s = ask.rules.service_ttl_s(query.service.service.lower())
+    if query.dns_ttl_s is not None:
+        ttl_s = ttl(query.dns_ttl_s)
+    most = SRV_INSTANCES_MAX if ask.qtype == RdataType.SRV else INSTANCES_MAX
+    outline = _instances(ask, found.nodes[:most], ttl_s, shuffled=not found.ordered)
+    scoped = outline.rcode == Rcode.NOERROR
+    return replace(outline, scoped=scoped, personal=query.service.near == queries.ADDRESS)
+
+
+def _instances(ask: _Ask, chosen: Sequence[HealthEntry], ttl_s: int, *, shuffled: bool) -> Outline:
+    """The records of these instances, whose order means something unless they are shuffled."""
+    if not chosen:
+        return _nothing(ask.zone)
     if ask.qtype == RdataType.SRV:
         items = _srv_items(ask, chosen, ttl_s)
-        return Outline(zone=ask.zone, items=items, shuffled=True) if items else _no_data(ask)
+        return Outline(zone=ask.zone, items=items, shuffled=shuffled) if items else _no_data(ask)
     found: dict[Item, None] = {}
     hosts: list[bytes] = []
     for entry in chosen:
@@ -348,14 +386,14 @@ def _service(ask: _Ask, lookup: Lookup) -> Outline:
             found[Item((records.address(ask.owner, ttl_s, packed),))] = None
     if found:
         limited = ask.qtype in _ADDRESS_TYPES
-        return Outline(zone=ask.zone, items=tuple(found), shuffled=True, address_limit=limited)
+        return Outline(zone=ask.zone, items=tuple(found), shuffled=shuffled, address_limit=limited)
     if not hosts:
         return _no_data(ask)
-    if ask.rules.recursion_available:
+    if ask.rules.recursion_available and shuffled:
         # One is given in the end: the recursors are not asked for the others.
         hosts = [ask.rng.choice(hosts)]
-    items = tuple(_alias(ask, target, ttl_s) for target in hosts)
-    return Outline(zone=ask.zone, items=items, shuffled=True, one_of=True)
+    items = tuple(_alias(ask, target, ttl_s) for target in (hosts if shuffled else hosts[:1]))
+    return Outline(zone=ask.zone, items=items, shuffled=shuffled, one_of=True)
 
 
 def _alias(ask: _Ask, target: bytes, ttl_s: int) -> Item:
@@ -464,16 +502,14 @@ def chase(target: bytes, ask: _Ask, steps: int) -> tuple[Record, ...]:
         return ()
     inner = replace(
         ask, owner=target, qtype=RdataType.ANY, zone=lookup.zone, steps=steps - 1,
-        chased_max=CHASED_MAX,
+        chased_max=CHASED_MAX, source="",
     )  # fmt: skip
     if lookup.kind is Kind.ADDR:
         outline = _addr(target, lookup, ask.rules)
     elif not ask.rules.is_local(lookup.datacenter):
         return ()
-    elif lookup.kind is Kind.NODE:
-        outline = _node(inner, lookup.name)
     else:
-        outline = _service(inner, lookup)
+        outline = _looked_up(inner, lookup)
     items = list(outline.items)
     if outline.shuffled:
         ask.rng.shuffle(items)

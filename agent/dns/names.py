@@ -27,6 +27,7 @@ class Kind(enum.Enum):
     SERVICE = "service"
     CONNECT = "connect"
     NODE = "node"
+    QUERY = "query"
     ADDR = "addr"
     REVERSE = "reverse"
     NOTHING = "nothing"
@@ -40,7 +41,7 @@ _KIND_LABELS = {
     "node": Kind.NODE,
     "addr": Kind.ADDR,
     "ingress": Kind.NOTHING,
-    "query": Kind.NOTHING,
+    "query": Kind.QUERY,
     "virtual": Kind.NOTHING,
 }
 
@@ -169,7 +170,7 @@ def _known(word: str, parts: tuple[str, ...], suffix: tuple[str, ...], zone: Zon
     if len(suffix) > 1:
         return _nothing(zone, f"more than a datacenter after {word}")
     datacenter = suffix[0] if suffix else ""
-    if kind is Kind.NODE:
+    if kind in {Kind.NODE, Kind.QUERY}:
         name = ".".join(parts)
         return Lookup(kind=kind, zone=zone, name=name, datacenter=datacenter)
     if kind is Kind.CONNECT:

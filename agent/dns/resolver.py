@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -81,6 +82,7 @@ class Resolver:
         "_keeps",
         "_max_stale_s",
         "_negative",
+        "_peeks",
         "_ready",
         "_rng",
         "_rules",
@@ -103,12 +105,14 @@ class Resolver:
         self._rules = rules_of(config)
         self._rng = rng
         self._clock = clock
-        self._max_stale_s = dns.max_stale_s
         if dns.allow_stale:
             self._ask = Ask(consistency=Consistency.STALE, max_stale_s=dns.max_stale_s)
         else:
             self._ask = Ask()
-        self._keeps = dns.allow_stale and dns.max_stale_s >= _READY_STALENESS_MIN_S
+        # What the cache holds may be old: it is asked for by name, whatever else is stale.
+        self._peeks = dns.allow_stale or dns.use_cache
+        self._max_stale_s = math.inf if dns.use_cache else dns.max_stale_s
+        self._keeps = self._peeks and self._max_stale_s >= _READY_STALENESS_MIN_S
         limit = max(1, config.limits.dns_ready_answers_max)
         self._ready = ReadyAnswers(limit)
         self._negative = ReadyAnswers(max(1, limit // _NEGATIVE_SHARE))
@@ -141,12 +145,12 @@ class Resolver:
             stats.refusals += 1
             return data[:2] + question.body
         facts: dict[Query[Any], Any] = {}
-        outline = self._outline_now(question, facts)
+        outline = self._outline_now(question, facts, client)
         if outline is not None and outline.forward:
             outline = self._refused(outline, question, client)
         if outline is None:
             return Later(question, facts, client)
-        if self._keeps and facts and len(key) <= KEY_BYTES_MAX:
+        if self._keeps and facts and not outline.personal and len(key) <= KEY_BYTES_MAX:
             body = self._keep(key, question, outline, tuple(facts), tcp=tcp)
             if body is not None:
                 return data[:2] + body
@@ -157,7 +161,7 @@ class Resolver:
         SERVFAIL; nothing is raised."""
         question = later.question
         try:
-            outline = await self._outline_asking(question, later.facts)
+            outline = await self._outline_asking(question, later.facts, later.client)
             if outline.forward:
                 refused = self._refused(outline, question, later.client)
                 if refused is None:
@@ -198,15 +202,17 @@ class Resolver:
             return replace(outline, forward=False)
         return None
 
-    def _outline_now(self, question: Question, facts: dict[Query[Any], Any]) -> Outline | None:
+    def _outline_now(
+        self, question: Question, facts: dict[Query[Any], Any], client: str
+    ) -> Outline | None:
         """The outline from what this process holds; None when that is not enough."""
         while True:
             try:
                 known = Facts(facts)
-                outline = answers.answer(question, self._rules, known, self._rng)
+                outline = answers.answer(question, self._rules, known, self._rng, client=client)
                 return None if known.unknown else outline
             except Missing as missing:
-                if self._ask.consistency is not Consistency.STALE:
+                if not self._peeks:
                     return None
                 try:
                     held = self._backend.peek(missing.query)
@@ -217,7 +223,9 @@ class Resolver:
                 facts[missing.query] = held.value
                 assert len(facts) <= FACTS_MAX * 2
 
-    async def _outline_asking(self, question: Question, facts: dict[Query[Any], Any]) -> Outline:
+    async def _outline_asking(
+        self, question: Question, facts: dict[Query[Any], Any], client: str
+    ) -> Outline:
         names: dict[bytes, tuple[Record, ...]] = {}
         seed = self._rng.getrandbits(64)
         while True:
@@ -225,7 +233,8 @@ class Resolver:
             try:
                 # What is drawn at random is drawn alike each time, or every attempt would need
                 # to know something else.
-                outline = answers.answer(question, self._rules, known, random.Random(seed))
+                rng = random.Random(seed)
+                outline = answers.answer(question, self._rules, known, rng, client=client)
                 if not known.unknown:
                     return outline
                 found = await asyncio.gather(*map(self._upstream.look_up, known.unknown))

@@ -20,6 +20,7 @@ class Rules:
 
     zones: Zones
     datacenter: str
+    node: str = ""
     soa: SoaTimes
     node_ttl_s: int = 0
     service_ttls_s: Mapping[str, float]
@@ -63,6 +64,7 @@ def rules_of(config: AgentConfig) -> Rules:
     return Rules(
         zones=Zones(make_zone(dns.domain), alternative),
         datacenter=config.datacenter,
+        node=config.node_name,
         soa=SoaTimes(
             refresh_s=dns.soa_refresh_s,
             retry_s=dns.soa_retry_s,

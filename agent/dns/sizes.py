@@ -135,5 +135,6 @@ class _Cutter:
             authority=self._authority,
             additional=additional,
             opt=outline.opt,
+            scoped=outline.scoped,
         )
         return reply, write_reply(reply, compress=self._rules.compress)

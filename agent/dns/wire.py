@@ -9,6 +9,7 @@ put together from pieces that are encoded once; tests read all its output back w
 from __future__ import annotations
 
 import enum
+import ipaddress
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -53,6 +54,15 @@ class Edns:
 
     payload_bytes: int
     subnet: bytes = b""
+
+    @property
+    def subnet_address(self) -> str:
+        """The address of the client's subnet as text, "" for none (RFC 7871 section 6)."""
+        family, rest = self.subnet[:2], self.subnet[4:]
+        size = {b"\0\1": 4, b"\0\2": 16}.get(family, 0)
+        if not size or len(rest) > size:
+            return ""
+        return str(ipaddress.ip_address(rest.ljust(size, b"\0")))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,7 +185,8 @@ def _refuse(flags: int, rcode: Rcode, question: bytes = b"") -> Refusal:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reply:
-    """A whole reply, before it is bytes. ``opt`` says whether an OPT record is owed."""
+    """A whole reply, before it is bytes. ``opt`` says whether an OPT record is owed, ``scoped``
+    whether the answer was made for the client's subnet (RFC 7871 section 7.2.1)."""
 
     question: Question
     rcode: Rcode
@@ -186,6 +197,7 @@ class Reply:
     authority: Sequence[Record] = ()
     additional: Sequence[Record] = ()
     opt: bool = True
+    scoped: bool = False
 
 
 def reply_flags(reply: Reply) -> int:
@@ -203,11 +215,13 @@ def reply_flags(reply: Reply) -> int:
     return bits
 
 
-def opt_record(edns: Edns) -> bytes:
-    """The OPT record of a reply: version 0, the client's size, its subnet with scope 0."""
+def opt_record(edns: Edns, *, scoped: bool) -> bytes:
+    """The OPT record of a reply: version 0, the client's size, its subnet. The scope is 0 unless
+    the answer is for that subnet alone."""
     options = b""
     if edns.subnet:
-        data = edns.subnet[:3] + b"\0" + edns.subnet[4:]
+        scope = edns.subnet[2:3] if scoped else b"\0"
+        data = edns.subnet[:3] + scope + edns.subnet[4:]
         options = struct.pack("!HH", ECS_OPTION, len(data)) + data
     fixed = _RR_FIXED.pack(RdataType.OPT, edns.payload_bytes, 0, len(options))
     return b"\0" + fixed + options
@@ -216,7 +230,9 @@ def opt_record(edns: Edns) -> bytes:
 def write_reply(reply: Reply, *, compress: bool) -> bytes:
     """The packet with id 0: whoever sends it puts the question's id in front of ``[2:]``."""
     question = reply.question
-    opt = opt_record(question.edns) if reply.opt and question.edns is not None else b""
+    opt = b""
+    if reply.opt and question.edns is not None:
+        opt = opt_record(question.edns, scoped=reply.scoped)
     sections = (reply.answers, reply.authority, reply.additional)
     counts = [len(section) for section in sections]
     counts[2] += bool(opt)
@@ -273,5 +289,5 @@ def full_bytes(reply: Reply) -> int:
     for section in (reply.answers, reply.authority, reply.additional):
         total += sum(record.full_bytes for record in section)
     if reply.opt and reply.question.edns is not None:
-        total += len(opt_record(reply.question.edns))
+        total += len(opt_record(reply.question.edns, scoped=reply.scoped))
     return total

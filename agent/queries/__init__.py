@@ -20,6 +20,7 @@ from agent.queries.definition import (
     to_content,
 )
 from agent.queries.execution import (
+    ADDRESS,
     Candidates,
     Executed,
     QueryNotFound,
@@ -35,6 +36,7 @@ from agent.queries.execution import (
 from agent.queries.template import TemplateError, compile_template
 
 __all__ = [
+    "ADDRESS",
     "Candidates",
     "Definition",
     "Executed",

@@ -14,10 +14,6 @@ FOLDER = Path(__file__).parent / "dns"
 NOT_YET = {
     "acl-anonymous": "ACLs are not enforced yet",
     "ingress": "ingress lookups are not served yet",
-    "query-basic": "prepared queries are not served yet",
-    "query-health": "prepared queries are not served yet",
-    "query-template": "prepared queries are not served yet",
-    "ttl-query": "prepared queries are not served yet",
     "virtual": "virtual addresses are not served yet",
 }
 
@@ -58,8 +54,6 @@ def scenario(name: str) -> dict[str, Any]:
     """A scenario with the questions that are answered today."""
     read: dict[str, Any] = json.loads((FOLDER / f"{name}.json").read_text())
     read["steps"] = [step for step in read["steps"] if "dns" not in step or _served(step["dns"])]
-    for part in ("setup", "cleanup"):
-        read[part] = [step for step in read.get(part, []) if not _is_query(step)]
     return read
 
 
@@ -91,11 +85,5 @@ def _moved(address: str, host: str) -> str:
     return f"{host}:{address[len(RECORDED_HOST) :]}"
 
 
-def _is_query(step: dict[str, Any]) -> bool:
-    return str(step.get("path", "")).startswith("/v1/query")
-
-
 def _served(query: dict[str, Any]) -> bool:
-    if ".query." in query.get("qname", ""):
-        return False
     return "quirk" not in query or query["quirk"] in QUIRKS_KEPT

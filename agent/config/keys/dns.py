@@ -11,7 +11,6 @@ from agent.config.keys.rows import (
     STRINGS,
     Key,
     enterprise,
-    later,
     now,
 )
 
@@ -37,7 +36,7 @@ DNS: tuple[Key, ...] = (
     now("dns_config.soa.retry", INT, "dns.soa_retry_s"),
     now("dns_config.soa.expire", INT, "dns.soa_expire_s"),
     now("dns_config.soa.min_ttl", INT, "dns.soa_min_ttl_s"),
-    later("dns_config.use_cache", BOOL, False),
-    later("dns_config.cache_max_age", DURATION, "0s"),
+    now("dns_config.use_cache", BOOL, "dns.use_cache"),
+    now("dns_config.cache_max_age", DURATION, "dns.cache_max_age_s"),
     enterprise("dns_config.prefer_namespace", BOOL),
 )

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import uuid
 from collections.abc import Callable
 from typing import Any
 
 from agent.backend import Ask, Reply, SignedLeaf
+from agent.http.parse_query import prepared_query
+from agent.queries import to_content
 from raftstore.commands import Applied, Command, Deregister, Outcome, Register
+from raftstore.definition_commands import SetPreparedQuery
+from raftstore.definitions import PreparedQuery
 from raftstore.errors import NoLeader
 from raftstore.queries import Query
 from raftstore.records import (
@@ -43,12 +49,25 @@ class Catalog:
     def register(
         self, node: Node, service: Service | None = None, checks: tuple[Check, ...] = ()
     ) -> None:
-        self._apply(Register(node=node, service=service, checks=checks))
+        self.apply(Register(node=node, service=service, checks=checks))
 
     def deregister(self, node: str, service_id: str = "") -> None:
-        self._apply(Deregister(node=NodeName(node), service_id=ServiceId(service_id)))
+        self.apply(Deregister(node=NodeName(node), service_id=ServiceId(service_id)))
 
-    def _apply(self, command: Command) -> Outcome:
+    def define_query(self, body: dict[str, Any]) -> str:
+        """Write a prepared query as the HTTP API takes it; gives its id."""
+        _, query = prepared_query(json.dumps(body).encode())
+        record = PreparedQuery(
+            id=str(uuid.UUID(int=self.state.index)),
+            name=query.name,
+            session=query.session,
+            template=bool(query.template.type),
+            content=to_content(query),
+        )
+        self.apply(SetPreparedQuery(record))
+        return record.id
+
+    def apply(self, command: Command) -> Outcome:
         outcome = self.state.apply(self.state.index + 1, 0.0, command)
         assert isinstance(outcome, Applied), outcome
         self.watches.wake(self.state.touched())
@@ -59,7 +78,7 @@ class Catalog:
     async def change(
         self, command: Command, *, actor: Actor | None = None, timeout_s: float | None = None
     ) -> Outcome:
-        return self._apply(command)
+        return self.apply(command)
 
     async def ask(self, query: Query[Any], options: Ask | None = None) -> Reply[Any]:
         await asyncio.sleep(0)

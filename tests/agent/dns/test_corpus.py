@@ -15,6 +15,7 @@ import pytest
 
 from agent.config.schema import AgentConfig, DnsConfig
 from agent.dns import DnsServer
+from raftstore.definition_commands import DeletePreparedQuery
 from raftstore.records import Check, CheckId, Node, NodeName, Service, ServiceId, ServiceName
 from tests.agent.dns.catalog import Catalog, register_json
 from tests.e2e.cluster import fresh_address
@@ -49,6 +50,10 @@ class CatalogHttp:
             register_json(self.catalog, body)
         elif path == "/v1/catalog/deregister":
             self.catalog.deregister(body["Node"], body.get("ServiceID", ""))
+        elif path == "/v1/query":
+            return 200, json.dumps({"ID": self.catalog.define_query(body)}).encode()
+        elif path.startswith("/v1/query/"):
+            self.catalog.apply(DeletePreparedQuery(path.removeprefix("/v1/query/")))
         elif path == "/v1/agent/self":
             me = {"NodeName": "Gold-Host", "Datacenter": "dc1"}
             return 200, json.dumps({"Config": me, "Member": {"Addr": ADDRESS}}).encode()
