@@ -7,19 +7,19 @@ waits. Shuffling, limits and bytes are left to ``sizes``: an ``Outline`` may be 
 
 from __future__ import annotations
 
-import enum
 import random
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
 
 from dns.rcode import Rcode
 from dns.rdatatype import RdataType
 
 from agent import queries
 from agent.dns import addresses, health, names, records
+from agent.dns.facts import Facts
 from agent.dns.names import Kind, Lookup, Zone, reverse_zone
+from agent.dns.outline import INSTANCES_MAX, SRV_INSTANCES_MAX, Item, Outline, SoaAt
 from agent.dns.rules import Rules, ttl
 from agent.dns.wire import Question, Record
 from agent.queries import QueryNotFound, QueryRefused, Request
@@ -28,24 +28,13 @@ from raftstore.queries import (
     HealthEntry,
     HealthService,
     NodeServices,
-    Query,
 )
 from raftstore.records import CONSUL_SERVICE, Node, NodeName, ServiceName
-
-T = TypeVar("T")
 
 #: Servers named in an NS answer (DNS contract 3.1).
 NAME_SERVERS_MAX = 3
 #: Nested steps from a name to the end of its chain of CNAMEs (DNS contract 5).
 CHASE_STEPS_MAX = 3
-#: Instances that one reply is made from: no transport takes more answers (DNS contract 8). Of a
-#: bigger service a random part is drawn, which also bounds the time a question takes.
-INSTANCES_MAX = 4096
-SRV_INSTANCES_MAX = 1024
-#: Catalog queries for one question; a chain that would need more ends early.
-FACTS_MAX = 32
-#: Names outside the zones that are looked up for one question, all at once.
-OUTSIDE_NAMES_MAX = 16
 #: Records behind a host name that a client without EDNS gets (DNS contract 5).
 CHASED_MAX = 5
 
@@ -53,93 +42,6 @@ _ADDRESS_TYPES = frozenset({RdataType.A, RdataType.AAAA, RdataType.ANY})
 _CHAIN_TYPES = frozenset({RdataType.CNAME, RdataType.A, RdataType.AAAA})
 _NODE_TYPES = _ADDRESS_TYPES | {RdataType.TXT}
 _PLAIN_NODE_NAME = re.compile(r"[A-Za-z0-9-]+\Z")
-
-
-class Missing(Exception):
-    """The answer needs this query's value."""
-
-    def __init__(self, query: Query[Any]) -> None:
-        super().__init__(query)
-        self.query = query
-
-
-class Facts:
-    """What the catalog said, by query, and what lies behind names outside the zones. The values of
-    one attempt never change; ``unknown`` are the outside names that it would have liked to know."""
-
-    __slots__ = ("_names", "_values", "unknown")
-
-    def __init__(
-        self,
-        values: Mapping[Query[Any], Any],
-        names: Mapping[bytes, tuple[Record, ...]] | None = None,
-    ) -> None:
-        self._values = values
-        self._names = names or {}
-        self.unknown: list[bytes] = []
-
-    def outside(self, name: bytes) -> tuple[Record, ...]:
-        """The records behind a name; () as long as they are not known."""
-        found = self._names.get(name)
-        if found is not None:
-            return found
-        if len(self._names) + len(self.unknown) < OUTSIDE_NAMES_MAX and name not in self.unknown:
-            self.unknown.append(name)
-        return ()
-
-    def get(self, query: Query[T]) -> T:
-        """The value, or ``Missing``."""
-        try:
-            value: T = self._values[query]
-        except KeyError:
-            raise Missing(query) from None
-        return value
-
-    @property
-    def full(self) -> bool:
-        return len(self._values) >= FACTS_MAX
-
-
-@dataclass(frozen=True, slots=True)
-class Item:
-    """One unit of the answer section that is kept or cut as a whole: its records (a CNAME with its
-    chain), the additional records it needs, and others that go when anything is cut."""
-
-    records: tuple[Record, ...]
-    needs: tuple[Record, ...] = ()
-    notes: tuple[Record, ...] = ()
-
-
-class SoaAt(enum.Enum):
-    """Where the SOA record goes; it holds the time and is made when bytes are."""
-
-    NOWHERE = 0
-    ANSWER = 1
-    AUTHORITY = 2
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outline:
-    """A reply before shuffling and cutting. ``one_of``: a single item is to be drawn.
-    ``address_limit`` says that ``a_record_limit`` applies. ``forward``: the recursors are to be
-    asked, and this is the reply if all of them fail. ``scoped``: it is one for the client's
-    subnet; ``personal``: for where this client is, so no other may get it."""
-
-    rcode: Rcode = Rcode.NOERROR
-    zone: Zone
-    items: tuple[Item, ...] = ()
-    authority: tuple[Record, ...] = ()
-    additional: tuple[Record, ...] = ()
-    soa_at: SoaAt = SoaAt.NOWHERE
-    shuffled: bool = False
-    one_of: bool = False
-    address_limit: bool = False
-    authoritative: bool = True
-    recursion_available: bool = False
-    opt: bool = True
-    forward: bool = False
-    scoped: bool = False
-    personal: bool = False
 
 
 def answer(

@@ -19,7 +19,8 @@ from dns.rcode import Rcode
 from agent.backend import Ask, Backend, Consistency
 from agent.config.schema import AgentConfig
 from agent.dns import answers, sizes
-from agent.dns.answers import FACTS_MAX, Facts, Missing, Outline, SoaAt
+from agent.dns.facts import FACTS_MAX, Facts, Missing
+from agent.dns.outline import Outline, SoaAt
 from agent.dns.ready import KEY_BYTES_MAX, ReadyAnswer, ReadyAnswers
 from agent.dns.recursion import LOCAL_NETWORKS, Insiders, others, parse_recursor
 from agent.dns.rules import rules_of

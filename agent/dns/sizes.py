@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from dns.rdatatype import RdataType
 
 from agent.dns import records
-from agent.dns.answers import INSTANCES_MAX, SRV_INSTANCES_MAX, Item, Outline, SoaAt
+from agent.dns.outline import INSTANCES_MAX, SRV_INSTANCES_MAX, Item, Outline, SoaAt
 from agent.dns.rules import Rules
 from agent.dns.wire import Question, Record, Reply, full_bytes, write_reply
 

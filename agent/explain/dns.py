@@ -18,8 +18,9 @@ from agent.backend import Ask, Backend, Consistency
 from agent.backend import Reply as Asked
 from agent.config.schema import AgentConfig
 from agent.dns import answers, health, names, sizes
-from agent.dns.answers import Facts, Missing, Outline
+from agent.dns.facts import Facts, Missing
 from agent.dns.names import Kind, Lookup
+from agent.dns.outline import Outline
 from agent.dns.rules import Rules, rules_of
 from agent.dns.wire import Question, read_question
 from agent.errors import RequestError

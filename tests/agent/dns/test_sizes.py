@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from agent.config.schema import AgentConfig, DnsConfig
 from agent.dns import answers, sizes
-from agent.dns.answers import Facts
+from agent.dns.facts import Facts
 from agent.dns.rules import Rules, rules_of
 from agent.dns.wire import Question, read_question
 from raftstore.queries import HealthEntry, HealthService
