@@ -13,7 +13,7 @@ import os
 import socket
 import sys
 import urllib.parse
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -223,6 +223,13 @@ class Client:
         """GET the body of a 200 answer into a file, of any size. Raises ClientError."""
         expect(self.request("GET", path, query, out=out))
 
+    def follow(self, path: str, query: Query, take: Callable[[bytes], None]) -> None:
+        """GET a stream: give each piece of a 200 answer as it comes, until the agent ends it.
+
+        Raises ClientError, and what ``take`` raises, which ends the stream too.
+        """
+        expect(self.request("GET", path, query, take=take))
+
     def upload(self, path: str, body: IO[bytes], size: int, query: Query = ()) -> Response:
         """PUT a file; any status."""
         return self.request("PUT", path, query, body, size=size)
@@ -236,14 +243,25 @@ class Client:
         *,
         size: int | None = None,
         out: IO[bytes] | None = None,
+        take: Callable[[bytes], None] | None = None,
     ) -> Response:
         """One request. Raises ClientError with Go's words when it cannot be sent or answered.
 
-        ``size`` is that of a body that is a file; the body of a 200 answer goes to ``out``.
+        ``size`` is that of a body that is a file; the body of a 200 answer goes to ``out``, or to
+        ``take`` piece by piece as it comes.
         """
         target = self._target(path, query)
+
+        def consume(answer: http.client.HTTPResponse, connected: socket.socket) -> None:
+            if out is not None:
+                _copy(answer, out)
+            elif take is not None:
+                connected.settimeout(None)  # a stream may be silent
+                while piece := answer.read1(COPY_BYTES):
+                    take(piece)
+
         try:
-            return self._send(method, target, body, size, out)
+            return self._send(method, target, body, size, consume)
         except (OSError, http.client.HTTPException) as error:
             where = f'{method.capitalize()} "{self._base()}{target}"'
             raise ClientError(f"{where}: {self._reason(error)}") from None
@@ -283,7 +301,7 @@ class Client:
         target: str,
         body: bytes | IO[bytes] | None,
         size: int | None,
-        out: IO[bytes] | None,
+        consume: Callable[[http.client.HTTPResponse, socket.socket], None],
     ) -> Response:
         options = self._options
         headers = {"Accept-Encoding": "identity"}
@@ -297,7 +315,7 @@ class Client:
             "localhost" if options.socket_path else options.host, options.port or 80
         )
         try:
-            connection.sock = self._connect()
+            connection.sock = connected = self._connect()
             try:
                 connection.request(method, target, body, headers)
             except (BrokenPipeError, ConnectionResetError):
@@ -305,8 +323,8 @@ class Client:
                     raise
                 # A body that is refused is not read to its end: the answer says why.
             answer = connection.getresponse()
-            if out is not None and answer.status == 200:
-                _copy(answer, out)
+            if answer.status == 200:
+                consume(answer, connected)
             data = answer.read(BODY_BYTES_MAX + 1)
         finally:
             connection.close()

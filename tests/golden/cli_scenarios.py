@@ -20,8 +20,8 @@ ALONE = frozenset(
 
 #: Commands of the recordings that do not exist yet: their steps are left out.
 LATER = (
-    "acl", "config", "connect envoy", "connect expose", "connect redirect-traffic", "debug",
-    "login", "logout", "monitor",
+    "acl", "config", "connect envoy", "connect expose", "connect redirect-traffic",
+    "login", "logout",
 )  # fmt: skip
 
 _UNSUPPORTED_KEYS = "a warning says that keys of this file have no effect yet"
