@@ -20,6 +20,7 @@ from agent.definitions import CheckDefinition, ServiceDefinition
 from agent.errors import ConfigError, RequestError
 from agent.local.expand import PortRange, sidecar_id
 from agent.local.files import Files
+from agent.local.kept import Kept
 from agent.local.live import Live
 from agent.local.maintenance import (
     NODE_MAINTENANCE,
@@ -33,10 +34,10 @@ from agent.local.restore import (
     config_check_ids,
     config_service_ids,
     restore,
-    with_state,
+    resumed,
 )
 from agent.local.services import LocalCheck, LocalService, LocalState
-from agent.local.stored import Changes, TtlState
+from agent.local.stored import Changes, KeptState
 from agent.local.sync import Syncer
 from agent.tasks import TaskOwner
 from raftstore.records import (
@@ -98,10 +99,17 @@ class LocalAgent:
         self._rng = rng or random.Random()
         self._now = clock
         self._unix_now = unix_clock
-        self._live = Live(
-            config, on_change=self._changed, rng=self._rng, clock=clock, unix_clock=unix_clock
-        )
         self._files = Files("" if config.dev_mode else config.data_dir)
+        self._live = Live(
+            config,
+            on_change=self._changed,
+            rng=self._rng,
+            clock=clock,
+            unix_clock=unix_clock,
+            backend=backend,
+            on_status=lambda check: self._kept.status(check),
+        )
+        self._kept = Kept(self._files, self._live.state)
         self._owner = TaskOwner()
         self._watchers: dict[int, Callable[[], None]] = {}
         self._watchers_made = 0
@@ -119,6 +127,7 @@ class LocalAgent:
             members=self._members,
             rng=self._rng,
             clock=self._now,
+            on_failure=lambda error: self._befell(f"the catalog was not told: {error}"),
         )
         await self._restore()
         self._owner.spawn(self._syncer.run(), name="anti-entropy")
@@ -127,7 +136,7 @@ class LocalAgent:
     async def stop(self) -> None:
         """End checks and syncs; what was registered stays registered."""
         await self._owner.close()
-        await self._live.runner.stop()
+        await self._live.stop()
         await self._files.close()
 
     async def _restore(self) -> None:
@@ -147,9 +156,9 @@ class LocalAgent:
         self._live.apply(Registration(services=restored.services), {})
         self._apply_config(config, {state.check_id: state for state in loaded.states})
         self._live.apply(Registration(checks=restored.checks), restored.ttl_left_s)
-        await self._persist(restored.purge)
+        await self._kept.apply(restored.purge)
 
-    def _apply_config(self, config: AgentConfig, states: Mapping[CheckId, TtlState]) -> None:
+    def _apply_config(self, config: AgentConfig, states: Mapping[CheckId, KeptState]) -> None:
         """Register what the files define. Raises ConfigError for the first that is refused."""
         policy = self._policy(config)
         for service in config.services:
@@ -170,18 +179,15 @@ class LocalAgent:
             self._apply_with_states(registration, states)
 
     def _apply_with_states(
-        self, registration: Registration, states: Mapping[CheckId, TtlState]
+        self, registration: Registration, states: Mapping[CheckId, KeptState]
     ) -> None:
-        """As ``_apply``; TTL checks of files take up their kept state too."""
+        """Checks of files take up their kept state too."""
         left: dict[CheckId, float] = {}
         checks: list[LocalCheck] = []
         for check in registration.checks:
-            state = states.get(check.record.id)
-            if state is not None and check.definition.kind == "ttl":
-                left_s = state.expires_at - self._unix_now()
-                if left_s > 0:
-                    left[check.record.id] = left_s
-                    check = with_state(check, state)
+            check, left_s = resumed(check, states.get(check.record.id), self._unix_now())
+            if left_s > 0:
+                left[check.record.id] = left_s
             checks.append(check)
         self._live.apply(
             Registration(
@@ -208,6 +214,7 @@ class LocalAgent:
 
     def sidecar_changed(self, proxy_id: ServiceId) -> None:
         """The process of a sidecar started or ended: its checks look now, not in an interval."""
+        self._befell(f"the process of sidecar {proxy_id} started or ended")
         self._live.hasten(proxy_id)
 
     def explain_check(self, check_id: CheckId) -> Json:
@@ -267,7 +274,7 @@ class LocalAgent:
             policy = self._policy(self._config)
             registration = build_service(definition, policy, self._live.state, "remote")
             gone = self._replaced_checks(registration) if replace_existing_checks else ()
-            await self._keep(registration, gone)
+            await self._kept.registration(registration, gone)
             self._live.apply(registration, {})
             for check_id in gone:
                 self._live.drop_check(check_id)
@@ -288,7 +295,7 @@ class LocalAgent:
         async with self._changing:
             policy = self._policy(self._config)
             registration = build_check(definition, policy, self._live.state, "remote")
-            await self._keep(registration, ())
+            await self._kept.registration(registration, ())
             self._live.apply(registration, {})
             self._changed()
         await self._told()
@@ -298,7 +305,7 @@ class LocalAgent:
         async with self._changing:
             if check_id not in self._live.state.checks:
                 return False
-            await self._persist(Changes(gone_checks=(check_id,)))
+            await self._kept.apply(Changes(gone_checks=(check_id,)))
             self._live.drop_check(check_id)
             self._changed()
         await self._told()
@@ -312,14 +319,7 @@ class LocalAgent:
         if status not in {PASSING, WARNING, CRITICAL}:
             raise RequestError(400, f"Invalid check status: '{status}'")
         record = self._live.update_ttl(check_id, status, output)
-        self._files.keep_state(
-            TtlState(
-                check_id=check_id,
-                status=record.status,
-                output=record.output,
-                expires_at=self._unix_now() + check.definition.ttl_s,
-            )
-        )
+        self._kept.status(record, expires_at=self._unix_now() + check.definition.ttl_s)
 
     async def set_node_maintenance(self, enable: bool, reason: str = "") -> None:
         """Take the node, and so all its services, out of use; or back into it."""
@@ -350,12 +350,17 @@ class LocalAgent:
             self._live.configure(config)
             self._apply_config(config, {})
             # What a file defines now is the file's, not the request's any more.
-            await self._persist(
+            await self._kept.apply(
                 Changes(gone_services=tuple(wanted_services), gone_checks=tuple(wanted_checks))
             )
+            self._befell("the configuration was reloaded")
             self._changed()
 
     # ---- inside: changing ----
+
+    def _befell(self, text: str) -> None:
+        """For those who ask why a check changed."""
+        self._live.moments.befell(self._unix_now(), text)
 
     def _policy(self, config: AgentConfig) -> Policy:
         return Policy(
@@ -386,44 +391,6 @@ class LocalAgent:
         except RequestError as error:
             raise ConfigError(error.text) from None
 
-    async def _keep(self, registration: Registration, gone: tuple[CheckId, ...]) -> None:
-        await self._persist(
-            Changes(services=registration.services, checks=registration.checks, gone_checks=gone),
-        )
-
-    async def _persist(self, changes: Changes) -> None:
-        """Bring the files up to date; on an error, try to put the old ones back."""
-        try:
-            await self._files.apply(changes)
-        except OSError as error:
-            await self._put_back(changes)
-            raise RequestError(500, f"the registration cannot be kept on disk: {error}") from None
-
-    async def _put_back(self, changes: Changes) -> None:
-        services = {s.record.id for s in changes.services} | set(changes.gone_services)
-        checks = {c.record.id for c in changes.checks} | set(changes.gone_checks)
-        old_services = [
-            service
-            for key in services
-            if (service := self._live.state.services.get(key)) and service.source == "remote"
-        ]
-        old_checks = [
-            check
-            for key in checks
-            if (check := self._live.state.checks.get(key)) and check.source == "remote"
-        ]
-        try:
-            await self._files.apply(
-                Changes(
-                    services=tuple(old_services),
-                    checks=tuple(old_checks),
-                    gone_services=tuple(services - {s.record.id for s in old_services}),
-                    gone_checks=tuple(checks - {c.record.id for c in old_checks}),
-                )
-            )
-        except OSError:
-            log.exception("files may not agree with what is registered")
-
     def _replaced_checks(self, registration: Registration) -> tuple[CheckId, ...]:
         """The former checks of the services; maintenance is the operator's and stays."""
         new = {check.record.id for check in registration.checks}
@@ -440,7 +407,7 @@ class LocalAgent:
 
     async def _remove_services(self, ids: tuple[ServiceId, ...]) -> None:
         checks = tuple(check.record.id for one in ids for check in self._live.state.checks_of(one))
-        await self._persist(Changes(gone_services=ids, gone_checks=checks))
+        await self._kept.apply(Changes(gone_services=ids, gone_checks=checks))
         for one in ids:
             self._live.drop_service(one)
         self._changed()
@@ -459,10 +426,11 @@ class LocalAgent:
             if service is not None and service.record.id not in self._live.state.services:
                 raise RequestError(404, f'No service registered with ID "{service.record.id}"')
             registration = Registration(checks=(check,))
-            await self._keep(registration, ())
+            await self._kept.registration(registration, ())
             self._live.apply(registration, {})
             self._changed()
         log.info("maintenance mode entered check=%s reason=%s", check_id, reason)
+        self._befell(f"maintenance mode entered: {check_id}")
         await self._told()
 
     def _changed(self) -> None:

@@ -21,9 +21,9 @@ from typing import TypeVar
 from agent.local.identity import write_durably
 from agent.local.stored import (
     Changes,
+    KeptState,
     Loaded,
     StoredError,
-    TtlState,
     check_json,
     read_check,
     read_service,
@@ -50,7 +50,7 @@ class Files:
         self._root = Path(data_dir) if data_dir else None
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="lictor-local-files")
         self._closed = False
-        self._states: dict[CheckId, TtlState] = {}
+        self._states: dict[CheckId, KeptState] = {}
         self._flushing: asyncio.Future[None] | None = None
 
     async def load(self, node: NodeName) -> Loaded:
@@ -64,7 +64,7 @@ class Files:
         if self._root is not None:
             await self._run(lambda: self._apply(changes))
 
-    def keep_state(self, state: TtlState) -> None:
+    def keep_state(self, state: KeptState) -> None:
         """Keep the state of a TTL check, soon. Only the newest of a check is written.
 
         It is not waited for: a state lost in a crash makes the check critical until its next

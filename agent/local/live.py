@@ -11,15 +11,20 @@ import logging
 import random
 from collections.abc import Callable, Iterable, Mapping
 
+from agent.backend import Backend
 from agent.certificates import TlsConfig
 from agent.config.schema import AgentConfig
+from agent.definitions import CheckDefinition
+from agent.durations import format_s
 from agent.local.checks.alias import Aliases
+from agent.local.checks.elsewhere import Elsewhere
 from agent.local.checks.history import CheckHistory, Transition
+from agent.local.checks.moments import Moments
 from agent.local.checks.output import head, limit_of
 from agent.local.checks.probes import Probes
 from agent.local.checks.runner import CheckRunner, Report
 from agent.local.registration import Registration
-from agent.local.services import LocalState
+from agent.local.services import LocalCheck, LocalState
 from raftstore.records import PASSING, Check, CheckId, Json, ServiceId
 
 #: Kinds of checks that dial what they check.
@@ -39,7 +44,11 @@ class Live:
         rng: random.Random,
         clock: Callable[[], float],
         unix_clock: Callable[[], float],
+        backend: Backend,
+        on_status: Callable[[Check], None] = lambda _: None,
     ) -> None:
+        """``on_status`` is told what a probe, or a TTL that ran out, made of a check."""
+        self._on_status = on_status
         self._on_change = on_change
         self._now = clock
         self._unix_now = unix_clock
@@ -53,7 +62,11 @@ class Live:
             probes=Probes(_tls_of(config)),
             output_max=config.check_output_max_size,
             rng=rng,
+            on_stall=self._stalled,
         )
+        self.moments = Moments()
+        self._elsewhere = Elsewhere(backend, self._alias_seen, rng)
+        self._node = config.node_name.lower()
         self._aliases = Aliases()
         self._history = CheckHistory()
 
@@ -63,6 +76,11 @@ class Live:
         self._discard_output = config.discard_check_output
         self.state.check_update_interval_s = config.check_update_interval_s
         self.runner.probes.configure(_tls_of(config))
+
+    async def stop(self) -> None:
+        """End all probes, timers and questions."""
+        await self.runner.stop()
+        await self._elsewhere.close()
 
     def apply(self, registration: Registration, ttl_left_s: Mapping[CheckId, float]) -> None:
         """Register services and checks; ``ttl_left_s`` is what kept TTL checks have left."""
@@ -75,15 +93,24 @@ class Live:
             check_id, definition = check.record.id, check.definition
             known = self.state.checks.get(check_id)
             self.state.put_check(check, now)
-            self._aliases.remove(check_id)
-            if definition.kind == "alias":
-                self._aliases.add(definition)
+            self._follow(definition, known)
             # An unchanged probe goes on: registered again and again, it would else never run.
             if known is None or known.definition != definition or definition.kind == "ttl":
                 self.runner.put(definition, ttl_left_s=ttl_left_s.get(check_id, 0.0))
         touched = {check.record.service_id for check in registration.checks}
         touched |= {service.record.id for service in registration.services}
         self._follow_aliases(touched, [check.record.id for check in registration.checks])
+
+    def _follow(self, check: CheckDefinition, known: LocalCheck | None) -> None:
+        """An alias check follows its target, here or on another node."""
+        self._aliases.remove(check.id)
+        if check.kind != "alias":
+            self._elsewhere.remove(check.id)
+        elif check.alias_node.lower() in {"", self._node}:
+            self._elsewhere.remove(check.id)
+            self._aliases.add(check)
+        elif known is None or known.definition != check:
+            self._elsewhere.put(check)
 
     def drop_service(self, service_id: ServiceId) -> None:
         """Remove a service with its checks."""
@@ -103,6 +130,7 @@ class Live:
     def _forget_check(self, check_id: CheckId) -> None:
         self.runner.remove(check_id)
         self._aliases.remove(check_id)
+        self._elsewhere.remove(check_id)
         self._history.forget(check_id)
 
     def update_ttl(self, check_id: CheckId, status: str, output: str) -> Check:
@@ -133,7 +161,11 @@ class Live:
             "Type": check.record.type,
             "InSync": check_id not in self.state.unsynced_checks,
             "OutputHeldBack": self.state.is_held(check_id),
-            "Transitions": self._history.explain(check_id),
+            "Source": check.source,
+            "Rules": _rules(check.definition),
+            "Transitions": self._history.explain(
+                check_id, lambda since, until: self.moments.around(since, until, check_id)
+            ),
         }
 
     def _reported(self, report: Report) -> None:
@@ -153,10 +185,32 @@ class Live:
             output,
             cause=report.cause,
             duration_s=report.duration_s,
+            waited_s=report.waited_s,
         )
+        record = self.state.checks[report.check_id].record
+        if record.status != check.record.status:
+            self._on_status(record)
+
+    def _stalled(self, stalled_s: float) -> None:
+        text = f"this process stood still for {stalled_s:.1f} s"
+        self.moments.befell(self._unix_now(), text, stalled_s)
+
+    def _alias_seen(self, check_id: CheckId, status: str, output: str) -> None:
+        """Another node's checks were looked at."""
+        check = self.state.checks.get(check_id)
+        if check is not None and (check.record.status, check.record.output) != (status, output):
+            shown = head(output, self._output_max)
+            self.set_status(check_id, status, shown, cause="alias of another node's checks")
 
     def set_status(
-        self, check_id: CheckId, status: str, output: str, *, cause: str, duration_s: float = 0.0
+        self,
+        check_id: CheckId,
+        status: str,
+        output: str,
+        *,
+        cause: str,
+        duration_s: float = 0.0,
+        waited_s: float = 0.0,
     ) -> None:
         """The status of a check is known anew."""
         if self._discard_output:
@@ -172,11 +226,13 @@ class Live:
                 output=output,
                 cause=cause,
                 duration_s=duration_s,
+                waited_s=waited_s,
             ),
         )
         if not changed:
             return
         if before.status != status:
+            self.moments.changed(self._unix_now(), check_id, before.status, status)
             level = logging.INFO if status == PASSING else logging.WARNING
             log.log(
                 level,
@@ -202,6 +258,7 @@ class Live:
                 output=f"{report.seen}: {output}",
                 cause=report.cause,
                 duration_s=report.duration_s,
+                waited_s=report.waited_s,
             ),
         )
 
@@ -210,6 +267,8 @@ class Live:
             before = self.state.checks[check_id].record.status
             shown = head(output, self._output_max)
             self.state.update_check(check_id, status, shown, self._now())
+            if before != status:
+                self.moments.changed(self._unix_now(), check_id, before, status)
             self._history.note(
                 check_id,
                 Transition(
@@ -225,3 +284,16 @@ class Live:
 def _tls_of(config: AgentConfig) -> TlsConfig | None:
     """The agent's own files, where checks are to use them."""
     return config.tls if config.enable_agent_tls_for_checks else None
+
+
+def _rules(check: CheckDefinition) -> Json:
+    """What decides when and how a check is run, as plain data; what was not given is left out."""
+    rules: dict[str, Json] = {
+        "Interval": format_s(check.interval_s) if check.interval_s else "",
+        "Timeout": format_s(check.timeout_s) if check.timeout_s else "",
+        "TTL": format_s(check.ttl_s) if check.ttl_s else "",
+        "SuccessBeforePassing": check.success_before_passing,
+        "FailuresBeforeWarning": check.failures_before_warning,
+        "FailuresBeforeCritical": check.failures_before_critical,
+    }
+    return {name: value for name, value in rules.items() if value}

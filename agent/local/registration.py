@@ -130,7 +130,7 @@ def _build_check(
     standalone: bool,
 ) -> LocalCheck:
     refuse_scripts(check, enabled=_scripts(policy, source), remote=source == "remote")
-    refuse_unsupported(check, node=policy.node)
+    refuse_unsupported(check)
     record = check_record(check, node=policy.node, service=service, standalone=standalone)
     known = state.checks.get(record.id)
     if known is not None:

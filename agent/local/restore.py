@@ -2,7 +2,8 @@
 
 Decides by what the configuration files define now: a stored service or check whose id they define
 is dropped, as is a check whose service is gone. The state of a TTL check is taken up while it has
-not expired.
+not expired, that of others until they have run: a restart is no reason for a healthy service to
+vanish for an interval.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from dataclasses import dataclass, replace
 from agent.config.schema import AgentConfig
 from agent.local.expand import service_checks, service_id, sidecar_id
 from agent.local.services import LocalCheck, LocalService
-from agent.local.stored import Changes, Loaded, TtlState
+from agent.local.stored import Changes, KeptState, Loaded
 from raftstore.records import CheckId, ServiceId
 
 
@@ -47,10 +48,9 @@ def restore(
         if check.record.id in config_checks or orphan:
             dropped.append(check.record.id)
             continue
-        state = states.get(check.record.id)
-        if state is not None and check.definition.kind == "ttl" and state.expires_at > unix_now:
-            left[check.record.id] = state.expires_at - unix_now
-            check = with_state(check, state)
+        check, left_s = resumed(check, states.get(check.record.id), unix_now)
+        if left_s > 0:
+            left[check.record.id] = left_s
         checks.append(check)
     return Restored(
         services=services,
@@ -67,9 +67,22 @@ def restore(
     )
 
 
-def with_state(check: LocalCheck, state: TtlState) -> LocalCheck:
-    """The check as its last update left it."""
-    return replace(check, record=replace(check.record, status=state.status, output=state.output))
+def resumed(
+    check: LocalCheck, state: KeptState | None, unix_now: float
+) -> tuple[LocalCheck, float]:
+    """The check as it was before the restart, as far as that still counts; and what a TTL has left.
+
+    A status that a configuration file gives beats what was seen by a probe (agent contract 3).
+    """
+    if state is None:
+        return check, 0.0
+    left_s = state.expires_at - unix_now if check.definition.kind == "ttl" else 0.0
+    if check.definition.kind == "ttl" and left_s <= 0:
+        return check, 0.0
+    if check.definition.kind != "ttl" and check.source == "local" and check.definition.status:
+        return check, 0.0
+    record = replace(check.record, status=state.status, output=state.output)
+    return replace(check, record=record), left_s
 
 
 def config_service_ids(config: AgentConfig) -> frozenset[ServiceId]:

@@ -38,8 +38,9 @@ class StoredError(ValueError):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TtlState:
-    """The last word about a TTL check. ``expires_at`` is Unix time: the update plus the TTL."""
+class KeptState:
+    """The last word about a check. ``expires_at`` is Unix time: a TTL check's update plus its TTL,
+    0 for the others, whose state counts until they are run again."""
 
     check_id: CheckId
     status: str
@@ -53,7 +54,7 @@ class Loaded:
 
     services: tuple[LocalService, ...] = ()
     checks: tuple[LocalCheck, ...] = ()
-    states: tuple[TtlState, ...] = ()
+    states: tuple[KeptState, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,7 +159,7 @@ def read_check(data: Json, node: NodeName) -> LocalCheck:
     )
 
 
-def state_json(state: TtlState) -> Json:
+def state_json(state: KeptState) -> Json:
     """The state of a TTL check as the file holds it."""
     return {
         "CheckID": state.check_id,
@@ -168,13 +169,13 @@ def state_json(state: TtlState) -> Json:
     }
 
 
-def read_state(data: Json) -> TtlState:
+def read_state(data: Json) -> KeptState:
     """The state a file holds. Raises StoredError."""
     fields = _Fields(data)
     status = fields.text("Status")
     if status not in {PASSING, WARNING, CRITICAL}:
         raise StoredError(f"Status {status!r} is no status")
-    return TtlState(
+    return KeptState(
         check_id=CheckId(fields.needed("CheckID")),
         status=status,
         output=fields.text("Output"),

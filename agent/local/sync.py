@@ -72,7 +72,9 @@ class Syncer:
         members: Callable[[], int],
         rng: random.Random,
         clock: Callable[[], float],
+        on_failure: Callable[[Exception], None] = lambda _: None,
     ) -> None:
+        self._on_failure = on_failure
         self._state = state
         self._backend = backend
         self._node = node
@@ -149,6 +151,7 @@ class Syncer:
             self.stats.sync_failures += 1
             self._full.failed(self._now(), self._members())
             log.warning("failed to sync remote state full=%s error=%s", full, error)
+            self._on_failure(error)
         except Exception:  # a defect must not end the keeping in step for good
             self.stats.sync_failures += 1
             self._full.failed(self._now(), self._members())

@@ -80,14 +80,12 @@ def refuse_scripts(check: CheckDefinition, *, enabled: bool, remote: bool) -> No
         raise RequestError(500, SCRIPTS_OFF_REMOTE if remote else SCRIPTS_OFF)
 
 
-def refuse_unsupported(check: CheckDefinition, *, node: str) -> None:
+def refuse_unsupported(check: CheckDefinition) -> None:
     """Refuse, clearly, what this agent cannot run: better no check than one that never runs."""
     if check.kind == "os_service":
         raise RequestError(
             400, "Invalid check: os_service checks are not supported on this platform"
         )
-    if check.kind == "alias" and check.alias_node and check.alias_node.lower() != node.lower():
-        raise RequestError(400, "Invalid check: alias checks of other nodes are not supported yet")
 
 
 def is_dns_label(text: str) -> bool:

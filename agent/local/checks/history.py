@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from raftstore.records import CheckId, Json
 
@@ -22,6 +24,8 @@ class Transition:
     output: str
     cause: str
     duration_s: float = 0.0
+    #: From when the probe was due until there was room for it.
+    waited_s: float = 0.0
 
 
 class CheckHistory:
@@ -46,16 +50,24 @@ class CheckHistory:
         """The check is gone."""
         self._of.pop(check_id, None)
 
-    def explain(self, check_id: CheckId) -> list[Json]:
-        """Newest last, as plain data."""
-        return [
-            {
-                "At": transition.at,
-                "Before": transition.before,
-                "After": transition.after,
-                "Output": transition.output[:OUTPUT_MAX],
-                "Cause": transition.cause,
-                "DurationSeconds": round(transition.duration_s, 6),
-            }
-            for transition in self._of.get(check_id, ())
-        ]
+    def explain(
+        self, check_id: CheckId, meanwhile: Callable[[float, float], Json] = lambda *_: None
+    ) -> list[Json]:
+        """Newest last, as plain data. ``meanwhile`` says what else happened between two times."""
+        return [_shown(each, meanwhile) for each in self._of.get(check_id, ())]
+
+
+def _shown(transition: Transition, meanwhile: Callable[[float, float], Json]) -> Json:
+    at = transition.at
+    shown: dict[str, Json] = {
+        "At": datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds"),
+        "Before": transition.before,
+        "After": transition.after,
+        "Output": transition.output[:OUTPUT_MAX],
+        "Cause": transition.cause,
+        "DurationSeconds": round(transition.duration_s, 6),
+        "WaitedSeconds": round(transition.waited_s, 6),
+    }
+    if transition.before != transition.after:
+        shown["Meanwhile"] = meanwhile(at - transition.duration_s, at)
+    return shown

@@ -75,6 +75,9 @@ class Catalog:
         if self.error is not None:
             raise self.error
         answer = self.machine.answer(query)
+        while options is not None and 0 < answer.index <= options.min_index:
+            await asyncio.sleep(0.005)
+            answer = self.machine.answer(query)
         return Reply(value=answer.value, index=answer.index)
 
     def peek(self, query: Query[Any]) -> Reply[Any] | None:

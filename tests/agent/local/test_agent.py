@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import time
 from dataclasses import replace
 
@@ -210,6 +211,36 @@ async def test_an_expired_ttl_quotes_its_last_note(house) -> None:
     ]
     assert story["Transitions"][-1]["Cause"] == "TTL expired"
     assert agent.explain_check(CheckId("nope")) is None
+
+
+async def test_what_happened_at_the_same_moment_is_told(house) -> None:
+    agent = await house.agent()
+    await agent.register_check(ttl("t", ttl_s=1.0, status="passing"))
+    await agent.register_check(ttl("u", status="passing"))
+    house.catalog.error = NoServers()
+    await agent.update_ttl(CheckId("u"), "critical", "")
+    await until(lambda: agent.checks()[CheckId("t")].status == "critical")
+    await until(lambda: agent.stats().sync_failures)
+    (told,) = agent.explain_check(CheckId("u"))["Transitions"]
+    assert told["Meanwhile"]["OtherChecks"] == ["t: passing -> critical"]
+    assert told["Meanwhile"]["Host"][0].startswith("the catalog was not told: ")
+
+
+async def test_a_restart_is_no_reason_for_a_probed_check_to_be_critical(house) -> None:
+    agent = await house.agent()
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        target = f"127.0.0.1:{listener.getsockname()[1]}"
+        check = CheckDefinition(id=CheckId("p"), name="p", tcp=target, interval_s=1.0)
+        await agent.register_check(check)
+        await until(lambda: house.catalog.checks()["p"].status == "passing")
+    house.catalog.commands.clear()
+    again = await house.restart()
+    assert again.checks()[CheckId("p")].status == "passing"
+    await until(lambda: again.stats().full_syncs)
+    assert house.catalog.commands == []  # the catalog had nothing to learn
+    await until(lambda: again.checks()[CheckId("p")].status == "critical")  # nobody listens now
 
 
 async def test_maintenance_keeps_its_first_reason_and_goes_quietly(house) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from agent.local.files import Changes, Files
 from agent.local.services import LocalCheck, LocalService
-from agent.local.stored import Loaded, TtlState
+from agent.local.stored import KeptState, Loaded
 from raftstore.records import Check, CheckId, Service, ServiceId, ServiceName
 from tests.agent.local.parts import HOST, ttl, until
 
@@ -19,7 +19,7 @@ SERVICE = LocalService(
     record=Service(node=HOST, id=ServiceId("w/eb"), name=ServiceName("web"), meta={})
 )
 CHECK = LocalCheck(record=Check(node=HOST, id=CheckId("c"), name="c"), definition=ttl("c"))
-STATE = TtlState(check_id=CheckId("c"), status="passing", output="o", expires_at=99.0)
+STATE = KeptState(check_id=CheckId("c"), status="passing", output="o", expires_at=99.0)
 
 
 @pytest.fixture
@@ -106,7 +106,7 @@ async def test_leftovers_of_a_crash_are_ignored(files, tmp_path) -> None:
 async def test_of_many_states_the_newest_is_kept(files, tmp_path) -> None:
     for number in range(200):
         files.keep_state(
-            TtlState(check_id=CheckId("c"), status="passing", output=str(number), expires_at=1.0)
+            KeptState(check_id=CheckId("c"), status="passing", output=str(number), expires_at=1.0)
         )
         if number % 50 == 0:
             await until(lambda: True)

@@ -12,7 +12,7 @@ from agent.definitions import CheckDefinition
 from agent.local.live import Live
 from agent.local.registration import build_check, build_service
 from raftstore.records import CheckId, ServiceId
-from tests.agent.local.parts import HOST, policy, ttl, web
+from tests.agent.local.parts import HOST, Catalog, policy, ttl, web
 
 
 @pytest.fixture
@@ -24,10 +24,11 @@ async def live():
         rng=random.Random(1),
         clock=time.monotonic,
         unix_clock=time.time,
+        backend=Catalog(),
     )
     live.changes = changes
     yield live
-    await live.runner.stop()
+    await live.stop()
 
 
 def register(live: Live, definition) -> None:

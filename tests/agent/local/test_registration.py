@@ -9,7 +9,7 @@ import pytest
 from agent.definitions import CheckDefinition
 from agent.errors import RequestError
 from agent.local.registration import build_check, build_service
-from raftstore.records import CheckId, NodeName, ServiceId, ServiceName
+from raftstore.records import CheckId, ServiceId, ServiceName
 from tests.agent.local.parts import local_state, policy, ttl, web
 
 SCRIPT = CheckDefinition(name="s", args=("true",), interval_s=10.0)
@@ -68,13 +68,9 @@ def test_a_check_of_an_unknown_service_is_refused() -> None:
 
 
 def test_what_cannot_be_run_is_refused_instead_of_never_running() -> None:
-    for fields in ({"os_service": "x"},):
-        check = CheckDefinition(name="c", interval_s=1.0, **fields)
-        with pytest.raises(RequestError, match="not supported"):
-            build_check(check, policy(), local_state(), "remote")
-    alias = CheckDefinition(name="c", alias_node=NodeName("other"))
-    with pytest.raises(RequestError, match="not supported yet"):
-        build_check(alias, policy(), local_state(), "remote")
+    check = CheckDefinition(name="c", interval_s=1.0, os_service="x")
+    with pytest.raises(RequestError, match="not supported on this platform"):
+        build_check(check, policy(), local_state(), "remote")
 
 
 def test_registering_again_keeps_status_and_output() -> None:

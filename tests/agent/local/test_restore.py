@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 from agent.config.schema import AgentConfig
-from agent.local.restore import config_check_ids, config_service_ids, restore
+from agent.definitions import CheckDefinition
+from agent.local.restore import config_check_ids, config_service_ids, restore, resumed
 from agent.local.services import LocalCheck, LocalService
-from agent.local.stored import Loaded, TtlState
+from agent.local.stored import KeptState, Loaded
 from raftstore.records import Check, CheckId, Service, ServiceId, ServiceName
 from tests.agent.local.parts import HOST, ttl, web
 
@@ -38,13 +39,35 @@ def test_a_check_without_its_service_is_dropped() -> None:
 
 
 def test_ttl_state_counts_until_it_expires() -> None:
-    state = TtlState(check_id=CheckId("x"), status="passing", output="o", expires_at=100.0)
+    state = KeptState(check_id=CheckId("x"), status="passing", output="o", expires_at=100.0)
     loaded = Loaded((), (check("x"),), (state,))
     alive = restore(loaded, config_services=(), config_checks=(), unix_now=70.0)
     assert (alive.checks[0].record.status, alive.checks[0].record.output) == ("passing", "o")
     assert alive.ttl_left_s == {"x": 30.0}
     expired = restore(loaded, config_services=(), config_checks=(), unix_now=100.0)
     assert expired.checks[0].record.status == "critical" and not expired.ttl_left_s
+
+
+def probed(**fields) -> LocalCheck:
+    record = Check(node=HOST, id=CheckId("x"), status=fields.get("status", "critical"))
+    definition = CheckDefinition(id=CheckId("x"), tcp="h:1", interval_s=1.0, **fields)
+    return LocalCheck(record=record, definition=definition)
+
+
+def test_what_a_probe_saw_last_counts_until_it_looks_again() -> None:
+    seen = KeptState(check_id=CheckId("x"), status="warning", output="o", expires_at=0.0)
+    loaded = Loaded((), (probed(status="passing"),), (seen,))
+    restored = restore(loaded, config_services=(), config_checks=(), unix_now=1e9)
+    assert (restored.checks[0].record.status, restored.checks[0].record.output) == ("warning", "o")
+    assert not restored.ttl_left_s
+
+
+def test_the_status_that_a_file_gives_beats_what_a_probe_saw() -> None:
+    seen = KeptState(check_id=CheckId("x"), status="critical", output="o", expires_at=0.0)
+    given = replace(probed(status="passing"), source="local")
+    assert resumed(given, seen, 0.0) == (given, 0.0)
+    silent = replace(probed(), source="local")
+    assert resumed(silent, seen, 0.0)[0].record.output == "o"
 
 
 def test_ids_of_the_configuration_include_those_of_sidecars() -> None:

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from agent.definitions import CheckDefinition
 from agent.local.services import LocalCheck, LocalService
 from agent.local.stored import (
+    KeptState,
     StoredError,
-    TtlState,
     check_json,
     read_check,
     read_service,
@@ -70,7 +70,9 @@ def test_a_check_survives_the_disk_but_for_its_status(definition, token) -> None
 
 @given(st.sampled_from(["passing", "warning", "critical"]), st.text(), st.integers(0, 2**40))
 def test_the_state_of_a_ttl_check_survives_the_disk(status, output, expires) -> None:
-    state = TtlState(check_id=CheckId("c"), status=status, output=output, expires_at=float(expires))
+    state = KeptState(
+        check_id=CheckId("c"), status=status, output=output, expires_at=float(expires)
+    )
     assert read_state(json.loads(json.dumps(state_json(state)))) == state
 
 
