@@ -63,7 +63,7 @@ class Definitions:
             "acl-roles", indexes, key=lambda r: r.id, groups={"name": lambda r: (r.name,)}
         )
         self.methods: Table[d.ACLAuthMethod] = Table(
-            "acl-auth-methods", indexes, key=lambda m: m.name
+            "acl-auth-methods", indexes, key=lambda m: m.name, shown=_without_config
         )
         self.rules: Table[d.ACLBindingRule] = Table(
             "acl-binding-rules",
@@ -286,6 +286,14 @@ class Definitions:
             assert self.methods.get(rule.auth_method) is not None, "a rule has lost its method"
         for coordinate in self.coordinates.all():
             assert self._has_node(coordinate.node.lower()), "a coordinate has lost its node"
+
+
+def _without_config(method: d.ACLAuthMethod) -> d.ACLAuthMethod:
+    """How the journal sees a method: its configuration may hold secrets of others."""
+    content = method.content
+    if not isinstance(content, dict) or not content.get("Config"):
+        return method
+    return replace(method, content={**content, "Config": "<hidden>"})
 
 
 def _of(value: Callable[[Any], str]) -> Callable[[Any], tuple[str, ...]]:

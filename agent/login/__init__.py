@@ -1,0 +1,1 @@
+"""Logging in: foreign identities are proved, mapped to names, and bound to rights."""

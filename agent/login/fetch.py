@@ -1,0 +1,166 @@
+"""Asks those who vouch for foreign identities: key sets, discovery, Kubernetes.
+
+The only door of logins to the outside: bounded in time, in bytes, in requests at once, without
+redirects, and every answer is JSON that `jwt` or `kubernetes` judges. Key sets are kept for a
+while, and read anew, not too often, when a token names a key that is not among them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import ssl
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import aiohttp
+
+from agent.login import jwt, kubernetes
+from agent.login.claims import Identity
+from agent.login.methods import JwtMethod, KubernetesMethod
+
+#: Longer answers are none of a key set or a review.
+ANSWER_BYTES_MAX = 1024 * 1024
+TIMEOUT_S = 10.0
+AT_ONCE = 16
+#: A key set counts for so long, and is not asked for more often than this.
+KEEP_S = 300.0
+PAUSE_S = 5.0
+KEPT_MAX = 64
+_WELL_KNOWN = "/.well-known/openid-configuration"
+
+
+class FetchError(Exception):
+    """Who should vouch did not answer, or not with what was asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class _KeySet:
+    keys: tuple[jwt.Key, ...]
+    at: float
+
+
+class Vouchers:
+    """All that is asked of others, with what is remembered of their answers."""
+
+    def __init__(self) -> None:
+        self._session: aiohttp.ClientSession | None = None
+        self._kept: OrderedDict[tuple[str, str, str], _KeySet] = OrderedDict()
+        self._places = asyncio.Semaphore(AT_ONCE)
+        self.asked = 0
+        self.failed = 0
+
+    async def close(self) -> None:
+        """Close what is open."""
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    async def keys_of(self, method: JwtMethod, key_id: str = "") -> tuple[jwt.Key, ...]:
+        """The keys of an issuer; ``key_id`` is the one that is wanted. Raises FetchError."""
+        if method.keys:
+            return method.keys
+        name = (method.jwks_url, method.discovery_url, method.authorities_pem)
+        kept, now = self._kept.get(name), asyncio.get_running_loop().time()
+        if kept is not None:
+            fresh = now - kept.at < KEEP_S
+            known = not key_id or any(key.id in {"", key_id} for key in kept.keys)
+            if (fresh and known) or now - kept.at < PAUSE_S:
+                return kept.keys
+        keys = await self._read_keys(method)
+        self._kept[name] = _KeySet(keys, now)
+        self._kept.move_to_end(name)
+        if len(self._kept) > KEPT_MAX:
+            self._kept.popitem(last=False)
+        return keys
+
+    async def _read_keys(self, method: JwtMethod) -> tuple[jwt.Key, ...]:
+        url = method.jwks_url
+        if not url:
+            found = await self._ask(method.discovery_url + _WELL_KNOWN, method.authorities_pem)
+            if not isinstance(found, dict) or found.get("issuer") not in {
+                method.discovery_url,
+                method.discovery_url + "/",
+            }:
+                raise FetchError("oidc: issuer did not match the issuer of the provider")
+            url = str(found.get("jwks_uri", ""))
+            if not url.startswith(("https://", "http://")):
+                raise FetchError("oidc: the provider names no key set")
+        try:
+            return jwt.read_jwks(await self._ask(url, method.authorities_pem))
+        except jwt.JwtError as error:
+            raise FetchError(str(error)) from None
+
+    async def review(self, method: KubernetesMethod, token: str) -> Identity:
+        """Whom a Kubernetes API says that a token proves. Raises FetchError, ReviewError."""
+        body = kubernetes.review(token)
+        ours = {"Authorization": f"Bearer {method.own_token}"}
+        pem = method.authorities_pem
+        answer = await self._ask(method.host + kubernetes.REVIEWS, pem, ours, body)
+        namespace, name, uid = kubernetes.reviewed(answer)
+        path = kubernetes.account_path(namespace, name)
+        try:
+            account = await self._ask(method.host + path, pem, ours)
+        except FetchError as error:
+            raise FetchError(f"annotation lookup failed: {error}") from None
+        return kubernetes.identity(namespace, name, uid, account)
+
+    async def _ask(
+        self,
+        url: str,
+        authorities_pem: str,
+        headers: Mapping[str, str] | None = None,
+        body: Any = None,
+    ) -> Any:
+        self.asked += 1
+        try:
+            async with self._places, asyncio.timeout(TIMEOUT_S):
+                return await self._answer(url, _trust(authorities_pem), headers or {}, body)
+        except FetchError:
+            self.failed += 1
+            raise
+        except TimeoutError:
+            self.failed += 1
+            raise FetchError("it did not answer in time") from None
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            self.failed += 1
+            # The words of an error may hold a URL, and that a password; its kind does not.
+            reason = error.strerror if isinstance(error, OSError) and error.strerror else ""
+            raise FetchError(reason or type(error).__name__) from None
+
+    async def _answer(
+        self, url: str, trust: ssl.SSLContext | bool, headers: Mapping[str, str], body: Any
+    ) -> Any:
+        if self._session is None:
+            self._session = aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar())
+        request = self._session.request(
+            "GET" if body is None else "POST",
+            url,
+            headers={"Accept": "application/json", **headers},
+            json=body,
+            ssl=trust,
+            allow_redirects=False,
+        )
+        async with request as response:
+            raw = await response.content.read(ANSWER_BYTES_MAX + 1)
+            while not response.content.at_eof() and len(raw) <= ANSWER_BYTES_MAX:
+                raw += await response.content.read(ANSWER_BYTES_MAX + 1 - len(raw))
+            if response.status not in {200, 201}:
+                raise FetchError(f"unexpected status {response.status}")
+            if len(raw) > ANSWER_BYTES_MAX:
+                raise FetchError(f"the answer is longer than {ANSWER_BYTES_MAX} bytes")
+            try:
+                return json.loads(raw)
+            except (ValueError, RecursionError):
+                raise FetchError("the answer is no JSON") from None
+
+
+def _trust(authorities_pem: str) -> ssl.SSLContext | bool:
+    """Those authorities alone, or the system's."""
+    if not authorities_pem:
+        return True
+    context = ssl.create_default_context(cadata=authorities_pem)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    return context
