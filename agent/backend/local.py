@@ -62,6 +62,9 @@ class LocalBackend:
         self._ids = RequestIds(sender)
         self._owner = TaskOwner()
         self._closed = False
+        # Whether this state has been up to date once since the start. Before that it may be as
+        # old as the last run, whatever the leader's last word says about contact.
+        self._caught_up = False
         self._rounds = ReadRounds(self._catch_up, self._owner)
         #: What this server does for others while it leads, by method; the runtime puts it in.
         self.leader_methods: Mapping[str, LeaderMethod] = {}
@@ -132,7 +135,9 @@ class LocalBackend:
         await self._rounds.fresh()
 
     def _too_old(self, options: Ask) -> bool:
-        return options.max_stale_s is not None and self._store.last_contact_s > options.max_stale_s
+        if options.max_stale_s is None:
+            return False
+        return not self._caught_up or self._store.last_contact_s > options.max_stale_s
 
     async def _answer(self, query: Query[T], options: Ask, mode: Consistency) -> Reply[T]:
         if isinstance(query, History | Diff):
@@ -275,6 +280,7 @@ class LocalBackend:
                 else:
                     index = await self._follower_index(deadline - loop.time())
                     await self._store.applied(index, timeout_s=deadline - loop.time())
+                self._caught_up = True
                 return
             except (StoreError, ForwardError):
                 # A read changes nothing, so in the end every failure is the same to the client.
@@ -289,8 +295,8 @@ class LocalBackend:
         return int(index)
 
     def peek(self, query: Query[T]) -> Reply[T] | None:
-        """This server's present state, unless it has none yet."""
-        if self._store.applied_index == 0:
+        """This server's present state, once it has caught up after its start."""
+        if not self._caught_up:
             return None
         answer = self._store.answer(query)
         return self._reply(answer.value, answer.index, Consistency.STALE)

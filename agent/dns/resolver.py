@@ -20,6 +20,7 @@ from agent.backend import Ask, Backend, Consistency
 from agent.config.schema import AgentConfig
 from agent.dns import answers, sizes
 from agent.dns.facts import FACTS_MAX, Facts, Missing
+from agent.dns.memory import Memory, Recollection
 from agent.dns.outline import Outline, SoaAt
 from agent.dns.ready import KEY_BYTES_MAX, ReadyAnswer, ReadyAnswers
 from agent.dns.recursion import LOCAL_NETWORKS, Insiders, others, parse_recursor
@@ -49,7 +50,8 @@ _NEGATIVE_SHARE = 8
 
 @dataclass(slots=True)
 class ResolverStats:
-    """Counters since the start; ``ready_answers`` is a level, ``dropped`` got no reply at all."""
+    """Counters since the start; ``ready_answers`` is a level, ``dropped`` got no reply at all,
+    ``remembered`` facts were taken from memory, the last of them ``remembered_age_s`` old."""
 
     questions: int = 0
     dropped: int = 0
@@ -57,7 +59,15 @@ class ResolverStats:
     refusals: int = 0
     failures: int = 0
     ready_answers: int = 0
+    remembered: int = 0
+    remembered_age_s: float = 0.0
     upstream: UpstreamStats = field(default_factory=UpstreamStats)
+
+
+#: A server that may be asked again gets so many seconds before we answer from memory, and after
+#: it let them pass nobody waits for so long again.
+_PATIENCE_S = 0.5
+_AWAY_S = 1.0
 
 
 class Later:
@@ -76,12 +86,16 @@ class Resolver:
 
     __slots__ = (
         "_ask",
+        "_away_until",
         "_backend",
+        "_cache_age_s",
         "_cancels",
         "_clock",
         "_insiders",
         "_keeps",
         "_max_stale_s",
+        "_memory",
+        "_memory_age_s",
         "_negative",
         "_peeks",
         "_ready",
@@ -99,8 +113,9 @@ class Resolver:
         rng: random.Random,
         clock: Callable[[], float],
         stats: ResolverStats | None = None,
+        memory: Memory | None = None,
     ) -> None:
-        """``stats`` are those of the resolver that this one follows."""
+        """``stats`` and ``memory`` are those of the resolver that this one follows."""
         dns = config.dns
         self._backend = backend
         self._rules = rules_of(config)
@@ -116,6 +131,10 @@ class Resolver:
         self._keeps = self._peeks and self._max_stale_s >= _READY_STALENESS_MIN_S
         limit = max(1, config.limits.dns_ready_answers_max)
         self._ready = ReadyAnswers(limit)
+        self._away_until = 0.0
+        self._memory = memory or Memory(limit)
+        self._memory_age_s = dns.max_stale_s if dns.allow_stale else 0.0
+        self._cache_age_s = dns.cache_max_age_s if dns.use_cache else 0.0
         self._negative = ReadyAnswers(max(1, limit // _NEGATIVE_SHARE))
         self._cancels: dict[Query[Any], Callable[[], None]] = {}
         self._stats = stats or ResolverStats()
@@ -125,6 +144,11 @@ class Resolver:
     def stats(self) -> ResolverStats:
         self._stats.ready_answers = len(self._ready) + len(self._negative)
         return self._stats
+
+    @property
+    def memory(self) -> Memory:
+        """What servers said, for the resolver that follows this one."""
+        return self._memory
 
     def respond(self, data: bytes, *, tcp: bool, client: str) -> bytes | Later | None:
         """The reply to a packet, None for no reply, or ``Later`` when somebody must be asked.
@@ -241,9 +265,37 @@ class Resolver:
                 found = await asyncio.gather(*map(self._upstream.look_up, known.unknown))
                 names |= zip(known.unknown, found, strict=True)
             except Missing as missing:
-                reply = await self._backend.ask(missing.query, self._ask)
-                facts[missing.query] = reply.value
+                facts[missing.query] = await self._told(missing.query)
                 assert len(facts) <= FACTS_MAX * 2
+
+    async def _told(self, query: Query[Any]) -> Any:
+        """What a server says; what one said before where none answers in time.
+
+        With the cache on, what is young enough is not asked for again.
+        """
+        loop = asyncio.get_running_loop()
+        memory, now = self._memory, loop.time()
+        cached = memory.get(query, now, age_max_s=self._cache_age_s) if self._cache_age_s else None
+        if cached is not None:
+            return self._recalled(cached)
+        known = memory.get(query, now, age_max_s=self._memory_age_s)
+        if known is not None and now < self._away_until:
+            return self._recalled(known)
+        try:
+            async with asyncio.timeout(None if known is None else _PATIENCE_S):
+                reply = await self._backend.ask(query, self._ask)
+        except (StoreError, AgentError, TimeoutError):
+            if known is None:
+                raise
+            self._away_until = loop.time() + _AWAY_S
+            return self._recalled(known)
+        memory.keep(query, reply.value, now - reply.last_contact_s)
+        return reply.value
+
+    def _recalled(self, known: Recollection) -> Any:
+        self._stats.remembered += 1
+        self._stats.remembered_age_s = known.age_s
+        return known.value
 
     def _write(self, outline: Outline, question: Question, *, tcp: bool) -> bytes:
         now_s = int(self._clock())

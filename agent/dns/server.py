@@ -141,7 +141,14 @@ class DnsServer:
     def reload(self, config: AgentConfig) -> None:
         """Answer by another configuration from now on; addresses and limits stay."""
         stats = self._resolver.stats()
-        fresh = Resolver(config, self._backend, rng=self._rng, clock=self._clock, stats=stats)
+        fresh = Resolver(
+            config,
+            self._backend,
+            rng=self._rng,
+            clock=self._clock,
+            stats=stats,
+            memory=self._resolver.memory,
+        )
         self._resolver.close()
         self._resolver = fresh
         self._config = config

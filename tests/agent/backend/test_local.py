@@ -128,11 +128,33 @@ async def test_a_watch_is_a_promise_and_a_peek_is_at_hand(servers: list[Server])
     await backend.change(KVSet(key="k", value=b"1"))
     seen: list[str] = []
     assert backend.watch_once(KVGet("k"), lambda: seen.append("moved")) is not None
+    await backend.ask(KVGet("k"))
     peeked = backend.peek(KVGet("k"))
     assert peeked is not None
     assert peeked.value is not None
     await backend.change(KVDelete(key="k"))
     await until(lambda: seen == ["moved"])
+
+
+async def test_a_server_gives_out_nothing_before_it_has_caught_up_with_the_others(
+    servers: list[Server],
+) -> None:
+    """What it holds at its start may be as old as its last run: a bounded age counts from there."""
+    lead = leader_of(servers).backend
+    await lead.change(KVSet(key="k", value=b"1"))
+    stale = Ask(consistency=Consistency.STALE, max_stale_s=1e9)
+    follower = followers_of(servers)[0]
+    await until(lambda: follower.store.last_contact_s < 1.0)
+    assert follower.backend.peek(KVGet("k")) is None
+    reply = await follower.backend.ask(KVGet("k"), stale)
+    assert reply.value is not None
+    assert reply.consistency is Consistency.DEFAULT, "it has asked the leader"
+    assert follower.backend.peek(KVGet("k")) is not None
+    for server in servers:
+        if server is not follower:
+            await server.stop()
+    again = await follower.backend.ask(KVGet("k"), stale)
+    assert again.consistency is Consistency.STALE, "from here on it answers through elections"
 
 
 async def test_changes_by_callback_through_a_follower_outlive_the_leader(

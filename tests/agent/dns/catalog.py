@@ -35,13 +35,14 @@ from raftstore.watches import Watches
 
 class Catalog:
     """A catalog that changes at once. ``remote`` behaves as an agent without data: ``peek`` and
-    ``watch_once`` give None. ``down`` refuses to answer at all."""
+    ``watch_once`` give None. ``down`` refuses to answer at all, ``hanging`` never ends to."""
 
     def __init__(self, *, remote: bool = False) -> None:
         self.state = StateMachine()
         self.watches = Watches(watches_max=10_000)
         self.remote = remote
         self.down = False
+        self.hanging = False
         self.asked: list[Query[Any]] = []
 
     # --- what tests do
@@ -83,6 +84,8 @@ class Catalog:
     async def ask(self, query: Query[Any], options: Ask | None = None) -> Reply[Any]:
         await asyncio.sleep(0)
         self.asked.append(query)
+        if self.hanging:
+            await asyncio.Event().wait()
         if self.down:
             raise NoLeader("no leader")
         return self._reply(query)

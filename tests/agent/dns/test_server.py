@@ -312,3 +312,59 @@ async def test_a_reverse_name_follows_who_lives_there(catalog: Catalog) -> None:
     message = await ask(server, "5.5.5.10.in-addr.arpa.", "PTR")
     assert addresses(message) == {"nn.node.dc1.consul."}
     await server.stop()
+
+
+async def test_an_agent_without_data_answers_from_memory_while_servers_are_away() -> None:
+    catalog = Catalog(remote=True)
+    instance(catalog, 1)
+    server = await serve(catalog)
+    assert addresses(await ask(server, "web.service.consul.")) == {"10.0.0.1"}
+    catalog.down = True
+    assert addresses(await ask(server, "web.service.consul.")) == {"10.0.0.1"}
+    assert (await ask(server, "db.service.consul.")).rcode() == dns.rcode.SERVFAIL
+    assert server.stats().resolver.remembered == 1
+    catalog.down = False
+    instance(catalog, 2)
+    async with asyncio.timeout(20):
+        while addresses(await ask(server, "web.service.consul.")) != {"10.0.0.1", "10.0.0.2"}:
+            await asyncio.sleep(0.05)
+    await server.stop()
+
+
+async def test_a_server_that_does_not_answer_is_not_waited_for() -> None:
+    catalog = Catalog(remote=True)
+    instance(catalog, 1)
+    server = await serve(catalog)
+    await ask(server, "web.service.consul.")
+    catalog.hanging = True
+    assert addresses(await ask(server, "web.service.consul.")) == {"10.0.0.1"}
+    await server.stop()
+
+
+@pytest.mark.parametrize(
+    ("dns_config", "rcode"),
+    [
+        (DnsConfig(allow_stale=False), dns.rcode.SERVFAIL),
+        (DnsConfig(max_stale_s=0.0), dns.rcode.SERVFAIL),
+        (DnsConfig(max_stale_s=60.0), dns.rcode.NOERROR),
+    ],
+)
+async def test_memory_is_no_older_than_may_be(dns_config: DnsConfig, rcode: int) -> None:
+    catalog = Catalog(remote=True)
+    instance(catalog, 1)
+    server = await serve(catalog, dns_config=dns_config)
+    await ask(server, "web.service.consul.")
+    catalog.down = True
+    assert (await ask(server, "web.service.consul.")).rcode() == rcode
+    await server.stop()
+
+
+async def test_a_cached_answer_saves_the_question_while_it_is_young() -> None:
+    catalog = Catalog(remote=True)
+    instance(catalog, 1)
+    config = DnsConfig(use_cache=True, cache_max_age_s=30.0)
+    server = await serve(catalog, dns_config=config)
+    for _ in range(3):
+        assert addresses(await ask(server, "web.service.consul.")) == {"10.0.0.1"}
+    assert len(catalog.asked) == 1
+    await server.stop()
