@@ -11,6 +11,7 @@ from agent.backend.coordinates import CoordinateCalls
 from agent.backend.operations import AsksLeader
 from agent.config.schema import AgentConfig
 from agent.events.log import EventLog
+from agent.explain.ring import answer_clock
 from agent.local.coordinates import CoordinateSender
 from agent.membership import gossip_config
 from agent.metrics import AgentMetrics
@@ -39,10 +40,16 @@ def make_gossip(
         on_member=on_member,
         on_user_event=events.arrived,
         on_name_lost=lambda name: on_lost(f"the ring knows another agent named {name!r}"),
+        on_query=_answer,
     )
     metrics.add("gossip", member.stats)
     metrics.add("events", events.stats)
     return member, events
+
+
+async def _answer(name: str, payload: bytes) -> bytes | None:
+    """What this agent says to queries of the ring."""
+    return answer_clock(name, time.time())
 
 
 def coordinate_sender(

@@ -32,8 +32,8 @@ _ONCE = {
     "explain": {
         f"explain-{what}.json": f"/v1/explain/{what}"
         for what in (
-            "coordinates", "events", "keyring", "loop", "member", "raft", "restore", "server-port",
-            "sidecars", "watches",
+            "coordinates", "events", "keyring", "loop", "process", "raft", "restore", "ring",
+            "server-port", "sidecars", "watches",
         )
     },
 }  # fmt: skip

@@ -66,9 +66,9 @@ COMMANDS = {
     ("explain",): Command(
         usage="explain [options] WHAT [ARG...]",
         help="Says why a decision fell. WHAT is check, coordinates, dns, events, intention,\n"
-        "keyring, limits, loop, member, raft, restore, server-port, session, sidecars or watches;\n"
-        "ARGs are names, or key=value. Examples: explain dns web.service.consul type=SRV;\n"
-        "explain intention web db.",
+        "keyring, limits, loop, member, process, raft, restore, ring, server-port, session,\n"
+        "sidecars or watches; ARGs are names, or key=value.\n"
+        "Examples: explain dns web.service.consul type=SRV; explain intention web db.",
         run=_explain,
         server=True,
         flags=(Flag("format", "Output format: pretty or json.", default="pretty"),),

@@ -26,6 +26,7 @@ TABLE: dict[tuple[str, ...], tuple[str, str]] = {
     ("connect", "ca", "set-config"): ("connect", "Modify the authority's configuration"),
     ("connect", "proxy"): ("connect", "Runs a built-in mTLS proxy"),
     ("debug",): ("debug", "Gathers what there is to know of an agent"),
+    ("doctor",): ("doctor", "Looks for what is wrong with an agent and its host"),
     ("event",): ("event", "Fires a user event"),
     ("exec",): ("exec", "Runs a command on many hosts"),
     ("explain",): ("explain", "Says why a decision fell"),

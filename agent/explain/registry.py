@@ -34,6 +34,8 @@ def explainers(
     coordinates: Callable[[], Json],
     keyring: KeyedPool,
     watches: Callable[[], Json],
+    ring: Callable[[], Awaitable[Json]],
+    process: Callable[[], Awaitable[Json]],
     limits: Callable[[], Json],
 ) -> dict[str, Explainer]:
     """Everything this agent can explain."""
@@ -65,8 +67,10 @@ def explainers(
         "limits": _plain(limits),
         "loop": _plain(loop),
         "member": member,
+        "process": _awaited(process),
         "raft": _plain(raft),
         "restore": restore_explainer(backend),
+        "ring": _awaited(ring),
         "server-port": _plain(server_port),
         "session": one_session,
         "sidecars": _plain(sidecars),
@@ -79,5 +83,14 @@ def _plain(view: Callable[[], Json]) -> Explainer:
 
     async def explain(arguments: Sequence[str], query: Mapping[str, str]) -> Json:
         return view()
+
+    return explain
+
+
+def _awaited(view: Callable[[], Awaitable[Json]]) -> Explainer:
+    """The same for what has to ask around first."""
+
+    async def explain(arguments: Sequence[str], query: Mapping[str, str]) -> Json:
+        return await view()
 
     return explain

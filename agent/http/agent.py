@@ -21,7 +21,7 @@ from gossip.coordinates import Coordinate
 from raftstore.records import Json
 
 _PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
-_SECRETS = frozenset({"encrypt", "gossip_keys", "token", "ca_config"})
+_SECRETS = frozenset({"encrypt", "gossip_keys", "token", "ca_config", "header"})
 #: Configuration is shown no deeper than this.
 _DEBUG_DEPTH = 8
 

@@ -16,8 +16,10 @@ from agent.config.schema import AgentConfig
 from agent.dns.server import DnsServer
 from agent.events.log import EventLog
 from agent.explain.limits import explain_limits
+from agent.explain.process import explain_process
 from agent.explain.raft import explain_raft
 from agent.explain.registry import Explainer, explainers
+from agent.explain.ring import explain_ring
 from agent.explain.server_port import explain_server_port
 from agent.http.context import HttpContext
 from agent.http.server import HttpServer
@@ -144,6 +146,8 @@ class Faces:
             coordinates=behind.host.sender.explain,
             keyring=behind.gossip,
             watches=behind.host.watches.explain,
+            process=explain_process,
+            ring=lambda: explain_ring(behind.gossip, time.time),
             limits=lambda: explain_limits(self._ground.config, self._quotas),
         )
 
