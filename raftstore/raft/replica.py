@@ -13,7 +13,6 @@ Results of proposals and reads leave through ``take_results``, keyed by the call
 from __future__ import annotations
 
 import random
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -27,24 +26,17 @@ from raftstore.errors import (
     StoreError,
     Unknown,
 )
-from raftstore.raft.changes import (
-    Change,
-    Promotion,
-    Unchanged,
-    check_health,
-    check_step,
-    note_disks,
-    set_role,
-)
+from raftstore.raft.changes import Change
 from raftstore.raft.config import RaftConfig
 from raftstore.raft.engine import RaftEngine
 from raftstore.raft.frames import Message
 from raftstore.raft.install import Installs, Task
 from raftstore.raft.lease import Lease
 from raftstore.raft.log import Batch, Journal
-from raftstore.raft.members import VOTER, Config
 from raftstore.raft.outbox import Outgoing
+from raftstore.raft.queues import Inbox, Intake
 from raftstore.raft.reads import ReadIndex
+from raftstore.raft.reconfiguration import Reconfiguration
 from raftstore.raft.requests import ChangeRequest, Outcome, Proposal, succeeded
 from raftstore.raft.transfer import AWAITING, CATCHING_UP, Transfer, Yielding
 
@@ -80,17 +72,11 @@ class Replica:
         """``lease_clock`` counts the time that the machine was suspended."""
         self._config = config
         self._apply = apply
-        self._inbox: list[tuple[str, Message]] = []
-        self._inbox_bytes = 0
-        self._intake: deque[Proposal] = deque()
-        self._intake_bytes = 0
+        self._inbox = Inbox(config.inbox_messages_max, config.inbox_bytes_max)
+        self._intake = Intake(config.intake_max, config.intake_bytes_max)
         self._pending: dict[int, tuple[int, object]] = {}
         self._results: list[Result] = []
         self._led_term: int | None = None
-        self._changes: deque[ChangeRequest] = deque()
-        self._promotion = Promotion(
-            lag_max=config.promotion_lag_max, stable_s=config.promotion_stable_s
-        )
         self._transfer: Transfer | None = None
         self.yielding = Yielding()
         self.transfers_begun = 0
@@ -101,6 +87,9 @@ class Replica:
         self.engine.on_probe_reply = self.reads.answered
         self.engine.on_configured = self._configured
         self.installs = self.installs_class(config, journal, self.engine)
+        self._changes = Reconfiguration(
+            config, self.engine, journal, appended=self._pend, settled=self._settle
+        )
         self._lease_clock = lease_clock or self.engine.now
         self._lease_config = 0
         self.lease = Lease(config.lease_share * config.election_min_s - config.lease_margin_s)
@@ -110,12 +99,7 @@ class Replica:
 
     def deliver(self, peer: str, message: Message, size: int = 0) -> bool:
         """Queue a message of so many bytes for the next step; False when the inbox is full."""
-        config, total = self._config, self._inbox_bytes + size
-        if len(self._inbox) >= config.inbox_messages_max or total > config.inbox_bytes_max:
-            return False
-        self._inbox.append((peer, message))
-        self._inbox_bytes = total
-        return True
+        return self._inbox.put(peer, message, size)
 
     def propose(self, ticket: object, payload: bytes) -> Proposal:
         """Queue a proposal. Raises a ``Refused`` when it cannot enter the log."""
@@ -125,14 +109,10 @@ class Replica:
             raise Refused(f"a command of {len(payload)} bytes is too large")
         if self.journal.full:
             raise JournalFull("the journal is full: writes stop, reads go on")
-        if (
-            len(self._intake) >= self._config.intake_max
-            or self._intake_bytes + len(payload) > self._config.intake_bytes_max
-        ):
+        if not self._intake.has_room(len(payload)):
             raise QueueFull("too many proposals are waiting")
         proposal = Proposal(ticket, payload)
-        self._intake.append(proposal)
-        self._intake_bytes += len(payload)
+        self._intake.put(proposal)
         return proposal
 
     def read(self, ticket: object) -> None:
@@ -147,11 +127,7 @@ class Replica:
         """Queue a change of the membership. Raises a ``Refused`` when it cannot be taken in."""
         if not self.engine.leads():
             raise self._not_leader()
-        if len(self._changes) >= self._config.changes_waiting_max:
-            raise QueueFull("too many changes of membership are waiting")
-        request = ChangeRequest(ticket, change)
-        self._changes.append(request)
-        return request
+        return self._changes.ask(ticket, change)
 
     def transfer(self, ticket: object, target: str | None) -> None:
         """Hand leadership to a voter (None: to the one that has most). Raises a ``Refused``."""
@@ -208,9 +184,7 @@ class Replica:
         """Turn once. ``wall_now`` stamps new entries. Whatever this raises is fatal."""
         engine = self.engine
         self.installs.begin_step()
-        inbox, self._inbox = self._inbox, []
-        self._inbox_bytes = 0
-        for peer, message in inbox:
+        for peer, message in self._inbox.take():
             engine.receive(peer, message)
         engine.tick()
         if self._config.lease:
@@ -222,7 +196,7 @@ class Replica:
         if engine.leads():
             if self._transfer is None:
                 self._admit(wall_now)
-                self._admit_changes()
+                self._changes.admit()
             if self._config.lease:
                 self._keep_lease()
             self._begin_reads()
@@ -236,6 +210,13 @@ class Replica:
         self._serve_reads()
         early, late = engine.take_messages()
         return Work(early, self.journal.take(), late, self.installs.take_tasks())
+
+    def _has_room(self) -> bool:
+        config = self._config
+        return (
+            len(self._pending) < config.inflight_entries_max
+            and self.journal.unsaved_bytes < config.step_bytes_max
+        )
 
     def apply(self) -> None:
         """Apply a slice of what is committed; after a step, or beside the write of its batch."""
@@ -256,9 +237,8 @@ class Replica:
         if not engine.leads():
             return bool(self._intake or self.reads.joining or self._changes or self._pending)
         open_ = self._transfer is None
-        room = len(self._pending) < self._config.inflight_entries_max
         return bool(
-            (open_ and self._intake and room)
+            (open_ and self._intake and self._has_room())
             or (open_ and self._changes and engine.may_change())
             or (self.reads.joining and engine.may_read())
         )
@@ -277,15 +257,13 @@ class Replica:
     def fail_all(self) -> list[object]:
         """The node stops: all tickets, of which nobody can say any more what becomes of them."""
         tickets = [ticket for _, ticket in self._pending.values()]
-        tickets += [proposal.ticket for proposal in self._intake]
-        tickets += [r.ticket for r in self._changes if r.ticket is not None]
+        tickets += [proposal.ticket for proposal in self._intake.drain()]
+        tickets += [request.ticket for request in self._changes.drain()]
         tickets += self.reads.reset()
         if self._transfer is not None and self._transfer.ticket is not None:
             tickets.append(self._transfer.ticket)
         self._transfer = None
         self._pending.clear()
-        self._intake.clear()
-        self._changes.clear()
         return tickets
 
     def heartbeats(self) -> list[Outgoing]:
@@ -308,6 +286,12 @@ class Replica:
                 outcome = succeeded(index, value) if proposed_in == term else LeadershipLost()
                 self._results.append((ticket, outcome))
 
+    def _pend(self, index: int, ticket: object) -> None:
+        self._pending[index] = (self.engine.term(), ticket)
+
+    def _settle(self, ticket: object, result: Outcome | StoreError) -> None:
+        self._results.append((ticket, result))
+
     def _configured(self, index: int, term: int) -> None:
         waiting = self._pending.pop(index, None)
         if waiting is not None:
@@ -320,7 +304,7 @@ class Replica:
         if led == self._led_term:
             return
         self._led_term = led
-        self._promotion.reset()
+        self._changes.leadership_changed()
         self.lease.reset()
         for _, ticket in self._pending.values():
             self._results.append((ticket, LeadershipLost("leadership lost before the commit")))
@@ -334,91 +318,28 @@ class Replica:
 
     def _fail_waiting(self) -> None:
         error = self._not_leader()
-        for proposal in self._intake:
+        for proposal in self._intake.drain():
             if not proposal.withdrawn:
                 self._results.append((proposal.ticket, error))
-        for request in self._changes:
-            if not request.withdrawn and request.ticket is not None:
+        for request in self._changes.drain():
+            if not request.withdrawn:
                 self._results.append((request.ticket, error))
-        self._intake.clear()
-        self._intake_bytes = 0
-        self._changes.clear()
         for ticket in self.reads.reset():
             self._results.append((ticket, error))
 
     def _admit(self, wall_now: float) -> None:
         """Move proposals into the log, within the bounds of one step."""
-        config, size = self._config, 0
         term = self.engine.term()
-        while self._intake and len(self._pending) < config.inflight_entries_max:
-            if size >= config.step_bytes_max:
+        while self._has_room():
+            proposal = self._intake.next()
+            if proposal is None:
                 break
-            proposal = self._intake.popleft()
-            self._intake_bytes -= len(proposal.payload)
-            if proposal.withdrawn:
-                continue
             if self.journal.full:
                 error = JournalFull("the journal is full: writes stop, reads go on")
                 self._results.append((proposal.ticket, error))
                 continue
-            size += len(proposal.payload)
             proposal.index = self.engine.append_payload(proposal.payload, wall_now)
             self._pending[proposal.index] = (term, proposal.ticket)
-
-    def _admit_changes(self) -> None:
-        """One change of the membership, or the promotion of a server that has caught up."""
-        engine = self.engine
-        if engine.heartbeat_is_due():
-            ready = self._promotion.look(engine.now(), engine.staging_lags())
-            if not self._changes:
-                self._note_disks()
-            if ready is not None and not self._changes:
-                self._changes.append(ChangeRequest(None, set_role(ready, VOTER)))
-        while self._changes and engine.may_change():
-            request = self._changes.popleft()
-            if not request.withdrawn and self._append_change(request):
-                break
-
-    def _note_disks(self) -> None:
-        """Ask for a change where a member shows a disk that the configuration does not have."""
-        engine = self.engine
-        change = note_disks(engine.disks())
-        try:
-            if engine.config is not None:
-                change(engine.config)
-                self._changes.append(ChangeRequest(None, change))
-        except Unchanged:
-            pass
-
-    def _append_change(self, request: ChangeRequest) -> bool:
-        engine, before = self.engine, self.engine.config
-        assert before is not None
-        result: Outcome | StoreError
-        try:
-            after = request.change(before)
-            check_step(before, after)
-            self._check_leader_stays(after)
-            if before.voters != after.voters:
-                check_health(after, engine.heard_lately(self._config.election_min_s))
-            if self.journal.full:
-                raise JournalFull("the journal is full: writes stop, reads go on")
-        except Unchanged:
-            result = Outcome(engine.config_index)
-        except Refused as error:
-            result = error
-        else:
-            request.index = engine.append_config(after)
-            if request.ticket is not None:
-                self._pending[request.index] = (engine.term(), request.ticket)
-            return True
-        if request.ticket is not None:
-            self._results.append((request.ticket, result))
-        return False
-
-    def _check_leader_stays(self, after: Config) -> None:
-        """PySyncObj counts the local server always, and a leader must be one that counts (D4)."""
-        if self._config.node_id not in after.voters:
-            raise Refused("a leader hands over before it is removed or demoted")
 
     def _yield_when_full(self) -> None:
         """A leader whose journal is full hands over, for another may have room."""

@@ -1,0 +1,78 @@
+"""What waits for a step: messages of other servers, and proposals. Bounded in number and bytes."""
+
+from __future__ import annotations
+
+from collections import deque
+
+from raftstore.raft.frames import Message
+from raftstore.raft.requests import Proposal
+
+
+class Inbox:
+    """Messages with their senders, in the order in which they came."""
+
+    __slots__ = ("_bytes", "_bytes_max", "_messages", "_messages_max")
+
+    def __init__(self, messages_max: int, bytes_max: int) -> None:
+        self._messages_max = messages_max
+        self._bytes_max = bytes_max
+        self._messages: list[tuple[str, Message]] = []
+        self._bytes = 0
+
+    def __len__(self) -> int:
+        return len(self._messages)
+
+    def put(self, peer: str, message: Message, size: int) -> bool:
+        """Queue a message of so many bytes; False when there is no room."""
+        total = self._bytes + size
+        if len(self._messages) >= self._messages_max or total > self._bytes_max:
+            return False
+        self._messages.append((peer, message))
+        self._bytes = total
+        return True
+
+    def take(self) -> list[tuple[str, Message]]:
+        """Take out all."""
+        messages, self._messages = self._messages, []
+        self._bytes = 0
+        return messages
+
+
+class Intake:
+    """Proposals that have not entered the log."""
+
+    __slots__ = ("_bytes", "_bytes_max", "_count_max", "_proposals")
+
+    def __init__(self, count_max: int, bytes_max: int) -> None:
+        self._count_max = count_max
+        self._bytes_max = bytes_max
+        self._proposals: deque[Proposal] = deque()
+        self._bytes = 0
+
+    def __len__(self) -> int:
+        return len(self._proposals)
+
+    def has_room(self, size: int) -> bool:
+        """May one of so many bytes come in?"""
+        return len(self._proposals) < self._count_max and self._bytes + size <= self._bytes_max
+
+    def put(self, proposal: Proposal) -> None:
+        """Queue a proposal, for which there is room."""
+        self._proposals.append(proposal)
+        self._bytes += len(proposal.payload)
+
+    def next(self) -> Proposal | None:
+        """Take out the oldest one that has not been withdrawn."""
+        while self._proposals:
+            proposal = self._proposals.popleft()
+            self._bytes -= len(proposal.payload)
+            if not proposal.withdrawn:
+                return proposal
+        return None
+
+    def drain(self) -> list[Proposal]:
+        """Take out all, withdrawn ones too."""
+        proposals = list(self._proposals)
+        self._proposals.clear()
+        self._bytes = 0
+        return proposals
