@@ -65,6 +65,10 @@ class RequestId:
     floor: int = 0
 
 
+request_id = maker_of(RequestId)
+"""A ``RequestId`` of all its fields: one is made for every write."""
+
+
 @dataclass(frozen=True, slots=True)
 class Applied:
     """The command took effect at ``index``. ``value`` is what the command's docstring says."""
@@ -127,6 +131,10 @@ class KVSet(Command):
     value: bytes = b""
     flags: int = 0
     cas: int | None = None
+
+
+kv_set = maker_of(KVSet)
+"""A ``KVSet`` of all its fields, for the most usual write."""
 
 
 @numbered(4)

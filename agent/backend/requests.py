@@ -7,7 +7,7 @@ outcomes nobody can ask for again.
 
 from __future__ import annotations
 
-from raftstore.commands import RequestId
+from raftstore.commands import RequestId, request_id
 
 
 class RequestIds:
@@ -25,7 +25,7 @@ class RequestIds:
         self._next += 1
         self._open[self._next] = None
         # Numbers are handed out in order, so the oldest open one is the first key.
-        return RequestId(self._sender, self._next, next(iter(self._open)))
+        return request_id(self._sender, self._next, next(iter(self._open)))
 
     def end(self, request: RequestId) -> None:
         """Nobody will retry this request any more."""

@@ -32,6 +32,7 @@ from agent.http.waiting import Waiting
 from raftstore.commands import Command, Outcome, Rejected
 from raftstore.queries import Query
 from raftstore.records import Actor, Json
+from raftstore.thawed import maker_of
 
 T = TypeVar("T")
 
@@ -93,6 +94,11 @@ class Change:
         return self.shape(outcome.value)
 
 
+#: One of each is made for every write.
+_make_change = maker_of(Change)
+_make_actor = maker_of(Actor)
+
+
 class Call:
     """One request. ``rest`` is what follows a prefix route, percent-decoded once.
 
@@ -120,7 +126,7 @@ class Call:
     @property
     def actor(self) -> Actor:
         """On whose behalf this request is."""
-        return Actor(ANONYMOUS, self.address, self.context.config.node_name)
+        return _make_actor(ANONYMOUS, self.address, self.context.config.node_name)
 
     @property
     def headers(self) -> Mapping[str, str]:
@@ -163,7 +169,7 @@ class Call:
         """This request as one command."""
         if "dc" in self.params:
             self.check_datacenter()
-        return Change(command, shape, refused_prefix)
+        return _make_change(command, shape, refused_prefix)
 
     async def carry_out(self, plan: Read | Change) -> Reply:
         """Ask the question or carry out the command, and make the reply."""

@@ -47,7 +47,8 @@ def address_of(peer: Any) -> str:
 class Connection(RequestHandler):
     """aiohttp's connection, quiet about what strangers send, with a lane beside it."""
 
-    __slots__ = ("_answers", "_ended", "_lane", "_later", "_on_malformed", "_pending")
+    __slots__ = ("_address", "_answers", "_ended", "_lane", "_later", "_on_malformed",
+                 "_pending")  # fmt: skip
 
     def __init__(
         self,
@@ -62,13 +63,16 @@ class Connection(RequestHandler):
         self._on_malformed = on_malformed
         self._lane = Lane(heads)
         self._pending: Seen | None = None
+        self._address: str | None = None
         self._later: list[bytes] = []
         self._ended: asyncio.Future[None] | None = None
 
     @property
     def address(self) -> str:
         """The client as "ip:port"."""
-        return address_of(self.peername)
+        if self._address is None:
+            self._address = address_of(self.peername)
+        return self._address
 
     def log_exception(self, *args: Any, **kw: Any) -> None:
         """Malformed requests are answered with 400 and are no news."""

@@ -9,9 +9,17 @@ from agent.backend import Reply as Answered
 from agent.errors import RequestError
 from agent.http import render
 from agent.http.call import Call, Change, Read
-from agent.http.params import parse_uint
+from agent.http.params import EMPTY, parse_uint
 from agent.http.reply import Reply
-from raftstore.commands import Command, KVDelete, KVDeleteTree, KVLock, KVSet, KVUnlock
+from raftstore.commands import (
+    Command,
+    KVDelete,
+    KVDeleteTree,
+    KVLock,
+    KVSet,
+    KVUnlock,
+    kv_set,
+)
 from raftstore.queries import KVGet, KVKeys, KVList
 from raftstore.records import KVPair
 
@@ -72,6 +80,8 @@ def put(call: Call) -> Change:
     call.options()
     if not call.rest:
         raise RequestError(400, "Missing key name")
+    if params is EMPTY:
+        return call.change_of(kv_set(call.rest, call.body, 0, None), call.truth, _REFUSED)
     _refuse_conflict(call, "cas", "acquire", "release")
     flags = parse_uint(params.get("flags")) if "flags" in params else 0
     cas = parse_uint(params.get("cas")) if "cas" in params else None

@@ -6,6 +6,8 @@ import re
 from dataclasses import dataclass
 from urllib.parse import quote, unquote_to_bytes
 
+from raftstore.thawed import maker_of
+
 _BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _UNCLEAN = re.compile(r"//|/\.\.?(?:/|$)")
 
@@ -21,6 +23,9 @@ class Target:
     path: str
     query: str
     redirect: str = ""
+
+
+_make = maker_of(Target)
 
 
 def read_target(raw: str) -> Target:
@@ -40,7 +45,7 @@ def read_target(raw: str) -> Target:
     if _UNCLEAN.search(path):
         location = quote(clean(path), safe="/!$&'()*+,;=:@~")
         return Target(path, query, f"{location}?{query}" if query else location)
-    return Target(path, query)
+    return _make(path, query, "")
 
 
 def _origin_form(target: str) -> str:

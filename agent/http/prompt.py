@@ -33,6 +33,7 @@ from agent.http.reply import (
 from agent.http.routes import Endpoint, Route, Router
 from raftstore.commands import Outcome
 from raftstore.errors import StoreError
+from raftstore.thawed import maker_of
 
 #: Kept reads, and the bytes that their replies may take together; the oldest make room.
 READS_MAX = 8192
@@ -60,6 +61,9 @@ class _Planned:
     head: Head
     route: Route
     plan: Read | Change
+
+
+_make_planned = maker_of(_Planned)
 
 
 class _KeptRead:
@@ -181,7 +185,7 @@ class PromptAnswers:
             plan = endpoint.plan(call)
         except (BadTarget, RequestError):
             return None
-        return None if plan is None else _Planned(call, seen.head, found[0], plan)
+        return None if plan is None else _make_planned(call, seen.head, found[0], plan)
 
     def _fits(self, endpoint: Endpoint, body: bytes) -> bool:
         return not body or len(body) <= endpoint.body.limit(self._limits)

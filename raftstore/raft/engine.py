@@ -71,7 +71,7 @@ from raftstore.raft.members import STAGING, UNTOLD_DISK, Config, Disk, decode_co
 from raftstore.raft.outbox import Outbox, Outgoing
 from raftstore.raft.patience import Patience, turn
 from raftstore.raft.progress import Progress
-from raftstore.raft.stock import NoPoller, PeerNode, StockLog, StockOutlet, now
+from raftstore.raft.stock import NoPoller, PeerNode, StockLog, StockOutlet, clock, now
 from raftstore.raft.strangers import is_heard, is_impostor
 
 FOLLOWER, CANDIDATE, LEADER = 0, 1, 2
@@ -1023,7 +1023,8 @@ class RaftEngine(SyncObj):  # type: ignore[misc]
         last = min(self.commit_index(), journal.saved_index, first + config.apply_entries_max - 1)
         if first > last:
             return
-        stop_at = self.now() + config.apply_budget_s
+        read_clock = clock()
+        stop_at = read_clock() + config.apply_budget_s
         for command, index, term in journal.entries(first, last, bytes_max=config.apply_bytes_max):
             if command[0] == PAYLOAD:
                 self._stamp = max(self._stamp, PAYLOAD_HEAD.unpack_from(command)[1])
@@ -1031,7 +1032,7 @@ class RaftEngine(SyncObj):  # type: ignore[misc]
             elif command[0] == CONFIG:
                 self.on_configured(index, term)
             self._SyncObj__raftLastApplied = index
-            if self.now() > stop_at or self.apply_unfinished():
+            if read_clock() > stop_at or self.apply_unfinished():
                 break
         journal.trim_memory(self.applied_index())
 

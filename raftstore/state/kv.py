@@ -61,42 +61,36 @@ class KVStore:
         if cas is not None and cas != (stored.modify_index if stored else 0):
             return applied(index, False)
         if stored is None:
-            pair = _make(key, command.value, command.flags, 0, "", index, index)
-        else:
-            created, modified = stored.create_index, stored.modify_index
-            pair = _make(key, command.value, command.flags, 0, stored.session, created, modified)
-        self._put(index, stored, pair)
+            self._store(index, None, _make(key, command.value, command.flags, 0, "", index, index))
+            return applied(index, True)
+        if (
+            command.value == stored.value
+            and command.flags == stored.flags
+            and not stored.lock_index
+        ):
+            return applied(index, True)  # an unchanged key keeps its index and wakes nobody
+        session, created = stored.session, stored.create_index
+        pair = _make(key, command.value, command.flags, 0, session, created, index)
+        self._store(index, stored, pair)
         return applied(index, True)
 
     def write(self, index: int, pair: KVPair) -> None:
         """Store a pair under its key; its indexes are set here."""
         stored: KVPair | None = self.pairs.get(pair.key)
-        pair = replace(
-            pair,
-            create_index=stored.create_index if stored else index,
-            modify_index=stored.modify_index if stored else index,
-        )
-        self._put(index, stored, pair)
+        if stored is not None:
+            created, modified = stored.create_index, stored.modify_index
+            if replace(pair, create_index=created, modify_index=modified) == stored:
+                return  # an unchanged key keeps its index and wakes nobody
+        created = stored.create_index if stored else index
+        self._store(index, stored, replace(pair, create_index=created, modify_index=index))
 
-    def _put(self, index: int, stored: KVPair | None, pair: KVPair) -> None:
-        """The one place where a key gets its row. ``pair`` has the stored one's indexes."""
+    def _store(self, index: int, stored: KVPair | None, pair: KVPair) -> None:
+        """The one place where a key gets its row."""
         key = pair.key
         if stored is None:
             self.tombstones.revive(key)
-        else:
-            if pair.value == stored.value and pair == stored:
-                return  # an unchanged key keeps its index and wakes nobody
-            pair = _make(
-                key,
-                pair.value,
-                pair.flags,
-                pair.lock_index,
-                pair.session,
-                pair.create_index,
-                index,
-            )
-            if stored.session:
-                self._let_go(stored)
+        elif stored.session:
+            self._let_go(stored)
         self._undo.item(self.pairs, key)
         self.pairs[key] = pair
         if pair.session:

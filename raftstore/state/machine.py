@@ -152,7 +152,8 @@ class StateMachine:
         The outcome is settled, and answers are as if all were written: only those about the past
         want ``finish`` first, and so does the next command.
         """
-        self.finish()
+        if self._open is not None:
+            self.finish()
         assert index > self.index, "entries are applied in order, each once"
         self.index = index
         # Leaders' clocks differ; replicated time never runs backwards.
