@@ -8,12 +8,15 @@ else.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import functools
 import logging
+import threading
 import time
-from collections.abc import Awaitable, Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeVar
+from queue import SimpleQueue
+from typing import Any, TypeVar
 
 from raftstore.errors import JournalFull
 from raftstore.raft.config import RaftConfig
@@ -22,6 +25,8 @@ from raftstore.raft.log import Batch, Journal
 from raftstore.raft.replica import Work
 
 T = TypeVar("T")
+_Job = tuple[Callable[[], Any], Callable[[Any, BaseException | None], None]]
+"""What to do there, and who is told on the loop what came of it."""
 
 log = logging.getLogger("lictor.raftstore.raft.disk")
 
@@ -52,7 +57,9 @@ class DiskThread:
         self._full_retry_s = config.full_retry_s
         self._retry: asyncio.TimerHandle | None = None
         self._done = done
-        self._executor = ThreadPoolExecutor(1, thread_name_prefix="lictor-raft-disk")
+        self._loop = asyncio.get_running_loop()
+        self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
+        self._thread: threading.Thread | None = None
         self._started_at = 0.0
         self._idle = asyncio.Event()
         self._idle.set()
@@ -69,9 +76,26 @@ class DiskThread:
 
     def _write(self, batch: Batch) -> None:
         self._idle.clear()
-        loop = asyncio.get_running_loop()
-        future = loop.run_in_executor(self._executor, self._journal.persist, batch)
-        future.add_done_callback(self._finished)
+        self._hand_over((functools.partial(self._journal.persist, batch), self._finished))
+
+    def _hand_over(self, job: _Job) -> None:
+        # A queue of its own costs a third of an executor's futures, and a batch is written hundreds
+        # of times a second.
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._work, name="lictor-raft-disk", daemon=True)
+            self._thread.start()
+        self._jobs.put(job)
+
+    def _work(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            work, done = job
+            result, error = None, None
+            try:
+                result = work()
+            except BaseException as raised:  # whatever it is, the loop has to hear of it
+                error = raised
+            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+                self._loop.call_soon_threadsafe(done, result, error)
 
     def waited_s(self) -> float:
         """How long the present write has taken so far."""
@@ -86,18 +110,20 @@ class DiskThread:
         if self._retry is not None:
             self._retry.cancel()
         await self._idle.wait()
-        await self.run(_nothing)  # the end of what was begun by ``run``
-        self._executor.shutdown(wait=False)
+        if self._thread is not None:
+            await self.run(_nothing)  # the end of what was begun by ``run``
+            self._jobs.put(None)
 
-    def run(self, work: Callable[[], T]) -> Awaitable[T]:
+    async def run(self, work: Callable[[], T]) -> T:
         """Do something else on this thread, between writes."""
-        return asyncio.get_running_loop().run_in_executor(self._executor, work)
+        future: asyncio.Future[T] = self._loop.create_future()
+        self._hand_over((work, functools.partial(_settle, future)))
+        return await future
 
-    def _finished(self, future: asyncio.Future[None]) -> None:
+    def _finished(self, _: None, error: BaseException | None) -> None:
         self._idle.set()
         work = self.writing
         assert work is not None
-        error = future.exception() if not future.cancelled() else RuntimeError("cancelled")
         if isinstance(error, JournalFull) and work.batch is not None:
             # Nothing has happened, so the same write may be tried again; no step is taken before.
             log.error("no room for the log, trying again error=%s", error)
@@ -120,3 +146,12 @@ class DiskThread:
 
 def _nothing() -> None:
     pass
+
+
+def _settle(future: asyncio.Future[T], result: T, error: BaseException | None) -> None:
+    if future.done():
+        return
+    if error is None:
+        future.set_result(result)
+    else:
+        future.set_exception(error)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from raftstore.errors import JournalFull, QueueFull, Refused, StoreError
 from raftstore.raft.changes import (
@@ -20,10 +21,12 @@ from raftstore.raft.changes import (
     set_role,
 )
 from raftstore.raft.config import RaftConfig
-from raftstore.raft.engine import RaftEngine
 from raftstore.raft.log import Journal
 from raftstore.raft.members import VOTER, Config
 from raftstore.raft.requests import ChangeRequest, Outcome
+
+if TYPE_CHECKING:
+    from raftstore.raft.engine import RaftEngine
 
 
 class Reconfiguration:
