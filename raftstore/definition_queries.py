@@ -15,6 +15,9 @@ from raftstore.records import NodeName
 
 R_co = TypeVar("R_co", covariant=True)
 
+#: The kind of entries that have a table of their own.
+_INTENTIONS = "service-intentions"
+
 
 class _All(Query[tuple[R_co, ...]]):
     """All records of a table, by key."""
@@ -46,13 +49,15 @@ def _group_or_all(table: str, kind: str, value: str) -> tuple[Footprint, ...]:
 @numbered(32, d.ConfigEntry | None)
 @dataclass(frozen=True, slots=True)
 class GetConfigEntry(Query[d.ConfigEntry | None]):
-    """One config entry."""
+    """One config entry (its name compared without case)."""
 
     kind: str
     name: str
 
     def footprint(self) -> tuple[Footprint, ...]:
-        return (("config-entries", f"{self.kind}/{self.name}"),)
+        if self.kind == _INTENTIONS:
+            return (("intentions", ""),)
+        return (("config-entries", f"{self.kind}/{self.name.lower()}"),)
 
 
 @numbered(33, tuple[d.ConfigEntry, ...])
@@ -63,7 +68,10 @@ class ListConfigEntries(Query[tuple[d.ConfigEntry, ...]]):
     kind: str = ""
 
     def footprint(self) -> tuple[Footprint, ...]:
-        return _group_or_all("config-entries", "kind", self.kind)
+        if self.kind == _INTENTIONS:
+            return (("intentions", ""),)
+        found = _group_or_all("config-entries", "kind", self.kind)
+        return found if self.kind else (*found, ("intentions", ""))
 
 
 @numbered(34, d.ACLToken | None)

@@ -170,8 +170,9 @@ class KVPair:
 class IntentionSource:
     """What one source may do to the destination that holds this entry.
 
-    Exactly one of ``action`` ("allow" or "deny") and ``permissions`` (L7, Consul's JSON objects in
-    order) is set. ``legacy_*`` belong to the id-style endpoints; times are RFC 3339 text.
+    Exactly one of ``action`` ("allow", "deny" or "audit") and ``permissions`` (L7, Consul's JSON
+    objects in order) is set. ``legacy_*`` belong to the id-style endpoints; times are RFC 3339
+    text.
     """
 
     name: ServiceName
@@ -195,6 +196,8 @@ class ServiceIntentions:
     meta: Mapping[str, str] | None = None
     create_index: int = 0
     modify_index: int = 0
+    #: The tokens that the destination wants, as in the config entry; None for none.
+    jwt: Json = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -205,6 +208,7 @@ class Intention:
     source: IntentionSource
     create_index: int = 0
     modify_index: int = 0
+    jwt: Json = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,6 +20,7 @@ from raftstore import (
     commands,
     definition_commands,
     definition_queries,
+    mesh_queries,
     queries,
     restore_queries,
 )
@@ -50,7 +51,7 @@ __all__ = [
 T = TypeVar("T")
 
 #: Imported for their entries in the registries.
-_REGISTERED = (definition_commands, definition_queries, restore_queries)
+_REGISTERED = (definition_commands, definition_queries, mesh_queries, restore_queries)
 
 VERSION = 1
 #: In a smaller message nothing can grow to anything.

@@ -11,6 +11,8 @@ from agent.cli.flags import Flag, Kind
 
 _LABEL_WIDTH = 14
 _CHECK_ERROR = 2
+#: When an intention without an id was made: Go's zero time, as its client shows it.
+_NEVER = "0001-01-01T00:00:00+00:00"
 _EXACT = "/v1/connect/intentions/exact"
 
 
@@ -208,7 +210,7 @@ def block(intention: Mapping[str, Any]) -> str:
         ("ID:", intention.get("ID")),
         ("Description:", intention.get("Description")),
         *((f"Meta[{key}]:", value) for key, value in sorted((intention.get("Meta") or {}).items())),
-        ("Created At:", _rfc850(intention.get("CreatedAt") or "")),
+        ("Created At:", _rfc850(intention.get("CreatedAt") or _NEVER)),
     ]
     text = "\n".join(f"{label.ljust(_LABEL_WIDTH)}{value}" for label, value in lines if value)
     if intention.get("Permissions"):

@@ -6,12 +6,13 @@ from dataclasses import replace
 
 from agent.backend import Reply as Answered
 from agent.errors import RequestError
-from agent.http import filter_fields, parse_catalog, render
+from agent.http import filter_fields, parse_catalog, render, render_config
 from agent.http.call import FAILED_READ, Call, Change, Read
 from agent.http.coordinate import sorted_near
 from agent.http.filter import Predicate, compile_filter
 from agent.http.params import has_meta, node_meta
 from agent.http.reply import LONG_ITEMS, Reply
+from raftstore.mesh_queries import GatewayServices
 from raftstore.queries import ListNodes, ListServices, NodeServices, ServiceNode, ServiceNodes
 from raftstore.records import Json, NodeName, ServiceName
 
@@ -169,10 +170,11 @@ def _service_filter(call: Call) -> Predicate | None:
 
 
 async def gateway_services(call: Call) -> Reply:
-    """The services behind a gateway: none, since no gateway can be configured yet."""
+    """The services behind a gateway, null for none."""
     options = call.options()
     if not call.rest:
         raise RequestError(400, "Missing gateway name")
     call.failure_headers = FAILED_READ
-    found = await call.ask(ServiceNodes(service=ServiceName(call.rest)), options)
-    return call.answer(None, found)
+    found = await call.ask(GatewayServices(ServiceName(call.rest)), options)
+    shown = [render_config.gateway_service(one) for one in found.value]
+    return call.answer(shown or None, found)

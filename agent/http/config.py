@@ -1,47 +1,127 @@
-"""`/v1/config/`: config entries, as far as this agent has them: the intentions (contract 11)."""
+"""`/v1/config`: config entries (http-api contract 11, mesh contract C.1)."""
 
 from __future__ import annotations
 
 from agent.errors import RequestError
-from agent.http import render
+from agent.http import parse_config
 from agent.http.call import Call, text
-from agent.http.reply import Reply
-from raftstore.queries import ListIntentions
+from agent.http.filter import compile_filter
+from agent.http.filter_fields import BOOLEAN, INTEGER, STRING, STRING_MAP, STRINGS, Field, Kind
+from agent.http.params import parse_uint
+from agent.http.reply import Reply, header
+from raftstore.commands import Rejected
+from raftstore.definition_commands import DeleteConfigEntry, SetConfigEntry
+from raftstore.definition_queries import GetConfigEntry, ListConfigEntries
+from raftstore.entries import kinds, shape
+from raftstore.entries.errors import Invalid
+from raftstore.entries.shape import Undecodable
 
-_KIND = "service-intentions"
-#: Kinds that clients know; of these none can be written yet.
-_EMPTY_KINDS = frozenset(
-    {
-        "service-defaults",
-        "proxy-defaults",
-        "service-router",
-        "service-splitter",
-        "service-resolver",
-        "ingress-gateway",
-        "terminating-gateway",
-        "mesh",
-    }
-)
+#: Says of a refusal what was wrong, so that nobody needs to read the text.
+_WHY = "X-Lictor-Error"
+_WARNING = "X-Lictor-Warning"
+
+
+async def put(call: Call) -> Reply:
+    """Write an entry, by compare-and-set if asked: true or false."""
+    try:
+        entry = parse_config.checked(parse_config.body(call.body))
+    except Undecodable as error:
+        return _refused(400, f"Bad request: Request decoding failed: {error}", "decode")
+    except Invalid as error:
+        return _refused(500, str(error), "validation")
+    cas = parse_uint(call.params.get("cas")) if "cas" in call.params else None
+    call.check_datacenter()
+    outcome = await call.context.backend.change(SetConfigEntry(entry, cas), actor=call.actor)
+    if isinstance(outcome, Rejected):
+        return _refused(500, outcome.reason, "graph")
+    warnings = kinds.KINDS[entry.kind].warnings(entry.content)
+    headers = tuple(header(_WARNING, warning) for warning in warnings)
+    return call.json(bool(outcome.value), headers=headers)
+
+
+def _refused(status: int, reason: str, why: str) -> Reply:
+    return text(reason, status=status, headers=(header(_WHY, why),))
 
 
 async def get(call: Call) -> Reply:
-    """One entry, or all entries of a kind."""
+    """One entry, all entries of a kind, or all."""
     options = call.options()
     kind, _, name = call.rest.partition("/")
-    if kind and kind != _KIND and kind not in _EMPTY_KINDS:
-        raise RequestError(500, f"invalid config entry kind: {kind}")
-    found = await call.ask(ListIntentions(), options)
-    known = found.value if kind in {_KIND, ""} else ()
+    if kind and kind not in kinds.KINDS:
+        raise RequestError(500, kinds.bad_kind(kind))
     if name:
-        mine = [item for item in known if item.destination == name]
+        found = await call.ask(GetConfigEntry(kind, name), options)
         headers = call.read_headers(found, effective=False)
-        if not mine:
+        if found.value is None:
             missing = f'Config entry not found for "{kind}" / "{name}"'
             return text(missing, status=404, headers=headers)
-        return call.json(render.service_intentions(name, mine), headers=headers)
-    names = dict.fromkeys(item.destination for item in known)
-    shown = [
-        render.service_intentions(each, [item for item in known if item.destination == each])
-        for each in names
-    ]
-    return call.answer(shown, found, effective=False)
+        return call.json(kinds.shown(found.value), headers=headers)
+    expression = call.params.get("filter")
+    keep = compile_filter(expression, _fields(kind)) if expression else None
+    listed = await call.ask(ListConfigEntries(kind), options)
+    return call.listing(
+        listed.value,
+        kinds.shown,
+        filtered=keep,
+        headers=call.read_headers(listed, effective=False),
+    )
+
+
+async def delete(call: Call) -> Reply:
+    """Delete an entry; an absent one is gone already."""
+    kind, slash, name = call.rest.partition("/")
+    if not slash or not name:
+        return _refused(400, "Must provide both a kind and name to delete", "decode")
+    if kind not in kinds.KINDS:
+        return _refused(400, kinds.bad_kind(kind), "decode")
+    cas = parse_uint(call.params.get("cas")) if "cas" in call.params else None
+    call.check_datacenter()
+    outcome = await call.context.backend.change(
+        DeleteConfigEntry(kind, name, cas), actor=call.actor
+    )
+    if isinstance(outcome, Rejected):
+        return _refused(500, outcome.reason, "graph")
+    return call.json({} if cas is None else bool(outcome.value))
+
+
+# -- what a filter may select --------------------------------------------------------------------
+
+_SCALARS = {
+    shape.Kind.TEXT: STRING,
+    shape.Kind.INT: INTEGER,
+    shape.Kind.UINT: INTEGER,
+    shape.Kind.FLOAT: INTEGER,
+    shape.Kind.DURATION: STRING,
+    shape.Kind.BOOL: BOOLEAN,
+    shape.Kind.TEXTS: STRINGS,
+    shape.Kind.TEXT_MAP: STRING_MAP,
+}
+_HEAD = {
+    "Kind": STRING,
+    "Name": STRING,
+    "Meta": STRING_MAP,
+    "CreateIndex": INTEGER,
+    "ModifyIndex": INTEGER,
+}
+
+
+def _fields(kind: str) -> Field:
+    """What a filter of a listing may name: the fields of its kind; of all kinds, those of each."""
+    own = _below(kinds.KINDS[kind].shape) if kind else {}
+    return Field(Kind.OBJECT, {**_HEAD, **own})
+
+
+def _below(of: shape.Shape) -> dict[str, Field]:
+    found: dict[str, Field] = {}
+    for one in of.fields:
+        if one.kind in _SCALARS:
+            found[one.name] = _SCALARS[one.kind]
+        elif one.shape is not None:
+            fields = _below(one.shape)
+            if one.kind is shape.Kind.OBJECT:
+                found[one.name] = Field(Kind.OBJECT, fields)
+            elif one.kind is shape.Kind.OBJECTS:
+                found[one.name] = Field(Kind.OBJECTS, fields)
+            else:
+                found[one.name] = Field(Kind.MAP, values=Field(Kind.OBJECT, fields))
+    return found

@@ -13,6 +13,7 @@ from agent.http.coordinate import sorted_near
 from agent.http.filter import Predicate, compile_filter
 from agent.http.params import has_meta, node_meta, parse_bool
 from agent.http.reply import LONG_ITEMS, Reply
+from raftstore.mesh_queries import IngressHealth
 from raftstore.queries import (
     ChecksInState,
     HealthEntry,
@@ -47,15 +48,16 @@ async def _near(call: Call, read: Read) -> Reply:
 
 
 async def ingress(call: Call) -> Reply:
-    """The ingress gateways that expose a service: none, since none can be configured yet."""
-    options = call.options()
-    if not call.rest:
-        raise RequestError(400, "Missing service name")
-    found = await call.ask(HealthService(service=ServiceName(call.rest)), options)
-    return call.answer([], found)
+    """The instances of the ingress gateways that expose a service."""
+    return await _near(call, _service(call, query=IngressHealth(ServiceName(call.rest))))
 
 
-def _service(call: Call, *, connect: bool) -> Read:
+def _service(
+    call: Call,
+    *,
+    connect: bool = False,
+    query: Query[tuple[HealthEntry, ...]] | None = None,
+) -> Read:
     options = call.options()
     if not call.rest:
         raise RequestError(400, "Missing service name")
@@ -64,7 +66,8 @@ def _service(call: Call, *, connect: bool) -> Read:
     keep = compile_filter(expression, filter_fields.HEALTH_ENTRY) if expression else None
     wanted = node_meta(params)
     tags = tuple(tag for tag in params.all("tag") if tag)
-    query = HealthService(service=ServiceName(call.rest), tags=tags, connect=connect)
+    if query is None:
+        query = HealthService(service=ServiceName(call.rest), tags=tags, connect=connect)
 
     def shape(found: Answered[tuple[HealthEntry, ...]]) -> Reply:
         wish = True if not params.get("passing") else parse_bool(params.get("passing"))

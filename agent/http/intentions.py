@@ -2,28 +2,28 @@
 
 from __future__ import annotations
 
-import re
 import uuid
 from datetime import UTC, datetime
 from typing import Any, Literal, cast
 
 from agent.errors import RequestError
 from agent.explain.intention import decision
-from agent.http import filter_fields, parse, render
+from agent.http import filter_fields, parse, parse_config, render
 from agent.http.call import Call, text
 from agent.http.filter import compile_filter
 from agent.http.reply import Reply
 from raftstore.commands import DeleteIntention, Rejected, SetIntention
+from raftstore.entries import kinds
+from raftstore.entries.errors import Invalid
+from raftstore.entries.shape import Undecodable
 from raftstore.queries import GetIntention, ListIntentions, MatchIntentions
 from raftstore.records import IntentionSource, ServiceName
 
-DESCRIPTION_MAX = 512
 #: Names in one `match`.
 NAMES_MAX = 256
 _UUID_LENGTH = 36
 _BAD_ID = "Bad request: failed config entry lookup: index error: UUID must be 36 characters"
 _NOT_FOUND = "Intention not found"
-_PARTIAL = re.compile(r".+\*|\*.+", re.DOTALL)
 
 
 def _required(call: Call, name: str) -> str:
@@ -118,36 +118,26 @@ async def exact_delete(call: Call) -> Reply:
 
 def _source(fields: dict[str, Any], name: str, destination: str) -> IntentionSource:
     """A source as the entry of its destination holds it, checked with the entry's words."""
-    action, permissions = fields.get("action", ""), fields.get("permissions", ())
-    if _PARTIAL.fullmatch(destination):
-        raise RequestError(500, "Name: wildcard character '*' cannot be used with partial values")
-    if _PARTIAL.fullmatch(name):
-        raise RequestError(
-            500, "Sources[0].Name: wildcard character '*' cannot be used with partial values"
-        )
-    if len(fields.get("description", "")) > DESCRIPTION_MAX:
-        raise RequestError(500, f"Sources[0].Description exceeds maximum length {DESCRIPTION_MAX}")
-    if fields.get("type", "consul") not in {"", "consul"}:
-        raise RequestError(500, "Sources[0].Type must be set to 'consul'")
-    if permissions:
-        if action:
-            reason = "Sources[0].Action must be omitted if Permissions are specified"
-        elif destination == "*":
-            reason = (
-                "Sources[0].Permissions cannot be specified on intentions"
-                " with wildcarded destinations"
-            )
-        else:
-            # Protocols come from config entries, of which there are none: everything is tcp.
-            reason = (
-                f'service "{destination}" has protocol "tcp", which is incompatible'
-                " with L7 intentions permissions"
-            )
-        raise RequestError(500, reason)
-    if action not in {"allow", "deny"}:
-        raise RequestError(500, "Sources[0].Action must be set to 'allow' or 'deny'")
+    given = {
+        "Name": name,
+        "Action": fields.get("action", ""),
+        "Type": fields.get("type", ""),
+        "Description": fields.get("description", ""),
+        "Permissions": list(fields.get("permissions", ())),
+    }
+    try:
+        body = {"Kind": kinds.SERVICE_INTENTIONS, "Name": destination, "Sources": [given]}
+        entry = parse_config.checked(body)
+    except Undecodable as error:
+        raise RequestError(400, f"Bad request: Failed to decode request body: {error}") from None
+    except Invalid as error:
+        raise RequestError(500, str(error)) from None
+    (source,) = entry.content["Sources"]
     return IntentionSource(
-        name=ServiceName(name), action=action, description=fields.get("description", "")
+        name=ServiceName(name),
+        action=source.get("Action", ""),
+        permissions=tuple(source.get("Permissions", ())),
+        description=source.get("Description", ""),
     )
 
 

@@ -9,16 +9,17 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from agent.http.context import GossipMember, LeafView
+from raftstore.entries.intentions import PERMISSIONS
+from raftstore.entries.shape import Shape, show
 from raftstore.queries import CARootsAnswer, HealthEntry, ServiceNode
 from raftstore.records import (
     CAConfig,
     Check,
     Intention,
-    IntentionSource,
     Json,
     KVPair,
     Node,
@@ -295,6 +296,9 @@ def content_hash(value: Json) -> str:
     return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
 
+_PERMISSION = PERMISSIONS.shape or Shape(())
+
+
 def intention(value: Intention) -> Object:
     """An intention; ids, times and hash only for those of the id-style endpoints."""
     source = value.source
@@ -309,7 +313,9 @@ def intention(value: Intention) -> Object:
     if source.action:
         shown["Action"] = source.action
     if source.permissions:
-        shown["Permissions"] = [dict(item) for item in source.permissions]
+        shown["Permissions"] = [show(_PERMISSION, item) for item in source.permissions]
+    if value.jwt is not None:
+        shown["JWT"] = value.jwt
     if source.legacy_meta:
         shown["Meta"] = dict(source.legacy_meta)
     shown["Precedence"] = source.precedence
@@ -321,33 +327,6 @@ def intention(value: Intention) -> Object:
         ).decode("ascii")
     shown["CreateIndex"] = value.create_index
     shown["ModifyIndex"] = value.modify_index
-    return shown
-
-
-def service_intentions(name: str, values: Iterable[Intention]) -> Object:
-    """All intentions of one destination as its config entry."""
-    intentions = list(values)
-    return {
-        "Kind": "service-intentions",
-        "Name": name,
-        "Sources": [_entry_source(item.source) for item in intentions],
-        "CreateIndex": max((item.create_index for item in intentions), default=0),
-        "ModifyIndex": max((item.modify_index for item in intentions), default=0),
-    }
-
-
-def _entry_source(value: IntentionSource) -> Object:
-    shown: Object = {"Name": value.name}
-    if value.action:
-        shown["Action"] = value.action
-    if value.permissions:
-        shown["Permissions"] = [dict(item) for item in value.permissions]
-    shown["Precedence"] = value.precedence
-    if value.legacy_id:
-        shown["LegacyID"] = value.legacy_id
-    shown["Type"] = value.type
-    if value.description:
-        shown["Description"] = value.description
     return shown
 
 

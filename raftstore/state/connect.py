@@ -77,6 +77,11 @@ class ConnectCA:
         cluster_id = self.config.cluster_id if self.config else ""
         return CARootsAnswer(f"{cluster_id}.consul" if cluster_id else "", self.roots)
 
+    def trust_domain(self) -> tuple[str, int]:
+        """The trust domain, and the index since when it is that."""
+        config = self.config
+        return ("", 0) if config is None else (f"{config.cluster_id}.consul", config.create_index)
+
     def roots_index(self) -> int:
         """Index of the roots and of the signing key."""
         return self._indexes.of(_ROOTS)

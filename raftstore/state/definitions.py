@@ -1,7 +1,7 @@
-"""What operators define: config entries, ACL objects, prepared queries, coordinates.
+"""What operators define: ACL objects, prepared queries, coordinates, and the tables of all.
 
 Decides what must be unique, what goes with what, and what the journal may see of a token. What the
-definitions mean belongs to the layers above.
+definitions mean belongs to the layers above; config entries are changed by config_entries.py.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from raftstore import definition_commands as c
 from raftstore import definition_queries as q
 from raftstore import definitions as d
 from raftstore.commands import Applied, Outcome, Rejected
+from raftstore.state.config_entries import make_table
 from raftstore.state.table import Table
 from raftstore.state.tables import Indexes
 
@@ -39,12 +40,7 @@ class Definitions:
         """``session_problem`` says why nothing can be bound to a session, "" if it can."""
         self._has_node = has_node
         self._session_problem = session_problem
-        self.config: Table[d.ConfigEntry] = Table(
-            "config-entries",
-            indexes,
-            key=lambda e: f"{e.kind}/{e.name}",
-            groups={"kind": lambda e: (e.kind,)},
-        )
+        self.config: Table[d.ConfigEntry] = make_table(indexes)
         self.tokens: Table[d.ACLToken] = Table(
             "acl-tokens",
             indexes,
@@ -98,8 +94,6 @@ class Definitions:
     def appliers(self) -> dict[type, Apply]:
         """How each command is carried out."""
         return {
-            c.SetConfigEntry: self._set_config,
-            c.DeleteConfigEntry: self._delete_config,
             c.SetACLToken: self._set_token,
             c.DeleteACLTokens: self._delete_tokens,
             c.SetACLPolicy: lambda i, x: self._set_named(
@@ -120,15 +114,6 @@ class Definitions:
         }
 
     # Changes
-
-    def _set_config(self, index: int, command: c.SetConfigEntry) -> Outcome:
-        if not command.entry.kind or not command.entry.name:
-            return Rejected(index, "a config entry has a kind and a name")
-        return Applied(index, self.config.put(index, command.entry, cas=command.cas))
-
-    def _delete_config(self, index: int, command: c.DeleteConfigEntry) -> Outcome:
-        key = f"{command.kind}/{command.name}"
-        return Applied(index, self.config.remove(index, key, cas=command.cas) is not False)
 
     def _set_token(self, index: int, command: c.SetACLToken) -> Outcome:
         token = command.token
@@ -212,8 +197,6 @@ class Definitions:
     def readers(self) -> dict[type, Read]:
         """How each query is answered."""
         return {
-            q.GetConfigEntry: lambda x: self.config.get(f"{x.kind}/{x.name}"),
-            q.ListConfigEntries: lambda x: _listed(self.config, "kind", x.kind),
             q.GetACLToken: lambda x: self.tokens.get(x.accessor),
             q.ACLTokenBySecret: lambda x: _only(self.tokens, "secret", x.secret_hash),
             q.ListACLTokens: lambda _: self.tokens.all(),

@@ -7,10 +7,15 @@ and the check and authorize endpoints.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
+from typing import Any
 
 from raftstore.commands import Applied, DeleteIntention, Outcome, Rejected, SetIntention
+from raftstore.definitions import ConfigEntry
+from raftstore.entries.intentions import precedence, providers
+from raftstore.entries.rules import WILDCARD
+from raftstore.queries import GetIntention, ListIntentions, MatchIntentions
 from raftstore.records import (
     Intention,
     IntentionSource,
@@ -20,20 +25,12 @@ from raftstore.records import (
 )
 from raftstore.state.tables import Indexes
 
-WILDCARD = "*"
-
 _NOT_FOUND = "Intention not found"
+_NOT_LEGACY = (
+    'cannot use legacy intention API to edit intentions with a destination of "{}" after editing '
+    "them via a service-intentions config entry"
+)
 _TABLE = "intentions"
-
-
-def precedence(source: str, destination: str) -> int:
-    """How specific a pair is: 9, 8, 6 or 5, exact destinations before exact sources.
-
-    The gaps belong to wildcard namespaces, which cannot be written without namespaces
-    (mesh contract B.2).
-    """
-    top = 6 if destination == WILDCARD else 9
-    return top - 1 if source == WILDCARD else top
 
 
 def ordered(intentions: Iterable[Intention]) -> tuple[Intention, ...]:
@@ -50,18 +47,21 @@ def _flat(entry: ServiceIntentions) -> Iterator[Intention]:
             source=source,
             create_index=entry.create_index,
             modify_index=entry.modify_index,
+            jwt=entry.jwt,
         )
 
 
 class Intentions:
     """All entries. Names are compared without case, as everywhere in the catalog."""
 
-    __slots__ = ("_by_legacy_id", "_entries", "_indexes")
+    __slots__ = ("_by_legacy_id", "_entries", "_indexes", "_layer7")
 
     def __init__(self, indexes: Indexes) -> None:
         self._indexes = indexes
         self._entries: dict[str, ServiceIntentions] = {}
         self._by_legacy_id: dict[str, str] = {}
+        #: Destinations whose intentions want requests to be looked at.
+        self._layer7: set[str] = set()
 
     def set(self, index: int, command: SetIntention) -> Outcome:
         """Put one source into its destination's entry."""
@@ -70,6 +70,8 @@ class Intentions:
         entry = self._entry(command.destination)
         source = _ranked(command.source, entry.name)
         stored = _find(entry, source.name)
+        if command.mode == "create" and not all(held.legacy_id for held in entry.sources):
+            return Rejected(index, _NOT_LEGACY.format(entry.name))
         if stored is not None and command.mode == "create":
             return Rejected(index, _duplicate(entry, source))
         holder = self._by_legacy_id.get(source.legacy_id) if source.legacy_id else None
@@ -132,6 +134,7 @@ class Intentions:
             return
         for source in stored.sources if stored else ():
             self._by_legacy_id.pop(source.legacy_id, None)
+        self._layer7.discard(key)
         now: ServiceIntentions | None = None
         if sources:
             created = stored.create_index if stored else index
@@ -143,9 +146,51 @@ class Intentions:
         self._indexes.raise_to(_TABLE, index)
 
     def _link(self, key: str, entry: ServiceIntentions) -> None:
+        if entry.jwt is not None or any(source.permissions for source in entry.sources):
+            self._layer7.add(key)
         for source in entry.sources:
             if source.legacy_id:
                 self._by_legacy_id[source.legacy_id] = key
+
+    # As config entries
+
+    def put(self, index: int, entry: ConfigEntry) -> None:
+        """Write all intentions of a destination: what stood there goes, ids and all."""
+        content = entry.content
+        self._store(
+            index,
+            ServiceIntentions(
+                name=ServiceName(entry.name),
+                sources=tuple(_source_of(source) for source in content["Sources"]),
+                meta=entry.meta,
+                jwt=content.get("JWT"),
+            ),
+        )
+
+    def remove(self, index: int, name: str) -> None:
+        """Delete all intentions of a destination."""
+        self._store(index, ServiceIntentions(name=ServiceName(name)))
+
+    def entry(self, name: str) -> ConfigEntry | None:
+        """All intentions of a destination as one config entry."""
+        found = self._entries.get(name.lower())
+        return None if found is None else _as_entry(found)
+
+    def as_entries(self) -> Iterator[ConfigEntry]:
+        """Every config entry, by destination."""
+        return (_as_entry(entry) for entry in self.rows())
+
+    def needing_layer7(self) -> Iterator[str]:
+        """Destinations whose intentions have permissions, or ask for tokens."""
+        return iter(sorted(self._layer7))
+
+    def naming_provider(self, provider: str) -> Iterator[str]:
+        """Destinations whose intentions ask for tokens of a provider."""
+        for key in sorted(self._layer7):
+            entry = self._entries[key]
+            named = {name.lower() for name in providers(_as_entry(entry).content)}
+            if provider.lower() in named:
+                yield entry.name
 
     def all(self) -> tuple[Intention, ...]:
         """Every intention, winner first."""
@@ -178,6 +223,15 @@ class Intentions:
             if held.legacy_id == legacy_id if legacy_id else held.name.lower() == source.lower():
                 return intention
         return None
+
+    def readers(self) -> dict[type, tuple[Callable[[Any], Any], Callable[[Any], int]]]:
+        """For each query how to get its value and its index."""
+        read: dict[type, Callable[[Any], Any]] = {
+            ListIntentions: lambda _: self.all(),
+            MatchIntentions: lambda x: self.match(x.by, x.names),
+            GetIntention: lambda x: self.get(x.source, x.destination, x.legacy_id),
+        }
+        return {kind: (value, lambda _: self.index()) for kind, value in read.items()}
 
     def index(self) -> int:
         """Index of the last change to any intention."""
@@ -212,6 +266,12 @@ class Intentions:
                     assert self._by_legacy_id[source.legacy_id] == key, "an id leads elsewhere"
                     ids += 1
         assert ids == len(self._by_legacy_id), "an id leads to nothing"
+        wanting = {
+            key
+            for key, entry in self._entries.items()
+            if entry.jwt is not None or any(source.permissions for source in entry.sources)
+        }
+        assert wanting == self._layer7, "it is not known who wants requests to be looked at"
 
 
 def _ranked(source: IntentionSource, destination: str) -> IntentionSource:
@@ -244,3 +304,46 @@ def _duplicate(entry: ServiceIntentions, source: IntentionSource) -> str:
     """Names the place that a second source of this name would have after sorting."""
     position = sum(1 for held in entry.sources if held.precedence >= source.precedence)
     return f'Sources[{position}] defines "{source.name}" more than once'
+
+
+def _source_of(source: Mapping[str, Any]) -> IntentionSource:
+    return IntentionSource(
+        name=ServiceName(source["Name"]),
+        action=source.get("Action", ""),
+        permissions=tuple(source.get("Permissions", ())),
+        precedence=source["Precedence"],
+        description=source.get("Description", ""),
+        type=source["Type"],
+    )
+
+
+def _as_entry(entry: ServiceIntentions) -> ConfigEntry:
+    content: dict[str, Any] = {"Sources": [_shown_source(source) for source in entry.sources]}
+    if entry.jwt is not None:
+        content["JWT"] = entry.jwt
+    return ConfigEntry(
+        kind="service-intentions",
+        name=entry.name,
+        content=content,
+        meta=entry.meta,
+        create_index=entry.create_index,
+        modify_index=entry.modify_index,
+    )
+
+
+def _shown_source(source: IntentionSource) -> dict[str, Any]:
+    fields = {
+        "Action": source.action,
+        "Permissions": [dict(one) for one in source.permissions],
+        "LegacyID": source.legacy_id,
+        "Description": source.description,
+        "LegacyMeta": dict(source.legacy_meta or {}),
+        "LegacyCreateTime": source.legacy_create_time,
+        "LegacyUpdateTime": source.legacy_update_time,
+    }
+    return {
+        "Name": source.name,
+        "Precedence": source.precedence,
+        "Type": source.type,
+        **{key: value for key, value in fields.items() if value},
+    }

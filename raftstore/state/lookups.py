@@ -9,7 +9,16 @@ from collections.abc import Iterator, Mapping
 
 from raftstore.dns_queries import AddressHolder
 from raftstore.queries import HealthEntry, NodeServicesAnswer, ServiceNode
-from raftstore.records import Check, CheckId, Node, NodeId, NodeName, Service, ServiceId
+from raftstore.records import (
+    CONSUL_SERVICE,
+    Check,
+    CheckId,
+    Node,
+    NodeId,
+    NodeName,
+    Service,
+    ServiceId,
+)
 from raftstore.state.registry import NameRow, NodeRow, Registry, union_of_tags
 from raftstore.state.tables import Indexes
 
@@ -58,6 +67,13 @@ class Lookups:
     def each_name(self) -> Iterator[Mapping[str, tuple[str, ...]]]:
         """Row by row the spellings of a name with their tags."""
         return (row.tags_by_name() for row in self._registry.names.values())
+
+    def plain_services(self) -> Iterator[tuple[str, bool]]:
+        """Services that are no proxies and no gateways, and whether they are in the mesh."""
+        for key, row in self._registry.names.items():
+            first = next((service for _, service in row.ordered()), None)
+            if first is not None and not first.kind and key != CONSUL_SERVICE:
+                yield first.name, key in self._registry.connect
 
     def each_service_on(self, node_meta: tuple[tuple[str, str], ...]) -> Iterator[Service]:
         """Services of the nodes with this metadata."""

@@ -22,6 +22,7 @@ from raftstore.restore_queries import GetRestore
 from raftstore.state import listings, past, snapshots
 from raftstore.state.autopilot import Autopilot
 from raftstore.state.catalog import Catalog
+from raftstore.state.config_entries import ConfigEntries
 from raftstore.state.connect import ConnectCA
 from raftstore.state.dedupe import Dedupe
 from raftstore.state.definitions import Definitions
@@ -92,6 +93,14 @@ class StateMachine:
         self._replaced: list[StateMachine] = []
         self._catalog = Catalog(self.registry)
         self.lookups = Lookups(self.registry, self.indexes)
+        self.config = ConfigEntries(
+            self.indexes,
+            self.definitions.config,
+            self.intentions,
+            trust_domain=self.ca.trust_domain,
+            service_names=self.lookups.plain_services,
+            health=lambda name: self.lookups.each_health(name, (), connect=False),
+        )
         self._transactions = Transactions(
             KeyVerbs(self.kv, self.locks),
             CatalogVerbs(self._catalog, self.lookups),
@@ -109,7 +118,6 @@ class StateMachine:
             c.KVSet: self.kv.set,
             c.KVDelete: self.kv.delete,
             c.KVDeleteTree: self.kv.delete_tree,
-            c.SetIntention: self.intentions.set,
             c.DeleteIntention: self.intentions.delete,
             c.SetCA: self.ca.set_ca,
             c.SetCAConfig: self.ca.set_config,
@@ -124,6 +132,7 @@ class StateMachine:
             c.StageRestore: self._stage_restore,
             c.EndRestore: self._end_restore,
             **self.definitions.appliers(),
+            **self.config.appliers(),
         }
 
     def apply(
@@ -335,13 +344,7 @@ class StateMachine:
         self,
     ) -> dict[type, tuple[Callable[[Any], Any], Callable[[Any], int]]]:
         """For each query how to get its value and its index."""
-        look, kv, intentions, ca, of = (
-            self.lookups,
-            self.kv,
-            self.intentions,
-            self.ca,
-            self.indexes.of,
-        )
+        look, kv, ca, of = self.lookups, self.kv, self.ca, self.indexes.of
         autopilot = self.autopilot
         return {
             q.ListNodes: (lambda _: look.nodes(), lambda _: of("nodes")),
@@ -370,15 +373,7 @@ class StateMachine:
                 lambda x: kv.keys(x.prefix, x.separator),
                 lambda x: kv.index_below(x.prefix),
             ),
-            q.ListIntentions: (lambda _: intentions.all(), lambda _: intentions.index()),
-            q.MatchIntentions: (
-                lambda x: intentions.match(x.by, x.names),
-                lambda _: intentions.index(),
-            ),
-            q.GetIntention: (
-                lambda x: intentions.get(x.source, x.destination, x.legacy_id),
-                lambda _: intentions.index(),
-            ),
+            **self.intentions.readers(),
             q.GetCARoots: (lambda _: ca.roots_answer(), lambda _: ca.roots_index()),
             q.GetCAConfig: (lambda _: ca.config, lambda _: ca.config_index()),
             q.GetCAProvider: (lambda _: ca.provider, lambda _: ca.roots_index()),
@@ -398,6 +393,7 @@ class StateMachine:
                 kind: (reader, self.definitions.index_of)
                 for kind, reader in self.definitions.readers().items()
             },
+            **self.config.readers(),
         }
 
     def _session_readers(

@@ -30,15 +30,7 @@ HERE = Path(__file__).parent
 PROGRAM = Path(sys.executable).parent / "lictor"
 START_MAX_S = 20.0
 
-_CONFIG = "config entries cannot be written yet"
 NOT_YET = {
-    "intention-authorize-reasons": _CONFIG,
-    "intention-l7-is-deny-for-l4-checks": _CONFIG,
-    "intention-l7-protocol-graph": _CONFIG,
-    "intention-precedence-full": _CONFIG,
-    "intention-sources-sorted-on-write": _CONFIG,
-    "intention-validation": _CONFIG,
-    "intention-wildcard-destination-only": _CONFIG,
     "agent-self-members": "the log stream `agent/monitor` is not served yet",
 }
 #: Paths whose steps are left out of their scenarios.

@@ -1,8 +1,20 @@
-"""Routes of config entries."""
+"""Routes of config entries and of what they make."""
 
 from __future__ import annotations
 
-from agent.http import config
-from agent.http.routes.table import get, route
+from agent.http import config, discovery_chain
+from agent.http.routes.table import Body, Class, get, route, write
 
-CONFIG = (route("/config/", get(config.get, "service:read")),)
+CONFIG = (
+    route("/config", write("PUT", config.put, "service:write", Body.JSON)),
+    route(
+        "/config/",
+        get(config.get, "service:read"),
+        write("DELETE", config.delete, "service:write"),
+    ),
+    route(
+        "/discovery-chain/",
+        get(discovery_chain.chain, "service:read"),
+        write("POST", discovery_chain.chain, "service:read", Body.JSON, Class.READ),
+    ),
+)

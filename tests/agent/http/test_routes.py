@@ -18,7 +18,7 @@ CONTRACT = {
         /agent/check/warn/ /agent/check/fail/ /agent/check/update/ /agent/service/register
         /agent/service/deregister/ /agent/service/maintenance/
         /catalog/register /catalog/deregister /txn
-        /session/create /session/destroy/ /session/renew/ /event/fire/ /coordinate/update
+        /session/create /session/destroy/ /session/renew/ /event/fire/ /coordinate/update /config
     """,
     "POST": """
         /acl/login /acl/logout /acl/rules/translate /acl/templated-policy/preview/
@@ -42,7 +42,8 @@ CONTRACT = {
     """,
     "GET,PUT": "/connect/ca/configuration /operator/autopilot/configuration /snapshot",
     "DELETE": "/operator/raft/peer",
-    "GET,POST": "/connect/intentions /query",
+    "GET,POST": "/connect/intentions /discovery-chain/ /query",
+    "GET,DELETE": "/config/",
     "GET,POST,PUT,DELETE": "/operator/keyring",
     "GET,PUT,DELETE": """
         /acl/token/ /acl/policy/ /acl/role/ /acl/binding-rule/ /acl/auth-method/
@@ -51,8 +52,8 @@ CONTRACT = {
 }
 #: Below an id, two words have a route of their own.
 SUFFIXED = {"/v1/query/:name/execute": "GET", "/v1/query/:name/explain": "GET"}
-#: Ours alone, or served only in part: `/config/` can be read but not yet written.
-OURS = {"/v1/explain/": "GET", "/v1/config/": "GET", "/v1/history": "GET"}
+#: Ours alone.
+OURS = {"/v1/explain/": "GET", "/v1/history": "GET"}
 
 #: Endpoints that need no permission (contract sections 7, 10.1, 17).
 OPEN = {

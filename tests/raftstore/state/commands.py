@@ -12,6 +12,7 @@ from raftstore import commands as c
 from raftstore import definition_commands as dc
 from raftstore import definition_queries as dq
 from raftstore import definitions as d
+from raftstore import mesh_queries as mq
 from raftstore import queries as q
 from raftstore import records as r
 from raftstore.dns_queries import WhoHasAddress
@@ -299,8 +300,18 @@ def definition_commands(indexes: st.SearchStrategy[int | None]) -> st.SearchStra
         segment=st.sampled_from(["", "a"]),
         content=content,
     )
-    kinds, labels = st.sampled_from(["k1", "k2"]), st.sampled_from(["a", "b"])
-    entries = st.builds(d.ConfigEntry, kind=kinds, name=labels, content=content)
+    kinds = st.sampled_from(["service-defaults", "service-resolver", "unknown"])
+    labels = st.sampled_from(["a", "b"])
+    entry_content = st.sampled_from(
+        [
+            {},
+            {"Protocol": "http"},
+            {"ConnectTimeout": 1},
+            {"Redirect": {"Service": "a"}},
+            {"Redirect": {"Service": "b"}},
+        ]
+    )
+    entries = st.builds(d.ConfigEntry, kind=kinds, name=labels, content=entry_content)
     method = st.builds(d.ACLAuthMethod, name=methods, content=content)
     rule = st.builds(d.ACLBindingRule, id=ids, auth_method=methods)
     return st.one_of(
@@ -369,12 +380,12 @@ POPULATED: list[c.Command] = [
     c.Register(node=r.Node(name="n2", address="10.0.0.2"), service=r.Service(id="s3", name="api")),
     c.KVSet(key="a/b", value=b"1"),
     c.KVSet(key="b/x", value=b"2"),
-    c.SetIntention(destination="web", source=r.IntentionSource(name="api", action="allow")),
     c.SetIntention(
         destination="web",
         source=r.IntentionSource(name="*", action="deny", legacy_id="11111111"),
         mode="create",
     ),
+    c.SetIntention(destination="web", source=r.IntentionSource(name="api", action="allow")),
     c.SetCA(
         cas=0,
         config=r.CAConfig(cluster_id="u1"),
@@ -397,7 +408,9 @@ POPULATED: list[c.Command] = [
     c.KVLock(key="a/b", session=SESSIONS[0], value=b"1"),
     c.KVLock(key="b", session=SESSIONS[1]),
     c.SetAutopilot(config=r.AutopilotConfig(min_quorum=1)),
-    dc.SetConfigEntry(d.ConfigEntry(kind="k1", name="a", content={"Protocol": "http"})),
+    dc.SetConfigEntry(
+        d.ConfigEntry(kind="service-defaults", name="a", content={"Protocol": "http"})
+    ),
     dc.SetACLAuthMethod(d.ACLAuthMethod(name="m1")),
     dc.SetACLBindingRule(d.ACLBindingRule(id="1", auth_method="m1")),
     dc.SetACLToken(d.ACLToken(accessor="1", secret="s1", auth_method="m1", expires_at=10.0)),
@@ -471,8 +484,20 @@ ALL_QUERIES: list[q.Query[Any]] = [
         )
     ],
     q.GetAutopilot(),
-    *[dq.GetConfigEntry(kind, name) for kind in ("k1", "never") for name in ("a", "b")],
-    *[dq.ListConfigEntries(kind) for kind in ("", "k1", "k2", "never")],
+    *[
+        dq.GetConfigEntry(kind, name)
+        for kind in ("service-defaults", "service-intentions", "never")
+        for name in ("a", "b")
+    ],
+    dq.ListConfigEntries("service-intentions"),
+    *[
+        mq.DiscoveryChain(service=r.ServiceName(name), datacenter="dc1", protocol=protocol)
+        for name in ("a", "b", "web")
+        for protocol in ("", "http")
+    ],
+    mq.GatewayServices(r.ServiceName("gw")),
+    mq.IngressHealth(r.ServiceName("web")),
+    *[dq.ListConfigEntries(kind) for kind in ("", "service-defaults", "service-resolver", "never")],
     *[dq.GetACLToken(accessor) for accessor in ("1", "2", "never")],
     *[dq.ACLTokenBySecret(secret_hash(secret)) for secret in ("s1", "s2", "never")],
     dq.ListACLTokens(),

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from raftstore.commands import Applied, DeleteIntention, Rejected, SetIntention
+from raftstore.entries.intentions import precedence
 from raftstore.queries import GetIntention, ListIntentions, MatchIntentions
 from raftstore.records import IntentionSource
 from raftstore.state import StateMachine
-from raftstore.state.intentions import precedence
 
 
 class Book:
@@ -114,7 +114,7 @@ def test_an_intention_has_the_indexes_of_its_entry(book):
 
 
 def test_creating_a_pair_twice_is_refused_at_the_place_it_would_have(book):
-    book.put("*", "web")
+    book.put("*", "web", mode="create", legacy_id="u0")
     book.put("a", "web", mode="create", legacy_id="u1")
     assert book.put("a", "web", mode="create", legacy_id="u2") == Rejected(
         4, 'Sources[1] defines "a" more than once'

@@ -34,8 +34,8 @@ TIGHT = StateLimits(
     senders_max=2,
     sender_idle_s=5.0,
     ended_sessions_max=2,
-    history_entries_max=60,
-    history_bytes_max=20_000,
+    history_entries_max=90,
+    history_bytes_max=30_000,
 )
 
 

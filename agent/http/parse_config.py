@@ -1,0 +1,86 @@
+"""Bodies of config entries: decoded, normalised, and checked as far as one entry goes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from agent.errors import RequestError
+from agent.http import filter_fields
+from agent.http.decode import DecodeFailure, load
+from agent.http.filter import compile_filter
+from raftstore.definitions import ConfigEntry
+from raftstore.entries import kinds
+from raftstore.entries.errors import Invalid
+from raftstore.entries.shape import Undecodable
+from raftstore.records import Json
+
+_GO_KINDS = {bool: "bool", int: "number", float: "number", str: "string", list: "array"}
+#: What RE2 has not: looking around, references back.
+_NOT_RE2 = re.compile(r"(?<!\\)(?:\\\\)*(?:\(\?(?:[=!]|<[=!]|P=)|\\[1-9])")
+#: What RE2 has and Python's parser does not know.
+_ONLY_RE2 = re.compile(r"\\[zpPQECA]|\[\[:")
+
+
+def body(data: bytes) -> Json:
+    """The object in a body. Raises Undecodable."""
+    try:
+        found = load(data)
+    except DecodeFailure as error:
+        raise Undecodable(str(error)) from None
+    if found is None:
+        return {}
+    if not isinstance(found, dict):
+        raise Undecodable(
+            f"json: cannot unmarshal {_GO_KINDS[type(found)]} into Go value of type "
+            "map[string]interface {}"
+        )
+    return found
+
+
+def checked(given: Json) -> ConfigEntry:
+    """An entry that may be proposed. Raises Undecodable, Invalid."""
+    entry = kinds.decode(given)
+    kinds.check(entry)
+    if entry.kind == kinds.RESOLVER:
+        for name, subset in sorted(entry.content.get("Subsets", {}).items()):
+            _check_filter(name, subset.get("Filter", ""))
+    for pattern in _patterns(entry.content):
+        _check_pattern(pattern)
+    return entry
+
+
+def _check_filter(name: str, expression: str) -> None:
+    if not expression:
+        return
+    try:
+        compile_filter(expression, filter_fields.HEALTH_ENTRY)
+    except RequestError as error:
+        reason = error.text.removeprefix("Failed to create boolean expression evaluator: ")
+        raise Invalid(f'Subset "{name}" has an invalid filter: {reason}') from None
+
+
+def _patterns(value: Any) -> Iterator[str]:
+    """Every regular expression in an entry."""
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            if key in {"PathRegex", "Regex"} and isinstance(item, str):
+                yield item
+            elif key != "Config":
+                yield from _patterns(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _patterns(item)
+
+
+def _check_pattern(pattern: str) -> None:
+    """Refuse what RE2 would. Whoever matches it must do so in time linear in the text."""
+    if _NOT_RE2.search(pattern):
+        raise Invalid(f"invalid regular expression {pattern!r}: this is not in RE2's syntax")
+    if _ONLY_RE2.search(pattern):
+        return
+    try:
+        re.compile(pattern)
+    except (re.error, RecursionError, OverflowError) as error:
+        raise Invalid(f"invalid regular expression {pattern!r}: {error}") from None
