@@ -17,6 +17,7 @@ from typing import Any, NamedTuple, TypeVar
 import msgpack
 
 from raftstore import (
+    catalog_queries,
     commands,
     definition_commands,
     definition_queries,
@@ -51,7 +52,13 @@ __all__ = [
 T = TypeVar("T")
 
 #: Imported for their entries in the registries.
-_REGISTERED = (definition_commands, definition_queries, mesh_queries, restore_queries)
+_REGISTERED = (
+    catalog_queries,
+    definition_commands,
+    definition_queries,
+    mesh_queries,
+    restore_queries,
+)
 
 VERSION = 1
 #: In a smaller message nothing can grow to anything.

@@ -24,7 +24,8 @@ from raftstore.definition_queries import (
     ListCoordinates,
 )
 from raftstore.definitions import PreparedQuery
-from raftstore.queries import HealthEntry, HealthService, ListNodes, Query
+from raftstore.dns_queries import WhoHasAddress, canonical_address
+from raftstore.queries import HealthEntry, HealthService, Query
 from raftstore.records import CRITICAL, PASSING, NodeName, ServiceName
 
 T = TypeVar("T")
@@ -184,8 +185,8 @@ def execution(request: Request, rng: random.Random) -> Steps[Executed]:
 def _node_at(address: str) -> Steps[str]:
     if not address:
         return ""
-    nodes = yield ListNodes()
-    return next((node.name for node in nodes if node.address == address), "")
+    holder = yield WhoHasAddress(canonical_address(address))
+    return "" if holder.node is None else holder.node.name
 
 
 def _self_first(nodes: list[HealthEntry], near: str) -> list[HealthEntry]:

@@ -13,6 +13,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from raftstore import queries as q
+from raftstore.catalog_queries import DumpNodes
 from raftstore.queries import Answer, Query
 from raftstore.records import KVPair
 from raftstore.state import past
@@ -27,6 +28,8 @@ T = TypeVar("T")
 SLICE_ROWS = 256
 #: Answers up to this many rows are made at once.
 AT_ONCE_ROWS = 512
+#: A node with its services and checks counts for so many.
+_ROWS_OF_NODE = 8
 
 #: Steps of a listing; the value is the answer.
 Steps = Generator[None, None, Answer[Any]]
@@ -221,6 +224,9 @@ def _rows(state: StateMachine, query: Query[Any]) -> Callable[[], Iterable[Any]]
             return lambda: look.each_service_check(query.service)
         case q.ListNodes():
             return look.each_node if len(registry.nodes) > AT_ONCE_ROWS else None
+        case DumpNodes():
+            # Each of these rows stands for several.
+            return look.each_dump if len(registry.nodes) * _ROWS_OF_NODE > AT_ONCE_ROWS else None
         case q.ChecksInState():
             states = registry.states
             held = states.values() if query.state == "any" else [states.get(query.state, ())]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from raftstore.catalog_queries import NodeDump, ServiceCounts
 from raftstore.dns_queries import AddressHolder
 from raftstore.queries import HealthEntry, NodeServicesAnswer, ServiceNode
 from raftstore.records import (
@@ -19,6 +20,7 @@ from raftstore.records import (
     Service,
     ServiceId,
 )
+from raftstore.state.counting import NATIVE, SERVERS
 from raftstore.state.registry import NameRow, NodeRow, Registry, union_of_tags
 from raftstore.state.tables import Indexes
 
@@ -156,6 +158,34 @@ class Lookups:
         """Index of whatever may live at an address."""
         return max(self._indexes.of("nodes"), self._indexes.of("services"))
 
+    def dumps(self) -> tuple[NodeDump, ...]:
+        """All nodes with all that they hold, by name."""
+        return tuple(self.each_dump())
+
+    def each_dump(self) -> Iterator[NodeDump]:
+        """The same one by one."""
+        return (_dump(row) for row in self._registry.nodes.values())
+
+    def dump(self, name: NodeName) -> NodeDump | None:
+        """One node with all that it holds."""
+        row: NodeRow | None = self._registry.nodes.get(name.lower())
+        return None if row is None else _dump(row)
+
+    def counts(self) -> ServiceCounts:
+        """How many services there are; kept while they change, so this costs nothing."""
+        counts = self._registry.counts
+        kinds = {kind: count for (what, kind), count in counts.items() if what == "kind"}
+        names = len(self._registry.names)
+        return ServiceCounts(names, kinds, counts.get(NATIVE, 0), counts.get(SERVERS, 0))
+
+    def services_index(self) -> int:
+        """Index of the table of services."""
+        return self._indexes.of("services")
+
+    def dumps_index(self) -> int:
+        """Index of all tables of the catalog."""
+        return max(map(self._indexes.of, ("nodes", "services", "checks")))
+
     def find_node(self, name: NodeName, node_id: str = "") -> Node | None:
         """A node by its id if one is given, else by name."""
         key = self._registry.ids.get(NodeId(node_id)) if node_id else name.lower()
@@ -205,3 +235,8 @@ class Lookups:
         """Index of a node with what it holds; of all nodes when it is absent."""
         row: NodeRow | None = self._registry.nodes.get(name.lower())
         return self._indexes.of("nodes") if row is None else row.index
+
+
+def _dump(row: NodeRow) -> NodeDump:
+    services = tuple([row.services[key] for key in sorted(row.services)])
+    return NodeDump(row.node, services, tuple(row.all_checks()))

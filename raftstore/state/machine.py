@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from raftstore import commands as c
 from raftstore import queries as q
+from raftstore.catalog_queries import CountServices, DumpNode, DumpNodes
 from raftstore.config import StateLimits
 from raftstore.dns_queries import WhoHasAddress
 from raftstore.errors import DecodeError
@@ -381,6 +382,9 @@ class StateMachine:
             WhoHasAddress: (lambda x: look.holder(x.address), lambda _: look.holder_index()),
             GetRestore: (lambda _: self._restore_view(), lambda _: of(_RESTORES)),
             **self._session_readers(),
+            DumpNodes: (lambda _: look.dumps(), lambda _: look.dumps_index()),
+            DumpNode: (lambda x: look.dump(x.node), lambda x: look.node_index(x.node)),
+            CountServices: (lambda _: look.counts(), lambda _: look.services_index()),
             q.History: (
                 lambda x: listings.whole(past.changes(self, x)),
                 lambda _: self.history.index,

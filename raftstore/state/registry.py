@@ -22,6 +22,7 @@ from sortedcontainers import SortedDict
 
 from raftstore.dns_queries import canonical_address
 from raftstore.records import CRITICAL, Check, CheckId, Node, NodeId, Service, ServiceId
+from raftstore.state.counting import Counted, counted_as
 from raftstore.state.tables import Indexes
 from raftstore.state.undo import Undo
 
@@ -164,7 +165,7 @@ class Registry:
     (index, node's key) and ``on_check_lost`` (index, node's key, check id, how).
     """
 
-    __slots__ = ("_indexes", "_undo", "connect", "ids", "names", "nodes", "nodes_at",
+    __slots__ = ("_indexes", "_undo", "connect", "counts", "ids", "names", "nodes", "nodes_at",
                  "on_check_lost", "on_node_removed", "services_at", "states")  # fmt: skip
 
     def __init__(self, indexes: Indexes) -> None:
@@ -180,6 +181,8 @@ class Registry:
         #: Nodes, and instances with an address of their own, by IP address in canonical form.
         self.nodes_at: dict[str, dict[str, None]] = {}
         self.services_at: dict[str, dict[InstanceKey, None]] = {}
+        #: Instances by what they count as; see ``counted_as``.
+        self.counts: dict[Counted, int] = {}
         #: Checks by status, as (node's key, check id); dicts as sets with a fixed order.
         self.states: dict[str, dict[tuple[str, CheckId], None]] = {}
 
@@ -312,6 +315,7 @@ class Registry:
         """Put an instance into its names' rows. Gives what is new in the list of names."""
         self._undo.item(row.services, service.id)
         row.services[service.id] = service
+        self._count(service, 1)
         key = (row.node.name.lower(), service.id)
         self._lives(self.services_at, service.address, key)
         listed: set[Listed] = set()
@@ -332,6 +336,7 @@ class Registry:
         """
         self._service_moved(index, service)
         self._address_moved(service.address)
+        self._count(service, -1)
         key = (row.node.name.lower(), service.id)
         self._leaves(self.services_at, service.address, key)
         unlisted: set[Listed] = set()
@@ -344,6 +349,13 @@ class Registry:
                 self._undo.item(rows, name)
                 del rows[name]
         return unlisted
+
+    def _count(self, service: Service, more: int) -> None:
+        for what in counted_as(service):
+            self._undo.item(self.counts, what)
+            count = self.counts.pop(what, 0) + more
+            if count:
+                self.counts[what] = count
 
     def _rows_of(
         self, service: Service
@@ -435,6 +447,9 @@ class Registry:
                 assert (key, check.id) in self.states[check.status]
                 assert not check.service_id or check.service_id in row.services, "orphaned check"
                 checks += 1
+        held = [service for row in self.nodes.values() for service in row.services.values()]
+        counts = Counter(what for service in held for what in counted_as(service))
+        assert self.counts == counts, "services are miscounted"
         assert len(self.ids) == sum(1 for row in self.nodes.values() if row.node.id)
         assert instances == sum(len(row.instances) for row in self.names.values())
         assert endpoints == sum(len(row.instances) for row in self.connect.values())

@@ -15,6 +15,7 @@ from raftstore import definitions as d
 from raftstore import mesh_queries as mq
 from raftstore import queries as q
 from raftstore import records as r
+from raftstore.catalog_queries import CountServices, DumpNode, DumpNodes
 from raftstore.dns_queries import WhoHasAddress
 from raftstore.restore_queries import GetRestore
 from raftstore.state.definitions import secret_hash
@@ -416,7 +417,7 @@ POPULATED: list[c.Command] = [
     dc.SetACLToken(d.ACLToken(accessor="1", secret="s1", auth_method="m1", expires_at=10.0)),
     dc.SetACLPolicy(d.ACLPolicy(id="1", name="p")),
     dc.SetACLRole(d.ACLRole(id="1", name="p", policies=("1",))),
-    dc.SetPreparedQuery(d.PreparedQuery(id="1", name="p", session=SESSIONS[1], template=True)),
+    dc.SetPreparedQuery(d.PreparedQuery(id="1", name="p", template=True)),
     dc.UpdateCoordinates((d.Coordinate(node="n1", content={"Vec": [0.5]}),)),
 ]
 
@@ -483,6 +484,9 @@ ALL_QUERIES: list[q.Query[Any]] = [
             r.TxnOperation(),
         )
     ],
+    DumpNodes(),
+    *[DumpNode(r.NodeName(name)) for name in ("n1", "N2", "no")],
+    CountServices(),
     q.GetAutopilot(),
     *[
         dq.GetConfigEntry(kind, name)
