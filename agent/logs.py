@@ -10,6 +10,11 @@ import json
 import logging
 import sys
 import time
+from collections import deque
+from collections.abc import Callable
+
+#: Lines that are kept for a reader who does not take them.
+TAP_LINES_MAX = 512
 
 #: Consul's level names and ours.
 LEVELS = {
@@ -68,18 +73,80 @@ class JsonFormatter(logging.Formatter):
         return json.dumps(entry)
 
 
+class Tap(logging.Handler):
+    """Lines for one reader beside the standard output; a slow one loses the newest.
+
+    ``on_line`` is called, by whichever thread logs, when there is something to take.
+    """
+
+    def __init__(self, level: str, *, as_json: bool, on_line: Callable[[], None]) -> None:
+        super().__init__(LEVELS[level.upper()])
+        self.setFormatter(formatter(as_json=as_json))
+        self._on_line = on_line
+        self._lines: deque[str] = deque()
+        self.dropped = 0
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep a line."""
+        if len(self._lines) >= TAP_LINES_MAX:
+            self.dropped += 1
+            return
+        self._lines.append(self.format(record))
+        self._on_line()
+
+    def take(self) -> list[str]:
+        """The lines since the last time."""
+        return [self._lines.popleft() for _ in range(len(self._lines))]
+
+    def __enter__(self) -> Tap:
+        _output.taps.append(self)
+        logging.getLogger().addHandler(self)
+        _output.apply()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        logging.getLogger().removeHandler(self)
+        _output.taps.remove(self)
+        _output.apply()
+
+
+class _Output:
+    """The levels that are wanted: what a tap wants must be made, and kept off standard output."""
+
+    def __init__(self) -> None:
+        self.level = logging.INFO
+        self.handlers: tuple[logging.Handler, ...] = ()
+        self.taps: list[Tap] = []
+
+    def apply(self) -> None:
+        for handler in self.handlers:
+            handler.setLevel(self.level)
+        lowest = min([self.level, *(tap.level for tap in self.taps)])
+        logging.getLogger("lictor").setLevel(lowest)
+
+
+_output = _Output()
+
+
+def formatter(*, as_json: bool) -> logging.Formatter:
+    """How records become lines."""
+    return JsonFormatter() if as_json else LineFormatter()
+
+
 def configure(level: str, *, as_json: bool) -> None:
     """Send all records of this process to standard output. ``level`` is one of ``LEVELS``."""
     handler = logging.StreamHandler(sys.stdout)
-    handler.setFormatter(JsonFormatter() if as_json else LineFormatter())
+    handler.setFormatter(formatter(as_json=as_json))
     root = logging.getLogger()
     for old in root.handlers[:]:
         root.removeHandler(old)
     root.addHandler(handler)
     root.setLevel(logging.WARNING)  # other people's libraries
+    _output.handlers = (handler,)
     set_level(level)
 
 
 def set_level(level: str) -> None:
     """Change the level while running (reload)."""
-    logging.getLogger("lictor").setLevel(LEVELS[level.upper()])
+    _output.level = LEVELS[level.upper()]
+    _output.apply()

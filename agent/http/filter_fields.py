@@ -161,6 +161,11 @@ _CHECK_FIELDS: Mapping[str, Field] = {
 }
 CHECK = Field(Kind.OBJECT, _CHECK_FIELDS)
 HEALTH_ENTRY = _object(Node=NODE, Service=SERVICE, Checks=Field(Kind.OBJECTS, _CHECK_FIELDS))
+NODE_DUMP = _object(
+    **{name: field for name, field in NODE.fields.items() if name != "Datacenter"},
+    Services=Field(Kind.OBJECTS, SERVICE.fields),
+    Checks=Field(Kind.OBJECTS, _CHECK_FIELDS),
+)
 INTENTION = _object(
     Action=STRING,
     Description=STRING,

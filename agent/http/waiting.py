@@ -39,12 +39,19 @@ class Waiting:
         finally:
             self._tasks.discard(task)
 
+    def end_quietly(self) -> bool:
+        """Take back the cancellation of a held request that came from ``stop``; False if it did
+        not."""
+        if not self._stopping:
+            return False
+        task = asyncio.current_task()
+        if task is not None:
+            task.uncancel()
+        return True
+
     def raise_if_stopping(self) -> None:
         """Turn the cancellation of a held request into an answer, if it came from ``stop``."""
-        if self._stopping:
-            task = asyncio.current_task()
-            if task is not None:
-                task.uncancel()
+        if self.end_quietly():
             raise _stopping()
 
     def stop(self) -> None:

@@ -25,6 +25,10 @@ def reconnect_timeout_of(tags: Mapping[str, str]) -> float | None:
         return None
 
 
+#: Consul's port of the WAN pool.
+WAN_PORT = "8302"
+
+
 def gossip_tags(config: AgentConfig, node_id: str) -> dict[str, str]:
     """The tags that Consul's agents read about each other (http-api contract, section 7)."""
     tags = {
@@ -41,6 +45,9 @@ def gossip_tags(config: AgentConfig, node_id: str) -> dict[str, str]:
         tags[RECONNECT_TAG] = format_ns(round(config.advertise_reconnect_timeout_s * 1e9))
     if config.server:
         tags |= {"port": str(config.port_server), "raft_vsn": "3", "acls": "0"}
+        # Consul's servers tell these beside: states of the federation and intentions as entries are
+        # known, and where the WAN pool would be joined.
+        tags |= {"ft_fs": "1", "ft_si": "1", "wan_join_port": WAN_PORT}
         if config.bootstrap:
             tags["bootstrap"] = "1"
         if config.bootstrap_expect:

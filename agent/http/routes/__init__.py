@@ -10,6 +10,7 @@ from agent.http.routes.agent import AGENT
 from agent.http.routes.catalog import CATALOG
 from agent.http.routes.config import CONFIG
 from agent.http.routes.connect import CONNECT
+from agent.http.routes.internal import INTERNAL
 from agent.http.routes.operator import OPERATOR
 from agent.http.routes.query import QUERY
 from agent.http.routes.router import Router
@@ -24,6 +25,7 @@ ROUTES: tuple[Route, ...] = (
     *QUERY,
     *OPERATOR,
     *CONNECT,
+    *INTERNAL,
     *ACL,
 )
 

@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from agent.http import acl, agent, agent_checks, agent_health, agent_services, connect
+from agent.http import (
+    acl,
+    agent,
+    agent_checks,
+    agent_health,
+    agent_services,
+    agent_streams,
+    connect,
+)
 from agent.http.routes.table import LOCAL, Body, Class, get, local_put, route, write
 
 AGENT = (
@@ -11,6 +19,8 @@ AGENT = (
     route("/agent/version", get(agent.version, "", LOCAL)),
     route("/agent/members", get(agent.members, "node:read", LOCAL)),
     route("/agent/metrics", get(agent.metrics, "agent:read", LOCAL)),
+    route("/agent/metrics/stream", get(agent_streams.metrics_stream, "agent:read", LOCAL)),
+    route("/agent/monitor", get(agent_streams.monitor, "agent:read", LOCAL)),
     route("/agent/reload", local_put(agent.reload, "agent:write")),
     route("/agent/leave", local_put(agent.leave, "agent:write")),
     route("/agent/join/", local_put(agent.join, "agent:write")),

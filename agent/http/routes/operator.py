@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from agent.http import explain, history, operator, operator_keyring
+from agent.http import explain, history, operator, operator_keyring, operator_usage
 from agent.http.routes.table import LOCAL, Body, Class, get, route, write
 
 OPERATOR = (
@@ -29,6 +29,7 @@ OPERATOR = (
     ),
     route("/operator/autopilot/health", get(operator.autopilot_health, "operator:read")),
     route("/operator/autopilot/state", get(operator.autopilot_state, "operator:read")),
+    route("/operator/usage", get(operator_usage.usage, "operator:read")),
     route("/explain/", get(explain.explain, "operator:read")),
     route("/history", get(history.history, "operator:read")),
 )

@@ -29,6 +29,12 @@ CONTRACT = {
         /acl/auth-methods /acl/token/self /acl/policy/name/ /acl/role/name/
         /acl/templated-policies /acl/templated-policy/name/
         /agent/self /agent/host /agent/version /agent/members /agent/metrics /agent/services
+        /agent/metrics/stream /agent/monitor /operator/usage
+        /internal/ui/nodes /internal/ui/node/ /internal/ui/services /internal/ui/metrics-proxy/
+        /internal/ui/gateway-services-nodes/ /internal/ui/gateway-intentions/
+        /internal/ui/service-topology/ /internal/ui/catalog-overview
+        /internal/ui/exported-services /internal/federation-states
+        /internal/federation-states/mesh-gateways /internal/federation-state/
         /agent/checks /agent/service/ /agent/health/service/id/ /agent/health/service/name/
         /agent/connect/ca/roots /agent/connect/ca/leaf/
         /catalog/datacenters /catalog/nodes /catalog/services /catalog/service/
