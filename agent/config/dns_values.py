@@ -18,7 +18,7 @@ def check(fields: Mapping[str, Any]) -> None:
         raise ConfigError(
             f'dns_config.recursor_strategy cannot be "{strategy}". Must be "sequential" or "random"'
         )
-    for key in ("recursion_allowed_cidrs", "owned_ranges"):
+    for key in ("recursion_allowed_cidrs", "owned_ranges", "response_rate_exempt_cidrs"):
         for cidr in fields.get(key, ()):
             _network(key, cidr)
 

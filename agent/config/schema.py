@@ -65,6 +65,13 @@ class DnsConfig:
     recursion_allowed_cidrs: tuple[str, ...] = ()
     #: Ranges whose reverse names we alone answer: one that is not registered does not exist.
     owned_ranges: tuple[str, ...] = ()
+    #: A answers in an order drawn by weight.
+    weighted_order: bool = False
+    #: Alike replies that one network gets over UDP in a second, 0 for any number; which part of
+    #: those that are too much is sent with TC; who is not counted (nobody given: this host).
+    response_rate_limit: int = 0
+    response_rate_slip: int = 2
+    response_rate_exempt_cidrs: tuple[str, ...] = ()
     use_cache: bool = False
     cache_max_age_s: float = 0.0
     allow_stale: bool = True
@@ -122,6 +129,7 @@ class Limits:
     dns_ready_answers_max: int = 50_000
     dns_waiting_max: int = 4096
     dns_recursions_max: int = 1024
+    dns_rate_entries_max: int = 100_000
     blocking_queries_max: int = 50_000
     #: Probes under way at once: those that connect somewhere, and those that run a program.
     checks_concurrent_max: int = 256

@@ -244,9 +244,11 @@ def _service(ask: _Ask, lookup: Lookup) -> Outline:
     entries = ask.facts.get(service_query(lookup))
     chosen = health.fit(entries, only_passing=ask.rules.only_passing)
     most = SRV_INSTANCES_MAX if ask.qtype == RdataType.SRV else INSTANCES_MAX
-    if len(chosen) > most:
+    partial = len(chosen) > most
+    if partial:
         chosen = ask.rng.sample(chosen, most)
-    return _instances(ask, chosen, ask.rules.service_ttl_s(lookup.name), shuffled=True)
+    outline = _instances(ask, chosen, ask.rules.service_ttl_s(lookup.name), shuffled=True)
+    return replace(outline, partial=True) if partial else outline
 
 
 def _prepared(ask: _Ask, name: str) -> Outline:
@@ -266,7 +268,12 @@ def _prepared(ask: _Ask, name: str) -> Outline:
     most = SRV_INSTANCES_MAX if ask.qtype == RdataType.SRV else INSTANCES_MAX
     outline = _instances(ask, found.nodes[:most], ttl_s, shuffled=not found.ordered)
     scoped = outline.rcode == Rcode.NOERROR
-    return replace(outline, scoped=scoped, personal=query.service.near == queries.ADDRESS)
+    return replace(
+        outline,
+        scoped=scoped,
+        partial=len(found.nodes) > most,
+        personal=query.service.near == queries.ADDRESS,
+    )
 
 
 def _instances(ask: _Ask, chosen: Sequence[HealthEntry], ttl_s: int, *, shuffled: bool) -> Outline:
@@ -276,7 +283,7 @@ def _instances(ask: _Ask, chosen: Sequence[HealthEntry], ttl_s: int, *, shuffled
     if ask.qtype == RdataType.SRV:
         items = _srv_items(ask, chosen, ttl_s)
         return Outline(zone=ask.zone, items=items, shuffled=shuffled) if items else _no_data(ask)
-    found: dict[Item, None] = {}
+    found: dict[Record, int] = {}
     hosts: list[bytes] = []
     for entry in chosen:
         text = _instance_address(ask, entry)
@@ -285,17 +292,19 @@ def _instances(ask: _Ask, chosen: Sequence[HealthEntry], ttl_s: int, *, shuffled
             target = records.name_wire(text)
             hosts += [] if target is None else [target]
         elif _family_fits(ask.qtype, packed):
-            found[Item((records.address(ask.owner, ttl_s, packed),))] = None
+            record = records.address(ask.owner, ttl_s, packed)
+            found[record] = found.get(record, 0) + health.weight(entry)
     if found:
         limited = ask.qtype in _ADDRESS_TYPES
-        return Outline(zone=ask.zone, items=tuple(found), shuffled=shuffled, address_limit=limited)
+        items = tuple(Item((record,), weight=weight) for record, weight in found.items())
+        return Outline(zone=ask.zone, items=items, shuffled=shuffled, address_limit=limited)
     if not hosts:
         return _no_data(ask)
     if ask.rules.recursion_available and shuffled:
         # One is given in the end: the recursors are not asked for the others.
         hosts = [ask.rng.choice(hosts)]
-    items = tuple(_alias(ask, target, ttl_s) for target in (hosts if shuffled else hosts[:1]))
-    return Outline(zone=ask.zone, items=items, shuffled=shuffled, one_of=True)
+    aliases = tuple(_alias(ask, target, ttl_s) for target in (hosts if shuffled else hosts[:1]))
+    return Outline(zone=ask.zone, items=aliases, shuffled=shuffled, one_of=True)
 
 
 def _alias(ask: _Ask, target: bytes, ttl_s: int) -> Item:

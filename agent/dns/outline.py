@@ -19,11 +19,13 @@ SRV_INSTANCES_MAX = 1024
 @dataclass(frozen=True, slots=True)
 class Item:
     """One unit of the answer section that is kept or cut as a whole: its records (a CNAME with its
-    chain), the additional records it needs, and others that go when anything is cut."""
+    chain), the additional records it needs, and others that go when anything is cut. ``weight`` is
+    how often it stands in front of others where weights count."""
 
     records: tuple[Record, ...]
     needs: tuple[Record, ...] = ()
     notes: tuple[Record, ...] = ()
+    weight: int = 1
 
 
 class SoaAt(enum.Enum):
@@ -39,7 +41,8 @@ class Outline:
     """A reply before shuffling and cutting. ``one_of``: a single item is to be drawn.
     ``address_limit`` says that ``a_record_limit`` applies. ``forward``: the recursors are to be
     asked, and this is the reply if all of them fail. ``scoped``: it is one for the client's
-    subnet; ``personal``: for where this client is, so no other may get it."""
+    subnet; ``partial``: instances were left out before; ``personal``: for where this client is,
+    so no other may get it."""
 
     rcode: Rcode = Rcode.NOERROR
     zone: Zone
@@ -54,5 +57,6 @@ class Outline:
     recursion_available: bool = False
     opt: bool = True
     forward: bool = False
+    partial: bool = False
     scoped: bool = False
     personal: bool = False

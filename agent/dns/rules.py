@@ -31,6 +31,7 @@ class Rules:
     compress: bool = True
     udp_answer_limit: int = 3
     a_record_limit: int = 0
+    weighted_order: bool = False
     #: Reverse zones that nobody else answers for, by their labels joined with dots.
     owned_zones: Mapping[bytes, Zone] = field(default_factory=dict)
 
@@ -80,6 +81,7 @@ def rules_of(config: AgentConfig) -> Rules:
         compress=not dns.disable_compression,
         udp_answer_limit=max(0, min(dns.udp_answer_limit, UDP_ANSWERS_MAX)),
         a_record_limit=max(0, dns.a_record_limit),
+        weighted_order=dns.weighted_order,
         owned_zones={
             ".".join(zone.labels).encode(): zone for zone in reverse_zones(dns.owned_ranges)
         },

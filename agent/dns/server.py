@@ -19,6 +19,7 @@ from typing import cast
 
 from agent.backend import Backend
 from agent.config.schema import AgentConfig
+from agent.dns.rate_limit import Fate, ResponseRates, slipped
 from agent.dns.resolver import Later, Resolver, ResolverStats
 from agent.tasks import TaskOwner
 
@@ -31,6 +32,8 @@ TCP_QUESTIONS_MAX = 128
 #: Questions that arrive in one turn of the loop wait in the kernel; its default drops bursts.
 UDP_RECEIVE_BUFFER_BYTES = 1024 * 1024
 _FRAME_BYTES_MAX = 2 + 65535
+#: Who is not counted where replies are limited and nobody else is named: programs on this host.
+HOST_NETWORKS = ("127.0.0.0/8", "::1/128")
 
 
 @dataclass(slots=True)
@@ -40,6 +43,7 @@ class DnsStats:
 
     udp_packets: int = 0
     udp_dropped: int = 0
+    rate_limited: int = 0
     tcp_messages: int = 0
     tcp_refused: int = 0
     tcp_truncated: int = 0
@@ -63,6 +67,7 @@ class DnsServer:
         "_tasks",
         "_transports",
         "addresses",
+        "rates",
     )
 
     def __init__(
@@ -80,6 +85,8 @@ class DnsServer:
         self._rng = rng or random.Random()
         self._clock = clock
         self._resolver = Resolver(config, backend, rng=self._rng, clock=clock)
+        #: How often alike replies are sent, None for any number.
+        self.rates = _rates_of(config)
         self._tasks = TaskOwner()
         self._transports: list[asyncio.DatagramTransport] = []
         self._listeners: list[asyncio.Server] = []
@@ -152,6 +159,7 @@ class DnsServer:
         self._resolver.close()
         self._resolver = fresh
         self._config = config
+        self.rates = _rates_of(config)
 
     def stats(self) -> DnsStats:
         self._stats.tcp_connections = len(self._connections)
@@ -198,6 +206,18 @@ class DnsServer:
         self._connections.discard(connection)
 
 
+def _rates_of(config: AgentConfig) -> ResponseRates | None:
+    dns = config.dns
+    if not dns.response_rate_limit:
+        return None
+    return ResponseRates(
+        dns.response_rate_limit,
+        slip=dns.response_rate_slip,
+        exempt=dns.response_rate_exempt_cidrs or HOST_NETWORKS,
+        buckets_max=config.limits.dns_rate_entries_max,
+    )
+
+
 class _Udp(asyncio.DatagramProtocol):
     """One UDP socket. The common case is a dictionary look-up and a send."""
 
@@ -215,13 +235,24 @@ class _Udp(asyncio.DatagramProtocol):
         server.counters.udp_packets += 1
         reply = server.resolver.respond(data, tcp=False, client=addr[0])
         if reply.__class__ is bytes:
-            self._transport.sendto(reply, addr)  # type: ignore[union-attr]
+            if server.rates is None:
+                self._transport.sendto(reply, addr)  # type: ignore[union-attr]
+            else:
+                self._send(reply, addr)
         elif isinstance(reply, Later) and not server.answer_later(
             data, reply, tcp=False, send=lambda out: self._send(out, addr)
         ):
             server.counters.udp_dropped += 1
 
     def _send(self, out: bytes, addr: tuple[str, int]) -> None:
+        rates = self._server.rates
+        if rates is not None:
+            fate = rates.decide(addr[0], out, time.monotonic())
+            if fate is not Fate.SENT:
+                self._server.counters.rate_limited += 1
+                if fate is Fate.DROPPED:
+                    return
+                out = slipped(out)
         if self._transport is not None and not self._transport.is_closing():
             self._transport.sendto(out, addr)
 

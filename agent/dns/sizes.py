@@ -49,7 +49,9 @@ def write(
 ) -> bytes:
     """The packet with id 0. ``now_s`` is the SOA's serial. Every call draws a new order."""
     items = list(outline.items)
-    if outline.shuffled:
+    if outline.shuffled and rules.weighted_order and question.qtype != RdataType.SRV:
+        items.sort(key=lambda item: _turn(item.weight, rng))
+    elif outline.shuffled:
         rng.shuffle(items)
     if outline.one_of:
         del items[1:]
@@ -57,6 +59,12 @@ def write(
         del items[rules.a_record_limit :]
     budget = budget_of(question, rules, tcp=tcp)
     return _Cutter(outline, question, rules, now_s).fit(items, budget)
+
+
+def _turn(weight: int, rng: random.Random) -> tuple[bool, float]:
+    """Sorted by this, items stand in an order drawn by weight without putting back: waiting times
+    at rates that are the weights (Efraimidis and Spirakis). Those without a weight come last."""
+    return (weight <= 0, rng.expovariate(weight) if weight > 0 else rng.random())
 
 
 class _Cutter:
@@ -130,7 +138,7 @@ class _Cutter:
             rcode=outline.rcode,
             authoritative=outline.authoritative,
             recursion_available=outline.recursion_available,
-            truncated=cut and self._rules.enable_truncate,
+            truncated=(cut or outline.partial) and self._rules.enable_truncate,
             answers=answers,
             authority=self._authority,
             additional=additional,

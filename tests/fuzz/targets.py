@@ -12,6 +12,7 @@ from gossip.patterns import PatternError, compile_pattern
 from gossip.wire import lzw, serf
 from gossip.wire.messages import PushPull
 from gossip.wire.streams import StreamReader
+from tests.fuzz import dns as dns_packets
 from tests.gossip import vectors
 from tests.gossip.cores import PEER, SOON, bare, state_of
 
@@ -96,11 +97,17 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
     "stream": stream,
     "serf_message": serf_message,
     "small_ones": small_ones,
+    "dns_question": dns_packets.question,
+    "dns_reply": dns_packets.upstream_reply,
 }
 
 
 def seeds(target: str) -> Iterator[bytes]:
     """Recorded traffic to begin with."""
+    if target == "dns_question":
+        yield from dns_packets.question_seeds()
+    elif target == "dns_reply":
+        yield from dns_packets.reply_seeds()
     for vector in vectors.load()["vectors"]:
         data = bytes.fromhex(vector["hex"])
         if target == "stream" and vector["transport"] == "tcp":

@@ -32,6 +32,7 @@ LIMITS: tuple[Key, ...] = (
     now("limits.kv_max_value_size", INT, "limits.kv_max_value_size", positive=True),
     now("limits.txn_max_req_len", INT, "limits.txn_max_req_len", positive=True),
     now("limits.dns_ready_answers_max", INT, "limits.dns_ready_answers_max", positive=True),
+    now("limits.dns_rate_entries_max", INT, "limits.dns_rate_entries_max", positive=True),
     now("limits.dns_recursions_max", INT, "limits.dns_recursions_max"),
     now("limits.dns_tcp_connections_max", INT, "limits.dns_tcp_connections_max"),
     now("limits.dns_tcp_idle_timeout", DURATION, "limits.dns_tcp_idle_s", positive=True),

@@ -368,3 +368,16 @@ async def test_a_cached_answer_saves_the_question_while_it_is_young() -> None:
         assert addresses(await ask(server, "web.service.consul.")) == {"10.0.0.1"}
     assert len(catalog.asked) == 1
     await server.stop()
+
+
+async def test_too_many_alike_replies_come_back_over_tcp(catalog: Catalog) -> None:
+    config = DnsConfig(
+        response_rate_limit=2, response_rate_slip=1, response_rate_exempt_cidrs=("192.0.2.0/24",)
+    )
+    server = await serve(catalog, dns_config=config)
+    replies = [await ask(server, "web.service.consul.") for _ in range(4)]
+    assert [len(reply.answer) for reply in replies] == [3, 3, 0, 0]
+    assert [bool(reply.flags & dns.flags.TC) for reply in replies] == [False, False, True, True]
+    assert len((await ask(server, "web.service.consul.", tcp=True)).answer) == 3
+    assert server.stats().rate_limited == 2
+    await server.stop()
