@@ -15,6 +15,40 @@ from agent.cli.flags import FlagError, HelpWanted, parse
 
 #: Command words -> (module below agent.cli, synopsis). No module: a group.
 TABLE: dict[tuple[str, ...], tuple[str, str]] = {
+    ("acl",): ("", "Interact with access control"),
+    ("acl", "auth-method"): ("", "Tools for auth methods"),
+    **{
+        ("acl", "auth-method", verb): ("acl_method", f"{verb.capitalize()} auth methods")
+        for verb in ("create", "delete", "list", "read", "update")
+    },
+    ("acl", "binding-rule"): ("", "Tools for binding rules"),
+    **{
+        ("acl", "binding-rule", verb): ("acl_binding", f"{verb.capitalize()} binding rules")
+        for verb in ("create", "delete", "list", "read", "update")
+    },
+    ("acl", "bootstrap"): ("acl", "Makes the first management token"),
+    ("acl", "policy"): ("", "Tools for policies"),
+    **{
+        ("acl", "policy", verb): ("acl_policy", f"{verb.capitalize()} policies")
+        for verb in ("create", "delete", "list", "read", "update")
+    },
+    ("acl", "role"): ("", "Tools for roles"),
+    **{
+        ("acl", "role", verb): ("acl_role", f"{verb.capitalize()} roles")
+        for verb in ("create", "delete", "list", "read", "update")
+    },
+    ("acl", "set-agent-token"): ("acl", "Gives the agent a token to use"),
+    ("acl", "templated-policy"): ("", "Tools for templated policies"),
+    **{
+        ("acl", "templated-policy", verb): ("acl", f"{verb.capitalize()} templated policies")
+        for verb in ("list", "preview", "read")
+    },
+    ("acl", "token"): ("", "Tools for tokens"),
+    **{
+        ("acl", "token", verb): ("acl_token", f"{verb.capitalize()} tokens")
+        for verb in ("clone", "create", "delete", "list", "read", "update")
+    },
+    ("acl", "translate-rules"): ("acl", "Turns old rules into new ones"),
     ("agent",): ("agent", "Runs an agent"),
     ("catalog",): ("", "Interact with the catalog"),
     ("catalog", "datacenters"): ("catalog", "Lists all known datacenters"),
@@ -55,6 +89,8 @@ TABLE: dict[tuple[str, ...], tuple[str, str]] = {
     ("kv", "put"): ("kv", "Sets or updates a key"),
     ("leave",): ("membership", "Gracefully leaves the cluster and stops the agent"),
     ("lock",): ("lock", "Runs a command while a lock is held"),
+    ("login",): ("login", "Gets a token for the identity of another system"),
+    ("logout",): ("login", "Deletes a token that a login gave out"),
     ("maint",): ("maint", "Controls node or service maintenance mode"),
     ("members",): ("membership", "Lists the members of the cluster"),
     ("monitor",): ("monitor", "Shows the log of an agent"),

@@ -86,6 +86,9 @@ def _explain(text: str, error: json.JSONDecodeError) -> str:
     if position >= len(text):
         return "unexpected EOF"
     char = text[position]
+    literal = _LITERALS.get(char, "")
+    if literal and error.msg.startswith("Expecting value"):
+        return _broken_literal(text[position:], literal)
     shown = {"'": "\\'", '"': '"', "\n": "\\n", "\t": "\\t", "\r": "\\r"}.get(char, char)
     if error.msg.startswith("Expecting property name") or error.msg.startswith("Illegal trailing"):
         where = "looking for beginning of object key string"
@@ -104,6 +107,17 @@ def _explain(text: str, error: json.JSONDecodeError) -> str:
     else:
         where = "looking for beginning of value"
     return f"invalid character '{shown}' {where}"
+
+
+#: First character -> the word that it begins.
+_LITERALS = {"n": "null", "t": "true", "f": "false"}
+
+
+def _broken_literal(text: str, literal: str) -> str:
+    for char, expected in zip(text, literal, strict=False):
+        if char != expected:
+            return f"invalid character '{char}' in literal {literal} (expecting '{expected}')"
+    return "unexpected EOF"
 
 
 def _in_object(text: str, end: int) -> bool:

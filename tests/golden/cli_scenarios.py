@@ -14,14 +14,14 @@ FOLDER = Path(__file__).parent / "cli"
 
 #: Scenarios that touch no agent.
 ALONE = frozenset(
-    "agent-errors help-agent help-catalog-kv help-mesh keygen tls-ca tls-cert-ca unknown-command "
+    "agent-errors help-acl help-agent help-catalog-kv help-mesh keygen tls-ca tls-cert-ca "
+    "unknown-command "
     "unreachable validate-args validate-bad validate-good version".split()
 )
 
 #: Commands of the recordings that do not exist yet: their steps are left out.
 LATER = (
-    "acl", "connect envoy", "connect expose", "connect redirect-traffic",
-    "login", "logout",
+    "connect envoy", "connect expose", "connect redirect-traffic",
 )  # fmt: skip
 
 _UNSUPPORTED_KEYS = "a warning says that keys of this file have no effect yet"

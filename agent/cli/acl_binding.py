@@ -1,0 +1,188 @@
+"""`acl binding-rule`: what proved identities get."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from agent.cli import acl_forms as forms
+from agent.cli.acl_calls import (
+    DESCRIPTION,
+    FORMAT,
+    META,
+    NO_MERGE,
+    UsageError,
+    id_of,
+    misused,
+    put,
+    read_or_none,
+    show,
+)
+from agent.cli.client import ClientError, expect
+from agent.cli.command import Call, Command
+from agent.cli.flags import Flag, Kind
+
+_ID = Flag("id", "Id of the rule, or its beginning.")
+_METHOD = Flag("method", "Name of the auth method.")
+_BINDING = (
+    Flag(
+        "bind-type",
+        "What is bound: service, node, role, policy or templated-policy.",
+        default="service",
+    ),
+    Flag("bind-name", "Its name; ${value.NAME} is filled in."),
+    Flag("bind-vars", "Variable of a templated policy, name=VALUE; repeatable.", Kind.MAP),
+    Flag("selector", "Whom it is for; everybody by default."),
+    DESCRIPTION,
+)
+
+
+def _given(call: Call) -> dict[str, Any]:
+    flags = call.flags
+    found: dict[str, Any] = {
+        "Description": flags.text("description"),
+        "BindType": flags.text("bind-type"),
+        "BindName": flags.text("bind-name"),
+        "Selector": flags.text("selector"),
+    }
+    if flags["bind-vars"]:
+        found["BindVars"] = flags["bind-vars"]
+    return found
+
+
+def _create(call: Call) -> int:
+    command = COMMANDS["acl", "binding-rule", "create"]
+    for name in ("method", "bind-type", "bind-name"):
+        if not call.flags.text(name):
+            return misused(call, f"Missing required '-{name}' flag", command)
+    rule = {"AuthMethod": call.flags.text("method"), **_given(call)}
+    try:
+        found = put(call.client(), "/v1/acl/binding-rule", rule)
+    except ClientError as error:
+        return call.fail(f"Failed to create new binding rule: {error}")
+    return show(call, found, forms.binding_rule)
+
+
+def _wanted(call: Call) -> str:
+    """The id. Raises UsageError."""
+    try:
+        return id_of(call.client(), "rule", call.flags.text("id"))
+    except ClientError as error:
+        raise UsageError(f"Error determining binding rule ID: {error}") from None
+
+
+def _read(call: Call) -> int:
+    if not call.flags.text("id"):
+        return call.fail("Must specify the -id parameter")
+    try:
+        wanted = _wanted(call)
+        found = read_or_none(call.client(), f"/v1/acl/binding-rule/{wanted}")
+    except UsageError as error:
+        return call.fail(str(error))
+    except ClientError as error:
+        return call.fail(f'Error reading binding rule "{wanted}": {error}')
+    if found is None:
+        return call.fail(f'Binding rule not found with ID "{wanted}"')
+    return show(call, found, forms.binding_rule)
+
+
+def _update(call: Call) -> int:
+    flags = call.flags
+    if not flags.text("id"):
+        return call.fail("Cannot update a binding rule without specifying the -id parameter")
+    client = call.client()
+    try:
+        wanted = _wanted(call)
+        held = read_or_none(client, f"/v1/acl/binding-rule/{wanted}")
+    except UsageError as error:
+        return call.fail(str(error))
+    except ClientError as error:
+        return call.fail(f"Error when retrieving current binding rule: {error}")
+    if held is None:
+        return call.fail(f'Binding rule not found with ID "{wanted}"')
+    given = _given(call)
+    rule: dict[str, Any] = {"ID": wanted, "AuthMethod": held["AuthMethod"]}
+    if flags["no-merge"]:
+        for name in ("bind-type", "bind-name"):
+            if not flags.text(name):
+                return misused(
+                    call,
+                    f"Missing required '-{name}' flag",
+                    COMMANDS["acl", "binding-rule", "update"],
+                )
+        rule |= given
+    else:
+        rule = held | {name: value for name, value in given.items() if value}
+    try:
+        found = put(client, f"/v1/acl/binding-rule/{wanted}", rule)
+    except ClientError as error:
+        return call.fail(f'Error updating binding rule "{wanted}": {error}')
+    return show(call, found, forms.binding_rule)
+
+
+def _delete(call: Call) -> int:
+    if not call.flags.text("id"):
+        return call.fail("Must specify the -id parameter")
+    try:
+        wanted = _wanted(call)
+        expect(call.client().delete(f"/v1/acl/binding-rule/{wanted}"))
+    except UsageError as error:
+        return call.fail(str(error))
+    except ClientError as error:
+        return call.fail(f'Error deleting binding rule "{wanted}": {error}')
+    call.say(f'Binding rule "{wanted}" deleted successfully')
+    return 0
+
+
+def _list(call: Call) -> int:
+    method = call.flags.text("method")
+    query = [("authmethod", method)] if method else []
+    try:
+        found = call.client().read("/v1/acl/binding-rules", query)
+    except ClientError as error:
+        return call.fail(f"Failed to retrieve the binding rule list: {error}")
+    return show(call, found, forms.binding_rules)
+
+
+COMMANDS: dict[tuple[str, ...], Command] = {
+    ("acl", "binding-rule", "create"): Command(
+        usage="acl binding-rule create -method NAME -bind-name NAME [options]",
+        help="Makes a rule: whoever an auth method proves, and its selector fits, gets this.",
+        run=_create,
+        server=True,
+        namespace=True,
+        flags=(_METHOD, *_BINDING, FORMAT, META),
+    ),
+    ("acl", "binding-rule", "read"): Command(
+        usage="acl binding-rule read -id ID [options]",
+        help="Shows a binding rule.",
+        run=_read,
+        server=True,
+        namespace=True,
+        flags=(_ID, FORMAT, META),
+    ),
+    ("acl", "binding-rule", "update"): Command(
+        usage="acl binding-rule update -id ID [options]",
+        help="Changes a binding rule. What is not given stays as it is, unless -no-merge is; the\n"
+        "type goes back to service when it is not given.",
+        run=_update,
+        server=True,
+        namespace=True,
+        flags=(_ID, *_BINDING, NO_MERGE, FORMAT, META),
+    ),
+    ("acl", "binding-rule", "delete"): Command(
+        usage="acl binding-rule delete -id ID",
+        help="Deletes a binding rule. Tokens that were given out stay.",
+        run=_delete,
+        server=True,
+        namespace=True,
+        flags=(_ID,),
+    ),
+    ("acl", "binding-rule", "list"): Command(
+        usage="acl binding-rule list [options]",
+        help="Lists the binding rules.",
+        run=_list,
+        server=True,
+        namespace=True,
+        flags=(_METHOD, FORMAT, META),
+    ),
+}

@@ -1,0 +1,191 @@
+"""`acl policy`: named sets of rules."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from agent.cli import acl_forms as forms
+from agent.cli.acl_calls import (
+    DESCRIPTION,
+    FORMAT,
+    META,
+    NO_MERGE,
+    UsageError,
+    data,
+    id_of,
+    id_of_name,
+    misused,
+    put,
+    show,
+)
+from agent.cli.client import Client, ClientError, expect
+from agent.cli.command import Call, Command
+from agent.cli.flags import Flag, Kind
+
+_ID = Flag("id", "Id of the policy, or its beginning.")
+_NAME = Flag("name", "Name of the policy.")
+_RULES = Flag("rules", "The rules: text, @file, or - for standard input.")
+_DATACENTER = Flag("valid-datacenter", "Datacenter it holds in; repeatable.", Kind.LIST)
+
+
+def _whole(policy: dict[str, Any]) -> dict[str, Any]:
+    """As Go's client prints it: a list that is not there is null."""
+    return {"Datacenters": None} | policy
+
+
+def _create(call: Call) -> int:
+    flags = call.flags
+    if not flags.text("name"):
+        return misused(call, "Missing require '-name' flag", COMMANDS["acl", "policy", "create"])
+    if flags.text("from-token"):
+        if flags.text("rules"):
+            return call.fail("Cannot specify both -rules and -from-token")
+        return call.fail("-from-token reads tokens of the old kind, and there are none")
+    try:
+        rules = data(call, flags.text("rules"))
+    except UsageError as error:
+        return call.fail(f"Error loading rules: {error}")
+    policy: dict[str, Any] = {
+        "Name": flags.text("name"),
+        "Description": flags.text("description"),
+        "Rules": rules,
+    }
+    if flags["valid-datacenter"]:
+        policy["Datacenters"] = flags["valid-datacenter"]
+    try:
+        found = put(call.client(), "/v1/acl/policy", policy)
+    except ClientError as error:
+        return call.fail(f"Failed to create new policy: {error}")
+    return show(call, _whole(found), forms.policy)
+
+
+def _wanted(call: Call, client: Client) -> str:
+    """The id that -id or -name tells. Raises ClientError."""
+    if call.flags.text("id"):
+        return id_of(client, "policy", call.flags.text("id"))
+    return id_of_name(client, "policy", call.flags.text("name"))
+
+
+def _read(call: Call) -> int:
+    if not call.flags.text("id") and not call.flags.text("name"):
+        return call.fail("Must specify either the -id or -name parameters")
+    client = call.client()
+    try:
+        wanted = _wanted(call, client)
+    except ClientError as error:
+        return call.fail(f"Error determining policy ID: {error}")
+    try:
+        found = client.read(f"/v1/acl/policy/{wanted}")
+    except ClientError as error:
+        return call.fail(f'Error reading policy "{wanted}": {error}')
+    return show(call, _whole(found), forms.policy)
+
+
+def _update(call: Call) -> int:
+    flags = call.flags
+    if not flags.text("id") and not flags.text("name"):
+        return call.fail("Cannot update a policy without specifying the -id or -name parameter")
+    client = call.client()
+    try:
+        wanted = _wanted(call, client)
+    except ClientError as error:
+        return call.fail(f"Error determining policy ID: {error}")
+    try:
+        rules = data(call, flags.text("rules"))
+    except UsageError as error:
+        return call.fail(f"Error loading rules: {error}")
+    given = {"Name": flags.text("name"), "Description": flags.text("description"), "Rules": rules}
+    policy: dict[str, Any] = {"ID": wanted, **given}
+    if not flags["no-merge"]:
+        try:
+            held = client.read(f"/v1/acl/policy/{wanted}")
+        except ClientError as error:
+            return call.fail(f'Error reading policy "{wanted}": {error}')
+        policy = {name: held.get(name, "") for name in ("ID", "Name", "Description", "Rules")}
+        policy |= {name: given[name] for name in given if flags.was_given(name.lower())}
+        if held.get("Datacenters"):
+            policy["Datacenters"] = held["Datacenters"]
+    if flags["valid-datacenter"]:
+        policy["Datacenters"] = flags["valid-datacenter"]
+    try:
+        found = put(client, f"/v1/acl/policy/{wanted}", policy)
+    except ClientError as error:
+        return call.fail(f'Error updating policy "{wanted}": {error}')
+    return show(call, _whole(found), forms.policy)
+
+
+def _delete(call: Call) -> int:
+    if not call.flags.text("id") and not call.flags.text("name"):
+        return call.fail("Must specify the -id or -name parameters")
+    client = call.client()
+    try:
+        wanted = _wanted(call, client)
+    except ClientError as error:
+        return call.fail(f"Error determining policy ID: {error}")
+    try:
+        expect(client.delete(f"/v1/acl/policy/{wanted}"))
+    except ClientError as error:
+        return call.fail(f'Error deleting policy "{wanted}": {error}')
+    call.say(f'Policy "{wanted}" deleted successfully')
+    return 0
+
+
+def _list(call: Call) -> int:
+    try:
+        found = call.client().read("/v1/acl/policies")
+    except ClientError as error:
+        return call.fail(f"Failed to retrieve the policy list: {error}")
+    return show(call, [_whole(each) for each in found], forms.policies)
+
+
+COMMANDS: dict[tuple[str, ...], Command] = {
+    ("acl", "policy", "create"): Command(
+        usage="acl policy create -name NAME [options]",
+        help="Makes a policy of rules, which tokens and roles can link.",
+        run=_create,
+        server=True,
+        namespace=True,
+        flags=(
+            _NAME,
+            DESCRIPTION,
+            _RULES,
+            _DATACENTER,
+            Flag("from-token", "Tokens of the old kind do not exist here; refused."),
+            Flag("token-secret", "Goes with -from-token.", Kind.BOOL),
+            FORMAT,
+            META,
+        ),
+    ),
+    ("acl", "policy", "read"): Command(
+        usage="acl policy read [-id ID | -name NAME] [options]",
+        help="Shows a policy.",
+        run=_read,
+        server=True,
+        namespace=True,
+        flags=(_ID, _NAME, FORMAT, META),
+    ),
+    ("acl", "policy", "update"): Command(
+        usage="acl policy update [-id ID | -name NAME] [options]",
+        help="Changes a policy. What is not given stays as it is, unless -no-merge is.",
+        run=_update,
+        server=True,
+        namespace=True,
+        flags=(_ID, _NAME, DESCRIPTION, _RULES, _DATACENTER, NO_MERGE, FORMAT, META),
+    ),
+    ("acl", "policy", "delete"): Command(
+        usage="acl policy delete [-id ID | -name NAME]",
+        help="Deletes a policy. Tokens and roles lose what it gave.",
+        run=_delete,
+        server=True,
+        namespace=True,
+        flags=(_ID, _NAME),
+    ),
+    ("acl", "policy", "list"): Command(
+        usage="acl policy list [options]",
+        help="Lists the policies.",
+        run=_list,
+        server=True,
+        namespace=True,
+        flags=(FORMAT, META),
+    ),
+}
