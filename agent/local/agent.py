@@ -36,6 +36,7 @@ from agent.local.restore import (
     restore,
     resumed,
 )
+from agent.local.revocation import Revoked
 from agent.local.services import LocalCheck, LocalService, LocalState
 from agent.local.stored import Changes, KeptState
 from agent.local.sync import Syncer
@@ -128,6 +129,7 @@ class LocalAgent:
             rng=self._rng,
             clock=self._now,
             on_failure=lambda error: self._befell(f"the catalog was not told: {error}"),
+            on_revoked=self._revoke,
         )
         await self._restore()
         self._owner.spawn(self._syncer.run(), name="anti-entropy")
@@ -411,6 +413,20 @@ class LocalAgent:
         for one in ids:
             self._live.drop_service(one)
         self._changed()
+
+    async def _revoke(self, revoked: Revoked) -> None:
+        """Remove what a request to another agent has removed from the catalog."""
+        async with self._changing:
+            for service_id in revoked.services:
+                if service_id in self._live.state.services:
+                    log.info("deregistered through the catalog service=%s", service_id)
+                    await self._remove_services(self._with_sidecar(service_id))
+            for check_id in revoked.checks:
+                if check_id in self._live.state.checks:
+                    log.info("deregistered through the catalog check=%s", check_id)
+                    await self._kept.apply(Changes(gone_checks=(check_id,)))
+                    self._live.drop_check(check_id)
+                    self._changed()
 
     async def _set_maintenance(
         self, check_id: CheckId, service: LocalService | None, enable: bool, reason: str

@@ -15,6 +15,7 @@ import logging
 import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -127,7 +128,8 @@ class Files:
         path = self._path(folder, key)
         with contextlib.suppress(FileNotFoundError):
             if path.read_bytes() == encoded:
-                return  # registered again unchanged: no need to wear the disk
+                os.utime(path)  # registered again unchanged: no need to wear the disk
+                return
         write_durably(path, encoded)
 
     def _remove(self, folder: str, key: str) -> None:
@@ -157,17 +159,24 @@ class Files:
         if self._root is None:
             return Loaded()
         return Loaded(
-            services=tuple(self._read("services", lambda data: read_service(data, node))),
-            checks=tuple(self._read("checks", lambda data: read_check(data, node))),
-            states=tuple(self._read("checks/state", read_state)),
+            services=tuple(
+                replace(service, kept_at=kept_at)
+                for service, kept_at in self._read(
+                    "services", lambda data: read_service(data, node)
+                )
+            ),
+            checks=tuple(c for c, _ in self._read("checks", lambda data: read_check(data, node))),
+            states=tuple(state for state, _ in self._read("checks/state", read_state)),
         )
 
-    def _read(self, folder: str, decode: Callable[[Json], T]) -> Iterator[T]:
+    def _read(self, folder: str, decode: Callable[[Json], T]) -> Iterator[tuple[T, float]]:
+        """What each file holds, and when it was written."""
         for path in sorted(_regular(self._folder(folder))):
             try:
-                if path.stat().st_size > FILE_BYTES_MAX:
+                stat = path.stat()
+                if stat.st_size > FILE_BYTES_MAX:
                     raise StoredError("the file is too large")
-                yield decode(json.loads(path.read_bytes()))
+                yield decode(json.loads(path.read_bytes())), stat.st_mtime
             except (OSError, ValueError, RecursionError) as error:
                 log.warning("skipping what cannot be read path=%s error=%s", path, error)
 

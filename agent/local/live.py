@@ -88,7 +88,8 @@ class Live:
             log.warning("%s", warning)
         now = self._now()
         for service in registration.services:
-            self.state.register(service)
+            if not self.state.register(service):
+                self.state.renew(service.record.id, self._unix_now())
         for check in registration.checks:
             check_id, definition = check.record.id, check.definition
             known = self.state.checks.get(check_id)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import heapq
 import random
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from agent.definitions import CheckDefinition
@@ -22,12 +22,15 @@ Source = Literal["local", "remote"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LocalService:
-    """A service of this host. ``sidecar``: it came with its parent and goes with it."""
+    """A service of this host. ``sidecar``: it came with its parent and goes with it. ``kept_at`` is
+    when it was last asked for (Unix seconds), where that is not just now: for one that was read
+    from disk, or registered again unchanged."""
 
     record: Service
     token: str = ""
     source: Source = "remote"
     sidecar: bool = False
+    kept_at: float = field(default=0.0, compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,6 +138,10 @@ class LocalState:
         for check in self.checks_of(service_id):
             self._copy_service(check, service.record)
         return True
+
+    def renew(self, service_id: ServiceId, unix_now: float) -> None:
+        """A service was registered again as it is: there is nothing to tell, but it is wanted."""
+        self._services[service_id] = replace(self._services[service_id], kept_at=unix_now)
 
     def deregister(self, service_id: ServiceId) -> tuple[CheckId, ...] | None:
         """Remove a service with its checks; gives their ids, None if there is no such service."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from agent.backend import Ask, Backend, Consistency
@@ -30,11 +30,18 @@ from agent.local.antientropy import (
     pending,
     plan,
 )
+from agent.local.revocation import (
+    Revoked,
+    missing_checks,
+    missing_services,
+    revoked_checks,
+    revoked_services,
+)
 from agent.local.services import LocalState
 from raftstore.commands import Rejected
-from raftstore.errors import EncodeError, StoreError
-from raftstore.queries import NodeChecks, NodeServices
-from raftstore.records import Node
+from raftstore.errors import EncodeError, NotInHistory, StoreError
+from raftstore.queries import At, Change, History, NodeChecks, NodeServices
+from raftstore.records import Check, Node, Service
 
 log = logging.getLogger("lictor.agent.anti_entropy")
 #: Tools wait for `agent: Synced node info` (cli-config contract A2), so these come from the agent.
@@ -42,6 +49,8 @@ agent_log = logging.getLogger("lictor.agent")
 
 #: A full sync may read what is this old, in seconds (agent contract 4.2).
 STALE_MAX_S = 2.0
+#: Pages of the journal of changes that are read to find out why something is missing.
+JOURNAL_PAGES_MAX = 8
 #: Writes of one round that are under way together; the log batches them anyway.
 WRITES_MAX = 16
 
@@ -73,8 +82,13 @@ class Syncer:
         rng: random.Random,
         clock: Callable[[], float],
         on_failure: Callable[[Exception], None] = lambda _: None,
+        on_revoked: Callable[[Revoked], Awaitable[None]] | None = None,
     ) -> None:
+        """``on_revoked`` removes here what a request has removed from the catalog; without it
+        that is written again."""
         self._on_failure = on_failure
+        self._on_revoked = on_revoked
+        self._compared_at: At | None = None
         self._state = state
         self._backend = backend
         self._node = node
@@ -166,10 +180,54 @@ class Syncer:
         fresh = Ask(consistency=Consistency.STALE, max_stale_s=STALE_MAX_S)
         services = await self._backend.ask(NodeServices(name), fresh)
         checks = await self._backend.ask(NodeChecks(name), fresh)
+        if self._on_revoked is not None:
+            revoked = await self._revoked(services.value.services, checks.value)
+            if revoked:
+                await self._on_revoked(revoked)
         actions = plan(self._state, self._node(), services.value, checks.value)
         note(self._state, actions)
+        # One index back: what was changed at this very index may not be in the answers yet.
+        self._compared_at = At(index=max(1, min(services.index, checks.index) - 1))
         if not any(isinstance(action, SyncNode) for action in actions):
             log.debug("node info in sync")
+
+    async def _revoked(self, services: Sequence[Service], checks: Sequence[Check]) -> Revoked:
+        """What is missing in the catalog because somebody removed it there on purpose."""
+        lost_services = missing_services(self._state, services)
+        lost_checks = missing_checks(self._state, (check.id for check in checks))
+        if not lost_services and not lost_checks:
+            return Revoked()
+        name = self._node().name
+        of_services = await self._changes("services", f"{name.lower()}/")
+        if of_services is None:
+            return Revoked()
+        of_nodes = await self._changes("nodes", name.lower())
+        of_checks = await self._changes("checks", f"{name.lower()}/") if lost_checks else ()
+        return Revoked(
+            services=revoked_services(
+                self._state, lost_services, of_services, of_nodes or (), name
+            ),
+            checks=revoked_checks(lost_checks, of_checks or (), of_services, name),
+        )
+
+    async def _changes(self, table: str, key: str) -> Sequence[Change] | None:
+        """Since the last comparison, oldest first; None if the journal does not reach back."""
+        found: list[Change] = []
+        since = self._compared_at
+        fresh = Ask(consistency=Consistency.STALE, max_stale_s=STALE_MAX_S)
+        for _ in range(JOURNAL_PAGES_MAX):
+            try:
+                page = await self._backend.ask(History(since=since, table=table, key=key), fresh)
+            except NotInHistory:
+                if since is None:
+                    return None
+                self._compared_at = since = None  # as far back as is known
+                continue
+            found += page.value.changes
+            if not page.value.more or not found:
+                return found
+            since = At(index=found[-1].index)
+        return None
 
     async def _carry_out(self, actions: Sequence[Action]) -> None:
         """In this order, each kind finished before the next: a check needs its service, a service
