@@ -18,18 +18,19 @@ from agent.errors import AgentError, ConfigError
 from agent.gossip_keys import take_keys
 from agent.local.identity import claim_data_dir, load_node_id
 from agent.loop.timed import TimedLoop
+from agent.reloading import Source
 from agent.runtime import Agent
 
 
 def run_agent(
     config: AgentConfig,
-    reload: Callable[[], AgentConfig],
+    source: Source,
     *,
     banner: Callable[[AgentConfig], str],
 ) -> int:
     """Run an agent until it is told to end; gives the process's exit status.
 
-    ``reload`` builds the configuration anew from files and flags (SIGHUP). Errors that the user can
+    ``source`` gives the configuration anew from files and flags (SIGHUP). Errors that the user can
     mend are printed as ``==> text`` and end with 1.
     """
     logs.configure(config.log_level, as_json=config.log_json)
@@ -48,7 +49,7 @@ def run_agent(
     try:
         make_loop = TimedLoop if config.enable_debug else uvloop.new_event_loop
         with asyncio.Runner(loop_factory=make_loop) as runner:
-            return runner.run(Agent(config, reload).run())
+            return runner.run(Agent(config, source).run())
     except (AgentError, OSError) as error:
         print(f'==> Error starting agent: error="{error}"', file=sys.stderr)
         return 1

@@ -14,7 +14,6 @@ import random
 import signal
 import sys
 import uuid
-from collections.abc import Callable
 
 from agent import logs
 from agent.backend.archive_transfers import RemoteArchives
@@ -38,7 +37,7 @@ from agent.parts.faces import Behind, Faces
 from agent.parts.ground import Closers, Ground
 from agent.parts.host import HostParts
 from agent.parts.server import ServerParts
-from agent.reloading import Reload
+from agent.reloading import Reload, Source
 from agent.tasks import TaskOwner
 from gossip import MemberEvent
 from raftstore import warming
@@ -53,10 +52,10 @@ STOP_MAX_S = 15.0
 class Agent:
     """One running agent. ``run`` is its whole life."""
 
-    def __init__(self, config: AgentConfig, reload: Callable[[], AgentConfig]) -> None:
+    def __init__(self, config: AgentConfig, source: Source) -> None:
         """``config.node_id`` is set: the process gave it one where the user did not."""
         self.config = config
-        self.reload = Reload(reload, self._take_over)
+        self.reload = Reload(source, self._take_over)
         self._ending: asyncio.Future[tuple[bool, int]] | None = None
         self._owner = TaskOwner()
         self.metrics = AgentMetrics()
@@ -166,6 +165,8 @@ class Agent:
         if self.server is not None:
             self.server.store.on_replaced.append(self._state_replaced)
         self._owner.spawn(self._join(host), name="join")
+        if config.auto_reload_config:
+            self._owner.spawn(self.reload.follow(), name="configuration files")
         ground.closers.add("background tasks", self._owner.close)
 
     def _make_pool(self) -> RpcPool:
@@ -216,7 +217,7 @@ class Agent:
             tls=self.tls,
             watchdog=self.watchdog,
             leave=self.leave,
-            reload=self.reload.now,
+            reload=self.reload,
         )
         self.faces = Faces(self.ground, behind)
         await self.faces.start()
@@ -263,8 +264,7 @@ class Agent:
             faces()
         logs.set_level(config.log_level)
         if self.host is not None:
-            await self.host.local.reload(config)
-            self.host.watches.configure(config.watches)
+            await self.host.reload(config)
         if self.faces is not None:
             self.faces.reload(config)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -125,7 +124,7 @@ def read_flags(parsed: Parsed) -> AgentFlags:
 
 def _agent(call: Call) -> int:
     from agent.config import rules
-    from agent.config.load import load
+    from agent.config.load import load, stamp
     from agent.errors import ConfigError
 
     if call.flags["version"]:
@@ -136,41 +135,18 @@ def _agent(call: Call) -> int:
     if call.args:
         return call.fail(f"==> Unexpected extra arguments: [{' '.join(call.args)}]")
     flags = read_flags(call.flags)
+    stamped = stamp(flags.paths)
     try:
         loaded = load(flags)
         rules.check_log_level(loaded.config.log_level)
     except ConfigError as error:
         return call.fail(f"==> {error}")
     from agent.cli.banner import banner
+    from agent.cli.reread import Reread
     from agent.process import run_agent
 
     _warn(loaded.config, loaded.warnings)
-    return run_agent(loaded.config, reloader(flags, loaded.config), banner=banner)
-
-
-def reloader(flags: AgentFlags, started: AgentConfig) -> Callable[[], AgentConfig]:
-    """A function that reads everything again (SIGHUP, `reload`). It raises ConfigError."""
-    level = started.log_level
-
-    def reload() -> AgentConfig:
-        import logging
-        from dataclasses import replace
-
-        from agent.config.load import load
-        from agent.config.rules import LOG_LEVELS
-
-        nonlocal level
-        loaded = load(flags)
-        log = logging.getLogger("lictor.agent")
-        for warning in loaded.warnings:
-            log.warning("%s", warning)
-        if loaded.config.log_level not in LOG_LEVELS:
-            log.error("invalid log level, keeping the old one level=%s", loaded.config.log_level)
-            return replace(loaded.config, log_level=level)
-        level = loaded.config.log_level
-        return loaded.config
-
-    return reload
+    return run_agent(loaded.config, Reread(flags, loaded, stamped), banner=banner)
 
 
 def _warn(config: AgentConfig, warnings: tuple[str, ...]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import textwrap
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,6 +11,11 @@ from agent.cli.command import Call, Command
 from agent.cli.flags import Flag
 
 _FORMATS = ("pretty", "json")
+_WHATS = (
+    "check", "configuration", "coordinates", "dns", "events", "intention", "keyring", "limits",
+    "loop", "member", "process", "raft", "restore", "ring", "server-port", "session", "sidecars",
+    "watches",
+)  # fmt: skip
 
 
 def _explain(call: Call) -> int:
@@ -65,10 +71,10 @@ def _word(value: Any) -> str:
 COMMANDS = {
     ("explain",): Command(
         usage="explain [options] WHAT [ARG...]",
-        help="Says why a decision fell. WHAT is check, coordinates, dns, events, intention,\n"
-        "keyring, limits, loop, member, process, raft, restore, ring, server-port, session,\n"
-        "sidecars or watches; ARGs are names, or key=value.\n"
-        "Examples: explain dns web.service.consul type=SRV; explain intention web db.",
+        help="Says why a decision fell.\n\n"
+        + textwrap.fill(f"WHAT is {', '.join(_WHATS[:-1])} or {_WHATS[-1]};", 78)
+        + "\nARGs are names, or key=value. Examples: explain dns web.service.consul type=SRV;\n"
+        "explain intention web db.",
         run=_explain,
         server=True,
         flags=(Flag("format", "Output format: pretty or json.", default="pretty"),),

@@ -59,6 +59,7 @@ TABLE: dict[tuple[str, ...], tuple[str, str]] = {
     ("config", "list"): ("config", "List the config entries of a kind"),
     ("config", "read"): ("config", "Display a config entry"),
     ("config", "write"): ("config", "Write a config entry"),
+    ("config-plan",): ("config_plan", "Says what changed configuration files would do"),
     ("connect",): ("", "Interact with the service mesh"),
     ("connect", "ca"): ("", "Interact with the mesh's certificate authority"),
     ("connect", "ca", "get-config"): ("connect", "Display the authority's configuration"),

@@ -80,7 +80,7 @@ def _definitions(call: Call) -> list[ServiceDefinition]:
             sources.append(decode(parse(text, kind, "stdin"), "stdin"))
             continue
         read, skipped = read_paths([path], "")
-        sources += read
+        sources += [said for _, said in read]
         for warning in skipped:
             call.fail(warning)
     errors: list[str] = []

@@ -20,7 +20,7 @@ from agent.config import rules
 from agent.config.build import DEV_DEFAULTS, build
 from agent.config.decode import Values, decode
 from agent.config.interfaces import host_interfaces
-from agent.config.merge import merge
+from agent.config.merge import merge, origins
 from agent.config.schema import AgentConfig
 from agent.config.sockaddr import Interface
 from agent.errors import ConfigError
@@ -54,6 +54,9 @@ class LoadedConfig:
 
     config: AgentConfig
     warnings: tuple[str, ...]
+    #: What all sources together say, and which of them speak of a key; the last one wins.
+    values: Values = field(default_factory=dict)
+    origins: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 def load(flags: AgentFlags, *, host: Host = Host()) -> LoadedConfig:
@@ -62,13 +65,14 @@ def load(flags: AgentFlags, *, host: Host = Host()) -> LoadedConfig:
         raise ConfigError("config: -config-format must be either 'hcl' or 'json'")
     sources, skipped = read_paths(flags.paths, flags.format)
     fragments = [
-        decode(parse(text, "hcl", name), name)
+        (name, decode(parse(text, "hcl", name), name))
         for name, text in ((f"flags-{at}.hcl", text) for at, text in enumerate(flags.fragments))
     ]
+    files = [("-dev", DEV_DEFAULTS), *sources] if flags.dev else sources
     values = merge(
-        files=[DEV_DEFAULTS, *sources] if flags.dev else sources,
+        files=[said for _, said in files],
         flags=dict(flags.values),
-        fragments=fragments,
+        fragments=[said for _, said in fragments],
     )
     config = build(
         values,
@@ -77,15 +81,20 @@ def load(flags: AgentFlags, *, host: Host = Host()) -> LoadedConfig:
         interfaces=functools.cache(host.interfaces),
         data_dir_is_file=_is_file(values.get("data_dir", "")),
     )
-    return LoadedConfig(config, (*skipped, *rules.warnings(values, config)))
+    return LoadedConfig(
+        config,
+        (*skipped, *rules.warnings(values, config)),
+        values=values,
+        origins=origins([*files, ("flags", dict(flags.values)), *fragments]),
+    )
 
 
-def read_paths(paths: Sequence[str], format: str) -> tuple[list[Values], list[str]]:
-    """What files and folders say, in their order, and which files were skipped.
+def read_paths(paths: Sequence[str], format: str) -> tuple[list[tuple[str, Values]], list[str]]:
+    """What each file says, by name, in their order, and which files were skipped.
 
     Raises ConfigError.
     """
-    sources: list[Values] = []
+    sources: list[tuple[str, Values]] = []
     skipped: list[str] = []
     for path in paths:
         for name in _files(path):
@@ -96,8 +105,21 @@ def read_paths(paths: Sequence[str], format: str) -> tuple[list[Values], list[st
                     "or config format must be set"
                 )
                 continue
-            sources.append(decode(parse(_read(name), kind, name), name))
+            sources.append((name, decode(parse(_read(name), kind, name), name)))
     return sources, skipped
+
+
+def stamp(paths: Sequence[str]) -> tuple[object, ...]:
+    """Something that differs once a file has changed, come or gone; an error is a stamp too."""
+    found: list[object] = []
+    for path in paths:
+        try:
+            for name in _files(path):
+                seen = os.stat(name)
+                found.append((name, seen.st_ino, seen.st_size, seen.st_mtime_ns))
+        except (ConfigError, OSError) as error:
+            found.append(str(error))
+    return tuple(found)
 
 
 def parse(text: str, kind: str, name: str) -> Any:

@@ -22,6 +22,15 @@ def merge(*, files: Sequence[Values], flags: Values, fragments: Sequence[Values]
     return merged
 
 
+def origins(sources: Sequence[tuple[str, Values]]) -> dict[str, tuple[str, ...]]:
+    """Which sources, by name, say something of each key, in their order."""
+    found: dict[str, tuple[str, ...]] = {}
+    for name, source in sources:
+        for path in _collected(source):
+            found[path] = (*found.get(path, ()), name)
+    return found
+
+
 def _collected(source: Values) -> Values:
     values = dict(source)
     for single, many in _SINGLES:

@@ -224,6 +224,8 @@ class AgentConfig:
     log_level: str = "INFO"
     log_json: bool = False
     enable_debug: bool = False
+    #: Files are looked at all the time, and reloaded when they have changed.
+    auto_reload_config: bool = False
     #: No commands of `exec` are run here.
     disable_remote_exec: bool = True
     pid_file: str = ""

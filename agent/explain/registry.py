@@ -36,6 +36,7 @@ def explainers(
     watches: Callable[[], Json],
     ring: Callable[[], Awaitable[Json]],
     process: Callable[[], Awaitable[Json]],
+    configuration: Callable[[], Awaitable[Json]],
     limits: Callable[[], Json],
 ) -> dict[str, Explainer]:
     """Everything this agent can explain."""
@@ -59,6 +60,7 @@ def explainers(
 
     return {
         "check": one_check,
+        "configuration": _awaited(configuration),
         "coordinates": _plain(coordinates),
         "dns": dns,
         "events": _plain(events),

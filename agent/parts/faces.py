@@ -30,6 +30,7 @@ from agent.parts.ground import Ground
 from agent.parts.host import HostParts
 from agent.parts.server import ServerParts
 from agent.quotas import Quotas
+from agent.reloading import Reload
 from gossip import Gossip
 from raftstore.records import Json
 
@@ -47,7 +48,7 @@ class Behind:
     tls: RpcTls | None
     watchdog: Watchdog
     leave: Callable[[], Awaitable[None]]
-    reload: Callable[[], Awaitable[None]]
+    reload: Reload
 
 
 class Faces:
@@ -118,7 +119,7 @@ class Faces:
             coordinates=behind.host.sender.calls,
             explainers=self._explainers(),
             leave=behind.leave,
-            reload=behind.reload,
+            reload=behind.reload.now,
             metrics_text=ground.metrics.text,
             raft_status=self._raft_configuration,
             archives=behind.archives,
@@ -147,6 +148,7 @@ class Faces:
             keyring=behind.gossip,
             watches=behind.host.watches.explain,
             process=explain_process,
+            configuration=behind.reload.explain,
             ring=lambda: explain_ring(behind.gossip, time.time),
             limits=lambda: explain_limits(self._ground.config, self._quotas),
         )

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from agent.backend import Backend
+from agent.config.schema import AgentConfig
 from agent.connect.leaves import LeafCache
 from agent.connect.sidecars import Sidecars
 from agent.events.log import EventLog
@@ -30,13 +32,15 @@ class HostParts:
 
     def __init__(self, ground: Ground, backend: Backend, gossip: Gossip, events: EventLog) -> None:
         self._ground = ground
+        #: As of the last reload.
+        self._config = ground.config
         self._backend = backend
         self._gossip = gossip
         self._events = events
         self.local = LocalAgent(
             ground.config,
             backend,
-            node=lambda: catalog_node(ground.config, ground.node_id),
+            node=lambda: catalog_node(self._config, ground.node_id),
             members=lambda: len(gossip.members()),
         )
 
@@ -69,6 +73,15 @@ class HostParts:
         ground.closers.add("remote exec", runner.close)
         ground.metrics.add("remote_exec", runner.stats)
         return None if ground.config.disable_remote_exec else runner.asked
+
+    async def reload(self, config: AgentConfig) -> None:
+        """Take over what may change while it runs. Raises ConfigError with all as it was."""
+        await self.local.reload(config)
+        self.watches.configure(config.watches)
+        meta_changed = self._config.node_meta != config.node_meta
+        self._config = replace(self._config, node_meta=config.node_meta)
+        if meta_changed:
+            self.local.trigger_full_sync()
 
     def servers_appeared(self) -> None:
         """The first server is known: tell it what is here."""

@@ -5,12 +5,37 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
+from collections.abc import Callable
 
 import pytest
 
 from agent.config.schema import AgentConfig
 from agent.errors import ConfigError
 from agent.reloading import Reload
+
+
+class Files:
+    """Files that are read by a function."""
+
+    def __init__(self, read: Callable[[], AgentConfig]) -> None:
+        self._read = read
+        self.read_stamp: object = 0
+        self.waiting: list[str] = []
+        self.look: Callable[[], object] = lambda: None
+
+    def read(self) -> AgentConfig:
+        self.read_stamp = self.look()
+        return self._read()
+
+    def taken(self) -> list[str]:
+        return self.waiting
+
+    def plan(self) -> dict[str, bool]:
+        return {"Valid": True}
+
+    def stamp(self) -> object:
+        return self.look()
+
 
 CONFIGS = [AgentConfig(node_name=f"n{number}") for number in range(3)]
 
@@ -30,7 +55,7 @@ async def test_it_is_read_in_a_thread_and_taken_over_one_after_the_other() -> No
         await asyncio.sleep(0)
         taken.append(config.node_name)
 
-    reload = Reload(read, take_over)
+    reload = Reload(Files(read), take_over)
     async with asyncio.TaskGroup() as group:
         for _ in CONFIGS:
             group.create_task(reload.now())
@@ -49,10 +74,47 @@ async def test_an_error_is_told_and_changes_nothing(caplog: pytest.LogCaptureFix
     async def take_over(config: AgentConfig) -> None:
         taken.append(config)
 
-    reload = Reload(read, take_over)
+    reload = Reload(Files(read), take_over)
     with pytest.raises(ConfigError, match="no such file"):
         await reload.now()
     with caplog.at_level(logging.ERROR):
         await reload.logged()
     assert "reload failed, keeping the old configuration error=no such file" in caplog.text
     assert not taken
+
+
+async def test_keys_that_wait_for_a_restart_are_named(caplog: pytest.LogCaptureFixture) -> None:
+    async def take_over(config: AgentConfig) -> None:
+        pass
+
+    files = Files(lambda: CONFIGS[0])
+    files.waiting = ["ports.http"]
+    with caplog.at_level(logging.WARNING):
+        await Reload(files, take_over).now()
+    assert "changed key waits for a restart of the agent key=ports.http" in caplog.text
+
+
+async def test_files_are_read_once_they_have_changed_and_stay_the_same() -> None:
+    stamps = [0, 0, 1, 2, 2, 2, 2, 3, 3, 3]
+    at = -1
+    taken: list[object] = []
+    ended = asyncio.Event()
+
+    def look() -> object:
+        nonlocal at
+        at += 1
+        if at >= len(stamps):
+            loop.call_soon_threadsafe(ended.set)
+        return stamps[min(at, len(stamps) - 1)]
+
+    async def take_over(config: AgentConfig) -> None:
+        taken.append(files.read_stamp)
+
+    loop = asyncio.get_running_loop()
+    files = Files(lambda: CONFIGS[0])
+    files.look = look
+    following = loop.create_task(Reload(files, take_over).follow(look_s=0.001))
+    async with asyncio.timeout(20):
+        await ended.wait()
+    following.cancel()
+    assert taken == [2, 3]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from agent.config.keys.rows import (
     BOOL,
     DURATION,
@@ -14,7 +16,7 @@ from agent.config.keys.rows import (
     now,
 )
 
-DNS: tuple[Key, ...] = (
+_DNS: tuple[Key, ...] = (
     now("domain", STRING),
     now("alt_domain", STRING),
     now("recursors", STRINGS),
@@ -44,3 +46,5 @@ DNS: tuple[Key, ...] = (
     now("dns_config.cache_max_age", DURATION, "dns.cache_max_age_s"),
     enterprise("dns_config.prefer_namespace", BOOL),
 )
+#: A reload answers by the new ones at once.
+DNS: tuple[Key, ...] = tuple(replace(key, live=True) for key in _DNS)

@@ -20,7 +20,7 @@ NODE: tuple[Key, ...] = (
     now("data_dir", STRING, "data_dir"),
     now("node_name", STRING, "node_name"),
     now("node_id", STRING, "node_id"),
-    now("node_meta", STRING_MAP, "node_meta"),
+    now("node_meta", STRING_MAP, "node_meta", live=True),
     now("server", BOOL, "server"),
     now("bootstrap", BOOL),
     now("bootstrap_expect", INT),
@@ -47,7 +47,7 @@ NODE: tuple[Key, ...] = (
     ignored("disable_update_check", BOOL),
     ignored("disable_anonymous_signature", BOOL),
     now("enable_debug", BOOL, "enable_debug"),
-    later("auto_reload_config", BOOL, False),
+    now("auto_reload_config", BOOL, "auto_reload_config"),
 )
 
 LOGS: tuple[Key, ...] = (
