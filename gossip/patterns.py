@@ -112,22 +112,24 @@ class Pattern:
         return frozenset(found)
 
 
-def compile_pattern(text: str, *, states_max: int = STATES_MAX) -> Pattern:
+def compile_pattern(
+    text: str, *, states_max: int = STATES_MAX, length_max: int = PATTERN_MAX
+) -> Pattern:
     """Compile a pattern. A search costs at most ``states_max`` steps a character.
 
     Raises PatternError.
     """
-    tree = parse_pattern(text)
+    tree = parse_pattern(text, length_max=length_max)
     try:
         return _Builder(states_max).build(tree)
     except RecursionError as error:
         raise PatternError(f"error parsing regexp: {error}") from None
 
 
-def parse_pattern(text: str) -> Any:
+def parse_pattern(text: str, *, length_max: int = PATTERN_MAX) -> Any:
     """The tree of a pattern as Python's parser sees it. Raises PatternError."""
-    if len(text) > PATTERN_MAX:
-        raise PatternError(f"pattern is longer than {PATTERN_MAX} characters")
+    if len(text) > length_max:
+        raise PatternError(f"pattern is longer than {length_max} characters")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about spellings that may change meaning one day

@@ -13,6 +13,7 @@ from typing import Any
 from proxy import spiffe
 from proxy.authz import Rule
 from proxy.errors import IdentityError, SourceError
+from proxy.permissions import permission
 from proxy.source import AppAddress, Endpoint, LeafPair, OwnService, UpstreamSpec
 
 CONNECT_PROXY = "connect-proxy"
@@ -133,6 +134,11 @@ def _rule(entry: dict[str, Any]) -> Rule:
         action=_text(entry, "Action"),
         permissions=len(permissions),
         precedence=_count(entry, "Precedence"),
+        matches=tuple(permission(_object(one, "permission")) for one in permissions),
+        providers=tuple(
+            _text(_object(one, "provider"), "Name")
+            for one in _object(entry.get("JWT") or {}, "JWT").get("Providers") or ()
+        ),
     )
 
 

@@ -12,20 +12,54 @@ from dataclasses import dataclass
 from proxy.spiffe import Kind, SpiffeId
 
 ANY = "*"
+#: Actions that let in. What is audited is let in and told.
+LETTING_IN = frozenset({"allow", "audit"})
 #: Default when access lists are off, and when they are on (measured reference, B.4).
 DEFAULT_ACL_OFF = "ACLs disabled, access is allowed by default"
 DEFAULT_BY_ACL = "Default behavior configured by ACLs"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class HeaderRule:
+    """One condition on a header. ``form`` is present, exact, prefix, suffix, contains or regex."""
+
+    name: str
+    form: str
+    value: str = ""
+    invert: bool = False
+    ignore_case: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Permission:
+    """What a kind of requests may do. ``path_form`` is exact, prefix, regex or "" for any path.
+
+    ``providers`` are the JWT providers one of whose tokens it also wants.
+    """
+
+    action: str
+    path_form: str = ""
+    path: str = ""
+    methods: frozenset[str] = frozenset()
+    headers: tuple[HeaderRule, ...] = ()
+    providers: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
-    """One intention. ``permissions`` counts its L7 permissions; then ``action`` is ""."""
+    """One intention. ``permissions`` counts its L7 permissions; then ``action`` is "".
+
+    ``matches`` are the permissions themselves, where somebody looks at requests. ``providers`` are
+    the JWT providers one of whose tokens every request must bring.
+    """
 
     source: str
     destination: str
     action: str
     permissions: int = 0
     precedence: int = 0
+    matches: tuple[Permission, ...] = ()
+    providers: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         what = f"Permissions: {self.permissions}" if self.permissions else ""
@@ -37,12 +71,16 @@ class Rule:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
-    """The answer, its reason for people, the rule that won, and those that matched and lost."""
+    """The answer, its reason for people, the rule that won, and those that matched and lost.
+
+    ``audited``: let in only because nothing is refused yet; to be counted and told.
+    """
 
     allowed: bool
     reason: str
     rule: Rule | None = None
     losers: tuple[Rule, ...] = ()
+    audited: bool = False
 
 
 def precedence(source: str, destination: str) -> int:
@@ -68,24 +106,30 @@ def decide(
     A rule with L7 permissions denies at this layer: only a request could satisfy it. An action
     that this version does not know denies as well.
     """
-    matching = [
-        rule
-        for rule in rules
-        if rule.source in (source, ANY) and rule.destination in (destination, ANY)
-    ]
-    if not matching:
+    found = matching(rules, source=source, destination=destination)
+    if not found:
         return Decision(allowed=default_allow, reason=default_reason)
-    winner = matching[0]
+    winner = found[0]
     if winner.permissions:
         allowed, layer = False, "L7"
     else:
-        allowed, layer = winner.action == "allow", "L4"
+        allowed, layer = winner.action in LETTING_IN, "L4"
     return Decision(
         allowed=allowed,
         reason=f"Matched {layer} intention: {winner}",
         rule=winner,
-        losers=tuple(matching[1:]),
+        losers=tuple(found[1:]),
+        audited=allowed and winner.action == "audit",
     )
+
+
+def matching(rules: Iterable[Rule], *, source: str, destination: str) -> list[Rule]:
+    """The rules about a pair, in the order given."""
+    return [
+        rule
+        for rule in rules
+        if rule.source in (source, ANY) and rule.destination in (destination, ANY)
+    ]
 
 
 class Policy:

@@ -17,3 +17,11 @@ class SourceError(ProxyError):
 
 class TlsMaterialError(ProxyError):
     """A leaf, its key or the roots cannot be used; the old ones stay in service."""
+
+
+class AmbiguousPath(ProxyError):
+    """A request's path that the application might read otherwise than we do."""
+
+
+class UnreadablePattern(ProxyError):
+    """A regular expression that this version cannot match in bounded time."""

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from agent.cli.command import Call, Command
-from agent.cli.flags import Flag
+from agent.cli.flags import Flag, Kind
 
 _FORMATS = ("pretty", "json")
 _WHATS = (
@@ -29,6 +29,9 @@ def _explain(call: Call) -> int:
     # key=value words go into the query, everything else into the path.
     path = [word for word in call.args if "=" not in word]
     query = [(key, value) for key, _, value in (w.partition("=") for w in call.args if "=" in w)]
+    query += [(name, call.flags.text(name)) for name in ("method", "path") if call.flags.text(name)]
+    if call.flags["header"]:
+        query.append(("header", "\n".join(call.flags["header"])))
     try:
         found = call.client().read("/v1/explain/" + "/".join(path), query)
     except ClientError as error:
@@ -77,6 +80,15 @@ COMMANDS = {
         "explain intention web db.",
         run=_explain,
         server=True,
-        flags=(Flag("format", "Output format: pretty or json.", default="pretty"),),
+        flags=(
+            Flag("format", "Output format: pretty or json.", default="pretty"),
+            Flag("method", "For an intention: the method of a request."),
+            Flag("path", "For an intention: the path of a request."),
+            Flag(
+                "header",
+                "For an intention: a header of a request, as NAME: VALUE; may be repeated.",
+                Kind.LIST,
+            ),
+        ),
     ),
 }

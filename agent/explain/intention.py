@@ -1,16 +1,23 @@
-"""Why one service may or may not connect to another.
+"""Why one service may or may not connect to another, or send it a request.
 
-Runs the very decision that proxies run (proxy/authz.py) on the stored intentions and shows what it
-saw: the rule that won, those that matched and lost, and what would hold without any.
+Runs the very decisions that proxies run (proxy/authz.py, proxy/permissions.py) on the stored
+intentions and shows what they saw: the rule that won, its permissions one by one, those that
+matched and lost, and what would hold without any.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from functools import lru_cache
 
 from agent.backend import Backend
 from agent.errors import RequestError
+from gossip.patterns import Pattern, PatternError, compile_pattern
 from proxy.authz import DEFAULT_ACL_OFF, Decision, Rule, decide
+from proxy.errors import UnreadablePattern
+from proxy.permissions import Request, Verdict, fits, permission
+from proxy.permissions import decide as decide_request
+from raftstore.entries.rules import REGEX_MAX
 from raftstore.queries import MatchIntentions
 from raftstore.records import Intention, Json
 
@@ -24,9 +31,27 @@ def rules_of(intentions: Iterable[Intention]) -> tuple[Rule, ...]:
             action=item.source.action,
             permissions=len(item.source.permissions),
             precedence=item.source.precedence,
+            matches=tuple(permission(one) for one in item.source.permissions),
+            providers=tuple(
+                str(one.get("Name", "")) for one in (item.jwt or {}).get("Providers", ())
+            ),
         )
         for item in intentions
     )
+
+
+@lru_cache(maxsize=1024)
+def _compiled(pattern: str) -> Pattern:
+    return compile_pattern(rf"\A(?:{pattern})\Z", length_max=REGEX_MAX + 16)
+
+
+def full_match(pattern: str, text: str) -> bool:
+    """Whether a pattern matches all of a text, in time linear in it. Raises UnreadablePattern."""
+    try:
+        compiled = _compiled(pattern)
+    except PatternError as error:
+        raise UnreadablePattern(str(error)) from None
+    return compiled.search(text)
 
 
 async def decision(
@@ -62,24 +87,75 @@ def intention_explainer(
         if not source or not destination:
             missing = "source" if not source else "destination"
             raise RequestError(400, f"required query parameter '{missing}' not set")
-        found = await decision(
-            backend,
+        answer = await backend.ask(MatchIntentions("destination", (destination,)))
+        rules = rules_of(answer.value.get(destination, ()))
+        request = _request(query)
+        verdict = decide_request(
+            rules,
+            request or Request(),
             source=source,
             destination=destination,
             default_allow=default_allow,
             default_reason=default_reason,
+            full_match=full_match,
         )
+        found = verdict.decision
+        if request is None:
+            found = decide(
+                rules,
+                source=source,
+                destination=destination,
+                default_allow=default_allow,
+                default_reason=default_reason,
+            )
         return {
             "Source": source,
             "Destination": destination,
             "Allowed": found.allowed,
+            "Audited": found.audited,
             "Reason": found.reason,
             "Winner": _rule(found.rule) if found.rule is not None else None,
+            **({} if request is None else {"Request": _shown_request(request, verdict)}),
             "Losers": [_rule(rule) for rule in found.losers],
             "Default": {"Allowed": default_allow, "Reason": default_reason},
         }
 
     return explain
+
+
+def _request(query: Mapping[str, str]) -> Request | None:
+    """The request that is asked about; None when only the connection is."""
+    if not any(key in query for key in ("method", "path", "header")):
+        return None
+    headers: dict[str, str] = {}
+    for line in query.get("header", "").split("\n"):
+        name, colon, value = line.partition(":")
+        if colon:
+            key = name.strip().lower()
+            held = headers.get(key)
+            headers[key] = value.strip() if held is None else f"{held},{value.strip()}"
+    return Request(
+        method=query.get("method") or "GET", target=query.get("path") or "/", headers=headers
+    )
+
+
+def _shown_request(request: Request, verdict: Verdict) -> Json:
+    """The request as it was seen, and what each permission of the winner made of it."""
+    rule = verdict.decision.rule
+    permissions = () if rule is None else rule.matches
+    return {
+        "Method": request.method,
+        "Path": verdict.path or request.target,
+        "Permission": verdict.place,
+        "Permissions": [
+            {
+                "Action": one.action,
+                "Matches": bool(verdict.path) and fits(one, request, verdict.path, full_match),
+                **({"JWT": list(one.providers)} if one.providers else {}),
+            }
+            for one in permissions
+        ],
+    }
 
 
 def _rule(rule: Rule) -> Json:
@@ -89,4 +165,5 @@ def _rule(rule: Rule) -> Json:
         "Action": rule.action,
         "Permissions": rule.permissions,
         "Precedence": rule.precedence,
+        **({"JWT": list(rule.providers)} if rule.providers else {}),
     }

@@ -7,9 +7,11 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from agent.errors import RequestError
+from agent.explain.intention import full_match
 from agent.http import filter_fields
 from agent.http.decode import DecodeFailure, load
 from agent.http.filter import compile_filter
+from proxy.errors import UnreadablePattern
 from raftstore.definitions import ConfigEntry
 from raftstore.entries import kinds
 from raftstore.entries.errors import Invalid
@@ -46,8 +48,9 @@ def checked(given: Json) -> ConfigEntry:
     if entry.kind == kinds.RESOLVER:
         for name, subset in sorted(entry.content.get("Subsets", {}).items()):
             _check_filter(name, subset.get("Filter", ""))
+    check = _check_own if entry.kind == kinds.SERVICE_INTENTIONS else _check_pattern
     for pattern in _patterns(entry.content):
-        _check_pattern(pattern)
+        check(pattern)
     return entry
 
 
@@ -72,6 +75,14 @@ def _patterns(value: Any) -> Iterator[str]:
     elif isinstance(value, list):
         for item in value:
             yield from _patterns(item)
+
+
+def _check_own(pattern: str) -> None:
+    """Refuse what our own proxies could not match: who may do what must not hang on it."""
+    try:
+        full_match(pattern, "")
+    except UnreadablePattern as error:
+        raise Invalid(f"invalid regular expression {pattern!r}: {error}") from None
 
 
 def _check_pattern(pattern: str) -> None:

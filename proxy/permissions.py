@@ -1,0 +1,178 @@
+"""Whether a request is allowed by the permissions of an intention (mesh contract B.5).
+
+Decides by path, methods and headers, in order: the first permission that matches counts. Pure;
+how patterns are matched is given, so that whoever decides also bounds the time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
+
+from proxy import paths
+from proxy.authz import LETTING_IN, Decision, HeaderRule, Permission, Rule, matching
+from proxy.authz import decide as decide_connection
+from proxy.errors import AmbiguousPath, UnreadablePattern
+
+#: Whether a pattern matches the whole of a text. Raises UnreadablePattern.
+FullMatch = Callable[[str, str], bool]
+AMBIGUOUS = "The path has more than one reading: "
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What is decided about. Header names are in lower case, several lines joined by commas."""
+
+    method: str = "GET"
+    target: str = "/"
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """A decision on a request, and which permission made it (None: none matched)."""
+
+    decision: Decision
+    place: int | None = None
+    path: str = ""
+
+
+def permission(given: Mapping[str, Any]) -> Permission:
+    """A permission of an intention as the API shows it."""
+    http = given.get("HTTP") or {}
+    forms = {form: http.get(f"Path{form.capitalize()}") for form in ("exact", "prefix", "regex")}
+    path_form = next((form for form, value in forms.items() if value), "")
+    return Permission(
+        action=str(given.get("Action", "")),
+        path_form=path_form,
+        path=str(forms.get(path_form) or ""),
+        methods=frozenset(str(method).upper() for method in http.get("Methods") or ()),
+        headers=tuple(_header(one) for one in http.get("Header") or ()),
+        providers=tuple(
+            str(one.get("Name", "")) for one in (given.get("JWT") or {}).get("Providers") or ()
+        ),
+    )
+
+
+def _header(given: Mapping[str, Any]) -> HeaderRule:
+    for form in ("Exact", "Prefix", "Suffix", "Contains", "Regex"):
+        if given.get(form):
+            return HeaderRule(
+                name=str(given.get("Name", "")).lower(),
+                form=form.lower(),
+                value=str(given[form]),
+                invert=bool(given.get("Invert")),
+                ignore_case=bool(given.get("IgnoreCase")),
+            )
+    return HeaderRule(
+        name=str(given.get("Name", "")).lower(),
+        form="present",
+        invert=bool(given.get("Invert")),
+    )
+
+
+def fits(one: Permission, request: Request, path: str, full_match: FullMatch) -> bool:
+    """Whether a permission is about a request with this canonical path.
+
+    What cannot be read is taken for the worse: a denial counts, a permission does not.
+    """
+    if one.methods and request.method.upper() not in one.methods:
+        return False
+    try:
+        if one.path_form and not _path_fits(one, path, full_match):
+            return False
+        return all(_header_fits(rule, request.headers, full_match) for rule in one.headers)
+    except UnreadablePattern:
+        return one.action not in LETTING_IN
+
+
+def _path_fits(one: Permission, path: str, full_match: FullMatch) -> bool:
+    if one.path_form == "regex":
+        return full_match(one.path, path)
+    wanted = _own_form(one.path)
+    return path == wanted if one.path_form == "exact" else path.startswith(wanted)
+
+
+@lru_cache(maxsize=4096)
+def _own_form(path: str) -> str:
+    """A permission's path in the form in which requests are compared; as it is if it has none."""
+    try:
+        return paths.canonical(path)
+    except AmbiguousPath:
+        return path
+
+
+def _header_fits(rule: HeaderRule, headers: Mapping[str, str], full_match: FullMatch) -> bool:
+    value = headers.get(rule.name)
+    return (value is not None and _value_fits(rule, value, full_match)) != rule.invert
+
+
+def _value_fits(rule: HeaderRule, value: str, full_match: FullMatch) -> bool:
+    wanted = rule.value
+    if rule.ignore_case:
+        value, wanted = value.lower(), wanted.lower()
+    match rule.form:
+        case "exact":
+            return value == wanted
+        case "prefix":
+            return value.startswith(wanted)
+        case "suffix":
+            return value.endswith(wanted)
+        case "contains":
+            return wanted in value
+        case "regex":
+            return full_match(wanted, value)
+        case _:
+            return True
+
+
+def decide(
+    rules: Sequence[Rule],
+    request: Request,
+    *,
+    source: str,
+    destination: str,
+    default_allow: bool,
+    default_reason: str,
+    full_match: FullMatch,
+) -> Verdict:
+    """Decide on one request. ``rules`` stand in order of precedence.
+
+    A path with more than one reading is denied where a permission would have to read it.
+    """
+    found = matching(rules, source=source, destination=destination)
+    if not found or not found[0].matches:
+        decision = decide_connection(
+            rules,
+            source=source,
+            destination=destination,
+            default_allow=default_allow,
+            default_reason=default_reason,
+        )
+        return Verdict(decision=decision)
+    winner, losers = found[0], tuple(found[1:])
+    reason = f"Matched L7 intention: {winner}"
+    try:
+        path = paths.canonical(request.target)
+    except AmbiguousPath as error:
+        refused = Decision(allowed=False, reason=f"{AMBIGUOUS}{error}", rule=winner, losers=losers)
+        return Verdict(decision=refused)
+    for place, one in enumerate(winner.matches):
+        if fits(one, request, path, full_match):
+            decision = Decision(
+                allowed=one.action in LETTING_IN,
+                audited=one.action == "audit",
+                reason=f"{reason}, Permission {place}: {one.action.upper()}",
+                rule=winner,
+                losers=losers,
+            )
+            return Verdict(decision=decision, place=place, path=path)
+    decision = Decision(
+        allowed=default_allow,
+        reason=f"{reason}, none of which is about this request: {default_reason}",
+        rule=winner,
+        losers=losers,
+    )
+    return Verdict(decision=decision, path=path)
