@@ -23,7 +23,7 @@ AGENT = "_agent"
 #: For more nodes than this all coordinates are asked for.
 NODES_NAMED_MAX = 256
 
-_UPDATE = Shape(
+UPDATE = Shape(
     "CoordinateUpdateRequest",
     {
         "Datacenter": ("datacenter", string),
@@ -93,7 +93,7 @@ async def update(call: Call) -> Reply:
     """Note a node's coordinate; it is written with the leader's next batch."""
     _refuse_disabled(call)
     try:
-        given = _UPDATE.read("", load(call.body))
+        given = UPDATE.read("", load(call.body))
     except DecodeFailure as error:
         raise decode_failed(error) from None
     wanted = given.get("datacenter", "")

@@ -11,7 +11,7 @@ import binascii
 import json
 import re
 from collections.abc import Callable, Mapping
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 from agent.durations import DurationError, parse_ns
 from raftstore.records import Json
@@ -261,26 +261,36 @@ def ignored(_name: str, _value: Json) -> None:
     """A field that is allowed and means nothing here."""
 
 
-def objects(convert: Convert) -> Convert:
+class _ListOf:
     """A list of objects; null elements are left out."""
 
-    def read(name: str, value: Json) -> tuple[Any, ...]:
+    __slots__ = ("convert",)
+
+    def __init__(self, convert: Convert) -> None:
+        self.convert = convert
+
+    def __call__(self, name: str, value: Json) -> tuple[Any, ...]:
         if not isinstance(value, list):
             raise _mismatch(name, value, "[]struct")
-        return tuple(convert(name, item) for item in value if item is not None)
-
-    return read
+        return tuple(self.convert(name, item) for item in value if item is not None)
 
 
-def object_map(convert: Convert) -> Convert:
+class _MapOf:
     """An object whose values are objects of one kind. Keys keep their case."""
 
-    def read(name: str, value: Json) -> dict[str, Any]:
+    __slots__ = ("convert",)
+
+    def __init__(self, convert: Convert) -> None:
+        self.convert = convert
+
+    def __call__(self, name: str, value: Json) -> dict[str, Any]:
         if not isinstance(value, dict):
             raise _mismatch(name, value, "map[string]struct")
-        return {key: convert(name, item) for key, item in value.items() if item is not None}
+        return {key: self.convert(name, item) for key, item in value.items() if item is not None}
 
-    return read
+
+objects = _ListOf
+object_map = _MapOf
 
 
 # -- objects -------------------------------------------------------------------------------------
@@ -289,10 +299,11 @@ def object_map(convert: Convert) -> Convert:
 class Shape:
     """What an object may hold. ``snake`` accepts snake_case spellings as well."""
 
-    __slots__ = ("_fields", "name")
+    __slots__ = ("_fields", "fields", "name")
 
     def __init__(self, name: str, fields: Fields, *, snake: bool = False) -> None:
         self.name = name
+        self.fields = {json_name: convert for json_name, (_, convert) in fields.items()}
         self._fields: dict[str, tuple[str, str, Convert]] = {}
         for json_name, (our_name, convert) in fields.items():
             entry = (json_name, our_name, convert)
@@ -314,3 +325,61 @@ class Shape:
             if item is not None and convert is not ignored:
                 found[our_name] = convert(json_name, item)
         return found
+
+
+#: Conversions that read a shape and make something of it, for those who describe bodies.
+_SHAPES: dict[Convert, Callable[[], Shape]] = {}
+C = TypeVar("C", bound=Convert)
+
+
+def reads(shape: Callable[[], Shape]) -> Callable[[C], C]:
+    """Says of a conversion which shape it reads."""
+
+    def note(convert: C) -> C:
+        _SHAPES[convert] = shape
+        return convert
+
+    return note
+
+
+#: JSON schemas of the plain conversions.
+_PLAIN: Mapping[Convert, Json] = {
+    string: {"type": "string"},
+    integer: {"type": "integer", "format": "int64"},
+    unsigned: {"type": "integer", "minimum": 0},
+    octets: {"type": "string", "contentEncoding": "base64"},
+    boolean: {"type": "boolean"},
+    duration_ns: {"type": ["string", "integer"], "examples": ["10s"]},
+    duration_s: {"type": ["string", "integer"], "examples": ["10s"]},
+    strings: {"type": "array", "items": {"type": "string"}},
+    string_map: {"type": "object", "additionalProperties": {"type": "string"}},
+    strings_map: {
+        "type": "object",
+        "additionalProperties": {"type": "array", "items": {"type": "string"}},
+    },
+    any_object: {"type": "object"},
+    ignored: {"description": "Accepted, and without effect"},
+}
+
+
+def schema_of(convert: Convert, found: dict[str, Shape]) -> Json:
+    """The JSON schema of what a conversion reads; shapes are put into ``found`` and referred to."""
+    if isinstance(convert, _ListOf):
+        return {"type": "array", "items": schema_of(convert.convert, found)}
+    if isinstance(convert, _MapOf):
+        return {"type": "object", "additionalProperties": schema_of(convert.convert, found)}
+    shape = getattr(convert, "__self__", None)
+    if not isinstance(shape, Shape):
+        make = _SHAPES.get(convert)
+        if make is None:
+            return _PLAIN.get(convert, {})
+        shape = make()
+    return _refer(shape, found)
+
+
+def _refer(shape: Shape, found: dict[str, Shape]) -> Json:
+    name, number = shape.name, 1
+    while found.setdefault(name, shape) is not shape:
+        number += 1
+        name = f"{shape.name}{number}"
+    return {"$ref": f"#/components/schemas/{name}"}

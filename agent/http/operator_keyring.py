@@ -17,7 +17,7 @@ from gossip.asking import RELAY_FACTOR_MAX
 from raftstore.records import Json
 
 _INTEGER = re.compile(r"[+-]?[0-9]{1,18}")
-_REQUEST = Shape("keyringArgs", {"Key": ("key", string)})
+REQUEST = Shape("keyringArgs", {"Key": ("key", string)})
 
 
 async def list_keys(call: Call) -> Reply:
@@ -48,7 +48,7 @@ async def remove(call: Call) -> Reply:
 
 async def _change(call: Call, operation: KeyOperation) -> Reply:
     try:
-        text = _REQUEST.read("", load(call.body)).get("key", "")
+        text = REQUEST.read("", load(call.body)).get("key", "")
     except DecodeFailure as error:
         raise RequestError(400, f"Bad request: Request decode failed: {error}") from None
     relay_factor = _relay_factor(call)

@@ -24,6 +24,7 @@ from agent.http.decode import (
     load,
     object_map,
     objects,
+    reads,
     string,
     string_map,
     strings,
@@ -57,22 +58,26 @@ _EXPOSE_PATH = Shape(
 )
 
 
+@reads(lambda: _ADDRESS)
 def address(name: str, value: Json) -> TaggedAddress:
     """An address with a port."""
     found = _ADDRESS.read(name, value)
     return TaggedAddress(found.get("address", ""), found.get("port", 0))
 
 
+@reads(lambda: _WEIGHTS)
 def weights(name: str, value: Json) -> Weights:
     """Weights; what is left out is 0 and refused later."""
     found = _WEIGHTS.read(name, value)
     return Weights(found.get("passing", 0), found.get("warning", 0))
 
 
+@reads(lambda: _MESH_GATEWAY)
 def _mode(name: str, value: Json) -> str:
     return str(_MESH_GATEWAY.read(name, value).get("mode", ""))
 
 
+@reads(lambda: _EXPOSE_PATH)
 def _expose_path(name: str, value: Json) -> ExposePath:
     return ExposePath(**_EXPOSE_PATH.read(name, value))
 
@@ -108,6 +113,7 @@ _UPSTREAM = Shape(
 )
 
 
+@reads(lambda: _UPSTREAM)
 def _upstream(name: str, value: Json) -> Upstream:
     found = _UPSTREAM.read(name, value)
     found.pop("namespace", None)
@@ -133,6 +139,7 @@ _PROXY = Shape(
 )
 
 
+@reads(lambda: _PROXY)
 def proxy(name: str, value: Json) -> Proxy:
     """The proxy part of a registration."""
     found = _PROXY.read(name, value)
@@ -188,13 +195,15 @@ _CHECK_TYPE: dict[str, tuple[str, Convert]] = {
     "OutputMaxSize": ("output_max_size", integer),
     "Namespace": ("namespace", ignored),
 }
-_CHECK_DEFINITION = Shape("CheckDefinition", _CHECK_TYPE, snake=True)
+CHECK_DEFINITION = Shape("CheckDefinition", _CHECK_TYPE, snake=True)
 
 
+@reads(lambda: CHECK_DEFINITION)
 def _check_definition(name: str, value: Json) -> CheckDefinition:
-    return CheckDefinition(**_CHECK_DEFINITION.read(name, value))
+    return CheckDefinition(**CHECK_DEFINITION.read(name, value))
 
 
+@reads(lambda: _PROXY)
 def _agent_proxy(name: str, value: Json) -> Proxy:
     """As in the catalog, but an upstream's destination is a service unless it says otherwise."""
     found = proxy(name, value)
@@ -205,8 +214,9 @@ def _agent_proxy(name: str, value: Json) -> Proxy:
     return replace(found, upstreams=upstreams)
 
 
+@reads(lambda: SERVICE_DEFINITION)
 def _service_definition(name: str, value: Json) -> ServiceDefinition:
-    found = _SERVICE_DEFINITION.read(name, value)
+    found = SERVICE_DEFINITION.read(name, value)
     connect = found.pop("connect", {})
     check = found.pop("check", None)
     checks = found.pop("checks", ())
@@ -224,7 +234,7 @@ _CONNECT = Shape(
     {"Native": ("native", boolean), "SidecarService": ("sidecar", _service_definition)},
     snake=True,
 )
-_SERVICE_DEFINITION = Shape(
+SERVICE_DEFINITION: Shape = Shape(
     "ServiceDefinition",
     {
         "Kind": ("kind", string),
@@ -270,13 +280,13 @@ def check_definition(body: bytes) -> CheckDefinition:
         raise decode_failed(error) from None
 
 
-_CHECK_UPDATE = Shape("checkUpdate", {"Status": ("status", string), "Output": ("output", string)})
+CHECK_UPDATE = Shape("checkUpdate", {"Status": ("status", string), "Output": ("output", string)})
 
 
 def check_update(body: bytes) -> tuple[str, str]:
     """The body of `agent/check/update`: status and output."""
     try:
-        found = _CHECK_UPDATE.read("", load(body))
+        found = CHECK_UPDATE.read("", load(body))
     except DecodeFailure as error:
         raise decode_failed(error) from None
     return found.get("status", ""), found.get("output", "")
@@ -291,7 +301,7 @@ def several(problems: list[str]) -> str:
 
 # -- connect -------------------------------------------------------------------------------------
 
-_AUTHORIZE = Shape(
+AUTHORIZE = Shape(
     "ConnectAuthorizeRequest",
     {
         "Target": ("target", string),
@@ -305,13 +315,13 @@ _AUTHORIZE = Shape(
 def authorize(body: bytes) -> tuple[str, str]:
     """The body of `agent/connect/authorize`: target service and the client's URI."""
     try:
-        found = _AUTHORIZE.read("", load(body))
+        found = AUTHORIZE.read("", load(body))
     except DecodeFailure as error:
         raise RequestError(400, f"Bad request: Request decode failed: {error}") from None
     return found.get("target", ""), found.get("client_cert_uri", "")
 
 
-_CA_CONFIG = Shape(
+CA_CONFIG = Shape(
     "CAConfiguration",
     {
         "Provider": ("provider", string),
@@ -329,13 +339,13 @@ _CA_CONFIG = Shape(
 def ca_configuration(body: bytes) -> tuple[str, dict[str, Json], bool]:
     """The body of a CA configuration: provider, its settings, whether to skip cross-signing."""
     try:
-        found = _CA_CONFIG.read("", load(body))
+        found = CA_CONFIG.read("", load(body))
     except DecodeFailure as error:
         raise RequestError(400, f"Bad request: Request decode failed: {error}") from None
     return found.get("provider", ""), found.get("config", {}), found.get("force", False)
 
 
-_INTENTION = Shape(
+INTENTION = Shape(
     "Intention",
     {
         "ID": ("id", string),
@@ -364,6 +374,6 @@ _INTENTION = Shape(
 def intention(body: bytes) -> dict[str, Any]:
     """The body of an intention write, by our field names."""
     try:
-        return _INTENTION.read("", load(body))
+        return INTENTION.read("", load(body))
     except DecodeFailure as error:
         raise RequestError(500, f"Failed to decode request body: {error}") from None

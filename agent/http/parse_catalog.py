@@ -25,6 +25,7 @@ from agent.http.decode import (
     load,
     object_map,
     objects,
+    reads,
     string,
     string_map,
     strings,
@@ -105,6 +106,7 @@ _TYPES = (("HTTP", "http"), ("TCP", "tcp"), ("UDP", "udp"), ("GRPC", "grpc"),
           ("AliasNode", "alias"), ("AliasService", "alias"), ("TTL", "ttl"))  # fmt: skip
 
 
+@reads(lambda: _DEFINITION)
 def _definition(name: str, value: Json) -> dict[str, Json]:
     """The definition as it is shown: empty values left out, durations as text."""
     shown: dict[str, Json] = {}
@@ -142,7 +144,7 @@ HEALTH_CHECK: dict[str, tuple[str, Convert]] = {
     "ModifyIndex": ("modify_index", ignored),
 }
 _HEALTH_CHECK = Shape("HealthCheck", HEALTH_CHECK)
-_REGISTER = Shape(
+REGISTER = Shape(
     "RegisterRequest",
     {
         "ID": ("id", string),
@@ -163,7 +165,7 @@ _REGISTER = Shape(
 def register(body: bytes, *, datacenter: str) -> tuple[Register, str]:
     """The body of `catalog/register`: the command, and the datacenter it asks for ("" = ours)."""
     try:
-        found = _REGISTER.read("", load(body))
+        found = REGISTER.read("", load(body))
     except DecodeFailure as error:
         raise decode_failed(error) from None
     wanted = found.pop("datacenter", "")
@@ -257,7 +259,7 @@ def _catalog_check(found: Mapping[str, Any], node: NodeName) -> Check:
     return Check(node=node, id=CheckId(fields.pop("id", "") or name), name=name, **fields)
 
 
-_DEREGISTER = Shape(
+DEREGISTER = Shape(
     "DeregisterRequest",
     {
         "Datacenter": ("datacenter", string),
@@ -273,7 +275,7 @@ _DEREGISTER = Shape(
 def deregister(body: bytes) -> tuple[Deregister, str]:
     """The body of `catalog/deregister`: the command, and the datacenter it asks for."""
     try:
-        found = _DEREGISTER.read("", load(body))
+        found = DEREGISTER.read("", load(body))
     except DecodeFailure as error:
         raise decode_failed(error) from None
     wanted = found.pop("datacenter", "")

@@ -18,7 +18,7 @@ from agent.http.decode import (
 )
 from raftstore.records import AutopilotConfig
 
-_AUTOPILOT = Shape(
+AUTOPILOT = Shape(
     "AutopilotConfiguration",
     {
         "CleanupDeadServers": ("cleanup_dead_servers", boolean),
@@ -45,7 +45,7 @@ _OFF = {
 def autopilot_config(body: bytes) -> AutopilotConfig:
     """The whole configuration. Raises RequestError."""
     try:
-        found = _AUTOPILOT.read("", load(body))
+        found = AUTOPILOT.read("", load(body))
         _check(found)
     except DecodeFailure as error:
         raise RequestError(400, f"Bad request: Error parsing autopilot config: {error}") from None

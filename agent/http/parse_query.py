@@ -13,6 +13,7 @@ from agent.http.decode import (
     integer,
     load,
     objects,
+    reads,
     string,
     string_map,
     strings,
@@ -26,6 +27,7 @@ _TARGET = Shape(
 )
 
 
+@reads(lambda: _TARGET)
 def _target(name: str, value: Json) -> Target:
     return Target(**_TARGET.read(name, value))
 
@@ -38,11 +40,18 @@ _FAILOVER = Shape(
         "Targets": ("targets", objects(_target)),
     },
 )
+
+
+@reads(lambda: _FAILOVER)
+def _failover(name: str, value: Json) -> Failover:
+    return Failover(**_FAILOVER.read(name, value))
+
+
 _SERVICE = Shape(
     "ServiceQuery",
     {
         "Service": ("service", string),
-        "Failover": ("failover", lambda name, value: Failover(**_FAILOVER.read(name, value))),
+        "Failover": ("failover", _failover),
         "OnlyPassing": ("only_passing", boolean),
         "IgnoreCheckIDs": ("ignore_check_ids", strings),
         "Near": ("near", string),
@@ -61,16 +70,33 @@ _TEMPLATE = Shape(
     },
 )
 _DNS = Shape("QueryDNSOptions", {"TTL": ("ttl", string)})
-_QUERY = Shape(
+
+
+@reads(lambda: _SERVICE)
+def _service(name: str, value: Json) -> ServiceQuery:
+    return ServiceQuery(**_SERVICE.read(name, value))
+
+
+@reads(lambda: _TEMPLATE)
+def _template(name: str, value: Json) -> Template:
+    return Template(**_TEMPLATE.read(name, value))
+
+
+@reads(lambda: _DNS)
+def _ttl(name: str, value: Json) -> str:
+    return str(_DNS.read(name, value).get("ttl", ""))
+
+
+QUERY = Shape(
     "PreparedQuery",
     {
         "ID": ("id", string),
         "Name": ("name", string),
         "Session": ("session", string),
         "Token": ("token", string),
-        "Template": ("template", lambda name, value: Template(**_TEMPLATE.read(name, value))),
-        "Service": ("service", lambda name, value: ServiceQuery(**_SERVICE.read(name, value))),
-        "DNS": ("dns_ttl", lambda name, value: _DNS.read(name, value).get("ttl", "")),
+        "Template": ("template", _template),
+        "Service": ("service", _service),
+        "DNS": ("dns_ttl", _ttl),
         "CreateIndex": ("create_index", ignored),
         "ModifyIndex": ("modify_index", ignored),
     },
@@ -81,7 +107,7 @@ def prepared_query(body: bytes) -> tuple[str, Definition]:
     """The id that is given and the query. Raises RequestError 400."""
     try:
         value = load(body)
-        given: dict[str, Any] = {} if value is None else _QUERY.read("", value)
+        given: dict[str, Any] = {} if value is None else QUERY.read("", value)
     except DecodeFailure as error:
         raise decode_failed(error) from None
     query_id: str = given.pop("id", "")

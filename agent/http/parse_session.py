@@ -6,7 +6,16 @@ from typing import Any
 
 from agent.durations import DurationError, format_ns, parse_ns
 from agent.errors import RequestError
-from agent.http.decode import DecodeFailure, Shape, duration_ns, load, objects, string, strings
+from agent.http.decode import (
+    DecodeFailure,
+    Fields,
+    Shape,
+    duration_ns,
+    load,
+    objects,
+    string,
+    strings,
+)
 from agent.http.parse import decode_failed
 from raftstore.records import SERF_HEALTH, CheckId, Json, NodeName, ServiceCheckRef, Session
 
@@ -25,7 +34,7 @@ def _lock_delay(name: str, value: Json) -> int:
 
 
 _CHECK = Shape("ServiceCheck", {"ID": ("id", string), "Namespace": ("namespace", string)})
-_FIELDS = {
+_FIELDS: Fields = {
     "LockDelay": ("lock_delay_ns", _lock_delay),
     "Node": ("node", string),
     "Name": ("name", string),
@@ -35,7 +44,7 @@ _FIELDS = {
     "Behavior": ("behavior", string),
     "TTL": ("ttl", string),
 }
-_SESSION = Shape("Session", _FIELDS)
+SESSION = Shape("Session", _FIELDS)
 _KNOWN = frozenset(name.lower() for name in _FIELDS)
 
 
@@ -47,7 +56,7 @@ def session(body: bytes, *, session_id: str, node: str, ttl_min_s: float) -> Ses
             value = load(body)
             if isinstance(value, dict):
                 value = {key: item for key, item in value.items() if key.lower() in _KNOWN}
-            found = _SESSION.read("", value)
+            found = SESSION.read("", value)
         except DecodeFailure as error:
             raise decode_failed(error) from None
     behavior: Any = found.get("behavior") or "release"

@@ -104,7 +104,7 @@ def _about(name: str, subject: Shape) -> Shape:
     return Shape(f"{name}TxnOp", fields)
 
 
-_OPERATION = Shape(
+OPERATION = Shape(
     "TxnOp",
     {
         "KV": ("kv", _KV.read),
@@ -155,7 +155,7 @@ def transaction(body: bytes, bounds: Bounds, *, datacenter: str) -> Parsed:
 def _fields(given: Json) -> list[dict[str, Any]]:
     if not isinstance(given, list):
         raise DecodeFailure("json: cannot unmarshal this into Go value of type api.TxnOps")
-    return [{} if item is None else _OPERATION.read("", item) for item in given]
+    return [{} if item is None else OPERATION.read("", item) for item in given]
 
 
 class _CannotBeTriedError(Exception):

@@ -12,6 +12,7 @@ from agent.http.routes.config import CONFIG
 from agent.http.routes.connect import CONNECT
 from agent.http.routes.internal import INTERNAL
 from agent.http.routes.operator import OPERATOR
+from agent.http.routes.own import OWN
 from agent.http.routes.query import QUERY
 from agent.http.routes.router import Router
 from agent.http.routes.state import STATE
@@ -26,6 +27,7 @@ ROUTES: tuple[Route, ...] = (
     *OPERATOR,
     *CONNECT,
     *INTERNAL,
+    *OWN,
     *ACL,
 )
 

@@ -1,8 +1,8 @@
-"""Routes of operators, and of what explains a decision."""
+"""Routes of operators."""
 
 from __future__ import annotations
 
-from agent.http import explain, history, operator, operator_keyring, operator_usage
+from agent.http import operator, operator_keyring, operator_usage
 from agent.http.routes.table import LOCAL, Body, Class, get, route, write
 
 OPERATOR = (
@@ -30,6 +30,4 @@ OPERATOR = (
     route("/operator/autopilot/health", get(operator.autopilot_health, "operator:read")),
     route("/operator/autopilot/state", get(operator.autopilot_state, "operator:read")),
     route("/operator/usage", get(operator_usage.usage, "operator:read")),
-    route("/explain/", get(explain.explain, "operator:read")),
-    route("/history", get(history.history, "operator:read")),
 )

@@ -1,0 +1,12 @@
+"""Routes that Consul does not have."""
+
+from __future__ import annotations
+
+from agent.http import description, explain, history
+from agent.http.routes.table import LOCAL, get, route
+
+OWN = (
+    route("/explain/", get(explain.explain, "operator:read")),
+    route("/history", get(history.history, "operator:read")),
+    route("/openapi.json", get(description.openapi, "", LOCAL)),
+)
