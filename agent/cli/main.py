@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import importlib
 import os
+import shutil
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from agent.cli.command import Call, Command, help_text
 from agent.cli.flags import FlagError, HelpWanted, parse
@@ -104,12 +106,15 @@ TABLE: dict[tuple[str, ...], tuple[str, str]] = {
     ("operator", "raft", "list-peers"): ("operator", "Display the Raft peers"),
     ("operator", "raft", "remove-peer"): ("operator", "Remove a server from the Raft peers"),
     ("operator", "raft", "transfer-leader"): ("operator", "Hand leadership to another server"),
+    ("operator", "usage"): ("", "Tools for counting"),
+    ("operator", "usage", "instances"): ("usage", "Counts services and instances"),
     ("raft",): ("", "Tools for servers that are stopped"),
     ("raft", "recover"): ("raft", "Go on after the loss of a quorum"),
     ("reload",): ("membership", "Tells the agent to read its configuration again"),
     ("rtt",): ("rtt", "Estimates the round trip between two nodes"),
     ("services",): ("", "Interact with services"),
     ("services", "deregister"): ("services", "Deregister services from the local agent"),
+    ("services", "export"): ("export", "Exports a service to peers"),
     ("services", "register"): ("services", "Register services with the local agent"),
     ("snapshot",): ("", "Saves, restores and inspects the state of the servers"),
     ("snapshot", "inspect"): ("snapshot", "Displays what is in a saved state"),
@@ -126,6 +131,7 @@ TABLE: dict[tuple[str, ...], tuple[str, str]] = {
 }
 _VERSION = frozenset({"-v", "-version", "--version"})
 _HELP = frozenset({"-h", "-help", "--help"})
+_AUTOCOMPLETE = frozenset({"autocomplete-install", "autocomplete-uninstall"})
 _UNKNOWN_STATUS = 127
 
 
@@ -136,6 +142,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not program or program.endswith(".py"):
         program = "lictor"
     try:
+        if "COMP_LINE" in os.environ:
+            return _complete(os.environ["COMP_LINE"], os.environ.get("COMP_POINT", ""))
         status = run(program, words[1:])
         sys.stdout.flush()
     except BrokenPipeError:
@@ -147,12 +155,38 @@ def main(argv: Sequence[str] | None = None) -> int:
     return status
 
 
+def _complete(line: str, point: str) -> int:
+    from agent.cli.completion import candidates
+
+    # Shells count in bytes.
+    raw = os.fsencode(line)
+    upto = os.fsdecode(raw[: int(point)] if point.isdecimal() else raw)
+    for word in candidates(upto, TABLE, load):
+        print(word)
+    return 0
+
+
+def _autocomplete(program: str, flag: str) -> int:
+    from agent.cli import completion
+
+    change = completion.install if flag.endswith("-install") else completion.uninstall
+    try:
+        for file in change(program, shutil.which(program) or program, Path.home()):
+            print(f"{file}: start a new shell, or read the file again")
+    except (completion.InstallError, OSError) as error:
+        print(f"Error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
 def run(program: str, words: Sequence[str]) -> int:
     """Find the command and run it."""
     start = next((at for at, word in enumerate(words) if not word.startswith("-")), len(words))
     before = words[:start]
     if any(word in _VERSION for word in before):
         return _command(program, ("version",), [])
+    if len(before) == 1 and before[0].lstrip("-") in _AUTOCOMPLETE:
+        return _autocomplete(program, before[0])
     path = _match(words[start:])
     if not path:
         if any(word in _HELP for word in before) and start == len(words):
@@ -233,7 +267,7 @@ def _group_help(program: str, path: tuple[str, ...]) -> str:
         title, kind = f"Usage: {head} <subcommand> [options] [args]", "Subcommands"
     else:
         title, kind = (
-            f"Usage: {head} [--version] [--help] <command> [<args>]",
+            f"Usage: {head} [--version] [--help] [-autocomplete-(un)install] <command> [<args>]",
             "Available commands are",
         )
     lines = [f"    {word.ljust(width)}    {synopsis}" for word, synopsis in below.items()]
