@@ -48,6 +48,9 @@ from raftstore.errors import (
     StoreError,
 )
 
+#: Methods whose failure leaves nothing open.
+_READS = frozenset({"GET", "HEAD", "OPTIONS"})
+
 log = logging.getLogger("lictor.agent.http")
 
 #: A request body must be complete after this many seconds; a streamed one must not pause as long.
@@ -302,6 +305,8 @@ class HttpServer:
             log.error("request failed method=%s route=%s", method, route.path, exc_info=error)
         elif status >= 500:
             log.debug("request refused method=%s route=%s reason=%s", method, route.path, words)
+        if method not in _READS and isinstance(error, ForwardError | StoreError):
+            headers = (*headers, f"X-Lictor-Applied: {'no' if error.definite else 'maybe'}")
         return Reply(words.encode("utf-8", "replace"), TEXT_TYPE if words else "", status, headers)
 
     def _explain(self, error: Exception) -> tuple[int, str]:

@@ -44,6 +44,7 @@ from tests.agent.local.parts import Catalog, until
 SERVICES = ("web", "db", "mail")
 #: Two periods of anti-entropy, the longer of each.
 TWO_PERIODS_S = 240.0
+STEPS_OF_TWO_PERIODS = 24
 
 
 class TimedCatalog(Catalog):
@@ -94,6 +95,8 @@ class Host:
         self.agent: LocalAgent | None = None
         self.wanted: dict[str, int] = {}
         self.asked_at: dict[str, float] = {}
+        #: Removed through the catalog; this host may not have heard of it.
+        self.unheard: set[str] = set()
 
     def node(self) -> Node:
         return Node(name=self.name, id=self.node_id, address=self.address, datacenter="dc1")
@@ -176,6 +179,7 @@ class World:
         await host.agent.register_service(definition)
         host.wanted[name] = port
         host.asked_at[name] = self.now()
+        host.unheard.discard(name)
 
     async def register_check(self, host: Host) -> None:
         if host.agent is None:
@@ -207,6 +211,7 @@ class World:
             host.wanted[name] = -1  # either is right
         else:
             host.wanted.pop(name, None)
+            host.unheard.add(name)
 
     async def deregister_node(self, host: Host) -> None:
         """Somebody removes a whole node: a living agent tells about itself again."""
@@ -244,11 +249,14 @@ class World:
         host.node_id = self.fresh_id()
         host.wanted.clear()
         host.asked_at.clear()
+        host.unheard.clear()
         await host.start()
         self.reconcile()
 
     async def rename(self, host: Host) -> None:
         await host.kill()
+        # The journal tells of the old name.
+        host.wanted.update(dict.fromkeys(host.unheard, -1))
         host.name = NodeName(f"{host.name.partition('-')[0]}-{len(self.story)}")
         await host.start()
         self.reconcile()
@@ -308,18 +316,19 @@ class World:
             if host.agent is None:
                 await host.start()
         self.reconcile()
-        for _ in range(2):
-            before = [h.agent.stats().full_syncs for h in self.hosts if h.agent is not None]
-            self.skew += TWO_PERIODS_S / 2
-            await self.pass_time(0.0)
-            await until(
-                lambda before=before: all(
-                    h.agent is not None and h.agent.stats().full_syncs > seen
-                    for h, seen in zip(self.hosts, before, strict=True)
-                )
-            )
+        seen = [h.agent.stats().full_syncs for h in self.hosts if h.agent is not None]
+        for _ in range(STEPS_OF_TWO_PERIODS):
+            await self.pass_time(TWO_PERIODS_S / STEPS_OF_TWO_PERIODS)
+            await asyncio.sleep(0.002)  # files are written meanwhile
             self.reconcile()
-        await until(lambda: all(h.agent and h.agent._live.state.in_sync for h in self.hosts))
+        await until(
+            lambda: all(
+                h.agent is not None
+                and h.agent.stats().full_syncs >= before + 2
+                and h.agent._live.state.in_sync
+                for h, before in zip(self.hosts, seen, strict=True)
+            )
+        )
 
     async def close(self) -> None:
         for host in self.hosts:

@@ -13,7 +13,7 @@ import pytest
 
 from agent.errors import ForwardError, NoClusterLeader, NoServers, RequestError
 from agent.http.server import HttpServer
-from raftstore.errors import LeadershipLost, NoLeader, QueueFull
+from raftstore.errors import LeadershipLost, NoLeader, ProposalTimeout, QueueFull
 from tests.agent.http.rig import Client, Rig, make_config, small_limits
 
 
@@ -160,6 +160,25 @@ async def test_errors_of_the_backend_have_their_statuses(
     got = await client.get("/v1/kv/a")
     assert (got.status, got.text) == (status, text)
     assert "x-consul-index" not in got.headers
+
+
+@pytest.mark.parametrize(
+    ("failure", "applied"),
+    [
+        (NoClusterLeader(), "no"),
+        (ForwardError("lost", definite=False), "maybe"),
+        (ProposalTimeout("x"), "maybe"),
+    ],
+    ids=["no leader", "connection lost", "out of time"],
+)
+async def test_a_failed_change_says_whether_it_may_have_happened(
+    rig: Rig, client: Client, failure: Exception, applied: str
+) -> None:
+    rig.backend.failure = failure
+    change = await client.ask("PUT", "/v1/kv/k", b"v")
+    assert (change.status, change.headers["x-lictor-applied"]) == (500, applied)
+    read = await client.get("/v1/kv/k")
+    assert read.status == 500 and "x-lictor-applied" not in read.headers
 
 
 async def test_a_failed_catalog_read_says_it_knows_no_leader(rig: Rig, client: Client) -> None:
