@@ -131,6 +131,8 @@ class Limits:
     dns_recursions_max: int = 1024
     dns_rate_entries_max: int = 100_000
     blocking_queries_max: int = 50_000
+    #: Reads in one `/v1/watch`; each also counts as a blocking query.
+    http_watched_max: int = 256
     #: Probes under way at once: those that connect somewhere, and those that run a program.
     checks_concurrent_max: int = 256
     check_programs_max: int = 32

@@ -7,7 +7,7 @@ asked and how it looks.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Hashable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any, Protocol, TypeVar
@@ -58,6 +58,8 @@ class Desk:
     context: HttpContext
     waiting: Waiting
     ready: ReadyAnswers
+    #: Answers a read that is part of another request: (that call, the read's target).
+    inner: Callable[[Call, str], Awaitable[Reply]]
 
 
 class Asked(Protocol):
@@ -191,6 +193,10 @@ class Call:
             except asyncio.CancelledError:
                 self.waiting.raise_if_stopping()
                 raise
+
+    async def inner(self, target: str) -> Reply:
+        """The answer to a read on behalf of the same client; refusals are replies too."""
+        return await self._desk.inner(self, target)
 
     async def change(self, command: Command, *, refused_prefix: str = "") -> Any:
         """Carry out a command and give its value; a refusal is a 500 with the state's reason."""

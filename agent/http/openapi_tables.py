@@ -90,6 +90,7 @@ PARAMETERS: Mapping[str, tuple[Json, str]] = {
     "until": (_MOMENT, "Changes up to this"),
     "version": (_STRING, "The form of the answer"),
     "wait": (_DURATION, "Hold the answer at most so long"),
+    "watch": (_LIST, "A read below /v1 with its parameters, such as health/service/web?passing"),
     "wan": (_BOOLEAN, "The pool of servers of all datacenters"),
     "by": ({"type": "string", "enum": ["source", "destination"]}, "The side that is named"),
 }
@@ -162,6 +163,7 @@ OF_ENDPOINT: Mapping[str, str] = {
     "GET /v1/connect/intentions/exact": "source destination",
     "PUT /v1/connect/intentions/exact": "source destination",
     "DELETE /v1/connect/intentions/exact": "source destination",
+    "GET /v1/watch": "watch index",
     "GET /v1/internal/ui/nodes": "filter",
     "GET /v1/internal/ui/services": "filter",
     "GET /v1/internal/ui/service-topology/": "kind",
@@ -208,4 +210,6 @@ BODIES: Mapping[str, Shape | Json] = {
 #: Those whose body is a list of what is named.
 LISTS = frozenset({"PUT /v1/txn"})
 #: Those that answer with something else than JSON.
-TEXT = frozenset({"GET /v1/agent/monitor", "GET /v1/agent/metrics/stream", "GET /v1/snapshot"})
+TEXT = frozenset(
+    {"GET /v1/watch", "GET /v1/agent/monitor", "GET /v1/agent/metrics/stream", "GET /v1/snapshot"}
+)

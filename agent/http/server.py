@@ -19,7 +19,7 @@ from aiohttp import web
 from agent.backend.rpc.listener import REASONS
 from agent.config.schema import AgentConfig
 from agent.errors import AgentError, ConfigError, ForwardError, NoClusterLeader, RequestError
-from agent.http.call import Call, Desk
+from agent.http.call import Asked, Call, Desk
 from agent.http.connections import Connections, address_of
 from agent.http.context import HttpContext
 from agent.http.faces import HttpFaces
@@ -61,6 +61,12 @@ STOP_MAX_S = 2.0
 READY_BYTES_MAX = 16 * 1024 * 1024
 
 
+#: What has no end, or is a file, cannot be part of another answer.
+NEVER_INNER = frozenset(
+    {"/v1/watch", "/v1/snapshot", "/v1/agent/monitor", "/v1/agent/metrics/stream"}
+)
+
+
 @dataclass(slots=True)
 class HttpStats:
     """What this server has done so far."""
@@ -87,7 +93,7 @@ class HttpServer:
         self._context = context
         self._waiting = Waiting(config.limits.blocking_queries_max)
         self._ready = ReadyAnswers(READY_BYTES_MAX)
-        self._desk = Desk(context, self._waiting, self._ready)
+        self._desk = Desk(context, self._waiting, self._ready, self._inner)
         self._router = Router(ROUTES)
         self._gate = Gate(context.quotas)
         self._prompt: PromptAnswers | None = None
@@ -227,27 +233,54 @@ class HttpServer:
             return _other_method(route, method)
         call: Call | None = None
         try:
-            params = parse_query(query)
-            refuse_enterprise(params)
-            call = Call(self._desk, request, method, rest, params)
+            call = self._call(request, method, rest, query)
             call.address = _peer(request)
-            if not self._gate.open:
-                refused = self._gate.refusal(route, endpoint, request.headers, params, call.address)
-                if refused is not None:
-                    return refused
+            refused = self._refusal(call, route, endpoint)
+            if refused is not None:
+                return refused
             if endpoint.body is Body.STREAM:
                 call.stream = self._stream_body(request)
             elif request.body_exists:
                 await self._read_body(request, call, endpoint)
-            reply = await endpoint.handler(call)
-            if reply.parts is not None:
-                await reply.assemble()
-            return reply
+            return await _answered(endpoint, call)
         except asyncio.CancelledError:
             raise
         except Exception as error:
             headers = call.failure_headers if call is not None else ()
             return self._failure(error, route, method, headers)
+
+    def _call(self, request: Asked, method: str, rest: str, query: str) -> Call:
+        params = parse_query(query)
+        refuse_enterprise(params)
+        return Call(self._desk, request, method, rest, params)
+
+    def _refusal(self, call: Call, route: Route, endpoint: Endpoint) -> Reply | None:
+        if self._gate.open:
+            return None
+        return self._gate.refusal(route, endpoint, call.headers, call.params, call.address)
+
+    async def _inner(self, outer: Call, text: str) -> Reply:
+        """A read that is part of another request, with that one's headers."""
+        try:
+            target = read_target(text)
+        except BadTarget:
+            return Reply(b"This is no path", TEXT_TYPE, 400)
+        found = None if target.redirect else self._router.find(target.path)
+        endpoint = found[0].endpoint("GET") if found else None
+        if found is None or endpoint is None or found[0].path in NEVER_INNER:
+            return Reply(b"There is no such read", TEXT_TYPE, 400)
+        route, rest = found
+        call: Call | None = None
+        try:
+            call = self._call(outer.request, "GET", rest, target.query)
+            call.address = outer.address
+            refused = self._refusal(call, route, endpoint)
+            return refused or await _answered(endpoint, call)
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:
+            headers = call.failure_headers if call is not None else ()
+            return self._failure(error, route, "GET", headers)
 
     async def _read_body(self, request: web.BaseRequest, call: Call, endpoint: Endpoint) -> None:
         """Read the body up to the endpoint's limit. Raises RequestError 413 or 400."""
@@ -332,6 +365,13 @@ class HttpServer:
                 return 500, "timed out"
             case _:
                 return 500, "Internal error; see the agent's log"
+
+
+async def _answered(endpoint: Endpoint, call: Call) -> Reply:
+    reply = await endpoint.handler(call)
+    if reply.parts is not None:
+        await reply.assemble()
+    return reply
 
 
 def _peer(request: web.BaseRequest) -> str:

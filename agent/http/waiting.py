@@ -20,6 +20,11 @@ class Waiting:
         self._tasks: set[asyncio.Task[object]] = set()
         self._stopping = False
 
+    @property
+    def stopping(self) -> bool:
+        """Whether nobody is held any more."""
+        return self._stopping
+
     def __len__(self) -> int:
         return len(self._tasks)
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from agent.http import description, explain, history
+from agent.http import description, explain, history, watch
 from agent.http.routes.table import LOCAL, get, route
 
 OWN = (
     route("/explain/", get(explain.explain, "operator:read")),
     route("/history", get(history.history, "operator:read")),
+    route("/watch", get(watch.watch, "", LOCAL)),
     route("/openapi.json", get(description.openapi, "", LOCAL)),
 )

@@ -59,7 +59,7 @@ CONTRACT = {
 #: Below an id, two words have a route of their own.
 SUFFIXED = {"/v1/query/:name/execute": "GET", "/v1/query/:name/explain": "GET"}
 #: Ours alone.
-OURS = {"/v1/explain/": "GET", "/v1/history": "GET", "/v1/openapi.json": "GET"}
+OURS = {"/v1/explain/": "GET", "/v1/history": "GET", "/v1/openapi.json": "GET", "/v1/watch": "GET"}
 
 #: Endpoints that need no permission (contract sections 7, 10.1, 17).
 OPEN = {
@@ -69,6 +69,7 @@ OPEN = {
     "/v1/connect/ca/roots",
     "/v1/coordinate/datacenters",
     "/v1/openapi.json",
+    "/v1/watch",  # what is watched has its own
     "/v1/query/:name/execute",
     "/v1/status/leader",
     "/v1/status/peers",
