@@ -12,6 +12,7 @@ import ipaddress
 from collections.abc import Mapping
 from typing import Any
 
+from agent.audit.config import audit_sinks
 from agent.config import dns_values, gossip_keys, rules, services
 from agent.config.certificates import https_config, tls_config
 from agent.config.decode import Values, several
@@ -106,6 +107,7 @@ def build(
             "gossip": numbers,
             "tls": tls_config(values, server=server),
             "https": https_config(values),
+            "audit": audit_sinks(values.get("audit", {})),
             "dns": _dns(fields.pop("dns", {}), values, interfaces),
             "limits": limits,
             "watches": watches(values, limits),

@@ -11,6 +11,7 @@ import re
 import uuid
 from collections.abc import Iterator
 
+from agent.audit.config import audit_sinks
 from agent.config.decode import Values
 from agent.config.keys import KEYS_BY_PATH, Standing
 from agent.config.schema import AgentConfig
@@ -225,6 +226,8 @@ def _bootstrap_warnings(values: Values) -> Iterator[str]:
 
 def _without_effect(values: Values) -> Iterator[str]:
     told: set[str] = set()
+    if values.get("audit") and not audit_sinks(values["audit"]):
+        yield '"audit" is a Consul Enterprise configuration and will have no effect'
     for path in sorted(values):
         key = KEYS_BY_PATH[path]
         note = ""

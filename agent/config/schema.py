@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from agent.audit.config import SinkConfig
 from agent.certificates import TlsConfig
 from agent.definitions import CheckDefinition, ServiceDefinition
 from agent.quotas import RequestLimits
@@ -107,6 +108,8 @@ class Limits:
     """Bounds on everything that comes from outside; Consul's names where it has one."""
 
     http_max_conns_per_client: int = 200
+    #: Events of the audit log that wait to be written; more are lost, and counted.
+    audit_queue_max: int = 10_000
     https_handshake_timeout_s: float = 5.0
     https_handshakes_max: int = 512
     https_handshakes_per_second: float = 200.0
@@ -234,6 +237,8 @@ class AgentConfig:
 
     dns: DnsConfig = DnsConfig()
     limits: Limits = Limits()
+    #: Where the audit log goes; nowhere when there is none.
+    audit: tuple[SinkConfig, ...] = ()
     request_limits: RequestLimits = field(default_factory=RequestLimits)
 
     enable_script_checks: bool = False

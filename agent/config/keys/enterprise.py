@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from agent.config.keys.rows import BOOL, OPAQUE, OPAQUES, STRING, Key, enterprise, refused
+from agent.config.keys.rows import BOOL, OPAQUE, OPAQUES, STRING, Key, enterprise, now, refused
 
 ENTERPRISE: tuple[Key, ...] = (
-    enterprise("audit", OPAQUE),
+    # Of Enterprise there; here it counts (agent/audit/).
+    now("audit", OPAQUE),
     enterprise("license_path", STRING),
     enterprise("read_replica", BOOL),
     enterprise("non_voting_server", BOOL),

@@ -12,6 +12,7 @@ LIMITS: tuple[Key, ...] = (
         "limits.https_handshake_timeout", DURATION, "limits.https_handshake_timeout_s",
         positive=True,
     ),
+    now("limits.audit_queue_max", INT, "limits.audit_queue_max", positive=True),
     now("limits.https_handshakes_max", INT, "limits.https_handshakes_max"),
     *(
         now(f"limits.{name}", FLOAT, f"limits.{name}", positive=True)

@@ -1,0 +1,1 @@
+"""The audit log: who asked what of this agent, and what became of it."""
