@@ -12,7 +12,8 @@ from agent.cli.flags import Flag, Kind
 
 _FORMATS = ("pretty", "json")
 _WHATS = (
-    "check", "configuration", "coordinates", "dns", "events", "intention", "keyring", "limits",
+    "check", "configuration", "coordinates", "dns", "events",
+    "feeds", "intention", "keyring", "limits",
     "loop", "member", "process", "raft", "restore", "ring", "server-port", "session", "sidecars",
     "watches",
 )  # fmt: skip

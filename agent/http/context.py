@@ -15,6 +15,7 @@ from agent.backend import Backend, Prompt, PromptChanges
 from agent.backend.archives import Archives
 from agent.backend.operations import AutopilotState
 from agent.config.schema import AgentConfig
+from agent.connect.feed import Delta, Standing
 from agent.definitions import CheckDefinition, ServiceDefinition
 from agent.events.log import EventLog
 from agent.quotas import Quotas, RequestLimits
@@ -184,6 +185,22 @@ class LeafSource(Protocol):
         ...
 
 
+class ProxyFeeds(Protocol):
+    """What each proxy on this host must be told (agent/connect/feeds.py)."""
+
+    async def next(self, proxy_id: str, version: str, wait_s: float) -> Delta:
+        """What is new since a version, held until there is something or ``wait_s``."""
+        ...
+
+    def heard(self, proxy_id: str, version: str, reason: str) -> bool:
+        """What a proxy made of a version: "" that it works by it, else why it cannot."""
+        ...
+
+    def standings(self) -> Mapping[str, Standing]:
+        """What is known of each proxy."""
+        ...
+
+
 class ServerOperations(Protocol):
     """What operators ask of the leader (agent/backend/operations.py)."""
 
@@ -248,6 +265,7 @@ class HttpContext:
     sessions: LeaderSessions
     coordinates: LeaderCoordinates
     archives: Archives | None = None
+    feeds: ProxyFeeds | None = None
     events: EventLog | None = None
     prompt: Prompt | None = None
     prompt_changes: PromptChanges | None = None

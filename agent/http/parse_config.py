@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from agent.errors import RequestError
 from agent.explain.intention import full_match
-from agent.http import filter_fields
+from agent.http import filter_fields, render
 from agent.http.decode import DecodeFailure, load
 from agent.http.filter import compile_filter
 from proxy.errors import UnreadablePattern
@@ -16,6 +16,7 @@ from raftstore.definitions import ConfigEntry
 from raftstore.entries import kinds
 from raftstore.entries.errors import Invalid
 from raftstore.entries.shape import Undecodable
+from raftstore.queries import HealthEntry
 from raftstore.records import Json
 
 _GO_KINDS = {bool: "bool", int: "number", float: "number", str: "string", list: "array"}
@@ -62,6 +63,12 @@ def _check_filter(name: str, expression: str) -> None:
     except RequestError as error:
         reason = error.text.removeprefix("Failed to create boolean expression evaluator: ")
         raise Invalid(f'Subset "{name}" has an invalid filter: {reason}') from None
+
+
+def subset_filter(expression: str) -> Callable[[HealthEntry], bool]:
+    """What says of an instance whether a subset's filter keeps it. Raises RequestError."""
+    keep = compile_filter(expression, filter_fields.HEALTH_ENTRY)
+    return lambda entry: keep(render.health_entry(entry))
 
 
 def _patterns(value: Any) -> Iterator[str]:

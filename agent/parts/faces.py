@@ -114,6 +114,7 @@ class Faces:
             gossip=behind.gossip,
             events=behind.events,
             leaves=behind.host.leaves,
+            feeds=behind.host.feeds,
             operations=Operations(behind.backend),
             sessions=self._sessions,
             coordinates=behind.host.sender.calls,
@@ -137,6 +138,7 @@ class Faces:
             leader=lambda name: None if server is None else server.explain_member(name),
             check=behind.host.local.explain_check,
             sidecars=behind.host.sidecars.explain,
+            feeds=behind.host.feeds.explain,
             loop=behind.watchdog.holds.explained,
             raft=lambda: explain_raft(
                 None if server is None else server.store.operations, time.time()

@@ -7,10 +7,12 @@ from dataclasses import replace
 
 from agent.backend import Backend
 from agent.config.schema import AgentConfig
+from agent.connect.feeds import Feeds
 from agent.connect.leaves import LeafCache
 from agent.connect.sidecars import Sidecars
 from agent.events.log import EventLog
 from agent.gossiping import coordinate_sender
+from agent.http.parse_config import subset_filter
 from agent.local.agent import LocalAgent
 from agent.local.coordinates import CoordinateSender
 from agent.local.node import catalog_node, own_http, sidecar_address
@@ -27,6 +29,7 @@ class HostParts:
 
     sender: CoordinateSender
     leaves: LeafCache
+    feeds: Feeds
     sidecars: Sidecars
     watches: Watches
 
@@ -92,6 +95,16 @@ class HostParts:
         self.leaves = LeafCache(self._backend, datacenter=config.datacenter, rng=ground.rng)
         ground.closers.add("leaf cache", self.leaves.close)
         ground.metrics.add("leaves", self.leaves.stats)
+        self.feeds = Feeds(
+            self._backend,
+            datacenter=config.datacenter,
+            leaves=self.leaves,
+            local=self.local,
+            make_filter=subset_filter,
+            rng=ground.rng,
+        )
+        ground.closers.add("feeds of proxies", self.feeds.close)
+        ground.metrics.add("feeds", self.feeds.stats)
         self.sidecars = Sidecars(
             http_addr=own_http(config),
             bind_address=sidecar_address(config),

@@ -10,6 +10,7 @@ from agent.http import (
     agent_services,
     agent_streams,
     connect,
+    feed,
 )
 from agent.http.routes.table import LOCAL, Body, Class, get, local_put, route, write
 
@@ -46,6 +47,12 @@ AGENT = (
     route("/agent/check/update/", local_put(agent_checks.update, "service:write", Body.JSON)),
     route("/agent/connect/ca/roots", get(connect.agent_roots, "")),
     route("/agent/connect/ca/leaf/", get(connect.leaf, "service:write")),
+    route(
+        "/agent/connect/feed/",
+        get(feed.next_, "service:write", LOCAL),
+        local_put(feed.heard, "service:write", Body.JSON),
+    ),
+    route("/agent/connect/feeds", get(feed.standings, "agent:read", LOCAL)),
     route(
         "/agent/connect/authorize",
         write("POST", connect.authorize, "service:write", Body.JSON, Class.READ),

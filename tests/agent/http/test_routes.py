@@ -59,7 +59,14 @@ CONTRACT = {
 #: Below an id, two words have a route of their own.
 SUFFIXED = {"/v1/query/:name/execute": "GET", "/v1/query/:name/explain": "GET"}
 #: Ours alone.
-OURS = {"/v1/explain/": "GET", "/v1/history": "GET", "/v1/openapi.json": "GET", "/v1/watch": "GET"}
+OURS = {
+    "/v1/explain/": "GET",
+    "/v1/history": "GET",
+    "/v1/openapi.json": "GET",
+    "/v1/watch": "GET",
+    "/v1/agent/connect/feed/": "GET,PUT",
+    "/v1/agent/connect/feeds": "GET",
+}
 
 #: Endpoints that need no permission (contract sections 7, 10.1, 17).
 OPEN = {

@@ -1,0 +1,446 @@
+"""Follows, for each proxy that asks, what it must be told: one feed per proxy.
+
+Decides nothing about what is told (`feed`, `upstreams`): it asks the state with blocking queries,
+puts what comes into the feed, and wakes whoever holds a request. A proxy that does not ask any more
+is forgotten.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import random
+import secrets
+import time
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol, TypeVar
+
+from agent.backend import Ask, Backend, Consistency
+from agent.connect import upstreams
+from agent.connect.feed import Delta, Feed, Standing
+from agent.connect.leaves import Leaf
+from agent.connect.renewal import Retry
+from agent.errors import AgentError, RequestError
+from agent.tasks import TaskOwner
+from raftstore.definition_queries import GetConfigEntry
+from raftstore.errors import StoreError
+from raftstore.mesh_queries import DiscoveryChain
+from raftstore.queries import GetCARoots, HealthEntry, HealthService, MatchIntentions, Query
+from raftstore.records import Json, Service, ServiceId, ServiceName
+
+log = logging.getLogger("lictor.agent.connect.feeds")
+
+T = TypeVar("T")
+
+#: Proxies that are followed at once, and seconds after which one that does not ask is forgotten.
+FEEDS_MAX = 1024
+IDLE_MAX_S = 900.0
+WAIT_S = 300.0
+#: What comes at once is told at once: seconds for which a change waits for others.
+GATHER_S = 0.005
+PROXY_KINDS = frozenset({"connect-proxy"})
+
+
+class Leaves(Protocol):
+    """Where leaf certificates come from (leaves.py)."""
+
+    async def leaf(self, service: str, *, min_index: int = 0, wait_s: float = 0.0) -> Leaf: ...
+
+
+class Local(Protocol):
+    """What runs on this host."""
+
+    def services(self) -> Mapping[ServiceId, Service]: ...
+    def watch_once(self, callback: Callable[[], None]) -> Callable[[], None]: ...
+
+
+#: Makes of a subset's filter what says whether an instance is in it. Raises RequestError.
+MakeFilter = Callable[[str], Callable[[HealthEntry], bool]]
+
+
+@dataclass(slots=True)
+class FeedStats:
+    """Counters since start, and what is followed."""
+
+    proxies_current: int = 0
+    told: int = 0
+    accepted: int = 0
+    rejected: int = 0
+    rejected_current: int = 0
+
+
+@dataclass(slots=True)
+class _Follower:
+    """One proxy: its feed, and a task for each thing that is followed for it."""
+
+    proxy_id: str
+    feed: Feed
+    owner: TaskOwner = field(default_factory=TaskOwner)
+    tasks: dict[str, tuple[object, asyncio.Task[None]]] = field(default_factory=dict)
+    news: asyncio.Event = field(default_factory=asyncio.Event)
+    service: Service | None = None
+    gone: bool = False
+    cancel_local: Callable[[], None] = lambda: None
+    #: Instances by service as they were last heard, and the targets made of them.
+    instances: dict[str, tuple[HealthEntry, ...]] = field(default_factory=dict)
+    chains: dict[str, Any] = field(default_factory=dict)
+    defaults: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    def publish(self) -> None:
+        """Wake everybody who waits."""
+        news, self.news = self.news, asyncio.Event()
+        news.set()
+
+
+class Feeds:
+    """The feeds of all proxies of this agent; see ``next``."""
+
+    def __init__(
+        self,
+        backend: Backend,
+        *,
+        datacenter: str,
+        leaves: Leaves,
+        local: Local,
+        make_filter: MakeFilter,
+        rng: random.Random,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._backend = backend
+        self._datacenter = datacenter
+        self._leaves = leaves
+        self._local = local
+        self._make_filter = make_filter
+        self._rng = rng
+        self._clock = clock
+        self._followers: dict[str, _Follower] = {}
+        self._stats = FeedStats()
+
+    def stats(self) -> FeedStats:
+        """The counters as they stand."""
+        self._stats.proxies_current = len(self._followers)
+        self._stats.rejected_current = sum(
+            1 for one in self._followers.values() if one.feed.standing().rejected
+        )
+        return self._stats
+
+    def standings(self) -> dict[str, Standing]:
+        """What is known of each proxy."""
+        return {name: one.feed.standing() for name, one in sorted(self._followers.items())}
+
+    async def next(self, proxy_id: str, version: str, wait_s: float) -> Delta:
+        """What a proxy must be told beyond a version; held until there is something or ``wait_s``
+        has passed. Raises RequestError for a proxy that is not registered here."""
+        follower = self._follower(proxy_id)
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + wait_s
+        while True:
+            follower.feed.asked_at = self._clock()
+            if follower.gone:
+                raise _unknown(proxy_id)
+            if follower.feed.is_news(version):
+                self._stats.told += 1
+                return follower.feed.since(version)
+            left_s = deadline - loop.time()
+            if left_s <= 0:
+                return follower.feed.since(version)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(follower.news.wait(), left_s)
+                await asyncio.sleep(GATHER_S)
+
+    def heard(self, proxy_id: str, version: str, reason: str) -> bool:
+        """What a proxy made of a version: "" that it works by it, else why it cannot.
+
+        False for a proxy or a version that is not known here.
+        """
+        follower = self._followers.get(proxy_id)
+        if follower is None:
+            return False
+        if not reason:
+            self._stats.accepted += 1
+            return follower.feed.accept(version, self._clock())
+        self._stats.rejected += 1
+        log.warning(
+            "proxy refuses what it was told proxy=%s version=%s reason=%s",
+            proxy_id, version, reason[:200],
+        )  # fmt: skip
+        return follower.feed.reject(version, reason, self._clock())
+
+    def explain(self) -> Json:
+        """For each proxy what it was told, what it works by, and why not if it refuses it."""
+        return {
+            name: {
+                "Version": found.version,
+                "Missing": list(found.missing),
+                "Accepted": found.accepted,
+                "Rejected": found.rejected,
+                "Reason": found.reason,
+                "Resources": sorted(self._followers[name].feed.resources),
+                "Follows": sorted(self._followers[name].tasks),
+            }
+            for name, found in self.standings().items()
+        }
+
+    async def close(self) -> None:
+        """Forget everything."""
+        for name in list(self._followers):
+            await self._forget(name)
+
+    # One proxy
+
+    def _follower(self, proxy_id: str) -> _Follower:
+        follower = self._followers.get(proxy_id)
+        if follower is not None:
+            return follower
+        if self._local.services().get(ServiceId(proxy_id)) is None:
+            raise _unknown(proxy_id)
+        if len(self._followers) >= FEEDS_MAX:
+            raise RequestError(429, f"this agent follows {FEEDS_MAX} proxies already")
+        follower = _Follower(proxy_id, Feed(secrets.token_hex(8)))
+        self._followers[proxy_id] = follower
+        self._registered(follower)
+        follower.owner.spawn(self._expire(follower), name=f"feed {proxy_id}")
+        return follower
+
+    async def _expire(self, follower: _Follower) -> None:
+        """Forget a proxy that does not ask any more."""
+        while True:
+            await asyncio.sleep(IDLE_MAX_S / 4)
+            if (follower.feed.asked_at or 0.0) + IDLE_MAX_S <= self._clock():
+                break
+        self._followers.pop(follower.proxy_id, None)
+        self._end(follower)
+
+    async def _forget(self, proxy_id: str) -> None:
+        follower = self._followers.pop(proxy_id)
+        self._end(follower)
+        await follower.owner.close()
+
+    @staticmethod
+    def _end(follower: _Follower) -> None:
+        follower.gone = True
+        follower.cancel_local()
+        for _, task in follower.tasks.values():
+            task.cancel()
+        follower.publish()
+
+    def _registered(self, follower: _Follower) -> None:
+        """Take the registration as it is now, and look again when anything local changes."""
+        if follower.gone:
+            return
+        follower.cancel_local = self._local.watch_once(lambda: self._registered(follower))
+        service = self._local.services().get(ServiceId(follower.proxy_id))
+        if service is None or service.kind not in PROXY_KINDS:
+            self._followers.pop(follower.proxy_id, None)
+            self._end(follower)
+            return
+        if service != follower.service:
+            follower.service = service
+            self._reconcile(follower)
+
+    def _reconcile(self, follower: _Follower) -> None:
+        """Follow what the proxy needs and nothing else, and make of it what it is told."""
+        service = follower.service
+        assert service is not None
+        wanted = self._wanted(follower, service)
+        for name in [name for name in follower.tasks if name not in wanted]:
+            follower.tasks.pop(name)[1].cancel()
+        for name, (what, work) in wanted.items():
+            held = follower.tasks.get(name)
+            if held is None or held[0] != what:
+                if held is not None:
+                    held[1].cancel()
+                task = follower.owner.spawn(work(), name=f"feed {follower.proxy_id} {name}")
+                follower.tasks[name] = (what, task)
+        self._tell(follower)
+
+    def _wanted(
+        self, follower: _Follower, service: Service
+    ) -> dict[str, tuple[object, Callable[[], Coroutine[Any, Any, None]]]]:
+        """The name of each thing that is followed, what it depends on, and the work."""
+        own = ServiceName(service.proxy.destination_service_name)
+        queries: dict[str, tuple[Query[Any], Callable[[Any], None]]] = {}
+
+        def follow(name: str, query: Query[Any], take: Callable[[Any], None]) -> None:
+            queries[name] = (query, take)
+
+        def put(name: str) -> Callable[[Any], None]:
+            return lambda value: self._put(follower, name, value)
+
+        follow("roots", GetCARoots(), put("roots"))
+        follow(
+            "intentions",
+            MatchIntentions("destination", (own,)),
+            lambda value: self._put(follower, "intentions", value.get(own, ())),
+        )
+        for kind, name in upstreams.defaults_of(service):
+            follow(f"entry {kind}/{name}", GetConfigEntry(kind, name),
+                   self._default_taker(follower, f"{kind}/{name}"))  # fmt: skip
+        for provider in upstreams.providers_of(follower.feed.resources.get("intentions", ())):
+            follow(
+                f"jwt/{provider}",
+                GetConfigEntry("jwt-provider", provider),
+                self._provider_taker(follower, provider),
+            )
+        for upstream in upstreams.of(service, follower.defaults):
+            follow(
+                f"chain/{upstream.key}",
+                DiscoveryChain(
+                    service=ServiceName(upstream.name),
+                    datacenter=self._datacenter,
+                    protocol=upstream.protocol_override,
+                    connect_timeout_ns=upstream.connect_timeout_override_ns,
+                ),
+                self._chain_taker(follower, upstream.key),
+            )
+        for target in upstreams.services_of(follower.chains.values(), self._datacenter):
+            follow(
+                f"instances {target}",
+                HealthService(service=ServiceName(target), connect=True),
+                self._instance_taker(follower, target),
+            )
+        wanted: dict[str, tuple[object, Callable[[], Coroutine[Any, Any, None]]]] = {
+            name: (query, lambda name=name, query=query, take=take: self._follow(name, query, take))  # type: ignore[misc]
+            for name, (query, take) in queries.items()
+        }
+        wanted["leaf"] = (own, lambda: self._follow_leaf(follower, own))
+        return wanted
+
+    def _default_taker(self, follower: _Follower, name: str) -> Callable[[Any], None]:
+        def take(value: Any) -> None:
+            follower.defaults[name] = {} if value is None else value.content
+            self._reconcile(follower)
+
+        return take
+
+    def _provider_taker(self, follower: _Follower, name: str) -> Callable[[Any], None]:
+        def take(value: Any) -> None:
+            self._put(follower, f"jwt/{name}", None if value is None else value.content)
+
+        return take
+
+    def _chain_taker(self, follower: _Follower, key: str) -> Callable[[Any], None]:
+        def take(value: Any) -> None:
+            if value.problem:
+                log.error("chain cannot be compiled upstream=%s error=%s", key, value.problem)
+                return  # what was known stays in force
+            follower.chains[key] = value.chain
+            self._reconcile(follower)
+
+        return take
+
+    def _instance_taker(self, follower: _Follower, service: str) -> Callable[[Any], None]:
+        def take(value: Any) -> None:
+            follower.instances[service] = value
+            self._tell(follower)
+
+        return take
+
+    def _put(self, follower: _Follower, name: str, value: Any) -> None:
+        if not follower.feed.set(name, value):
+            return
+        if name == "intentions":
+            self._reconcile(follower)  # they may ask for tokens of other providers
+        follower.publish()
+
+    def _tell(self, follower: _Follower) -> None:
+        """Make the resources that come from several answers, and drop what nobody needs."""
+        service = follower.service
+        assert service is not None
+        feed, before = follower.feed, follower.feed.version
+        mine = upstreams.of(service, follower.defaults)
+        chains = {one.key: follower.chains[one.key] for one in mine if one.key in follower.chains}
+        follower.chains = chains
+        made: dict[str, Any] = {
+            "proxy": upstreams.proxy_of(service, follower.defaults),
+            "mesh": follower.defaults.get("mesh/mesh", {}),
+            **{f"upstream/{one.key}": one for one in mine},
+            **{f"chain/{key}": chain for key, chain in chains.items()},
+        }
+        needed = upstreams.services_of(chains.values(), self._datacenter)
+        follower.instances = {
+            name: found for name, found in follower.instances.items() if name in needed
+        }
+        targets = upstreams.targets_of(chains.values())
+        for target_id, target in targets.items():
+            if target["Datacenter"] != self._datacenter:
+                made[f"endpoints/{target_id}"] = ()
+            elif target["Service"] in follower.instances:
+                made[f"endpoints/{target_id}"] = self._endpoints(
+                    target, follower.instances[target["Service"]]
+                )
+        providers = upstreams.providers_of(feed.resources.get("intentions", ()))
+        feed.want([
+            "roots", "leaf", "intentions", "mesh", "proxy",
+            *(f"jwt/{name}" for name in providers),
+            *(f"upstream/{one.key}" for one in mine),
+            *(f"chain/{one.key}" for one in mine),
+            *(f"endpoints/{target_id}" for target_id in targets),
+        ])  # fmt: skip
+        for name, value in made.items():
+            feed.set(name, value)
+        if feed.version != before:
+            follower.publish()
+
+    def _endpoints(self, target: Mapping[str, Any], found: tuple[HealthEntry, ...]) -> Any:
+        subset = target.get("Subset") or {}
+        kept = found
+        if subset.get("Filter"):
+            try:
+                fits = self._make_filter(subset["Filter"])
+            except RequestError as error:
+                log.error("filter of a subset cannot be used target=%s error=%s",
+                          target["ID"], error)  # fmt: skip
+                return ()
+            kept = tuple(entry for entry in found if fits(entry))
+        return upstreams.endpoints(kept, only_passing=bool(subset.get("OnlyPassing")))
+
+    # Following
+
+    async def _follow(self, name: str, query: Query[T], take: Callable[[T], None]) -> None:
+        index = 0
+
+        async def once() -> None:
+            nonlocal index
+            # The first answer is a fresh one; from then on an answer is newer than the last.
+            mode = Consistency.STALE if index else Consistency.DEFAULT
+            reply = await self._backend.ask(
+                query, Ask(consistency=mode, min_index=index, wait_s=WAIT_S if index else 0.0)
+            )
+            if reply.index < index:  # another history: begin again
+                index = 0
+                return
+            if reply.index != index:
+                index = reply.index
+                take(reply.value)
+
+        await self._repeat(name, once)
+
+    async def _follow_leaf(self, follower: _Follower, service: str) -> None:
+        index = 0
+
+        async def once() -> None:
+            nonlocal index
+            found = await self._leaves.leaf(service, min_index=index, wait_s=WAIT_S)
+            index = found.modify_index
+            self._put(follower, "leaf", found)
+
+        await self._repeat("leaf", once)
+
+    async def _repeat(self, name: str, once: Callable[[], Awaitable[None]]) -> None:
+        retry = Retry(self._rng)
+        while True:
+            try:
+                await once()
+            except (AgentError, StoreError) as error:
+                pause_s = retry.failed_s()
+                log.info("not known what=%s retry_s=%.1f error=%s", name, pause_s, error)
+                await asyncio.sleep(pause_s)
+            else:
+                retry.succeeded()
+
+
+def _unknown(proxy_id: str) -> RequestError:
+    return RequestError(404, f'unknown proxy service ID: "{proxy_id}"')

@@ -1,0 +1,195 @@
+"""`/v1/agent/connect/feed/`: what a proxy must be told, and what it makes of it (ours)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import unquote
+
+from agent.connect.feed import Delta, Standing
+from agent.connect.upstreams import EndpointView, ProxyView, UpstreamView
+from agent.errors import RequestError
+from agent.http import render
+from agent.http.call import Call
+from agent.http.context import ProxyFeeds
+from agent.http.decode import DecodeFailure, Shape, load, string
+from agent.http.reply import Reply
+from raftstore.queries import CARootsAnswer
+from raftstore.records import Json, Upstream
+
+_HEARD = Shape("Heard", {"Version": ("version", string), "Error": ("error", string)})
+
+
+def _feeds(call: Call) -> ProxyFeeds:
+    feeds = call.context.feeds
+    if feeds is None:
+        raise RequestError(404, "this agent feeds no proxies")
+    return feeds
+
+
+async def next_(call: Call) -> Reply:
+    """What is new since `?version=`, held up to `?wait=` until there is something."""
+    options = call.options()
+    proxy_id, version = unquote(call.rest), call.params.get("version") or ""
+    if not proxy_id:
+        raise RequestError(400, "Missing proxy ID")
+    with call.waiting.place():
+        try:
+            found = await _feeds(call).next(proxy_id, version, _wait_s(call, options.wait_s))
+        except asyncio.CancelledError:
+            call.waiting.raise_if_stopping()
+            raise
+    return call.json(_delta(found))
+
+
+def _wait_s(call: Call, wait_s: float) -> float:
+    """How long the request is held: as blocking queries are, without a version not at all."""
+    if not call.params.get("version"):
+        return 0.0
+    return wait_s or call.context.config.default_query_time_s
+
+
+async def heard(call: Call) -> Reply:
+    """What the proxy made of a version: `{"Version": ..., "Error": ""}`."""
+    try:
+        given = _HEARD.read("", load(call.body))
+    except DecodeFailure as error:
+        raise RequestError(400, f"Bad request: Request decode failed: {error}") from None
+    known = _feeds(call).heard(unquote(call.rest), given.get("version", ""), given.get("error", ""))
+    if not known:
+        raise RequestError(404, "this proxy or version is not known here")
+    return call.json(True)
+
+
+async def standings(call: Call) -> Reply:
+    """For each proxy of this agent what it was told and what it works by."""
+    shown = {name: _standing(found) for name, found in _feeds(call).standings().items()}
+    return call.json(shown)
+
+
+def _standing(found: Standing) -> Json:
+    return {
+        "Version": found.version,
+        "Missing": list(found.missing),
+        "AskedAt": found.asked_at,
+        "Accepted": found.accepted,
+        "AcceptedAt": found.accepted_at,
+        "Rejected": found.rejected,
+        "RejectedAt": found.rejected_at,
+        "Reason": found.reason,
+    }
+
+
+def _delta(found: Delta) -> Json:
+    return {
+        "Version": found.version,
+        "Full": found.full,
+        "Complete": found.complete,
+        "Resources": [
+            {"Name": name, "Value": _value(name.partition("/")[0], value)}
+            for name, value in found.resources
+        ],
+        "Removed": list(found.removed),
+    }
+
+
+def _value(kind: str, value: Any) -> Json:
+    """A resource as JSON; what has no form of its own is JSON already."""
+    match value:
+        case CARootsAnswer():
+            return render.ca_roots(value)
+        case ProxyView():
+            return _proxy(value)
+        case UpstreamView():
+            return _upstream(value)
+        case _ if kind == "leaf":
+            return render.leaf(value)
+        case _ if kind == "intentions":
+            return [render.intention(item) for item in value]
+        case _ if kind == "endpoints":
+            return [_endpoint(item) for item in value]
+        case _:
+            return value
+
+
+def _proxy(value: ProxyView) -> Json:
+    service = value.service
+    proxy = service.proxy
+    return {
+        "ID": service.id,
+        "Service": service.name,
+        "DestinationServiceName": proxy.destination_service_name,
+        "DestinationServiceID": proxy.destination_service_id,
+        "Address": service.address,
+        "Port": service.port,
+        "SocketPath": service.socket_path,
+        "LocalServiceAddress": proxy.local_service_address,
+        "LocalServicePort": proxy.local_service_port,
+        "LocalServiceSocketPath": proxy.local_service_socket_path,
+        "Mode": proxy.mode,
+        "TransparentProxy": {
+            "OutboundListenerPort": proxy.outbound_listener_port,
+            "DialedDirectly": proxy.dialed_directly,
+        },
+        "Expose": {
+            "Checks": proxy.expose_checks,
+            "Paths": [
+                {
+                    "Path": path.path,
+                    "ListenerPort": path.listener_port,
+                    "LocalPathPort": path.local_path_port,
+                    "Protocol": path.protocol,
+                }
+                for path in proxy.expose_paths
+            ],
+        },
+        "Protocol": value.protocol,
+        "MutualTLSMode": value.mutual_tls,
+        "RateLimits": value.rate_limits,
+        "Config": _json_map(value.config),
+        "PreparedQueries": [
+            _local_end(one) | {"Name": one.destination_name, "Config": dict(one.config or {})}
+            for one in proxy.upstreams
+            if one.destination_type == "prepared_query"
+        ],
+    }
+
+
+def _local_end(upstream: Upstream) -> dict[str, Json]:
+    """Where the application finds an upstream."""
+    return {
+        "LocalBindAddress": upstream.local_bind_address or "127.0.0.1",
+        "LocalBindPort": upstream.local_bind_port,
+        "LocalBindSocketPath": upstream.local_bind_socket_path,
+        "LocalBindSocketMode": upstream.local_bind_socket_mode,
+    }
+
+
+def _upstream(value: UpstreamView) -> Json:
+    upstream = value.upstream
+    return {
+        "Key": value.key,
+        "DestinationName": value.name,
+        "Datacenter": upstream.datacenter,
+        **_local_end(upstream),
+        "MeshGateway": {"Mode": upstream.mesh_gateway_mode},
+        "Config": _json_map(value.config),
+    }
+
+
+def _endpoint(value: EndpointView) -> Json:
+    return {
+        "Node": value.node,
+        "ID": value.id,
+        "Address": value.address,
+        "Port": value.port,
+        "Weight": value.weight,
+        "Status": value.status,
+        "Datacenter": value.datacenter,
+        "Meta": dict(value.meta),
+    }
+
+
+def _json_map(value: Mapping[str, Json]) -> dict[str, Json]:
+    return dict(value)

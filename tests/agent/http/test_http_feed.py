@@ -1,0 +1,81 @@
+"""`/v1/agent/connect/feed/` over HTTP."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from agent.connect.feeds import Feeds
+from agent.http.parse_config import subset_filter
+from agent.http.server import HttpServer
+from raftstore.records import Proxy, Service, ServiceId, Upstream
+from tests.agent.http.rig import Client, Rig, make_config
+
+
+class Host:
+    """One registered sidecar."""
+
+    def services(self) -> dict[ServiceId, Service]:
+        upstreams = (Upstream(destination_name="api", local_bind_port=9000),
+                     Upstream(destination_type="prepared_query", destination_name="q",
+                              local_bind_port=9001))  # fmt: skip
+        proxy = Proxy(destination_service_name="web", upstreams=upstreams)
+        service = Service(
+            id=ServiceId("web-proxy"), name="web-proxy", kind="connect-proxy", port=1, proxy=proxy
+        )
+        return {service.id: service}
+
+    def watch_once(self, callback: Any) -> Any:
+        return lambda: None
+
+
+@pytest.fixture
+async def fed(monkeypatch: pytest.MonkeyPatch):
+    rig = Rig(make_config())
+    feeds = Feeds(
+        rig.backend,
+        datacenter="dc1",
+        leaves=rig.context.leaves,
+        local=Host(),
+        make_filter=subset_filter,
+        rng=random.Random(1),
+    )
+    rig.context = replace(rig.context, feeds=feeds)
+    rig.server = HttpServer(rig.context)
+    await rig.start()
+    try:
+        async with Client(rig.port) as client:
+            yield client
+    finally:
+        await feeds.close()
+        await rig.stop()
+
+
+async def test_a_proxy_is_told_answers_and_is_seen(fed: Client) -> None:
+    path = "/v1/agent/connect/feed/web-proxy"
+    version, held = "", {}
+    while True:
+        got = (await fed.get(f"{path}?version={version}&wait=5s")).json
+        held |= {one["Name"]: one["Value"] for one in got["Resources"]}
+        version = got["Version"]
+        if got["Complete"]:
+            break
+    assert held["proxy"]["DestinationServiceName"] == "web"
+    assert held["proxy"]["PreparedQueries"][0]["Name"] == "q"
+    assert held["upstream/api"]["LocalBindPort"] == 9000
+    assert held["chain/api"]["Protocol"] == "tcp" and held["endpoints/api.default.dc1"] == []
+    assert held["leaf"]["Service"] == "web" and held["intentions"] == []
+    got = await fed.put(path, {"Version": version, "Error": "no"})
+    assert got.json is True
+    standing = (await fed.get("/v1/agent/connect/feeds")).json["web-proxy"]
+    assert (standing["Rejected"], standing["Reason"]) == (version, "no")
+    assert (await fed.put(path, {"Version": "x.1"})).status == 404
+    assert (await fed.put(path, {"Nope": 1})).status == 400
+    assert (await fed.get("/v1/agent/connect/feed/nobody")).status == 404
+
+
+async def test_an_agent_without_feeds_says_so(client: Client) -> None:
+    assert (await client.get("/v1/agent/connect/feed/x")).status == 404
