@@ -155,6 +155,19 @@ class PromptChanges(Protocol):
         ...
 
 
+class PromptQuestions(Protocol):
+    """What an agent that is no server offers besides: questions to one, by callback as well."""
+
+    def ask_soon(
+        self, query: Query[T], options: Ask, done: Callable[[Reply[T] | Exception], None]
+    ) -> bool:
+        """``Backend.ask``; calls back with the reply or with what that would raise.
+
+        False, and nothing done, for a question that may be held or that cannot leave at once.
+        """
+        ...
+
+
 class Prompt(PromptChanges, Protocol):
     """What a server offers besides: reads of its own state, by callback as well."""
 

@@ -130,6 +130,35 @@ class LocalBackend:
         await self._rounds.fresh()
         return await self._answer(query, options, mode)
 
+    def ask_soon(
+        self, query: Query[T], options: Ask, done: Callable[[Reply[T] | Exception], None]
+    ) -> bool:
+        """``ask`` by callback and without a task; False for what waits, is long or of the past."""
+        if (
+            options.min_index
+            or options.at is not None
+            or isinstance(query, History | Diff)
+            or self._store.is_long(query)
+        ):
+            return False
+
+        def fresh(error: Exception | None) -> None:
+            if error is not None:
+                done(error)
+                return
+            try:
+                done(self.answer(query, mode))
+            except Exception as failure:  # what ``ask`` would raise
+                done(failure)
+
+        mode = options.consistency
+        if mode is Consistency.STALE and not self._too_old(options):
+            fresh(None)
+        else:
+            mode = Consistency.DEFAULT if mode is Consistency.STALE else mode
+            self._rounds.join(fresh)
+        return True
+
     async def fresh(self) -> None:
         """Return once this server's state is no older than the call. Raises NoClusterLeader."""
         await self._rounds.fresh()

@@ -22,11 +22,12 @@ from agent.backend.servers import ServerAddress, Servers
 from agent.errors import ForwardError, NoClusterLeader, NoServers, RequestError
 from agent.tasks import TaskOwner, when_ended
 from raftstore import wire
+from raftstore.answers import SHORT_BYTES
 from raftstore.commands import Command, Outcome
 from raftstore.errors import DecodeError, EncodeError, NotInHistory
 from raftstore.queries import Query
 from raftstore.records import Actor
-from raftstore.slices import in_slices
+from raftstore.slices import at_once, in_slices
 
 T = TypeVar("T")
 
@@ -157,6 +158,48 @@ class RemoteBackend:
         wait_s = options.wait_s if options.min_index else 0.0
         raw = await self._call(calls.ASK, payload, hold_s=self._hold_s, wait_s=wait_s)
         return await in_slices(calls.decode_reply(query, raw))
+
+    def ask_soon(
+        self, query: Query[T], options: Ask, done: Callable[[Reply[T] | Exception], None]
+    ) -> bool:
+        """``ask`` by callback: without a task unless the first attempt fails, or the answer is
+        long. False for what a server would hold."""
+        server = self._servers.preferred()
+        if options.min_index or server is None:
+            return False
+
+        def answered(raw: bytes | ForwardError) -> None:
+            if not isinstance(raw, ForwardError) and len(raw) <= SHORT_BYTES:
+                try:
+                    done(at_once(calls.decode_reply(query, raw)))
+                except DecodeError as error:
+                    done(error)
+            elif self._closed:
+                done(ForwardError("this agent stops", definite=True))
+            else:
+                task = self._owner.spawn(self._go_on(query, options, server, raw), name="ask")
+                when_ended(task, done, stopped=ForwardError("this agent stops", definite=True))
+
+        return self._pool.call_soon(
+            (server.host, server.port),
+            calls.ASK,
+            calls.AskCall(query, _with_wait(options, 0.0)).encode(),
+            timeout_s=self._hold_s + _SLACK_S,
+            done=answered,
+        )
+
+    async def _go_on(
+        self, query: Query[T], options: Ask, server: ServerAddress, raw: bytes | ForwardError
+    ) -> Reply[T] | Exception:
+        """The rest of a question whose first attempt gave a long answer, or none."""
+        try:
+            if isinstance(raw, ForwardError):
+                payload = calls.AskCall(query, _with_wait(options, 0.0)).encode()
+                failure = _Failed(server, raw)
+                raw = await self._call(calls.ASK, payload, hold_s=self._hold_s, failure=failure)
+            return await in_slices(calls.decode_reply(query, raw))
+        except Exception as error:
+            return error
 
     async def _call(
         self,

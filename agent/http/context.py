@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from agent.backend import Backend, Prompt, PromptChanges
+from agent.backend import Backend, Prompt, PromptChanges, PromptQuestions
 from agent.backend.archives import Archives
 from agent.backend.operations import AutopilotState
 from agent.config.schema import AgentConfig
@@ -251,7 +251,8 @@ class HttpContext:
 
     ``raft_status`` gives the JSON of `/v1/operator/raft/configuration`
     (``{"Servers": [...], "Index": n}``); ``stats`` the sections of `/v1/agent/self`.
-    ``prompt`` is the backend once more, where it can read without a task, and ``prompt_changes``
+    ``prompt`` is the backend once more, where it can read its own state without a task,
+    ``prompt_questions`` where it can ask another so, and ``prompt_changes``
     where it can carry out changes so.
     ``leave`` starts leaving and returns before the process ends, so that the client gets an answer.
     """
@@ -269,6 +270,7 @@ class HttpContext:
     events: EventLog | None = None
     prompt: Prompt | None = None
     prompt_changes: PromptChanges | None = None
+    prompt_questions: PromptQuestions | None = None
     explainers: Mapping[str, Explainer] = field(default_factory=dict)
     quotas: Quotas = field(default_factory=lambda: Quotas(RequestLimits()))
     leave: Callable[[], Awaitable[None]] = _nothing

@@ -13,9 +13,10 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
-from agent.backend import Consistency, Prompt, PromptChanges
+from agent.backend import Consistency, Prompt, PromptChanges, PromptQuestions
+from agent.backend import Reply as Told
 from agent.errors import RequestError
 from agent.http.call import Call, Change, Desk, Read
 from agent.http.gate import Gate
@@ -109,11 +110,12 @@ class PromptAnswers:
         router: Router,
         gate: Gate,
         backend: Prompt | None,
+        questions: PromptQuestions | None,
         changes: PromptChanges,
         count: Callable[[int], None],
         failure: Callable[[Exception, Route, str, tuple[str, ...]], Reply],
     ) -> None:
-        """``backend`` is None where reads go elsewhere (no server), ``changes`` never.
+        """``backend`` is None where reads go elsewhere (no server): then to ``questions``.
 
         ``count`` hears each answer's status; ``failure`` is the server's table of errors.
         """
@@ -121,6 +123,7 @@ class PromptAnswers:
         self._router = router
         self._gate = gate
         self._backend = backend
+        self._questions = questions
         self._changes = changes
         self._count = count
         self._failure = failure
@@ -133,14 +136,19 @@ class PromptAnswers:
     def begin(self, asker: Asker, seen: Seen) -> bool:
         """Take a request on; False when it has to go the long way."""
         if seen.method == "GET":
-            if self._backend is None:
+            backend, questions = self._backend, self._questions
+            if backend is None and questions is None:
                 return False
             kept = self._reads.get((seen.target, seen.head)) or self._plan_read(seen)
             if kept is None:
                 return False
             if not self._gate.open and self._refused(asker, kept.planned):
                 return True
-            return self._begin_read(asker, kept, self._backend)
+            if backend is not None:
+                return self._begin_read(asker, kept, backend)
+            assert questions is not None
+            read, told = kept.read, functools.partial(self._told, asker, kept)
+            return questions.ask_soon(read.query, read.options, told)
         planned = self._plan(seen)
         if planned is None or not isinstance(planned.plan, Change):
             return False
@@ -260,6 +268,21 @@ class PromptAnswers:
         while self._bytes > READS_BYTES_MAX and len(self._reads) > 1:
             self._forget_oldest()
         return True
+
+    def _told(self, asker: Asker, kept: _KeptRead, told: Told[Any] | Exception) -> None:
+        """Another agent has answered; nothing of that is kept."""
+        if isinstance(told, Exception):
+            self._fail(asker, kept.planned, told)
+            return
+        try:
+            reply = kept.read.shape(told)
+        except Exception as error:
+            self._fail(asker, kept.planned, error)
+            return
+        if reply.parts is not None or len(reply.body) > COMPRESS_INLINE_MAX_BYTES:
+            asker.answer(None)
+        else:
+            self._answer(asker, kept.planned, reply)
 
     # -- changes
 

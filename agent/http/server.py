@@ -104,6 +104,7 @@ class HttpServer:
                 self._router,
                 self._gate,
                 context.prompt,
+                context.prompt_questions,
                 changes,
                 self._prompt_reply,
                 self._failure,

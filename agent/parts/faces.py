@@ -110,6 +110,7 @@ class Faces:
             backend=behind.backend,
             prompt=behind.backend if isinstance(behind.backend, LocalBackend) else None,
             prompt_changes=behind.backend,
+            prompt_questions=behind.backend,
             local=behind.host.local,
             gossip=behind.gossip,
             events=behind.events,

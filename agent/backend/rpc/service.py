@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
 
+from agent.backend import Reply
 from agent.backend.local import LocalBackend
 from agent.backend.operations import LEADER_METHODS
 from agent.backend.rpc import calls
@@ -16,7 +18,7 @@ from agent.errors import ForwardError, NoClusterLeader
 from raftstore import wire
 from raftstore.commands import Outcome
 from raftstore.errors import DecodeError, EncodeError
-from raftstore.slices import in_slices
+from raftstore.slices import at_once, in_slices
 from raftstore.store import Store
 
 #: Answers that are turned into bytes at the same time. All take turns with one processor, so more
@@ -68,7 +70,15 @@ class RpcService:
         timeout_s: float,
         done: Callable[[bytes | Exception], None],
     ) -> bool:
-        """Carry out a change without a task; False for any other method."""
+        """Carry out a change or a short question without a task; False for anything else."""
+        if method == calls.ASK:
+            return self._ask_soon(payload, done)
+        if method == calls.READ_INDEX and self._store.is_leader:
+            self._store.read_index_soon(
+                timeout_s=timeout_s,
+                done=lambda told: done(calls.pack(told) if isinstance(told, int) else told),
+            )
+            return True
         if method != calls.CHANGE:
             return False
 
@@ -92,6 +102,25 @@ class RpcService:
         else:
             self._backend.change_encoded_soon(payload, timeout_s=timeout_s, done=told)
         return True
+
+    def _ask_soon(self, payload: bytes, done: Callable[[bytes | Exception], None]) -> bool:
+        try:
+            call = calls.AskCall.decode(payload)
+        except DecodeError as error:
+            done(error)
+            return True
+
+        def told(reply: Reply[Any] | Exception) -> None:
+            if not isinstance(reply, Exception):
+                steps = calls.encode_reply(call.query, reply, bytes_max=self.answer_bytes_max)
+                try:
+                    done(at_once(steps))
+                    return
+                except EncodeError as error:
+                    reply = error
+            done(reply)
+
+        return self._backend.ask_soon(call.query, call.options, told)
 
     async def _change(self, payload: bytes, timeout_s: float) -> bytes:
         wire.check_elements(payload)

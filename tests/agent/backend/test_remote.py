@@ -5,17 +5,20 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import AsyncIterator
+from dataclasses import replace
+from typing import Any
+from unittest.mock import ANY
 
 import pytest
 
-from agent.backend import Ask
+from agent.backend import Ask, Consistency
 from agent.backend.remote import RemoteBackend
 from agent.backend.rpc.client import RpcLimits, RpcPool
 from agent.backend.servers import ServerAddress, Servers
 from agent.errors import ForwardError, NoServers
 from raftstore.commands import Applied, KVSet, Transaction
 from raftstore.errors import NotInHistory
-from raftstore.queries import At, GetCAProvider, History, KVGet, KVList
+from raftstore.queries import At, GetCAProvider, History, KVGet, KVList, Query
 from raftstore.records import Actor, TxnKV, TxnOperation
 from tests.agent.backend.servers import HOLD_S, Server, leader_of, three_servers, until
 
@@ -107,6 +110,60 @@ async def test_a_blocked_query_survives_the_death_of_its_server(
     async with asyncio.timeout(10):
         reply = await waiting
     assert reply.index == last.index
+
+
+def begin_ask(client: RemoteBackend, query: Query[Any], options: Ask) -> list[Any]:
+    """What a question by callback is told."""
+    told: list[Any] = []
+    assert client.ask_soon(query, options, told.append)
+    return told
+
+
+async def test_a_question_by_callback_is_answered_as_one_that_is_awaited(
+    client: RemoteBackend, servers: list[Server]
+) -> None:
+    first = await client.change(KVSet(key="k", value=b"1"))
+    await client.change(KVSet(key="k", value=b"2"))
+    past, ahead = Ask(at=At(index=first.index)), Ask(at=At(index=10**9))
+    asked: list[tuple[Query[Any], Ask]] = [
+        (KVGet("k"), Ask()),
+        (KVGet("k"), Ask(consistency=Consistency.CONSISTENT)),
+        (KVGet("none"), Ask(consistency=Consistency.STALE)),
+        (KVGet("k"), Ask(consistency=Consistency.STALE, max_stale_s=60.0)),
+        (KVGet("k"), past),
+    ]
+    for query, options in asked:
+        told = begin_ask(client, query, options)
+        await until(lambda told=told: bool(told))  # type: ignore[misc]
+        assert told == [replace(await client.ask(query, options), last_contact_s=ANY)]
+    told = begin_ask(client, KVGet("k"), ahead)
+    await until(lambda: bool(told))
+    assert isinstance(told[0], NotInHistory)
+    assert not client.ask_soon(KVGet("k"), Ask(min_index=1), told.append)
+    assert not any(len(server.port.owner) for server in servers)
+
+
+async def test_a_long_answer_by_callback_arrives_whole(client: RemoteBackend) -> None:
+    keys = [f"k{number:03}" for number in range(60)]
+    sets = tuple(TxnOperation(kv=TxnKV(verb="set", key=k, value=b"v" * 500)) for k in keys)
+    await client.change(Transaction(sets))
+    told = begin_ask(client, KVList("k"), Ask())
+    await until(lambda: bool(told))
+    assert [pair.key for pair in told[0].value] == keys
+
+
+async def test_a_question_by_callback_survives_the_death_of_its_server(
+    client: RemoteBackend, servers: list[Server]
+) -> None:
+    await client.change(KVSet(key="k", value=b"v"))
+    asked = client._servers.preferred()
+    assert asked is not None
+    server = next(s for s in servers if s.name == asked.name)
+    told = begin_ask(client, KVGet("k"), Ask())
+    await server.stop()
+    servers.remove(server)
+    await until(lambda: bool(told))
+    assert told[0].value.value == b"v"
 
 
 async def test_writes_go_on_through_the_death_of_the_leader(

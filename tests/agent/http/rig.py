@@ -127,6 +127,24 @@ class StateBackend:
         answer = self.state.answer(query)
         return Reply(value=answer.value, index=answer.index, consistency=mode)
 
+    def ask_soon(
+        self, query: Query[Any], options: Ask, done: Callable[[Reply[Any] | Exception], None]
+    ) -> bool:
+        if options.min_index:
+            return False
+
+        async def ask() -> None:
+            try:
+                told: Reply[Any] | Exception = await self.ask(query, options)
+            except Exception as error:
+                told = error
+            done(told)
+
+        task = asyncio.get_running_loop().create_task(ask())
+        self.changing.add(task)
+        task.add_done_callback(self.changing.discard)
+        return True
+
     def change_soon(
         self,
         command: Command,

@@ -11,9 +11,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from agent.config.schema import AgentConfig
+from agent.errors import NoClusterLeader
 from agent.http.prompt import READS_MAX
+from agent.http.reply import LONG_ITEMS
 from agent.http.server import HttpServer
-from raftstore.commands import Register
+from raftstore.commands import KVSet, Register
 from raftstore.errors import NoLeader
 from raftstore.records import Node, NodeName, Service, ServiceId
 from tests.agent.http.rig import Client, Rig, make_config, small_limits
@@ -136,12 +139,14 @@ def loop() -> Iterator[asyncio.AbstractEventLoop]:
 
 
 @pytest.fixture(scope="module")
-def pair(loop: asyncio.AbstractEventLoop) -> Iterator[tuple[Rig, Rig]]:
+def ways(loop: asyncio.AbstractEventLoop) -> Iterator[tuple[Rig, Rig, Rig]]:
+    """A server's short way, that of an agent that is none, and the long way."""
     limits = small_limits(kv_max_value_size=1000, http_max_conns_per_client=100)
-    made = [Rig(make_config(limits=limits), prompt=prompt) for prompt in (True, False)]
+    config = make_config(limits=limits)
+    made = Rig(config), far_rig(config), Rig(config, prompt=False)
     for rig in made:
         loop.run_until_complete(rig.start())
-    yield made[0], made[1]
+    yield made
     for rig in made:
         loop.run_until_complete(rig.stop())
 
@@ -158,25 +163,37 @@ async def play(rig: Rig, script: list[list[tuple[list[bytes], int, bool]]]) -> l
     return heard
 
 
-# Sixty scripts of several requests each: a minute of a busy machine, else a few seconds.
+# Fifty scripts of several requests each: a minute of a busy machine, else a few seconds.
 @pytest.mark.timeout(180)
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=50, deadline=None, suppress_health_check=list(HealthCheck))
 @given(script=scripts)
-def test_both_ways_give_the_same_bytes(
+def test_all_ways_give_the_same_bytes(
     loop: asyncio.AbstractEventLoop,
-    pair: tuple[Rig, Rig],
+    ways: tuple[Rig, Rig, Rig],
     script: list[list[tuple[list[bytes], int, bool]]],
 ) -> None:
-    short, long = [loop.run_until_complete(play(rig, script)) for rig in pair]
+    short, far, long = [loop.run_until_complete(play(rig, script)) for rig in ways]
     assert short == long
+    assert far == long
 
 
-def test_the_short_way_was_gone(loop: asyncio.AbstractEventLoop, pair: tuple[Rig, Rig]) -> None:
+def test_the_short_ways_were_gone(
+    loop: asyncio.AbstractEventLoop, ways: tuple[Rig, Rig, Rig]
+) -> None:
     one = [([b"GET /v1/kv/z HTTP/1.1\r\nHost: x\r\n\r\n"], 1, False)] * 5
-    before = pair[0].server.stats().prompt_answers
-    loop.run_until_complete(play(pair[0], [one]))
-    assert pair[0].server.stats().prompt_answers >= before + 4
-    assert pair[1].server.stats().prompt_answers == 0
+    for rig in ways[:2]:
+        before = rig.server.stats().prompt_answers
+        loop.run_until_complete(play(rig, [one]))
+        assert rig.server.stats().prompt_answers >= before + 4
+    assert ways[2].server.stats().prompt_answers == 0
+
+
+def far_rig(config: AgentConfig) -> Rig:
+    """An agent that is no server: it asks another, and changes through another."""
+    rig = Rig(config, prompt=False)
+    far = replace(rig.context, prompt_changes=rig.backend, prompt_questions=rig.backend)
+    rig.context, rig.server = far, HttpServer(far)
+    return rig
 
 
 @pytest.fixture
@@ -327,16 +344,32 @@ async def test_prompt_answers_keep_a_connection_from_being_idle(
         assert prompt.server.stats().prompt_answers > 5
 
 
-async def test_an_agent_that_is_no_server_carries_out_changes_promptly() -> None:
-    rig = Rig(make_config(), prompt=False)
-    rig.context = replace(rig.context, prompt_changes=rig.backend)
-    rig.server = HttpServer(rig.context)
+async def test_an_agent_that_is_no_server_keeps_no_answer_and_tells_failures() -> None:
+    rig = far_rig(make_config())
     await rig.start()
     try:
         async with Client(rig.port) as client:
-            before = rig.server.stats().prompt_answers
-            await client.ask("PUT", "/v1/kv/a", b"1")
-            assert (await client.get("/v1/kv/a?raw")).text == "1"
-            assert rig.server.stats().prompt_answers == before + 1
+            for number in range(3):
+                rig.backend.apply(KVSet(key="a", value=b"%d" % number), None)
+                assert (await client.get("/v1/kv/a?raw")).text == str(number)
+            assert rig.server.stats().prompt_answers >= 2
+            rig.backend.failure = NoClusterLeader()
+            failed = await client.get("/v1/kv/a?raw")
+            assert (failed.status, failed.text) == (500, "No cluster leader")
+            rig.backend.failure = None
+            assert (await client.get("/v1/kv/a?index=1&wait=1ms&raw")).text == "2"
+    finally:
+        await rig.stop()
+
+
+async def test_a_long_answer_from_elsewhere_goes_the_long_way() -> None:
+    rig = far_rig(make_config())
+    await rig.start()
+    try:
+        for number in range(LONG_ITEMS + 1):
+            rig.backend.apply(KVSet(key=f"k{number:04}"), None)
+        async with Client(rig.port) as client:
+            for _ in range(2):
+                assert len((await client.get("/v1/kv/k?recurse")).json) == LONG_ITEMS + 1
     finally:
         await rig.stop()
