@@ -1,7 +1,7 @@
 """Carries a replica on the asyncio loop: steps, the disk barrier, timers, links, futures.
 
 Persist before send. A step may change the log, the term or the vote. Whatever rests on such a
-change (an acknowledgement, a vote, a request for votes, an answer to a read probe) is held back
+change (an acknowledgement, a vote, a request for votes) is held back
 until the batch of that step is on disk, for a server that forgets what it promised breaks the
 promise. The write is one synced transaction on a thread of its own, and while it runs no further
 step is taken: frames and proposals just gather, which is the group commit, and the engine can never
@@ -24,6 +24,7 @@ import random
 import secrets
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 
 from raftstore.errors import LeadershipLost, Refused
 from raftstore.raft.callers import Done, Waiting, settle
@@ -39,7 +40,7 @@ from raftstore.raft.replica import Replica, Work
 from raftstore.raft.requests import Outcome, Proposal
 from raftstore.raft.snapshot import SnapshotFiles
 from raftstore.raft.snapshotter import Snapshotter
-from raftstore.raft.status import RaftStatus, dropped_by, figures_of
+from raftstore.raft.status import RaftStatus, Seen, dropped_by, figures_of, seen_of
 from raftstore.raft.timers import Alarm, CallerTimer, Graces
 from raftstore.raft.transfers import Machine
 from raftstore.raft.transport import PeerNetwork, PeerTls
@@ -114,10 +115,11 @@ class RaftNode:
         self._running = False
         self._scheduled = False
         self._apply_due: asyncio.Handle | None = None
+        self._reads_due: asyncio.Handle | None = None
         self._alarm = Alarm(self._replica.engine.now, self._alarmed)
         self._callers = CallerTimer()
         self._graces = Graces(config.redial_grace_s, self._grace_over)
-        self._seen: tuple[str, int, str | None, int, bool] | None = None
+        self._seen: Seen | None = None
         self._steps = self._disk_step_downs = 0
         self._disks = KnownDisks(config.node_id)
         self._led_at = self._replica.engine.now()
@@ -215,7 +217,8 @@ class RaftNode:
         self._must_run()
         waiting = Waiting(done)
         proposal = waiting.proposal = self._replica.propose(waiting, payload)
-        self._wait(waiting, timeout_s)
+        self._callers.watch(waiting, timeout_s)
+        self._schedule()
         return proposal
 
     async def read_index(self, *, timeout_s: float) -> int:
@@ -232,11 +235,21 @@ class RaftNode:
         self._must_run()
         waiting = Waiting(done)
         self._replica.read(waiting)
-        self._wait(waiting, timeout_s)
-
-    def _wait(self, waiting: Waiting, timeout_s: float) -> None:
         self._callers.watch(waiting, timeout_s)
-        self._schedule()
+        if self._config.lease:
+            self._schedule()
+        elif self._reads_due is None:
+            self._reads_due = self._loop.call_soon(self._begin_reads)
+
+    def _begin_reads(self) -> None:
+        self._reads_due = None
+        if not self._running or self.fatal.done():
+            return
+        for peer, message in self._replica.begin_reads():
+            self._network.send(peer, message)
+        self._deliver_results()
+        if self._disk.writing is None:
+            self._go_on()  # it may have to wait until we may read, or we lead no more
 
     @property
     def applied_index(self) -> int:
@@ -269,6 +282,7 @@ class RaftNode:
         members = self.operations.members()
         return RaftStatus(
             **figures_of(self._config, self._replica),
+            **asdict(self._disk.stats),
             **(self._snapshots.figures() if self._snapshots is not None else {}),
             leader_address=next((a for n, a, _ in members if n == engine.leader_id()), ""),
             members=members,
@@ -276,10 +290,6 @@ class RaftNode:
             cluster_id=self.cluster_id,
             disks_replaced=self._disks.replaced,
             disk_step_downs=self._disk_step_downs,
-            syncs=self._disk.stats.syncs,
-            sync_last_s=self._disk.stats.sync_last_s,
-            sync_max_s=self._disk.stats.sync_max_s,
-            slow_syncs=self._disk.stats.slow_syncs,
             steps=self._steps,
             dropped={**self._network.dropped, **dropped_by(engine)},
         )
@@ -294,9 +304,15 @@ class RaftNode:
     # -- links
 
     def _message(self, peer: str, message: Message, size: int) -> bool:
-        if not self._replica.deliver(peer, message, size):
-            return False
-        self._schedule()
+        answers = self._replica.answer(peer, message)
+        if answers is None:
+            if not self._replica.deliver(peer, message, size):
+                return False
+            self._schedule()
+            return True
+        for to, answer in answers:
+            self._network.send(to, answer)
+        self._deliver_results()
         return True
 
     def _link_up(self, peer: str, hello: Hello) -> None:
@@ -416,20 +432,11 @@ class RaftNode:
             self._schedule()
 
     def _deliver_results(self) -> None:
-        for waiting, result in self._replica.take_results():
-            assert isinstance(waiting, Waiting)
-            self._callers.drop(waiting)
-            waiting.settle(result)
+        self._callers.settle(self._replica.take_results())
 
     def _notice_change(self) -> None:
         engine = self._replica.engine
-        seen = (
-            engine.role(),
-            engine.term(),
-            engine.leader_id(),
-            engine.config_index,
-            engine.config_is_committed(),
-        )
+        seen = seen_of(engine)
         if seen[2] is not None:
             self._led_at = engine.now()
         alone_s = engine.now() - self._led_at
@@ -453,10 +460,8 @@ class RaftNode:
         self._network.close_links("node failed")
 
     def _fail_callers(self, reason: str) -> None:
-        for waiting in self._replica.fail_all():
-            assert isinstance(waiting, Waiting)
-            self._callers.drop(waiting)
-            waiting.settle(LeadershipLost(reason))
+        lost = LeadershipLost(reason)
+        self._callers.settle((waiting, lost) for waiting in self._replica.fail_all())
 
     # -- the engine's deadline
 

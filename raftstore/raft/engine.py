@@ -11,7 +11,7 @@ Since private methods are overridden, ``stock`` compares the package's version a
 every method that is replaced or relied on with recorded values before the first engine is built.
 
 Messages leave in two classes. *Early* ones may overtake the disk. *Late* ones rest on what this
-step wrote (acknowledgements, votes, vote requests, probe replies) and must wait for it. While term
+step wrote (acknowledgements, votes, vote requests) and must wait for it. While term
 or vote are unsaved, everything but pre-votes is late.
 """
 
@@ -506,11 +506,26 @@ class RaftEngine(SyncObj):  # type: ignore[misc]
         """Handle one message of an authenticated peer."""
         self._SyncObj__onMessageReceived(peer, message)
 
+    def confirmation(self, peer: str, probe: Probe) -> ProbeReply | None:
+        """The answer to a read probe of the leader that we follow; None for anybody else's.
+
+        It says what is so now and promises nothing: a leader of a newer term may be chosen right
+        after it, but what that one commits is then newer than the read. So it waits for no disk,
+        and whoever has a newer term, on disk or not, does not give it.
+        """
+        if probe.term != self.term() or self.leader_id() != peer:
+            return None
+        return ProbeReply(probe.term, probe.round) if self._listens_to(peer, probe) else None
+
     # -- outputs
 
     def take_messages(self) -> tuple[list[Outgoing], list[Outgoing]]:
         """(early, late) messages since the last call."""
         return self._outbox.take()
+
+    def take_early(self) -> list[Outgoing]:
+        """The early ones since the last call."""
+        return self._outbox.take_early()
 
     def probe(self, number: int) -> None:
         """Ask the voters whether we still lead."""
@@ -668,8 +683,9 @@ class RaftEngine(SyncObj):  # type: ignore[misc]
             case AppendReply():
                 self._on_append_reply(peer, message)
             case Probe():
-                if message.term == self.term() and self.leader_id() == peer:
-                    self._send(peer, ProbeReply(message.term, message.round), late=True)
+                reply = self.confirmation(peer, message)
+                if reply is not None:
+                    self._send(peer, reply)
             case ProbeReply():
                 if self._is_answer(peer, message.term):
                     self.on_probe_reply(peer, message.round)

@@ -33,3 +33,8 @@ class Outbox:
         taken = self._early, self._late
         self._early, self._late = [], []
         return taken
+
+    def take_early(self) -> list[Outgoing]:
+        """The early ones since the last call; the late ones stay."""
+        taken, self._early = self._early, []
+        return taken

@@ -29,7 +29,7 @@ from raftstore.errors import (
 from raftstore.raft.changes import Change
 from raftstore.raft.config import RaftConfig
 from raftstore.raft.engine import RaftEngine
-from raftstore.raft.frames import Message
+from raftstore.raft.frames import Message, Probe, ProbeReply
 from raftstore.raft.install import Installs, Task
 from raftstore.raft.lease import Lease
 from raftstore.raft.log import Batch, Journal
@@ -100,6 +100,30 @@ class Replica:
     def deliver(self, peer: str, message: Message, size: int = 0) -> bool:
         """Queue a message of so many bytes for the next step; False when the inbox is full."""
         return self._inbox.put(peer, message, size)
+
+    def answer(self, peer: str, message: Message) -> list[Outgoing] | None:
+        """Handle at once what needs no step, with what there is to say; None for anything else.
+
+        Such are the probes of reads and the answers to them, on either side. They change neither
+        log nor term nor vote and rest on nothing that is being written, so reads wait for no disk.
+        That one of them overtakes what is in the inbox is no news to Raft: on the wire it might.
+        """
+        match message:
+            case ProbeReply():
+                self.engine.receive(peer, message)
+                self._serve_reads()
+                return []
+            case Probe() if not self.journal.state_dirty:
+                reply = self.engine.confirmation(peer, message)
+                return [] if reply is None else [Outgoing(peer, reply)]
+        return None
+
+    def begin_reads(self) -> list[Outgoing]:
+        """Begin a round for the reads that wait for one, without a step if that can be."""
+        if self.journal.state_dirty or not self._begin_reads():
+            return []
+        self._serve_reads()  # who has no peers is done
+        return self.engine.take_early()
 
     def propose(self, ticket: object, payload: bytes) -> Proposal:
         """Queue a proposal. Raises a ``Refused`` when it cannot enter the log."""
@@ -404,11 +428,13 @@ class Replica:
                 self._results.append((ticket, Outcome(index)))
                 self.lease_reads += 1
 
-    def _begin_reads(self) -> None:
-        if self.reads.joining and self.engine.may_read():
-            number = self.reads.begin(self.engine.commit_index())
-            if number is not None:
-                self.engine.probe(number)
+    def _begin_reads(self) -> bool:
+        if not self.reads.joining or not self.engine.may_read():
+            return False
+        number = self.reads.begin(self.engine.commit_index())
+        if number is not None:
+            self.engine.probe(number)
+        return True
 
     def _serve_reads(self) -> None:
         if not self.engine.leads():

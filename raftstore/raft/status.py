@@ -104,6 +104,22 @@ class RaftStatus:
     """Closed links and dropped messages by reason."""
 
 
+Seen = tuple[str, int, str | None, int, bool]
+"""What a node looks at after each step: role, term, leader, index of the configuration, and
+whether that is committed."""
+
+
+def seen_of(engine: RaftEngine) -> Seen:
+    """How it is now."""
+    return (
+        engine.role(),
+        engine.term(),
+        engine.leader_id(),
+        engine.config_index,
+        engine.config_is_committed(),
+    )
+
+
 def dropped_by(engine: RaftEngine) -> dict[str, int]:
     """Messages that the engine did not heed, by reason."""
     return {

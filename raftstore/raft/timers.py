@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
+from raftstore.errors import StoreError
 from raftstore.raft.callers import STEP_S, Deadlines, Waiting
+from raftstore.raft.requests import Outcome
 
 SLACK_S = 0.001
 """Timers fire a little late, so that the engine's strict comparison finds the deadline passed."""
@@ -64,9 +66,12 @@ class CallerTimer:
         if self._handle is None:
             self._handle = self._loop.call_later(STEP_S, self._look)
 
-    def drop(self, waiting: Waiting) -> None:
-        """It has its answer."""
-        self._deadlines.drop(waiting)
+    def settle(self, results: Iterable[tuple[object, Outcome | StoreError]]) -> None:
+        """Tell callers what became of what they asked for."""
+        for waiting, result in results:
+            assert isinstance(waiting, Waiting)
+            self._deadlines.drop(waiting)
+            waiting.settle(result)
 
     def _look(self) -> None:
         for waiting in self._deadlines.due(self._loop.time()):

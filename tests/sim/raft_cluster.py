@@ -164,6 +164,7 @@ class Cluster:
         self.reads_begun: dict[object, int] = {}
         self.reads_done = 0
         self.proposals = 0
+        self.prompt_answers = 0
         self.calm = False
         self.record = bootstrap_config(dict.fromkeys(self.nodes, "")).encode()
 
@@ -425,8 +426,17 @@ class Cluster:
             return
         if epoch is not None and epoch != self.link_epoch.get((source, target), 0):
             return
-        self.hand_in(node, source, message)
-        self.queue_step(node)
+        answers = None
+        if not self.asleep(node):
+            answers = self.on_clock(node, lambda: node.replica.answer(source, message))
+        if answers is None:
+            self.hand_in(node, source, message)
+            self.queue_step(node)
+            return
+        self.prompt_answers += 1
+        for to, answer in answers:
+            self.send(target, to, answer)
+        self.results(node)
 
     def hand_in(self, node: Node, source: str, message: Any) -> None:
         node.replica.deliver(source, message)
@@ -461,9 +471,21 @@ class Cluster:
                 ticket = ("read", self.event_count)
                 self.reads_begun[ticket] = self.acked_index_max
                 self.attempt(lambda: node.replica.read(ticket))
+                self.begin_reads(node)
             self.queue_step(node)
         if not self.calm:
             self.after(self.rng.uniform(0.005, 0.06), self.client)
+
+    def asleep(self, node: Node) -> bool:
+        """Does its machine stand still?"""
+        return False
+
+    def begin_reads(self, node: Node) -> None:
+        if self.asleep(node) or self.config(node.name).lease:
+            return
+        for peer, message in self.on_clock(node, node.replica.begin_reads):
+            self.send(node.name, peer, message)
+        self.results(node)
 
     def propose(self, node: Node, payload: bytes) -> None:
         self.attempt(lambda: node.replica.propose(payload, payload))

@@ -76,6 +76,12 @@ class StockReplica:
     def deliver(self, peer: str, message: Any) -> None:
         self.inbox.append((peer, message))
 
+    def answer(self, peer: str, message: Any) -> None:
+        """It answers in its ticks only."""
+
+    def begin_reads(self) -> list[Any]:
+        return []
+
     def propose(self, ticket: bytes, payload: bytes) -> None:
         def finished(_: object, reason: int) -> None:
             if reason == FAIL_REASON.SUCCESS:

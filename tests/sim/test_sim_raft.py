@@ -31,6 +31,7 @@ def test_the_runs_do_something():
     runs = [Cluster(seed, faults=CUTS).run() for seed in range(5)]
     assert sum(len(run.acked) for run in runs) > 500
     assert sum(run.reads_done for run in runs) > 50
+    assert sum(run.prompt_answers for run in runs) > 50
     assert sum(len(run.leaders) for run in runs) > 5
 
 

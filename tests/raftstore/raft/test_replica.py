@@ -6,12 +6,13 @@ import pytest
 
 from raftstore.errors import JournalFull, LeadershipLost, NoLeader, QueueFull, Refused
 from raftstore.raft.config import RaftConfig
-from raftstore.raft.frames import Append
+from raftstore.raft.frames import Append, Probe, ProbeReply
 from raftstore.raft.log import MemJournal
 from raftstore.raft.members import bootstrap_config
 from raftstore.raft.replica import Replica
 from raftstore.raft.requests import Outcome
 from raftstore.raft.stock import use_clock
+from tests.raftstore.raft.test_engine import Bench
 
 
 class Clock:
@@ -155,3 +156,73 @@ def test_the_inbox_is_bounded(clock):
     assert replica.deliver("b", append)
     assert replica.deliver("b", append)
     assert not replica.deliver("b", append)
+
+
+def test_a_read_without_peers_needs_no_step(clock):
+    replica = alone(clock)
+    replica.propose("w", b"x")
+    work = replica.step(50.0)  # whose batch is on its way
+    replica.read("r")
+    assert replica.begin_reads() == []
+    assert replica.take_results() == [("r", Outcome(2))]
+    replica.persisted(work.batch)
+
+
+@pytest.fixture
+def three(clock):
+    made = Bench(["a", "b", "c"])
+    made.elect("a", ["b", "c"])
+    for replica in made.replicas.values():
+        replica.take_results()
+    yield made
+    use_clock(made.before)
+
+
+def test_a_read_waits_for_no_disk_on_either_side(three):
+    a, b = three.replicas["a"], three.replicas["b"]
+    a.propose("w", b"x")
+    ours = a.step(50.0)
+    a.read("r")
+    probes = [out.message for out in a.begin_reads() if out.peer == "b"]
+    assert [type(probe) for probe in probes] == [Probe]
+    b.deliver("a", next(out.message for out in ours.early if out.peer == "b"))
+    theirs = b.step(50.0)
+    assert theirs.batch is not None and ours.batch is not None  # both are on their way
+    (answer,) = b.answer("a", probes[0])
+    assert answer == ("a", ProbeReply(a.engine.term(), probes[0].round))
+    assert a.answer("b", answer.message) == []
+    assert a.take_results() == [("r", Outcome(a.engine.commit_index()))]
+    assert a.engine.commit_index() < a.journal.last_index
+
+
+def test_only_the_leader_that_is_followed_is_confirmed(three):
+    a, b = three.replicas["a"], three.replicas["b"]
+    term = a.engine.term()
+    assert b.answer("c", Probe(term, 1)) == []
+    assert b.answer("a", Probe(term - 1, 1)) == []
+    assert b.answer("a", Probe(term + 1, 1)) == []
+    assert b.answer("a", Append(
+        term=term, seq=1, prev_index=1, prev_term=0, commit=1, entries=()
+    )) is None  # fmt: skip
+    b.journal.set_term(term + 1, "c")  # what it will be is not on disk: wait for that
+    assert b.answer("a", Probe(term, 1)) is None
+
+
+def test_an_answer_of_a_stranger_or_of_an_earlier_term_confirms_nothing(three):
+    a = three.replicas["a"]
+    a.read("r")
+    (probe, *_) = [out.message for out in a.begin_reads()]
+    assert a.answer("x", ProbeReply(probe.term, probe.round)) == []
+    assert a.answer("b", ProbeReply(probe.term - 1, probe.round)) == []
+    assert a.take_results() == []
+    assert a.answer("c", ProbeReply(probe.term, probe.round)) == []
+    assert [ticket for ticket, _ in a.take_results()] == ["r"]
+
+
+def test_reads_begin_no_round_before_an_entry_of_the_own_term_is_applied(three):
+    b = three.replicas["b"]
+    three.elect("b", ["a", "c"], settle=False)
+    b.read("r")
+    assert b.begin_reads() == []
+    three.pass_on(["a", "b", "c"])
+    assert [ticket for ticket, _ in b.take_results()] == ["r"]

@@ -5,6 +5,7 @@ import time
 
 from raftstore.errors import Refused
 from raftstore.raft.callers import Waiting
+from raftstore.raft.requests import Outcome
 from raftstore.raft.timers import Alarm, CallerTimer, Graces
 from tests.raftstore.raft.cluster import until
 
@@ -33,12 +34,13 @@ async def test_who_waits_too_long_is_told_and_nobody_else():
     timer.watch(late, 0.01)
     timer.watch(answered, 0.01)
     timer.watch(patient, 60.0)
-    timer.drop(answered)
-    await until(lambda: bool(told))
-    assert len(told) == 1 and isinstance(told[0], Refused)
+    timer.settle([(answered, Outcome(7))])
+    assert told == [Outcome(7)]
+    await until(lambda: len(told) == 2)
+    assert isinstance(told[1], Refused)
     timer.cancel()
     await asyncio.sleep(0.06)
-    assert len(told) == 1
+    assert len(told) == 2
 
 
 async def test_a_link_that_does_not_come_back_is_told_of():
