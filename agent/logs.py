@@ -12,6 +12,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable
+from typing import Protocol
 
 #: Lines that are kept for a reader who does not take them.
 TAP_LINES_MAX = 512
@@ -110,6 +111,13 @@ class Tap(logging.Handler):
         _output.apply()
 
 
+class Writable(Protocol):
+    """What lines can be written to."""
+
+    def write(self, text: str, /) -> object: ...
+    def flush(self) -> object: ...
+
+
 class _Output:
     """The levels that are wanted: what a tap wants must be made, and kept off standard output."""
 
@@ -144,6 +152,15 @@ def configure(level: str, *, as_json: bool) -> None:
     root.setLevel(logging.WARNING)  # other people's libraries
     _output.handlers = (handler,)
     set_level(level)
+
+
+def also_into(stream: Writable, *, as_json: bool) -> None:
+    """Write all that goes to standard output into something else too."""
+    handler: logging.Handler = logging.StreamHandler(stream)
+    handler.setFormatter(formatter(as_json=as_json))
+    logging.getLogger().addHandler(handler)
+    _output.handlers = (*_output.handlers, handler)
+    _output.apply()
 
 
 def set_level(level: str) -> None:

@@ -17,6 +17,7 @@ from agent.config.schema import AgentConfig
 from agent.errors import AgentError, ConfigError
 from agent.gossip_keys import take_keys
 from agent.local.identity import claim_data_dir, load_node_id
+from agent.log_files import LogFile
 from agent.loop.timed import TimedLoop
 from agent.reloading import Source
 from agent.runtime import Agent
@@ -36,6 +37,8 @@ def run_agent(
     logs.configure(config.log_level, as_json=config.log_json)
     lock: int | None = None
     try:
+        if config.log_file.path:
+            logs.also_into(LogFile(config.log_file), as_json=config.log_json)
         if config.data_dir:
             lock = claim_data_dir(config.data_dir)
         config = replace(config, node_id=load_node_id(config.data_dir, config.node_id))

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import importlib
 import os
-import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -167,6 +166,8 @@ def _complete(line: str, point: str) -> int:
 
 
 def _autocomplete(program: str, flag: str) -> int:
+    import shutil
+
     from agent.cli import completion
 
     change = completion.install if flag.endswith("-install") else completion.uninstall

@@ -26,6 +26,7 @@ from agent.config.schema import (
     DnsConfig,
     GossipTiming,
     Limits,
+    LogFileConfig,
     UnixSockets,
 )
 from agent.config.watches import watches
@@ -108,6 +109,7 @@ def build(
             "tls": tls_config(values, server=server),
             "https": https_config(values),
             "audit": audit_sinks(values.get("audit", {})),
+            "log_file": LogFileConfig(**fields.pop("log_file", {})),
             "dns": _dns(fields.pop("dns", {}), values, interfaces),
             "limits": limits,
             "watches": watches(values, limits),
@@ -176,7 +178,7 @@ def _checked(key: Key, value: Any, errors: list[str]) -> Any:
     if kind is Kind.INT and path.startswith("ports."):
         if not -1 <= value <= PORT_MAX:
             errors.append(f"{path}: invalid port: {value}")
-    elif (kind is Kind.INT and value < 0) or (key.positive and value <= 0):
+    elif (kind is Kind.INT and value < 0 and not key.signed) or (key.positive and value <= 0):
         errors.append(f"{_short(path)} cannot be {value}. {_least(key)}")
     return value
 

@@ -155,6 +155,16 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LogFileConfig:
+    """``path`` "" is no file. ``max_files`` old ones are kept beside the newest: 0 all, -1 none."""
+
+    path: str = ""
+    rotate_bytes: int = 0
+    rotate_s: float = 24 * 3600.0
+    max_files: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AgentConfig:
     """Everything an agent needs to know to start. Ports of -1 are off."""
 
@@ -228,6 +238,7 @@ class AgentConfig:
 
     log_level: str = "INFO"
     log_json: bool = False
+    log_file: LogFileConfig = field(default_factory=LogFileConfig)
     enable_debug: bool = False
     #: Files are looked at all the time, and reloaded when they have changed.
     auto_reload_config: bool = False

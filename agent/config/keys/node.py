@@ -53,10 +53,10 @@ NODE: tuple[Key, ...] = (
 LOGS: tuple[Key, ...] = (
     now("log_level", STRING, live=True),
     now("log_json", BOOL, "log_json"),
-    later("log_file", STRING, ""),
-    later("log_rotate_bytes", INT, 0),
-    later("log_rotate_duration", DURATION, "24h"),
-    later("log_rotate_max_files", INT, 0),
+    now("log_file", STRING, "log_file.path"),
+    now("log_rotate_bytes", INT, "log_file.rotate_bytes", signed=True),
+    now("log_rotate_duration", DURATION, "log_file.rotate_s"),
+    now("log_rotate_max_files", INT, "log_file.max_files", signed=True),
     ignored("enable_syslog", BOOL, "enable_syslog is not supported; logs go to standard output"),
     ignored("syslog_facility", STRING),
 )

@@ -40,15 +40,23 @@ class Key:
     note: str = ""
     #: A number or duration of 0 leaves no working agent and is refused.
     positive: bool = False
+    #: A number below 0 means something of its own; elsewhere it is refused.
+    signed: bool = False
     #: A reload takes a new value over; all other keys wait for a restart.
     live: bool = False
 
 
 def now(
-    path: str, kind: Kind | Shape, target: str = "", *, positive: bool = False, live: bool = False
+    path: str,
+    kind: Kind | Shape,
+    target: str = "",
+    *,
+    positive: bool = False,
+    signed: bool = False,
+    live: bool = False,
 ) -> Key:
     """A key that counts."""
-    return Key(path=path, kind=kind, target=target, positive=positive, live=live)
+    return Key(path=path, kind=kind, target=target, positive=positive, signed=signed, live=live)
 
 
 def later(path: str, kind: Kind | Shape, default: Any = None) -> Key:
