@@ -52,11 +52,17 @@ class AgentMetrics(Collector):
     def __init__(self) -> None:
         self.registry = CollectorRegistry(auto_describe=False)
         self._sources: dict[str, Source] = {}
+        self._prefix = "lictor"
+        self._tells: Callable[[str], bool] = lambda name: True
         self.registry.register(self)
         ProcessCollector(registry=self.registry)
 
+    def choose(self, prefix: str, tells: Callable[[str], bool]) -> None:
+        """Tell only metrics for which ``tells`` says so, under names that begin with ``prefix``."""
+        self._prefix, self._tells = prefix, tells
+
     def add(self, area: str, source: Source) -> None:
-        """Expose what ``source`` returns as ``lictor_<area>_...``."""
+        """Expose what ``source`` returns as ``<prefix>_<area>_...``."""
         assert area not in self._sources, f"metrics area {area} is taken"
         self._sources[area] = source
 
@@ -65,7 +71,8 @@ class AgentMetrics(Collector):
         for area, source in self._sources.items():
             stats = source()
             for name, value in _fields(stats):
-                metric = _metric(area, name, value)
+                full = f"{self._prefix}_{area}_{name}"
+                metric = _metric(full, name, value) if self._tells(full) else None
                 if metric is not None:
                     yield metric
 
@@ -98,8 +105,7 @@ def _fields(stats: Any) -> Iterator[tuple[str, Any]]:
             yield field.name, value
 
 
-def _metric(area: str, name: str, value: Any) -> Metric | None:
-    full = f"lictor_{area}_{name}"
+def _metric(full: str, name: str, value: Any) -> Metric | None:
     if isinstance(value, bool):
         value = int(value)
     if isinstance(value, int | float):

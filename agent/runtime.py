@@ -33,6 +33,7 @@ from agent.loop.collector import Collector
 from agent.loop.watchdog import Watchdog
 from agent.membership import server_addresses
 from agent.metrics import AgentMetrics
+from agent.metrics_push import MetricsPush
 from agent.parts.faces import Behind, Faces
 from agent.parts.ground import Closers, Ground
 from agent.parts.host import HostParts
@@ -143,6 +144,7 @@ class Agent:
     async def _start(self) -> None:
         ground, config = self.ground, self.config
         self._owner.spawn(in_slices(warming.steps()), name="codecs")
+        self._start_telemetry()
         self.pool = self._make_pool()
         ground.closers.add("rpc pool", self.pool.close)
         if config.server:
@@ -168,6 +170,14 @@ class Agent:
         if config.auto_reload_config:
             self._owner.spawn(self.reload.follow(), name="configuration files")
         ground.closers.add("background tasks", self._owner.close)
+
+    def _start_telemetry(self) -> None:
+        telemetry = self.config.telemetry
+        self.metrics.choose(telemetry.metrics_prefix, telemetry.tells)
+        push = MetricsPush(telemetry, self.metrics.collect)
+        self.metrics.add("metrics_push", push.stats)
+        if push.wanted:
+            self._owner.spawn(push.run(), name="metrics push")
 
     def _make_pool(self) -> RpcPool:
         config = self.config
@@ -263,6 +273,7 @@ class Agent:
         if faces is not None:
             faces()
         logs.set_level(config.log_level)
+        self.metrics.choose(self.config.telemetry.metrics_prefix, config.telemetry.tells)
         if self.host is not None:
             await self.host.reload(config)
         if self.faces is not None:

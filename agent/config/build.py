@@ -29,6 +29,7 @@ from agent.config.schema import (
     LogFileConfig,
     UnixSockets,
 )
+from agent.config.telemetry import telemetry
 from agent.config.watches import watches
 from agent.errors import ConfigError
 from raftstore.records import AutopilotConfig
@@ -110,6 +111,7 @@ def build(
             "https": https_config(values),
             "audit": audit_sinks(values.get("audit", {})),
             "log_file": LogFileConfig(**fields.pop("log_file", {})),
+            "telemetry": telemetry(fields.pop("telemetry", {}), values),
             "dns": _dns(fields.pop("dns", {}), values, interfaces),
             "limits": limits,
             "watches": watches(values, limits),

@@ -15,6 +15,7 @@ from agent.audit.config import audit_sinks
 from agent.config.decode import Values
 from agent.config.keys import KEYS_BY_PATH, Standing
 from agent.config.schema import AgentConfig
+from agent.config.telemetry import rule_warnings
 from agent.errors import ConfigError
 from agent.meta import meta_problem
 
@@ -197,6 +198,7 @@ def warnings(values: Values, config: AgentConfig) -> Iterator[str]:
             "using enable-script-checks without ACLs and without allow_write_http_from is "
             "DANGEROUS, use enable-local-script-checks instead"
         )
+    yield from rule_warnings(values)
     if any(watch.deprecated for watch in config.watches):
         yield (
             "The 'handler' field in watches has been deprecated and replaced with the 'args' field."

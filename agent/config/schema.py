@@ -165,6 +165,27 @@ class LogFileConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TelemetryConfig:
+    """Consul's `telemetry`. The longest of the prefixes in ``allowed`` and ``blocked`` decides
+    whether a metric is told, ``filter_default`` where none fits."""
+
+    metrics_prefix: str = "lictor"
+    disable_hostname: bool = False
+    allowed: tuple[str, ...] = ()
+    blocked: tuple[str, ...] = ()
+    filter_default: bool = True
+    statsd_address: str = ""
+    dogstatsd_addr: str = ""
+    dogstatsd_tags: tuple[str, ...] = ()
+
+    def tells(self, name: str) -> bool:
+        """Whether the metric of this name is told."""
+        fitting = [p for p in (*self.allowed, *self.blocked) if name.startswith(p)]
+        longest = max(fitting, key=len, default=None)
+        return self.filter_default if longest is None else longest not in self.blocked
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AgentConfig:
     """Everything an agent needs to know to start. Ports of -1 are off."""
 
@@ -268,6 +289,7 @@ class AgentConfig:
     )
     ca_config: Mapping[str, object] = field(default_factory=dict)
     prometheus_retention_time_s: float = 0.0
+    telemetry: TelemetryConfig = field(default_factory=TelemetryConfig)
     ui_enabled: bool = False
     default_query_time_s: float = 300.0
     max_query_time_s: float = 600.0

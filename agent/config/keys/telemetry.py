@@ -8,14 +8,14 @@ TELEMETRY: tuple[Key, ...] = (
     now(
         "telemetry.prometheus_retention_time", DURATION, "prometheus_retention_time_s"
     ),
-    later("telemetry.metrics_prefix", STRING, "consul"),
-    later("telemetry.disable_hostname", BOOL, False),
-    later("telemetry.prefix_filter", STRINGS, ()),
-    later("telemetry.filter_default", BOOL, True),
-    later("telemetry.statsd_address", STRING, ""),
+    now("telemetry.metrics_prefix", STRING, "telemetry.metrics_prefix"),
+    now("telemetry.disable_hostname", BOOL, "telemetry.disable_hostname"),
+    now("telemetry.prefix_filter", STRINGS, live=True),
+    now("telemetry.filter_default", BOOL, "telemetry.filter_default", live=True),
+    now("telemetry.statsd_address", STRING, "telemetry.statsd_address"),
     later("telemetry.statsite_address", STRING, ""),
-    later("telemetry.dogstatsd_addr", STRING, ""),
-    later("telemetry.dogstatsd_tags", STRINGS, ()),
+    now("telemetry.dogstatsd_addr", STRING, "telemetry.dogstatsd_addr"),
+    now("telemetry.dogstatsd_tags", STRINGS, "telemetry.dogstatsd_tags"),
     *(
         ignored(f"telemetry.circonus_{name}", STRING, "telemetry.circonus_* has no effect")
         for name in (

@@ -496,3 +496,28 @@ def test_a_watch_that_makes_none_is_told() -> None:
     assert text.startswith("Failed to parse watch (args: ['true'], type: 'key'): Must specify")
     flags = AgentFlags(paths=["a.json"], fragments=["limits { watches_max = 0 }"])
     assert refused(flags) == "watches: 1 are more than limits.watches_max = 0"
+
+
+def test_rules_for_metrics_are_those_of_consul_and_others_are_told() -> None:
+    flags = AgentFlags(
+        values={"data_dir": "d"},
+        fragments=[
+            'telemetry { prefix_filter = ["+lictor.http", "-lictor", "x", ""] '
+            'statsd_address = "127.0.0.1:8125" metrics_prefix = "consul" }'
+        ],
+    )
+    loaded = load(flags, host=host())
+    telemetry = loaded.config.telemetry
+    assert (telemetry.allowed, telemetry.blocked) == (("lictor_http",), ("lictor",))
+    assert telemetry.tells("lictor_http_requests")
+    assert not telemetry.tells("lictor_dns_requests")
+    assert loaded.warnings == (
+        "Filter rule must begin with either '+' or '-': \"x\"",
+        "Cannot have empty filter rule in prefix_filter",
+    )
+
+
+def test_a_receiver_of_metrics_needs_a_port() -> None:
+    flags = AgentFlags(values={"data_dir": "d", "telemetry.dogstatsd_addr": "127.0.0.1"})
+    text = refused(flags)
+    assert text == 'telemetry.dogstatsd_addr: "127.0.0.1" is not an address with a port'

@@ -1,0 +1,81 @@
+"""Tells the metrics to statsd servers, once in a while, by UDP."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from prometheus_client.core import Metric
+
+from agent.config.schema import TelemetryConfig
+from agent.statsd import Lines, packets
+
+log = logging.getLogger("lictor.agent.metrics")
+
+#: As Consul's agents do.
+INTERVAL_S = 10.0
+
+
+@dataclass(slots=True)
+class PushStats:
+    """Counters since start."""
+
+    packets: int = 0
+    failures: int = 0
+
+
+class MetricsPush:
+    """The receivers of the configuration."""
+
+    def __init__(self, config: TelemetryConfig, collect: Callable[[], Iterable[Metric]]) -> None:
+        host = "" if config.disable_hostname else socket.gethostname()
+        self._collect = collect
+        self._stats = PushStats()
+        self._receivers: list[tuple[str, Lines]] = []
+        if config.statsd_address:
+            self._receivers.append((config.statsd_address, Lines(host=host)))
+        if config.dogstatsd_addr:
+            tags = config.dogstatsd_tags
+            self._receivers.append((config.dogstatsd_addr, Lines(tags=tags, dog=True)))
+        self._failed: set[str] = set()
+
+    @property
+    def wanted(self) -> bool:
+        """Whether there is anybody to tell."""
+        return bool(self._receivers)
+
+    def stats(self) -> PushStats:
+        """Counters up to now."""
+        return self._stats
+
+    async def run(self, *, interval_s: float = INTERVAL_S) -> None:
+        """Tell all of them, until cancelled."""
+        while True:
+            await asyncio.sleep(interval_s)
+            for address, lines in self._receivers:
+                await self._tell(address, lines)
+
+    async def _tell(self, address: str, lines: Lines) -> None:
+        host, _, port = address.rpartition(":")
+        loop = asyncio.get_running_loop()
+        try:
+            # Anew each time: names may lead elsewhere by now.
+            transport, _ = await loop.create_datagram_endpoint(
+                asyncio.DatagramProtocol, remote_addr=(host.strip("[]"), int(port))
+            )
+        except OSError as error:
+            self._stats.failures += 1
+            if address not in self._failed:
+                log.warning("metrics cannot be sent address=%s error=%s", address, error)
+                self._failed.add(address)
+            return
+        self._failed.discard(address)
+        try:
+            for packet in packets(lines.next(self._collect())):
+                transport.sendto(packet)
+                self._stats.packets += 1
+        finally:
+            transport.close()
