@@ -109,7 +109,7 @@ class Call:
     """
 
     __slots__ = ("_desk", "address", "body", "context", "failure_headers", "method", "params",
-                 "request", "rest", "stream", "waiting")  # fmt: skip
+                 "refusal", "request", "rest", "stream", "waiting")  # fmt: skip
 
     def __init__(self, desk: Desk, request: Asked, method: str, rest: str, params: Params) -> None:
         self._desk = desk
@@ -123,6 +123,8 @@ class Call:
         #: The body of an endpoint that reads it by itself.
         self.stream: AsyncIterator[bytes] | None = None
         self.failure_headers: tuple[str, ...] = ()
+        #: Why a permission was missing, for the audit log.
+        self.refusal = ""
         self.address = ""
 
     @property

@@ -272,6 +272,7 @@ class HttpContext:
     prompt_changes: PromptChanges | None = None
     prompt_questions: PromptQuestions | None = None
     explainers: Mapping[str, Explainer] = field(default_factory=dict)
+    audit: Callable[[bytes], None] | None = None
     quotas: Quotas = field(default_factory=lambda: Quotas(RequestLimits()))
     leave: Callable[[], Awaitable[None]] = _nothing
     reload: Callable[[], Awaitable[None]] = _nothing

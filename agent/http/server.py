@@ -19,6 +19,7 @@ from aiohttp import web
 from agent.backend.rpc.listener import REASONS
 from agent.config.schema import AgentConfig
 from agent.errors import AgentError, ConfigError, ForwardError, NoClusterLeader, RequestError
+from agent.http.auditing import CALL, HttpAudit
 from agent.http.call import Asked, Call, Desk
 from agent.http.connections import Connections, address_of
 from agent.http.context import HttpContext
@@ -96,9 +97,11 @@ class HttpServer:
         self._desk = Desk(context, self._waiting, self._ready, self._inner)
         self._router = Router(ROUTES)
         self._gate = Gate(context.quotas)
+        self._audit = HttpAudit(context.audit) if context.audit is not None else None
         self._prompt: PromptAnswers | None = None
         changes = context.prompt_changes or context.prompt
-        if changes is not None:
+        # Each request is told to the audit log, and there is one place for that.
+        if changes is not None and self._audit is None:
             self._prompt = PromptAnswers(
                 self._desk,
                 self._router,
@@ -205,7 +208,13 @@ class HttpServer:
         found = self._router.find(target.path)
         if found is None:
             return self._count(self._outside(request.method, target.path))
-        reply = await self._routed(request, found[0], found[1], target.query)
+        route, rest = found
+        if self._audit is None:
+            reply = await self._routed(request, route, rest, target.query)
+        else:
+            reply = await self._audit.around(
+                request, lambda: self._routed(request, route, rest, target.query)
+            )
         reply.headers += API_HEADERS
         if len(reply.body) >= GZIP_MIN_BYTES:
             await _compress(request, reply)
@@ -236,6 +245,8 @@ class HttpServer:
         try:
             call = self._call(request, method, rest, query)
             call.address = _peer(request)
+            if self._audit is not None:
+                request[CALL] = call
             refused = self._refusal(call, route, endpoint)
             if refused is not None:
                 return refused

@@ -6,6 +6,7 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+from agent.audit.sink import AuditLog
 from agent.backend.archives import Archives
 from agent.backend.local import LocalBackend
 from agent.backend.operations import Operations
@@ -60,6 +61,7 @@ class Faces:
         self._sessions = SessionCalls(behind.backend)
         self._http: HttpServer | None = None
         self._dns: DnsServer | None = None
+        self._audit: AuditLog | None = None
         self._quotas = Quotas(ground.config.request_limits)
         ground.metrics.add("request_limits", self._quotas.stats)
 
@@ -71,6 +73,11 @@ class Faces:
             await dns.start()
             ground.closers.add("dns", dns.stop)
             ground.metrics.add("dns", dns.stats)
+        if config.audit:
+            log = self._audit = AuditLog(config.audit, queue_max=config.limits.audit_queue_max)
+            log.start()
+            ground.closers.add("audit log", log.close)
+            ground.metrics.add("audit", log.stats)
         if config.port_http > 0 or config.port_https > 0:
             http = self._http = HttpServer(self._context())
             await http.start()
@@ -126,6 +133,7 @@ class Faces:
             raft_status=self._raft_configuration,
             archives=behind.archives,
             quotas=self._quotas,
+            audit=None if self._audit is None else self._audit.put,
             stats=ground.metrics.flat,
             rng=ground.rng,
         )

@@ -10,6 +10,7 @@ import contextlib
 import http.client
 import json
 import socket
+import stat
 import statistics
 import threading
 import time
@@ -20,6 +21,7 @@ import pytest
 
 from tests.certificates import TestCA
 from tests.e2e.cluster import AgentProcess, cluster
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.e2e
 
@@ -35,7 +37,7 @@ def agent(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AgentProcess]:
     folder = tmp_path_factory.mktemp("limits")
     ca = TestCA(folder)
     server = ca.server("server")
-    settings = {
+    settings: dict[str, object] = {
         "ports": {"https": 8501},
         "tls": {"https": {"cert_file": str(server.cert), "key_file": str(server.key)}},
         "telemetry": {"prometheus_retention_time": "1m"},
@@ -54,6 +56,8 @@ def agent(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AgentProcess]:
             },
         },
     }
+    sink = {"type": "file", "path": str(folder / "audit.json"), "rotate_bytes": 100_000}
+    settings["audit"] = {"enabled": True, "sink": {"all": sink}}
     path = folder / "limits.json"
     path.write_text(json.dumps(settings))
     with cluster(folder) as made:
@@ -202,3 +206,13 @@ def test_certificates_and_rates_are_taken_over_by_a_reload(
 ) -> None:
     assert agent.cli("reload").strip() == "Configuration reload triggered"
     assert metric(agent, "lictor_https_reloads_total") == 1
+
+
+def test_the_audit_log_has_each_request_and_is_put_aside(agent: AgentProcess) -> None:
+    folder = agent.folder.parent
+    agent.get("/v1/kv/told-to-the-log")
+    current = folder / "audit.json"
+    eventually(lambda: "told-to-the-log" in current.read_text(), within_s=5)
+    assert list(folder.glob("audit-*.json"))
+    assert stat.S_IMODE(current.stat().st_mode) == 0o600
+    assert metric(agent, "lictor_audit_written_total") > 100
