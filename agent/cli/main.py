@@ -67,6 +67,8 @@ TABLE: dict[tuple[str, ...], tuple[str, str]] = {
     ("connect", "ca", "set-config"): ("connect", "Modify the authority's configuration"),
     ("connect", "proxy"): ("connect", "Runs a built-in mTLS proxy"),
     ("debug",): ("debug", "Gathers what there is to know of an agent"),
+    ("dns",): ("", "Tools for DNS"),
+    ("dns", "setup"): ("dns", "Says how another DNS server passes our names on"),
     ("doctor",): ("doctor", "Looks for what is wrong with an agent and its host"),
     ("event",): ("event", "Fires a user event"),
     ("exec",): ("exec", "Runs a command on many hosts"),

@@ -70,6 +70,15 @@ _PATIENCE_S = 0.5
 _AWAY_S = 1.0
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DnsView:
+    """What an explanation needs to know of a DNS face: by what it answers, and whom it asks."""
+
+    config: AgentConfig
+    recursors: tuple[str, ...] = ()
+    looping: tuple[str, ...] = ()
+
+
 class Later:
     """A question that has to wait, with the facts found so far; ``client`` is whose it is."""
 
@@ -91,6 +100,7 @@ class Resolver:
         "_cache_age_s",
         "_cancels",
         "_clock",
+        "_config",
         "_insiders",
         "_keeps",
         "_max_stale_s",
@@ -118,6 +128,7 @@ class Resolver:
         """``stats`` and ``memory`` are those of the resolver that this one follows."""
         dns = config.dns
         self._backend = backend
+        self._config = config
         self._rules = rules_of(config)
         self._rng = rng
         self._clock = clock
@@ -149,6 +160,16 @@ class Resolver:
     def memory(self) -> Memory:
         """What servers said, for the resolver that follows this one."""
         return self._memory
+
+    @property
+    def view(self) -> DnsView:
+        """How questions are answered now."""
+        upstream = self._upstream
+        return DnsView(
+            config=self._config,
+            recursors=tuple(map(str, upstream.recursors)),
+            looping=tuple(map(str, upstream.loops.known())),
+        )
 
     def respond(self, data: bytes, *, tcp: bool, client: str) -> bytes | Later | None:
         """The reply to a packet, None for no reply, or ``Later`` when somebody must be asked.

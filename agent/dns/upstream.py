@@ -56,7 +56,7 @@ class Upstream:
         stats: UpstreamStats,
     ) -> None:
         """``timeout_s`` is for each try; ``shuffled`` draws an order for each question."""
-        self._recursors = tuple(recursors)
+        self.recursors = tuple(recursors)
         self._timeout_s = timeout_s
         self._shuffled = shuffled
         self._waiting_max = waiting_max
@@ -119,7 +119,7 @@ class Upstream:
         return None
 
     def _order(self) -> list[Recursor]:
-        usable = self.loops.usable(self._recursors, time.monotonic())
+        usable = self.loops.usable(self.recursors, time.monotonic())
         if self._shuffled:
             self._rng.shuffle(usable)
         return usable
@@ -183,7 +183,7 @@ class Upstream:
         """Ask suspects for a name of ours; whether it comes back is seen by ``note_arrival``."""
         now = time.monotonic()
         loop = asyncio.get_running_loop()
-        probes = self.loops.probe(question.name, self._recursors, client, now, self._rng)
+        probes = self.loops.probe(question.name, self.recursors, client, now, self._rng)
         for recursor, name in probes:
             with contextlib.suppress(OSError):
                 transport, _ = await loop.create_datagram_endpoint(

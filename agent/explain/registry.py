@@ -6,7 +6,8 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from agent.backend import Backend
 from agent.config.schema import AgentConfig
-from agent.explain.dns import explain_dns
+from agent.dns.resolver import DnsView
+from agent.explain.dns import explain_dns, wish_of
 from agent.explain.intention import intention_explainer
 from agent.explain.keyring import KeyedPool, explain_keyring
 from agent.explain.member import GossipView, LeaderView, explain_member
@@ -25,6 +26,7 @@ def explainers(
     gossip: GossipView,
     leader: LeaderView,
     check: Callable[[CheckId], Json],
+    dns: Callable[[], DnsView],
     sidecars: Callable[[], Json],
     feeds: Callable[[], Json],
     loop: Callable[[], Json],
@@ -42,10 +44,8 @@ def explainers(
 ) -> dict[str, Explainer]:
     """Everything this agent can explain."""
 
-    async def dns(arguments: Sequence[str], query: Mapping[str, str]) -> Json:
-        name = arguments[0] if arguments else query.get("name", "")
-        kind = arguments[1] if len(arguments) > 1 else query.get("type", "A")
-        return await explain_dns(backend, config, name, kind)
+    async def one_question(arguments: Sequence[str], query: Mapping[str, str]) -> Json:
+        return await explain_dns(backend, dns(), wish_of(arguments, query))
 
     async def member(arguments: Sequence[str], query: Mapping[str, str]) -> Json:
         return explain_member(gossip, leader, arguments)
@@ -63,7 +63,7 @@ def explainers(
         "check": one_check,
         "configuration": _awaited(configuration),
         "coordinates": _plain(coordinates),
-        "dns": dns,
+        "dns": one_question,
         "events": _plain(events),
         "feeds": _plain(feeds),
         "intention": intention_explainer(backend),

@@ -14,6 +14,7 @@ from agent.backend.remote import RemoteBackend
 from agent.backend.rpc.tls import RpcTls
 from agent.backend.sessions import SessionCalls
 from agent.config.schema import AgentConfig
+from agent.dns.resolver import DnsView
 from agent.dns.server import DnsServer
 from agent.events.log import EventLog
 from agent.explain.limits import explain_limits
@@ -146,6 +147,7 @@ class Faces:
             gossip=behind.gossip.explain,
             leader=lambda name: None if server is None else server.explain_member(name),
             check=behind.host.local.explain_check,
+            dns=self._dns_view,
             sidecars=behind.host.sidecars.explain,
             feeds=behind.host.feeds.explain,
             loop=behind.watchdog.holds.explained,
@@ -163,6 +165,11 @@ class Faces:
             ring=lambda: explain_ring(behind.gossip, time.time),
             limits=lambda: explain_limits(self._ground.config, self._quotas),
         )
+
+    def _dns_view(self) -> DnsView:
+        if self._dns is None:
+            return DnsView(config=self._ground.config)
+        return self._dns.resolver.view
 
     def _explain_port(self) -> Json:
         server, tls = self._behind.server, self._behind.tls
