@@ -55,7 +55,7 @@ sim-gossip: setup ## rings of up to SIZE=10000 members: detection, false alarms,
 kill: setup ## kill -9 all servers in the middle of a load, ROUNDS=20 times; nothing may be lost
 	$(BIN)/python -m pytest tests/raftstore/raft/test_kill.py --kill-rounds=$(or $(ROUNDS),20) --timeout=900
 
-interop: setup ## against foreign programs (serf, dig)
+interop: setup ## against foreign programs (serf, dig, DNS servers, haproxy)
 	$(BIN)/python -m pytest -m interop
 
 fuzz: setup ## coverage-guided fuzzing of all that reads bytes of the ring, SECONDS=60; wants atheris

@@ -24,7 +24,7 @@ from agent.dns.memory import Memory, Recollection
 from agent.dns.outline import Outline, SoaAt
 from agent.dns.ready import KEY_BYTES_MAX, ReadyAnswer, ReadyAnswers
 from agent.dns.recursion import LOCAL_NETWORKS, Insiders, others, parse_recursor
-from agent.dns.rules import rules_of
+from agent.dns.rules import DnsView, rules_of
 from agent.dns.upstream import Upstream, UpstreamStats
 from agent.dns.wire import (
     Question,
@@ -68,15 +68,6 @@ class ResolverStats:
 #: it let them pass nobody waits for so long again.
 _PATIENCE_S = 0.5
 _AWAY_S = 1.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DnsView:
-    """What an explanation needs to know of a DNS face: by what it answers, and whom it asks."""
-
-    config: AgentConfig
-    recursors: tuple[str, ...] = ()
-    looping: tuple[str, ...] = ()
 
 
 class Later:

@@ -53,6 +53,15 @@ class Rules:
         return not datacenter or datacenter == self.datacenter.lower()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DnsView:
+    """What an explanation needs to know of a DNS face: by what it answers, and whom it asks."""
+
+    config: AgentConfig
+    recursors: tuple[str, ...] = ()
+    looping: tuple[str, ...] = ()
+
+
 def ttl(seconds: float) -> int:
     """Whole seconds within what a TTL can say (RFC 2181 section 8)."""
     return max(0, min(int(seconds), _TTL_MAX_S))

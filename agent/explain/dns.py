@@ -26,8 +26,7 @@ from agent.dns.facts import Facts, Missing
 from agent.dns.names import Kind, Lookup
 from agent.dns.outline import Outline
 from agent.dns.recursion import LOCAL_NETWORKS, Insiders
-from agent.dns.resolver import DnsView
-from agent.dns.rules import Rules, rules_of
+from agent.dns.rules import DnsView, Rules, rules_of
 from agent.dns.wire import Question, read_question
 from agent.errors import RequestError
 from agent.queries import QueryNotFound, QueryRefused

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from agent.backend import Backend
 from agent.config.schema import AgentConfig
-from agent.dns.resolver import DnsView
+from agent.dns.rules import DnsView
 from agent.explain.dns import explain_dns, wish_of
 from agent.explain.intention import intention_explainer
 from agent.explain.keyring import KeyedPool, explain_keyring

@@ -14,7 +14,7 @@ from agent.backend.remote import RemoteBackend
 from agent.backend.rpc.tls import RpcTls
 from agent.backend.sessions import SessionCalls
 from agent.config.schema import AgentConfig
-from agent.dns.resolver import DnsView
+from agent.dns.rules import DnsView
 from agent.dns.server import DnsServer
 from agent.events.log import EventLog
 from agent.explain.limits import explain_limits

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from agent.config.schema import AgentConfig, DnsConfig
-from agent.dns.resolver import DnsView
+from agent.dns.rules import DnsView
 from agent.errors import RequestError
 from agent.explain.dns import Wish, explain_dns, wish_of
 from raftstore.records import (
