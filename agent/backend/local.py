@@ -190,6 +190,10 @@ class LocalBackend:
             consistency=mode,
         )
 
+    def away_s(self) -> float:
+        """For how many seconds this state may lack what others know; 0 while somebody leads."""
+        return 0.0 if self._store.known_leader else self.last_contact_s
+
     # What the prompt face of a server offers (agent.backend.Prompt)
 
     @property

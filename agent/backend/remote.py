@@ -65,6 +65,7 @@ class RemoteBackend:
         self._ids = RequestIds(sender)
         self._owner = TaskOwner()
         self._closed = False
+        self._away_since: float | None = None
 
     async def change(
         self, command: Command, *, actor: Actor | None = None, timeout_s: float | None = None
@@ -221,37 +222,52 @@ class RemoteBackend:
         while True:
             server = self._servers.preferred() if failure is None else failure.server
             if server is None:
+                self._note_away(loop.time())
                 raise NoServers
             body = payload if isinstance(payload, bytes) else payload()
             try:
                 if failure is not None:
                     first, failure = failure.error, None
                     raise first
-                return await self._pool.call(
+                raw = await self._pool.call(
                     (server.host, server.port),
                     method,
                     body,
                     timeout_s=max(0.1, deadline - loop.time()) + _SLACK_S,
                 )
+                self._away_since = None
+                return raw
             except RemoteFailure as error:
                 if error.code.startswith("status-"):
                     raise RequestError(int(error.code[7:]), str(error)) from None
                 if error.code == "NotInHistory":
                     raise NotInHistory(str(error)) from None
                 if error.code == "NoClusterLeader":
+                    self._note_away(loop.time())
                     raise NoClusterLeader from None  # the server has held it long enough
                 if once and not error.definite:
                     raise
                 pause = attempts.failed(error, now=loop.time(), code=error.code)
             except ForwardError as error:
+                self._note_away(loop.time())
                 self._servers.failed(server)
                 if once and not error.definite:
                     raise
                 pause = attempts.failed(error, now=loop.time())
             await asyncio.sleep(pause)
 
+    def away_s(self) -> float:
+        """For how many seconds no server has answered who asked; 0 while they do."""
+        if self._away_since is None:
+            return 0.0
+        return asyncio.get_running_loop().time() - self._away_since
+
+    def _note_away(self, now: float) -> None:
+        if self._away_since is None:
+            self._away_since = now
+
     def peek(self, query: Query[T]) -> Reply[T] | None:
-        """Nothing is held here yet; the cache of asked queries will."""
+        """Nothing is held here; who may be answered from what is kept asks the cache."""
         return None
 
     def watch_once(

@@ -136,6 +136,8 @@ class Limits:
     blocking_queries_max: int = 50_000
     #: Reads in one `/v1/watch`; each also counts as a blocking query.
     http_watched_max: int = 256
+    #: Answers that are kept up to date for `?cached`.
+    cache_answers_max: int = 4096
     #: Probes under way at once: those that connect somewhere, and those that run a program.
     checks_concurrent_max: int = 256
     check_programs_max: int = 32
@@ -273,6 +275,7 @@ class AgentConfig:
     audit: tuple[SinkConfig, ...] = ()
     request_limits: RequestLimits = field(default_factory=RequestLimits)
 
+    http_use_cache: bool = True
     enable_script_checks: bool = False
     enable_local_script_checks: bool = False
     check_update_interval_s: float = 300.0

@@ -14,6 +14,7 @@ from typing import Any, Protocol, TypeVar
 
 from agent import backend
 from agent.backend import Ask, Consistency
+from agent.backend.cache import Cached
 from agent.errors import RequestError
 from agent.http import params as query_params
 from agent.http.context import HttpContext
@@ -30,7 +31,7 @@ from agent.http.reply import (
 )
 from agent.http.waiting import Waiting
 from raftstore.commands import Command, Outcome, Rejected
-from raftstore.queries import Query
+from raftstore.queries import HealthService, ListServices, Query, ServiceNodes
 from raftstore.records import Actor, Json
 from raftstore.thawed import maker_of
 
@@ -38,6 +39,9 @@ T = TypeVar("T")
 
 #: Accessor id of the anonymous token: whoever asks, as long as there are no others.
 ANONYMOUS = "00000000-0000-0000-0000-000000000002"
+
+#: Questions whose answers may come from the cache (those marked so in the http-api contract).
+CACHED: frozenset[type[Query[Any]]] = frozenset({ListServices, ServiceNodes, HealthService})
 
 _QUERY_BACKEND = "X-Consul-Query-Backend: blocking-query"
 _KNOWN_LEADER = {True: "X-Consul-Knownleader: true", False: "X-Consul-Knownleader: false"}
@@ -108,8 +112,8 @@ class Call:
     ``address`` is where the request comes from, as "ip:port".
     """
 
-    __slots__ = ("_desk", "address", "body", "context", "failure_headers", "method", "params",
-                 "refusal", "request", "rest", "stream", "waiting")  # fmt: skip
+    __slots__ = ("_cached", "_desk", "address", "body", "context", "failure_headers", "method",
+                 "params", "refusal", "request", "rest", "stream", "waiting")  # fmt: skip
 
     def __init__(self, desk: Desk, request: Asked, method: str, rest: str, params: Params) -> None:
         self._desk = desk
@@ -126,6 +130,7 @@ class Call:
         #: Why a permission was missing, for the audit log.
         self.refusal = ""
         self.address = ""
+        self._cached: Cached[Any] | None = None
 
     @property
     def actor(self) -> Actor:
@@ -188,10 +193,10 @@ class Call:
         if "dc" in self.params:
             self.check_datacenter()
         if not options.min_index:
-            return await self.context.backend.ask(query, options)
+            return await self._ask(query, options)
         with self.waiting.place():
             try:
-                return await self.context.backend.ask(query, options)
+                return await self._ask(query, options)
             except asyncio.CancelledError:
                 self.waiting.raise_if_stopping()
                 raise
@@ -199,6 +204,17 @@ class Call:
     async def inner(self, target: str) -> Reply:
         """The answer to a read on behalf of the same client; refusals are replies too."""
         return await self._desk.inner(self, target)
+
+    async def _ask(self, query: Query[T], options: Ask) -> backend.Reply[T]:
+        cache = self.context.cache
+        if cache is None or "cached" not in self.params or type(query) not in CACHED:
+            return await self.context.backend.ask(query, options)
+        if options.at is not None:
+            return await self.context.backend.ask(query, options)
+        header = self.request.headers.get("Cache-Control", "")
+        found = await cache.get(query, options, query_params.freshness(header))
+        self._cached = found
+        return found.reply
 
     async def change(self, command: Command, *, refused_prefix: str = "") -> Any:
         """Carry out a command and give its value; a refusal is a 500 with the state's reason."""
@@ -296,7 +312,11 @@ class Call:
 
     def cache_headers(self) -> tuple[str, ...]:
         """`X-Cache` where the client asked for a cached answer."""
-        return ("X-Cache: MISS",) if "cached" in self.params else ()
+        if "cached" not in self.params:
+            return ()
+        if self._cached is None or not self._cached.hit:
+            return ("X-Cache: MISS",)
+        return ("X-Cache: HIT", f"Age: {int(self._cached.age_s)}")
 
 
 def text(body: str, *, status: int = 200, headers: tuple[str, ...] = ()) -> Reply:

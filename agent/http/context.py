@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 from agent.backend import Backend, Prompt, PromptChanges, PromptQuestions
 from agent.backend.archives import Archives
+from agent.backend.cache import AnswerCache
 from agent.backend.operations import AutopilotState
 from agent.config.schema import AgentConfig
 from agent.connect.feed import Delta, Standing
@@ -268,6 +269,8 @@ class HttpContext:
     archives: Archives | None = None
     feeds: ProxyFeeds | None = None
     events: EventLog | None = None
+    #: Answers for `?cached`; without it they are asked for like others.
+    cache: AnswerCache | None = None
     prompt: Prompt | None = None
     prompt_changes: PromptChanges | None = None
     prompt_questions: PromptQuestions | None = None

@@ -12,6 +12,7 @@ from datetime import datetime
 from urllib.parse import quote_plus, unquote_to_bytes
 
 from agent.backend import Ask, Consistency
+from agent.backend.cache import Freshness
 from agent.durations import DurationError, parse_s
 from agent.errors import RequestError
 from raftstore.queries import At
@@ -144,6 +145,21 @@ def check_cache_control(value: str) -> None:
         name, _, number = part.strip().partition("=")
         if name.lower() in {"max-age", "stale-if-error"} and not _UNSIGNED.fullmatch(number):
             raise RequestError(400, "Invalid Cache-Control header.")
+
+
+def freshness(cache_control: str) -> Freshness:
+    """What a reader of cached answers accepts; the header was checked. Without one, any age."""
+    max_age_s: float | None = None
+    stale_if_error_s = 0.0
+    for part in cache_control.split(","):
+        name, _, number = part.strip().lower().partition("=")
+        if name == "max-age":
+            max_age_s = float(min(int(number), UINT64_MAX))
+        elif name == "stale-if-error":
+            stale_if_error_s = float(min(int(number), UINT64_MAX))
+        elif name == "must-revalidate":
+            max_age_s = 0.0
+    return Freshness(max_age_s=max_age_s, stale_if_error_s=stale_if_error_s)
 
 
 def wait(params: Params, *, default_s: float, max_s: float) -> tuple[int, float]:

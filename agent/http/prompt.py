@@ -202,6 +202,8 @@ class PromptAnswers:
         planned = self._plan(seen)
         if planned is None or not isinstance(planned.plan, Read) or seen.body:
             return None
+        if "cached" in planned.call.params:
+            return None  # its reply tells how old it is
         options = planned.plan.options
         if options.min_index or options.max_stale_s is not None or options.at is not None:
             return None  # it may have to wait, or tells of the past

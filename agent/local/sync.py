@@ -136,7 +136,8 @@ class Syncer:
             await self._wait()
             self._wake.clear()
             wanted = self._wanted
-            full = self._full.deadline <= self._now()
+            # What was read from disk is told only after a look at what the catalog says of it.
+            full = self._full.deadline <= self._now() or not self.stats.full_syncs
             await self._round(full=full)
             self._covered = wanted
             self._round_over.set_result(None)

@@ -108,6 +108,7 @@ class Faces:
 
     def state_replaced(self) -> None:
         """Another state is in force: answers that are ready are none any more."""
+        self._behind.host.cache.drop()
         if self._http is not None:
             self._http.state_replaced()
 
@@ -122,6 +123,7 @@ class Faces:
             local=behind.host.local,
             gossip=behind.gossip,
             events=behind.events,
+            cache=behind.host.cache if ground.config.http_use_cache else None,
             leaves=behind.host.leaves,
             feeds=behind.host.feeds,
             operations=Operations(behind.backend),

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from agent.backend import Backend
+from agent.backend.cache import AnswerCache
+from agent.backend.local import LocalBackend
+from agent.backend.remote import RemoteBackend
 from agent.config.schema import AgentConfig
 from agent.connect.feeds import Feeds
 from agent.connect.leaves import LeafCache
@@ -33,13 +35,25 @@ class HostParts:
     sidecars: Sidecars
     watches: Watches
 
-    def __init__(self, ground: Ground, backend: Backend, gossip: Gossip, events: EventLog) -> None:
+    def __init__(
+        self,
+        ground: Ground,
+        backend: LocalBackend | RemoteBackend,
+        gossip: Gossip,
+        events: EventLog,
+    ) -> None:
         self._ground = ground
         #: As of the last reload.
         self._config = ground.config
         self._backend = backend
         self._gossip = gossip
         self._events = events
+        self.cache = AnswerCache(
+            backend,
+            answers_max=ground.config.limits.cache_answers_max,
+            away_s=backend.away_s,
+            rng=ground.rng,
+        )
         self.local = LocalAgent(
             ground.config,
             backend,
@@ -50,6 +64,8 @@ class HostParts:
     async def start(self) -> None:
         """Take up what is registered here. Raises ConfigError."""
         ground, config = self._ground, self._ground.config
+        ground.closers.add("cache", self.cache.close)
+        ground.metrics.add("cache", self.cache.stats)
         local = self.local
         await local.start()
         ground.closers.add("local agent", local.stop)
@@ -58,7 +74,7 @@ class HostParts:
         ground.owner.spawn(self.sender.run(), name="coordinates")
         self._events.ready(lambda: local.services().values(), self._remote_exec())
         if not config.server:
-            follow = follow_restores(self._backend, local.catalog_restored, rng=ground.rng)
+            follow = follow_restores(self._backend, self._restored, rng=ground.rng)
             ground.owner.spawn(follow, name="restores")
         self._start_mesh()
         self.watches = Watches(f"http://{own_http(config)}", rng=ground.rng)
@@ -85,6 +101,11 @@ class HostParts:
         self._config = replace(self._config, node_meta=config.node_meta)
         if meta_changed:
             self.local.trigger_full_sync()
+
+    def _restored(self) -> None:
+        """The servers have another state: what is kept of the former one counts no more."""
+        self.cache.drop()
+        self.local.catalog_restored()
 
     def servers_appeared(self) -> None:
         """The first server is known: tell it what is here."""

@@ -169,3 +169,34 @@ def test_only_requests_in_flight_fail_when_the_leader_is_killed(served: Cluster)
         assert failure.status == 500 and failure.applied in {"no", "maybe"}, failure
     if not any(user.failures for user in users):
         assert max(user.slowest_s for user in users) < 7.0
+
+
+def test_a_client_answers_from_its_cache_while_all_servers_are_away(served: Cluster) -> None:
+    servers, client = served.agents[:3], served.agents[3]
+    path = "/v1/health/service/fixed?cached"
+    first = client.get(path)
+    assert (first.headers["x-cache"], [e["Service"]["Port"] for e in first.json]) == ("MISS", [80])
+    client.put("/v1/agent/service/register", {"Name": "fixed", "Port": 81})
+    fresh = eventually(
+        lambda: (a := client.get(path)).json[0]["Service"]["Port"] == 81 and a, within_s=10
+    )
+    assert (fresh.headers["x-cache"], fresh.headers["age"]) == ("HIT", "0")
+    for server in servers:
+        server.kill()
+    old = eventually(lambda: int((a := client.get(path)).headers["age"]) >= 2 and a, within_s=60)
+    assert old.headers["x-cache"] == "HIT" and old.json[0]["Service"]["Port"] == 81
+    watched = client.get(f"{path}&index={old.index}&wait=100ms")
+    assert watched.status == 200 and watched.index == old.index and int(watched.headers["age"]) >= 2
+    refused = client.get(path, headers={"Cache-Control": "max-age=0"})
+    assert refused.status == 500
+    accepted = {"Cache-Control": "max-age=0, stale-if-error=600"}
+    assert client.get(path, headers=accepted).headers["x-cache"] == "HIT"
+    assert "fixed" in client.get("/v1/agent/services").json
+    for server in servers:
+        server.start()
+    client.ready(60)
+    client.put("/v1/agent/service/register", {"Name": "fixed", "Port": 82})
+    back = eventually(
+        lambda: (a := client.get(path)).json[0]["Service"]["Port"] == 82 and a, within_s=30
+    )
+    assert (back.headers["x-cache"], back.headers["age"]) == ("HIT", "0")

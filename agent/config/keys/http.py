@@ -22,7 +22,7 @@ HTTP: tuple[Key, ...] = (
     later("http_config.response_headers", STRING_MAP, {}),
     later("http_config.block_endpoints", STRINGS, ()),
     later("http_config.allow_write_http_from", STRINGS, ()),
-    later("http_config.use_cache", BOOL, True),
+    now("http_config.use_cache", BOOL, "http_use_cache"),
     now("http_config.max_header_bytes", INT, "limits.http_header_max"),
     later("disable_http_unprintable_char_filter", BOOL, False),
     now("ui_config.enabled", BOOL, "ui_enabled"),

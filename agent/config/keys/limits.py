@@ -43,6 +43,7 @@ LIMITS: tuple[Key, ...] = (
     now("limits.archive_timeout", DURATION, "limits.archive_timeout_s"),
     now("limits.archives_max", INT, "limits.archives_max"),
     now("limits.http_watched_max", INT, "limits.http_watched_max"),
+    now("limits.cache_answers_max", INT, "limits.cache_answers_max", positive=True),
     now("limits.watches_max", INT, "limits.watches_max"),
     now("limits.request_limits.mode", STRING, "request_limits.mode", live=True),
     *(

@@ -166,3 +166,19 @@ def test_namespaces_are_refused() -> None:
 def test_flags_follow_go(query: str, value: bool | None) -> None:
     assert parse_query(query).flag("x") is value
     assert isinstance(parse_query(query), Params)
+
+
+@pytest.mark.parametrize(
+    ("header", "max_age_s", "stale_if_error_s"),
+    [
+        ("", None, 0.0),
+        ("max-age=30", 30.0, 0.0),
+        ("Max-Age=0, stale-if-error=60", 0.0, 60.0),
+        ("must-revalidate", 0.0, 0.0),
+        ("no-cache", None, 0.0),
+    ],
+    ids=["none", "an age", "fresh or an old one", "revalidate", "another word"],
+)
+def test_cache_control_says_what_a_reader_accepts(header, max_age_s, stale_if_error_s) -> None:
+    found = params.freshness(header)
+    assert (found.max_age_s, found.stale_if_error_s) == (max_age_s, stale_if_error_s)
