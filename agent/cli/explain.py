@@ -14,7 +14,8 @@ _FORMATS = ("pretty", "json")
 _WHATS = (
     "check", "configuration", "coordinates", "dns", "events",
     "feeds", "intention", "keyring", "limits",
-    "loop", "member", "process", "raft", "restore", "ring", "server-port", "session", "sidecars",
+    "loop", "member", "process", "raft", "restore", "ring", "server-port", "service",
+    "session", "sidecars",
     "watches",
 )  # fmt: skip
 
@@ -78,7 +79,7 @@ COMMANDS = {
         help="Says why a decision fell.\n\n"
         + textwrap.fill(f"WHAT is {', '.join(_WHATS[:-1])} or {_WHATS[-1]};", 78)
         + "\nARGs are names, or key=value. Examples: explain dns web.service.consul type=SRV;\n"
-        "explain intention web db.",
+        "explain intention web db; explain service web node=n1.",
         run=_explain,
         server=True,
         flags=(

@@ -12,6 +12,7 @@ from agent.explain.intention import intention_explainer
 from agent.explain.keyring import KeyedPool, explain_keyring
 from agent.explain.member import GossipView, LeaderView, explain_member
 from agent.explain.restore import restore_explainer
+from agent.explain.service import service_explainer
 from agent.explain.session import AsksClock, explain_session
 from raftstore.records import CheckId, Json
 
@@ -76,6 +77,7 @@ def explainers(
         "restore": restore_explainer(backend),
         "ring": _awaited(ring),
         "server-port": _plain(server_port),
+        "service": service_explainer(backend, only_passing=config.dns.only_passing),
         "session": one_session,
         "sidecars": _plain(sidecars),
         "watches": _plain(watches),

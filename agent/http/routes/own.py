@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from agent.http import description, explain, history, watch
+from agent.http import description, discovery, explain, history, watch
 from agent.http.routes.table import LOCAL, get, route
 
 OWN = (
     route("/explain/", get(explain.explain, "operator:read")),
     route("/history", get(history.history, "operator:read")),
+    route("/discovery/prometheus", get(discovery.prometheus, "service:read")),
     route("/watch", get(watch.watch, "", LOCAL)),
     route("/openapi.json", get(description.openapi, "", LOCAL)),
 )

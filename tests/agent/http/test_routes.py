@@ -66,6 +66,7 @@ OURS = {
     "/v1/watch": "GET",
     "/v1/agent/connect/feed/": "GET,PUT",
     "/v1/agent/connect/feeds": "GET",
+    "/v1/discovery/prometheus": "GET",
 }
 
 #: Endpoints that need no permission (contract sections 7, 10.1, 17).

@@ -54,8 +54,8 @@ class Catalog:
         self.commands: list[Command] = []
         self.gate: asyncio.Event | None = None
 
-    def apply(self, command: Command) -> Outcome:
-        outcome = self.machine.apply(self.machine.index + 1, 0.0, command)
+    def apply(self, command: Command, actor: Actor | None = None) -> Outcome:
+        outcome = self.machine.apply(self.machine.index + 1, 0.0, command, actor=actor)
         self.machine.check()
         return outcome
 
