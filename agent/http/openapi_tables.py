@@ -121,6 +121,7 @@ OF_ENDPOINT: Mapping[str, str] = {
     "PUT /v1/agent/check/pass/": "note",
     "PUT /v1/agent/check/warn/": "note",
     "PUT /v1/agent/check/fail/": "note",
+    "GET /v1/agent/connect/feed/": "version wait",
     "GET /v1/catalog/datacenters": "cached",
     "GET /v1/catalog/nodes": "near node-meta filter",
     "GET /v1/catalog/services": "node-meta filter",
@@ -178,6 +179,10 @@ BODIES: Mapping[str, Shape | Json] = {
     "PUT /v1/agent/check/register": parse.CHECK_DEFINITION,
     "PUT /v1/agent/check/update/": parse.CHECK_UPDATE,
     "POST /v1/agent/connect/authorize": parse.AUTHORIZE,
+    "PUT /v1/agent/connect/feed/": {
+        "type": "object",
+        "properties": {"Version": {"type": "string"}, "Error": {"type": "string"}},
+    },
     "PUT /v1/catalog/register": parse_catalog.REGISTER,
     "PUT /v1/catalog/deregister": parse_catalog.DEREGISTER,
     "PUT /v1/txn": parse_txn.OPERATION,
