@@ -54,6 +54,7 @@ TABLE_NAMES = {
     "acl-binding-rules": "ACLBindingRule",
     "prepared-queries": "PreparedQuery",
     "coordinates": "Coordinate",
+    "acl-facts": "ACLFact",
     "groups": "Group",
     "head": "Head",
 }

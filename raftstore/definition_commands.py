@@ -145,3 +145,25 @@ class UpdateCoordinates(Command):
     """Write coordinates of many nodes; those of unknown nodes are dropped. Value: how many held."""
 
     updates: tuple[d.Coordinate, ...]
+
+
+@numbered(75)
+@dataclass(frozen=True, slots=True)
+class BootstrapACL(Command):
+    """Write the first management token, if there was none or ``reset_index`` names the last.
+
+    Value: None. Rejections: "ACL bootstrap no longer allowed (reset index: N)", and those of
+    ``SetACLToken``.
+    """
+
+    token: d.ACLToken
+    reset_index: int = 0
+
+
+@numbered(76)
+@dataclass(frozen=True, slots=True)
+class SetACLFact(Command):
+    """Write a fact about access control."""
+
+    fact: d.ACLFact
+    cas: int | None = None

@@ -244,3 +244,15 @@ class CoordinatesOf(Query[tuple[d.Coordinate, ...]]):
     def footprint(self) -> tuple[Footprint, ...]:
         named = tuple(("coordinates:node", node.lower()) for node in self.nodes)
         return named or (("coordinates", ""),)
+
+
+@numbered(110, d.ACLFact | None)
+@dataclass(frozen=True, slots=True)
+class GetACLFact(Query[d.ACLFact | None]):
+    """One fact about access control. Answered to the server's own process only."""
+
+    server_only: ClassVar[bool] = True
+    name: str
+
+    def footprint(self) -> tuple[Footprint, ...]:
+        return (("acl-facts", self.name),)

@@ -114,6 +114,20 @@ class Coordinate:
     modify_index: int = 0
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ACLFact:
+    """Something about access control as a whole, by name.
+
+    "bootstrap" is there once the first management token was made; its modify index is what a
+    reset has to name. "server" holds the secret by which servers know each other's requests.
+    """
+
+    name: str
+    secret: str = field(default="", repr=False)
+    create_index: int = 0
+    modify_index: int = 0
+
+
 #: The kinds of definitions by the name of their table, in the order of snapshots: ONLY APPEND.
 KINDS: dict[str, type] = {
     "config-entries": ConfigEntry,
@@ -124,4 +138,5 @@ KINDS: dict[str, type] = {
     "acl-binding-rules": ACLBindingRule,
     "prepared-queries": PreparedQuery,
     "coordinates": Coordinate,
+    "acl-facts": ACLFact,
 }

@@ -51,6 +51,8 @@ class Query(Generic[T_co]):
     __slots__ = ()
     number: ClassVar[int] = 0
     answer_type: ClassVar[Any] = None
+    #: It carries a secret of the servers: the RPC server refuses it by construction.
+    server_only: ClassVar[bool] = False
 
     def footprint(self) -> tuple[Footprint, ...]:
         """What must move before the answer can change."""
@@ -321,6 +323,8 @@ class GetCAConfig(Query[CAConfig | None]):
 class GetCAProvider(Query[CAProviderState | None]):
     """The signing key. Answered to the server's own process only, never over the network."""
 
+    server_only: ClassVar[bool] = True
+
     def footprint(self) -> tuple[Footprint, ...]:
         return (("ca-roots", ""),)
 
@@ -488,7 +492,3 @@ class Diff(Query[HistoryAnswer]):
 
     def footprint(self) -> tuple[Footprint, ...]:
         return (("history", ""),)
-
-
-#: Queries that carry secrets: the RPC server refuses them by construction.
-SERVER_ONLY: frozenset[type[Query[Any]]] = frozenset({GetCAProvider})

@@ -22,6 +22,9 @@ from raftstore.state.tables import Indexes
 Apply = Callable[[int, Any], Outcome]
 Read = Callable[[Any], Any]
 
+#: The fact that the first management token was made.
+_BOOTSTRAP = "bootstrap"
+
 
 def secret_hash(secret: str) -> str:
     """What finds a token by its secret without telling the secret: SHA-256 in hex."""
@@ -38,6 +41,7 @@ class Definitions:
         session_problem: Callable[[str], str],
     ) -> None:
         """``session_problem`` says why nothing can be bound to a session, "" if it can."""
+        self._indexes = indexes
         self._has_node = has_node
         self._session_problem = session_problem
         self.config: Table[d.ConfigEntry] = make_table(indexes)
@@ -83,11 +87,14 @@ class Definitions:
             key=lambda x: f"{x.segment}/{x.node.lower()}",
             groups={"node": lambda x: (x.node.lower(),)},
         )
+        self.facts: Table[d.ACLFact] = Table(
+            "acl-facts", indexes, key=lambda f: f.name, shown=lambda f: replace(f, secret="")
+        )
         self.tables: dict[str, Table[Any]] = {
             table.name: table
             for table in (
                 self.config, self.tokens, self.policies, self.roles, self.methods, self.rules,
-                self.queries, self.coordinates,
+                self.queries, self.coordinates, self.facts,
             )
         }  # fmt: skip
 
@@ -111,6 +118,8 @@ class Definitions:
             c.SetPreparedQuery: self._set_query,
             c.DeletePreparedQuery: lambda i, x: Applied(i, bool(self.queries.remove(i, x.id))),
             c.UpdateCoordinates: self._update_coordinates,
+            c.BootstrapACL: self._bootstrap,
+            c.SetACLFact: lambda i, x: Applied(i, self.facts.put(i, x.fact, cas=x.cas)),
         }
 
     # Changes
@@ -128,6 +137,22 @@ class Definitions:
         if any(holder.accessor != token.accessor for holder in holders):
             return Rejected(index, "Invalid Token: SecretID is already in use")
         return Applied(index, self.tokens.put(index, token, cas=command.cas))
+
+    def _bootstrap(self, index: int, command: c.BootstrapACL) -> Outcome:
+        done = self.facts.get(_BOOTSTRAP)
+        if done is not None and command.reset_index != done.modify_index:
+            return Rejected(
+                index, f"ACL bootstrap no longer allowed (reset index: {done.modify_index})"
+            )
+        outcome = self._set_token(index, c.SetACLToken(command.token, cas=0))
+        if isinstance(outcome, Rejected):
+            return outcome
+        if not outcome.value:
+            return Rejected(index, "Invalid Token: AccessorID is already in use")
+        # Anew each time, so that a reset counts once.
+        self.facts.remove(index, _BOOTSTRAP)
+        self.facts.put(index, d.ACLFact(name=_BOOTSTRAP))
+        return Applied(index)
 
     def _delete_tokens(self, index: int, command: c.DeleteACLTokens) -> Outcome:
         return Applied(index, sum(bool(self.tokens.remove(index, a)) for a in command.accessors))
@@ -209,6 +234,7 @@ class Definitions:
             q.ListACLAuthMethods: lambda _: self.methods.all(),
             q.GetACLBindingRule: lambda x: self.rules.get(x.id),
             q.ListACLBindingRules: lambda x: _listed(self.rules, "auth-method", x.auth_method),
+            q.GetACLFact: lambda x: self.facts.get(x.name),
             q.GetPreparedQuery: lambda x: self.queries.get(x.id),
             q.FindPreparedQuery: lambda x: self._find_query(x.name),
             q.ListPreparedQueries: lambda x: _listed(self.queries, "session", x.session),
@@ -253,6 +279,12 @@ class Definitions:
             assert table is not None, "a query about definitions names one of their tables"
             found.append(table.index_of(footprint))
         return max(found)
+
+    @property
+    def acl_index(self) -> int:
+        """The index of the last change of a token, a policy or a role."""
+        of = self._indexes.of
+        return max(of("acl-tokens"), of("acl-policies"), of("acl-roles"))
 
     def group_rows(self) -> Iterator[list[object]]:
         """For a snapshot: the index of each group of each table."""

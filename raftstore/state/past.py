@@ -85,7 +85,7 @@ def fill(
 
     Raises NotInHistory for a query about secrets, or about the history itself.
     """
-    if type(query) in q.SERVER_ONLY or isinstance(query, _NOW_ONLY):
+    if query.server_only or isinstance(query, _NOW_ONLY):
         raise NotInHistory(f"{type(query).__name__} is answered for now only")
     past.restored_index = state.restored_index
     footprint = query.footprint()

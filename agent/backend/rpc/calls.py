@@ -17,7 +17,7 @@ from agent.backend import Ask, Consistency, RaftConfiguration, RaftServer, Reply
 from raftstore import answers, wire
 from raftstore.codec import bytes_header
 from raftstore.errors import DecodeError
-from raftstore.queries import SERVER_ONLY, Answer, At, Query
+from raftstore.queries import Answer, At, Query
 
 CHANGE = "change"
 ASK = "ask"
@@ -26,6 +26,10 @@ SIGN_LEAF = "sign-leaf"
 LEADER = "leader"
 RAFT_SERVERS = "raft-servers"
 BOOTSTRAP_VIEW = "bootstrap-view"
+#: Carries the secret of a token, and another method with its payload.
+AS = "as"
+#: What is asked without a token: where servers are and how far they have come.
+WITHOUT_TOKEN = frozenset({READ_INDEX, LEADER, RAFT_SERVERS, BOOTSTRAP_VIEW})
 
 #: Arrays in one call or reply: a set of servers has one for each.
 ARRAYS_MAX = 1024
@@ -66,6 +70,17 @@ def unpack(payload: bytes, *types: type | tuple[type, ...]) -> list[Any]:
     return items
 
 
+def write_as(secret: str, method: str, payload: bytes) -> bytes:
+    """The payload of ``AS``."""
+    return pack(secret, method, payload)
+
+
+def read_as(payload: bytes) -> tuple[str, str, bytes]:
+    """Secret, method and its payload. Raises DecodeError."""
+    secret, method, inner, *_ = unpack(payload, str, str, bytes)
+    return secret, method, inner
+
+
 @dataclass(frozen=True, slots=True)
 class AskCall:
     """The arguments of ``ASK``."""
@@ -92,7 +107,7 @@ class AskCall:
         raw, mode, index, wait_s, stale_s, *rest = unpack(payload, bytes, str, int, number, number)
         wire.check_elements(raw)
         query = wire.decode_query(raw)
-        if type(query) in SERVER_ONLY:
+        if query.server_only:
             raise DecodeError("this query is not answered over the network")
         if index < 0 or not 0 <= wait_s <= HOLD_MAX_S:
             raise DecodeError("index or wait out of range")
@@ -137,14 +152,14 @@ def encode_reply(
         query, Answer(reply.index, reply.value), bytes_max=bytes_max
     )
     yield
-    age = pack(reply.known_leader, reply.last_contact_s, reply.consistency.value)
-    # As ``pack`` of all four would have it, with one copy instead of three.
-    return b"".join((b"\x94", bytes_header(len(answer)), answer, age[1:]))
+    age = pack(reply.known_leader, reply.last_contact_s, reply.consistency.value, reply.filtered)
+    # As ``pack`` of all five would have it, with one copy instead of three.
+    return b"".join((b"\x95", bytes_header(len(answer)), answer, age[1:]))
 
 
 def decode_reply(query: Query[Any], payload: bytes) -> Generator[None, None, Reply[Any]]:
     """The answer to ``query``, in steps. Raises DecodeError."""
-    raw, known_leader, last_contact_s, mode, *_ = unpack(payload, bytes, bool, (int, float), str)
+    raw, known_leader, last_contact_s, mode, *more = unpack(payload, bytes, bool, (int, float), str)
     yield
     answer = yield from answers.decode_answer(query, raw)
     return Reply(
@@ -153,6 +168,7 @@ def decode_reply(query: Query[Any], payload: bytes) -> Generator[None, None, Rep
         known_leader=known_leader,
         last_contact_s=float(last_contact_s),
         consistency=Consistency(mode),
+        filtered=more[:1] == [True],
     )
 
 

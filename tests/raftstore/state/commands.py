@@ -331,6 +331,8 @@ def definition_commands(indexes: st.SearchStrategy[int | None]) -> st.SearchStra
         st.builds(dc.SetPreparedQuery, query=query, cas=indexes),
         st.builds(dc.DeletePreparedQuery, id=ids),
         st.builds(dc.UpdateCoordinates, updates=st.lists(coordinates, max_size=2).map(tuple)),
+        st.builds(dc.BootstrapACL, token=token, reset_index=st.integers(0, 3)),
+        st.builds(dc.SetACLFact, fact=st.builds(d.ACLFact, name=ids), cas=indexes),
     )
 
 
@@ -505,6 +507,7 @@ ALL_QUERIES: list[q.Query[Any]] = [
     *[dq.GetACLToken(accessor) for accessor in ("1", "2", "never")],
     *[dq.ACLTokenBySecret(secret_hash(secret)) for secret in ("s1", "s2", "never")],
     dq.ListACLTokens(),
+    *[dq.GetACLFact(name) for name in ("1", "bootstrap", "never")],
     *[dq.ExpiringACLTokens(until) for until in (5.0, 10.0, 30.0)],
     *[kind(id=item) for kind in (dq.GetACLPolicy, dq.GetACLRole) for item in ("1", "never")],
     *[kind(name=name) for kind in (dq.GetACLPolicy, dq.GetACLRole) for name in ("p", "never")],

@@ -45,10 +45,14 @@ GOLDEN: list[tuple[Command, list[object]]] = [
     (c.UpdateCoordinates((d.Coordinate(node="n", content={"Vec": [0.5]}),)),
      [[[["n", "", {"Vec": [0.5]}]]]]),
 ]  # fmt: skip
+NUMBERED = dict(enumerate(GOLDEN, start=25)) | {
+    75: (c.BootstrapACL(d.ACLToken(accessor="a", secret="s"), 7), [[["a", "s"], 7]]),
+    76: (c.SetACLFact(d.ACLFact(name="server", secret="s"), 0), [[["server", "s"], 0]]),
+}
 
 
 @pytest.mark.parametrize(
-    ("number", "command", "fields"), [(n, *item) for n, item in enumerate(GOLDEN, start=25)]
+    ("number", "command", "fields"), [(n, *item) for n, item in NUMBERED.items()]
 )
 def test_the_bytes_of_a_command_never_change(number, command, fields):
     payload = msgpack.packb([1, number, None, *fields])
@@ -80,6 +84,7 @@ ASKED: dict[int, tuple[Query[object], list[object], list[tuple[str, str]]]] = {
     49: (q.ListCoordinates("N"), ["N"], [("coordinates:node", "n")]),
     70: (q.CoordinatesOf(("N", "m")), [["N", "m"]],
          [("coordinates:node", "n"), ("coordinates:node", "m")]),
+    110: (q.GetACLFact("server"), ["server"], [("acl-facts", "server")]),
 }  # fmt: skip
 
 
@@ -98,6 +103,7 @@ def test_the_tables_keep_their_names_and_order():
     assert tuple(d.KINDS) == (
         "config-entries", "acl-tokens", "acl-policies", "acl-roles", "acl-auth-methods",
         "acl-binding-rules", "prepared-queries", "coordinates",
+        "acl-facts",
     )  # fmt: skip
     assert tuple(d.KINDS) == tuple(StateMachine().definitions.tables)
 
@@ -225,3 +231,37 @@ def test_coordinates_are_those_of_known_nodes_and_go_with_them(book):
     assert len(book.state.answer(q.ListCoordinates("N1")).value) == 1
     book.write(Deregister(node="n1"))
     assert book.state.answer(q.ListCoordinates()).value == ()
+
+
+def test_the_first_management_token_is_made_once(book):
+    first = book.write(c.BootstrapACL(token("a")))
+    assert isinstance(first, Applied)
+    refused = book.write(c.BootstrapACL(d.ACLToken(accessor="b", secret="other")))
+    assert refused == Rejected(
+        refused.index, f"ACL bootstrap no longer allowed (reset index: {first.index})"
+    )
+
+
+def test_a_reset_names_the_last_bootstrap_and_counts_once(book):
+    first = book.write(c.BootstrapACL(token("a")))
+    other = d.ACLToken(accessor="b", secret="other")
+    again = book.write(c.BootstrapACL(other, reset_index=first.index))
+    assert isinstance(again, Applied)
+    third = d.ACLToken(accessor="c", secret="third")
+    assert isinstance(book.write(c.BootstrapACL(third, reset_index=first.index)), Rejected)
+    assert book.state.answer(q.GetACLToken("c")).value is None
+
+
+def test_a_bootstrap_replaces_no_token(book):
+    book.write(c.SetACLToken(token("a")))
+    same = d.ACLToken(accessor="a", secret="other")
+    assert isinstance(book.write(c.BootstrapACL(same)), Rejected)
+    assert isinstance(book.write(c.BootstrapACL(token("b"))), Rejected)
+    assert book.state.answer(q.GetACLFact("bootstrap")).value is None
+
+
+def test_the_secret_of_a_fact_is_in_no_journal(book):
+    book.write(c.SetACLFact(d.ACLFact(name="server", secret=SECRET)))
+    told = book.state.answer(History()).value
+    assert SECRET not in repr((told, book.state.answer(q.GetACLFact("server")).value))
+    assert SECRET.encode() not in b"".join(change.after or b"" for change in told.changes)
