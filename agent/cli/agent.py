@@ -124,6 +124,7 @@ def read_flags(parsed: Parsed) -> AgentFlags:
 
 def _agent(call: Call) -> int:
     from agent.config import rules
+    from agent.config.acl import check_acl
     from agent.config.load import load, stamp
     from agent.errors import ConfigError
 
@@ -139,6 +140,7 @@ def _agent(call: Call) -> int:
     try:
         loaded = load(flags)
         rules.check_log_level(loaded.config.log_level)
+        check_acl(loaded.config.acl)
     except ConfigError as error:
         return call.fail(f"==> {error}")
     from agent.cli.banner import banner

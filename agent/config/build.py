@@ -14,6 +14,7 @@ from typing import Any
 
 from agent.audit.config import audit_sinks
 from agent.config import dns_values, gossip_keys, rules, services
+from agent.config.acl import acl_config
 from agent.config.certificates import https_config, tls_config
 from agent.config.decode import Values, several
 from agent.config.definition_keys import Kind
@@ -107,6 +108,7 @@ def build(
             "coordinates": CoordinateConfig(**fields.pop("coordinates", {})),
             "gossip_lan": GossipTiming(**timing),
             "gossip": numbers,
+            "acl": acl_config(values),
             "tls": tls_config(values, server=server),
             "https": https_config(values),
             "audit": audit_sinks(values.get("audit", {})),

@@ -12,6 +12,7 @@ import uuid
 from collections.abc import Iterator
 
 from agent.audit.config import audit_sinks
+from agent.config.acl import acl_warnings
 from agent.config.decode import Values
 from agent.config.keys import KEYS_BY_PATH, Standing
 from agent.config.schema import AgentConfig
@@ -180,6 +181,7 @@ def warnings(values: Values, config: AgentConfig) -> Iterator[str]:
             "The 'ui_content_path' field is deprecated. "
             "Use the 'ui_config.content_path' field instead."
         )
+    yield from acl_warnings(values, config.acl)
     name = config.node_name
     if not _NAME.fullmatch(name):
         yield (
@@ -193,7 +195,7 @@ def warnings(values: Values, config: AgentConfig) -> Iterator[str]:
         )
     if not config.dev_mode:
         yield from _bootstrap_warnings(values)
-    if config.enable_script_checks:
+    if config.enable_script_checks and not config.acl.enabled:
         yield (
             "using enable-script-checks without ACLs and without allow_write_http_from is "
             "DANGEROUS, use enable-local-script-checks instead"

@@ -188,6 +188,45 @@ class TelemetryConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AclTokens:
+    """Secrets of tokens that the agent itself uses, or that its cluster begins with; "" for none.
+
+    ``initial_management`` is created by the first leader, ``agent_recovery`` counts on this agent
+    alone and without a server; the others are what the agent shows to the servers.
+    """
+
+    initial_management: str = field(default="", repr=False)
+    agent_recovery: str = field(default="", repr=False)
+    agent: str = field(default="", repr=False)
+    default: str = field(default="", repr=False)
+    replication: str = field(default="", repr=False)
+    config_file_service_registration: str = field(default="", repr=False)
+    dns: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AclConfig:
+    """Consul's `acl` stanza. ``dry_run`` is ours: log what would be denied, and allow it."""
+
+    enabled: bool = False
+    default_policy: str = "allow"
+    down_policy: str = "extend-cache"
+    token_ttl_s: float = 30.0
+    policy_ttl_s: float = 30.0
+    role_ttl_s: float = 30.0
+    enable_token_persistence: bool = False
+    enable_token_replication: bool = False
+    enable_key_list_policy: bool = False
+    dry_run: bool = False
+    tokens: AclTokens = AclTokens()
+
+    @property
+    def default_allow(self) -> bool:
+        """Whether what no rule speaks of is allowed."""
+        return not self.enabled or self.default_policy == "allow"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AgentConfig:
     """Everything an agent needs to know to start. Ports of -1 are off."""
 
@@ -291,6 +330,7 @@ class AgentConfig:
         "auto"  # "auto": the agent runs sidecars; "off": somebody else does
     )
     ca_config: Mapping[str, object] = field(default_factory=dict)
+    acl: AclConfig = AclConfig()
     prometheus_retention_time_s: float = 0.0
     telemetry: TelemetryConfig = field(default_factory=TelemetryConfig)
     ui_enabled: bool = False

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from agent.config.keys.rows import BOOL, DURATION, OPAQUES, STRING, Key, ignored, later
+from agent.config.keys.rows import BOOL, DURATION, OPAQUES, STRING, Key, ignored, later, now
 
 ACL: tuple[Key, ...] = (
-    later("acl.enabled", BOOL, False),
-    later("acl.default_policy", STRING, "allow"),
-    later("acl.down_policy", STRING, "extend-cache"),
-    later("acl.token_ttl", DURATION, "30s"),
-    later("acl.policy_ttl", DURATION, "30s"),
-    later("acl.role_ttl", DURATION, "30s"),
-    later("acl.enable_token_persistence", BOOL, False),
+    now("acl.enabled", BOOL),
+    now("acl.default_policy", STRING),
+    now("acl.down_policy", STRING),
+    now("acl.token_ttl", DURATION),
+    now("acl.policy_ttl", DURATION),
+    now("acl.role_ttl", DURATION),
+    now("acl.enable_token_persistence", BOOL),
     later("acl.enable_token_replication", BOOL, False),
-    later("acl.enable_key_list_policy", BOOL, False),
+    now("acl.enable_key_list_policy", BOOL),
+    now("acl.dry_run", BOOL),
     *(
-        later(f"acl.tokens.{name}", STRING, "")
+        now(f"acl.tokens.{name}", STRING)
         for name in (
             "initial_management", "master", "agent_recovery", "agent_master", "agent", "default",
             "replication", "config_file_service_registration", "dns",
@@ -23,17 +24,17 @@ ACL: tuple[Key, ...] = (
     ),
     ignored("acl.tokens.managed_service_provider", OPAQUES),
     ignored("acl.msp_disable_bootstrap", BOOL),
-    later("acl_datacenter", STRING, ""),
-    later("acl_default_policy", STRING, "allow"),
-    later("acl_down_policy", STRING, "extend-cache"),
-    later("acl_ttl", DURATION, "30s"),
+    now("acl_datacenter", STRING),
+    now("acl_default_policy", STRING),
+    now("acl_down_policy", STRING),
+    now("acl_ttl", DURATION),
     later("enable_acl_replication", BOOL, False),
-    later("acl_enable_key_list_policy", BOOL, False),
-    later("acl_master_token", STRING, ""),
-    later("acl_agent_master_token", STRING, ""),
-    later("acl_agent_token", STRING, ""),
-    later("acl_token", STRING, ""),
-    later("acl_replication_token", STRING, ""),
+    now("acl_enable_key_list_policy", BOOL),
+    now("acl_master_token", STRING),
+    now("acl_agent_master_token", STRING),
+    now("acl_agent_token", STRING),
+    now("acl_token", STRING),
+    now("acl_replication_token", STRING),
     ignored(
         "acl_enforce_version_8",
         BOOL,

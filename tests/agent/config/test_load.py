@@ -318,8 +318,8 @@ def test_expecting_servers_is_not_allowed_in_development_mode() -> None:
             ),
         ),
         (
-            {"acl": {"enabled": True, "default_policy": "allow"}},
-            ('config key "acl.enabled" is not supported yet and has no effect',),
+            {"acl": {"enable_token_replication": True, "default_policy": "allow"}},
+            ('config key "acl.enable_token_replication" is not supported yet and has no effect',),
         ),
         (
             {"audit": {"enabled": True}},
