@@ -16,6 +16,7 @@ import sys
 import uuid
 
 from agent import logs
+from agent.acl.access import Access
 from agent.backend.archive_transfers import RemoteArchives
 from agent.backend.archives import Archives
 from agent.backend.local import LocalBackend
@@ -34,6 +35,7 @@ from agent.loop.watchdog import Watchdog
 from agent.membership import server_addresses
 from agent.metrics import AgentMetrics
 from agent.metrics_push import MetricsPush
+from agent.parts.access import make_access
 from agent.parts.faces import Behind, Faces
 from agent.parts.ground import Closers, Ground
 from agent.parts.host import HostParts
@@ -156,13 +158,14 @@ class Agent:
             await self.server.open_store()
         await self._start_gossip()
         self.backend = self._make_backend()
+        access = make_access(ground, self.backend, self.pool)
         archives: Archives = RemoteArchives(self.servers, self.pool, archive_config(config))
         if self.server is not None:
-            await self.server.start(self.gossip)
+            await self.server.start(self.gossip, access)
             archives = self.server.archives
         host = self.host = HostParts(ground, self.backend, self.gossip, self.events)
         await host.start()
-        await self._start_faces(host, archives)
+        await self._start_faces(host, archives, access)
         ground.metrics.add("archives", lambda: archives.stats)
         if self.server is not None:
             self.server.store.on_replaced.append(self._state_replaced)
@@ -216,9 +219,10 @@ class Agent:
         self.ground.closers.add("backend", remote.close)
         return remote
 
-    async def _start_faces(self, host: HostParts, archives: Archives) -> None:
+    async def _start_faces(self, host: HostParts, archives: Archives, access: Access) -> None:
         behind = Behind(
             backend=self.backend,
+            access=access,
             archives=archives,
             gossip=self.gossip,
             events=self.events,

@@ -44,13 +44,17 @@ class Ask:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reply(Generic[T_co]):
-    """An answer with what the client may want to know about it. ``index`` is at least 1."""
+    """An answer with what the client may want to know about it. ``index`` is at least 1.
+
+    ``filtered``: there is more than the token that was shown may see.
+    """
 
     value: T_co
     index: int
     known_leader: bool = True
     last_contact_s: float = 0.0
     consistency: Consistency = Consistency.DEFAULT
+    filtered: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

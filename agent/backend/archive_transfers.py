@@ -28,6 +28,14 @@ ARCHIVE_BEGIN = "archive-begin"
 ARCHIVE_WRITE = "archive-write"
 ARCHIVE_RESTORE = "archive-restore"
 ARCHIVE_CLOSE = "archive-close"
+ARCHIVE_METHODS = (
+    ARCHIVE_SAVE,
+    ARCHIVE_READ,
+    ARCHIVE_BEGIN,
+    ARCHIVE_WRITE,
+    ARCHIVE_RESTORE,
+    ARCHIVE_CLOSE,
+)
 
 PIECE_BYTES = 512 * 1024
 PIECE_MAX_S = 30.0

@@ -334,6 +334,11 @@ class LocalBackend:
         answer = self._store.answer(query)
         return self._reply(answer.value, answer.index, Consistency.STALE)
 
+    @property
+    def acl_index(self) -> int:
+        """The index of the last change of a token, a policy or a role."""
+        return self._store.state.definitions.acl_index
+
     def watch_once(
         self, query: Query[Any], on_change: Callable[[], None]
     ) -> Callable[[], None] | None:

@@ -22,6 +22,8 @@ RENEW_SESSION = "renew-session"
 SESSION_CLOCK = "session-clock"
 #: Of agent/backend/coordinates.py.
 UPDATE_COORDINATE = "update-coordinate"
+#: Of agent/backend/access.py.
+BOOTSTRAP_ACL = "bootstrap-acl"
 LEADER_METHODS = (
     REMOVE_SERVER,
     TRANSFER_LEADERSHIP,
@@ -29,6 +31,7 @@ LEADER_METHODS = (
     RENEW_SESSION,
     SESSION_CLOCK,
     UPDATE_COORDINATE,
+    BOOTSTRAP_ACL,
 )
 #: These may be done twice without harm: an attempt of which nobody knows is followed by another.
 REPEATABLE = frozenset({AUTOPILOT_STATE, RENEW_SESSION, SESSION_CLOCK, UPDATE_COORDINATE})

@@ -286,6 +286,10 @@ class RemoteBackend:
         once = method not in REPEATABLE
         return await self._call(method, payload, hold_s=self._hold_s, once=once)
 
+    async def call_server(self, method: str, payload: bytes, *, hold_s: float) -> bytes:
+        """Have any server carry out a method. Raises ForwardError, RequestError."""
+        return await self._call(method, payload, hold_s=hold_s)
+
     async def leader(self) -> str:
         """The leader as a server knows it."""
         raw = await self._call(calls.LEADER, b"", hold_s=self._hold_s)

@@ -167,6 +167,17 @@ def read_csr(
     return identity, csr
 
 
+def requested_identity(csr_pem: str) -> SpiffeId:
+    """Whose certificate is asked for. Raises RequestError 400 for what is no request."""
+    if len(csr_pem) > CSR_MAX_BYTES:
+        raise RequestError(400, f"CSR is larger than {CSR_MAX_BYTES} bytes")
+    try:
+        extensions = x509.load_pem_x509_csr(csr_pem.encode()).extensions
+    except _UNREADABLE as error:
+        raise RequestError(400, f"invalid CSR: {error}") from error
+    return _requested_identity(extensions)
+
+
 def sign_leaf(
     csr_pem: str,
     *,

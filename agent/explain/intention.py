@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
+from typing import TypedDict
 
 from agent.backend import Backend
+from agent.config.schema import AgentConfig
 from agent.errors import RequestError
 from gossip.patterns import Pattern, PatternError, compile_pattern
-from proxy.authz import DEFAULT_ACL_OFF, Decision, Rule, decide
+from proxy.authz import DEFAULT_ACL_OFF, DEFAULT_BY_ACL, Decision, Rule, decide
 from proxy.errors import UnreadablePattern
 from proxy.permissions import Request, Verdict, fits, permission
 from proxy.permissions import decide as decide_request
@@ -52,6 +54,20 @@ def full_match(pattern: str, text: str) -> bool:
     except PatternError as error:
         raise UnreadablePattern(str(error)) from None
     return compiled.search(text)
+
+
+class Default(TypedDict):
+    """What holds for a connection of which no intention speaks, and in which words."""
+
+    default_allow: bool
+    default_reason: str
+
+
+def default_of(config: AgentConfig) -> Default:
+    """As access control has it."""
+    acl = config.acl
+    reason = DEFAULT_BY_ACL if acl.enabled else DEFAULT_ACL_OFF
+    return Default(default_allow=acl.default_allow, default_reason=reason)
 
 
 async def decision(

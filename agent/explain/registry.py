@@ -8,7 +8,7 @@ from agent.backend import Backend
 from agent.config.schema import AgentConfig
 from agent.dns.rules import DnsView
 from agent.explain.dns import explain_dns, wish_of
-from agent.explain.intention import intention_explainer
+from agent.explain.intention import default_of, intention_explainer
 from agent.explain.keyring import KeyedPool, explain_keyring
 from agent.explain.member import GossipView, LeaderView, explain_member
 from agent.explain.restore import restore_explainer
@@ -67,7 +67,7 @@ def explainers(
         "dns": one_question,
         "events": _plain(events),
         "feeds": _plain(feeds),
-        "intention": intention_explainer(backend),
+        "intention": intention_explainer(backend, **default_of(config)),
         "keyring": gossip_keys,
         "limits": _plain(limits),
         "loop": _plain(loop),

@@ -9,6 +9,8 @@ from typing import Any
 from urllib.parse import unquote
 
 from agent import CONSUL_VERSION, VERSION
+from agent.acl.authorizer import READ, WRITE
+from agent.acl.caller import Need
 from agent.config.schema import AgentConfig
 from agent.distance import to_json
 from agent.errors import RequestError
@@ -21,7 +23,7 @@ from gossip.coordinates import Coordinate
 from raftstore.records import Json
 
 _PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
-_SECRETS = frozenset({"encrypt", "gossip_keys", "token", "ca_config", "header"})
+_SECRETS = frozenset({"encrypt", "gossip_keys", "token", "tokens", "ca_config", "header"})
 #: Configuration is shown no deeper than this.
 _DEBUG_DEPTH = 8
 
@@ -112,7 +114,9 @@ async def members(call: Call) -> Reply:
         if wan:
             raise RequestError(400, "Cannot provide a segment with wan=true")
         raise RequestError(500, "Network segments are not supported in this version of Consul")
-    known = call.context.gossip.members()
+    everybody = call.context.gossip.members()
+    known = [member for member in everybody if call.may("node", READ, member.name)]
+    call.consulted = True
     if not wan:
         return call.json([render.member(member) for member in known])
     datacenter = call.context.config.datacenter
@@ -220,5 +224,6 @@ def enable_of(call: Call) -> bool:
 async def maintenance(call: Call) -> Reply:
     """Put the node into maintenance, or out of it."""
     enable = enable_of(call)
+    call.require(Need("node", WRITE, call.context.config.node_name))
     await call.context.local.set_node_maintenance(enable, call.params.get("reason"))
     return done()

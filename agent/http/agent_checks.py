@@ -7,6 +7,7 @@ from agent.http import filter_fields, parse, render
 from agent.http.agent import parameter
 from agent.http.call import Call, done
 from agent.http.filter import compile_filter
+from agent.http.local_needs import may_change_check, may_register_check, sees_check
 from agent.http.reply import Reply
 from raftstore.records import CRITICAL, PASSING, WARNING, CheckId
 
@@ -18,7 +19,9 @@ async def list_all(call: Call) -> Reply:
     shown = {
         check_id: render.local_check(check, call.context.config.node_name)
         for check_id, check in call.context.local.checks().items()
+        if sees_check(call, check)
     }
+    call.consulted = True
     if keep is not None:
         shown = {key: item for key, item in shown.items() if keep(item)}
     return call.json(shown)
@@ -29,6 +32,7 @@ async def register(call: Call) -> Reply:
     definition = parse.check_definition(call.body)
     if not definition.name:
         raise RequestError(400, "Missing check name")
+    may_register_check(call, definition.service_id, definition.id or definition.name)
     await call.context.local.register_check(definition)
     return done()
 
@@ -38,6 +42,7 @@ async def deregister(call: Call) -> Reply:
     check_id = parameter(call)
     if not check_id:
         raise RequestError(500, "CheckID missing")
+    may_change_check(call, check_id)
     await call.context.local.deregister_check(CheckId(check_id))
     return done()
 
@@ -66,5 +71,6 @@ async def update(call: Call) -> Reply:
 
 
 async def _report(call: Call, status: str, output: str) -> Reply:
+    may_change_check(call, parameter(call))
     await call.context.local.update_ttl(CheckId(parameter(call)), status, output)
     return done()

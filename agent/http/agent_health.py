@@ -8,6 +8,7 @@ from agent.errors import RequestError
 from agent.http import render
 from agent.http.agent import parameter
 from agent.http.call import Call
+from agent.http.local_needs import service_read
 from agent.http.reply import Reply, header
 from raftstore.records import CRITICAL, PASSING, WARNING, Check, Json, Service, ServiceId
 
@@ -65,6 +66,7 @@ async def by_id(call: Call) -> Reply:
         if _wants_text(call):
             shown = reason
         return call.json(shown, status=404, headers=_reason(reason))
+    call.require(service_read(service.name))
     status, shown = _summary(call, service)
     if _wants_text(call):
         return Reply(status.encode(), _PLAIN, _CODES[status], _reason(status))
@@ -76,6 +78,7 @@ async def by_name(call: Call) -> Reply:
     name = parameter(call)
     if not name:
         raise RequestError(500, "Bad request: Missing service Name")
+    call.require(service_read(name))
     found = [
         _summary(call, service)
         for service in call.context.local.services().values()

@@ -9,6 +9,12 @@ from agent.http import filter_fields, parse, render
 from agent.http.agent import enable_of, parameter
 from agent.http.call import Call, done, text
 from agent.http.filter import compile_filter
+from agent.http.local_needs import (
+    may_change_service,
+    may_register,
+    sees_service,
+    service_read,
+)
 from agent.http.params import jittered, wait_seconds
 from agent.http.reply import Reply, header
 from raftstore.records import ServiceId
@@ -22,7 +28,9 @@ async def list_all(call: Call) -> Reply:
     shown = {
         service_id: render.agent_service(service, datacenter)
         for service_id, service in call.context.local.services().items()
+        if sees_service(call, service)
     }
+    call.consulted = True
     if keep is not None:
         shown = {key: item for key, item in shown.items() if keep(item)}
     return call.json(shown)
@@ -39,6 +47,7 @@ async def get(call: Call) -> Reply:
         service = call.context.local.services().get(service_id)
         if service is None:
             return text(f"unknown service ID: {service_id}", status=404)
+        call.require(service_read(service.name))
         shown = render.agent_service(service, call.context.config.datacenter)
         content_hash = render.content_hash(shown)
         now = loop.time()
@@ -77,6 +86,7 @@ async def register(call: Call) -> Reply:
     definition = parse.service_definition(call.body)
     if not definition.name:
         raise RequestError(400, "Missing service name")
+    may_register(call, definition)
     replace = call.params.flag("replace-existing-checks")
     await call.context.local.register_service(definition, replace_existing_checks=bool(replace))
     return done()
@@ -87,6 +97,7 @@ async def deregister(call: Call) -> Reply:
     service_id = parameter(call)
     if not service_id:
         raise RequestError(500, "ServiceID missing")
+    may_change_service(call, service_id)
     await call.context.local.deregister_service(ServiceId(service_id))
     return done()
 
@@ -99,6 +110,7 @@ async def maintenance(call: Call) -> Reply:
     enable = enable_of(call)
     if ServiceId(service_id) not in call.context.local.services():
         raise RequestError(404, f'No service registered with ID "{service_id}"')
+    may_change_service(call, service_id)
     reason = call.params.get("reason")
     await call.context.local.set_service_maintenance(ServiceId(service_id), enable, reason)
     return done()

@@ -13,6 +13,9 @@ from itertools import chain
 from typing import Any, Protocol, TypeVar
 
 from agent import backend
+from agent.acl.access import Access
+from agent.acl.caller import EVERYBODY, Need
+from agent.acl.rules import Level
 from agent.backend import Ask, Consistency
 from agent.backend.cache import Cached
 from agent.errors import RequestError
@@ -37,12 +40,10 @@ from raftstore.thawed import maker_of
 
 T = TypeVar("T")
 
-#: Accessor id of the anonymous token: whoever asks, as long as there are no others.
-ANONYMOUS = "00000000-0000-0000-0000-000000000002"
-
 #: Questions whose answers may come from the cache (those marked so in the http-api contract).
 CACHED: frozenset[type[Query[Any]]] = frozenset({ListServices, ServiceNodes, HealthService})
 
+_FILTERED = "X-Consul-Results-Filtered-By-Acls: true"
 _QUERY_BACKEND = "X-Consul-Query-Backend: blocking-query"
 _KNOWN_LEADER = {True: "X-Consul-Knownleader: true", False: "X-Consul-Knownleader: false"}
 _EFFECTIVE = {mode: f"X-Consul-Effective-Consistency: {mode.value}" for mode in Consistency}
@@ -64,6 +65,8 @@ class Desk:
     ready: ReadyAnswers
     #: Answers a read that is part of another request: (that call, the read's target).
     inner: Callable[[Call, str], Awaitable[Reply]]
+    access: Access
+    api_headers: tuple[str, ...]
 
 
 class Asked(Protocol):
@@ -109,15 +112,22 @@ class Call:
     """One request. ``rest`` is what follows a prefix route, percent-decoded once.
 
     ``failure_headers`` go out with an error; a handler sets them once it has begun to read.
-    ``address`` is where the request comes from, as "ip:port".
+    ``address`` is where the request comes from, as "ip:port". ``caller`` is who asks, ``consulted``
+    whether anybody has looked at what that one may do.
     """
 
-    __slots__ = ("_cached", "_desk", "address", "body", "context", "failure_headers", "method",
-                 "params", "refusal", "request", "rest", "stream", "waiting")  # fmt: skip
+    __slots__ = ("_cached", "_desk", "access", "address", "body", "caller", "consulted", "context",
+                 "failure_headers", "method", "params", "refusal", "request", "rest", "secret",
+                 "stream", "waiting")  # fmt: skip
 
     def __init__(self, desk: Desk, request: Asked, method: str, rest: str, params: Params) -> None:
         self._desk = desk
         self.context = desk.context
+        self.access = desk.access
+        self.caller = EVERYBODY
+        self.consulted = False
+        #: The secret of the token that is shown, "" for none.
+        self.secret = ""
         self.waiting = desk.waiting
         self.request = request
         self.method = method
@@ -135,7 +145,7 @@ class Call:
     @property
     def actor(self) -> Actor:
         """On whose behalf this request is."""
-        return _make_actor(ANONYMOUS, self.address, self.context.config.node_name)
+        return _make_actor(self.caller.accessor, self.address, self.context.config.node_name)
 
     @property
     def headers(self) -> Mapping[str, str]:
@@ -184,7 +194,7 @@ class Call:
         """Ask the question or carry out the command, and make the reply."""
         if isinstance(plan, Read):
             return plan.shape(await self.ask(plan.query, plan.options))
-        return plan.reply(await self.context.backend.change(plan.command, actor=self.actor))
+        return plan.reply(await self.propose(plan.command))
 
     async def ask(self, query: Query[T], options: Ask | None = None) -> backend.Reply[T]:
         """Ask the state, blocking if the request wants it."""
@@ -192,6 +202,7 @@ class Call:
             options = self.options()
         if "dc" in self.params:
             self.check_datacenter()
+        self.consulted = True
         if not options.min_index:
             return await self._ask(query, options)
         with self.waiting.place():
@@ -206,24 +217,42 @@ class Call:
         return await self._desk.inner(self, target)
 
     async def _ask(self, query: Query[T], options: Ask) -> backend.Reply[T]:
-        cache = self.context.cache
+        cache, access = self.context.cache, self.access
         if cache is None or "cached" not in self.params or type(query) not in CACHED:
-            return await self.context.backend.ask(query, options)
-        if options.at is not None:
-            return await self.context.backend.ask(query, options)
+            return await access.ask(self.caller, query, options)
+        if options.at is not None or (access.enabled and not access.guards_state):
+            # Elsewhere a server filters what it answers: for one caller, not for all.
+            return await access.ask(self.caller, query, options)
         header = self.request.headers.get("Cache-Control", "")
         found = await cache.get(query, options, query_params.freshness(header))
         self._cached = found
-        return found.reply
+        return await access.told(self.caller, query, found.reply)
 
     async def change(self, command: Command, *, refused_prefix: str = "") -> Any:
         """Carry out a command and give its value; a refusal is a 500 with the state's reason."""
         if "dc" in self.params:
             self.check_datacenter()
-        outcome = await self.context.backend.change(command, actor=self.actor)
+        outcome = await self.propose(command)
         if isinstance(outcome, Rejected):
             raise RequestError(500, refused_prefix + outcome.reason)
         return outcome.value
+
+    async def propose(self, command: Command) -> Outcome:
+        """Carry out a command on the caller's behalf; a refusal of the state is an answer."""
+        self.consulted = True
+        return await self.access.change(self.caller, command, actor=self.actor)
+
+    # -- permissions of what is not in the state --------------------------------------------------
+
+    def require(self, *needs: Need) -> None:
+        """Pass if the caller has one of these permissions. Raises Denied."""
+        self.consulted = True
+        self.access.require(self.caller, *needs)
+
+    def may(self, resource: str, verb: Level, name: str = "") -> bool:
+        """Whether the caller has a permission: for lists, which leave out what may not be seen."""
+        self.consulted = True
+        return self.access.dry_run or self.caller.authorizer.allows(resource, verb, name)
 
     # -- answering -------------------------------------------------------------------------------
 
@@ -288,7 +317,9 @@ class Call:
         """The JSON text of an answer, from the ready ones if it is the same as before."""
         pretty = self.pretty
         return self._desk.ready.get(
-            (question, pretty), reply.index, lambda: json_bytes(make(), pretty=pretty)
+            (question, pretty, self.caller.authorizer),
+            reply.index,
+            lambda: json_bytes(make(), pretty=pretty),
         )
 
     def bytes_answer(self, body: bytes, reply: backend.Reply[Any]) -> Reply:
@@ -302,12 +333,14 @@ class Call:
 
     def read_headers(self, reply: backend.Reply[Any], *, effective: bool = True) -> tuple[str, ...]:
         """Index, leader and age of an answer; ``effective`` adds the consistency it had."""
-        lines = (
+        lines: tuple[str, ...] = (
             f"X-Consul-Index: {reply.index or 1}",
             _KNOWN_LEADER[reply.known_leader],
             f"X-Consul-Lastcontact: {int(reply.last_contact_s * 1000)}",
             _QUERY_BACKEND,
         )
+        if reply.filtered:
+            lines += (_FILTERED,)
         return (*lines, _EFFECTIVE[reply.consistency]) if effective else lines
 
     def cache_headers(self) -> tuple[str, ...]:

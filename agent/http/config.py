@@ -31,7 +31,7 @@ async def put(call: Call) -> Reply:
         return _refused(500, str(error), "validation")
     cas = parse_uint(call.params.get("cas")) if "cas" in call.params else None
     call.check_datacenter()
-    outcome = await call.context.backend.change(SetConfigEntry(entry, cas), actor=call.actor)
+    outcome = await call.propose(SetConfigEntry(entry, cas))
     if isinstance(outcome, Rejected):
         return _refused(500, outcome.reason, "graph")
     warnings = kinds.KINDS[entry.kind].warnings(entry.content)
@@ -76,9 +76,7 @@ async def delete(call: Call) -> Reply:
         return _refused(400, kinds.bad_kind(kind), "decode")
     cas = parse_uint(call.params.get("cas")) if "cas" in call.params else None
     call.check_datacenter()
-    outcome = await call.context.backend.change(
-        DeleteConfigEntry(kind, name, cas), actor=call.actor
-    )
+    outcome = await call.propose(DeleteConfigEntry(kind, name, cas))
     if isinstance(outcome, Rejected):
         return _refused(500, outcome.reason, "graph")
     return call.json({} if cas is None else bool(outcome.value))

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 from urllib.parse import unquote
 
+from agent.acl.authorizer import WRITE
+from agent.acl.caller import Need
 from agent.connect import settings
 from agent.errors import RequestError
-from agent.explain.intention import decision
+from agent.explain.intention import decision, default_of
 from agent.http import parse, render
 from agent.http.call import Call
 from agent.http.params import parse_bool
@@ -83,6 +85,7 @@ async def leaf(call: Call) -> Reply:
     service = unquote(call.rest)
     if not service:
         raise RequestError(500, "URI must be either service or agent")
+    call.require(Need("service", WRITE, service))
     leaves = call.context.leaves
     if options.min_index:
         with call.waiting.place():
@@ -111,7 +114,13 @@ async def authorize(call: Call) -> Reply:
         raise RequestError(400, reason) from None
     if identity.kind is not spiffe.Kind.SERVICE:
         raise RequestError(400, "Bad request: ClientCertURI not a valid Service identifier")
-    found = await decision(call.context.backend, source=identity.name, destination=target)
+    call.require(Need("service", WRITE, target))
+    found = await decision(
+        call.context.backend,
+        source=identity.name,
+        destination=target,
+        **default_of(call.context.config),
+    )
     if found.allowed:
         # A certificate of another mesh is let in nowhere, whatever the intentions say.
         ours = await call.context.backend.ask(GetCARoots())

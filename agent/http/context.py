@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from agent.acl.access import Access
 from agent.backend import Backend, Prompt, PromptChanges, PromptQuestions
 from agent.backend.archives import Archives
 from agent.backend.cache import AnswerCache
@@ -266,6 +267,8 @@ class HttpContext:
     operations: ServerOperations
     sessions: LeaderSessions
     coordinates: LeaderCoordinates
+    #: None: there is no access control.
+    access: Access | None = None
     archives: Archives | None = None
     feeds: ProxyFeeds | None = None
     events: EventLog | None = None

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
+from agent.acl.authorizer import WRITE
+from agent.acl.caller import Need
 from agent.backend import Ask
 from agent.distance import CoordinateError, from_json, nearest_first, places, to_json
 from agent.errors import RequestError
@@ -104,6 +106,7 @@ async def update(call: Call) -> Reply:
         content = to_json(from_json(given.get("coord")))
     except CoordinateError as error:
         raise RequestError(500, str(error)) from None
+    call.require(Need("node", WRITE, given.get("node", "")))
     coordinate = Coordinate(
         node=NodeName(given.get("node", "")), segment=given.get("segment", ""), content=content
     )

@@ -7,6 +7,8 @@ import base64
 import uuid
 from collections.abc import Callable
 
+from agent.acl.authorizer import READ, WRITE
+from agent.acl.caller import Need
 from agent.backend import Ask
 from agent.errors import RequestError
 from agent.events.event import UserEvent, validated
@@ -44,6 +46,7 @@ async def fire(call: Call) -> Reply:
     """Tell every agent of the datacenter; the body is the payload."""
     if not call.rest:
         raise RequestError(400, "Missing name")
+    call.require(Need("event", WRITE, call.rest))
     params = call.params
     made = uuid.UUID(int=call.context.rng.getrandbits(128), version=4)
     event = validated(
@@ -104,7 +107,8 @@ def _keep(call: Call) -> Callable[[UserEvent], bool]:
 
     def keep(event: UserEvent) -> bool:
         return (
-            (not name or event.name == name)
+            call.may("event", READ, event.name)
+            and (not name or event.name == name)
             and (node is None or node.search(event.node_filter))
             and (service is None or service.search(event.service_filter))
             and (tag is None or tag.search(event.tag_filter))

@@ -65,7 +65,7 @@ async def _asked(call: Call) -> tuple[Answered[CARootsAnswer], tuple[HealthEntry
     counts = await backend.ask(CountServices(), now)
     if not counts.value.kinds.get(_MESH_GATEWAY):
         return found, ()
-    dumps = await backend.ask(DumpNodes(), now)
+    dumps = await call.ask(DumpNodes(), now)
     return found, await in_slices(_gateways(dumps.value))
 
 

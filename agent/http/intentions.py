@@ -6,8 +6,10 @@ import uuid
 from datetime import UTC, datetime
 from typing import Any, Literal, cast
 
+from agent.acl.authorizer import READ
+from agent.acl.caller import Need
 from agent.errors import RequestError
-from agent.explain.intention import decision
+from agent.explain.intention import decision, default_of
 from agent.http import filter_fields, parse, parse_config, render
 from agent.http.call import Call, text
 from agent.http.filter import compile_filter
@@ -80,7 +82,13 @@ async def check(call: Call) -> Reply:
     kind = call.params.get("source-type")
     if kind and kind != "consul":
         raise RequestError(500, f"unsupported source-type '{kind}'")
-    found = await decision(call.context.backend, source=source, destination=destination)
+    call.require(Need("service", READ, destination))
+    found = await decision(
+        call.context.backend,
+        source=source,
+        destination=destination,
+        **default_of(call.context.config),
+    )
     return call.json({"Allowed": found.allowed})
 
 
@@ -210,7 +218,7 @@ async def id_put(call: Call) -> Reply:
     created = found.value.source.legacy_create_time
     destination, source = _legacy(fields, intention_id, created)
     command = SetIntention(destination=destination, source=source, mode="update")
-    outcome = await call.context.backend.change(command, actor=call.actor)
+    outcome = await call.propose(command)
     if isinstance(outcome, Rejected):
         status = 404 if outcome.reason == _NOT_FOUND else 500
         return text(outcome.reason, status=status)

@@ -10,8 +10,10 @@ from collections.abc import Mapping
 
 from agent.http import (
     coordinate,
+    feed,
     operator_keyring,
     parse,
+    parse_acl,
     parse_catalog,
     parse_operator,
     parse_query,
@@ -36,6 +38,7 @@ PARAMETERS: Mapping[str, tuple[Json, str]] = {
     "acquire": (_STRING, "Write only if the session gets, or holds, the lock on the key"),
     "address": (_STRING, "The server with this address of its server port"),
     "at": (_MOMENT, "The state as of an earlier index or RFC 3339 time"),
+    "authmethod": (_STRING, "Only those that this auth method gave out"),
     "cached": (_PRESENT, "An answer that is kept by the agent is good enough"),
     "cas": (_NUMBER, "Write only if the modify index is this; 0: only if absent"),
     "compile-dc": (_STRING, "The datacenter to compile for"),
@@ -45,6 +48,7 @@ PARAMETERS: Mapping[str, tuple[Json, str]] = {
     "destination": (_STRING, "The service that is connected to"),
     "diff": (_PRESENT, "How two states differ, instead of every change between them"),
     "enable": (_BOOLEAN, "Into maintenance, or out of it"),
+    "expanded": (_BOOLEAN, "With the policies and roles behind the links"),
     "filter": (_STRING, "An expression that what is listed must meet"),
     "flags": (_NUMBER, "A number that is kept beside the value"),
     "format": ({"type": "string", "enum": ["", "text", "prometheus"]}, "The form of the answer"),
@@ -68,6 +72,7 @@ PARAMETERS: Mapping[str, tuple[Json, str]] = {
     "note": (_STRING, "The check's output"),
     "passing": (_BOOLEAN, "Only instances all of whose checks pass"),
     "pem": (_BOOLEAN, "As PEM instead of JSON"),
+    "policy": (_STRING, "Only those that link to the policy with this id"),
     "pretty": (_PRESENT, "Indented JSON"),
     "prune": (_PRESENT, "Forget the member too"),
     "raw": (_PRESENT, "The value itself"),
@@ -76,10 +81,12 @@ PARAMETERS: Mapping[str, tuple[Json, str]] = {
     "relay-factor": (_NUMBER, "Send answers through so many other members as well"),
     "release": (_STRING, "Write, and give the key free, only if the session holds it"),
     "replace-existing-checks": (_BOOLEAN, "Forget checks that are not given any more"),
+    "role": (_STRING, "Only those that link to the role with this id"),
     "segment": (_STRING, "Only this network segment"),
     "separator": (_STRING, "Cut names after the first of these behind the prefix"),
     "seperator": (_STRING, "An old spelling of separator"),
     "service": (_LIST, "A service; for events a pattern for names of services"),
+    "servicename": (_STRING, "Only those with an identity of this service"),
     "since": (_MOMENT, "Changes after this"),
     "source": (_STRING, "The service that connects"),
     "source-type": (_STRING, "What the source's name is: consul"),
@@ -105,6 +112,9 @@ OF_CLASS: Mapping[Class, str] = {
 
 #: What single endpoints take beside.
 OF_ENDPOINT: Mapping[str, str] = {
+    "GET /v1/acl/tokens": "policy role authmethod servicename",
+    "GET /v1/acl/token/": "expanded",
+    "GET /v1/acl/roles": "policy",
     "GET /v1/agent/members": "wan segment",
     "GET /v1/agent/metrics": "format",
     "GET /v1/agent/monitor": "loglevel logjson",
@@ -189,6 +199,20 @@ BODIES: Mapping[str, Shape | Json] = {
     "PUT /v1/session/create": parse_session.SESSION,
     "PUT /v1/coordinate/update": coordinate.UPDATE,
     "PUT /v1/event/fire/": {"contentEncoding": "binary"},
+    "PUT /v1/acl/bootstrap": parse_acl.BOOTSTRAP,
+    "PUT /v1/acl/token": parse_acl.TOKEN,
+    "PUT /v1/acl/token/": parse_acl.TOKEN,
+    "PUT /v1/acl/policy": parse_acl.POLICY,
+    "PUT /v1/acl/policy/": parse_acl.POLICY,
+    "PUT /v1/acl/role": parse_acl.ROLE,
+    "PUT /v1/acl/role/": parse_acl.ROLE,
+    "POST /v1/acl/rules/translate": {"type": "string"},
+    "POST /v1/acl/templated-policy/preview/": {
+        "type": "object",
+        "properties": {"Name": {"type": "string"}},
+    },
+    "POST /v1/internal/acl/authorize": parse_acl.AUTHORIZATION,
+    "PUT /v1/agent/connect/feed/": feed.HEARD,
     "PUT /v1/config": {
         "type": "object",
         "required": ["Kind", "Name"],
@@ -214,7 +238,7 @@ BODIES: Mapping[str, Shape | Json] = {
     "PUT /v1/connect/intentions/": parse.INTENTION,
 }
 #: Those whose body is a list of what is named.
-LISTS = frozenset({"PUT /v1/txn"})
+LISTS = frozenset({"PUT /v1/txn", "POST /v1/internal/acl/authorize"})
 #: Those that answer with something else than JSON.
 TEXT = frozenset(
     {"GET /v1/watch", "GET /v1/agent/monitor", "GET /v1/agent/metrics/stream", "GET /v1/snapshot"}

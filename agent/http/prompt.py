@@ -19,12 +19,11 @@ from agent.backend import Consistency, Prompt, PromptChanges, PromptQuestions
 from agent.backend import Reply as Told
 from agent.errors import RequestError
 from agent.http.call import Call, Change, Desk, Read
-from agent.http.gate import Gate
+from agent.http.gate import Gate, token_of
 from agent.http.lane import Head, Seen
 from agent.http.params import parse_query, refuse_enterprise
 from agent.http.paths import BadTarget, read_target
 from agent.http.reply import (
-    API_HEADERS,
     COMPRESS_INLINE_MAX_BYTES,
     GZIP_MIN_BYTES,
     Reply,
@@ -70,8 +69,8 @@ _make_planned = maker_of(_Planned)
 class _KeptRead:
     """A read and its reply at one index, in pieces around what changes."""
 
-    __slots__ = ("after_age", "after_date", "before_age", "held", "index", "known_leader",
-                 "planned", "read", "size", "status")  # fmt: skip
+    __slots__ = ("after_age", "after_date", "before_age", "generation", "held", "index",
+                 "known_leader", "planned", "read", "size", "status")  # fmt: skip
 
     def __init__(self, planned: _Planned, read: Read) -> None:
         self.planned = planned
@@ -79,6 +78,8 @@ class _KeptRead:
         #: Still among the kept ones; a read may be pushed out while its answer is on its way.
         self.held = True
         self.index = -1
+        #: Of the rights that the caller was found to have.
+        self.generation = -1
         self.known_leader = False
         self.status = 0
         self.size = 0
@@ -147,6 +148,8 @@ class PromptAnswers:
             if backend is not None:
                 return self._begin_read(asker, kept, backend)
             assert questions is not None
+            if self._desk.access.enabled:
+                return False  # the token goes with it, the long way
             read, told = kept.read, functools.partial(self._told, asker, kept)
             return questions.ask_soon(read.query, read.options, told)
         planned = self._plan(seen)
@@ -157,6 +160,8 @@ class PromptAnswers:
         done = functools.partial(self._changed, asker, planned, planned.plan)
         try:
             planned.call.address = asker.address
+            if self._desk.access.enabled and not self._may_change(planned.call, planned.plan):
+                return False
             self._changes.change_soon(planned.plan.command, done, planned.call.actor)
         except StoreError:
             return False  # it cannot even be encoded: the long way says why
@@ -190,6 +195,7 @@ class PromptAnswers:
             refuse_enterprise(params)
             call = Call(self._desk, seen.head, seen.method, found[1], params)
             call.body = seen.body
+            call.secret = token_of(seen.head.headers, params)
             plan = endpoint.plan(call)
         except (BadTarget, RequestError):
             return None
@@ -251,6 +257,9 @@ class PromptAnswers:
 
     def _render(self, kept: _KeptRead, backend: Prompt) -> bool:
         """Have the reply of the present index at hand; False when it is none to be kept."""
+        access = self._desk.access
+        if access.enabled and not self._admitted(kept):
+            return False
         index, known_leader = backend.index_of(kept.read.query), backend.known_leader
         if kept.index == index and kept.known_leader is known_leader:
             self.hits += 1
@@ -258,11 +267,14 @@ class PromptAnswers:
         read = kept.read
         if backend.is_long(read.query):
             return False
-        reply = read.shape(backend.answer(read.query, read.options.consistency))
+        answer = backend.answer(read.query, read.options.consistency)
+        if access.enabled:
+            answer = access.guard.answer(kept.planned.call.caller, read.query, answer)
+        reply = read.shape(answer)
         most = min(BODY_MAX_BYTES, COMPRESS_INLINE_MAX_BYTES)
         if reply.parts is not None or len(reply.body) > most:
             return False
-        _dress(reply, kept.planned.head)
+        self._dress(reply, kept.planned.head)
         before = kept.size
         kept.render(reply, index, known_leader)
         if kept.held:
@@ -286,6 +298,28 @@ class PromptAnswers:
         else:
             self._answer(asker, kept.planned, reply)
 
+    # -- permissions: whatever is not plainly allowed goes the long way
+
+    def _admitted(self, kept: _KeptRead) -> bool:
+        """Whether the caller's rights are known, and cover the question."""
+        access, call = self._desk.access, kept.planned.call
+        generation = access.generation
+        if kept.generation == generation and not access.expired(call.caller):
+            return True
+        caller = access.caller_now(call.secret)
+        if caller is None or not access.guard.asks_plainly(caller, kept.read.query):
+            return False
+        call.caller, kept.generation, kept.index = caller, generation, -1
+        return True
+
+    def _may_change(self, call: Call, change: Change) -> bool:
+        access = self._desk.access
+        caller = access.caller_now(call.secret) if access.guards_state else None
+        if caller is None or not access.guard.changes_plainly(caller, change.command):
+            return False
+        call.caller = caller
+        return True
+
     # -- changes
 
     def _changed(
@@ -307,15 +341,14 @@ class PromptAnswers:
         self._answer(asker, planned, reply)
 
     def _answer(self, asker: Asker, planned: _Planned, reply: Reply) -> None:
-        _dress(reply, planned.head)
+        self._dress(reply, planned.head)
         self.answered += 1
         self._count(reply.status)
         asker.answer(reply.encoded())
 
-
-def _dress(reply: Reply, head: Head) -> None:
-    """What the server does to every reply of the API."""
-    reply.headers += API_HEADERS
-    if head.gzip and len(reply.body) >= GZIP_MIN_BYTES:
-        reply.body = gzipped(reply.body)
-        reply.headers += ("Content-Encoding: gzip",)
+    def _dress(self, reply: Reply, head: Head) -> None:
+        """What the server does to every reply of the API."""
+        reply.headers += self._desk.api_headers
+        if head.gzip and len(reply.body) >= GZIP_MIN_BYTES:
+            reply.body = gzipped(reply.body)
+            reply.headers += ("Content-Encoding: gzip",)

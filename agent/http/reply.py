@@ -27,8 +27,11 @@ TEXT_TYPE = "text/plain; charset=utf-8"
 GZIP_MIN_BYTES = 1400
 #: Bodies above this size are compressed in a thread: zlib at level 1 does about 60 MB/s.
 COMPRESS_INLINE_MAX_BYTES = 256 * 1024
-#: What every reply of the API says beside its own headers.
-API_HEADERS = ("Vary: Accept-Encoding", "X-Consul-Default-Acl-Policy: allow")
+#: What every reply of the API says beside its own headers, by what is allowed by default.
+API_HEADERS = {
+    allow: ("Vary: Accept-Encoding", f"X-Consul-Default-Acl-Policy: {word}")
+    for allow, word in ((True, "allow"), (False, "deny"))
+}
 #: With more than this unsent on a connection its next request waits.
 UNSENT_MAX_BYTES = 64 * 1024
 #: A client that reads nothing for this many seconds is dropped.

@@ -16,15 +16,18 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
+from agent.acl.access import Access
+from agent.acl.caller import Denied
+from agent.backend.acting import ACTING
 from agent.backend.rpc.listener import REASONS
-from agent.config.schema import AgentConfig
+from agent.config.schema import AclConfig, AgentConfig
 from agent.errors import AgentError, ConfigError, ForwardError, NoClusterLeader, RequestError
 from agent.http.auditing import CALL, HttpAudit
 from agent.http.call import Asked, Call, Desk
 from agent.http.connections import Connections, address_of
 from agent.http.context import HttpContext
 from agent.http.faces import HttpFaces
-from agent.http.gate import Gate
+from agent.http.gate import Gate, token_of
 from agent.http.params import parse_query, refuse_enterprise
 from agent.http.paths import BadTarget, read_target
 from agent.http.prompt import PromptAnswers
@@ -39,6 +42,7 @@ from agent.http.reply import (
     header,
 )
 from agent.http.routes import ROUTES, Body, Endpoint, Route, Router
+from agent.http.tokens import admit, check_consulted, check_routes
 from agent.http.waiting import Waiting
 from raftstore.errors import (
     LeadershipLost,
@@ -94,7 +98,10 @@ class HttpServer:
         self._context = context
         self._waiting = Waiting(config.limits.blocking_queries_max)
         self._ready = ReadyAnswers(READY_BYTES_MAX)
-        self._desk = Desk(context, self._waiting, self._ready, self._inner)
+        check_routes(ROUTES)
+        access = context.access or Access(AclConfig(), context.backend)
+        headers = API_HEADERS[config.acl.default_allow]
+        self._desk = Desk(context, self._waiting, self._ready, self._inner, access, headers)
         self._router = Router(ROUTES)
         self._gate = Gate(context.quotas)
         self._audit = HttpAudit(context.audit) if context.audit is not None else None
@@ -215,7 +222,7 @@ class HttpServer:
             reply = await self._audit.around(
                 request, lambda: self._routed(request, route, rest, target.query)
             )
-        reply.headers += API_HEADERS
+        reply.headers += self._desk.api_headers
         if len(reply.body) >= GZIP_MIN_BYTES:
             await _compress(request, reply)
         return self._count(reply)
@@ -254,7 +261,7 @@ class HttpServer:
                 call.stream = self._stream_body(request)
             elif request.body_exists:
                 await self._read_body(request, call, endpoint)
-            return await _answered(endpoint, call)
+            return await _answered(route, endpoint, call)
         except asyncio.CancelledError:
             raise
         except Exception as error:
@@ -264,7 +271,9 @@ class HttpServer:
     def _call(self, request: Asked, method: str, rest: str, query: str) -> Call:
         params = parse_query(query)
         refuse_enterprise(params)
-        return Call(self._desk, request, method, rest, params)
+        call = Call(self._desk, request, method, rest, params)
+        call.secret = token_of(request.headers, params)
+        return call
 
     def _refusal(self, call: Call, route: Route, endpoint: Endpoint) -> Reply | None:
         if self._gate.open:
@@ -286,8 +295,9 @@ class HttpServer:
         try:
             call = self._call(outer.request, "GET", rest, target.query)
             call.address = outer.address
+            call.secret = call.secret or outer.secret
             refused = self._refusal(call, route, endpoint)
-            return refused or await _answered(endpoint, call)
+            return refused or await _answered(route, endpoint, call)
         except asyncio.CancelledError:
             raise
         except Exception as error:
@@ -345,6 +355,8 @@ class HttpServer:
         self, error: Exception, route: Route, method: str, headers: tuple[str, ...]
     ) -> Reply:
         status, words = self._explain(error)
+        if isinstance(error, Denied):
+            headers += (header("X-Lictor-Acl-Reason", error.reason),)
         if status >= 500 and not isinstance(error, RequestError | AgentError | StoreError):
             self._internal_errors += 1
             log.error("request failed method=%s route=%s", method, route.path, exc_info=error)
@@ -379,11 +391,29 @@ class HttpServer:
                 return 500, "Internal error; see the agent's log"
 
 
-async def _answered(endpoint: Endpoint, call: Call) -> Reply:
-    reply = await endpoint.handler(call)
+async def _answered(route: Route, endpoint: Endpoint, call: Call) -> Reply:
+    if call.access.enabled:
+        reply = await _on_behalf(route, endpoint, call)
+    else:
+        reply = await endpoint.handler(call)
     if reply.parts is not None:
         await reply.assemble()
     return reply
+
+
+async def _on_behalf(route: Route, endpoint: Endpoint, call: Call) -> Reply:
+    """Call a handler for whoever shows a token. Raises what ``admit`` and the handler do."""
+    acting = ACTING.set(call.secret or call.access.tokens.default)
+    try:
+        await admit(call, route, endpoint)
+        reply = await endpoint.handler(call)
+        check_consulted(call, endpoint, reply)
+        return reply
+    except Denied as denied:
+        call.refusal = denied.reason
+        raise
+    finally:
+        ACTING.reset(acting)
 
 
 def _peer(request: web.BaseRequest) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import uuid
 
+from agent.acl.authorizer import WRITE
+from agent.acl.caller import Need
 from agent.errors import RequestError
 from agent.http import parse_session
 from agent.http.call import FAILED_READ, Call
@@ -65,6 +67,9 @@ async def renew(call: Call) -> Reply:
     """Count the TTL from now; the session, if it still lives. Writes nothing."""
     query = _by_id(call)
     call.check_datacenter()
+    there = await call.context.backend.ask(query)
+    if there.value is not None:
+        call.require(Need("session", WRITE, there.value.node))
     found = await call.context.sessions.renew(query.id)
     if found is None:
         raise RequestError(404, f"Session id '{call.rest}' not found")

@@ -25,7 +25,7 @@ async def run(call: Call) -> Reply:
     if parsed.errors:
         return _reply(call, TxnAnswer(errors=parsed.errors), {})
     command = Transaction(parsed.operations)
-    outcome = await call.context.backend.change(command, actor=call.actor)
+    outcome = await call.propose(command)
     if isinstance(outcome, Rejected):
         raise RequestError(413, outcome.reason)  # the only reasons are sizes
     return _reply(call, wire.decode_txn_answer(outcome.value), {})
@@ -43,7 +43,7 @@ async def _read(call: Call, operations: tuple[TxnOperation, ...]) -> Reply:
         "NotModified": False,
         "Backend": 0,
     }
-    _, leader, contact, _ = call.read_headers(found, effective=False)
+    _, leader, contact, *_ = call.read_headers(found, effective=False)
     return _reply(call, found.value, more, headers=(leader, contact))
 
 

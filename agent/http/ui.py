@@ -131,7 +131,7 @@ async def service_topology(call: Call) -> Reply:
         intentions.value,
         call.rest,
         protocol=await protocol_of(call, call.rest, now),
-        default_allow=True,
+        default_allow=call.context.config.acl.default_allow,
     )
     return call.answer(await in_slices(steps), found, effective=False)
 

@@ -6,6 +6,7 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+from agent.acl.access import Access
 from agent.audit.sink import AuditLog
 from agent.backend.archives import Archives
 from agent.backend.local import LocalBackend
@@ -42,6 +43,7 @@ class Behind:
     """What the faces stand before. ``server`` is None on an agent without a vote."""
 
     backend: LocalBackend | RemoteBackend
+    access: Access
     archives: Archives
     gossip: Gossip
     events: EventLog
@@ -109,6 +111,7 @@ class Faces:
     def state_replaced(self) -> None:
         """Another state is in force: answers that are ready are none any more."""
         self._behind.host.cache.drop()
+        self._behind.access.resolver.forget()
         if self._http is not None:
             self._http.state_replaced()
 
@@ -120,6 +123,7 @@ class Faces:
             prompt=behind.backend if isinstance(behind.backend, LocalBackend) else None,
             prompt_changes=behind.backend,
             prompt_questions=behind.backend,
+            access=behind.access,
             local=behind.host.local,
             gossip=behind.gossip,
             events=behind.events,

@@ -11,6 +11,7 @@ import logging
 import uuid
 from collections.abc import Awaitable, Callable
 
+from agent.acl.access import Access
 from agent.backend.archives import Archives
 from agent.backend.bootstrap import Bootstrap
 from agent.backend.formation import Formation
@@ -23,12 +24,14 @@ from agent.backend.servers import ServerAddress, Servers
 from agent.connect.authority import Authority
 from agent.internal_tls import port_config
 from agent.keeping import server_archives, store_config, use_peers_file
+from agent.leader.access import AccessKeeper
 from agent.leader.coordinates import CoordinateKeeper
 from agent.leader.duties import LeaderDuties
 from agent.leader.servers import ServersKeeper, ensure_config
 from agent.leader.sessions import SessionKeeper
 from agent.local.node import join_host_port
 from agent.membership import candidates, seen_servers
+from agent.parts.access import guarded
 from agent.parts.ground import Ground
 from gossip import Gossip, MemberEvent
 from raftstore.errors import StoreError
@@ -97,7 +100,7 @@ class ServerParts:
         ground.closers.add("backend", backend.close)
         return backend
 
-    async def start(self, gossip: Gossip) -> None:
+    async def start(self, gossip: Gossip, access: Access) -> None:
         """Open the server's port, and take part in the election."""
         config = self._ground.config
         self.authority = Authority(
@@ -111,7 +114,7 @@ class ServerParts:
             candidates=lambda: candidates(gossip.members(), config.datacenter),
             cluster_id_of=self.store.cluster_id_of,
         )
-        await self._open_port(formation)
+        await self._open_port(formation, access)
         self._start_duties(gossip)
         if config.bootstrap or config.bootstrap_expect == 1:
             if not self.store.bootstrapped:
@@ -120,7 +123,7 @@ class ServerParts:
             self._ground.owner.spawn(formation.run(), name="formation")
         self._raft_changed()
 
-    async def _open_port(self, formation: Formation) -> None:
+    async def _open_port(self, formation: Formation, access: Access) -> None:
         ground, config = self._ground, self._ground.config
         self.archives, transfers = server_archives(self.backend, self.store, config)
         ground.closers.add("archives", transfers.close)
@@ -128,11 +131,12 @@ class ServerParts:
             self.backend, self.store, bootstrap_view=formation.view, more=transfers.methods
         )
         service.answer_bytes_max = config.limits.rpc_frame_max
+        servant = guarded(service, access, config)
         port = self.port = ServerPort(
             port_config(config),
             peers=self.store,
-            handler=service.handle,
-            prompt=service.begin,
+            handler=servant.handle,
+            prompt=servant.begin,
             tls=self._port_tls,
             known=self._servers.has_host,
         )
@@ -156,13 +160,17 @@ class ServerParts:
         ground.metrics.add("sessions", lambda: sessions.stats)
         coordinates = CoordinateKeeper(backend, store, config.coordinates)
         ground.metrics.add("coordinate_updates", coordinates.stats)
-        backend.leader_methods = keeper.methods | sessions.methods | coordinates.methods
+        access = AccessKeeper(backend, config.acl, data_dir=config.data_dir)
+        backend.leader_methods = (
+            keeper.methods | sessions.methods | coordinates.methods | access.methods
+        )
         extra: dict[str, Callable[[], Awaitable[None]]] = {
             "certificate authority": self.authority.ensure_root,
             "autopilot configuration": lambda: ensure_config(backend.change, config.autopilot),
             "care of the servers": keeper.run,
             "sessions": sessions.run,
             "coordinates": coordinates.run,
+            "access control": access.run,
         }
         duties = self._duties = LeaderDuties(
             backend,

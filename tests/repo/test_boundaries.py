@@ -25,7 +25,8 @@ FACES = ("agent/http/", "agent/cli/", "agent/parts/")
 #: under simulation, the servant of calls that have been decoded already, and the runtime's hands
 #: that make TLS and archives of the configuration.
 FRONTS = frozenset(
-    "agent/__main__.py agent/dns/__init__.py raftstore/raft/__init__.py gossip/__init__.py "
+    "agent/__main__.py agent/acl/access.py agent/acl/served.py agent/dns/__init__.py "
+    "raftstore/raft/__init__.py gossip/__init__.py "
     "raftstore/raft/replica.py agent/backend/rpc/service.py agent/internal_tls.py "
     "agent/keeping.py".split()
 )

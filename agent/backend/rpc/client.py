@@ -17,6 +17,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol, cast
 
+from agent.backend.rpc import calls
 from agent.backend.rpc.frames import (
     PROTOCOL_VERSION,
     RPC_FIRST_BYTE,
@@ -231,11 +232,14 @@ class RpcPool:
         self._tls = tls
         self._open: dict[tuple[str, int], asyncio.Task[_Connection]] = {}
         self._owner = TaskOwner()
+        #: Gives the secret of the token that a request is made with; "" for none.
+        self.acting: Callable[[], str] | None = None
 
     async def call(
         self, address: tuple[str, int], method: str, payload: bytes, *, timeout_s: float
     ) -> bytes:
         """Call a method on the server at ``address``. Raises ForwardError, RemoteFailure."""
+        method, payload = self._with_token(method, payload)
         loop = asyncio.get_running_loop()
         deadline = loop.time() + timeout_s
         connection = await self._connection(address)
@@ -254,6 +258,7 @@ class RpcPool:
 
         ``done`` is called once, with the reply's payload or with what ``call`` raises.
         """
+        method, payload = self._with_token(method, payload)
         task = self._open.get(address)
         if task is None or not task.done() or task.cancelled() or task.exception() is not None:
             return False
@@ -262,6 +267,10 @@ class RpcPool:
         except ForwardError as error:
             done(error)
         return True
+
+    def _with_token(self, method: str, payload: bytes) -> tuple[str, bytes]:
+        secret = self.acting() if self.acting and method not in calls.WITHOUT_TOKEN else ""
+        return (calls.AS, calls.write_as(secret, method, payload)) if secret else (method, payload)
 
     async def _connection(self, address: tuple[str, int]) -> _Connection:
         task = self._open.get(address)

@@ -18,6 +18,7 @@ from agent.errors import ForwardError, NoClusterLeader
 from raftstore import wire
 from raftstore.commands import Outcome
 from raftstore.errors import DecodeError, EncodeError
+from raftstore.queries import Query
 from raftstore.slices import at_once, in_slices
 from raftstore.store import Store
 
@@ -58,6 +59,9 @@ class RpcService:
 
     async def handle(self, method: str, payload: bytes, timeout_s: float) -> bytes:
         """Carry out one method. Raises what rpc/server.py turns into a failure frame."""
+        if method == calls.AS:
+            # Access control is off here, or was seen to before.
+            _, method, payload = calls.read_as(payload)
         known = self._methods.get(method)
         if known is None:
             raise ForwardError(f"unknown method {method!r}", definite=True)
@@ -133,10 +137,13 @@ class RpcService:
 
     async def _ask(self, payload: bytes, timeout_s: float) -> bytes:
         call = calls.AskCall.decode(payload)
-        reply = await self._backend.ask(call.query, call.options)
+        return await self.encoded(call.query, await self._backend.ask(call.query, call.options))
+
+    async def encoded(self, query: Query[Any], reply: Reply[Any]) -> bytes:
+        """An answer as bytes, a few of them at a time."""
         bytes_max = self.answer_bytes_max
         async with self._encoding:
-            return await in_slices(calls.encode_reply(call.query, reply, bytes_max=bytes_max))
+            return await in_slices(calls.encode_reply(query, reply, bytes_max=bytes_max))
 
     async def _read_index(self, payload: bytes, timeout_s: float) -> bytes:
         if not self._store.is_leader:

@@ -2,8 +2,23 @@
 
 from __future__ import annotations
 
-from agent.http import acl
-from agent.http.routes.table import Route, route, write
+from agent.http import acl, acl_policies, acl_roles, acl_tokens
+from agent.http.acl_links import switched_on
+from agent.http.routes.table import Body, Endpoint, Handler, Route, get, route, write
+from agent.http.tokens import ANY_TOKEN, OPEN
+
+
+def _get(handler: Handler, permission: str = "acl:read") -> Endpoint:
+    return get(switched_on(handler), permission)
+
+
+def _write(method: str, handler: Handler, permission: str = "acl:write") -> Endpoint:
+    body = Body.NONE if method == "DELETE" else Body.JSON
+    return write(method, switched_on(handler), permission, body)
+
+
+def _named(path: str, read: Handler, update: Handler, delete: Handler) -> Route:
+    return route(path, _get(read), _write("PUT", update), _write("DELETE", delete))
 
 
 def _acl(path: str, *methods: str) -> Route:
@@ -11,32 +26,35 @@ def _acl(path: str, *methods: str) -> Route:
 
 
 ACL = (
-    _acl("/acl/bootstrap", "PUT"),
-    *(_acl(f"/acl/{name}", "POST") for name in ("login", "logout", "rules/translate")),
+    route("/acl/bootstrap", _write("PUT", acl.bootstrap, OPEN)),
+    route("/acl/replication", _get(acl.replication, OPEN)),
+    route("/acl/rules/translate", _write("POST", acl.translate_rules, ANY_TOKEN)),
+    route("/internal/acl/authorize", _write("POST", acl.authorize, ANY_TOKEN)),
+    route("/acl/tokens", _get(acl_tokens.list_all)),
+    route("/acl/token", _write("PUT", acl_tokens.create)),
+    route("/acl/token/self", _get(acl_tokens.read_self, OPEN)),
+    _named("/acl/token/", acl_tokens.read, acl_tokens.update, acl_tokens.delete),
+    route("/acl/policies", _get(acl_policies.list_all)),
+    route("/acl/policy", _write("PUT", acl_policies.create)),
+    route("/acl/policy/name/", _get(acl_policies.read_by_name)),
+    _named("/acl/policy/", acl_policies.read, acl_policies.update, acl_policies.delete),
+    route("/acl/roles", _get(acl_roles.list_all)),
+    route("/acl/role", _write("PUT", acl_roles.create)),
+    route("/acl/role/name/", _get(acl_roles.read_by_name)),
+    _named("/acl/role/", acl_roles.read, acl_roles.update, acl_roles.delete),
+    route("/acl/templated-policies", _get(acl.templates)),
+    route("/acl/templated-policy/name/", _get(acl.template_by_name)),
+    route("/acl/templated-policy/preview/", _write("POST", acl.template_preview, "acl:read")),
+    # Of the first ACL system, which has ended.
+    route("/acl/list", _get(acl.legacy_list)),
+    route("/acl/info/", _get(acl.legacy)),
     *(
-        _acl(f"/acl/{name}", "GET")
-        for name in (
-            "replication",
-            "tokens",
-            "policies",
-            "roles",
-            "binding-rules",
-            "auth-methods",
-            "token/self",
-            "policy/name/",
-            "role/name/",
-            "templated-policies",
-            "templated-policy/name/",
-        )
+        route(f"/acl/{name}", write("PUT", switched_on(acl.legacy), "acl:write"))
+        for name in ("create", "update", "destroy/", "clone/")
     ),
-    *(
-        _acl(f"/acl/{name}", "PUT")
-        for name in ("token", "policy", "role", "binding-rule", "auth-method")
-    ),
-    *(
-        _acl(f"/acl/{name}/", "GET", "PUT", "DELETE")
-        for name in ("token", "policy", "role", "binding-rule", "auth-method")
-    ),
-    _acl("/acl/templated-policy/preview/", "POST"),
-    _acl("/internal/acl/authorize", "POST"),
+    # Logins, and what they are bound to.
+    *(_acl(f"/acl/{name}", "POST") for name in ("login", "logout")),
+    *(_acl(f"/acl/{name}", "GET") for name in ("binding-rules", "auth-methods")),
+    *(_acl(f"/acl/{name}", "PUT") for name in ("binding-rule", "auth-method")),
+    *(_acl(f"/acl/{name}/", "GET", "PUT", "DELETE") for name in ("binding-rule", "auth-method")),
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from agent.http import query
 from agent.http.routes.table import Body, get, route, write
+from agent.http.tokens import ANY_TOKEN
 
 QUERY = (
     route(
@@ -18,6 +19,6 @@ QUERY = (
         write("DELETE", query.delete, "query:write"),
         own_options=True,
     ),
-    route("/query/", get(query.execute, ""), own_options=True, suffix="/execute"),
+    route("/query/", get(query.execute, ANY_TOKEN), own_options=True, suffix="/execute"),
     route("/query/", get(query.explain, "query:read"), own_options=True, suffix="/explain"),
 )

@@ -9,6 +9,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from agent.acl.access import Access
+from agent.acl.agent_tokens import AgentTokens
+from agent.acl.resolver import ServerResolver
 from agent.backend import Ask, Consistency, Reply, SignedLeaf
 from agent.backend.coordinates import CoordinateCalls
 from agent.backend.local import LeaderMethod
@@ -20,6 +23,7 @@ from agent.errors import RequestError
 from agent.events.log import EventLog
 from agent.http.context import HttpContext
 from agent.http.server import HttpServer
+from agent.leader.access import AccessKeeper
 from agent.leader.coordinates import CoordinateKeeper
 from agent.leader.sessions import SessionKeeper
 from gossip import UserEventArrived, UserEventTooLong
@@ -110,6 +114,10 @@ class StateBackend:
         self, query: Query[Any], on_change: Callable[[], None]
     ) -> Callable[[], None] | None:
         return self.watches.watch_once(query.footprint(), on_change)
+
+    @property
+    def acl_index(self) -> int:
+        return self.state.definitions.acl_index
 
     known_leader = True
     last_contact_s = 0.0
@@ -446,7 +454,25 @@ class Rig:
         self.coordinates = CoordinateKeeper(
             self.backend, StateStore(self.backend), config.coordinates
         )
-        self.backend.leader_methods = self.sessions.methods | self.coordinates.methods
+        tokens = AgentTokens(config.acl.tokens)
+        self.access = Access(
+            config.acl,
+            self.backend,
+            resolver=ServerResolver(
+                self.backend,
+                config.acl,
+                tokens,
+                node=config.node_name,
+                datacenter=config.datacenter,
+                unix_clock=time.time,
+            ),
+            tokens=tokens,
+            unix_clock=time.time,
+        )
+        self.keeper = AccessKeeper(self.backend, config.acl, data_dir="")
+        self.backend.leader_methods = (
+            self.sessions.methods | self.coordinates.methods | self.keeper.methods
+        )
         self.events = EventLog(config.node_name, send=self._deliver, now=time.time)
         self.events.ready(lambda: self.context.local.services().values())
         self._ltime = 0
@@ -463,6 +489,7 @@ class Rig:
             operations=self.operations,
             sessions=SessionCalls(self.backend),
             coordinates=CoordinateCalls(self.backend),
+            access=self.access,
             raft_status=_one_server,
             **hooks,
         )
@@ -486,6 +513,8 @@ class Rig:
                 Register(node=Node(name=NodeName("n1"), address="127.0.0.1", datacenter="dc1"))
             )
         await self.backend.change(a_ca())
+        if self.config.acl.enabled:
+            await self.keeper.ensure()
         loop = asyncio.get_running_loop()
         self._terms = [loop.create_task(duty.run()) for duty in (self.sessions, self.coordinates)]
         await asyncio.sleep(0)

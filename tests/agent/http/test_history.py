@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from agent.http.call import ANONYMOUS
+from agent.acl.builtin import ANONYMOUS_ID as ANONYMOUS
 from tests.agent.http.rig import Client, Rig
 
 REGISTRATION = json.dumps(

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from agent.acl.builtin import ANONYMOUS_ID as ANONYMOUS
 from agent.errors import NoClusterLeader
-from agent.http.call import ANONYMOUS
 from tests.agent.http.rig import Client, Got, Rig, make_config, small_limits
 
 

@@ -1,0 +1,317 @@
+"""The one place where a server enforces permissions on its state.
+
+Whatever reaches the state for somebody, through a handler, DNS, the server port or a held query,
+passes here with the one it is for. What is denied is counted, explained and, in a dry run, carried
+out all the same.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from dataclasses import dataclass, replace
+from typing import Any, Protocol, TypeVar
+
+from agent.acl.builtin import ANONYMOUS_SECRET
+from agent.acl.caller import Caller, Denied, Need
+from agent.acl.reads import READS, ReadRule, list_need, visible_results
+from agent.acl.resolver import Resolver
+from agent.acl.writes import WRITES, Asking, operation_needs
+from agent.backend import Ask, Reply
+from agent.errors import AgentError, RequestError
+from raftstore import commands, queries, wire
+from raftstore.commands import Applied, Command, Outcome, Transaction
+from raftstore.definition_queries import ACLTokenBySecret
+from raftstore.queries import Query
+from raftstore.records import Actor, TxnAnswer, TxnError
+from raftstore.state.definitions import secret_hash
+
+log = logging.getLogger("lictor.agent.acl")
+
+T = TypeVar("T")
+
+#: Items of a list that are looked at in one go: about a millisecond.
+SLICE_ITEMS = 500
+#: Denials that are remembered for those who ask why.
+DENIALS_MAX = 64
+
+
+class Undeclared(AgentError):
+    """Something could be asked or changed without anybody having said what that needs."""
+
+
+def check_declared() -> None:
+    """Refuse to start with a command or a query that has no line. Raises Undeclared."""
+    missing = [
+        kind.__name__
+        for registry, lines in ((commands.REGISTRY, WRITES), (queries.REGISTRY, READS))
+        for kind in registry.values()
+        if kind not in lines
+    ]
+    if missing:
+        raise Undeclared(f"no permission is declared for {', '.join(sorted(missing))}")
+
+
+@dataclass(slots=True)
+class GuardStats:
+    """Counters since start. ``dry_run_allowed`` were carried out although they were denied."""
+
+    allowed: int = 0
+    denied: int = 0
+    filtered: int = 0
+    dry_run_allowed: int = 0
+
+
+class State(Protocol):
+    """A server's way to its state."""
+
+    async def change(
+        self, command: Command, *, actor: Actor | None = None, timeout_s: float | None = None
+    ) -> Outcome: ...
+    async def ask(self, query: Query[T], options: Ask = ...) -> Reply[T]: ...
+    def peek(self, query: Query[T]) -> Reply[T] | None: ...
+
+
+class Guard:
+    """Carries out what a caller may, and refuses the rest with ``Denied``."""
+
+    def __init__(
+        self, state: State, resolver: Resolver, *, key_list_policy: bool, dry_run: bool
+    ) -> None:
+        self._state = state
+        self._resolver = resolver
+        self._key_list_policy = key_list_policy
+        self._dry_run = dry_run
+        self.stats = GuardStats()
+        #: Why requests were denied, newest last.
+        self.denials: deque[str] = deque(maxlen=DENIALS_MAX)
+
+    # -- single needs ----------------------------------------------------------------------------
+
+    def require(self, caller: Caller, *needs: Need) -> None:
+        """Pass if one of these is met. Raises Denied."""
+        if any(need.met(caller.authorizer) for need in needs):
+            self.stats.allowed += 1
+            return
+        denied = Denied(caller, needs[-1])
+        self.denials.append(denied.reason)
+        if self._dry_run:
+            self.stats.dry_run_allowed += 1
+            log.warning("dry run: would be denied reason=%s", denied.reason)
+            return
+        self.stats.denied += 1
+        log.debug("denied reason=%s", denied.reason)
+        raise denied
+
+    def peek(self, query: Query[T]) -> T | None:
+        """What this process holds, for a need that depends on it."""
+        found = self._state.peek(query)
+        return None if found is None else found.value
+
+    # -- reads -----------------------------------------------------------------------------------
+
+    async def ask(self, caller: Caller, query: Query[T], options: Ask | None = None) -> Reply[T]:
+        """Ask on somebody's behalf. What was held is looked at with the rights of its end."""
+        rule = READS[type(query)]
+        self._check(caller, query, rule)
+        if caller.authorizer.management:
+            return await self._state.ask(query, options or Ask())
+        asked: Query[T] = rule.instead(query) if rule.instead is not None else query
+        reply = await self._state.ask(asked, options or Ask())
+        if options is not None and options.min_index:
+            caller = await self._resolver.find(caller.secret)
+            self._check(caller, query, rule)
+        self._look(caller, query, rule, reply.value)
+        return await self._seen(caller, query, rule, reply)
+
+    async def told(self, caller: Caller, query: Query[T], reply: Reply[T]) -> Reply[T]:
+        """What of an answer that was kept may be seen. Raises Denied."""
+        rule = READS[type(query)]
+        self._check(caller, query, rule)
+        self._look(caller, query, rule, reply.value)
+        return await self._seen(caller, query, rule, reply)
+
+    async def _seen(
+        self, caller: Caller, query: Query[T], rule: ReadRule, reply: Reply[T]
+    ) -> Reply[T]:
+        value: Any = reply.value
+        long = rule.keep is not None and len(value) > SLICE_ITEMS
+        if long and not caller.authorizer.management:
+            return await self._sliced(caller, query, rule, reply)
+        return self.filtered(caller, query, reply)
+
+    def asks_plainly(self, caller: Caller, query: Query[Any]) -> bool:
+        """Whether a question may be asked as it is; what is denied is neither counted nor told."""
+        rule = READS[type(query)]
+        if caller.authorizer.management:
+            return True
+        if rule.instead is not None and rule.instead(query) is not query:
+            return False
+        listed = list_need(query) if self._key_list_policy else None
+        return all(
+            need.met(caller.authorizer)
+            for need in (*rule.needs(query), *([listed] if listed else []))
+        )
+
+    def changes_plainly(self, caller: Caller, command: Command) -> bool:
+        """The same for a command."""
+        if caller.authorizer.management:
+            return True
+        try:
+            asked = self._answered(WRITES[type(command)](command))
+        except RequestError:
+            return False
+        return all(any(need.met(caller.authorizer) for need in needs) for needs in asked)
+
+    def _check(self, caller: Caller, query: Query[Any], rule: ReadRule) -> None:
+        if isinstance(query, ACLTokenBySecret) and _own(caller, query):
+            return
+        for need in rule.needs(query):
+            self.require(caller, need)
+        if self._key_list_policy:
+            listed = list_need(query)
+            if listed is not None:
+                self.require(caller, listed)
+
+    def _look(self, caller: Caller, query: Query[Any], rule: ReadRule, value: Any) -> None:
+        found = rule.found(query, value)
+        if found:
+            self.require(caller, *found)
+
+    def answer(self, caller: Caller, query: Query[T], reply: Reply[T]) -> Reply[T]:
+        """What of an answer that is here already may be seen. Raises Denied."""
+        rule = READS[type(query)]
+        self._check(caller, query, rule)
+        self._look(caller, query, rule, reply.value)
+        return self.filtered(caller, query, reply)
+
+    def filtered(self, caller: Caller, query: Query[T], reply: Reply[T]) -> Reply[T]:
+        """An answer without what its caller may not see."""
+        rule = READS[type(query)]
+        authorizer = caller.authorizer
+        if authorizer.management:
+            return reply
+        value: Any = reply.value
+        if rule.keep is not None:
+            keep = rule.keep
+            kept: Any = tuple([item for item in value if keep(authorizer, query, item)])
+            removed = len(kept) < len(value)
+        elif rule.shape is not None:
+            kept, removed = rule.shape(authorizer, query, value)
+        else:
+            return reply
+        return self._without(caller, reply, kept, removed=removed)
+
+    def _without(self, caller: Caller, reply: Reply[T], kept: Any, *, removed: bool) -> Reply[T]:
+        if not removed:
+            return reply if kept is reply.value else replace(reply, value=kept)
+        if self._dry_run:
+            self.stats.dry_run_allowed += 1
+            log.warning("dry run: an answer would be filtered accessor=%s", caller.accessor)
+            return reply
+        self.stats.filtered += 1
+        # Nobody learns without a token that there is something to be seen with one.
+        return replace(reply, value=kept, filtered=not caller.anonymous)
+
+    async def _sliced(
+        self, caller: Caller, query: Query[T], rule: ReadRule, reply: Reply[T]
+    ) -> Reply[T]:
+        items: Any = reply.value
+        kept: list[Any] = []
+        keep, authorizer = rule.keep, caller.authorizer
+        assert keep is not None, "only lists are looked at in slices"
+        for start in range(0, len(items), SLICE_ITEMS):
+            batch = items[start : start + SLICE_ITEMS]
+            kept += [item for item in batch if keep(authorizer, query, item)]
+            await asyncio.sleep(0)
+        removed = len(kept) < len(items)
+        return self._without(caller, reply, tuple(kept), removed=removed)
+
+    # -- changes ---------------------------------------------------------------------------------
+
+    async def change(
+        self,
+        caller: Caller,
+        command: Command,
+        *,
+        actor: Actor | None = None,
+        timeout_s: float | None = None,
+    ) -> Outcome:
+        """Carry out a command on somebody's behalf. Raises Denied.
+
+        A transaction with steps that are denied is answered as one that failed.
+        """
+        if type(command) is Transaction:
+            return await self._transaction(caller, command, actor, timeout_s)
+        self.may_change(caller, command)
+        return await self._state.change(command, actor=actor, timeout_s=timeout_s)
+
+    def may_change(self, caller: Caller, command: Command) -> None:
+        """Check a command's needs. Raises Denied, RequestError."""
+        if caller.authorizer.management:
+            self.stats.allowed += 1
+            return
+        for needs in self._answered(WRITES[type(command)](command)):
+            self.require(caller, *needs)
+
+    def _answered(self, asking: Asking) -> tuple[tuple[Need, ...], ...]:
+        """Give a line the answers it asks for."""
+        try:
+            query = next(asking)
+            while True:
+                found = self._state.peek(query)
+                # Without a state there is nothing to change either.
+                empty = queries.NodeServicesAnswer(None, ())
+                query = asking.send(
+                    found.value
+                    if found is not None
+                    else empty
+                    if isinstance(query, queries.NodeServices)
+                    else ()
+                    if isinstance(query, queries.NodeChecks)
+                    else None
+                )
+        except StopIteration as done:
+            needs: tuple[tuple[Need, ...], ...] = done.value
+            return needs
+
+    async def _transaction(
+        self,
+        caller: Caller,
+        command: Transaction,
+        actor: Actor | None,
+        timeout_s: float | None,
+    ) -> Outcome:
+        errors = self.refused_steps(caller, command)
+        if errors:
+            return Applied(0, wire.codec_for(TxnAnswer).encode(TxnAnswer(errors=errors)))
+        outcome = await self._state.change(command, actor=actor, timeout_s=timeout_s)
+        if caller.authorizer.management or not isinstance(outcome, Applied):
+            return outcome
+        answer = wire.decode_txn_answer(outcome.value)
+        kept = visible_results(caller.authorizer, answer.results)
+        if len(kept) == len(answer.results) or self._dry_run:
+            return outcome
+        self.stats.filtered += 1
+        return replace(
+            outcome, value=wire.codec_for(TxnAnswer).encode(replace(answer, results=kept))
+        )
+
+    def refused_steps(self, caller: Caller, command: Transaction) -> tuple[TxnError, ...]:
+        """The steps of a transaction that are denied."""
+        if caller.authorizer.management:
+            return ()
+        errors: list[TxnError] = []
+        for at, operation in enumerate(command.operations):
+            try:
+                for needs in self._answered(operation_needs(operation)):
+                    self.require(caller, *needs)
+            except Denied as denied:
+                errors.append(TxnError(at, denied.text))
+        return tuple(errors)
+
+
+def _own(caller: Caller, query: ACLTokenBySecret) -> bool:
+    """Whoever shows a secret may see the token behind it."""
+    return secret_hash(caller.secret or ANONYMOUS_SECRET) == query.secret_hash

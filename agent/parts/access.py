@@ -1,0 +1,112 @@
+"""Access control of an agent: who resolves tokens, and who guards the state."""
+
+from __future__ import annotations
+
+import functools
+import time
+
+from agent.acl.access import Access
+from agent.acl.agent_tokens import AgentTokens
+from agent.acl.authorizer import WRITE
+from agent.acl.caller import NOT_FOUND, Need, TokenNotFound
+from agent.acl.grants import ResolvedToken
+from agent.acl.guard import check_declared
+from agent.acl.remote_resolver import RemoteResolver
+from agent.acl.resolver import NoResolver, Resolver, ServerResolver
+from agent.acl.served import RESOLVE_TOKEN, GuardedService, decode_resolved
+from agent.backend.acting import ACTING
+from agent.backend.archive_transfers import ARCHIVE_METHODS
+from agent.backend.local import LocalBackend
+from agent.backend.remote import RemoteBackend
+from agent.backend.rpc import calls
+from agent.backend.rpc.client import RpcPool
+from agent.backend.rpc.service import RpcService
+from agent.config.schema import AgentConfig
+from agent.connect.ca import requested_identity
+from agent.errors import RequestError
+from agent.parts.ground import Ground
+from proxy.spiffe import Kind
+
+#: Without a server that answers within so many seconds the down policy decides.
+RESOLVE_MAX_S = 2.0
+
+
+async def _ask_server(backend: RemoteBackend, secret: str) -> ResolvedToken:
+    try:
+        raw = await backend.call_server(RESOLVE_TOKEN, calls.pack(secret), hold_s=RESOLVE_MAX_S)
+    except RequestError as error:
+        if error.text == NOT_FOUND:
+            raise TokenNotFound from None
+        raise
+    return decode_resolved(raw)
+
+
+def _server_secret(resolver: ServerResolver) -> str:
+    """What a server asks another with: it has looked at permissions itself."""
+    return resolver.server_secret
+
+
+def _asker(tokens: AgentTokens) -> str:
+    """What an agent without a state asks a server with: the token of the request it answers."""
+    secret = ACTING.get()
+    return tokens.agent if secret is None else secret
+
+
+def guarded(
+    service: RpcService, access: Access, config: AgentConfig
+) -> RpcService | GuardedService:
+    """The servant of the server port, behind the guard where there is one."""
+    resolver = access.resolver
+    if not isinstance(resolver, ServerResolver):
+        return service
+    archives = dict.fromkeys(ARCHIVE_METHODS, lambda payload: Need("acl", WRITE))
+    return GuardedService(
+        service,
+        access.guard,
+        resolver,
+        default_allow=config.acl.default_allow,
+        more={calls.SIGN_LEAF: _leaf_need, **archives},
+    )
+
+
+def _leaf_need(payload: bytes) -> Need:
+    csr_pem, *_ = calls.unpack(payload, str)
+    identity = requested_identity(str(csr_pem))
+    return Need("service" if identity.kind is Kind.SERVICE else "node", WRITE, identity.name)
+
+
+def make_access(ground: Ground, backend: LocalBackend | RemoteBackend, pool: RpcPool) -> Access:
+    """For all faces of the agent. Raises Undeclared where something has no permission."""
+    config = ground.config
+    tokens = AgentTokens(config.acl.tokens)
+    check_declared()
+    resolver: Resolver = NoResolver()
+    if config.acl.enabled and isinstance(backend, LocalBackend):
+        resolver = ServerResolver(
+            backend,
+            config.acl,
+            tokens,
+            node=config.node_name,
+            datacenter=config.datacenter,
+            unix_clock=time.time,
+        )
+        pool.acting = functools.partial(_server_secret, resolver)
+    elif config.acl.enabled:
+        assert isinstance(backend, RemoteBackend), "there are two kinds of backends"
+        remote = RemoteResolver(
+            functools.partial(_ask_server, backend), config.acl, tokens, node=config.node_name
+        )
+        ground.closers.add("token resolver", remote.close)
+        resolver = remote
+        pool.acting = functools.partial(_asker, tokens)
+    access = Access(
+        config.acl,
+        backend,
+        resolver=resolver,
+        tokens=tokens,
+        holds_state=isinstance(backend, LocalBackend),
+        unix_clock=time.time,
+    )
+    ground.metrics.add("acl_resolver", resolver.stats)
+    ground.metrics.add("acl", lambda: access.guard.stats)
+    return access
