@@ -10,7 +10,6 @@ from collections.abc import Mapping
 
 from agent.http import (
     coordinate,
-    feed,
     operator_keyring,
     parse,
     parse_acl,
@@ -212,7 +211,6 @@ BODIES: Mapping[str, Shape | Json] = {
         "properties": {"Name": {"type": "string"}},
     },
     "POST /v1/internal/acl/authorize": parse_acl.AUTHORIZATION,
-    "PUT /v1/agent/connect/feed/": feed.HEARD,
     "PUT /v1/config": {
         "type": "object",
         "required": ["Kind", "Name"],
