@@ -1,110 +1,120 @@
-"""KV operations over HTTP, with an honest outcome: ok, fail (did not happen) or info (unknown)."""
+"""What clients can ask of a store, whichever it is, and how an operation can end.
+
+An outcome is ``ok`` (it happened), ``fail`` (it certainly did not) or ``info`` (nobody knows).
+Calling an unknown outcome a failure would hide bugs, so when in doubt it is ``info``.
+"""
 
 from __future__ import annotations
 
-import base64
-import http.client
-import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from urllib.parse import quote
+from typing import Protocol
 
-from jepsen_lite.history import FAIL, INFO, OK
+from jepsen_lite.history import Json
 
-#: Server errors that promise that nothing was changed (HTTP API contract, section 1).
-DEFINITE_TEXTS = ("No cluster leader", "No known Consul servers")
+#: What a target may offer beyond registers.
+TXN, SESSIONS, BLOCKING, CATALOG, STALE_AGE = "txn", "sessions", "blocking", "catalog", "stale-age"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """How an operation ended. ``value`` is what was read, None for a missing key."""
+    """How an operation ended. ``value`` is what was read, None for a missing key; ``age_s`` how
+    old the answer may be by the server's own word."""
 
     type: str
-    value: str | None = None
+    value: Json = None
     modify_index: int = 0
+    age_s: float | None = None
     error: str = ""
 
 
-class Client:
-    """Speaks to one agent, a connection for each request: no outcome depends on an earlier one."""
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A key with its value and the index of its last change."""
 
-    def __init__(self, host: str, port: int, *, timeout_s: float = 5.0) -> None:
-        self._host = host
-        self._port = port
-        self._timeout_s = timeout_s
+    value: str
+    modify_index: int
 
-    def write(self, key: str, value: str) -> Outcome:
-        """Set a key."""
-        return self._change("PUT", f"/v1/kv/{quote(key)}", value.encode())
+
+class Client(Protocol):
+    """Speaks to one node. Reads that fail are ``fail``: they changed nothing.
+
+    ``mode`` of a read is "consistent", "default" or "stale".
+    """
+
+    def write(self, key: str, value: str) -> Outcome: ...
 
     def compare_and_set(self, key: str, modify_index: int, value: str) -> Outcome:
         """Set a key if its modify index is still this (0: if there is no such key)."""
-        return self._change("PUT", f"/v1/kv/{quote(key)}?cas={modify_index}", value.encode())
+        ...
 
-    def read(self, key: str, mode: str = "consistent") -> Outcome:
-        """Read a key; ``mode`` is "consistent", "stale" or "" for the default. A failed read is
-        always a fail: it changes nothing."""
-        query = f"?{mode}" if mode else ""
-        try:
-            status, body = self._request("GET", f"/v1/kv/{quote(key)}{query}", None)
-            if status == 404:
-                return Outcome(type=OK)
-            if status != 200:
-                return Outcome(type=FAIL, error=f"{status} {_text(body)}")
-            entry = json.loads(body)[0]
-            raw = base64.b64decode(entry["Value"] or "").decode()
-            return Outcome(type=OK, value=raw, modify_index=entry["ModifyIndex"])
-        except (OSError, http.client.HTTPException, ValueError, KeyError, IndexError) as error:
-            return Outcome(type=FAIL, error=_named(error))
+    def read(self, key: str, mode: str = "consistent") -> Outcome: ...
+
+    def read_tree(self, prefix: str, mode: str = "consistent") -> tuple[Outcome, dict[str, Entry]]:
+        """All keys below a prefix at one moment."""
+        ...
+
+    def commit(
+        self, unchanged: Mapping[str, int], changes: Mapping[str, tuple[int, str]]
+    ) -> Outcome:
+        """Set all the keys of ``changes`` (to modify index and new value), if every key of both
+        mappings still has this modify index (0: does not exist)."""
+        ...
 
     def leader(self) -> str:
-        """The leader's address as this agent sees it, "" for none or no answer."""
-        try:
-            status, body = self._request("GET", "/v1/status/leader", None)
-            return str(json.loads(body)) if status == 200 else ""
-        except (OSError, http.client.HTTPException, ValueError):
-            return ""
-
-    def _change(self, method: str, path: str, body: bytes) -> Outcome:
-        connection = http.client.HTTPConnection(self._host, self._port, timeout=self._timeout_s)
-        try:
-            connection.connect()
-        except OSError as error:
-            return Outcome(type=FAIL, error=_named(error))  # nothing was sent
-        try:
-            connection.request(method, path, body)
-            response = connection.getresponse()
-            return judge_change(response.status, response.read())
-        except (OSError, http.client.HTTPException) as error:
-            return Outcome(type=INFO, error=_named(error))
-        finally:
-            connection.close()
-
-    def _request(self, method: str, path: str, body: bytes | None) -> tuple[int, bytes]:
-        connection = http.client.HTTPConnection(self._host, self._port, timeout=self._timeout_s)
-        try:
-            connection.request(method, path, body)
-            response = connection.getresponse()
-            return response.status, response.read()
-        finally:
-            connection.close()
+        """The address of the leader as this node sees it, "" for none or no answer."""
+        ...
 
 
-def judge_change(status: int, body: bytes) -> Outcome:
-    """The outcome of a change from its HTTP reply. A server error is unknown unless its text
-    promises that nothing happened."""
-    text = _text(body)
-    if status == 200:
-        if text.strip() == "true":
-            return Outcome(type=OK)
-        return Outcome(type=FAIL, error=f"answered {text.strip()}")
-    if 400 <= status < 500 or any(words in text for words in DEFINITE_TEXTS):
-        return Outcome(type=FAIL, error=f"{status} {text}")
-    return Outcome(type=INFO, error=f"{status} {text}")
+class LockClient(Protocol):
+    """Sessions and locks, as Consul has them."""
+
+    def create_session(self, ttl_s: float) -> Outcome:
+        """The value is the session's id."""
+        ...
+
+    def renew_session(self, session: str) -> Outcome: ...
+
+    def acquire(self, key: str, session: str) -> Outcome:
+        """The value is the fencing token; ``fail`` when somebody else holds it."""
+        ...
+
+    def release(self, key: str, session: str) -> Outcome: ...
+
+    def set_guarded(self, lock: str, session: str, key: str, value: str) -> Outcome:
+        """Set a key if the session still holds the lock, in one transaction."""
+        ...
 
 
-def _text(body: bytes) -> str:
-    return body[:200].decode("utf-8", "replace")
+class WatchClient(Protocol):
+    """Queries that wait for a change."""
+
+    def watch_tree(
+        self, prefix: str, index: int, wait_s: float
+    ) -> tuple[Outcome, dict[str, Entry]]:
+        """All keys below a prefix once the index has moved on, or after the wait. The outcome's
+        modify index is the index to wait for next."""
+        ...
 
 
-def _named(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}"
+class CatalogClient(Protocol):
+    """Services as HTTP and DNS show them."""
+
+    def register(self, service: str, instance: str) -> Outcome: ...
+
+    def deregister(self, instance: str) -> Outcome: ...
+
+    def instances(self, service: str, mode: str) -> Outcome:
+        """The value is the sorted list of instances."""
+        ...
+
+    def instances_by_dns(self, service: str) -> Outcome: ...
+
+
+class ConsulLike(Client, LockClient, WatchClient, CatalogClient, Protocol):
+    """Everything that lictor and Consul can do."""
+
+
+def below(prefix: str, keys: Sequence[str]) -> list[str]:
+    """The last parts of keys below a prefix."""
+    return [key.removeprefix(prefix) for key in keys]

@@ -1,25 +1,28 @@
-"""Real agents on loopback: started, killed, stopped and continued by their process ids.
+"""Real processes: started, killed, stopped and continued by their process ids.
 
-Every node has its own address 127.0.0.N, free ports, a folder and a log that survive restarts.
+Every node has an address, free ports, a folder and a log that survive restarts. Nodes live on
+loopback addresses, or each in a network namespace of its own (network.py).
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
-import shutil
+import os
 import signal
 import socket
 import subprocess
-import sys
 import time
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from jepsen_lite.client import Client
+from jepsen_lite.network import Network
+from jepsen_lite.targets import Lictor, Place, Target
 
-_KINDS = ("http", "dns", "server", "serf_lan")
 _START_WAIT_S = 30.0
+_POLL_S = 0.1
 
 
 class ClusterError(Exception):
@@ -28,15 +31,20 @@ class ClusterError(Exception):
 
 @dataclass(slots=True)
 class Node:
-    """One agent and what it needs to start again as the same one."""
+    """One node and what it needs to start again as the same one. ``environment`` is what faults
+    add to it (a library to load before others)."""
 
-    name: str
-    address: str
-    ports: dict[str, int]
-    folder: Path
+    place: Place
     process: subprocess.Popen[bytes] | None = None
     paused: bool = False
     starts: int = 0
+    environment: dict[str, str] = field(default_factory=dict)
+    #: Left out by a fault on purpose: healing does not start it.
+    away: bool = False
+
+    @property
+    def name(self) -> str:
+        return self.place.name
 
     @property
     def running(self) -> bool:
@@ -49,52 +57,50 @@ class Cluster:
 
     folder: Path
     size: int = 3
-    program: tuple[str, ...] = ()
+    target: Target = field(default_factory=Lictor)
+    network: Network | None = None
     nodes: list[Node] = field(default_factory=list)
 
-    def start(self, *, wait_s: float = _START_WAIT_S) -> None:
+    def start(
+        self,
+        *,
+        environment: Callable[[Place], dict[str, str]] | None = None,
+        wait_s: float = _START_WAIT_S,
+    ) -> None:
         """Start all nodes and wait until each knows a leader. Raises ClusterError."""
-        self.program = self.program or find_program()
         for number in range(1, self.size + 1):
-            address = f"127.0.0.{number}"
-            folder = self.folder / f"n{number}"
-            folder.mkdir(parents=True)
-            self.nodes.append(Node(f"n{number}", address, free_ports(address), folder))
+            self.nodes.append(Node(self.place(number)))
         for node in self.nodes:
-            (node.folder / "agent.json").write_text(json.dumps(self._config(node), indent=1))
+            node.environment |= environment(node.place) if environment else {}
+        for node in self.nodes:
             self.launch(node)
         self.wait_for_leader(wait_s)
 
-    def _config(self, node: Node) -> dict[str, object]:
-        others = [n for n in self.nodes if n is not node]
-        return {
-            "server": True,
-            "bootstrap_expect": self.size,
-            "node_name": node.name,
-            "datacenter": "dc1",
-            "data_dir": str(node.folder / "data"),
-            "bind_addr": node.address,
-            "advertise_addr": node.address,
-            "client_addr": node.address,
-            "ports": node.ports,
-            "retry_join": [f"{n.address}:{n.ports['serf_lan']}" for n in others],
-            "retry_interval": "1s",
-            "leave_on_terminate": False,
-            "performance": {"raft_multiplier": 1},
-            "log_level": "INFO",
-        }
+    def place(self, number: int) -> Place:
+        """Where a node of this number lives; makes its folder."""
+        folder = self.folder / f"n{number}"
+        folder.mkdir(parents=True)
+        if self.network is not None:
+            address = self.network.address(number)
+            ports = {purpose: 8000 + at for at, purpose in enumerate(self.target.ports)}
+        else:
+            address = f"127.0.0.{number}"
+            ports = free_ports(address, self.target.ports)
+        return Place(number=number, address=address, ports=ports, folder=folder)
 
     def launch(self, node: Node) -> None:
         """Start a node that is not running, on the data it had."""
         assert not node.running
         node.starts += 1
-        config = str(node.folder / "agent.json")
-        with (node.folder / "agent.log").open("ab") as log:
-            node.process = subprocess.Popen(  # noqa: S603  (our own program, our own arguments)
-                [*self.program, "agent", "-config-file", config],
+        inside = self.network.inside(node.place.number) if self.network is not None else ()
+        command = self.target.command(node.place, [n.place for n in self.nodes])
+        with (node.place.folder / "agent.log").open("ab") as log:
+            node.process = subprocess.Popen(  # noqa: S603  (the program under test)
+                [*inside, *command],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
+                env=os.environ | node.environment,
             )
         node.paused = False
 
@@ -104,6 +110,15 @@ class Cluster:
             node.process.kill()
             node.process.wait()
             node.paused = False
+
+    def terminate(self, node: Node, *, wait_s: float = 15.0) -> None:
+        """Ask a node to end (SIGTERM), and wait for it. Raises ClusterError if it does not."""
+        if node.process is not None and node.running:
+            node.process.terminate()
+            try:
+                node.process.wait(wait_s)
+            except subprocess.TimeoutExpired as error:
+                raise ClusterError(f"{node.name} does not end within {wait_s:g} s") from error
 
     def pause(self, node: Node) -> None:
         """Freeze a node (SIGSTOP): its sockets stay open, nothing answers."""
@@ -121,23 +136,34 @@ class Cluster:
         for node in self.nodes:
             if node.paused:
                 self.resume(node)
-            if not node.running:
+            if not node.running and not node.away:
                 self.launch(node)
 
     def client(self, node: Node, *, timeout_s: float = 5.0) -> Client:
-        return Client(node.address, node.ports["http"], timeout_s=timeout_s)
+        return self.target.client(node.place, timeout_s)
+
+    def leader(self) -> Node | None:
+        """The leader by the word of most nodes that answer; None without one."""
+        awake = [node for node in self.nodes if node.running and not node.paused]
+        names = Counter(filter(None, (self.target.named_leader(node.place) for node in awake)))
+        for name, _ in names.most_common(1):
+            for node in self.nodes:
+                if self.target.is_named(node.place, name):
+                    return node
+        return None
 
     def wait_for_leader(self, wait_s: float = _START_WAIT_S) -> None:
         """Until every node names the same leader. Raises ClusterError."""
         deadline = time.monotonic() + wait_s
         while time.monotonic() < deadline:
-            dead = [node.name for node in self.nodes if not node.running]
+            nodes = [node for node in self.nodes if not node.away]
+            dead = [node.name for node in nodes if not node.running]
             if dead:
                 raise ClusterError(f"{', '.join(dead)} ended; see the logs in {self.folder}")
-            seen = {self.client(node, timeout_s=1.0).leader() for node in self.nodes}
+            seen = {self.target.named_leader(node.place) for node in nodes}
             if len(seen) == 1 and "" not in seen:
                 return
-            time.sleep(0.1)
+            time.sleep(_POLL_S)
         raise ClusterError(f"no common leader after {wait_s:.0f} s; see the logs in {self.folder}")
 
     def stop(self) -> None:
@@ -154,23 +180,12 @@ class Cluster:
                 self.kill(node)
 
 
-def find_program() -> tuple[str, ...]:
-    """``lictor`` beside this Python, else on the PATH. Raises ClusterError."""
-    beside = Path(sys.executable).parent / "lictor"
-    if beside.exists():
-        return (str(beside),)
-    found = shutil.which("lictor")
-    if found is None:
-        raise ClusterError("no program called lictor beside this Python or on the PATH")
-    return (found,)
-
-
-def free_ports(address: str) -> dict[str, int]:
+def free_ports(address: str, purposes: Sequence[str]) -> dict[str, int]:
     """A port for each purpose that is free for TCP and UDP at this moment."""
     held: list[socket.socket] = []
     ports: dict[str, int] = {}
     try:
-        while len(ports) < len(_KINDS):
+        while len(ports) < len(purposes):
             tcp = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
             held.append(tcp)
             tcp.bind((address, 0))
@@ -179,7 +194,7 @@ def free_ports(address: str) -> dict[str, int]:
             held.append(udp)
             with contextlib.suppress(OSError):
                 udp.bind((address, port))
-                ports[_KINDS[len(ports)]] = port
+                ports[purposes[len(ports)]] = port
     finally:
         for each in held:
             each.close()

@@ -9,11 +9,13 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import IO
 
 INVOKE, OK, FAIL, INFO = "invoke", "ok", "fail", "info"
+#: What JSON can hold.
+Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
 #: The process name under which nemeses write.
 NEMESIS = "nemesis"
 
@@ -21,7 +23,8 @@ NEMESIS = "nemesis"
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Op:
     """One line. ``at`` is seconds since the run began. ``value`` is what is written, or what was
-    read (None: no such key); ``expected`` is what a compare-and-set compares with."""
+    read (None: no such key); its shape is the workload's. ``expected`` is what a compare-and-set
+    compares with, ``age_s`` how old the answer may be by the server's own word (None: not said)."""
 
     index: int = -1
     at: float = 0.0
@@ -29,12 +32,13 @@ class Op:
     type: str
     f: str
     key: str = ""
-    value: str | None = None
-    expected: str | None = None
+    value: Json = None
+    expected: Json = None
     mode: str = ""
     node: str = ""
     error: str = ""
     modify_index: int = 0
+    age_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +63,10 @@ class Operation:
         if self.completion is None or self.completion.type == INFO:
             return float("inf")
         return self.completion.index
+
+
+#: What a line leaves out: index is always written, and no field without default is ever equal.
+_DEFAULTS = {field.name: field.default for field in fields(Op) if field.name != "index"}
 
 
 class History:
@@ -93,7 +101,11 @@ class History:
 
 
 def _line(op: Op) -> str:
-    plain = {key: value for key, value in asdict(op).items() if value not in ("", None, 0)}
+    plain = {
+        name: value
+        for name, default in _DEFAULTS.items()
+        if (value := getattr(op, name)) != default
+    }
     return json.dumps({"index": op.index} | plain) + "\n"
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from jepsen_lite.generator import CAS, READ, WRITE
+from jepsen_lite.history import Json
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,17 +15,17 @@ class Call:
     would have been answered is then allowed."""
 
     f: str
-    value: str | None
-    expected: str | None = None
+    value: Json
+    expected: Json = None
     known: bool = True
 
 
 class Model(Protocol):
     """A sequential specification."""
 
-    def init(self) -> str | None: ...
+    def init(self) -> Json: ...
 
-    def step(self, state: str | None, call: Call) -> tuple[bool, str | None]:
+    def step(self, state: Json, call: Call) -> tuple[bool, Json]:
         """Whether the call may happen in this state, and the state after it."""
         ...
 
@@ -32,10 +33,10 @@ class Model(Protocol):
 class Register:
     """One key: a value or None; read, write, and compare-and-set that succeeded."""
 
-    def init(self) -> str | None:
+    def init(self) -> Json:
         return None
 
-    def step(self, state: str | None, call: Call) -> tuple[bool, str | None]:
+    def step(self, state: Json, call: Call) -> tuple[bool, Json]:
         if call.f == WRITE:
             return True, call.value
         if call.f == READ:

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from jepsen_lite.checkers import Checker, Validity, Verdict
 from jepsen_lite.history import Op
 
-_RANK = (Validity.VALID, Validity.UNKNOWN, Validity.INVALID)
+#: From the best verdict to the worst.
+RANK = (Validity.VALID, Validity.UNKNOWN, Validity.INVALID)
 
 
 def check_all(checkers: Mapping[str, Checker], ops: Sequence[Op]) -> list[Verdict]:
@@ -19,7 +20,7 @@ def worst(verdicts: Sequence[Verdict]) -> Validity:
     """Invalid if any is, else unknown if any is. No verdict at all is unknown."""
     if not verdicts:
         return Validity.UNKNOWN
-    return max((v.validity for v in verdicts), key=_RANK.index)
+    return max((v.validity for v in verdicts), key=RANK.index)
 
 
 def _guarded(name: str, checker: Checker, ops: Sequence[Op]) -> Verdict:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from jepsen_lite.checkers import Verdict, verdict
 from jepsen_lite.generator import READ
-from jepsen_lite.history import FAIL, OK, Op, Operation, pair
+from jepsen_lite.history import FAIL, OK, Json, Op, Operation, pair
 
 NAME = "lost-writes"
 FINAL = "final"
@@ -20,7 +20,7 @@ FINAL = "final"
 
 def check(ops: Sequence[Op]) -> Verdict:
     """The verdict about writes."""
-    writes: dict[str, dict[str, Operation]] = defaultdict(dict)
+    writes: dict[str, dict[Json, Operation]] = defaultdict(dict)
     reads: list[Operation] = []
     for operation in pair(ops):
         invocation = operation.invocation
@@ -41,12 +41,12 @@ def check(ops: Sequence[Op]) -> Verdict:
     return verdict(NAME, checked, problems)
 
 
-def _value(read: Operation) -> str | None:
+def _value(read: Operation) -> Json:
     assert read.completion is not None
     return read.completion.value
 
 
-def _phantom(read: Operation, writes: dict[str, Operation]) -> list[str]:
+def _phantom(read: Operation, writes: dict[Json, Operation]) -> list[str]:
     value = _value(read)
     if value is None:
         return []
@@ -61,7 +61,7 @@ def _phantom(read: Operation, writes: dict[str, Operation]) -> list[str]:
     return []
 
 
-def _lost(read: Operation, writes: dict[str, Operation]) -> list[str]:
+def _lost(read: Operation, writes: dict[Json, Operation]) -> list[str]:
     value = _value(read)
     shown = writes.get(value) if value is not None else None
     shown_end = shown.end if shown is not None else -1.0

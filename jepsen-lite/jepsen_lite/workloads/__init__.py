@@ -1,24 +1,44 @@
-"""A workload is what clients do and how the result is judged."""
+"""A workload is what clients do and how the result is judged.
+
+``work`` is the life of one client process: a generator that does one thing a turn and yields
+whether it was acknowledged. It ends when the run is over. ``finish`` makes the final reads, when
+everything is whole again.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from typing import Protocol
 
 from jepsen_lite.checkers import Checker
-from jepsen_lite.workloads import cas, kv
+from jepsen_lite.worker import Worker
+from jepsen_lite.workloads import append, catalog, counter, lock, register, set_, watch
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Workload:
-    """``shares`` are the weights of the kinds of operations, ``keys`` how many keys they share."""
+class Workload(Protocol):
+    """One kind of work."""
 
-    shares: Mapping[str, int]
-    keys: int
-    checkers: Mapping[str, Checker]
+    @property
+    def needs(self) -> frozenset[str]:
+        """What a target must offer."""
+        ...
+
+    @property
+    def checkers(self) -> Mapping[str, Checker]: ...
+
+    def work(self, worker: Worker) -> Iterator[bool]: ...
+
+    def finish(self, worker: Worker) -> None: ...
 
 
 WORKLOADS: dict[str, Workload] = {
-    "kv": Workload(shares=kv.SHARES, keys=kv.KEYS, checkers=kv.CHECKERS),
-    "cas": Workload(shares=cas.SHARES, keys=cas.KEYS, checkers=cas.CHECKERS),
+    "register": register.REGISTER,
+    "cas": register.CAS_ONLY,
+    "modes": register.MODES,
+    "append": append.Append(),
+    "set": set_.Set(),
+    "counter": counter.Counter(),
+    "lock": lock.Lock(),
+    "watch": watch.Watch(),
+    "catalog": catalog.Catalog(),
 }

@@ -55,7 +55,7 @@ def simulate(seed: int, steps: int, *, lies: bool) -> list[Op]:
 
 def brute_force(ops: list[Op]) -> bool:
     """Whether any subset of the unknown operations and any order explains the history."""
-    spans = [span for span in map(linearizable._span, pair(ops)) if span is not None]
+    spans = [span for span in map(linearizable.span_of, pair(ops)) if span is not None]
     must = [span for span in spans if span.must]
     may = [span for span in spans if not span.must]
     for size in range(len(may) + 1):
