@@ -38,13 +38,13 @@ def as_text(title: str, ops: Sequence[Op], verdicts: Sequence[Verdict]) -> str:
 
 
 def longest_gap_s(ops: Sequence[Op]) -> float:
-    """The longest span between two acknowledged changes: how long writers were shut out."""
+    """The longest span without an acknowledged change: how long writers were shut out."""
     times = [
         each.completion.at
         for each in pair(ops)
         if each.outcome == OK and each.invocation.f not in _LOOKS and each.completion
     ]
-    times.sort()
+    times = [0.0, *sorted(times), max((op.at for op in ops if op.type == INVOKE), default=0.0)]
     return max((b - a for a, b in itertools.pairwise(times)), default=0.0)
 
 

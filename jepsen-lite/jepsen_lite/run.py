@@ -43,8 +43,8 @@ class Options:
     seconds: float = 30.0
     nodes: int = 3
     clients: int = 6
-    pause_s: float = 3.0
-    hold_s: float = 3.0
+    pause_s: float = 4.0
+    hold_s: float = 4.0
     request_timeout_s: float = 5.0
     network: bool = False
     folder: Path = Path("jepsen-runs")

@@ -14,13 +14,17 @@ import time
 from pathlib import Path
 
 from jepsen_lite.cluster import Cluster, Node
+from jepsen_lite.nemeses.members import make_whole, whole
 from jepsen_lite.nemeses.nemesis import Nemesis
 from jepsen_lite.nemeses.processes import leader_or_any, named, running
 from jepsen_lite.targets import Place
 
 _SOURCE = Path(__file__).parent / "disk_faults.c"
 _RECORD = struct.Struct("<qqq")
-_REFUSE_WAIT_S = 3.0
+#: A node that cannot use its disk ends within this time.
+_REFUSE_WAIT_S = 5.0
+#: So long syncs hang before the power fails, so that something is not on disk yet.
+_UNSYNCED_S = 0.3
 
 
 def _compiler() -> str | None:
@@ -91,9 +95,15 @@ def _hang(cluster: Cluster, rng: random.Random) -> str:
 
 def _error(cluster: Cluster, rng: random.Random) -> str:
     """One sync fails on one node; what it does then is its business, but it must not lie."""
-    node = rng.choice(running(cluster))
+    alive = running(cluster)
+    if len(alive) < len(cluster.nodes):
+        return "nobody: not all nodes run"
+    node = rng.choice(alive)
     _order(node.place, "error", 1)
-    return f"a sync fails on {node.name}"
+    if _ends(node):
+        return f"a sync failed on {node.name}, which ended"
+    met = _control(node.place).read_text().startswith("none")
+    return f"a sync {'failed' if met else 'would fail'} on {node.name}, which goes on"
 
 
 def _full(cluster: Cluster, rng: random.Random) -> str:
@@ -113,6 +123,9 @@ def _calm(cluster: Cluster) -> str:
 def _power_loss(cluster: Cluster, rng: random.Random) -> str:
     """All nodes die at once, and of what they had not synced any number of last writes is gone."""
     nodes = running(cluster)
+    for node in nodes:
+        _order(node.place, "hang")
+    time.sleep(_UNSYNCED_S)
     for node in nodes:
         cluster.kill(node)
     lost = sum(forget(node.place.folder, rng) for node in nodes)
@@ -162,24 +175,28 @@ def _records(raw: bytes) -> tuple[Path | None, list[tuple[int, int, bytes]]]:
 def _bit_flip(cluster: Cluster, rng: random.Random) -> str:
     """Bits of one node's files change while it is down. If it refuses to start on them, that is
     right, and it gets an empty disk, as its operator would give it."""
-    alive = running(cluster)
-    if len(alive) < len(cluster.nodes):
-        return "nobody: not all nodes run"
-    node = rng.choice(alive)
+    if not whole(cluster):
+        return "nobody: the cluster is not whole yet"
+    node = rng.choice(running(cluster))
     cluster.kill(node)
     files = [path for path in sorted((node.place.folder / "data").rglob("*")) if path.is_file()]
     flipped = 0
     for _ in range(rng.randint(1, 20)):
         flipped += _flip(rng.choice(files), rng)
     cluster.launch(node)
-    deadline = time.monotonic() + _REFUSE_WAIT_S
-    while time.monotonic() < deadline and node.running:
-        time.sleep(0.1)
-    if node.running:
+    if not _ends(node):
         return f"{flipped} bits of {node.name} flipped; it started"
     shutil.rmtree(node.place.folder / "data", ignore_errors=True)
     cluster.launch(node)
     return f"{flipped} bits of {node.name} flipped; it refused to start and got an empty disk"
+
+
+def _ends(node: Node) -> bool:
+    """Whether the node's process ends within the time it has for that."""
+    deadline = time.monotonic() + _REFUSE_WAIT_S
+    while time.monotonic() < deadline and node.running:
+        time.sleep(0.1)
+    return not node.running
 
 
 def _flip(path: Path, rng: random.Random) -> int:
@@ -200,4 +217,4 @@ HANG = Nemesis(inject=_hang, heal=_calm, why_not=_why_not, environment=_environm
 ERROR = Nemesis(inject=_error, heal=_calm, why_not=_why_not, environment=_environment)
 FULL = Nemesis(inject=_full, heal=_calm, why_not=_why_not, environment=_environment)
 POWER_LOSS = Nemesis(inject=_power_loss, heal=_calm, why_not=_why_not, environment=_environment)
-BIT_FLIP = Nemesis(inject=_bit_flip)
+BIT_FLIP = Nemesis(inject=_bit_flip, heal=make_whole)
