@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import math
 import random
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import fields, replace
@@ -235,12 +234,9 @@ class Store:
         return self._is_leader
 
     @property
-    def last_contact_s(self) -> float:
-        """Seconds since the leader was heard: 0 on the leader, infinite if it never was."""
-        if self._is_leader:
-            return 0.0
-        contact_s = self._started.last_contact_s
-        return math.inf if contact_s is None else contact_s
+    def age_s(self) -> float:
+        """How old the state here may be, in seconds: 0 on a leader that hears its majority."""
+        return self._started.age_s
 
     @property
     def applied_index(self) -> int:

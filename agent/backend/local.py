@@ -9,7 +9,6 @@ survive elections.
 from __future__ import annotations
 
 import asyncio
-import math
 import random
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeVar
@@ -166,7 +165,7 @@ class LocalBackend:
     def _too_old(self, options: Ask) -> bool:
         if options.max_stale_s is None:
             return False
-        return not self._caught_up or self._store.last_contact_s > options.max_stale_s
+        return not self._caught_up or self._store.age_s > options.max_stale_s
 
     async def _answer(self, query: Query[T], options: Ask, mode: Consistency) -> Reply[T]:
         if isinstance(query, History | Diff):
@@ -203,9 +202,9 @@ class LocalBackend:
 
     @property
     def last_contact_s(self) -> float:
-        """Seconds since the leader was heard, 0 when it leads itself or never heard one."""
-        contact_s = self._store.last_contact_s
-        return contact_s if contact_s < math.inf else 0.0
+        """How old this server's state may be, in seconds. Consul says here when it last heard the
+        leader, which may be a moment ago though the state is far behind."""
+        return self._store.age_s
 
     def fresh_soon(self, done: Callable[[Exception | None], None]) -> None:
         """Call back once this server's state is no older than the call."""

@@ -261,6 +261,13 @@ class RaftNode:
         """Seconds since the leader was heard; 0 on the leader, None if never."""
         return self._replica.engine.last_contact_s()
 
+    @property
+    def age_s(self) -> float:
+        """How old the state here may be, in seconds. Until this server has been up to date once,
+        only the time of the last entry that it has applied is known, by the clock on the wall."""
+        age_s = self._replica.engine.age_s()
+        return max(0.0, time.time() - self._replica.engine.stamp) if age_s is None else age_s
+
     def pace_applies(self, unfinished: Callable[[], bool]) -> None:
         """Apply nothing while ``unfinished()``; ``resume`` is called when it no longer is."""
         self._replica.engine.apply_unfinished = unfinished

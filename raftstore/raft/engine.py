@@ -51,6 +51,7 @@ from raftstore.raft.frames import (
     VoteReply,
     VoteRequest,
 )
+from raftstore.raft.freshness import Freshness, majority_silent_s
 from raftstore.raft.log import (
     CONFIG,
     PAYLOAD,
@@ -138,6 +139,7 @@ class RaftEngine(SyncObj):  # type: ignore[misc]
         self._cleared_term: int | None = None
         self._heard_at = LONG_AGO
         self._stamp = 0.0
+        self._freshness = Freshness()
         self._heartbeat_due = False
         self._voter = False
         self._peers: tuple[str, ...] = ()
@@ -323,6 +325,17 @@ class RaftEngine(SyncObj):  # type: ignore[misc]
         heard = self.heard_lately(self._config.election_min_s) & self._connected_ids
         able = [n for n in self._peers if n in heard]
         return max(able, key=lambda n: (self.match_index(n), n), default=None)
+
+    def age_s(self) -> float | None:
+        """How old the state here may be, in seconds; None if this server was never up to date
+        since its start. A leader that has not heard its majority for an election timeout, such as
+        one that was frozen, may have been replaced then."""
+        if self.leads():
+            heard = [self._SyncObj__lastResponseTime[self._members[p]] for p in self._peers]
+            silent_s = majority_silent_s(heard, self.now())
+            return silent_s if silent_s > self._config.election_min_s else 0.0
+        fresh_at = self._freshness.fresh_at(self.applied_index())
+        return None if fresh_at is None else max(0.0, self.now() - fresh_at)
 
     def last_contact_s(self) -> float | None:
         """Seconds since the leader was heard; 0 on the leader, None if never."""
@@ -798,6 +811,7 @@ class RaftEngine(SyncObj):  # type: ignore[misc]
             return
         match = message.prev_index + len(message.entries)
         self._SyncObj__leaderCommitIndex = message.commit
+        self._freshness.heard(message.answered, message.commit, self.applied_index())
         commit = min(message.commit, match)
         if commit > self.commit_index():
             self._SyncObj__raftCommitIndex = commit
@@ -813,6 +827,7 @@ class RaftEngine(SyncObj):  # type: ignore[misc]
         if self.leader_id() != peer:
             self.stats.leader_changes += 1
             self.elections.led_by(self.now(), term, peer)
+            self._freshness.follow()
         self._SyncObj__setState(FOLLOWER)
         self._follow(self._members.get(peer) or PeerNode(peer))
         self.dismissed = False
@@ -846,6 +861,7 @@ class RaftEngine(SyncObj):  # type: ignore[misc]
 
     def _reply(self, peer: str, message: Append, ok: bool, index: int) -> None:
         reply = AppendReply(term=self.term(), seq=message.seq, ok=ok, index=index)
+        self._freshness.answering(message.seq, self.now())
         self._send(peer, reply, late=ok)
 
     def _take_entries(self, peer: str, message: Append) -> bool:
@@ -988,7 +1004,7 @@ class RaftEngine(SyncObj):  # type: ignore[misc]
             first, first + config.append_entries_max - 1, bytes_max=config.append_bytes_max
         )
         self._seq += 1
-        self._send(peer, self._append(first - 1, tuple(entries)))
+        self._send(peer, self._append(peer, first - 1, tuple(entries)))
         progress.sent(self._seq, sum(len(e[0]) for e in entries), first + len(entries), at)
         progress.sent_commit = self.commit_index()
 
@@ -999,10 +1015,10 @@ class RaftEngine(SyncObj):  # type: ignore[misc]
         asks = progress.probing and not progress.inflight and progress.next_index > first
         prev = progress.next_index - 1 if asks else known
         self._seq += 1
-        self._send(peer, self._append(prev, ()))
+        self._send(peer, self._append(peer, prev, ()))
         progress.sent_commit = self.commit_index()
 
-    def _append(self, prev_index: int, entries: tuple[Entry, ...]) -> Append:
+    def _append(self, peer: str, prev_index: int, entries: tuple[Entry, ...]) -> Append:
         prev_term = self._journal.term_at(prev_index)
         assert prev_term is not None, f"no entry {prev_index}"
         return Append(
@@ -1012,6 +1028,7 @@ class RaftEngine(SyncObj):  # type: ignore[misc]
             prev_term=prev_term,
             commit=self.commit_index(),
             entries=entries,
+            answered=self._progress[peer].answered,
         )
 
     def _restart_progress(self, peer: str) -> None:

@@ -26,7 +26,7 @@ from raftstore.raft.members import (
     decode_config,
 )
 
-PROTOCOL_VERSION = 3
+PROTOCOL_VERSION = 4
 LENGTH = struct.Struct(">I")
 ARRAY_MAX = 65_536
 FIELDS_MAX = 8
@@ -56,7 +56,11 @@ class Hello:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Append:
-    """AppendEntries (Raft, figure 2). ``seq`` counts the leader's appends to this peer."""
+    """AppendEntries (Raft, figure 2). ``seq`` counts the leader's appends to this peer.
+
+    ``answered`` is the highest of them that the leader has an answer to from this peer, 0 for none:
+    what it says is not older than that answer (freshness.py).
+    """
 
     term: int
     seq: int
@@ -64,6 +68,7 @@ class Append:
     prev_term: int
     commit: int
     entries: tuple[Entry, ...]
+    answered: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -266,7 +271,7 @@ def _to_array(m: Message | Hello | Returned) -> list[Any]:
     match m:
         case Append():
             entries = [(term, command) for command, _, term in m.entries]
-            return [APPEND, m.term, m.seq, m.prev_index, m.prev_term, m.commit, entries]
+            return [APPEND, m.term, m.seq, m.prev_index, m.prev_term, m.commit, m.answered, entries]
         case AppendReply():
             return [APPEND_REPLY, m.term, m.seq, m.ok, m.index]
         case Probe():
@@ -401,12 +406,12 @@ def _shape_check() -> Callable[[list[Any]], list[Any]]:
 
 
 def _append(fields: list[Any]) -> Append:
-    if len(fields) != 7 or type(fields[6]) is not list:
+    if len(fields) != 8 or type(fields[7]) is not list:
         raise DecodeError("append: wrong shape")
-    for value in fields[1:6]:
+    for value in fields[1:7]:
         if type(value) is not int or not 0 <= value <= NUMBER_MAX:
             raise DecodeError("append: wrong field")
-    _, term, seq, prev_index, prev_term, commit, rows = fields
+    _, term, seq, prev_index, prev_term, commit, answered, rows = fields
     if prev_term > term or prev_index + len(rows) > NUMBER_MAX:
         raise DecodeError("append: wrong field")
     entries: list[Entry] = []
@@ -432,6 +437,7 @@ def _append(fields: list[Any]) -> Append:
         prev_term=prev_term,
         commit=commit,
         entries=tuple(entries),
+        answered=answered,
     )
 
 

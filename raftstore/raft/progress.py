@@ -15,7 +15,15 @@ from collections import deque
 class Progress:
     """Sending state towards one peer."""
 
-    __slots__ = ("_inflight", "floor", "inflight_bytes", "next_index", "probing", "sent_commit")
+    __slots__ = (
+        "_inflight",
+        "answered",
+        "floor",
+        "inflight_bytes",
+        "next_index",
+        "probing",
+        "sent_commit",
+    )
 
     def __init__(self, next_index: int, floor: int) -> None:
         self._inflight: deque[tuple[int, int, float]] = deque()  # seq, bytes, sent at
@@ -25,6 +33,8 @@ class Progress:
         self.floor = floor
         """Replies to appends below this sequence number say nothing about where to go on."""
         self.sent_commit = 0
+        self.answered = 0
+        """The highest sequence number that this peer has answered in our term."""
 
     @property
     def inflight(self) -> int:
@@ -45,6 +55,7 @@ class Progress:
 
     def acknowledged(self, seq: int, match: int) -> None:
         """The follower holds everything up to ``match``."""
+        self.answered = max(self.answered, seq)
         if seq >= self.floor:
             self.probing = False
             while self._inflight and self._inflight[0][0] <= seq:
@@ -53,6 +64,7 @@ class Progress:
 
     def refused(self, seq: int, hint: int, match: int, next_seq: int) -> None:
         """The follower's log does not reach or fit ours: go back to its hint, never below match."""
+        self.answered = max(self.answered, seq)
         if seq >= self.floor:
             self.restart(max(match + 1, min(hint, self.next_index - 1)), next_seq)
 

@@ -93,6 +93,10 @@ class InstantLog:
     def last_contact_s(self) -> float | None:
         return self.contact_s
 
+    @property
+    def age_s(self) -> float:
+        return 0.0 if self.role == "leader" else 99.0
+
     async def read_index(self, *, timeout_s: float) -> int:
         return self.index
 

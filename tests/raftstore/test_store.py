@@ -193,11 +193,11 @@ async def test_catching_up_ends_with_the_store():
 async def test_leadership_is_learned_from_the_log():
     store, log = await instant_store()
     assert store.is_leader
-    assert store.last_contact_s == 0.0
+    assert store.age_s == 0.0
     log.role = "follower"
     log.on_change()
     assert not store.is_leader
-    assert store.last_contact_s == float("inf")
+    assert store.age_s == 99.0
 
 
 async def test_an_entry_that_cannot_be_read_stops_the_server():

@@ -144,7 +144,7 @@ async def test_a_server_gives_out_nothing_before_it_has_caught_up_with_the_other
     await lead.change(KVSet(key="k", value=b"1"))
     stale = Ask(consistency=Consistency.STALE, max_stale_s=1e9)
     follower = followers_of(servers)[0]
-    await until(lambda: follower.store.last_contact_s < 1.0)
+    await until(lambda: follower.store.age_s < 1.0)
     assert follower.backend.peek(KVGet("k")) is None
     reply = await follower.backend.ask(KVGet("k"), stale)
     assert reply.value is not None
