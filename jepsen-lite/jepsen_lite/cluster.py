@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -23,6 +24,7 @@ from jepsen_lite.targets import Lictor, Place, Target
 
 _START_WAIT_S = 30.0
 _POLL_S = 0.1
+_PORT_MIN, _PORT_MAX, _PORT_TRIES = 12_000, 30_000, 50
 
 
 class ClusterError(Exception):
@@ -181,21 +183,26 @@ class Cluster:
 
 
 def free_ports(address: str, purposes: Sequence[str]) -> dict[str, int]:
-    """A port for each purpose that is free for TCP and UDP at this moment."""
+    """A port for each purpose that is free for TCP and UDP at this moment. They lie below the range
+    from which systems give ports to outgoing connections, which would soon take them."""
+    dice = random.SystemRandom()
     held: list[socket.socket] = []
     ports: dict[str, int] = {}
     try:
-        while len(ports) < len(purposes):
+        for _ in range(_PORT_TRIES * len(purposes)):
+            if len(ports) == len(purposes):
+                return ports
+            port = dice.randrange(_PORT_MIN, _PORT_MAX)
             tcp = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-            held.append(tcp)
-            tcp.bind((address, 0))
-            port = int(tcp.getsockname()[1])
             udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-            held.append(udp)
+            held += [tcp, udp]
             with contextlib.suppress(OSError):
+                tcp.bind((address, port))
                 udp.bind((address, port))
                 ports[purposes[len(ports)]] = port
     finally:
         for each in held:
             each.close()
+    if len(ports) < len(purposes):
+        raise ClusterError(f"no free ports at {address}")
     return ports

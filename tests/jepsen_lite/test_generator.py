@@ -1,26 +1,14 @@
-"""A seed makes the same operations every time, whatever the speed of the run."""
+"""A seed makes the same dice and faults every time, whatever the speed of the run."""
 
 import itertools
 
-from jepsen_lite.generator import CAS, READ, WRITE, actions, faults
+from jepsen_lite.generator import dice, faults
 
 
-def first(seed: int, process: str, count: int = 200) -> list[object]:
-    made = actions(seed, process, keys=5, shares={WRITE: 2, READ: 1, CAS: 1})
-    return list(itertools.islice(made, count))
-
-
-def test_the_same_seed_makes_the_same_actions() -> None:
-    assert first(7, "p0") == first(7, "p0")
-    assert first(7, "p0") != first(8, "p0")
-    assert first(7, "p0") != first(7, "p1")
-
-
-def test_written_values_are_unique_over_all_processes() -> None:
-    made = [*first(7, "p0"), *first(7, "p1")]
-    values = [action.value for action in made if action.f != READ]  # type: ignore[attr-defined]
-    assert len(values) == len(set(values))
-    assert all(a.value is None for a in made if a.f == READ)  # type: ignore[attr-defined]
+def test_every_process_has_dice_of_its_own() -> None:
+    first = [dice(7, "p0").random() for _ in range(2)]
+    assert first[0] == first[1]
+    assert dice(8, "p0").random() != first[0] != dice(7, "p1").random()
 
 
 def test_faults_repeat_and_stay_within_half_of_their_times() -> None:

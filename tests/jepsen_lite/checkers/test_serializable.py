@@ -14,7 +14,7 @@ Steps = list[list[Json]]
 
 
 def history(*ends: tuple[str, str, Steps]) -> list[Op]:
-    """Lines (process, type, steps) in order; a completion without steps repeats its invocation's."""
+    """Lines (process, type, steps) in order; without steps a completion repeats its invocation."""
     open_steps: dict[str, Steps] = {}
     ops = []
     for index, (process, kind, steps) in enumerate(ends):

@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from jepsen_lite.client import Client, judge_change
+from jepsen_lite.consul_http import ConsulClient, judge_change
 from jepsen_lite.history import FAIL, INFO, OK
 
 
@@ -29,7 +29,7 @@ def test_replies_are_judged(status: int, body: bytes, outcome: str) -> None:
 def test_a_refused_connection_is_a_definite_failure() -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
-        outcome = Client(*unused.getsockname()).write("k", "v")
+        outcome = ConsulClient(*unused.getsockname()).write("k", "v")
     assert outcome.type == FAIL
 
 
@@ -48,7 +48,7 @@ def test_a_change_without_an_answer_is_unknown_and_a_read_failed(hang: bool) -> 
 
         thread = threading.Thread(target=serve, daemon=True)
         thread.start()
-        client = Client(*server.getsockname(), timeout_s=0.3)
+        client = ConsulClient(*server.getsockname(), timeout_s=0.3)
         assert client.write("k", "v").type == INFO
         assert client.read("k").type == FAIL
         thread.join()
