@@ -61,8 +61,8 @@ interop: setup ## against foreign programs (serf, dig, DNS servers, haproxy)
 fuzz: setup ## coverage-guided fuzzing of all that reads bytes of the ring, SECONDS=60; wants atheris
 	$(BIN)/python -m tests.fuzz --seconds $(or $(SECONDS),60) $(if $(ONLY),--only $(ONLY))
 
-jepsen: setup ## break a real cluster and check what clients saw
-	$(BIN)/python -m jepsen_lite run --workload kv --nemesis kill --seconds 30
+jepsen: setup ## break real clusters in 50 ways for SECONDS=60 each and check what clients saw
+	$(BIN)/python -m jepsen_lite suite --seconds $(or $(SECONDS),60) --seed $(or $(SEED),1)
 
 bench: setup ## floors and our figures beside them, as ratios
 	$(BIN)/python -m tests.bench

@@ -257,11 +257,6 @@ class RaftNode:
         return self._replica.engine.applied_index()
 
     @property
-    def last_contact_s(self) -> float | None:
-        """Seconds since the leader was heard; 0 on the leader, None if never."""
-        return self._replica.engine.last_contact_s()
-
-    @property
     def age_s(self) -> float:
         """How old the state here may be, in seconds. Until this server has been up to date once,
         only the time of the last entry that it has applied is known, by the clock on the wall."""

@@ -56,11 +56,8 @@ class Hello:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Append:
-    """AppendEntries (Raft, figure 2). ``seq`` counts the leader's appends to this peer.
-
-    ``answered`` is the highest of them that the leader has an answer to from this peer, 0 for none:
-    what it says is not older than that answer (freshness.py).
-    """
+    """AppendEntries (Raft, figure 2). ``seq`` counts the leader's appends to this peer,
+    ``answered`` is the highest of them that it has an answer to, 0 for none (freshness.py)."""
 
     term: int
     seq: int
@@ -255,8 +252,7 @@ LEASE_REPLY = 12
 SNAPSHOT_OFFER = 20
 SNAPSHOT_REPLY = 21
 SNAPSHOT_CHUNK = 22
-RETURNED = 31
-"""30 is ``greeting.CONFIRM``."""
+RETURNED = 31  # 30 is greeting.CONFIRM
 FORGOTTEN = 27
 DISK_IS = 28
 

@@ -40,7 +40,6 @@ class InstantLog:
     applied: int = 1
     held: list[bytes] | None = None
     role: str = "leader"
-    contact_s: float | None = None
     bootstrapped: bool = True
     cluster_id: str = "c"
     leader_address: str = "127.0.0.1:8300"
@@ -88,10 +87,6 @@ class InstantLog:
     @property
     def applied_index(self) -> int:
         return self.applied
-
-    @property
-    def last_contact_s(self) -> float | None:
-        return self.contact_s
 
     @property
     def age_s(self) -> float:
