@@ -258,10 +258,8 @@ class RaftNode:
 
     @property
     def age_s(self) -> float:
-        """How old the state here may be, in seconds. Until this server has been up to date once,
-        only the time of the last entry that it has applied is known, by the clock on the wall."""
-        age_s = self._replica.engine.age_s()
-        return max(0.0, time.time() - self._replica.engine.stamp) if age_s is None else age_s
+        """How old the state here may be, in seconds."""
+        return self._replica.engine.age_s(WALL_CLOCK())
 
     def pace_applies(self, unfinished: Callable[[], bool]) -> None:
         """Apply nothing while ``unfinished()``; ``resume`` is called when it no longer is."""

@@ -326,16 +326,19 @@ class RaftEngine(SyncObj):  # type: ignore[misc]
         able = [n for n in self._peers if n in heard]
         return max(able, key=lambda n: (self.match_index(n), n), default=None)
 
-    def age_s(self) -> float | None:
-        """How old the state here may be, in seconds; None if this server was never up to date
-        since its start. A leader that has not heard its majority for an election timeout, such as
-        one that was frozen, may have been replaced then."""
+    def age_s(self, wall: float) -> float:
+        """How old the state here may be, in seconds; ``wall`` is the time in Unix seconds.
+
+        Until this server has been up to date once since its start, only the time of the last entry
+        that it has applied is known. A leader that has not heard its majority for an election
+        timeout, such as one that was frozen, may have been replaced then.
+        """
         if self.leads():
             heard = [self._SyncObj__lastResponseTime[self._members[p]] for p in self._peers]
             silent_s = majority_silent_s(heard, self.now())
             return silent_s if silent_s > self._config.election_min_s else 0.0
         fresh_at = self._freshness.fresh_at(self.applied_index())
-        return None if fresh_at is None else max(0.0, self.now() - fresh_at)
+        return max(0.0, wall - self._stamp if fresh_at is None else self.now() - fresh_at)
 
     def last_contact_s(self) -> float | None:
         """Seconds since the leader was heard; 0 on the leader, None if never."""
