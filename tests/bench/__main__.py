@@ -21,6 +21,7 @@ import uvloop
 
 from tests.bench import (
     archive_bench,
+    checks_bench,
     cluster_bench,
     floors,
     gossip_bench,
@@ -39,7 +40,7 @@ from tests.ports import three_ports
 
 SECTIONS = (
     "http", "dns", "raft", "tls", "failover", "watch", "memory", "snapshot", "relay", "sessions",
-    "gossip",
+    "gossip", "checks",
 )  # fmt: skip
 FAILOVERS = 20
 CRASHES = 10
@@ -155,6 +156,8 @@ def main() -> None:
             cluster_bench.bench_memory(folder / "memory")
         if "sessions" in only:
             session_bench.bench(folder / "sessions", rounds.seconds)
+        if "checks" in only:
+            checks_bench.bench(folder / "checks")
     if "snapshot" in only:
         snapshot_bench.main()
         archive_bench.main()
