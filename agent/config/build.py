@@ -18,6 +18,7 @@ from agent.config.acl import acl_config
 from agent.config.certificates import https_config, tls_config
 from agent.config.decode import Values, several
 from agent.config.definition_keys import Kind
+from agent.config.http_rules import http_rules
 from agent.config.keys import KEYS_BY_PATH, Key, Standing
 from agent.config.limits import request_limits
 from agent.config.network import Addresses, Interfaces, addresses, expanded, peers
@@ -112,6 +113,7 @@ def build(
             "tls": tls_config(values, server=server),
             "https": https_config(values),
             "audit": audit_sinks(values.get("audit", {})),
+            "http_rules": http_rules(fields.pop("http_rules", {})),
             "log_file": LogFileConfig(**fields.pop("log_file", {})),
             "telemetry": telemetry(fields.pop("telemetry", {}), values),
             "dns": _dns(fields.pop("dns", {}), values, interfaces),

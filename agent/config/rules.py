@@ -195,7 +195,8 @@ def warnings(values: Values, config: AgentConfig) -> Iterator[str]:
         )
     if not config.dev_mode:
         yield from _bootstrap_warnings(values)
-    if config.enable_script_checks and not config.acl.enabled:
+    open_to_all = not config.acl.enabled and not config.http_rules.allow_write_http_from
+    if config.enable_script_checks and open_to_all:
         yield (
             "using enable-script-checks without ACLs and without allow_write_http_from is "
             "DANGEROUS, use enable-local-script-checks instead"

@@ -167,6 +167,20 @@ class LogFileConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class HttpRules:
+    """Parts of Consul's `http_config`: what is refused, and what goes with every answer."""
+
+    block_endpoints: tuple[str, ...] = ()
+    #: Networks whose requests may change something; none: all may.
+    allow_write_http_from: tuple[str, ...] = ()
+    response_headers: Mapping[str, str] = field(default_factory=dict)
+
+    def lines(self) -> tuple[str, ...]:
+        """The headers as they are sent."""
+        return tuple(f"{name}: {value}" for name, value in self.response_headers.items())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TelemetryConfig:
     """Consul's `telemetry`. The longest of the prefixes in ``allowed`` and ``blocked`` decides
     whether a metric is told, ``filter_default`` where none fits."""
@@ -334,6 +348,7 @@ class AgentConfig:
     prometheus_retention_time_s: float = 0.0
     telemetry: TelemetryConfig = field(default_factory=TelemetryConfig)
     ui_enabled: bool = False
+    http_rules: HttpRules = field(default_factory=HttpRules)
     default_query_time_s: float = 300.0
     max_query_time_s: float = 600.0
 

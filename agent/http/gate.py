@@ -6,11 +6,14 @@ come back. What a cluster in trouble is looked after with is let in whatever the
 
 from __future__ import annotations
 
+import ipaddress
 import logging
 import time
 from collections.abc import Mapping
 
 from agent.backend.rpc.admission import site
+from agent.config.schema import HttpRules
+from agent.http.call import Call
 from agent.http.params import Params
 from agent.http.reply import TEXT_TYPE, Reply, header
 from agent.http.routes import Class, Endpoint, Route
@@ -21,33 +24,53 @@ log = logging.getLogger("lictor.agent.http")
 #: Paths that are never refused: who leads, and the tools of operators.
 _EXEMPT = ("/v1/status/", "/v1/operator/", "/v1/explain/", "/v1/agent/metrics", "/v1/agent/leave")
 _WORDS = b"rate limit exceeded, try again later or against a different server"
+_BLOCKED_WORDS = b"Endpoint is blocked by agent configuration"
+_WRITER_WORDS = b"Access is restricted"
+_READING = frozenset({"GET", "HEAD", "OPTIONS"})
 _RPC_WORDS = b"RPC rate limit exceeded"
 
 
 class Gate:
     """The bounds on requests at the door of the HTTP servers."""
 
-    __slots__ = ("_quotas",)
+    __slots__ = ("_blocked", "_quotas", "_writers")
 
-    def __init__(self, quotas: Quotas) -> None:
+    def __init__(self, quotas: Quotas, rules: HttpRules) -> None:
         self._quotas = quotas
+        self._blocked = rules.block_endpoints
+        self._writers = tuple(ipaddress.ip_network(each) for each in rules.allow_write_http_from)
 
     @property
     def open(self) -> bool:
         """Whether nobody is asked anything."""
-        return not self._quotas.active
+        return not (self._quotas.active or self._blocked or self._writers)
 
-    def refusal(
-        self, route: Route, endpoint: Endpoint, headers: Mapping[str, str], params: Params,
-        address: str,
-    ) -> Reply | None:  # fmt: skip
-        """The answer to a request that is one too many; None when it may go on."""
+    def refusal(self, route: Route, endpoint: Endpoint, call: Call, address: str) -> Reply | None:
+        """The answer to a request that may not be made; None when it may go on."""
+        if self._blocked and f"{route.path}{call.rest}".startswith(self._blocked):
+            return Reply(_BLOCKED_WORDS, TEXT_TYPE, 403)
+        if self._writers and call.method not in _READING and not self._may_write(address):
+            return Reply(_WRITER_WORDS, TEXT_TYPE, 403)
+        return self._one_too_many(route, endpoint, call, address)
+
+    def _may_write(self, address: str) -> bool:
+        """Whether the operator lets this address write; a local socket has none and may."""
+        try:
+            peer = ipaddress.ip_address(address.rpartition(":")[0].strip("[]"))
+        except ValueError:
+            return not address
+        mapped = peer.ipv4_mapped if peer.version == 6 else None
+        return any((mapped or peer) in network for network in self._writers)
+
+    def _one_too_many(
+        self, route: Route, endpoint: Endpoint, call: Call, address: str
+    ) -> Reply | None:
         if not self._quotas.active or route.path.startswith(_EXEMPT):
             return None
         kind = endpoint.kind
         too_many = self._quotas.ask(
             write=kind in {Class.WRITE, Class.LOCAL_WRITE},
-            token=token_of(headers, params),
+            token=token_of(call.headers, call.params),
             client=site(address.rpartition(":")[0].strip("[]")),
             now=time.monotonic(),
             local=kind in {Class.LOCAL_READ, Class.LOCAL_WRITE},

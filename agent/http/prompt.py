@@ -172,9 +172,7 @@ class PromptAnswers:
         call = planned.call
         endpoint = planned.route.endpoint(call.method)
         assert endpoint is not None, "what was planned has an endpoint"
-        reply = self._gate.refusal(
-            planned.route, endpoint, call.headers, call.params, asker.address
-        )
+        reply = self._gate.refusal(planned.route, endpoint, call, asker.address)
         if reply is None:
             return False
         self._answer(asker, planned, reply)

@@ -100,10 +100,10 @@ class HttpServer:
         self._ready = ReadyAnswers(READY_BYTES_MAX)
         check_routes(ROUTES)
         access = context.access or Access(AclConfig(), context.backend)
-        headers = API_HEADERS[config.acl.default_allow]
+        headers = (*API_HEADERS[config.acl.default_allow], *config.http_rules.lines())
         self._desk = Desk(context, self._waiting, self._ready, self._inner, access, headers)
         self._router = Router(ROUTES)
-        self._gate = Gate(context.quotas)
+        self._gate = Gate(context.quotas, config.http_rules)
         self._audit = HttpAudit(context.audit) if context.audit is not None else None
         self._prompt: PromptAnswers | None = None
         changes = context.prompt_changes or context.prompt
@@ -211,10 +211,10 @@ class HttpServer:
             self._malformed += 1
             return self._count(Reply(status=400))
         if target.redirect:
-            return self._count(_redirect(request.method, target.redirect))
+            return self._outside_reply(_redirect(request.method, target.redirect))
         found = self._router.find(target.path)
         if found is None:
-            return self._count(self._outside(request.method, target.path))
+            return self._outside_reply(self._outside(request.method, target.path))
         route, rest = found
         if self._audit is None:
             reply = await self._routed(request, route, rest, target.query)
@@ -230,6 +230,11 @@ class HttpServer:
     def _prompt_reply(self, status: int) -> None:
         self._requests += 1
         self._responses[f"{status // 100}xx"] += 1
+
+    def _outside_reply(self, reply: Reply) -> Reply:
+        """What is no answer of the API has the operator's headers all the same."""
+        reply.headers += self._context.config.http_rules.lines()
+        return self._count(reply)
 
     def _count(self, reply: Reply) -> Reply:
         self._responses[f"{reply.status // 100}xx"] += 1
@@ -278,7 +283,7 @@ class HttpServer:
     def _refusal(self, call: Call, route: Route, endpoint: Endpoint) -> Reply | None:
         if self._gate.open:
             return None
-        return self._gate.refusal(route, endpoint, call.headers, call.params, call.address)
+        return self._gate.refusal(route, endpoint, call, call.address)
 
     async def _inner(self, outer: Call, text: str) -> Reply:
         """A read that is part of another request, with that one's headers."""

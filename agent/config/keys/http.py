@@ -19,9 +19,9 @@ from agent.config.keys.rows import (
 HTTP: tuple[Key, ...] = (
     now("default_query_time", DURATION, "default_query_time_s", positive=True),
     now("max_query_time", DURATION, "max_query_time_s", positive=True),
-    later("http_config.response_headers", STRING_MAP, {}),
-    later("http_config.block_endpoints", STRINGS, ()),
-    later("http_config.allow_write_http_from", STRINGS, ()),
+    now("http_config.response_headers", STRING_MAP, "http_rules.response_headers"),
+    now("http_config.block_endpoints", STRINGS, "http_rules.block_endpoints"),
+    now("http_config.allow_write_http_from", STRINGS, "http_rules.allow_write_http_from"),
     now("http_config.use_cache", BOOL, "http_use_cache"),
     now("http_config.max_header_bytes", INT, "limits.http_header_max"),
     later("disable_http_unprintable_char_filter", BOOL, False),
