@@ -29,7 +29,7 @@ def gossip_config(config: AgentConfig) -> GossipConfig:
     timing = config.gossip_lan
     return GossipConfig(
         name=config.node_name,
-        bind_address=config.bind_addr,
+        bind_address=config.serf_lan_addr or config.bind_addr,
         bind_port=config.port_serf_lan,
         advertise_address=config.advertise_addr,
         advertise_port=config.port_serf_lan,

@@ -16,7 +16,7 @@ from agent import logs
 from agent.config.schema import AgentConfig
 from agent.errors import AgentError, ConfigError
 from agent.gossip_keys import take_keys
-from agent.local.identity import claim_data_dir, load_node_id
+from agent.local.identity import claim_data_dir, load_node_id, read_host_id
 from agent.log_files import LogFile
 from agent.loop.timed import TimedLoop
 from agent.reloading import Source
@@ -41,7 +41,9 @@ def run_agent(
             logs.also_into(LogFile(config.log_file), as_json=config.log_json)
         if config.data_dir:
             lock = claim_data_dir(config.data_dir)
-        config = replace(config, node_id=load_node_id(config.data_dir, config.node_id))
+        host_id = "" if config.disable_host_node_id else read_host_id()
+        node_id = load_node_id(config.data_dir, config.node_id, host_id=host_id)
+        config = replace(config, node_id=node_id)
         config = take_keys(config)
         if config.pid_file:
             _write_pid_file(config.pid_file)

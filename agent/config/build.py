@@ -148,6 +148,8 @@ def _listening(found: Addresses, plain: Mapping[str, Any]) -> dict[str, Any]:
         **{name: port if port > 0 else -1 for name, port in ports.items()},
         "bind_addr": found.bind,
         "advertise_addr": found.advertise,
+        "advertise_addr_wan": found.advertise_wan,
+        "serf_lan_addr": found.serf_lan,
         "client_addrs": found.clients,
         "addresses_http": found.http,
         "addresses_https": found.https,

@@ -28,6 +28,9 @@ class Addresses:
 
     bind: str
     advertise: str
+    #: As ``advertise`` where nothing else is set.
+    advertise_wan: str
+    serf_lan: str
     clients: tuple[str, ...]
     http: tuple[str, ...]
     https: tuple[str, ...]
@@ -37,9 +40,12 @@ class Addresses:
 def addresses(values: Values, interfaces: Interfaces) -> Addresses:
     """Work out the agent's addresses. Raises ConfigError."""
     bind = _single("bind_addr", values.get("bind_addr", "0.0.0.0"), interfaces)  # noqa: S104
+    advertise = _advertise(values, bind, interfaces)
     return Addresses(
         bind=bind,
-        advertise=_advertise(values, bind, interfaces),
+        advertise=advertise,
+        advertise_wan=_advertise_wan(values, advertise, interfaces),
+        serf_lan=_single("serf_lan", values.get("serf_lan") or bind, interfaces),
         clients=_clients(values.get("client_addr", "127.0.0.1"), interfaces),
         http=_face("addresses.http", values, interfaces),
         https=_face("addresses.https", values, interfaces),
@@ -109,6 +115,17 @@ def _advertise(values: Values, bind: str, interfaces: Interfaces) -> str:
             "Please configure one with 'bind' and/or 'advertise'."
         )
     return found[0]
+
+
+def _advertise_wan(values: Values, advertise: str, interfaces: Interfaces) -> str:
+    version = 6 if ":" in advertise else 4
+    for path in ("advertise_addr_wan", f"advertise_addr_wan_ipv{version}"):
+        if values.get(path):
+            address = _single(path, values[path], interfaces)
+            if address in ANY:
+                raise ConfigError("Advertise WAN address cannot be 0.0.0.0, :: or [::]")
+            return address
+    return advertise
 
 
 def _clients(text: str, interfaces: Interfaces) -> tuple[str, ...]:

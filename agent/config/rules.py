@@ -201,6 +201,12 @@ def warnings(values: Values, config: AgentConfig) -> Iterator[str]:
             "using enable-script-checks without ACLs and without allow_write_http_from is "
             "DANGEROUS, use enable-local-script-checks instead"
         )
+    primary = values.get("primary_datacenter", "").lower()
+    if primary not in {"", config.datacenter}:
+        yield (
+            f'primary_datacenter = "{primary}" has no effect: nothing is taken over from another '
+            "datacenter yet"
+        )
     yield from rule_warnings(values)
     if any(watch.deprecated for watch in config.watches):
         yield (

@@ -246,6 +246,8 @@ class AgentConfig:
 
     node_name: str
     node_id: str = ""
+    #: False: the id is made of the host's, the same after each installation.
+    disable_host_node_id: bool = True
     node_meta: Mapping[str, str] = field(default_factory=dict)
     datacenter: str = "dc1"
     data_dir: str = ""
@@ -256,6 +258,10 @@ class AgentConfig:
 
     bind_addr: str = "0.0.0.0"  # noqa: S104  (the contract's default; advertise_addr narrows it)
     advertise_addr: str = ""
+    #: Told beside ``advertise_addr``, for those who reach this host from other networks.
+    advertise_addr_wan: str = ""
+    #: Where gossip listens; "" is ``bind_addr``.
+    serf_lan_addr: str = ""
     client_addrs: tuple[str, ...] = ("127.0.0.1",)
     #: Where each face listens, if not on ``client_addrs``; HTTP also on "unix:///path".
     addresses_http: tuple[str, ...] = ()

@@ -8,19 +8,31 @@ that comes back with another id is another node, and its old services would stay
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import os
 import uuid
 from pathlib import Path
 
 from agent.errors import ConfigError
 
+#: Where Consul's agents look on Linux, in this order.
+_HOST_IDS = (
+    "/sys/class/dmi/id/product_uuid",
+    "/etc/machine-id",
+    "/proc/sys/kernel/random/boot_id",
+)
 
-def load_node_id(data_dir: str, configured: str) -> str:
-    """The id to use; made and written (fsynced) when there is none. Raises ConfigError."""
+
+def load_node_id(data_dir: str, configured: str, *, host_id: str = "") -> str:
+    """The id to use; made and written (fsynced) when there is none. Raises ConfigError.
+
+    It is made of ``host_id`` where that is given, else at random.
+    """
     if configured:
         return configured.lower()
+    fresh = _hashed(host_id) if host_id else str(uuid.uuid4())
     if not data_dir:
-        return str(uuid.uuid4())
+        return fresh
     path = Path(data_dir) / "node-id"
     try:
         text = path.read_text().strip().lower()
@@ -36,9 +48,29 @@ def load_node_id(data_dir: str, configured: str) -> str:
                 f"{path} does not hold a UUID. Remove the file to get a new id, which makes this "
                 "host a new node"
             ) from None
-    fresh = str(uuid.uuid4())
     write_durably(path, fresh.encode())
     return fresh
+
+
+def read_host_id() -> str:
+    """What this host calls itself: its board's id, or that of its installation; "" for nothing."""
+    for path in _HOST_IDS:
+        try:
+            text = Path(path).read_text().strip().lower()
+        except OSError:
+            continue
+        try:
+            return str(uuid.UUID(text))
+        except ValueError:
+            continue
+    return ""
+
+
+def _hashed(host_id: str) -> str:
+    """A node id as Consul's agents make it of a host's, so that both give one host one id."""
+    digest = hashlib.sha512(host_id.lower().encode()).hexdigest()
+    parts = (digest[:8], digest[8:12], digest[12:16], digest[16:20], digest[20:32])
+    return "-".join(parts)
 
 
 def write_durably(path: Path, content: bytes) -> None:

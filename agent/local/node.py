@@ -58,8 +58,9 @@ def gossip_tags(config: AgentConfig, node_id: str) -> dict[str, str]:
 def catalog_node(config: AgentConfig, node_id: str) -> Node:
     """The node's record (agent contract 4.3)."""
     address = config.advertise_addr
-    family = "ipv6" if ":" in address else "ipv4"
-    tagged = {"lan": address, f"lan_{family}": address, "wan": address, f"wan_{family}": address}
+    wan = config.advertise_addr_wan or address
+    tagged = {"lan": address, f"lan_{_family(address)}": address}
+    tagged |= {"wan": wan, f"wan_{_family(wan)}": wan}
     return Node(
         name=NodeName(config.node_name),
         id=NodeId(node_id),
@@ -68,6 +69,10 @@ def catalog_node(config: AgentConfig, node_id: str) -> Node:
         tagged_addresses=tagged | dict(config.tagged_addresses),
         meta={"consul-network-segment": "", **config.node_meta},
     )
+
+
+def _family(address: str) -> str:
+    return "ipv6" if ":" in address else "ipv4"
 
 
 def sidecar_address(config: AgentConfig) -> str:

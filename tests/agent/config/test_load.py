@@ -15,6 +15,7 @@ from agent.config.load import FILE_BYTES_MAX, AgentFlags, load, parse, read_path
 from agent.config.schema import CoordinateConfig
 from agent.errors import ConfigError
 from agent.keeping import store_config
+from agent.local.node import catalog_node
 from agent.membership import gossip_config
 from gossip import GossipConfig
 from tests.agent.config.hosts import host, load_values
@@ -521,3 +522,33 @@ def test_a_receiver_of_metrics_needs_a_port() -> None:
     flags = AgentFlags(values={"data_dir": "d", "telemetry.dogstatsd_addr": "127.0.0.1"})
     text = refused(flags)
     assert text == 'telemetry.dogstatsd_addr: "127.0.0.1" is not an address with a port'
+
+
+def test_addresses_for_others_and_for_gossip() -> None:
+    values = {
+        "data_dir": "d",
+        "bind_addr": "10.0.0.5",
+        "advertise_addr_wan": "8.8.4.4",
+        "serf_lan": '{{ GetInterfaceIP "eth0" }}',
+        "primary_datacenter": "DC1",
+    }
+    loaded = load(AgentFlags(values=values), host=host())
+    config = loaded.config
+    assert (config.advertise_addr, config.advertise_addr_wan) == ("10.0.0.5", "8.8.4.4")
+    assert config.serf_lan_addr == "10.0.0.5"
+    assert loaded.warnings == ()
+    tagged = catalog_node(config, "id").tagged_addresses
+    assert tagged == {
+        "lan": "10.0.0.5",
+        "lan_ipv4": "10.0.0.5",
+        "wan": "8.8.4.4",
+        "wan_ipv4": "8.8.4.4",
+    }
+    text = refused(AgentFlags(values=values | {"advertise_addr_wan": "0.0.0.0"}))
+    assert text == "Advertise WAN address cannot be 0.0.0.0, :: or [::]"
+    text = refused(AgentFlags(values=values | {"serf_lan": "unix:///x"}))
+    assert text == "serf_lan cannot be a unix socket"
+    (warning,) = load(
+        AgentFlags(values=values | {"primary_datacenter": "dc2"}), host=host()
+    ).warnings
+    assert warning.startswith('primary_datacenter = "dc2" has no effect')

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import uuid
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from agent.errors import ConfigError
-from agent.local.identity import claim_data_dir, load_node_id, write_durably
+from agent.local.identity import claim_data_dir, load_node_id, read_host_id, write_durably
 
 
 def test_the_id_survives_a_restart(tmp_path: Path) -> None:
@@ -22,6 +23,20 @@ def test_the_id_survives_a_restart(tmp_path: Path) -> None:
 def test_a_configured_id_wins_and_is_lower_case(tmp_path: Path) -> None:
     wanted = str(uuid.uuid4()).upper()
     assert load_node_id(str(tmp_path), wanted) == wanted.lower()
+
+
+def test_an_id_is_made_of_the_hosts_as_consuls_agents_do(tmp_path: Path) -> None:
+    host_id = "5ba8d5c2-31f9-4c1d-9c0a-0123456789ab"
+    made = load_node_id(str(tmp_path), "", host_id=host_id.upper())
+    digest = hashlib.sha512(host_id.encode()).hexdigest()
+    assert made.replace("-", "") == digest[:32]
+    assert load_node_id("", "", host_id=host_id) == made
+    assert load_node_id(str(tmp_path), "", host_id="another") == made, "it is kept"
+
+
+def test_a_host_has_one_id() -> None:
+    assert read_host_id() == read_host_id()
+    assert not read_host_id() or uuid.UUID(read_host_id())
 
 
 def test_without_a_data_directory_the_id_is_fresh() -> None:
