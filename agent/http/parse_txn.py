@@ -7,7 +7,7 @@ refuse.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from agent.errors import RequestError
@@ -41,9 +41,13 @@ from raftstore.records import (
     TxnSession,
     Weights,
 )
+from raftstore.thawed import maker_of
 
 #: The verbs that change something. Any other word on a key is looked at by a reader, which refuses
 #: those it does not know; on the other things everything but "get" is a writer's.
+_make_key = maker_of(TxnKV)
+_make_operation = maker_of(TxnOperation)
+
 _KEY_WRITES = frozenset({"set", "cas", "lock", "unlock", "delete", "delete-tree", "delete-cas"})
 
 _KV = Shape(
@@ -180,11 +184,15 @@ def _operation(fields: Mapping[str, Any], bounds: Bounds, datacenter: str) -> Tx
 
 
 def _key(fields: Mapping[str, Any], bounds: Bounds, _datacenter: str) -> TxnOperation:
-    kv = TxnKV(**{"verb": "", **fields})
-    size, limit = len(kv.value), bounds.value_bytes_max
+    get = fields.get
+    verb, key, value = get("verb", ""), get("key", ""), get("value", b"")
+    size, limit = len(value), bounds.value_bytes_max
     if size > limit:
-        raise RequestError(413, f'Value for key "{kv.key}" is too large ({size} > {limit} bytes)')
-    return TxnOperation(kv=kv if kv.verb in _KEY_WRITES else replace(kv, value=b""))
+        raise RequestError(413, f'Value for key "{key}" is too large ({size} > {limit} bytes)')
+    if verb not in _KEY_WRITES:
+        value = b""
+    kv = _make_key(verb, key, value, get("flags", 0), get("index", 0), get("session", ""))
+    return _make_operation(kv, None, None, None, None)
 
 
 def _node(fields: Mapping[str, Any], _bounds: Bounds, datacenter: str) -> TxnOperation:

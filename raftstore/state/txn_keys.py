@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
-from raftstore.commands import KVDelete, KVDeleteTree, KVLock, KVSet, KVUnlock, Outcome, Rejected
+from raftstore.commands import (
+    KVDelete,
+    KVDeleteTree,
+    KVLock,
+    KVUnlock,
+    Outcome,
+    Rejected,
+    kv_set,
+)
 from raftstore.records import KVPair, TxnKV, TxnResult
 from raftstore.state.kv import KVStore
 from raftstore.state.locks import Locks
+from raftstore.thawed import maker_of
 
 #: Verbs that change nothing.
 READING_VERBS = frozenset(
@@ -15,6 +22,9 @@ READING_VERBS = frozenset(
 )
 
 _Step = tuple[tuple[TxnResult, ...], str]
+
+_pair = maker_of(KVPair)
+_result = maker_of(TxnResult)
 
 
 class KeyVerbs:
@@ -59,7 +69,7 @@ class KeyVerbs:
     def _set(self, index: int, operation: TxnKV) -> _Step:
         key = operation.key
         cas = operation.index if operation.verb == "cas" else None
-        command = KVSet(key=key, value=operation.value, flags=operation.flags, cas=cas)
+        command = kv_set(key, operation.value, operation.flags, cas)
         if not self._kv.set(index, command).value:
             return (), f'failed to set key "{key}", index is stale'
         return self._written(key)
@@ -136,4 +146,13 @@ def _compare(operation: TxnKV, pair: KVPair | None) -> _Step:
 
 
 def _without_value(pair: KVPair) -> TxnResult:
-    return TxnResult(kv=replace(pair, value=b""))
+    shown = _pair(
+        pair.key,
+        b"",
+        pair.flags,
+        pair.lock_index,
+        pair.session,
+        pair.create_index,
+        pair.modify_index,
+    )
+    return _result(shown, None, None, None)
