@@ -9,7 +9,6 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 from agent.durations import format_ns
@@ -45,6 +44,7 @@ from raftstore.records import (
     ServiceName,
     TaggedAddress,
 )
+from raftstore.thawed import copier_of, maker_of
 
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
@@ -162,6 +162,14 @@ REGISTER = Shape(
 )
 
 
+#: Records are copies of these with what is given: cheaper by half than their ``__init__``.
+_ANY_NODE = Node(name=NodeName(""), datacenter="")
+_ANY_SERVICE = Service(node=NodeName(""), id=ServiceId(""), name=ServiceName(""))
+_ANY_CHECK = Check(node=NodeName(""), id=CheckId(""), name="")
+_node, _service, _check = copier_of(Node), copier_of(Service), copier_of(Check)
+_make_register = maker_of(Register)
+
+
 def register(body: bytes, *, datacenter: str) -> tuple[Register, str]:
     """The body of `catalog/register`: the command, and the datacenter it asks for ("" = ours)."""
     try:
@@ -171,20 +179,20 @@ def register(body: bytes, *, datacenter: str) -> tuple[Register, str]:
     wanted = found.pop("datacenter", "")
     service, check = found.pop("service", None), found.pop("check", None)
     checks, skip = found.pop("checks", ()), found.pop("skip_node_update", False)
-    node = Node(name=NodeName(found.pop("name", "")), datacenter=datacenter, **found)
+    node_id = found.pop("id", "")
+    node = _node(_ANY_NODE, {"datacenter": datacenter, "id": NodeId(node_id.lower()), **found})
     if not node.name:
         raise RequestError(500, "Must provide node")
     if not node.address and not skip:
         raise RequestError(500, "Must provide address if SkipNodeUpdate is not set")
-    _check_node_id(node.id)
-    command = Register(
-        node=replace(node, id=NodeId(node.id.lower())),
-        service=catalog_service(service, node.name) if service is not None else None,
-        checks=tuple(
-            _catalog_check(item, node.name)
-            for item in ((check, *checks) if check is not None else checks)
-        ),
-        skip_node_update=skip,
+    _check_node_id(node_id)
+    if check is not None:
+        checks = (check, *checks)
+    command = _make_register(
+        node,
+        catalog_service(service, node.name) if service is not None else None,
+        tuple([_catalog_check(item, node.name) for item in checks]),
+        skip,
     )
     return command, wanted
 
@@ -202,13 +210,9 @@ def catalog_service(found: Mapping[str, Any], node: NodeName) -> Service:
     native = fields.pop("connect", {}).get("native", False)
     if service_id and not name:
         raise RequestError(500, "Must provide service name with ID")
-    service = Service(
-        node=node,
-        id=ServiceId(service_id or name),
-        name=ServiceName(name),
-        connect_native=native,
-        **fields,
-    )
+    fields["node"], fields["name"], fields["id"] = node, name, service_id or name
+    fields["connect_native"] = native
+    service: Service = _service(_ANY_SERVICE, fields)
     if service.address in {"0.0.0.0", "::", "[::]"}:  # noqa: S104  (refused, not bound)
         raise RequestError(500, "Invalid service address")
     problems = proxy_problems(service)
@@ -256,7 +260,9 @@ def _catalog_check(found: Mapping[str, Any], node: NodeName) -> Check:
     if not fields.get("type"):
         fields["type"] = next((word for key, word in _TYPES if definition.get(key)), "")
     fields["status"] = fields.get("status") or "critical"
-    return Check(node=node, id=CheckId(fields.pop("id", "") or name), name=name, **fields)
+    fields["node"], fields["name"], fields["id"] = node, name, fields.get("id") or name
+    made: Check = _check(_ANY_CHECK, fields)
+    return made
 
 
 DEREGISTER = Shape(
