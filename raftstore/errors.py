@@ -56,6 +56,10 @@ class Unknown(StoreError):
     """Indefinite: the command entered a log; it may or may not be applied later."""
 
 
+class AnswerGone(Unknown):
+    """The request was carried out at an earlier attempt, and what came of it is not known."""
+
+
 class LeadershipLost(Unknown):
     """We stopped leading while the command was on its way."""
 

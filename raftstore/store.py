@@ -14,7 +14,7 @@ import asyncio
 import logging
 import random
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import fields, replace
+from dataclasses import fields
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import IO, TYPE_CHECKING, Any, TypeVar
@@ -30,10 +30,11 @@ from raftstore.queries import Answer, At, Query
 from raftstore.records import Actor
 from raftstore.replication import Log, LogFactory, LogStatus
 from raftstore.state import StateMachine
+from raftstore.state.dedupe import gone
 from raftstore.watches import Watches
 
 if TYPE_CHECKING:
-    from raftstore.raft import Journal, Operations, RaftConfig, SnapshotFiles
+    from raftstore.raft import Journal, Operations, SnapshotFiles
     from raftstore.raft.log import SnapshotPointer
     from raftstore.raft.transport import PeerTls
 
@@ -121,20 +122,17 @@ class Store:
         from raftstore.raft import LmdbJournal, MemJournal, RaftConfig, RaftNode, SnapshotFiles
 
         config = self._config
-        raft = _scaled(
-            RaftConfig(
-                node_id=config.node_id,
-                lease=config.raft_lease,
-                yield_when_full=config.yield_when_full,
-                snapshot_log_entries=config.snapshot_entries,
-                snapshot_interval_s=config.snapshot_interval_s,
-                trailing_entries=config.trailing_entries,
-                payload_bytes_max=wire.LIMITS.command_bytes_max,
-                journal_bytes_max=config.journal_bytes_max,
-                promotion_stable_s=0.0,  # whoever asks has waited for a stable server already
-            ),
-            config.raft_multiplier,
-        )
+        raft = RaftConfig(
+            node_id=config.node_id,
+            lease=config.raft_lease,
+            yield_when_full=config.yield_when_full,
+            snapshot_log_entries=config.snapshot_entries,
+            snapshot_interval_s=config.snapshot_interval_s,
+            trailing_entries=config.trailing_entries,
+            payload_bytes_max=wire.LIMITS.command_bytes_max,
+            journal_bytes_max=config.journal_bytes_max,
+            promotion_stable_s=0.0,  # whoever asks has waited for a stable server already
+        ).stretched(config.raft_multiplier)
         self.heartbeat_s = raft.heartbeat_s
         if config.data_dir:
             path = Path(config.data_dir) / "raft"
@@ -301,6 +299,8 @@ class Store:
             timeout_s = self._config.propose_timeout_s
         _, outcome = await self._started.propose(payload, timeout_s=timeout_s)
         assert isinstance(outcome, Applied | Rejected), "the log gives back what apply returned"
+        if (unknown := gone(outcome)) is not None:
+            raise unknown
         return outcome
 
     def propose_soon(
@@ -313,7 +313,8 @@ class Store:
         """``propose_encoded`` without a task: ``done`` is called once, soon, and must not raise."""
 
         def told(result: Any) -> None:
-            done(result if isinstance(result, StoreError) else result.value)
+            known = isinstance(result, StoreError)
+            done(result if known else gone(result.value) or result.value)
 
         try:
             self._started.propose_soon(payload, timeout_s=timeout_s, done=told)
@@ -479,15 +480,3 @@ class Store:
 def _settle(future: asyncio.Future[bool], result: bool) -> None:
     if not future.done():
         future.set_result(result)
-
-
-#: Consul's default multiplier. Our timers are made for busy machines already, so they hold for it
-#: and for everything below; only a higher one stretches them.
-_MULTIPLIER_OF_OUR_TIMERS = 5
-
-
-def _scaled(raft: RaftConfig, multiplier: int) -> RaftConfig:
-    """Raft's timers stretched for slow machines, all by one factor to keep their proportions."""
-    factor = max(1.0, multiplier / _MULTIPLIER_OF_OUR_TIMERS)
-    stretched = ("heartbeat_s", "election_min_s", "election_max_s")
-    return replace(raft, **{name: getattr(raft, name) * factor for name in stretched})

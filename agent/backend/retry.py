@@ -10,14 +10,14 @@ from __future__ import annotations
 import random
 
 from agent.errors import ForwardError, NoClusterLeader, NoServers, RequestError
-from raftstore.errors import JournalFull, QueueFull, StoreError
+from raftstore.errors import AnswerGone, JournalFull, QueueFull, StoreError
 
 #: First pause between attempts and the longest one, in seconds. An election is over in about one
 #: to two seconds, so a request meets the new leader soon after it is elected.
 FIRST_PAUSE_S = 0.02
 LAST_PAUSE_S = 0.25
 
-_FINAL_CODES = frozenset({"JournalFull", "too-large", "DecodeError", "internal"})
+_FINAL_CODES = frozenset({"AnswerGone", "JournalFull", "too-large", "DecodeError", "internal"})
 
 
 class Attempts:
@@ -37,7 +37,7 @@ class Attempts:
         self._last = error
         if not error.definite:
             self._indefinite = error
-        if isinstance(error, JournalFull) or code in _FINAL_CODES:
+        if isinstance(error, JournalFull | AnswerGone) or code in _FINAL_CODES:
             raise self._verdict()
         pause = self._pause_s * (0.5 + self._rng.random())
         self._pause_s = min(LAST_PAUSE_S, self._pause_s * 2)

@@ -6,9 +6,11 @@ values for a LAN of loaded two-core machines; multiply all of them for slower ne
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 MIB = 1024 * 1024
+DEFAULT_MULTIPLIER = 5
+"""Consul's ``raft_multiplier`` if nothing else is said."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,3 +122,13 @@ class RaftConfig:
     redial_min_s: float = 0.05
     redial_max_s: float = 1.0
     slow_sync_s: float = 0.1
+
+    def stretched(self, multiplier: int) -> RaftConfig:
+        """For slow machines: the timers, all by one factor to keep their proportions.
+
+        ``multiplier`` is Consul's. Our timers are made for busy machines already, so they hold for
+        its default and for everything below.
+        """
+        factor = max(1.0, multiplier / DEFAULT_MULTIPLIER)
+        stretched = ("heartbeat_s", "election_min_s", "election_max_s")
+        return replace(self, **{name: getattr(self, name) * factor for name in stretched})

@@ -19,8 +19,10 @@ from sortedcontainers import SortedDict
 
 from raftstore.commands import Outcome, Rejected, RequestId
 from raftstore.config import StateLimits
+from raftstore.errors import AnswerGone
 
 ANSWER_GONE = "this request has been carried out, but its answer is no longer kept"
+ANSWERED = "this request has been answered before"
 #: Outcomes up to this size are bounded by their number alone.
 _LIGHT_BYTES = 256
 
@@ -55,7 +57,7 @@ class Dedupe:
             return None
         if request.counter < window.floor:
             # Its sender has its answer or has given up: nobody waits for this late copy.
-            return Rejected(index, "this request has been answered before")
+            return Rejected(index, ANSWERED)
         return window.outcomes.get(request.counter)
 
     def remember(self, stamp: float, request: RequestId, outcome: Outcome) -> None:
@@ -167,6 +169,16 @@ class Dedupe:
         for window in self._windows.values():
             assert len(window.outcomes) <= self._limits.outcomes_max
             assert all(counter >= window.floor for counter in window.outcomes)
+
+
+def gone(outcome: object) -> AnswerGone | None:
+    """What its caller is told of an outcome that says no more than that there has been one.
+
+    For the state a repeated request is refused; its caller wants to know what came of the first.
+    """
+    if type(outcome) is Rejected and outcome.reason in (ANSWER_GONE, ANSWERED):
+        return AnswerGone(outcome.reason)
+    return None
 
 
 def _first(item: tuple[int, Outcome]) -> int:

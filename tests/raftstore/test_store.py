@@ -19,7 +19,7 @@ from raftstore.commands import (
     RequestId,
 )
 from raftstore.config import StoreConfig
-from raftstore.errors import CorruptState, EncodeError, NoLeader, QueueFull
+from raftstore.errors import AnswerGone, CorruptState, EncodeError, NoLeader, QueueFull
 from raftstore.queries import HealthService, KVGet, KVList
 from raftstore.records import Check, CheckId, Node, NodeName, ServiceName
 from raftstore.state import StateMachine
@@ -64,6 +64,22 @@ async def test_a_repeated_request_is_applied_once():
     payload = wire.encode_command(NextSerial(), request_id=RequestId("boot", 1))
     first = await store.propose_encoded(payload, timeout_s=1)
     assert await store.propose_encoded(payload, timeout_s=1) == first == Applied(2, 1)
+
+
+async def test_an_outcome_that_is_not_known_any_more_is_no_refusal():
+    store, _ = await instant_store()
+    first = wire.encode_command(NextSerial(), request_id=RequestId("boot", 1))
+    later = wire.encode_command(NextSerial(), request_id=RequestId("boot", 3, 3))
+    assert await store.propose_encoded(first, timeout_s=1) == Applied(2, 1)
+    assert await store.propose_encoded(later, timeout_s=1) == Applied(3, 2)
+    with pytest.raises(AnswerGone, match="answered before") as caught:
+        await store.propose_encoded(first, timeout_s=1)
+    assert not caught.value.definite
+    told = []
+    store.propose_soon(first, timeout_s=1, done=told.append)
+    await spin(lambda: told)
+    assert isinstance(told[0], AnswerGone)
+    assert store.state.ca.serial == 2
 
 
 async def test_a_value_that_cannot_be_read_back_is_refused_before_the_log():

@@ -8,7 +8,7 @@ import pytest
 
 from agent.backend.retry import Attempts
 from agent.errors import ForwardError, NoClusterLeader
-from raftstore.errors import JournalFull, LeadershipLost, NotLeader
+from raftstore.errors import AnswerGone, JournalFull, LeadershipLost, NotLeader
 
 
 def attempts(deadline: float = 7.0) -> Attempts:
@@ -38,6 +38,16 @@ def test_one_indefinite_attempt_makes_the_end_indefinite() -> None:
 def test_a_full_disk_is_not_retried() -> None:
     with pytest.raises(JournalFull):
         attempts().failed(JournalFull("full"), now=0.0)
+
+
+def test_what_was_carried_out_but_is_not_known_any_more_is_open_and_not_asked_again() -> None:
+    for error, code in (
+        (AnswerGone("gone"), ""),
+        (ForwardError("gone", definite=False), "AnswerGone"),
+    ):
+        with pytest.raises(ForwardError, match="gone") as end:
+            attempts().failed(error, now=0.0, code=code)
+        assert not end.value.definite
 
 
 def test_an_answer_that_cannot_change_is_not_retried() -> None:
