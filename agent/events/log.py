@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from agent.dates import date
 from agent.events.event import (
     PREFIX,
     REMOTE_EXEC,
@@ -182,7 +183,7 @@ class EventLog:
         }
 
     def _decided(self, told: Arrived, event: UserEvent | None, reason: str) -> None:
-        shown: dict[str, Json] = {"At": self._now(), "LTime": told.ltime}
+        shown: dict[str, Json] = {"At": date(self._now()), "LTime": told.ltime}
         if event is None:
             shown["Name"] = told.name
         else:

@@ -7,8 +7,12 @@ import enum
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from agent.dates import date
 from agent.errors import RequestError
 from raftstore.records import Json
+
+#: Last words of the names of fields that hold seconds since the epoch.
+_WHEN = frozenset({"at", "until"})
 
 #: Gives what gossip knows of a member, as a dataclass, or None.
 GossipView = Callable[[str], Any]
@@ -31,7 +35,7 @@ def plain(value: Any) -> Json:
     """A dataclass as JSON, keys in CamelCase as everywhere in the API."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {
-            _camel(field.name): plain(getattr(value, field.name))
+            _camel(field.name): _part(field.name, getattr(value, field.name))
             for field in dataclasses.fields(value)
         }
     if isinstance(value, enum.Enum):
@@ -41,6 +45,12 @@ def plain(value: Any) -> Json:
     if isinstance(value, tuple | list):
         return [plain(item) for item in value]
     return value
+
+
+def _part(name: str, value: Any) -> Json:
+    if isinstance(value, float) and name.split("_")[-1] in _WHEN:
+        return date(value) if value else None  # 0 stands for never
+    return plain(value)
 
 
 def _camel(name: str) -> str:

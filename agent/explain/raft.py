@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime
 from typing import Protocol
 
+from agent.dates import date
 from agent.errors import RequestError
 from raftstore.raft.inspection import Inspection
 from raftstore.records import Json
@@ -79,8 +79,7 @@ class _Times:
 
     def of(self, at: float) -> dict[str, Json]:
         ago_s = self._now - at
-        stamp = datetime.fromtimestamp(self._wall_now - ago_s, UTC)
-        return {"At": stamp.isoformat(timespec="milliseconds"), "SecondsAgo": round(ago_s, 3)}
+        return {"At": date(self._wall_now - ago_s), "SecondsAgo": round(ago_s, 3)}
 
 
 def _elections(found: Inspection, times: _Times) -> dict[str, Json]:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from datetime import UTC, datetime
 
 from agent.backend import Backend
+from agent.dates import date
 from raftstore.records import Json, Restored
 from raftstore.restore_queries import GetRestore
 
@@ -32,11 +32,7 @@ def _shown(restored: Restored | None) -> Json:
         "Parts": restored.parts,
         "StagedBytes": restored.staged_bytes,
         "BegunIndex": restored.begun_index,
-        "BegunAt": _time(restored.begun_at),
+        "BegunAt": date(restored.begun_at),
         "Index": restored.index,
-        "At": _time(restored.at) if restored.index else None,
+        "At": date(restored.at) if restored.index else None,
     }
-
-
-def _time(stamp: float) -> str:
-    return datetime.fromtimestamp(stamp, UTC).isoformat(timespec="milliseconds")

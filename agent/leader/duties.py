@@ -15,6 +15,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from agent.backend import Ask, Backend, Consistency
+from agent.dates import date
 from agent.errors import AgentError
 from agent.leader.reconcile import ABSENCE_GRACE_S, CatalogView, Decision, Living, plan
 from agent.tasks import TaskOwner
@@ -291,7 +292,7 @@ class LeaderDuties:
             del self._decisions[next(iter(self._decisions))]
         self._decisions.setdefault(key, deque(maxlen=DECISIONS_MAX)).append(
             {
-                "At": self._unix_now(),
+                "At": date(self._unix_now()),
                 "Node": decision.node,
                 "Cause": decision.cause,
                 "Command": type(decision.command).__name__,

@@ -12,9 +12,9 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Protocol
 
+from agent.dates import date
 from agent.histogram import Histogram
 from raftstore.records import Json
 
@@ -62,7 +62,7 @@ class Hold:
     def explained(self) -> Json:
         """As data for operators."""
         return {
-            "At": datetime.fromtimestamp(self.at, UTC).isoformat(timespec="milliseconds"),
+            "At": date(self.at),
             "HeldMs": _ms(self.span.own_s),
             "WallMs": _ms(self.span.wall_s),
             "CPUMs": _ms(self.span.cpu_s),

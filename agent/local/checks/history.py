@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
+from agent.dates import date
 from raftstore.records import CheckId, Json
 
 #: Results kept of each check, and characters of output kept of each result.
@@ -60,7 +60,7 @@ class CheckHistory:
 def _shown(transition: Transition, meanwhile: Callable[[float, float], Json]) -> Json:
     at = transition.at
     shown: dict[str, Json] = {
-        "At": datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds"),
+        "At": date(at),
         "Before": transition.before,
         "After": transition.after,
         "Output": transition.output[:OUTPUT_MAX],

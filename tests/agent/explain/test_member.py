@@ -19,17 +19,19 @@ class Kind(enum.Enum):
 class Seen:
     name: str
     changed_at: float
+    quarantined_until: float
     status: Kind
     causes: tuple[str, ...]
 
 
 def test_what_gossip_and_the_leader_know_stands_side_by_side() -> None:
-    seen = Seen("c1", 1.5, Kind.FAILED, ("no ack", "suspicion ran out"))
+    seen = Seen("c1", 1.5, 0.0, Kind.FAILED, ("no ack", "suspicion ran out"))
     told = explain_member({"c1": seen}.get, lambda name: [f"{name} made critical"], ["c1"])
     assert told == {
         "Gossip": {
             "Name": "c1",
-            "ChangedAt": 1.5,
+            "ChangedAt": "1970-01-01T00:00:01.500+00:00",
+            "QuarantinedUntil": None,
             "Status": "failed",
             "Causes": ["no ack", "suspicion ran out"],
         },
