@@ -24,6 +24,8 @@ SESSION_CLOCK = "session-clock"
 UPDATE_COORDINATE = "update-coordinate"
 #: Of agent/backend/access.py.
 BOOTSTRAP_ACL = "bootstrap-acl"
+#: Of agent/backend/authority.py.
+CONFIGURE_CA = "configure-ca"
 LEADER_METHODS = (
     REMOVE_SERVER,
     TRANSFER_LEADERSHIP,
@@ -32,6 +34,7 @@ LEADER_METHODS = (
     SESSION_CLOCK,
     UPDATE_COORDINATE,
     BOOTSTRAP_ACL,
+    CONFIGURE_CA,
 )
 #: These may be done twice without harm: an attempt of which nobody knows is followed by another.
 REPEATABLE = frozenset({AUTOPILOT_STATE, RENEW_SESSION, SESSION_CLOCK, UPDATE_COORDINATE})

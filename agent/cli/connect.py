@@ -6,7 +6,7 @@ import json
 import os
 from typing import TYPE_CHECKING
 
-from agent.cli.command import Call, Command
+from agent.cli.command import Call, Command, columns
 from agent.cli.flags import Flag, Kind
 
 if TYPE_CHECKING:
@@ -108,6 +108,39 @@ def _set_config(call: Call) -> int:
     return 0
 
 
+def _roots(call: Call) -> int:
+    from agent.cli.client import ClientError
+
+    try:
+        found = call.client().read("/v1/connect/ca/roots")
+    except ClientError as error:
+        return call.fail(f"Error querying CA roots: {error}")
+    if call.flags["pem"]:
+        call.raw("".join(root["RootCert"] for root in found["Roots"]).encode())
+        return 0
+    rows = [("ID", "Active", "Key", "Not After", "Rotated Out")]
+    for root in found["Roots"]:
+        key = f"{root['PrivateKeyType']} {root['PrivateKeyBits']}"
+        active = str(root["Active"]).lower()
+        out = root.get("RotatedOutAt") or "-"
+        rows.append((root["ID"], active, key, root["NotAfter"], out))
+    call.say(f"Trust domain: {found['TrustDomain']}")
+    call.say(columns(rows))
+    return 0
+
+
+def _rotate(call: Call) -> int:
+    from agent.cli.client import ClientError, expect
+
+    query = [("force", "")] if call.flags["force-without-cross-signing"] else []
+    try:
+        found = expect(call.client().put("/v1/connect/ca/rotate", query)).json()
+    except ClientError as error:
+        return call.fail(f"Error rotating the CA root: {error}")
+    call.say(f"New root: {found['ActiveRootID']}")
+    return 0
+
+
 COMMANDS = {
     ("connect", "proxy"): Command(
         usage="connect proxy [options]",
@@ -145,6 +178,27 @@ COMMANDS = {
         server=True,
         flags=(
             Flag("config-file", "JSON file with Provider and Config."),
+            Flag(
+                "force-without-cross-signing",
+                "Rotate also where the old root cannot sign the new one.",
+                Kind.BOOL,
+            ),
+        ),
+    ),
+    ("connect", "ca", "roots"): Command(
+        usage="connect ca roots [options]",
+        help="Lists the root certificates, the active one and those that still count.",
+        run=_roots,
+        server=True,
+        flags=(Flag("pem", "Print the certificates.", Kind.BOOL),),
+    ),
+    ("connect", "ca", "rotate"): Command(
+        usage="connect ca rotate [options]",
+        help="Puts a new root in the place of the active one, which signs it. Leaves follow\n"
+        "within minutes, and no connection is lost.",
+        run=_rotate,
+        server=True,
+        flags=(
             Flag(
                 "force-without-cross-signing",
                 "Rotate also where the old root cannot sign the new one.",

@@ -64,6 +64,8 @@ TABLE: dict[tuple[str, ...], tuple[str, str]] = {
     ("connect",): ("", "Interact with the service mesh"),
     ("connect", "ca"): ("", "Interact with the mesh's certificate authority"),
     ("connect", "ca", "get-config"): ("connect", "Display the authority's configuration"),
+    ("connect", "ca", "roots"): ("connect", "List the root certificates"),
+    ("connect", "ca", "rotate"): ("connect", "Replace the active root certificate"),
     ("connect", "ca", "set-config"): ("connect", "Modify the authority's configuration"),
     ("connect", "proxy"): ("connect", "Runs a built-in mTLS proxy"),
     ("debug",): ("debug", "Gathers what there is to know of an agent"),

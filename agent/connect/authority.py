@@ -1,8 +1,9 @@
-"""The certificate authority at work: the leader's first root, and leaves signed on request.
+"""The certificate authority at work: roots and their succession, and leaves signed on request.
 
-Decides nothing about certificates (`ca` does): it fetches what signing needs, keeps the rate
+Decides nothing about certificates (`ca`, `roots` do): it fetches what signing needs, keeps the rate
 (`rate`), and takes each serial from the replicated counter before a certificate is handed out, so
-that none is ever given twice.
+that none is ever given twice. A rotation is one command that compares the roots' index: it happens
+whole or not at all, whoever leads.
 """
 
 from __future__ import annotations
@@ -11,18 +12,21 @@ import asyncio
 import logging
 import secrets
 import uuid
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from agent.backend import Backend, SignedLeaf
-from agent.connect import ca, settings
+from agent.backend.authority import CONFIGURE_CA, CAWish, decode_wish
+from agent.connect import ca, roots, settings
 from agent.connect.rate import TokenBucket
-from agent.errors import RequestError
-from raftstore.commands import Applied, NextSerial, SetCA
+from agent.connect.settings import CASettings
+from agent.errors import AgentError, RequestError
+from raftstore.commands import Applied, NextSerial, SetCA, SetCAConfig
+from raftstore.errors import StoreError
 from raftstore.queries import GetCAConfig, GetCAProvider, GetCARoots
-from raftstore.records import CAConfig
+from raftstore.records import CAConfig, CAProviderState, CARoot
 
 log = logging.getLogger("lictor.agent.connect.authority")
 
@@ -31,6 +35,12 @@ RATE_WAIT_MAX_S = 0.5
 RATE_LIMITED = "rate limited"
 NOT_READY = "CA is uninitialized and unable to sign certificates yet: no root certificate"
 
+#: A root that ends sooner than this is warned about, in seconds.
+EXPIRY_WARNING_S = 90 * 86_400.0
+#: How often the leader looks for roots that nobody needs any more (contract A.8), in seconds.
+PRUNE_INTERVAL_S = 3600.0
+BUSY = "cannot update, another change is running"
+_CHANGED = "the CA configuration was changed at the same time; try again"
 _BASE36 = "0123456789abcdefghijklmnopqrstuvwxyz"
 
 
@@ -41,45 +51,57 @@ class AuthorityStats:
     signed: int = 0
     refused: int = 0
     limited: int = 0
+    rotations: int = 0
+    pruned: int = 0
+    #: Seconds until the active root ends, as of the last look; 0 before the first.
+    active_root_left_s: float = 0.0
 
 
 class Authority:
     """Signs with the replicated key. Only on servers: it asks for what never leaves them."""
 
-    def __init__(self, backend: Backend, *, datacenter: str, config: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        backend: Backend,
+        *,
+        datacenter: str,
+        config: Mapping[str, Any],
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
         """``config`` is the agent's `ca_config`. Raises RequestError when it cannot be used."""
         self._backend = backend
         self._datacenter = datacenter
         self._config = settings.normalise(config)
         self._settings = settings.read(config)
+        self._now = now
         self._bucket = TokenBucket(self._settings.csr_max_per_second)
+        self._places = asyncio.Semaphore(self._settings.csr_max_concurrent or 1)
+        self._places_max = self._settings.csr_max_concurrent or 1
+        self._configuring = False
         self._stats = AuthorityStats()
+
+    @property
+    def methods(self) -> dict[str, Callable[[bytes, float], Awaitable[bytes]]]:
+        """What other agents may ask of the leader."""
+        return {CONFIGURE_CA: self._configure}
 
     def stats(self) -> AuthorityStats:
         """The counters as they stand."""
         return self._stats
 
+    # Roots
+
     async def ensure_root(self) -> None:
         """Leader's duty: make trust domain and root when there are none. Safe to repeat."""
-        roots = await self._backend.ask(GetCARoots())
-        if roots.value.roots:
+        if (await self._backend.ask(GetCARoots())).value.roots:
             return
-        serial = await self._next_serial()
         cluster_id = self._settings.cluster_id or str(uuid.uuid4())
-        loop = asyncio.get_running_loop()
-        key = await loop.run_in_executor(None, ca.generate_key)
-        root = ca.make_root(
-            key=key,
-            cluster_id=cluster_id,
-            serial=serial[0],
-            name_part="".join(secrets.choice(_BASE36) for _ in range(8)),
-            now=datetime.now(UTC),
-        )
+        root = await self._new_root(self._settings, None, cluster_id)
         config = {key: value for key, value in self._config.items() if key != "ClusterID"}
         outcome = await self._backend.change(
             SetCA(
                 cas=0,
-                config=CAConfig(cluster_id=cluster_id, config=config),
+                config=CAConfig(cluster_id=cluster_id, config=settings.shown(config)),
                 roots=(root.public,),
                 provider=root.secret,
             )
@@ -88,6 +110,129 @@ class Authority:
             log.info("certificate authority made root=%s cluster_id=%s", root.public.id, cluster_id)
         else:
             log.info("certificate authority was made by another leader")
+
+    async def _new_root(
+        self, wanted: CASettings, provider: CAProviderState | None, cluster_id: str
+    ) -> ca.Root:
+        """The root that the settings ask for: brought, of a key that was brought, or all new."""
+        loop, now = asyncio.get_running_loop(), self._now()
+        key: ca.PrivateKey
+        if wanted.private_key:
+            key = roots.load_key(wanted.private_key)
+        elif wanted.root_cert and provider is not None:
+            key = roots.load_key(provider.private_key)
+        else:
+            key = await loop.run_in_executor(
+                None, ca.generate_key, wanted.key_type, wanted.key_bits
+            )
+        if wanted.root_cert:
+            return roots.brought(wanted, key, cluster_id=cluster_id, now=now)
+        serial, _ = await self._next_serial()
+        return ca.make_root(
+            key=key,
+            cluster_id=cluster_id,
+            serial=serial,
+            name_part="".join(secrets.choice(_BASE36) for _ in range(8)),
+            now=now,
+            ttl_s=wanted.root_ttl_s,
+        )
+
+    async def _configure(self, payload: bytes, _left_s: float) -> bytes:
+        await self.configure(decode_wish(payload))
+        return b""
+
+    async def configure(self, wish: CAWish) -> None:
+        """Change the settings, and the root if they mean another. Raises RequestError."""
+        if self._configuring:
+            raise RequestError(500, BUSY)
+        self._configuring = True
+        try:
+            await self._change(wish)
+        finally:
+            self._configuring = False
+
+    async def _change(self, wish: CAWish) -> None:
+        known = await self._backend.ask(GetCARoots())
+        provider = (await self._backend.ask(GetCAProvider())).value
+        stored = (await self._backend.ask(GetCAConfig())).value
+        active = next((root for root in known.value.roots if root.active), None)
+        if stored is None or provider is None or active is None:
+            raise RequestError(500, "CA is uninitialized and unable to take a configuration")
+        values = settings.normalise({**stored.config, **wish.config})
+        wanted = settings.read(values)
+        config = CAConfig(
+            provider="consul",
+            cluster_id=stored.cluster_id,
+            config=settings.shown(values),
+            state=stored.state,
+            force_without_cross_signing=wish.force,
+        )
+        root = None
+        if wish.rotate or roots.wants_another(wanted, active, provider):
+            root = await self._new_root(wanted, provider, stored.cluster_id)
+        if root is None or root.public.id == active.id:
+            command: SetCA | SetCAConfig = SetCAConfig(cas=stored.modify_index, config=config)
+        else:
+            listed, secret = roots.succeeded(
+                known.value.roots,
+                root,
+                await self._cross_signed(root, provider, force=wish.force),
+                now=self._now(),
+            )
+            command = SetCA(cas=known.index, config=config, roots=listed, provider=secret)
+        outcome = await self._backend.change(command)
+        if not isinstance(outcome, Applied) or not outcome.value:
+            raise RequestError(500, _CHANGED)
+        if isinstance(command, SetCA) and root is not None:
+            self._stats.rotations += 1
+            log.warning("root rotated from=%s to=%s", active.id, root.public.id)
+
+    async def _cross_signed(self, root: ca.Root, old: CAProviderState, *, force: bool) -> str:
+        serial, _ = await self._next_serial()
+        try:
+            return roots.cross_sign(root, old, serial=serial, now=self._now())
+        except RequestError as error:
+            if not force:
+                raise
+            log.warning("rotating without cross-signing reason=%s", error.text)
+            return ""
+
+    async def keep_roots(self) -> None:
+        """Leader's duty: drop roots that no leaf stands on any more, and watch the active one."""
+        while True:
+            try:
+                await self.prune()
+            except (AgentError, StoreError) as error:
+                log.info("roots not looked at error=%s", error)
+            await asyncio.sleep(PRUNE_INTERVAL_S)
+
+    async def prune(self) -> None:
+        """Drop the roots that were replaced longer ago than any leaf of theirs can live."""
+        known = await self._backend.ask(GetCARoots())
+        provider = (await self._backend.ask(GetCAProvider())).value
+        stored = (await self._backend.ask(GetCAConfig())).value
+        if stored is None or provider is None:
+            return
+        now, ttl_s = self._now(), settings.read(stored.config).leaf_ttl_s
+        self._watch_end(known.value.roots, now)
+        kept, _ = roots.pruned(known.value.roots, leaf_ttl_s=ttl_s, now=now)
+        if len(kept) == len(known.value.roots):
+            return
+        command = SetCA(cas=known.index, config=stored, roots=kept, provider=provider)
+        outcome = await self._backend.change(command)
+        if isinstance(outcome, Applied) and outcome.value:
+            self._stats.pruned += len(known.value.roots) - len(kept)
+            log.info("old roots dropped count=%d", len(known.value.roots) - len(kept))
+
+    def _watch_end(self, found: tuple[CARoot, ...], now: datetime) -> None:
+        for root in found:
+            if root.active:
+                end = datetime.fromisoformat(root.not_after)
+                self._stats.active_root_left_s = max(0.0, (end - now).total_seconds())
+                if self._stats.active_root_left_s < EXPIRY_WARNING_S:
+                    log.warning("the active root ends soon root=%s end=%s", root.id, root.not_after)
+
+    # Leaves
 
     async def sign_leaf(self, csr_pem: str) -> SignedLeaf:
         """Sign a request. Raises RequestError when a rule forbids it, StoreError as changes do."""
@@ -103,23 +248,35 @@ class Authority:
         return signed
 
     async def _sign(self, csr_pem: str) -> SignedLeaf:
-        roots = (await self._backend.ask(GetCARoots())).value
-        provider = (await self._backend.ask(GetCAProvider())).value
+        known = (await self._backend.ask(GetCARoots())).value
         stored = (await self._backend.ask(GetCAConfig())).value
-        if provider is None or not roots.trust_domain:
+        if not known.trust_domain:
             raise RequestError(500, NOT_READY)
-        ca.read_csr(csr_pem, trust_domain=roots.trust_domain, datacenter=self._datacenter)
+        ca.read_csr(csr_pem, trust_domain=known.trust_domain, datacenter=self._datacenter)
         current = settings.read(stored.config) if stored is not None else self._settings
-        await self._take_turn(current.csr_max_per_second)
+        if current.csr_max_per_second or not current.csr_max_concurrent:
+            await self._take_turn(current.csr_max_per_second)
+            return await self._issue(csr_pem, known.trust_domain, current)
+        await self._take_place(current.csr_max_concurrent)
+        try:
+            return await self._issue(csr_pem, known.trust_domain, current)
+        finally:
+            self._places.release()
+
+    async def _issue(self, csr_pem: str, trust_domain: str, current: CASettings) -> SignedLeaf:
         counter, index = await self._next_serial()
+        # The signer is read last: nobody gets a leaf of a root that was replaced meanwhile.
+        provider = (await self._backend.ask(GetCAProvider())).value
+        if provider is None:
+            raise RequestError(500, NOT_READY)
         signed = ca.sign_leaf(
             csr_pem,
             signer=provider,
-            trust_domain=roots.trust_domain,
+            trust_domain=trust_domain,
             datacenter=self._datacenter,
             serial=ca.compose_serial(secrets.randbits(64), counter),
             ttl_s=current.leaf_ttl_s,
-            now=datetime.now(UTC),
+            now=self._now(),
         )
         return SignedLeaf(cert_pem=signed.cert_pem, serial_number=signed.serial_number, index=index)
 
@@ -132,6 +289,14 @@ class Authority:
             raise RequestError(429, RATE_LIMITED)
         if wait_s:
             await asyncio.sleep(wait_s)
+
+    async def _take_place(self, places: int) -> None:
+        if places != self._places_max:
+            self._places, self._places_max = asyncio.Semaphore(places), places
+        try:
+            await asyncio.wait_for(self._places.acquire(), RATE_WAIT_MAX_S)
+        except TimeoutError:
+            raise RequestError(429, RATE_LIMITED) from None
 
     async def _next_serial(self) -> tuple[int, int]:
         """A fresh counter value, and the index at which it was given."""

@@ -45,7 +45,13 @@ _UNREADABLE = (
 )
 _NOT_IN_CN = re.compile(r"[^a-z0-9]")
 
-PrivateKey = ec.EllipticCurvePrivateKey
+PrivateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
+_CURVES: dict[int, type[ec.EllipticCurve]] = {
+    224: ec.SECP224R1,
+    256: ec.SECP256R1,
+    384: ec.SECP384R1,
+    521: ec.SECP521R1,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,13 +73,26 @@ class SignedCertificate:
     valid_before: datetime
 
 
-def generate_key() -> PrivateKey:
-    """A fresh P-256 key, the kind of all leaves and of the default root."""
-    return ec.generate_private_key(ec.SECP256R1())
+def generate_key(kind: str = "ec", bits: int = 256) -> PrivateKey:
+    """A fresh key; by default P-256, the kind of all leaves and of the default root."""
+    if kind == "rsa":
+        return rsa.generate_private_key(public_exponent=65537, key_size=bits)
+    return ec.generate_private_key(_CURVES[bits]())
+
+
+def kind_of(key: PrivateKey) -> tuple[str, int]:
+    """The type and size of a key as clients name them."""
+    return ("rsa" if isinstance(key, rsa.RSAPrivateKey) else "ec"), key.key_size
 
 
 def make_root(
-    *, key: PrivateKey, cluster_id: str, serial: int, name_part: str, now: datetime
+    *,
+    key: PrivateKey,
+    cluster_id: str,
+    serial: int,
+    name_part: str,
+    now: datetime,
+    ttl_s: float = ROOT_TTL_S,
 ) -> Root:
     """A self-signed root for the trust domain ``<cluster_id>.consul``.
 
@@ -83,7 +102,7 @@ def make_root(
     trust_domain = f"{cluster_id}.consul"
     name = _name(f"pri-{name_part}.consul.ca.{cluster_id[:8]}.consul")
     start = now.astimezone(UTC).replace(microsecond=0)
-    end = start + timedelta(seconds=ROOT_TTL_S)
+    end = start + timedelta(seconds=ttl_s)
     key_id = key_identifier(key.public_key())
     certificate = (
         x509.CertificateBuilder()
@@ -98,24 +117,42 @@ def make_root(
         .add_extension(_san(SpiffeId(kind=Kind.CA, trust_domain=trust_domain)), critical=False)
         .add_extension(x509.SubjectKeyIdentifier(key_id), critical=False)
         .add_extension(x509.AuthorityKeyIdentifier(key_id, None, None), critical=False)
-        .sign(key, hashes.SHA256())
+        .sign(key, signature_hash(key))
     )
+    return root_of(certificate, key, cluster_id=cluster_id)
+
+
+def root_of(certificate: x509.Certificate, key: PrivateKey, *, cluster_id: str) -> Root:
+    """The records of a root certificate and its key."""
     pem = _pem(certificate)
     root_id = colons(hashlib.sha1(certificate.public_bytes(serialization.Encoding.DER)).digest())  # noqa: S324  (an identifier that clients know, no signature)
+    kind, bits = kind_of(key)
     public = CARoot(
         id=root_id,
         name=ROOT_NAME,
-        serial_number=serial,
-        signing_key_id=colons(key_id),
+        serial_number=certificate.serial_number,
+        signing_key_id=colons(subject_key_id(certificate)),
         external_trust_domain=cluster_id,
-        not_before=rfc3339(start),
-        not_after=rfc3339(end),
+        not_before=rfc3339(certificate.not_valid_before_utc),
+        not_after=rfc3339(certificate.not_valid_after_utc),
         root_cert=pem,
-        private_key_type="ec",
-        private_key_bits=key.curve.key_size,
+        private_key_type=kind,
+        private_key_bits=bits,
     )
     secret = CAProviderState(root_id=root_id, private_key=key_pem(key), root_cert=pem)
     return Root(public, secret)
+
+
+def subject_key_id(certificate: x509.Certificate) -> bytes:
+    """The identifier of a certificate's key: what it says itself, else what we would say."""
+    try:
+        return certificate.extensions.get_extension_for_class(
+            x509.SubjectKeyIdentifier
+        ).value.digest
+    except x509.ExtensionNotFound:
+        public = certificate.public_key()
+        assert isinstance(public, ec.EllipticCurvePublicKey | rsa.RSAPublicKey)
+        return key_identifier(public)
 
 
 def make_csr(key: PrivateKey, identity: SpiffeId) -> str:
@@ -124,7 +161,7 @@ def make_csr(key: PrivateKey, identity: SpiffeId) -> str:
         x509.CertificateSigningRequestBuilder()
         .subject_name(_name(common_name(identity)))
         .add_extension(_san(identity), critical=False)
-        .sign(key, hashes.SHA256())
+        .sign(key, signature_hash(key))
         .public_bytes(serialization.Encoding.PEM)
         .decode()
     )
@@ -194,8 +231,7 @@ def sign_leaf(
     (usages, validity, DNS names) is dropped. The end is never past the signer's own.
     """
     identity, csr = read_csr(csr_pem, trust_domain=trust_domain, datacenter=datacenter)
-    signer_pem = signer.intermediate_cert or signer.root_cert
-    issuer = x509.load_pem_x509_certificate(signer_pem.encode())
+    issuer = x509.load_pem_x509_certificate(signer.root_cert.encode())
     key = serialization.load_pem_private_key(signer.private_key.encode(), password=None)
     assert isinstance(key, ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey)
     start = (now.astimezone(UTC) - timedelta(seconds=BACKDATE_S)).replace(microsecond=0)
@@ -204,7 +240,6 @@ def sign_leaf(
     if end <= now.astimezone(UTC):
         raise RequestError(500, "the signing certificate has expired")
     public_key = csr.public_key()
-    issuer_key_id = issuer.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
     certificate = (
         x509.CertificateBuilder()
         .subject_name(_name(common_name(identity)))
@@ -224,11 +259,11 @@ def sign_leaf(
         .add_extension(_san(identity), critical=False)
         .add_extension(x509.SubjectKeyIdentifier(_spki_digest(csr)), critical=False)
         .add_extension(
-            x509.AuthorityKeyIdentifier(issuer_key_id.digest, None, None), critical=False
+            x509.AuthorityKeyIdentifier(subject_key_id(issuer), None, None), critical=False
         )
-        .sign(key, _signature_hash(key))
+        .sign(key, signature_hash(key))
     )
-    chain = _pem(certificate) + (signer.intermediate_cert if signer.intermediate_cert else "")
+    chain = _pem(certificate) + _cross_signed(signer, now)
     return SignedCertificate(
         cert_pem=chain,
         serial_number=serial_hex(serial),
@@ -236,6 +271,14 @@ def sign_leaf(
         valid_after=start,
         valid_before=end,
     )
+
+
+def _cross_signed(signer: CAProviderState, now: datetime) -> str:
+    """Our root as the former one signed it, for those who know only that; "" once it is over."""
+    if not signer.intermediate_cert:
+        return ""
+    certificate = x509.load_pem_x509_certificate(signer.intermediate_cert.encode())
+    return signer.intermediate_cert if certificate.not_valid_after_utc > now else ""
 
 
 def common_name(identity: SpiffeId) -> str:
@@ -273,7 +316,7 @@ def key_identifier(key: ec.EllipticCurvePublicKey | rsa.RSAPublicKey) -> bytes:
 
 
 def key_pem(key: PrivateKey) -> str:
-    """A private key in the form clients expect: "EC PRIVATE KEY"."""
+    """A private key in the form clients expect: "EC PRIVATE KEY" or "RSA PRIVATE KEY"."""
     return key.private_bytes(
         serialization.Encoding.PEM,
         serialization.PrivateFormat.TraditionalOpenSSL,
@@ -333,9 +376,10 @@ def _spki_digest(csr: x509.CertificateSigningRequest) -> bytes:
     return key_identifier(key)
 
 
-def _signature_hash(
-    key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey,
+def signature_hash(
+    key: PrivateKey,
 ) -> hashes.SHA256 | hashes.SHA384 | hashes.SHA512:
+    """The hash that goes with a key (mesh contract A.2)."""
     bits = key.curve.key_size if isinstance(key, ec.EllipticCurvePrivateKey) else 0
     if bits == 384:
         return hashes.SHA384()

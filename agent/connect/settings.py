@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from agent import durations
 from agent.errors import RequestError
 
+PEM_MAX = 65_536
 _LEAF_MIN_S, _LEAF_MAX_S = 3600.0, 8760 * 3600.0
 _EC_BITS = (224, 256, 384, 521)
 _RSA_BITS = (2048, 4096)
@@ -27,18 +28,31 @@ _KEYS = {
     "privatekeytype": "PrivateKeyType",
     "privatekeybits": "PrivateKeyBits",
     "clusterid": "ClusterID",
+    "privatekey": "PrivateKey",
+    "rootcert": "RootCert",
+    "rotationperiod": "RotationPeriod",
 }
+#: What is shown in the place of a key that an operator gave.
+REDACTED = "<redacted>"
+DEFAULT_BITS = {"ec": 256, "rsa": 2048}
 #: What a fresh cluster shows at `GET /v1/connect/ca/configuration` (measured reference).
 DEFAULTS: Mapping[str, Any] = {"IntermediateCertTTL": "8760h", "LeafCertTTL": "72h"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CASettings:
-    """Checked settings. ``csr_max_per_second`` of 0 is no limit."""
+    """Checked settings. ``csr_max_per_second`` of 0 is no limit, and then ``csr_max_concurrent``
+    counts, where 0 is none either. ``private_key`` and ``root_cert`` are "" unless given."""
 
     leaf_ttl_s: float
     csr_max_per_second: float
     cluster_id: str = ""
+    csr_max_concurrent: int = 0
+    root_ttl_s: float = 87_600 * 3600.0
+    key_type: str = "ec"
+    key_bits: int = 256
+    private_key: str = field(default="", repr=False)
+    root_cert: str = ""
 
 
 def normalise(given: Mapping[str, Any]) -> dict[str, Any]:
@@ -65,17 +79,56 @@ def read(config: Mapping[str, Any]) -> CASettings:
             "Intermediate Cert TTL must be greater or equal than 3 * LeafCertTTL "
             f"(>={durations.format_s(3 * leaf_ttl_s)})."
         )
-    _check_key_kind(values.get("PrivateKeyType", "ec"), values.get("PrivateKeyBits", 0))
+    kind = values.get("PrivateKeyType") or "ec"
+    _check_key_kind(kind, values.get("PrivateKeyBits", 0))
+    root_ttl_s = _duration(values.get("RootCertTTL", "87600h"))
+    if root_ttl_s < _duration(values["IntermediateCertTTL"]):
+        raise _refused("root certificate TTL is set but is less than the intermediate TTL")
+    key, cert = _pem(values, "PrivateKey"), _pem(values, "RootCert")
+    if cert and not values.get("PrivateKey"):
+        raise _refused("must provide a private key when providing a root cert")
+    return CASettings(
+        leaf_ttl_s=leaf_ttl_s,
+        csr_max_per_second=float(_number(values, "CSRMaxPerSecond", 50)),
+        csr_max_concurrent=int(_number(values, "CSRMaxConcurrent", 0)),
+        cluster_id=_cluster_id(values),
+        root_ttl_s=root_ttl_s,
+        key_type=kind,
+        key_bits=int(values.get("PrivateKeyBits") or DEFAULT_BITS[kind]),
+        private_key="" if key == REDACTED else key,
+        root_cert=cert,
+    )
+
+
+def shown(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings as they are kept and shown: without a private key."""
+    return {
+        key: REDACTED if key == "PrivateKey" and value else value for key, value in values.items()
+    }
+
+
+def _cluster_id(values: Mapping[str, Any]) -> str:
     cluster_id = str(values.get("ClusterID", "")).lower()
     if cluster_id:
         try:
             uuid.UUID(cluster_id)
         except ValueError as error:
             raise _refused("cluster_id must be a UUID") from error
-    rate = values.get("CSRMaxPerSecond", 50)
-    if isinstance(rate, bool) or not isinstance(rate, int | float) or rate < 0:
-        raise _refused("CSRMaxPerSecond must be a number of at least 0")
-    return CASettings(leaf_ttl_s=leaf_ttl_s, csr_max_per_second=float(rate), cluster_id=cluster_id)
+    return cluster_id
+
+
+def _number(values: Mapping[str, Any], key: str, default: int) -> int | float:
+    found = values.get(key, default)
+    if isinstance(found, bool) or not isinstance(found, int | float) or found < 0:
+        raise _refused(f"{key} must be a number of at least 0")
+    return found
+
+
+def _pem(values: Mapping[str, Any], key: str) -> str:
+    found = values.get(key) or ""
+    if not isinstance(found, str) or len(found) > PEM_MAX:
+        raise _refused(f"{key} must be PEM text of at most {PEM_MAX} characters")
+    return found
 
 
 def _check_key_kind(kind: Any, bits: Any) -> None:

@@ -7,7 +7,7 @@ from urllib.parse import unquote
 
 from agent.acl.authorizer import WRITE
 from agent.acl.caller import Need
-from agent.connect import settings
+from agent.backend.authority import AuthorityCalls, CAWish
 from agent.errors import RequestError
 from agent.explain.intention import decision, default_of
 from agent.http import parse, render
@@ -16,9 +16,7 @@ from agent.http.params import parse_bool
 from agent.http.reply import Reply
 from proxy import authz, spiffe
 from proxy.errors import IdentityError
-from raftstore.commands import SetCAConfig
 from raftstore.queries import GetCAConfig, GetCARoots
-from raftstore.records import CAConfig
 
 
 async def roots(call: Call) -> Reply:
@@ -55,28 +53,25 @@ async def configuration_get(call: Call) -> Reply:
 
 
 async def configuration_put(call: Call) -> Reply:
-    """Change the CA's settings. The provider is always the built-in one."""
+    """Change the CA's settings, and its root if they mean another. The provider is built in."""
     provider, config, force = parse.ca_configuration(call.body)
     if provider and provider != "consul":
         reason = f'could not initialize provider: unknown CA provider "{provider}"'
         raise RequestError(500, reason)
     call.check_datacenter()
-    found = await call.context.backend.ask(GetCAConfig())
-    now = found.value
-    if now is None:
-        raise RequestError(500, "CA is uninitialized and unable to take a configuration")
-    wanted_config = settings.normalise({**now.config, **config})
-    settings.read(wanted_config)
-    wanted = CAConfig(
-        provider="consul",
-        cluster_id=now.cluster_id,
-        config=wanted_config,
-        state=now.state,
-        force_without_cross_signing=force,
-    )
-    if not await call.change(SetCAConfig(cas=now.modify_index, config=wanted)):
-        raise RequestError(500, "the CA configuration was changed at the same time; try again")
+    wish = CAWish(config=config, force=force)
+    await AuthorityCalls(call.context.backend).configure(wish)
     return Reply()
+
+
+async def rotate(call: Call) -> Reply:
+    """Put a new root in the place of the active one, with the settings as they are (ours)."""
+    call.check_datacenter()
+    wish = CAWish(rotate=True, force="force" in call.params)
+    await AuthorityCalls(call.context.backend).configure(wish)
+    found = await call.context.backend.ask(GetCARoots())
+    active = next((root.id for root in found.value.roots if root.active), "")
+    return call.json({"ActiveRootID": active})
 
 
 async def leaf(call: Call) -> Reply:
@@ -100,6 +95,14 @@ async def leaf(call: Call) -> Reply:
         found = await leaves.leaf(service)
     headers = (f"X-Consul-Index: {found.modify_index or 1}", "X-Cache: MISS")
     return call.json(render.leaf(found), headers=headers)
+
+
+async def renew(call: Call) -> Reply:
+    """Have a new leaf made for a service (ours)."""
+    service = unquote(call.rest)
+    if not service:
+        raise RequestError(400, "Missing service name")
+    return call.json(render.leaf(await call.context.leaves.renew(service)))
 
 
 async def authorize(call: Call) -> Reply:

@@ -186,6 +186,10 @@ class LeafSource(Protocol):
         """The present leaf; with ``min_index`` held until a newer one or ``wait_s``."""
         ...
 
+    async def renew(self, service: str) -> LeafView:
+        """A new leaf in any case."""
+        ...
+
 
 class ProxyFeeds(Protocol):
     """What each proxy on this host must be told (agent/connect/feeds.py)."""

@@ -160,12 +160,18 @@ class ServerParts:
         ground.metrics.add("sessions", lambda: sessions.stats)
         coordinates = CoordinateKeeper(backend, store, config.coordinates)
         ground.metrics.add("coordinate_updates", coordinates.stats)
+        ground.metrics.add("ca", self.authority.stats)
         access = AccessKeeper(backend, config.acl, data_dir=config.data_dir)
         backend.leader_methods = (
-            keeper.methods | sessions.methods | coordinates.methods | access.methods
+            keeper.methods
+            | sessions.methods
+            | coordinates.methods
+            | access.methods
+            | self.authority.methods
         )
         extra: dict[str, Callable[[], Awaitable[None]]] = {
             "certificate authority": self.authority.ensure_root,
+            "roots of the authority": self.authority.keep_roots,
             "autopilot configuration": lambda: ensure_config(backend.change, config.autopilot),
             "care of the servers": keeper.run,
             "sessions": sessions.run,

@@ -47,6 +47,7 @@ AGENT = (
     route("/agent/check/update/", local_put(agent_checks.update, "service:write", Body.JSON)),
     route("/agent/connect/ca/roots", get(connect.agent_roots, "")),
     route("/agent/connect/ca/leaf/", get(connect.leaf, "service:write")),
+    route("/agent/connect/ca/leaf/", local_put(connect.renew, "service:write"), suffix="/renew"),
     route(
         "/agent/connect/feed/",
         get(feed.next_, "service:write", LOCAL),

@@ -12,6 +12,7 @@ CONNECT = (
         get(connect.configuration_get, "operator:read"),
         write("PUT", connect.configuration_put, "operator:write", Body.JSON),
     ),
+    route("/connect/ca/rotate", write("PUT", connect.rotate, "operator:write")),
     route(
         "/connect/intentions",
         get(intentions.list_all, "intentions:read"),

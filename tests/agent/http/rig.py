@@ -18,6 +18,7 @@ from agent.backend.local import LeaderMethod
 from agent.backend.operations import AutopilotState, ServerHealth
 from agent.backend.sessions import SessionCalls
 from agent.config.schema import AgentConfig, Limits
+from agent.connect.authority import Authority
 from agent.definitions import CheckDefinition, ServiceDefinition
 from agent.errors import RequestError
 from agent.events.log import EventLog
@@ -408,6 +409,9 @@ class SmallLeaf:
 
 
 class SmallLeaves:
+    async def renew(self, service: str) -> SmallLeaf:
+        return await self.leaf(service)
+
     async def leaf(self, service: str, *, min_index: int = 0, wait_s: float = 0.0) -> SmallLeaf:
         if min_index >= 5:
             await asyncio.sleep(wait_s)
@@ -454,6 +458,7 @@ class Rig:
         self.coordinates = CoordinateKeeper(
             self.backend, StateStore(self.backend), config.coordinates
         )
+        self.authority = Authority(self.backend, datacenter=config.datacenter, config={})
         tokens = AgentTokens(config.acl.tokens)
         self.access = Access(
             config.acl,
@@ -471,7 +476,10 @@ class Rig:
         )
         self.keeper = AccessKeeper(self.backend, config.acl, data_dir="")
         self.backend.leader_methods = (
-            self.sessions.methods | self.coordinates.methods | self.keeper.methods
+            self.sessions.methods
+            | self.coordinates.methods
+            | self.keeper.methods
+            | self.authority.methods
         )
         self.events = EventLog(config.node_name, send=self._deliver, now=time.time)
         self.events.ready(lambda: self.context.local.services().values())

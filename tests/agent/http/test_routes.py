@@ -57,7 +57,11 @@ CONTRACT = {
     """,
 }
 #: Below an id, two words have a route of their own.
-SUFFIXED = {"/v1/query/:name/execute": "GET", "/v1/query/:name/explain": "GET"}
+SUFFIXED = {
+    "/v1/query/:name/execute": "GET",
+    "/v1/query/:name/explain": "GET",
+    "/v1/agent/connect/ca/leaf/:name/renew": "PUT",
+}
 #: Of the first ACL system; they say that it is gone.
 LEGACY = {
     "/v1/acl/list": "GET",
@@ -76,6 +80,7 @@ OURS = {
     "/v1/agent/connect/feed/": "GET,PUT",
     "/v1/agent/connect/feeds": "GET",
     "/v1/discovery/prometheus": "GET",
+    "/v1/connect/ca/rotate": "PUT",
 }
 
 #: Endpoints that need no permission (contract sections 7, 10.1, 17).
