@@ -115,7 +115,10 @@ def cross_sign(new: Root, old: CAProviderState, *, serial: int, now: datetime) -
     Raises RequestError when the old root cannot do that any more.
     """
     fresh = x509.load_pem_x509_certificate(new.public.root_cert.encode())
-    issuer = x509.load_pem_x509_certificate(old.root_cert.encode())
+    try:
+        issuer = x509.load_pem_x509_certificate(old.root_cert.encode())
+    except _UNREADABLE as error:
+        raise _refused(f"error parsing the old root cert: {error}") from None
     key = load_key(old.private_key)
     start = (now.astimezone(UTC) - timedelta(seconds=ca.BACKDATE_S)).replace(microsecond=0)
     end = min(

@@ -102,6 +102,7 @@ async def renew(call: Call) -> Reply:
     service = unquote(call.rest)
     if not service:
         raise RequestError(400, "Missing service name")
+    call.require(Need("service", WRITE, service))
     return call.json(render.leaf(await call.context.leaves.renew(service)))
 
 

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import unquote
 
+from agent.acl.authorizer import WRITE
+from agent.acl.caller import Need
 from agent.connect.feed import Delta, Standing
 from agent.connect.upstreams import EndpointView, ProxyView, UpstreamView
 from agent.errors import RequestError
@@ -17,7 +19,7 @@ from agent.http.decode import DecodeFailure, Shape, load, string
 from agent.http.local_needs import may_feed
 from agent.http.reply import Reply
 from raftstore.queries import CARootsAnswer
-from raftstore.records import Json, Upstream
+from raftstore.records import Json, ServiceId, Upstream
 
 HEARD = Shape("Heard", {"Version": ("version", string), "Error": ("error", string)})
 
@@ -27,6 +29,13 @@ def _feeds(call: Call) -> ProxyFeeds:
     if feeds is None:
         raise RequestError(404, "this agent feeds no proxies")
     return feeds
+
+
+def _require(call: Call, proxy_id: str) -> None:
+    """Who asks for a proxy must be allowed to be the service that it stands for."""
+    service = call.context.local.services().get(ServiceId(proxy_id))
+    name = service.proxy.destination_service_name if service is not None else proxy_id
+    call.require(Need("service", WRITE, name))
 
 
 async def next_(call: Call) -> Reply:

@@ -35,7 +35,7 @@ class Proxy:
             self.held = {}
         self.held |= dict(told.resources)
         for name in told.removed:
-            del self.held[name]
+            self.held.pop(name, None)
         ranks = [ORDER.index(name.partition("/")[0]) for name, _ in told.resources]
         assert ranks == sorted(ranks)
         self.version = told.version

@@ -114,7 +114,7 @@ class Mesh:
             found: Delta = await self.feeds.next("web-proxy", version, 1.0)
             held = dict(found.resources) if found.full else held | dict(found.resources)
             for name in found.removed:
-                del held[name]
+                held.pop(name, None)
             version = found.version
             if found.complete and fits(held):
                 return held
