@@ -355,6 +355,11 @@ class AgentConfig:
     telemetry: TelemetryConfig = field(default_factory=TelemetryConfig)
     ui_enabled: bool = False
     http_rules: HttpRules = field(default_factory=HttpRules)
+    #: Characters that cannot be printed may stand in paths.
+    http_any_char: bool = False
+    #: Reads of catalog and health that name no mode may be answered by any server that is not
+    #: older than this; 0 has them answered as of now.
+    discovery_max_stale_s: float = 0.0
     default_query_time_s: float = 300.0
     max_query_time_s: float = 600.0
 

@@ -44,6 +44,9 @@ T = TypeVar("T")
 CACHED: frozenset[type[Query[Any]]] = frozenset({ListServices, ServiceNodes, HealthService})
 
 _FILTERED = "X-Consul-Results-Filtered-By-Acls: true"
+#: Reads that `discovery_max_stale` is about.
+_DISCOVERY = ("/v1/catalog/", "/v1/health/")
+
 _QUERY_BACKEND = "X-Consul-Query-Backend: blocking-query"
 _KNOWN_LEADER = {True: "X-Consul-Knownleader: true", False: "X-Consul-Knownleader: false"}
 _EFFECTIVE = {mode: f"X-Consul-Effective-Consistency: {mode.value}" for mode in Consistency}
@@ -109,7 +112,8 @@ _make_actor = maker_of(Actor)
 
 
 class Call:
-    """One request. ``rest`` is what follows a prefix route, percent-decoded once.
+    """One request. ``path`` is its route's, ``rest`` what follows a prefix route, percent-decoded
+    once.
 
     ``failure_headers`` go out with an error; a handler sets them once it has begun to read.
     ``address`` is where the request comes from, as "ip:port". ``caller`` is who asks, ``consulted``
@@ -117,10 +121,12 @@ class Call:
     """
 
     __slots__ = ("_cached", "_desk", "access", "address", "body", "caller", "consulted", "context",
-                 "failure_headers", "method", "params", "refusal", "request", "rest", "secret",
-                 "stream", "waiting")  # fmt: skip
+                 "failure_headers", "method", "params", "path", "refusal", "request", "rest",
+                 "secret", "stream", "waiting")  # fmt: skip
 
-    def __init__(self, desk: Desk, request: Asked, method: str, rest: str, params: Params) -> None:
+    def __init__(
+        self, desk: Desk, request: Asked, method: str, path: str, rest: str, params: Params
+    ) -> None:
         self._desk = desk
         self.context = desk.context
         self.access = desk.access
@@ -131,6 +137,7 @@ class Call:
         self.waiting = desk.waiting
         self.request = request
         self.method = method
+        self.path = path
         self.rest = rest
         self.params = params
         self.body = b""
@@ -174,6 +181,7 @@ class Call:
             default_s=config.default_query_time_s,
             max_s=config.max_query_time_s,
             rng=self.context.rng,
+            stale_s=config.discovery_max_stale_s if self.path.startswith(_DISCOVERY) else 0.0,
         )
 
     def read(self, query: Query[Any], options: Ask, shape: Callable[..., Reply]) -> Read:

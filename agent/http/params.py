@@ -119,8 +119,11 @@ def parse_uint(text: str) -> int:
     return number
 
 
-def consistency(params: Params) -> tuple[Consistency, float | None]:
-    """The consistency mode and the greatest age of a stale answer in seconds."""
+def consistency(params: Params, *, stale_s: float = 0.0) -> tuple[Consistency, float | None]:
+    """The consistency mode and the greatest age of a stale answer in seconds.
+
+    ``stale_s`` is the age that may have what is asked for in no mode, 0 for none.
+    """
     max_stale: float | None = None
     stale, consistent = "stale" in params, "consistent" in params
     if params.get("max_stale"):
@@ -136,6 +139,8 @@ def consistency(params: Params) -> tuple[Consistency, float | None]:
         raise RequestError(400, "Cannot specify ?cached with ?consistent, conflicting semantics.")
     if stale:
         return Consistency.STALE, max_stale
+    if stale_s > 0 and not consistent and "leader" not in params:
+        return Consistency.STALE, stale_s
     return (Consistency.CONSISTENT if consistent else Consistency.DEFAULT), None
 
 
@@ -200,16 +205,17 @@ def ask_options(
     default_s: float,
     max_s: float,
     rng: random.Random,
+    stale_s: float = 0.0,
 ) -> Ask:
     """How a read must be asked, all common parameters considered in the contract's order."""
-    if params is EMPTY and not cache_control:
+    if params is EMPTY and not cache_control and not stale_s:
         return _AT_ONCE[Consistency.DEFAULT]
     if params.get("at"):
         if params.get("index"):
             raise RequestError(400, "Cannot specify ?at with ?index: the past does not change.")
-        mode, max_stale_s = consistency(params)
+        mode, max_stale_s = consistency(params, stale_s=stale_s)
         return Ask(consistency=mode, max_stale_s=max_stale_s, at=moment(params.get("at")))
-    mode, max_stale_s = consistency(params)
+    mode, max_stale_s = consistency(params, stale_s=stale_s)
     if cache_control:
         check_cache_control(cache_control)
     index, wait_s = wait(params, default_s=default_s, max_s=max_s)

@@ -28,8 +28,11 @@ class Target:
 _make = maker_of(Target)
 
 
-def read_target(raw: str) -> Target:
-    """Split and decode a request target. Raises BadTarget."""
+def read_target(raw: str, *, any_char: bool = False) -> Target:
+    """Split and decode a request target; ``any_char`` takes what cannot be printed.
+
+    Raises BadTarget.
+    """
     path, _, query = raw.partition("?")
     if not path.startswith("/"):
         path = _origin_form(path)
@@ -40,7 +43,7 @@ def read_target(raw: str) -> Target:
             path = unquote_to_bytes(path).decode("utf-8")
         except UnicodeDecodeError:
             raise BadTarget from None
-    if not path.isprintable():
+    if not path.isprintable() and not any_char:
         raise BadTarget
     if _UNCLEAN.search(path):
         location = quote(clean(path), safe="/!$&'()*+,;=:@~")

@@ -129,6 +129,7 @@ class PromptAnswers:
         self._count = count
         self._failure = failure
         self._limits = desk.context.config.limits
+        self._any_char = desk.context.config.http_any_char
         self._reads: dict[tuple[bytes, Head], _KeptRead] = {}
         self._bytes = 0
         self.answered = 0
@@ -182,7 +183,7 @@ class PromptAnswers:
 
     def _plan(self, seen: Seen) -> _Planned | None:
         try:
-            target = read_target(seen.target.decode("ascii"))
+            target = read_target(seen.target.decode("ascii"), any_char=self._any_char)
             found = None if target.redirect else self._router.find(target.path)
             if found is None:
                 return None
@@ -191,7 +192,7 @@ class PromptAnswers:
                 return None
             params = parse_query(target.query)
             refuse_enterprise(params)
-            call = Call(self._desk, seen.head, seen.method, found[1], params)
+            call = Call(self._desk, seen.head, seen.method, found[0].path, found[1], params)
             call.body = seen.body
             call.secret = token_of(seen.head.headers, params)
             plan = endpoint.plan(call)

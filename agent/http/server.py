@@ -206,10 +206,10 @@ class HttpServer:
         """Answer one request, whatever happens."""
         self._requests += 1
         try:
-            target = read_target(request.raw_path)
+            target = read_target(request.raw_path, any_char=self._context.config.http_any_char)
         except BadTarget:
             self._malformed += 1
-            return self._count(Reply(status=400))
+            return self._outside_reply(Reply(status=400))
         if target.redirect:
             return self._outside_reply(_redirect(request.method, target.redirect))
         found = self._router.find(target.path)
@@ -255,7 +255,7 @@ class HttpServer:
             return _other_method(route, method)
         call: Call | None = None
         try:
-            call = self._call(request, method, rest, query)
+            call = self._call(request, method, route, rest, query)
             call.address = _peer(request)
             if self._audit is not None:
                 request[CALL] = call
@@ -273,10 +273,10 @@ class HttpServer:
             headers = call.failure_headers if call is not None else ()
             return self._failure(error, route, method, headers)
 
-    def _call(self, request: Asked, method: str, rest: str, query: str) -> Call:
+    def _call(self, request: Asked, method: str, route: Route, rest: str, query: str) -> Call:
         params = parse_query(query)
         refuse_enterprise(params)
-        call = Call(self._desk, request, method, rest, params)
+        call = Call(self._desk, request, method, route.path, rest, params)
         call.secret = token_of(request.headers, params)
         return call
 
@@ -298,7 +298,7 @@ class HttpServer:
         route, rest = found
         call: Call | None = None
         try:
-            call = self._call(outer.request, "GET", rest, target.query)
+            call = self._call(outer.request, "GET", route, rest, target.query)
             call.address = outer.address
             call.secret = call.secret or outer.secret
             refused = self._refusal(call, route, endpoint)

@@ -24,7 +24,7 @@ HTTP: tuple[Key, ...] = (
     now("http_config.allow_write_http_from", STRINGS, "http_rules.allow_write_http_from"),
     now("http_config.use_cache", BOOL, "http_use_cache"),
     now("http_config.max_header_bytes", INT, "limits.http_header_max"),
-    later("disable_http_unprintable_char_filter", BOOL, False),
+    now("disable_http_unprintable_char_filter", BOOL, "http_any_char"),
     now("ui_config.enabled", BOOL, "ui_enabled"),
     later("ui_config.dir", STRING, ""),
     later("ui_config.content_path", STRING, "/ui/"),

@@ -41,5 +41,5 @@ SERVERS: tuple[Key, ...] = (
     ignored("use_streaming_backend", BOOL),
     later("cache.entry_fetch_rate", FLOAT, None),
     later("cache.entry_fetch_max_burst", INT, 2),
-    later("discovery_max_stale", DURATION, "0s"),
+    now("discovery_max_stale", DURATION, "discovery_max_stale_s"),
 )

@@ -552,3 +552,14 @@ def test_addresses_for_others_and_for_gossip() -> None:
         AgentFlags(values=values | {"primary_datacenter": "dc2"}), host=host()
     ).warnings
     assert warning.startswith('primary_datacenter = "dc2" has no effect')
+
+
+def test_settings_of_reads_and_paths() -> None:
+    values = {
+        "data_dir": "d",
+        "discovery_max_stale": "5s",
+        "disable_http_unprintable_char_filter": True,
+    }
+    loaded = load(AgentFlags(values=values), host=host())
+    assert (loaded.config.discovery_max_stale_s, loaded.config.http_any_char) == (5.0, True)
+    assert loaded.warnings == ()
