@@ -16,6 +16,7 @@ from agent import logs
 from agent.config.schema import AgentConfig
 from agent.errors import AgentError, ConfigError
 from agent.gossip_keys import take_keys
+from agent.listening import Sockets
 from agent.local.identity import claim_data_dir, load_node_id, read_host_id
 from agent.log_files import LogFile
 from agent.loop.timed import TimedLoop
@@ -51,10 +52,12 @@ def run_agent(
         print(f"==> {error}", file=sys.stderr)
         return 1
     print(banner(config), flush=True)
+    sockets = Sockets(os.environ)
+    agent = Agent(config, source, sockets)
     try:
         make_loop = TimedLoop if config.enable_debug else uvloop.new_event_loop
         with asyncio.Runner(loop_factory=make_loop) as runner:
-            return runner.run(Agent(config, source).run())
+            status = runner.run(agent.run())
     except (AgentError, OSError) as error:
         print(f'==> Error starting agent: error="{error}"', file=sys.stderr)
         return 1
@@ -64,6 +67,17 @@ def run_agent(
                 Path(config.pid_file).unlink()
         if lock is not None:
             os.close(lock)
+    if agent.restarting:
+        _execute_anew(sockets)
+    return status
+
+
+def _execute_anew(sockets: Sockets) -> None:
+    """The same command line in this process; it does not come back. Raises OSError."""
+    sockets.hand_on(os.environ)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606  (our own words)
 
 
 def _write_pid_file(path: str) -> None:

@@ -71,6 +71,16 @@ class Reload:
         except AgentError as error:
             log.error("reload failed, keeping the old configuration error=%s", error)
 
+    async def readable(self) -> bool:
+        """Whether the files could be started with; what is wrong with them is logged."""
+        try:
+            async with self._one_at_a_time:
+                await asyncio.to_thread(self._source.read)
+        except AgentError as error:
+            log.error("not restarting, the configuration is refused error=%s", error)
+            return False
+        return True
+
     async def explain(self) -> Json:
         """What a reload would change now."""
         return await asyncio.to_thread(self._source.plan)

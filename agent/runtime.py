@@ -29,6 +29,7 @@ from agent.gossiping import make_gossip
 from agent.internal_tls import load_tls, reload_tls
 from agent.keeping import archive_config
 from agent.leader.leaving import until_removed
+from agent.listening import Sockets
 from agent.local.joining import join_all
 from agent.loop.collector import Collector
 from agent.loop.watchdog import Watchdog
@@ -55,9 +56,14 @@ STOP_MAX_S = 15.0
 class Agent:
     """One running agent. ``run`` is its whole life."""
 
-    def __init__(self, config: AgentConfig, source: Source) -> None:
-        """``config.node_id`` is set: the process gave it one where the user did not."""
+    def __init__(self, config: AgentConfig, source: Source, sockets: Sockets | None = None) -> None:
+        """``config.node_id`` is set: the process gave it one where the user did not.
+
+        ``sockets`` gives the faces what they listen on.
+        """
         self.config = config
+        #: The program is to be executed anew, with the sockets that it listens on.
+        self.restarting = False
         self.reload = Reload(source, self._take_over)
         self._ending: asyncio.Future[tuple[bool, int]] | None = None
         self._owner = TaskOwner()
@@ -70,6 +76,7 @@ class Agent:
             metrics=self.metrics,
             closers=Closers(),
             fail=self._fail,
+            sockets=sockets or Sockets(),
         )
         self.tls: RpcTls | None = None
         self.servers = Servers(self.ground.rng)
@@ -96,7 +103,10 @@ class Agent:
         log.info("agent running node=%s id=%s", self.config.node_name, self.config.node_id)
         collector.start(loop.call_soon_threadsafe)
         watchdog.start()
+        self.ground.sockets.close_rest()
         leave, status = await self._ending
+        if not self.restarting:
+            self.ground.sockets.release()
         await watchdog.stop()
         collector.stop()
         try:
@@ -119,6 +129,7 @@ class Agent:
             signal.SIGTERM, self._signalled, "terminated", config.leave_on_terminate
         )
         loop.add_signal_handler(signal.SIGHUP, self._hung_up)
+        loop.add_signal_handler(signal.SIGUSR2, self._restart_asked)
 
     def _signalled(self, name: str, leave: bool) -> None:
         log.info("caught signal signal=%s leave=%s", name, leave)
@@ -131,6 +142,17 @@ class Agent:
 
     def _hung_up(self) -> None:
         self._owner.spawn(self.reload.logged(), name="reload")
+
+    def _restart_asked(self) -> None:
+        log.info("caught signal signal=restart")
+        self._owner.spawn(self._restart(), name="restart")
+
+    async def _restart(self) -> None:
+        """End without a leave, for the same program to begin in this process; but not with files
+        that it could not begin with."""
+        if await self.reload.readable() and self._ending is not None and not self._ending.done():
+            self.restarting = True
+            self.end(leave=False, status=0)
 
     def end(self, *, leave: bool, status: int) -> None:
         """Ask the agent to stop; the first word counts."""

@@ -15,12 +15,13 @@ import socket
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import cast
+from typing import Any, cast
 
 from agent.backend import Backend
 from agent.config.schema import AgentConfig
 from agent.dns.rate_limit import Fate, ResponseRates, slipped
 from agent.dns.resolver import Later, Resolver, ResolverStats
+from agent.listening import Sockets
 from agent.tasks import TaskOwner
 
 log = logging.getLogger("lictor.agent.dns.server")
@@ -63,6 +64,7 @@ class DnsServer:
         "_listeners",
         "_resolver",
         "_rng",
+        "_sockets",
         "_stats",
         "_tasks",
         "_transports",
@@ -77,9 +79,11 @@ class DnsServer:
         *,
         rng: random.Random | None = None,
         clock: Callable[[], float] = time.time,
+        sockets: Sockets | None = None,
     ) -> None:
         """``clock`` gives wall-clock seconds (for the SOA serial). Raises ValueError when the
         configured domain is no domain name."""
+        self._sockets = sockets or Sockets()
         self._config = config
         self._backend = backend
         self._rng = rng or random.Random()
@@ -120,12 +124,14 @@ class DnsServer:
     async def _bind(self, host: str, port: int) -> tuple[str, int]:
         """TCP first: a free TCP port is hard to come by twice, the UDP one beside it is not."""
         loop = asyncio.get_running_loop()
-        listener = await loop.create_server(lambda: _TcpConnection(self), host, port, backlog=512)
+        tcp = self._sockets.bind("tcp", host, port)
+        where: dict[str, Any] = {"host": host, "port": port} if tcp is None else {"sock": tcp}
+        listener = await loop.create_server(lambda: _TcpConnection(self), backlog=512, **where)
         self._listeners.append(listener)
         port = cast(int, listener.sockets[0].getsockname()[1])
-        transport, _ = await loop.create_datagram_endpoint(
-            lambda: _Udp(self), local_addr=(host, port)
-        )
+        udp = self._sockets.bind("udp", host, port)
+        where = {"local_addr": (host, port)} if udp is None else {"sock": udp}
+        transport, _ = await loop.create_datagram_endpoint(lambda: _Udp(self), **where)
         self._transports.append(transport)
         raw = transport.get_extra_info("socket")
         raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, UDP_RECEIVE_BUFFER_BYTES)

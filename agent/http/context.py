@@ -20,6 +20,7 @@ from agent.config.schema import AgentConfig
 from agent.connect.feed import Delta, Standing
 from agent.definitions import CheckDefinition, ServiceDefinition
 from agent.events.log import EventLog
+from agent.listening import Sockets
 from agent.quotas import Quotas, RequestLimits
 from gossip import KeyOperation, KeyReport, coordinates
 from raftstore.definitions import Coordinate
@@ -278,6 +279,8 @@ class HttpContext:
     events: EventLog | None = None
     #: Answers for `?cached`; without it they are asked for like others.
     cache: AnswerCache | None = None
+    #: What listening sockets come from.
+    sockets: Sockets = field(default_factory=Sockets)
     prompt: Prompt | None = None
     prompt_changes: PromptChanges | None = None
     prompt_questions: PromptQuestions | None = None

@@ -20,6 +20,7 @@ from agent.config.network import UNIX
 from agent.config.schema import AgentConfig, Limits, UnixSockets
 from agent.errors import ConfigError
 from agent.http.https import HttpsTls
+from agent.listening import Sockets
 
 log = logging.getLogger("lictor.agent.http")
 
@@ -36,8 +37,10 @@ class HttpFaces:
         runner: web.ServerRunner,
         connection: Callable[[], asyncio.Protocol],
         may_open: Callable[[str, int], bool],
+        sockets: Sockets,
     ) -> None:
         """``may_open(client, waiting)``: may this address have one more beside those waiting?"""
+        self._sockets = sockets
         self._runner = runner
         self._connection = connection
         self._may_open = may_open
@@ -76,7 +79,11 @@ class HttpFaces:
 
     async def _open_plain(self, address: str, port: int) -> None:
         try:
-            await web.TCPSite(self._runner, address, port, backlog=BACKLOG).start()
+            bound = self._sockets.bind("tcp", address, port)
+            if bound is None:
+                await web.TCPSite(self._runner, address, port, backlog=BACKLOG).start()
+            else:
+                await web.SockSite(self._runner, bound, backlog=BACKLOG).start()
         except OSError as error:
             raise _named(error, "HTTP", f"{address}:{port}") from None
 
@@ -106,10 +113,19 @@ class HttpFaces:
                 listener.serve(bound)
                 self._paths.append(path)
             else:
-                self.secure_addresses.append(listener.start(address, port))
+                self.secure_addresses.append(self._listen(listener, address, port))
         except OSError as error:
             raise _named(error, "HTTPS", f"{address}:{port}") from None
         self._secure.append(listener)
+
+    def _listen(self, listener: Listener, address: str, port: int) -> tuple[str, int]:
+        bound = self._sockets.bind("tcp", address, port)
+        if bound is None:
+            return listener.start(address, port)
+        bound.listen(BACKLOG)
+        listener.serve(bound)
+        name = bound.getsockname()
+        return str(name[0]), int(name[1])
 
     async def close(self) -> None:
         """Listen no more."""

@@ -136,7 +136,9 @@ class HttpServer:
         runner = web.ServerRunner(connections, shutdown_timeout=STOP_MAX_S)
         await runner.setup()
         self._connections, self._runner = connections, runner
-        self.faces = HttpFaces(runner, connections, connections.may_open)
+        self.faces = HttpFaces(
+            runner, connections, connections.may_open, self._desk.context.sockets
+        )
         try:
             await self.faces.open(config, tls_port=config.port_https)
         except (OSError, ConfigError):

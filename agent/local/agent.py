@@ -276,7 +276,7 @@ class LocalAgent:
             policy = self._policy(self._config)
             registration = build_service(definition, policy, self._live.state, "remote")
             gone = self._replaced_checks(registration) if replace_existing_checks else ()
-            await self._kept.registration(registration, gone)
+            await self._kept.registration(registration, gone, self._unix_now())
             self._live.apply(registration, {})
             for check_id in gone:
                 self._live.drop_check(check_id)
@@ -297,7 +297,7 @@ class LocalAgent:
         async with self._changing:
             policy = self._policy(self._config)
             registration = build_check(definition, policy, self._live.state, "remote")
-            await self._kept.registration(registration, ())
+            await self._kept.registration(registration, (), self._unix_now())
             self._live.apply(registration, {})
             self._changed()
         await self._told()
@@ -442,7 +442,7 @@ class LocalAgent:
             if service is not None and service.record.id not in self._live.state.services:
                 raise RequestError(404, f'No service registered with ID "{service.record.id}"')
             registration = Registration(checks=(check,))
-            await self._kept.registration(registration, ())
+            await self._kept.registration(registration, (), self._unix_now())
             self._live.apply(registration, {})
             self._changed()
         log.info("maintenance mode entered check=%s reason=%s", check_id, reason)

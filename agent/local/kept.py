@@ -13,7 +13,7 @@ from agent.local.files import Files
 from agent.local.registration import Registration
 from agent.local.services import LocalState
 from agent.local.stored import Changes, KeptState
-from raftstore.records import Check, CheckId
+from raftstore.records import CRITICAL, Check, CheckId
 
 log = logging.getLogger("lictor.agent.local")
 
@@ -30,11 +30,17 @@ class Kept:
         self._files = files
         self._state = state
 
-    async def registration(self, registration: Registration, gone: tuple[CheckId, ...]) -> None:
+    async def registration(
+        self, registration: Registration, gone: tuple[CheckId, ...], unix_now: float
+    ) -> None:
         """Keep what is to be registered, without checks that it replaces. Raises RequestError."""
         await self.apply(
             Changes(services=registration.services, checks=registration.checks, gone_checks=gone)
         )
+        for check in registration.checks:
+            if check.record.status != CRITICAL:  # which is what counts without a state
+                ttl_s = check.definition.ttl_s
+                self.status(check.record, expires_at=unix_now + ttl_s if ttl_s else 0.0)
 
     async def apply(self, changes: Changes) -> None:
         """Bring the files up to date; on an error, try to put the old ones back."""

@@ -72,7 +72,9 @@ class Faces:
         """Listen. Raises OSError for an address that is taken."""
         ground, config = self._ground, self._ground.config
         if config.port_dns > 0:
-            dns = self._dns = DnsServer(config, self._behind.backend, rng=ground.rng)
+            dns = self._dns = DnsServer(
+                config, self._behind.backend, rng=ground.rng, sockets=ground.sockets
+            )
             await dns.start()
             ground.closers.add("dns", dns.stop)
             ground.metrics.add("dns", dns.stats)
@@ -128,6 +130,7 @@ class Faces:
             gossip=behind.gossip,
             events=behind.events,
             cache=behind.host.cache if ground.config.http_use_cache else None,
+            sockets=ground.sockets,
             leaves=behind.host.leaves,
             feeds=behind.host.feeds,
             operations=Operations(behind.backend),

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from agent.config.schema import AgentConfig
+from agent.listening import Sockets
 from agent.metrics import AgentMetrics
 from agent.tasks import TaskOwner
 
@@ -47,3 +48,4 @@ class Ground:
     metrics: AgentMetrics
     closers: Closers
     fail: Callable[[str], None]
+    sockets: Sockets
