@@ -15,7 +15,7 @@ import signal
 import sys
 import uuid
 
-from agent import logs
+from agent import logs, service_manager
 from agent.acl.access import Access
 from agent.backend.archive_transfers import RemoteArchives
 from agent.backend.archives import Archives
@@ -101,12 +101,14 @@ class Agent:
             raise
         print("==> Consul agent running!", flush=True)
         log.info("agent running node=%s id=%s", self.config.node_name, self.config.node_id)
+        service_manager.tell(service_manager.READY, f"STATUS=node {self.config.node_name}")
         collector.start(loop.call_soon_threadsafe)
         watchdog.start()
         self.ground.sockets.close_rest()
         leave, status = await self._ending
         if not self.restarting:
             self.ground.sockets.release()
+            service_manager.tell(service_manager.STOPPING)
         await watchdog.stop()
         collector.stop()
         try:
