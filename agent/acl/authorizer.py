@@ -118,6 +118,15 @@ class Authorizer:
             return self._tables[_FALLBACK[resource]].find("")
         return rule
 
+    def matching(self, resource: str, name: str) -> list[Rule]:
+        """Every rule that speaks of a name, the one that decides first."""
+        if resource not in self._tables:
+            return []
+        table = self._tables[resource]
+        found = [rule for rule in (table.exact.get(name),) if rule is not None]
+        prefixes = [rule for rule in table.prefixes.values() if name.startswith(rule.name)]
+        return found + sorted(prefixes, key=lambda rule: -len(rule.name))
+
     def allows(self, resource: str, verb: Level, name: str = "") -> bool:
         """Whether something is allowed."""
         if self.management:

@@ -20,6 +20,7 @@ from agent.acl.resolver import CALLERS_MAX, ResolverStats, recovery_caller
 from agent.config.schema import AclConfig
 from agent.errors import AgentError, RequestError
 from agent.tasks import TaskOwner
+from raftstore.definitions import ACLToken
 from raftstore.errors import StoreError
 
 log = logging.getLogger("lictor.agent.acl")
@@ -70,6 +71,10 @@ class RemoteResolver:
         """Counters up to now."""
         self._stats.known = len(self._known)
         return self._stats
+
+    def caller_of(self, token: ACLToken) -> Caller | None:
+        """Only a server knows the policies of a token that nobody shows."""
+        return None
 
     async def close(self) -> None:
         """End what is under way."""

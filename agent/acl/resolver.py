@@ -66,6 +66,10 @@ class Resolver(Protocol):
         """Remember nothing: the state was replaced by another one."""
         ...
 
+    def caller_of(self, token: ACLToken) -> Caller | None:
+        """What a token may do; None where that is not known here."""
+        ...
+
     def stats(self) -> ResolverStats: ...
 
 
@@ -84,6 +88,10 @@ class NoResolver:
 
     def forget(self) -> None:
         """There is nothing to forget."""
+
+    def caller_of(self, token: ACLToken) -> Caller | None:
+        """Everybody."""
+        return EVERYBODY
 
     def stats(self) -> ResolverStats:
         """Nothing."""
@@ -178,6 +186,10 @@ class ServerResolver:
         if found is None:
             return None
         return self._caller(secret, found.value)
+
+    def caller_of(self, token: ACLToken) -> Caller | None:
+        """What a token may do, whoever shows it; None for one that has expired."""
+        return self._caller(token.secret, token)
 
     def _caller(self, secret: str, token: ACLToken | None) -> Caller | None:
         if token is None:

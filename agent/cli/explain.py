@@ -12,7 +12,7 @@ from agent.cli.flags import Flag, Kind
 
 _FORMATS = ("pretty", "json")
 _WHATS = (
-    "check", "configuration", "coordinates", "dns", "events",
+    "acl", "check", "configuration", "coordinates", "dns", "events",
     "feeds", "intention", "keyring", "limits",
     "loop", "member", "process", "raft", "restore", "ring", "server-port", "service",
     "session", "sidecars",

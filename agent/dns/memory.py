@@ -40,6 +40,11 @@ class Memory:
     def __len__(self) -> int:
         return len(self._entries)
 
+    def clear(self) -> None:
+        """Know nothing."""
+        self._entries.clear()
+        self._rows = 0
+
     def keep(self, query: Query[Any], value: Any, at: float) -> None:
         """``value`` is the answer as of ``at`` (any clock that only grows, in seconds)."""
         self._forget(query)

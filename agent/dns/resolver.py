@@ -12,11 +12,12 @@ import math
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from dns.rcode import Rcode
 
-from agent.backend import Ask, Backend, Consistency
+from agent.backend import Ask, Consistency
+from agent.backend import Reply as Answered
 from agent.config.schema import AgentConfig
 from agent.dns import answers, sizes
 from agent.dns.facts import FACTS_MAX, Facts, Missing
@@ -40,6 +41,8 @@ from raftstore.errors import StoreError
 from raftstore.queries import Query
 
 log = logging.getLogger("lictor.agent.dns.resolver")
+
+T = TypeVar("T")
 
 #: Where stale answers may not even be this old, every question asks anew.
 _READY_STALENESS_MIN_S = 86400.0
@@ -70,6 +73,16 @@ _PATIENCE_S = 0.5
 _AWAY_S = 1.0
 
 
+class Catalog(Protocol):
+    """Where answers come from: the part of a backend that reads."""
+
+    async def ask(self, query: Query[T], options: Ask = ...) -> Answered[T]: ...
+    def peek(self, query: Query[T]) -> Answered[T] | None: ...
+    def watch_once(
+        self, query: Query[Any], on_change: Callable[[], None]
+    ) -> Callable[[], None] | None: ...
+
+
 class Later:
     """A question that has to wait, with the facts found so far; ``client`` is whose it is."""
 
@@ -92,6 +105,8 @@ class Resolver:
         "_cancels",
         "_clock",
         "_config",
+        "_generation",
+        "_generation_seen",
         "_insiders",
         "_keeps",
         "_max_stale_s",
@@ -109,14 +124,16 @@ class Resolver:
     def __init__(
         self,
         config: AgentConfig,
-        backend: Backend,
+        backend: Catalog,
         *,
         rng: random.Random,
         clock: Callable[[], float],
         stats: ResolverStats | None = None,
         memory: Memory | None = None,
+        generation: Callable[[], int] | None = None,
     ) -> None:
-        """``stats`` and ``memory`` are those of the resolver that this one follows."""
+        """``stats`` and ``memory`` are those of the resolver that this one follows; with another
+        ``generation`` nothing that was answered before counts any more."""
         dns = config.dns
         self._backend = backend
         self._config = config
@@ -135,6 +152,8 @@ class Resolver:
         self._ready = ReadyAnswers(limit)
         self._away_until = 0.0
         self._memory = memory or Memory(limit)
+        self._generation = generation
+        self._generation_seen = 0
         self._memory_age_s = dns.max_stale_s if dns.allow_stale else 0.0
         self._cache_age_s = dns.cache_max_age_s if dns.use_cache else 0.0
         self._negative = ReadyAnswers(max(1, limit // _NEGATIVE_SHARE))
@@ -169,6 +188,8 @@ class Resolver:
         """
         stats = self._stats
         stats.questions += 1
+        if self._generation is not None:
+            self._look_at_generation(self._generation())
         key = b"\1" + data[2:] if tcp else data[2:]
         ready = self._ready.get(key) or self._negative.get(key)
         if ready is not None:
@@ -192,6 +213,13 @@ class Resolver:
             if body is not None:
                 return data[:2] + body
         return data[:2] + self._write(outline, question, tcp=tcp)
+
+    def _look_at_generation(self, generation: int) -> None:
+        """Forget what was made of answers, if others may be seen now."""
+        if generation != self._generation_seen:
+            self._generation_seen = generation
+            self.close()
+            self._memory.clear()
 
     async def respond_later(self, data: bytes, later: Later, *, tcp: bool) -> bytes:
         """The reply to a question that ``respond`` could not answer. A failing backend gives

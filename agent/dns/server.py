@@ -17,10 +17,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-from agent.backend import Backend
 from agent.config.schema import AgentConfig
 from agent.dns.rate_limit import Fate, ResponseRates, slipped
-from agent.dns.resolver import Later, Resolver, ResolverStats
+from agent.dns.resolver import Catalog, Later, Resolver, ResolverStats
 from agent.listening import Sockets
 from agent.tasks import TaskOwner
 
@@ -61,6 +60,7 @@ class DnsServer:
         "_clock",
         "_config",
         "_connections",
+        "_generation",
         "_listeners",
         "_resolver",
         "_rng",
@@ -75,20 +75,25 @@ class DnsServer:
     def __init__(
         self,
         config: AgentConfig,
-        backend: Backend,
+        backend: Catalog,
         *,
         rng: random.Random | None = None,
         clock: Callable[[], float] = time.time,
         sockets: Sockets | None = None,
+        generation: Callable[[], int] | None = None,
     ) -> None:
-        """``clock`` gives wall-clock seconds (for the SOA serial). Raises ValueError when the
-        configured domain is no domain name."""
+        """``clock`` gives wall-clock seconds (for the SOA serial); with another ``generation``
+        nothing that was answered counts any more. Raises ValueError when the configured domain is
+        no domain name."""
         self._sockets = sockets or Sockets()
         self._config = config
         self._backend = backend
         self._rng = rng or random.Random()
         self._clock = clock
-        self._resolver = Resolver(config, backend, rng=self._rng, clock=clock)
+        self._generation = generation
+        self._resolver = Resolver(
+            config, backend, rng=self._rng, clock=clock, generation=generation
+        )
         #: How often alike replies are sent, None for any number.
         self.rates = _rates_of(config)
         self._tasks = TaskOwner()
@@ -161,6 +166,7 @@ class DnsServer:
             clock=self._clock,
             stats=stats,
             memory=self._resolver.memory,
+            generation=self._generation,
         )
         self._resolver.close()
         self._resolver = fresh

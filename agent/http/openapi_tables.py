@@ -34,6 +34,7 @@ _MOMENT: Json = {"type": "string", "examples": ["1024", "2026-01-31T10:00:00Z"]}
 
 #: Every query parameter: its schema, and what it is for.
 PARAMETERS: Mapping[str, tuple[Json, str]] = {
+    "accessor": (_STRING, "Of the token with this accessor id"),
     "acquire": (_STRING, "Write only if the session gets, or holds, the lock on the key"),
     "address": (_STRING, "The server with this address of its server port"),
     "at": (_MOMENT, "The state as of an earlier index or RFC 3339 time"),
@@ -166,6 +167,7 @@ OF_ENDPOINT: Mapping[str, str] = {
     "PUT /v1/operator/keyring": "relay-factor",
     "DELETE /v1/operator/keyring": "relay-factor",
     "GET /v1/operator/usage": "global",
+    "GET /v1/explain/": "accessor",
     "GET /v1/history": "since until table key limit diff",
     "GET /v1/connect/ca/roots": "pem",
     "PUT /v1/connect/ca/rotate": "force",

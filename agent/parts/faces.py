@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from agent.acl.access import Access
+from agent.acl.seen import SeenState
 from agent.audit.sink import AuditLog
 from agent.backend.archives import Archives
 from agent.backend.local import LocalBackend
@@ -72,9 +73,7 @@ class Faces:
         """Listen. Raises OSError for an address that is taken."""
         ground, config = self._ground, self._ground.config
         if config.port_dns > 0:
-            dns = self._dns = DnsServer(
-                config, self._behind.backend, rng=ground.rng, sockets=ground.sockets
-            )
+            dns = self._dns = self._make_dns()
             await dns.start()
             ground.closers.add("dns", dns.stop)
             ground.metrics.add("dns", dns.stats)
@@ -109,6 +108,14 @@ class Faces:
         """Answer DNS by another configuration."""
         if self._dns is not None:
             self._dns.reload(config)
+
+    def _make_dns(self) -> DnsServer:
+        ground, access = self._ground, self._behind.access
+        config, rng, sockets = ground.config, ground.rng, ground.sockets
+        if not access.enabled:
+            return DnsServer(config, self._behind.backend, rng=rng, sockets=sockets)
+        seen = SeenState(access, self._behind.backend, lambda: access.tokens.dns)
+        return DnsServer(config, seen, rng=rng, sockets=sockets, generation=seen.generation)
 
     def state_replaced(self) -> None:
         """Another state is in force: answers that are ready are none any more."""

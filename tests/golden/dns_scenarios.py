@@ -12,7 +12,6 @@ FOLDER = Path(__file__).parent / "dns"
 
 #: Scenarios that cannot pass yet, with the reason.
 NOT_YET = {
-    "acl-anonymous": "ACLs are not enforced yet",
     "ingress": "ingress lookups are not served yet",
     "virtual": "virtual addresses are not served yet",
 }
@@ -71,6 +70,13 @@ def config(name: str, host: str = "") -> dict[str, Any]:
     if host and "recursors" in read:
         read["recursors"] = [_moved(text, host) for text in read["recursors"]]
     return read
+
+
+def headers(name: str) -> dict[str, str] | None:
+    """What the player sends with each request over HTTP."""
+    read = json.loads((FOLDER / f"config-{name}.json").read_text())
+    found: dict[str, str] | None = read.get("_replay", {}).get("headers")
+    return found
 
 
 def upstreams(name: str, host: str) -> dict[str, Any]:

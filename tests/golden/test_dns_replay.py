@@ -74,18 +74,18 @@ class Agents:
         self._group = group
         base = f"http://{address}:8500"
         self._addresses = (base, (address, 8600))
-        if not self._ready(base):
+        if not self._ready(base, dns_scenarios.headers(group)):
             last = log_path.read_text().strip().splitlines()[-1:]
             self._broken[group] = f"the agent does not start: {last}"
             self.stop()
             pytest.fail(self._broken[group])
 
-    def _ready(self, base: str) -> bool:
+    def _ready(self, base: str, headers: dict[str, str] | None) -> bool:
         """Whether the agent came up; False as soon as its process has ended."""
         assert self._process is not None
         for _ in range(40):
             try:
-                player.wait_ready(player.Http(base), None, limit=0.5)
+                player.wait_ready(player.Http(base), headers, limit=0.5)
             except RuntimeError:
                 if self._process.poll() is not None:
                     return False
@@ -125,5 +125,7 @@ def test_an_agent_answers_as_recorded(
     path = tmp_path / f"{name}.json"
     path.write_text(json.dumps(dns_scenarios.scenario(name)))
     arguments = SimpleNamespace(no_quirks=False, record=False, verbose=False)
-    _, failed = player.play(str(path), player.Http(base), dns_address, arguments, None)
+    _, failed = player.play(
+        str(path), player.Http(base), dns_address, arguments, dns_scenarios.headers(group)
+    )
     assert failed == 0, capsys.readouterr().out

@@ -23,7 +23,10 @@ from tests.golden import dns_scenarios
 
 ADDRESS = "10.255.0.7"
 #: What only a whole agent can do.
-ELSEWHERE = {"service-agent": "needs the agent's own checks; see tests/golden"}
+ELSEWHERE = {
+    "acl-anonymous": "tokens need a whole agent",
+    "service-agent": "needs the agent's own checks; see tests/golden",
+}
 
 player = dns_scenarios.load_player()
 
