@@ -13,13 +13,14 @@ from typing import Any, Protocol
 from agent.acl.authorizer import READ, WRITE
 from agent.acl.caller import Caller, Need
 from agent.acl.grants import ResolvedToken
-from agent.acl.guard import Guard
+from agent.acl.guard import Guard, Undeclared
 from agent.acl.reads import visible_results
 from agent.acl.resolver import ServerResolver
 from agent.backend.coordinates import decode_coordinate
 from agent.backend.operations import (
     AUTOPILOT_STATE,
     BOOTSTRAP_ACL,
+    CONFIGURE_CA,
     LEADER_METHODS,
     REMOVE_SERVER,
     RENEW_SESSION,
@@ -42,11 +43,31 @@ TOKEN_BYTES_MAX = 4 * 1024 * 1024
 #: What needs no permission: where servers are, and what decides by itself.
 OPEN_METHODS = frozenset({*calls.WITHOUT_TOKEN, BOOTSTRAP_ACL})
 
+#: What methods of the leader need, whatever they carry.
+PLAIN_METHODS: Mapping[str, Need] = {
+    REMOVE_SERVER: Need("operator", WRITE),
+    TRANSFER_LEADERSHIP: Need("operator", WRITE),
+    AUTOPILOT_STATE: Need("operator", READ),
+    SESSION_CLOCK: Need("operator", READ),
+    CONFIGURE_CA: Need("operator", WRITE),
+}
+#: What is known of these is in their payload.
+_READ_FIRST = frozenset({RENEW_SESSION, UPDATE_COORDINATE})
+
 _RESOLVED = codec_for(ResolvedToken)
 _ANSWER = codec_for(TxnAnswer)
-_OPERATOR_READ = Need("operator", READ)
-_OPERATOR_WRITE = Need("operator", WRITE)
 _MANAGEMENT = Need("acl", WRITE)
+
+
+def check_methods() -> None:
+    """Refuse to start with a method of the leader of which nobody has said what it needs.
+
+    Raises Undeclared.
+    """
+    known = {*PLAIN_METHODS, *_READ_FIRST, *OPEN_METHODS}
+    missing = [method for method in LEADER_METHODS if method not in known]
+    if missing:
+        raise Undeclared(f"no permission is declared for {', '.join(missing)}")
 
 
 def decode_resolved(payload: bytes) -> ResolvedToken:
@@ -80,16 +101,11 @@ class GuardedService:
         self._resolver = resolver
         self._default_allow = default_allow
         self._needs: Mapping[str, Callable[[bytes], Need | None]] = {
-            REMOVE_SERVER: lambda payload: _OPERATOR_WRITE,
-            TRANSFER_LEADERSHIP: lambda payload: _OPERATOR_WRITE,
-            AUTOPILOT_STATE: lambda payload: _OPERATOR_READ,
-            SESSION_CLOCK: lambda payload: _OPERATOR_READ,
+            **{method: _always(need) for method, need in PLAIN_METHODS.items()},
             RENEW_SESSION: self._session,
             UPDATE_COORDINATE: _coordinate,
             **more,
         }
-        missing = [m for m in LEADER_METHODS if m not in self._needs and m not in OPEN_METHODS]
-        assert not missing, f"nobody has said what these need: {missing}"
 
     async def handle(self, method: str, payload: bytes, timeout_s: float) -> bytes:
         """Carry out one method. Raises RequestError for what is denied."""
@@ -162,6 +178,10 @@ class GuardedService:
             caller.expires_at,
         )
         return _RESOLVED.encode(found)
+
+
+def _always(need: Need) -> Callable[[bytes], Need | None]:
+    return lambda payload: need
 
 
 def _coordinate(payload: bytes) -> Need | None:

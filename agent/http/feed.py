@@ -16,7 +16,6 @@ from agent.http import render
 from agent.http.call import Call
 from agent.http.context import ProxyFeeds
 from agent.http.decode import DecodeFailure, Shape, load, string
-from agent.http.local_needs import may_feed
 from agent.http.reply import Reply
 from raftstore.queries import CARootsAnswer
 from raftstore.records import Json, ServiceId, Upstream
@@ -44,7 +43,7 @@ async def next_(call: Call) -> Reply:
     proxy_id, version = unquote(call.rest), call.params.get("version") or ""
     if not proxy_id:
         raise RequestError(400, "Missing proxy ID")
-    may_feed(call, proxy_id)
+    _require(call, proxy_id)
     with call.waiting.place():
         try:
             found = await _feeds(call).next(proxy_id, version, _wait_s(call, options.wait_s))
@@ -67,7 +66,7 @@ async def heard(call: Call) -> Reply:
         given = HEARD.read("", load(call.body))
     except DecodeFailure as error:
         raise RequestError(400, f"Bad request: Request decode failed: {error}") from None
-    may_feed(call, unquote(call.rest))
+    _require(call, unquote(call.rest))
     known = _feeds(call).heard(unquote(call.rest), given.get("version", ""), given.get("error", ""))
     if not known:
         raise RequestError(404, "this proxy or version is not known here")

@@ -43,14 +43,6 @@ def may_change_service(call: Call, service_id: str) -> None:
     call.require(service_write(there.name))
 
 
-def may_feed(call: Call, proxy_id: str) -> None:
-    """What a proxy is told is for whoever may be the service that it stands for."""
-    there = call.context.local.services().get(ServiceId(proxy_id))
-    proxy = None if there is None else there.proxy
-    name = proxy.destination_service_name if proxy is not None else ""
-    call.require(service_write(name or (proxy_id if there is None else there.name)))
-
-
 def may_change_check(call: Call, check_id: str) -> None:
     """A check that is registered here, by whom it belongs to."""
     if not call.access.enabled:

@@ -13,7 +13,7 @@ from agent.acl.grants import ResolvedToken
 from agent.acl.guard import check_declared
 from agent.acl.remote_resolver import RemoteResolver
 from agent.acl.resolver import NoResolver, Resolver, ServerResolver
-from agent.acl.served import RESOLVE_TOKEN, GuardedService, decode_resolved
+from agent.acl.served import RESOLVE_TOKEN, GuardedService, check_methods, decode_resolved
 from agent.backend.acting import ACTING
 from agent.backend.archive_transfers import ARCHIVE_METHODS
 from agent.backend.local import LocalBackend
@@ -80,6 +80,7 @@ def make_access(ground: Ground, backend: LocalBackend | RemoteBackend, pool: Rpc
     config = ground.config
     tokens = AgentTokens(config.acl.tokens)
     check_declared()
+    check_methods()
     resolver: Resolver = NoResolver()
     if config.acl.enabled and isinstance(backend, LocalBackend):
         resolver = ServerResolver(
