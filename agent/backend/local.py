@@ -178,14 +178,18 @@ class LocalBackend:
             )
         else:
             answer = await self._store.gathered(query)
-        return self._reply(answer.value, answer.index, mode)
+        # What a quorum has just confirmed is as of now, unless it was held since.
+        confirmed = mode is not Consistency.STALE and not options.min_index
+        return self._reply(answer.value, answer.index, mode, confirmed=confirmed)
 
-    def _reply(self, value: Any, index: int, mode: Consistency) -> Reply[Any]:
+    def _reply(
+        self, value: Any, index: int, mode: Consistency, *, confirmed: bool = False
+    ) -> Reply[Any]:
         return Reply(
             value=value,
             index=max(1, index),
             known_leader=self._store.known_leader,
-            last_contact_s=self.last_contact_s,
+            last_contact_s=0.0 if confirmed else self.last_contact_s,
             consistency=mode,
         )
 
@@ -221,7 +225,9 @@ class LocalBackend:
     def answer(self, query: Query[T], mode: Consistency) -> Reply[T]:
         """The query's answer now."""
         answer = self._store.answer(query)
-        return self._reply(answer.value, answer.index, mode)
+        return self._reply(
+            answer.value, answer.index, mode, confirmed=mode is not Consistency.STALE
+        )
 
     def change_soon(
         self,

@@ -252,7 +252,9 @@ class PromptAnswers:
             return
         self.answered += 1
         self._count(kept.status)
-        asker.answer(kept.encoded(backend.last_contact_s))
+        # What a quorum has just confirmed is as of now.
+        stale = kept.read.options.consistency is Consistency.STALE
+        asker.answer(kept.encoded(backend.last_contact_s if stale else 0.0))
 
     def _render(self, kept: _KeptRead, backend: Prompt) -> bool:
         """Have the reply of the present index at hand; False when it is none to be kept."""
