@@ -187,7 +187,7 @@ class Agent:
         if self.server is not None:
             await self.server.start(self.gossip, access)
             archives = self.server.archives
-        host = self.host = HostParts(ground, self.backend, self.gossip, self.events)
+        host = self.host = HostParts(ground, self.backend, self.gossip, self.events, access.tokens)
         await host.start()
         await self._start_faces(host, archives, access)
         ground.metrics.add("archives", lambda: archives.stats)

@@ -25,12 +25,12 @@ NAMES: Mapping[str, str] = {
 class AgentTokens:
     """Secrets by name. Which one is used for what is decided here."""
 
-    __slots__ = ("_secrets", "version")
+    __slots__ = ("_secrets", "_set", "version")
 
-    def __init__(self, configured: AclTokens) -> None:
-        self._secrets: dict[str, str] = {
-            name: getattr(configured, name) for name in dict.fromkeys(NAMES.values())
-        }
+    def __init__(self, configured: AclTokens, kept: Mapping[str, str] | None = None) -> None:
+        """``kept``: set while the agent ran before; these beat the configured ones."""
+        self._set = dict(kept or {})
+        self._secrets = _configured(configured) | self._set
         #: Rises with every change.
         self.version = 0
 
@@ -38,7 +38,20 @@ class AgentTokens:
         """Use another secret from now on; ``name`` is one of ``NAMES``' values."""
         assert name in self._secrets, "the caller has translated the name"
         self._secrets[name] = secret
+        self._set[name] = secret
         self.version += 1
+
+    def reload(self, configured: AclTokens) -> None:
+        """Use what the configuration says now, where nothing else was set since the start."""
+        secrets = _configured(configured) | self._set
+        if secrets != self._secrets:
+            self._secrets = secrets
+            self.version += 1
+
+    @property
+    def set_at_runtime(self) -> Mapping[str, str]:
+        """What was set by request, now or before the last start."""
+        return self._set
 
     def get(self, name: str) -> str:
         """The secret of that very name, "" for none."""
@@ -64,7 +77,17 @@ class AgentTokens:
         """For questions over DNS."""
         return self._secrets["dns"] or self._secrets["default"]
 
+    def registering(self, own: str, *, configured: bool) -> str:
+        """For writing a service or check into the catalog: its own token, or for one of a
+        configuration file the token of those, or the default one. Never the agent's: what nobody
+        may register is not registered with its rights."""
+        return own or (self.config_file if configured else self._secrets["default"])
+
     @property
     def config_file(self) -> str:
         """For services and checks of configuration files."""
         return self._secrets["config_file_service_registration"] or self._secrets["default"]
+
+
+def _configured(tokens: AclTokens) -> dict[str, str]:
+    return {name: getattr(tokens, name) for name in dict.fromkeys(NAMES.values())}

@@ -48,7 +48,7 @@ def service_identities(
         if datacenters:
             merged = [*kept.get("Datacenters", ()), *datacenters]
             kept["Datacenters"] = list(dict.fromkeys(merged))
-    return list(found.values())
+    return [found[name] for name in sorted(found)]
 
 
 def node_identities(given: Sequence[Mapping[str, Any]], holder: str) -> list[Json]:

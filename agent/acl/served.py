@@ -22,6 +22,8 @@ from agent.backend.operations import (
     BOOTSTRAP_ACL,
     CONFIGURE_CA,
     LEADER_METHODS,
+    LOGIN,
+    LOGOUT,
     REMOVE_SERVER,
     RENEW_SESSION,
     SESSION_CLOCK,
@@ -41,7 +43,7 @@ RESOLVE_TOKEN = "resolve-token"  # noqa: S105  # a method's name
 TOKEN_BYTES_MAX = 4 * 1024 * 1024
 
 #: What needs no permission: where servers are, and what decides by itself.
-OPEN_METHODS = frozenset({*calls.WITHOUT_TOKEN, BOOTSTRAP_ACL})
+OPEN_METHODS = frozenset({*calls.WITHOUT_TOKEN, BOOTSTRAP_ACL, LOGIN, LOGOUT})
 
 #: What methods of the leader need, whatever they carry.
 PLAIN_METHODS: Mapping[str, Need] = {

@@ -26,6 +26,9 @@ UPDATE_COORDINATE = "update-coordinate"
 BOOTSTRAP_ACL = "bootstrap-acl"
 #: Of agent/backend/authority.py.
 CONFIGURE_CA = "configure-ca"
+#: Of agent/backend/logins.py.
+LOGIN = "acl-login"
+LOGOUT = "acl-logout"
 LEADER_METHODS = (
     REMOVE_SERVER,
     TRANSFER_LEADERSHIP,
@@ -35,6 +38,8 @@ LEADER_METHODS = (
     UPDATE_COORDINATE,
     BOOTSTRAP_ACL,
     CONFIGURE_CA,
+    LOGIN,
+    LOGOUT,
 )
 #: These may be done twice without harm: an attempt of which nobody knows is followed by another.
 REPEATABLE = frozenset({AUTOPILOT_STATE, RENEW_SESSION, SESSION_CLOCK, UPDATE_COORDINATE})

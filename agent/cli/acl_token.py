@@ -195,7 +195,8 @@ def _list(call: Call) -> int:
         found = call.client().read("/v1/acl/tokens")
     except ClientError as error:
         return call.fail(f"Failed to retrieve the token list: {error}")
-    return show(call, found, forms.tokens)
+    # As Go's client prints them: whether a token is of the old kind is always said.
+    return show(call, [{"Legacy": False, **each} for each in found], forms.tokens)
 
 
 def _merge(what: str) -> Flag:

@@ -207,8 +207,9 @@ def _delete(call: Call) -> int:
     try:
         answer = expect(call.client().delete(f"/v1/kv/{key}", query))
     except ClientError as error:
-        what = f"prefix {key}" if flags["recurse"] else f"key {key}"
-        return call.fail(f"Error deleting {what}: {error}")
+        if flags["recurse"]:
+            return call.fail(f"Error! Did not delete prefix {key}: {error}")
+        return call.fail(f"Error deleting key {key}: {error}")
     if b"true" not in answer.body:
         return call.fail(f"Error! Did not delete key {key}: CAS failed")
     call.say(f"Success! Deleted {'keys with prefix' if flags['recurse'] else 'key'}: {key}")

@@ -42,6 +42,7 @@ def explainers(
     process: Callable[[], Awaitable[Json]],
     configuration: Callable[[], Awaitable[Json]],
     limits: Callable[[], Json],
+    logins: Callable[[], Json],
 ) -> dict[str, Explainer]:
     """Everything this agent can explain."""
 
@@ -70,6 +71,7 @@ def explainers(
         "intention": intention_explainer(backend, **default_of(config)),
         "keyring": gossip_keys,
         "limits": _plain(limits),
+        "login": _plain(logins),
         "loop": _plain(loop),
         "member": member,
         "process": _awaited(process),

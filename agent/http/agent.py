@@ -76,6 +76,7 @@ def _stats(config: AgentConfig, given: Mapping[str, Mapping[str, str]]) -> Json:
     shown.setdefault("agent", {})
     consul = shown.setdefault("consul", {})
     consul.setdefault("server", "true" if config.server else "false")
+    consul.setdefault("acl", "enabled" if config.acl.enabled else "disabled")
     shown.setdefault("build", {"version": CONSUL_VERSION, "revision": VERSION})
     return shown
 

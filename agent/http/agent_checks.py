@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from agent.errors import RequestError
+from agent.filters import compile_filter
 from agent.http import filter_fields, parse, render
 from agent.http.agent import parameter
 from agent.http.call import Call, done
-from agent.http.filter import compile_filter
 from agent.http.local_needs import may_change_check, may_register_check, sees_check
 from agent.http.reply import Reply
 from raftstore.records import CRITICAL, PASSING, WARNING, CheckId

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 
 from agent.errors import RequestError
+from agent.filters import compile_filter
 from agent.http import filter_fields, parse, render
 from agent.http.agent import enable_of, parameter
 from agent.http.call import Call, done, text
-from agent.http.filter import compile_filter
 from agent.http.local_needs import (
     may_change_service,
     may_register,

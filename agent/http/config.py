@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from agent.errors import RequestError
+from agent.filter_kinds import BOOLEAN, INTEGER, STRING, STRING_MAP, STRINGS, Field, Kind
+from agent.filters import compile_filter
 from agent.http import parse_config
 from agent.http.call import Call, text
-from agent.http.filter import compile_filter
-from agent.http.filter_fields import BOOLEAN, INTEGER, STRING, STRING_MAP, STRINGS, Field, Kind
 from agent.http.params import parse_uint
 from agent.http.reply import Reply, header
 from raftstore.commands import Rejected

@@ -11,9 +11,9 @@ from collections.abc import Callable, Generator, Iterable, Mapping
 from agent.backend import Ask
 from agent.backend import Reply as Answered
 from agent.errors import RequestError
+from agent.filters import compile_filter
 from agent.http import filter_fields, render
 from agent.http.call import FAILED_READ, Call
-from agent.http.filter import compile_filter
 from agent.http.params import has_meta, node_meta, parse_bool
 from agent.http.reply import Reply
 from agent.http.ui_summary import entries_of, worst

@@ -7,10 +7,10 @@ from dataclasses import replace
 from agent.backend import Ask
 from agent.backend import Reply as Answered
 from agent.errors import RequestError
+from agent.filters import Predicate, compile_filter
 from agent.http import filter_fields, render
 from agent.http.call import FAILED_READ, Call, Read, text
 from agent.http.coordinate import sorted_near
-from agent.http.filter import Predicate, compile_filter
 from agent.http.params import has_meta, node_meta, parse_bool
 from agent.http.reply import LONG_ITEMS, Reply
 from raftstore.mesh_queries import IngressHealth

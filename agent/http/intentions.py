@@ -10,9 +10,9 @@ from agent.acl.authorizer import READ
 from agent.acl.caller import Need
 from agent.errors import RequestError
 from agent.explain.intention import decision, default_of
+from agent.filters import compile_filter
 from agent.http import filter_fields, parse, parse_config, render
 from agent.http.call import Call, text
-from agent.http.filter import compile_filter
 from agent.http.reply import Reply
 from raftstore.commands import DeleteIntention, Rejected, SetIntention
 from raftstore.entries import kinds

@@ -8,9 +8,9 @@ from typing import Any
 
 from agent.errors import RequestError
 from agent.explain.intention import full_match
+from agent.filters import compile_filter
 from agent.http import filter_fields, render
 from agent.http.decode import DecodeFailure, load
-from agent.http.filter import compile_filter
 from proxy.errors import UnreadablePattern
 from raftstore.definitions import ConfigEntry
 from raftstore.entries import kinds

@@ -8,9 +8,9 @@ from typing import TypeVar
 from agent.backend import Ask
 from agent.backend import Reply as Answered
 from agent.errors import RequestError
+from agent.filters import compile_filter
 from agent.http import filter_fields, render
 from agent.http.call import FAILED_READ, Call
-from agent.http.filter import compile_filter
 from agent.http.reply import Reply
 from agent.http.topology import topology
 from agent.http.ui_summary import entries_of, overview, shown, summaries

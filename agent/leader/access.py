@@ -110,6 +110,8 @@ class AccessKeeper:
     async def ensure(self) -> None:
         """What every cluster has. Raises StoreError, AgentError."""
         ask, change = self._backend.ask, self._backend.change
+        # First of all: nobody gets in before it counts.
+        await self._ensure_management()
         for builtin in BUILTIN_POLICIES.values():
             if (await ask(GetACLPolicy(id=builtin.id))).value is None:
                 content = policy_content(builtin.name, builtin.description, builtin.rules)
@@ -121,7 +123,6 @@ class AccessKeeper:
             await change(SetACLToken(token, 0))
         if (await ask(GetACLFact(SERVER))).value is None:
             await change(SetACLFact(ACLFact(name=SERVER, secret=secrets.token_urlsafe(32)), 0))
-        await self._ensure_management()
 
     async def _ensure_management(self) -> None:
         secret = self._config.tokens.initial_management

@@ -39,7 +39,7 @@ from agent.local.restore import (
 from agent.local.revocation import Revoked
 from agent.local.services import LocalCheck, LocalService, LocalState
 from agent.local.stored import Changes, KeptState
-from agent.local.sync import Syncer
+from agent.local.sync import Registering, Syncer
 from agent.tasks import TaskOwner
 from raftstore.records import (
     CRITICAL,
@@ -89,6 +89,7 @@ class LocalAgent:
         *,
         node: Callable[[], Node],
         members: Callable[[], int] = lambda: 1,
+        tokens: Registering | None = None,
         rng: random.Random | None = None,
         clock: Callable[[], float] = time.monotonic,
         unix_clock: Callable[[], float] = time.time,
@@ -97,6 +98,7 @@ class LocalAgent:
         self._backend = backend
         self._node = node
         self._members = members
+        self._tokens = tokens
         self._rng = rng or random.Random()
         self._now = clock
         self._unix_now = unix_clock
@@ -130,6 +132,7 @@ class LocalAgent:
             clock=self._now,
             on_failure=lambda error: self._befell(f"the catalog was not told: {error}"),
             on_revoked=self._revoke,
+            tokens=self._tokens,
         )
         await self._restore()
         self._owner.spawn(self._syncer.run(), name="anti-entropy")

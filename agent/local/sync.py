@@ -12,8 +12,10 @@ import logging
 import random
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from agent.backend import Ask, Backend, Consistency
+from agent.backend.acting import ACTING
 from agent.errors import ForwardError, RequestError
 from agent.local.antientropy import (
     Action,
@@ -37,7 +39,7 @@ from agent.local.revocation import (
     revoked_checks,
     revoked_services,
 )
-from agent.local.services import LocalState
+from agent.local.services import LocalCheck, LocalService, LocalState
 from raftstore.commands import Rejected
 from raftstore.errors import EncodeError, NotInHistory, StoreError
 from raftstore.queries import At, Change, History, NodeChecks, NodeServices
@@ -65,6 +67,12 @@ class SyncStats:
     writes: int = 0
 
 
+class Registering(Protocol):
+    """Chooses the token of a registration (agent/acl/agent_tokens.py)."""
+
+    def registering(self, own: str, *, configured: bool) -> str: ...
+
+
 class _Refused(Exception):
     """The state machine turned a write down; the next full sync tries again."""
 
@@ -83,9 +91,11 @@ class Syncer:
         clock: Callable[[], float],
         on_failure: Callable[[Exception], None] = lambda _: None,
         on_revoked: Callable[[Revoked], Awaitable[None]] | None = None,
+        tokens: Registering | None = None,
     ) -> None:
         """``on_revoked`` removes here what a request has removed from the catalog; without it
-        that is written again."""
+        that is written again. ``tokens`` says with whose token a service or check is written."""
+        self._tokens = tokens
         self._on_failure = on_failure
         self._on_revoked = on_revoked
         self._compared_at: At | None = None
@@ -253,12 +263,27 @@ class Syncer:
         change = command(action, self._node(), node_in_sync=self._state.node_in_sync)
         if change is None:
             return
+        if self._tokens is not None:
+            # Each write is a task of its own, and so is what is set here.
+            ACTING.set(self._secret(self._tokens, action))
         outcome = await self._backend.change(change)
         self.stats.writes += 1
         if isinstance(outcome, Rejected):
             raise _Refused(outcome.reason)
         mark_done(self._state, action)
         _log_done(action)
+
+    def _secret(self, tokens: Registering, action: Action) -> str | None:
+        """With whose token an action is carried out; None for the agent's own."""
+        held: LocalService | LocalCheck | None = None
+        match action:
+            case SyncService():
+                held = self._state.services.get(action.service.id)
+            case SyncCheck():
+                held = self._state.checks.get(action.check.id)
+        if held is None:
+            return None
+        return tokens.registering(held.token, configured=held.source == "local")
 
 
 def _log_done(action: Action) -> None:

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 from agent.acl import builtin
 from agent.errors import RequestError
-from agent.http.filter import compile_filter
-from agent.http.filter_fields import STRING, STRINGS, Field, Kind
+from agent.filter_kinds import STRING, STRINGS, Field, Kind
+from agent.filters import compile_filter
 from agent.login.claims import Identity
 from raftstore.definitions import ACLBindingRule
 

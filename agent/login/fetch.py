@@ -23,7 +23,7 @@ from agent.login.methods import JwtMethod, KubernetesMethod
 
 #: Longer answers are none of a key set or a review.
 ANSWER_BYTES_MAX = 1024 * 1024
-TIMEOUT_S = 10.0
+TIMEOUT_S = 3.0
 AT_ONCE = 16
 #: A key set counts for so long, and is not asked for more often than this.
 KEEP_S = 300.0

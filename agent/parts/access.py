@@ -24,6 +24,7 @@ from agent.backend.rpc.service import RpcService
 from agent.config.schema import AgentConfig
 from agent.connect.ca import requested_identity
 from agent.errors import RequestError
+from agent.local import token_file
 from agent.parts.ground import Ground
 from proxy.spiffe import Kind
 
@@ -78,7 +79,9 @@ def _leaf_need(payload: bytes) -> Need:
 def make_access(ground: Ground, backend: LocalBackend | RemoteBackend, pool: RpcPool) -> Access:
     """For all faces of the agent. Raises Undeclared where something has no permission."""
     config = ground.config
-    tokens = AgentTokens(config.acl.tokens)
+    persistent = config.acl.enabled and config.acl.enable_token_persistence and config.data_dir
+    kept = token_file.load(config.data_dir) if persistent else {}
+    tokens = AgentTokens(config.acl.tokens, kept)
     check_declared()
     check_methods()
     resolver: Resolver = NoResolver()

@@ -105,7 +105,8 @@ class Faces:
         return put_in_force
 
     def reload(self, config: AgentConfig) -> None:
-        """Answer DNS by another configuration."""
+        """Answer DNS by another configuration, and use its tokens."""
+        self._behind.access.tokens.reload(config.acl.tokens)
         if self._dns is not None:
             self._dns.reload(config)
 
@@ -179,6 +180,7 @@ class Faces:
             process=explain_process,
             configuration=behind.reload.explain,
             ring=lambda: explain_ring(behind.gossip, time.time),
+            logins=lambda: None if server is None else server.logins.explain(),
             limits=lambda: explain_limits(self._ground.config, self._quotas),
         )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+from agent.acl.agent_tokens import AgentTokens
 from agent.backend.cache import AnswerCache
 from agent.backend.local import LocalBackend
 from agent.backend.remote import RemoteBackend
@@ -41,6 +42,7 @@ class HostParts:
         backend: LocalBackend | RemoteBackend,
         gossip: Gossip,
         events: EventLog,
+        tokens: AgentTokens,
     ) -> None:
         self._ground = ground
         #: As of the last reload.
@@ -59,6 +61,7 @@ class HostParts:
             backend,
             node=lambda: catalog_node(self._config, ground.node_id),
             members=lambda: len(gossip.members()),
+            tokens=tokens,
         )
 
     async def start(self) -> None:

@@ -27,6 +27,7 @@ from agent.keeping import server_archives, store_config, use_peers_file
 from agent.leader.access import AccessKeeper
 from agent.leader.coordinates import CoordinateKeeper
 from agent.leader.duties import LeaderDuties
+from agent.leader.logins import LoginKeeper
 from agent.leader.servers import ServersKeeper, ensure_config
 from agent.leader.sessions import SessionKeeper
 from agent.local.node import join_host_port
@@ -162,12 +163,16 @@ class ServerParts:
         ground.metrics.add("coordinate_updates", coordinates.stats)
         ground.metrics.add("ca", self.authority.stats)
         access = AccessKeeper(backend, config.acl, data_dir=config.data_dir)
+        logins = self.logins = LoginKeeper(backend, datacenter=config.datacenter)
+        ground.closers.add("logins", logins.close)
+        ground.metrics.add("acl_logins", logins.stats)
         backend.leader_methods = (
             keeper.methods
             | sessions.methods
             | coordinates.methods
             | access.methods
             | self.authority.methods
+            | logins.methods
         )
         extra: dict[str, Callable[[], Awaitable[None]]] = {
             "certificate authority": self.authority.ensure_root,

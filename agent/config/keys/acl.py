@@ -16,7 +16,7 @@ ACL: tuple[Key, ...] = (
     now("acl.enable_key_list_policy", BOOL),
     now("acl.dry_run", BOOL),
     *(
-        now(f"acl.tokens.{name}", STRING)
+        now(f"acl.tokens.{name}", STRING, live=name not in {"initial_management", "master"})
         for name in (
             "initial_management", "master", "agent_recovery", "agent_master", "agent", "default",
             "replication", "config_file_service_registration", "dns",
@@ -31,10 +31,10 @@ ACL: tuple[Key, ...] = (
     later("enable_acl_replication", BOOL, False),
     now("acl_enable_key_list_policy", BOOL),
     now("acl_master_token", STRING),
-    now("acl_agent_master_token", STRING),
-    now("acl_agent_token", STRING),
-    now("acl_token", STRING),
-    now("acl_replication_token", STRING),
+    now("acl_agent_master_token", STRING, live=True),
+    now("acl_agent_token", STRING, live=True),
+    now("acl_token", STRING, live=True),
+    now("acl_replication_token", STRING, live=True),
     ignored(
         "acl_enforce_version_8",
         BOOL,

@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from agent.http import acl, acl_policies, acl_roles, acl_tokens
+from agent.http import (
+    acl,
+    acl_bindings,
+    acl_login,
+    acl_methods,
+    acl_policies,
+    acl_roles,
+    acl_tokens,
+)
 from agent.http.acl_links import switched_on
 from agent.http.routes.table import Body, Endpoint, Handler, Route, get, route, write
 from agent.http.tokens import ANY_TOKEN, OPEN
@@ -19,10 +27,6 @@ def _write(method: str, handler: Handler, permission: str = "acl:write") -> Endp
 
 def _named(path: str, read: Handler, update: Handler, delete: Handler) -> Route:
     return route(path, _get(read), _write("PUT", update), _write("DELETE", delete))
-
-
-def _acl(path: str, *methods: str) -> Route:
-    return route(path, *(write(method, acl.disabled, "acl:write") for method in methods))
 
 
 ACL = (
@@ -53,8 +57,14 @@ ACL = (
         for name in ("create", "update", "destroy/", "clone/")
     ),
     # Logins, and what they are bound to.
-    *(_acl(f"/acl/{name}", "POST") for name in ("login", "logout")),
-    *(_acl(f"/acl/{name}", "GET") for name in ("binding-rules", "auth-methods")),
-    *(_acl(f"/acl/{name}", "PUT") for name in ("binding-rule", "auth-method")),
-    *(_acl(f"/acl/{name}/", "GET", "PUT", "DELETE") for name in ("binding-rule", "auth-method")),
+    route("/acl/login", _write("POST", acl_login.login, OPEN)),
+    route("/acl/logout", _write("POST", acl_login.logout, OPEN)),
+    route("/acl/oidc/auth-url", _write("POST", acl_login.browser, OPEN)),
+    route("/acl/oidc/callback", _write("POST", acl_login.browser, OPEN)),
+    route("/acl/auth-methods", _get(acl_methods.list_all)),
+    route("/acl/auth-method", _write("PUT", acl_methods.create)),
+    _named("/acl/auth-method/", acl_methods.read, acl_methods.update, acl_methods.delete),
+    route("/acl/binding-rules", _get(acl_bindings.list_all)),
+    route("/acl/binding-rule", _write("PUT", acl_bindings.create)),
+    _named("/acl/binding-rule/", acl_bindings.read, acl_bindings.update, acl_bindings.delete),
 )

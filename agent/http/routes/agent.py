@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from agent.http import (
-    acl,
     agent,
     agent_checks,
     agent_health,
     agent_services,
     agent_streams,
+    agent_tokens,
     connect,
     feed,
 )
+from agent.http.acl_links import switched_on
 from agent.http.routes.table import LOCAL, Body, Class, get, local_put, route, write
 
 AGENT = (
@@ -27,7 +28,10 @@ AGENT = (
     route("/agent/join/", local_put(agent.join, "agent:write")),
     route("/agent/force-leave/", local_put(agent.force_leave, "operator:write")),
     route("/agent/maintenance", local_put(agent.maintenance, "node:write")),
-    route("/agent/token/", local_put(acl.disabled, "agent:write")),
+    route(
+        "/agent/token/",
+        local_put(switched_on(agent_tokens.set_token), "agent:write", Body.JSON),
+    ),
     route("/agent/services", get(agent_services.list_all, "service:read", LOCAL)),
     route("/agent/service/", get(agent_services.get, "service:read", LOCAL)),
     route(

@@ -26,6 +26,7 @@ from agent.http.context import HttpContext
 from agent.http.server import HttpServer
 from agent.leader.access import AccessKeeper
 from agent.leader.coordinates import CoordinateKeeper
+from agent.leader.logins import LoginKeeper
 from agent.leader.sessions import SessionKeeper
 from gossip import UserEventArrived, UserEventTooLong
 from gossip.coordinates import Coordinate
@@ -475,11 +476,13 @@ class Rig:
             unix_clock=time.time,
         )
         self.keeper = AccessKeeper(self.backend, config.acl, data_dir="")
+        self.logins = LoginKeeper(self.backend, datacenter=config.datacenter)
         self.backend.leader_methods = (
             self.sessions.methods
             | self.coordinates.methods
             | self.keeper.methods
             | self.authority.methods
+            | self.logins.methods
         )
         self.events = EventLog(config.node_name, send=self._deliver, now=time.time)
         self.events.ready(lambda: self.context.local.services().values())
@@ -554,6 +557,7 @@ class Rig:
         if self._terms:
             await asyncio.wait(self._terms)
         await self.sessions.close()
+        await self.logins.close()
 
 
 def a_ca() -> SetCA:

@@ -1,6 +1,6 @@
 """Filter expressions over JSON answers: grammar, checks and evaluation (http-api contract 1.8).
 
-An expression is parsed, checked against the fields of the endpoint (`filter_fields`) and compiled
+An expression is parsed, checked against the fields of the endpoint (`filter_kinds`) and compiled
 to a function of one JSON object. Everything about it is bounded: length, nesting, and the time
 of a pattern (gossip/patterns.py). Error texts are the reference's as far as its tests pin them.
 """
@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from agent.errors import RequestError
-from agent.http.filter_fields import Field, Kind
+from agent.filter_kinds import Field, Kind
 from gossip import patterns
 from raftstore.records import Json
 

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent.errors import RequestError
+from agent.filters import DEPTH_MAX, EXPRESSION_MAX, compile_filter
 from agent.http import filter_fields
-from agent.http.filter import DEPTH_MAX, EXPRESSION_MAX, compile_filter
 
 SELECTORS = {
     "Service.Service": "string",

@@ -1,0 +1,106 @@
+"""Logins and logouts, as they are asked of the leader: it alone asks others who somebody is, and
+writes the token."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from agent.backend.operations import LOGIN, LOGOUT, AsksLeader
+from raftstore.errors import DecodeError
+from raftstore.records import Json
+
+#: A bearer token with its metadata, and a token with all that it links to.
+CALL_BYTES_MAX = 256 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Login:
+    """Who wants to come in. ``address`` and ``node`` are for the journal."""
+
+    method: str
+    bearer: str = field(repr=False)
+    meta: Mapping[str, str] = field(default_factory=dict)
+    address: str = ""
+    node: str = ""
+
+    def encode(self) -> bytes:
+        """For the wire."""
+        return json.dumps(
+            {
+                "method": self.method,
+                "bearer": self.bearer,
+                "meta": dict(self.meta),
+                "address": self.address,
+                "node": self.node,
+            }
+        ).encode()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Logout:
+    """Whose token is to end."""
+
+    secret: str = field(repr=False)
+    address: str = ""
+    node: str = ""
+
+    def encode(self) -> bytes:
+        """For the wire."""
+        whole = {"secret": self.secret, "address": self.address, "node": self.node}
+        return json.dumps(whole).encode()
+
+
+def decode_login(payload: bytes) -> Login:
+    """From the wire. Raises DecodeError."""
+    found = _object(payload)
+    meta = found.get("meta")
+    texts = meta.items() if isinstance(meta, dict) else ()
+    if not isinstance(meta, dict) or not all(isinstance(value, str) for _, value in texts):
+        raise DecodeError("metadata of a login are words")
+    return Login(
+        method=_text(found, "method"),
+        bearer=_text(found, "bearer"),
+        meta=meta,
+        address=_text(found, "address"),
+        node=_text(found, "node"),
+    )
+
+
+def decode_logout(payload: bytes) -> Logout:
+    """From the wire. Raises DecodeError."""
+    found = _object(payload)
+    return Logout(
+        secret=_text(found, "secret"), address=_text(found, "address"), node=_text(found, "node")
+    )
+
+
+async def login(backend: AsksLeader, asked: Login) -> Json:
+    """The token as clients see it. Raises RequestError, StoreError, ForwardError."""
+    return json.loads(await backend.on_leader(LOGIN, asked.encode()))
+
+
+async def logout(backend: AsksLeader, asked: Logout) -> None:
+    """End a token that a login gave out. Raises RequestError, StoreError, ForwardError."""
+    await backend.on_leader(LOGOUT, asked.encode())
+
+
+def _object(payload: bytes) -> dict[str, Any]:
+    if len(payload) > CALL_BYTES_MAX:
+        raise DecodeError(f"more than {CALL_BYTES_MAX} bytes")
+    try:
+        found = json.loads(payload)
+    except (ValueError, RecursionError):
+        raise DecodeError("not JSON") from None
+    if not isinstance(found, dict):
+        raise DecodeError("not an object")
+    return found
+
+
+def _text(found: Mapping[str, Any], name: str) -> str:
+    value = found.get(name)
+    if not isinstance(value, str):
+        raise DecodeError(f"{name} is no text")
+    return value

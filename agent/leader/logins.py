@@ -1,0 +1,273 @@
+"""The leader's part of logins: proves who somebody is, finds what that one gets, writes the token.
+
+What went wrong lately, and what each login was given and why, is kept for `explain login`; neither
+holds anything of a bearer token or a secret.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+import uuid
+from collections import Counter, deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol, TypeVar
+
+from agent.acl import identities, tokens
+from agent.acl.caller import DENIED, NOT_FOUND
+from agent.acl.definitions import token_content
+from agent.backend import Ask, Reply
+from agent.backend.local import LeaderMethod
+from agent.backend.logins import Login, decode_login, decode_logout
+from agent.backend.operations import LOGIN, LOGOUT
+from agent.durations import parse_s
+from agent.errors import RequestError
+from agent.login import bindings, claims, fetch, jwt, kubernetes, methods
+from raftstore.commands import Command, Outcome, Rejected
+from raftstore.definition_commands import DeleteACLTokens, SetACLToken
+from raftstore.definition_queries import (
+    ACLTokenBySecret,
+    GetACLAuthMethod,
+    GetACLPolicy,
+    GetACLRole,
+    ListACLBindingRules,
+)
+from raftstore.definitions import ACLAuthMethod, ACLPolicy, ACLRole, ACLToken
+from raftstore.queries import Query
+from raftstore.records import Actor, Json
+from raftstore.state.definitions import secret_hash
+
+T = TypeVar("T")
+
+#: Logins that are remembered for people.
+REMEMBERED = 64
+OUTCOMES = (
+    "given", "unknown method", "unreadable method", "bad token", "not vouched for", "bad binding",
+    "nothing bound",
+)  # fmt: skip
+
+
+class Replicated(Protocol):
+    """The leader's way to the state."""
+
+    async def change(
+        self, command: Command, *, actor: Actor | None = None, timeout_s: float | None = None
+    ) -> Outcome: ...
+    async def ask(self, query: Query[T], options: Ask = ...) -> Reply[T]: ...
+
+
+@dataclass(slots=True)
+class LoginStats:
+    """Logins by their outcome, logouts, and questions to those who vouch."""
+
+    logins: Counter[str] = field(default_factory=lambda: Counter(dict.fromkeys(OUTCOMES, 0)))
+    logouts: int = 0
+    vouchers_asked: int = 0
+    vouchers_failed: int = 0
+
+
+class _Refused(Exception):
+    """A login that gives nothing: its outcome, and what the client is told."""
+
+    def __init__(self, outcome: str, status: int, text: str) -> None:
+        super().__init__(text)
+        self.outcome = outcome
+        self.status = status
+
+
+@dataclass(slots=True)
+class _Given:
+    """What the rules gave, in links and identities."""
+
+    policies: list[ACLPolicy] = field(default_factory=list)
+    roles: list[ACLRole] = field(default_factory=list)
+    services: list[dict[str, Any]] = field(default_factory=list)
+    nodes: list[dict[str, Any]] = field(default_factory=list)
+    templates: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def anything(self) -> bool:
+        return any((self.policies, self.roles, self.services, self.nodes, self.templates))
+
+
+class LoginKeeper:
+    """One of these on each server; whoever leads is asked."""
+
+    def __init__(
+        self,
+        backend: Replicated,
+        *,
+        datacenter: str,
+        unix_clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._backend = backend
+        self._datacenter = datacenter
+        self._now = unix_clock
+        self._vouchers = fetch.Vouchers()
+        self._stats = LoginStats()
+        self._last: deque[dict[str, Json]] = deque(maxlen=REMEMBERED)
+        self.methods: dict[str, LeaderMethod] = {LOGIN: self._login, LOGOUT: self._logout}
+
+    async def close(self) -> None:
+        """Close what is open."""
+        await self._vouchers.close()
+
+    def stats(self) -> LoginStats:
+        """The figures as they stand."""
+        self._stats.vouchers_asked = self._vouchers.asked
+        self._stats.vouchers_failed = self._vouchers.failed
+        return self._stats
+
+    def explain(self) -> Json:
+        """The last logins, newest first: who, by which method, what was given, or why nothing."""
+        return {"Outcomes": dict(self._stats.logins), "Last": list(reversed(self._last))}
+
+    # -- in ---------------------------------------------------------------------------------------
+
+    async def _login(self, payload: bytes, timeout_s: float) -> bytes:
+        asked = decode_login(payload)
+        told: dict[str, Json] = {
+            "At": self._now(), "AuthMethod": asked.method, "Address": asked.address,
+        }  # fmt: skip
+        try:
+            found = await self._token(asked, told)
+        except _Refused as error:
+            self._note(told, error.outcome, str(error))
+            raise RequestError(error.status, str(error)) from None
+        self._note(told, "given", "")
+        return json.dumps(found).encode()
+
+    def _note(self, told: dict[str, Json], outcome: str, why: str) -> None:
+        self._stats.logins[outcome] += 1
+        self._last.append(told | {"Outcome": outcome} | ({"Reason": why} if why else {}))
+
+    async def _token(self, asked: Login, told: dict[str, Json]) -> Json:
+        method = (await self._backend.ask(GetACLAuthMethod(asked.method))).value
+        if method is None:
+            text = f'{NOT_FOUND}: auth method "{asked.method}" not found'
+            raise _Refused("unknown method", 403, text)
+        identity = await self._identity(method, asked.bearer)
+        told["Identity"] = {
+            **identity.variables, **{f"list.{n}": list(v) for n, v in identity.lists.items()},
+        }  # fmt: skip
+        rules = (await self._backend.ask(ListACLBindingRules(method.name))).value
+        told["Rules"] = {
+            rule.id: "matches" if _matches(rule.content, identity) else "does not match"
+            for rule in rules
+        }
+        try:
+            bound = bindings.bound(rules, identity)
+        except bindings.BindError as error:
+            raise _Refused("bad binding", 500, str(error)) from None
+        given = await self._given(bound)
+        told["Bound"] = [f"{each.type} {each.name}" for each in bound]
+        if not given.anything:
+            raise _Refused("nothing bound", 403, DENIED)
+        return await self._write(asked, method, given)
+
+    async def _identity(self, method: ACLAuthMethod, bearer: str) -> claims.Identity:
+        try:
+            known = methods.read(method.type, (method.content or {}).get("Config"))
+            if isinstance(known, methods.KubernetesMethod):
+                return await self._vouchers.review(known, bearer)
+            token = jwt.parse(bearer)
+            keys = await self._vouchers.keys_of(known, token.key_id)
+            jwt.verify(token, keys, known.algorithms)
+            claims.check(token.claims, known.bounds, self._now())
+            return claims.identity(token.claims, known.mappings, known.list_mappings)
+        except methods.MethodError as error:
+            raise _Refused("unreadable method", 500, f"Invalid Auth Method: {error}") from None
+        except jwt.JwtError as error:
+            raise _Refused("bad token", 500, f"error parsing token: {error}") from None
+        except claims.ClaimError as error:
+            raise _Refused("bad token", 500, f"error validating claims: {error}") from None
+        except kubernetes.ReviewError as error:
+            raise _Refused("not vouched for", 500, str(error)) from None
+        except fetch.FetchError as error:
+            text = f"error asking who vouches for the token: {error}"
+            raise _Refused("not vouched for", 500, text) from None
+
+    async def _given(self, bound: Sequence[bindings.Bound]) -> _Given:
+        """Roles and policies that do not exist (any more) give nothing."""
+        given = _Given()
+        for each in bound:
+            match each.type:
+                case bindings.SERVICE:
+                    given.services.append({"name": each.name})
+                case bindings.NODE:
+                    given.nodes.append({"name": each.name, "datacenter": self._datacenter})
+                case bindings.TEMPLATE:
+                    variables = {n.lower(): v for n, v in (each.variables or {}).items()}
+                    given.templates.append({"name": each.name, "variables": variables})
+                case bindings.ROLE:
+                    role = (await self._backend.ask(GetACLRole(name=each.name))).value
+                    given.roles += [role] if role is not None else []
+                case _:
+                    policy = (await self._backend.ask(GetACLPolicy(name=each.name))).value
+                    given.policies += [policy] if policy is not None else []
+        return given
+
+    async def _write(self, asked: Login, method: ACLAuthMethod, given: _Given) -> Json:
+        now, content = self._now(), method.content or {}
+        ttl = content.get("MaxTokenTTL")
+        kept = {
+            "ServiceIdentities": identities.service_identities(given.services, "token"),
+            "NodeIdentities": identities.node_identities(given.nodes, "token"),
+            "TemplatedPolicies": identities.templated_policies(given.templates, "token"),
+        }
+        kept = {name: each for name, each in kept.items() if each}
+        policies = tuple(each.id for each in given.policies)
+        roles = tuple(each.id for each in given.roles)
+        token = ACLToken(
+            accessor=str(uuid.uuid4()),
+            secret=str(uuid.uuid4()),
+            policies=policies,
+            roles=roles,
+            auth_method=method.name,
+            expires_at=now + parse_s(ttl) if ttl else None,
+            content=token_content(
+                _description(asked.meta),
+                now,
+                local=content.get("TokenLocality") != "global",
+                policies=policies,
+                roles=roles,
+                identities=kept,
+            ),
+        )
+        actor = Actor(token.accessor, asked.address, asked.node)
+        outcome = await self._backend.change(SetACLToken(token, 0), actor=actor)
+        if isinstance(outcome, Rejected):
+            raise RequestError(500, outcome.reason)
+        return tokens.shown(
+            token,
+            secret=token.secret,
+            policies=[{"ID": each.id, "Name": each.name} for each in given.policies],
+            roles=[{"ID": each.id, "Name": each.name} for each in given.roles],
+            identities=kept,
+        ) | {"CreateIndex": outcome.index, "ModifyIndex": outcome.index}
+
+    # -- out --------------------------------------------------------------------------------------
+
+    async def _logout(self, payload: bytes, timeout_s: float) -> bytes:
+        asked = decode_logout(payload)
+        found = (await self._backend.ask(ACLTokenBySecret(secret_hash(asked.secret)))).value
+        if not asked.secret or found is None:
+            raise RequestError(403, NOT_FOUND)
+        if not found.auth_method:
+            raise RequestError(403, DENIED)
+        actor = Actor(found.accessor, asked.address, asked.node)
+        await self._backend.change(DeleteACLTokens((found.accessor,)), actor=actor)
+        self._stats.logouts += 1
+        return b""
+
+
+def _matches(content: Json, identity: claims.Identity) -> bool:
+    return bindings.matches((content or {}).get("Selector", ""), identity)
+
+
+def _description(meta: Mapping[str, str]) -> str:
+    if not meta:
+        return "token created via login"
+    shown = json.dumps(dict(sorted(meta.items())), separators=(",", ":"), ensure_ascii=False)
+    return f"token created via login: {shown}"
