@@ -1,0 +1,55 @@
+"""The fault tester finds what is broken: lictor with a promise taken away is caught."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from jepsen_lite.checkers import Validity
+from jepsen_lite.checkers.compose import worst
+from jepsen_lite.cluster import ClusterError
+from jepsen_lite.network import why_not
+from jepsen_lite.report import as_text
+from jepsen_lite.run import CannotRunError, Options, run
+from jepsen_lite.targets import Lictor
+
+pytestmark = pytest.mark.e2e
+BROKEN = Path(__file__).with_name("broken_lictor.py")
+
+
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize(
+    ("breakage", "workload", "nemesis", "checker"),
+    [
+        ("reads-without-asking", "modes", "isolate-leader", "linearizable"),
+        pytest.param(
+            "writes-without-syncing", "set", "power-loss", "complete-set", marks=pytest.mark.long
+        ),
+        pytest.param("age-by-contact", "modes", "sync-slow", "staleness", marks=pytest.mark.long),
+    ],
+)
+def test_a_promise_taken_away_is_noticed(
+    tmp_path: Path, breakage: str, workload: str, nemesis: str, checker: str
+) -> None:
+    if nemesis == "isolate-leader" and why_not():
+        pytest.skip(why_not())
+    options = Options(
+        workload=workload,
+        nemesis=(nemesis,),
+        seconds=12.0,
+        pause_s=1.5,
+        hold_s=2.5,
+        folder=tmp_path,
+        target=Lictor(program=(sys.executable, str(BROKEN), breakage)),
+    )
+    try:
+        result = run(options)
+    except CannotRunError as error:
+        pytest.skip(str(error))
+    except ClusterError:
+        assert breakage == "writes-without-syncing"  # a journal with holes is refused: seen as well
+        return
+    text = as_text(breakage, result.ops, result.verdicts)
+    assert worst(result.verdicts) is Validity.INVALID, text
+    caught = {verdict.name for verdict in result.verdicts if verdict.problems}
+    assert checker in caught, text
