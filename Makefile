@@ -28,7 +28,7 @@ demo: setup ## three servers, two clients, two services with sidecars; shows the
 
 test: setup ## all tests: what only computes or replays on both cores first, then what watches times
 	$(BIN)/python -m pytest -q -m "(not e2e or replay) and not interop" --numprocesses=2 --dist=loadfile
-	$(BIN)/python -m pytest -q -m "(e2e and not replay) or interop"
+	$(BIN)/python -m pytest -q -m "((e2e and not replay) or interop) and not long"
 
 check: setup ## style, types, import contracts and the rules about the repository
 	$(BIN)/ruff check --quiet .
@@ -62,6 +62,7 @@ fuzz: setup ## coverage-guided fuzzing of all that reads bytes of the ring, SECO
 	$(BIN)/python -m tests.fuzz --seconds $(or $(SECONDS),60) $(if $(ONLY),--only $(ONLY))
 
 jepsen: setup ## break real clusters in 50 ways for SECONDS=60 each and check what clients saw
+	$(BIN)/python -m pytest -q tests/jepsen_lite/test_controls.py
 	$(BIN)/python -m jepsen_lite suite --seconds $(or $(SECONDS),60) --seed $(or $(SEED),1)
 
 bench: setup ## floors and our figures beside them, as ratios

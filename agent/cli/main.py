@@ -72,6 +72,7 @@ TABLE: dict[tuple[str, ...], tuple[str, str]] = {
     ("dns",): ("", "Tools for DNS"),
     ("dns", "setup"): ("dns", "Says how another DNS server passes our names on"),
     ("doctor",): ("doctor", "Looks for what is wrong with an agent and its host"),
+    ("drill",): ("faults", "Breaks a throw-away cluster and tells the story"),
     ("event",): ("event", "Fires a user event"),
     ("exec",): ("exec", "Runs a command on many hosts"),
     ("explain",): ("explain", "Says why a decision fell"),
@@ -129,6 +130,7 @@ TABLE: dict[tuple[str, ...], tuple[str, str]] = {
     ("tls", "cert"): ("", "Tools for certificates"),
     ("tls", "cert", "create"): ("tls", "Makes a certificate"),
     ("validate",): ("validate", "Validates configuration files and folders"),
+    ("verify",): ("faults", "Tests a running cluster, harmlessly"),
     ("version",): ("version", "Prints the version"),
     ("watch",): ("watch", "Watches for changes"),
 }

@@ -1,18 +1,23 @@
 """Break a cluster on purpose and judge what clients saw.
 
 ``run`` one workload under nemeses, a ``suite`` of many, or ``check`` a recorded history again.
+``verify`` a running cluster without breaking anything; ``drill`` on one that is thrown away.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
+import ssl
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
 
-from jepsen_lite import suite
-from jepsen_lite.checkers import Validity
+from jepsen_lite import drill, suite
+from jepsen_lite.checkers import Validity, Verdict
 from jepsen_lite.checkers.compose import check_all, worst
 from jepsen_lite.cluster import ClusterError
 from jepsen_lite.history import read_history
@@ -22,6 +27,7 @@ from jepsen_lite.report import as_text
 from jepsen_lite.run import CannotRunError, Options, Result, run
 from jepsen_lite.targets import TARGETS, TargetError
 from jepsen_lite.timeline import as_html
+from jepsen_lite.verify import verify
 from jepsen_lite.workloads import WORKLOADS
 
 #: Exit statuses: valid, invalid, unknown, and a run that could not be made.
@@ -37,6 +43,10 @@ def main(arguments: list[str] | None = None) -> int:
             return _check(chosen.history, chosen.workload)
         if chosen.command == "suite":
             return _suite(chosen)
+        if chosen.command == "verify":
+            return _verify(chosen)
+        if chosen.command == "drill":
+            return _drill(chosen)
         return _run(chosen)
     except (ClusterError, NetworkError, TargetError, CannotRunError) as error:
         sys.stderr.write(f"{error}\n")
@@ -75,6 +85,65 @@ def _suite(chosen: argparse.Namespace) -> int:
     (chosen.folder / "suite.md").write_text(text)
     sys.stdout.write(f"\n{text}")
     return EXIT[suite.worst_of(rows)]
+
+
+def _verify(chosen: argparse.Namespace) -> int:
+    """Each workload in turn; the worst verdict counts."""
+    agents = [_agent(text) for text in chosen.agents or ["http://127.0.0.1:8500"]]
+    schemes = {scheme for scheme, _, _ in agents}
+    if len(schemes) > 1:
+        raise CannotRunError("name all agents with http:// or all with https://")
+    tls = ssl.create_default_context(cafile=chosen.ca_file) if "https" in schemes else None
+    verdicts: list[Verdict] = []
+    for found in verify(
+        [(host, port) for _, host, port in agents],
+        seconds=chosen.seconds,
+        seed=chosen.seed,
+        token=os.environ.get("CONSUL_HTTP_TOKEN", ""),
+        tls=tls,
+    ):
+        sys.stdout.write(as_text(f"workload {found.workload}", found.ops, found.verdicts) + "\n")
+        sys.stdout.flush()
+        verdicts += found.verdicts
+    return EXIT[worst(verdicts)]
+
+
+def _agent(text: str) -> tuple[str, str, int]:
+    """An agent's address as clients write it: scheme, host and port."""
+    url = urlsplit(text if "://" in text else f"http://{text}")
+    try:
+        port = url.port or 8500
+    except ValueError as error:
+        raise CannotRunError(f"{text!r} is no address of an agent: {error}") from error
+    if url.scheme not in ("http", "https") or not url.hostname:
+        raise CannotRunError(f"{text!r} is no address of an agent")
+    return url.scheme, url.hostname, port
+
+
+def _drill(chosen: argparse.Namespace) -> int:
+    """The whole script once, then the story."""
+    faults = drill.script()
+    options = Options(
+        workload="modes",
+        nemesis=faults,
+        seed=chosen.seed,
+        seconds=len(faults) * (drill.PAUSE_S + drill.HOLD_S) * 4,
+        faults_max=len(faults),
+        nodes=chosen.nodes,
+        pause_s=drill.PAUSE_S,
+        hold_s=drill.HOLD_S,
+        folder=chosen.folder / f"{time.strftime('%Y%m%dT%H%M%S')}-drill-{chosen.seed}",
+    )
+    sys.stdout.write(
+        f"{options.nodes} servers, {options.clients} clients that write and read, and "
+        f"these faults: {', '.join(faults)} ...\n"
+    )
+    sys.stdout.flush()
+    result = run(options, drill.in_order(faults))
+    told(options, result)
+    sys.stdout.write(f"\n{drill.story(result.ops, result.verdicts)}")
+    sys.stdout.write(f"\nEverything lies in {result.folder}; open timeline.html in a browser.\n")
+    return EXIT[worst(result.verdicts)]
 
 
 def told(options: Options, result: Result) -> str:
@@ -142,7 +211,20 @@ def _parser() -> argparse.ArgumentParser:
     again = commands.add_parser("check", help="judge a recorded history again")
     again.add_argument("history", type=Path)
     again.add_argument("--workload", choices=sorted(WORKLOADS), default="register")
+    _others(commands)
     return parser
+
+
+def _others(commands: Any) -> None:
+    safe = commands.add_parser("verify", help="test a running cluster, under keys of its own")
+    safe.add_argument("agents", nargs="*", help="agents' HTTP addresses (127.0.0.1:8500)")
+    safe.add_argument("--seconds", type=float, default=10.0, help="for each workload")
+    safe.add_argument("--seed", type=int, default=1)
+    safe.add_argument("--ca-file", help="authority of https:// agents")
+    told_as_story = commands.add_parser("drill", help="faults on a throw-away cluster, as a story")
+    told_as_story.add_argument("--seed", type=int, default=1)
+    told_as_story.add_argument("--nodes", type=int, default=3)
+    told_as_story.add_argument("--folder", type=Path, default=Path("jepsen-runs"))
 
 
 def _common(parser: argparse.ArgumentParser) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import http.client
 import json
+import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -33,25 +34,42 @@ class _Reply:
 
 
 class ConsulClient:
-    """Speaks to one agent, a connection for each request: no outcome depends on an earlier one."""
+    """Speaks to one agent, a connection for each request: no outcome depends on an earlier one.
 
-    def __init__(self, host: str, port: int, *, dns_port: int = 0, timeout_s: float = 5.0) -> None:
+    ``prefix`` stands before every key; with ``tls`` connections are encrypted and the agent's
+    certificate is verified.
+    """
+
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        *,
+        dns_port: int = 0,
+        timeout_s: float = 5.0,
+        prefix: str = "",
+        token: str = "",
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
         self._host = host
         self._port = port
         self._dns_port = dns_port
         self._timeout_s = timeout_s
+        self._prefix = prefix
+        self._headers = {"X-Consul-Token": token} if token else {}
+        self._tls = tls
 
     # keys
 
     def write(self, key: str, value: str) -> Outcome:
-        return self._change("PUT", f"/v1/kv/{quote(key)}", value.encode())
+        return self._change("PUT", self._path(key), value.encode())
 
     def compare_and_set(self, key: str, modify_index: int, value: str) -> Outcome:
-        return self._change("PUT", f"/v1/kv/{quote(key)}?cas={modify_index}", value.encode())
+        return self._change("PUT", f"{self._path(key)}?cas={modify_index}", value.encode())
 
     def read(self, key: str, mode: str = "consistent") -> Outcome:
         try:
-            reply = self._request("GET", f"/v1/kv/{quote(key)}{_query(mode)}")
+            reply = self._request("GET", f"{self._path(key)}{_query(mode)}")
             if reply.status == 404:
                 return Outcome(type=OK, age_s=reply.age_s)
             if reply.status != 200:
@@ -67,12 +85,12 @@ class ConsulClient:
             return Outcome(type=FAIL, error=_named(error))
 
     def read_tree(self, prefix: str, mode: str = "consistent") -> tuple[Outcome, dict[str, Entry]]:
-        return self._tree(f"/v1/kv/{quote(prefix)}{_query(mode, 'recurse')}", self._timeout_s)
+        return self._tree(f"{self._path(prefix)}{_query(mode, 'recurse')}", self._timeout_s)
 
     def watch_tree(
         self, prefix: str, index: int, wait_s: float
     ) -> tuple[Outcome, dict[str, Entry]]:
-        path = f"/v1/kv/{quote(prefix)}?recurse&index={index}&wait={wait_s:g}s"
+        path = f"{self._path(prefix)}?recurse&index={index}&wait={wait_s:g}s"
         return self._tree(path, self._timeout_s + wait_s)
 
     def _tree(self, path: str, timeout_s: float) -> tuple[Outcome, dict[str, Entry]]:
@@ -81,7 +99,10 @@ class ConsulClient:
             if reply.status not in (200, 404):
                 return _refused(reply), {}
             listed = json.loads(reply.body) if reply.status == 200 else []
-            entries = {e["Key"]: Entry(_text(e["Value"]), e["ModifyIndex"]) for e in listed}
+            entries = {
+                e["Key"].removeprefix(self._prefix): Entry(_text(e["Value"]), e["ModifyIndex"])
+                for e in listed
+            }
         except _ERRORS as error:
             return Outcome(type=FAIL, error=_named(error)), {}
         return Outcome(type=OK, modify_index=reply.index, age_s=reply.age_s), entries
@@ -103,6 +124,7 @@ class ConsulClient:
         return self._txn(steps)[0]
 
     def _txn(self, steps: list[dict[str, Any]]) -> tuple[Outcome, list[Any]]:
+        steps = [step | {"Key": self._prefix + step["Key"]} for step in steps]
         body = json.dumps([{"KV": step} for step in steps]).encode()
         outcome, reply = self._send("PUT", "/v1/txn", body)
         if reply is None:
@@ -110,6 +132,10 @@ class ConsulClient:
         if reply.status == 200:
             return Outcome(type=OK), json.loads(reply.body).get("Results") or []
         return _judged(reply), []
+
+    def delete_tree(self, prefix: str) -> Outcome:
+        """Delete all keys below a prefix."""
+        return self._change("DELETE", f"{self._path(prefix)}?recurse", b"")
 
     def leader(self) -> str:
         try:
@@ -141,7 +167,7 @@ class ConsulClient:
         return Outcome(type=OK, value=results[0]["KV"]["LockIndex"])
 
     def release(self, key: str, session: str) -> Outcome:
-        return self._change("PUT", f"/v1/kv/{quote(key)}?release={session}", b"")
+        return self._change("PUT", f"{self._path(key)}?release={session}", b"")
 
     def set_guarded(self, lock: str, session: str, key: str, value: str) -> Outcome:
         check = {"Verb": "check-session", "Key": lock, "Session": session}
@@ -195,13 +221,13 @@ class ConsulClient:
 
     def _send(self, method: str, path: str, body: bytes) -> tuple[Outcome, _Reply | None]:
         """Carry out a change; without a reply, the outcome says whether it may have happened."""
-        connection = http.client.HTTPConnection(self._host, self._port, timeout=self._timeout_s)
+        connection = self._connection(self._timeout_s)
         try:
             connection.connect()
         except OSError as error:
             return Outcome(type=FAIL, error=_named(error)), None  # nothing was sent
         try:
-            connection.request(method, path, body)
+            connection.request(method, path, body, self._headers)
             return Outcome(type=OK), _read(connection)
         except (OSError, http.client.HTTPException) as error:
             return Outcome(type=INFO, error=_named(error)), None
@@ -209,14 +235,22 @@ class ConsulClient:
             connection.close()
 
     def _request(self, method: str, path: str, *, timeout_s: float | None = None) -> _Reply:
-        connection = http.client.HTTPConnection(
-            self._host, self._port, timeout=timeout_s or self._timeout_s
-        )
+        connection = self._connection(timeout_s or self._timeout_s)
         try:
-            connection.request(method, path)
+            connection.request(method, path, headers=self._headers)
             return _read(connection)
         finally:
             connection.close()
+
+    def _connection(self, timeout_s: float) -> http.client.HTTPConnection:
+        if self._tls is None:
+            return http.client.HTTPConnection(self._host, self._port, timeout=timeout_s)
+        return http.client.HTTPSConnection(
+            self._host, self._port, timeout=timeout_s, context=self._tls
+        )
+
+    def _path(self, key: str) -> str:
+        return f"/v1/kv/{quote(self._prefix + key)}"
 
 
 def _read(connection: http.client.HTTPConnection) -> _Reply:

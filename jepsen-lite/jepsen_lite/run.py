@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 import threading
 import time
@@ -47,6 +48,8 @@ class Options:
     hold_s: float = 4.0
     request_timeout_s: float = 5.0
     network: bool = False
+    #: No more faults than this; the run ends with the last one.
+    faults_max: int | None = None
     folder: Path = Path("jepsen-runs")
     target: Target = field(default_factory=Lictor)
 
@@ -60,10 +63,13 @@ class Result:
     verdicts: tuple[Verdict, ...]
 
 
-def run(options: Options) -> Result:
-    """Carry out a run. Raises CannotRunError before anything is started, ClusterError when the
-    cluster does not come up or heal, NetworkError and TargetError when something is missing."""
-    workload, nemesis = WORKLOADS[options.workload], chosen(options.nemesis)
+def run(options: Options, nemesis: Nemesis | None = None) -> Result:
+    """Carry out a run, under ``nemesis`` instead of the named ones if one is given.
+
+    Raises CannotRunError before anything is started, ClusterError when the cluster does not come up
+    or heal, NetworkError and TargetError when something is missing.
+    """
+    workload, nemesis = WORKLOADS[options.workload], nemesis or chosen(options.nemesis)
     missing = workload.needs - options.target.offers
     if missing:
         names = ", ".join(sorted(missing))
@@ -140,7 +146,8 @@ class _Run:
     def _torment(self, nemesis: Nemesis) -> None:
         deadline = self._recorder.began + self._options.seconds
         pause_s, hold_s = self._options.pause_s, self._options.hold_s
-        for fault in faults(self._options.seed, pause_s=pause_s, hold_s=hold_s):
+        all_faults = faults(self._options.seed, pause_s=pause_s, hold_s=hold_s)
+        for fault in itertools.islice(all_faults, self._options.faults_max):
             if time.monotonic() + fault.pause_s >= deadline:
                 break
             self._over.wait(fault.pause_s)
@@ -148,6 +155,9 @@ class _Run:
             self._recorder.note("inject", told)
             self._over.wait(min(fault.hold_s, max(0.0, deadline - time.monotonic())))
             self._recorder.note("heal", nemesis.heal(self._cluster))
+        if self._options.faults_max is not None:
+            self._over.wait(min(pause_s, max(0.0, deadline - time.monotonic())))
+            return
         self._over.wait(max(0.0, deadline - time.monotonic()))
 
     def _work(self, worker: Worker) -> None:
