@@ -1,7 +1,7 @@
 """`verify` and `drill`: the fault tester, at hand where lictor is installed.
 
-The tester knows lictor from outside only, so it runs as a program of its own: nothing of the agent is
-in the process that judges it.
+The tester knows lictor from outside only, so it runs as a program of its own: nothing of the agent
+is in the process that judges it.
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ _MODULE = "jepsen_lite"
 
 def _verify(call: Call) -> int:
     words = ["verify", *_given(call, "seconds", "seed", "ca-file")]
-    agents = list(call.args) or [call.flags["http-addr"] or call.environ.get("CONSUL_HTTP_ADDR")]
-    return _tester(call, [*words, *filter(None, agents)], token=call.flags["token"])
+    one = call.flags.text("http-addr") or call.environ.get("CONSUL_HTTP_ADDR", "")
+    agents = call.args or tuple(filter(None, (one,)))
+    return _tester(call, [*words, *agents], token=call.flags.text("token"))
 
 
 def _drill(call: Call) -> int:
@@ -30,7 +31,7 @@ def _given(call: Call, *names: str) -> list[str]:
     return [f"--{name}={call.flags[name]}" for name in names if call.flags[name]]
 
 
-def _tester(call: Call, words: list[str], *, token: str | None = None) -> int:
+def _tester(call: Call, words: list[str], *, token: str = "") -> int:
     if importlib.util.find_spec(_MODULE) is None:
         return call.fail(f"the fault tester is not installed: there is no module {_MODULE} here")
     environ = dict(call.environ)
@@ -47,8 +48,8 @@ COMMANDS: dict[tuple[str, ...], Command] = {
     ("verify",): Command(
         usage="verify [options] [AGENT ...]",
         help="Tests a running cluster without breaking anything: clients write, read, append and\n"
-        "count under keys of their own (lictor-verify/...), which are deleted afterwards, and what\n"
-        "they saw is judged: linearizable reads, transactions, nothing lost, nothing counted twice.\n"
+        "count under keys of their own (lictor-verify/...), which are deleted afterwards. What\n"
+        "they saw is judged: linearizable reads, transactions, no loss, nothing counted twice.\n"
         "Name the HTTP addresses of several agents to spread the work over them.\n\n"
         "The exit status is 0 when all promises were kept, 1 when one was broken, 2 when nothing\n"
         "can be said.",
