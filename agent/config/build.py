@@ -18,6 +18,7 @@ from agent.config.acl import acl_config
 from agent.config.certificates import https_config, tls_config
 from agent.config.decode import Values, several
 from agent.config.definition_keys import Kind
+from agent.config.entries import bootstrap_entries
 from agent.config.http_rules import http_rules
 from agent.config.keys import KEYS_BY_PATH, Key, Standing
 from agent.config.limits import request_limits
@@ -119,6 +120,7 @@ def build(
             "dns": _dns(fields.pop("dns", {}), values, interfaces),
             "limits": limits,
             "watches": watches(values, limits),
+            "config_entries": bootstrap_entries(values),
             "request_limits": request_limits(fields.pop("request_limits", {}), server=server),
             "autopilot": AutopilotConfig(**fields.pop("autopilot", {})),
         }

@@ -15,6 +15,7 @@ from agent.certificates import TlsConfig
 from agent.definitions import CheckDefinition, ServiceDefinition
 from agent.quotas import RequestLimits
 from agent.watches.plan import Watch
+from raftstore.definitions import ConfigEntry
 from raftstore.records import AutopilotConfig
 
 
@@ -350,6 +351,8 @@ class AgentConfig:
         "auto"  # "auto": the agent runs sidecars; "off": somebody else does
     )
     ca_config: Mapping[str, object] = field(default_factory=dict)
+    #: Written by the leader where there are none of that kind and name.
+    config_entries: tuple[ConfigEntry, ...] = ()
     acl: AclConfig = AclConfig()
     prometheus_retention_time_s: float = 0.0
     telemetry: TelemetryConfig = field(default_factory=TelemetryConfig)

@@ -16,6 +16,7 @@ from agent.http import render
 from agent.http.call import Call
 from agent.http.context import ProxyFeeds
 from agent.http.decode import DecodeFailure, Shape, load, string
+from agent.http.params import wait
 from agent.http.reply import Reply
 from raftstore.queries import CARootsAnswer
 from raftstore.records import Json, ServiceId, Upstream
@@ -39,25 +40,28 @@ def _require(call: Call, proxy_id: str) -> None:
 
 async def next_(call: Call) -> Reply:
     """What is new since `?version=`, held up to `?wait=` until there is something."""
-    options = call.options()
     proxy_id, version = unquote(call.rest), call.params.get("version") or ""
     if not proxy_id:
         raise RequestError(400, "Missing proxy ID")
     _require(call, proxy_id)
     with call.waiting.place():
         try:
-            found = await _feeds(call).next(proxy_id, version, _wait_s(call, options.wait_s))
+            found = await _feeds(call).next(proxy_id, version, _wait_s(call))
         except asyncio.CancelledError:
             call.waiting.raise_if_stopping()
             raise
     return call.json(_delta(found))
 
 
-def _wait_s(call: Call, wait_s: float) -> float:
+def _wait_s(call: Call) -> float:
     """How long the request is held: as blocking queries are, without a version not at all."""
     if not call.params.get("version"):
         return 0.0
-    return wait_s or call.context.config.default_query_time_s
+    config = call.context.config
+    _, wait_s = wait(
+        call.params, default_s=config.default_query_time_s, max_s=config.max_query_time_s
+    )
+    return wait_s
 
 
 async def heard(call: Call) -> Reply:

@@ -27,6 +27,7 @@ from agent.keeping import server_archives, store_config, use_peers_file
 from agent.leader.access import AccessKeeper
 from agent.leader.coordinates import CoordinateKeeper
 from agent.leader.duties import LeaderDuties
+from agent.leader.entries import ensure_entries
 from agent.leader.logins import LoginKeeper
 from agent.leader.servers import ServersKeeper, ensure_config
 from agent.leader.sessions import SessionKeeper
@@ -177,6 +178,7 @@ class ServerParts:
         extra: dict[str, Callable[[], Awaitable[None]]] = {
             "certificate authority": self.authority.ensure_root,
             "roots of the authority": self.authority.keep_roots,
+            "config entries": lambda: ensure_entries(backend, config.config_entries),
             "autopilot configuration": lambda: ensure_config(backend.change, config.autopilot),
             "care of the servers": keeper.run,
             "sessions": sessions.run,

@@ -36,7 +36,7 @@ SERVERS: tuple[Key, ...] = (
     enterprise("autopilot.redundancy_zone_tag", STRING),
     enterprise("autopilot.disable_upgrade_migration", BOOL),
     enterprise("autopilot.upgrade_version_tag", STRING),
-    later("config_entries.bootstrap", OPAQUES, ()),
+    now("config_entries.bootstrap", OPAQUES),
     ignored("rpc.enable_streaming", BOOL),
     ignored("use_streaming_backend", BOOL),
     later("cache.entry_fetch_rate", FLOAT, None),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from dataclasses import replace
 from typing import Any
@@ -68,6 +69,11 @@ async def test_a_proxy_is_told_answers_and_is_seen(fed: Client) -> None:
     assert held["upstream/api"]["LocalBindPort"] == 9000
     assert held["chain/api"]["Protocol"] == "tcp" and held["endpoints/api.default.dc1"] == []
     assert held["leaf"]["Service"] == "web" and held["intentions"] == []
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    got = (await fed.get(f"{path}?version={version}&wait=300ms")).json
+    assert (got["Resources"], got["Version"]) == ([], version)
+    assert 0.29 <= loop.time() - began < 20
     got = await fed.put(path, {"Version": version, "Error": "no"})
     assert got.json is True
     standing = (await fed.get("/v1/agent/connect/feeds")).json["web-proxy"]
