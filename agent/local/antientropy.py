@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable
 from dataclasses import dataclass, replace
+from operator import attrgetter
+from typing import Any
 
 from agent.local.services import LocalCheck, LocalState
 from raftstore.commands import Command, Deregister, Register
@@ -21,13 +23,12 @@ from raftstore.records import (
     Check,
     CheckId,
     Node,
-    NodeName,
     Service,
     ServiceId,
-    ServiceName,
-    same_content,
 )
 
+#: Services, or checks, that are compared in one step: less than a millisecond.
+COMPARED_AT_ONCE = 128
 #: Agent contract 4.1: period of full syncs, and the pause after a failed one, in seconds.
 FULL_INTERVAL_S = 60.0
 RETRY_INTERVAL_S = 15.0
@@ -85,24 +86,36 @@ Action = SyncNode | SyncService | SyncCheck | RemoveService | RemoveCheck | Adop
 
 def plan(
     local: LocalState, node: Node, remote: NodeServicesAnswer, checks: Iterable[Check]
-) -> tuple[Action, ...]:
-    """All that makes the catalog agree with this host, after seeing all it says about it."""
+) -> Generator[None, None, tuple[Action, ...]]:
+    """All that makes the catalog agree with this host, after seeing all it says about it.
+
+    In short steps. What changes in ``local`` between them is the caller's to remember
+    (``LocalState.begin_comparison``); what goes is left out.
+    """
     remote_checks = {check.id: check for check in checks}
     remote_services = {service.id: service for service in remote.services}
     adopted: list[AdoptTags] = []
     stale_services: dict[ServiceId, None] = {}
-    for service_id, service in local.services.items():
-        known = remote_services.get(service_id)
+    for number, service_id in enumerate(list(local.services)):
+        service, known = local.services.get(service_id), remote_services.get(service_id)
+        if service is None:
+            continue
         if known is not None and _only_tags_differ(service.record, known):
             if known.tags != service.record.tags:
                 adopted.append(AdoptTags(service_id, known.tags))
-        elif known is None or not same_content(_bare(service.record), _bare(known)):
+        elif known is None or _service_key(service.record) != _service_key(known):
             stale_services[service_id] = None
-    stale_checks = {
-        check_id: None
-        for check_id, check in local.checks.items()
-        if _check_differs(check.record, remote_checks.get(check_id), held=local.is_held(check_id))
-    }
+        if number % COMPARED_AT_ONCE == 0:
+            yield
+    stale_checks: dict[CheckId, None] = {}
+    for number, check_id in enumerate(list(local.checks)):
+        check = local.checks.get(check_id)
+        if check is not None and _check_differs(
+            check.record, remote_checks.get(check_id), held=local.is_held(check_id)
+        ):
+            stale_checks[check_id] = None
+        if number % COMPARED_AT_ONCE == 0:
+            yield
     gone_services = [
         service_id
         for service_id in remote_services
@@ -121,8 +134,8 @@ def plan(
         *_actions(
             local,
             node if _node_differs(node, remote.node) else None,
-            stale_services,
-            stale_checks,
+            [service_id for service_id in stale_services if service_id in local.services],
+            [check_id for check_id in stale_checks if check_id in local.checks],
             gone_services,
             gone_checks,
         ),
@@ -281,37 +294,33 @@ def _actions(
     return tuple(actions)
 
 
-def _bare(service: Service) -> Service:
-    """Without the node, which the catalog fills in, and with one spelling of "nothing"."""
-    return replace(
-        service,
-        node=NodeName(""),
-        meta=service.meta or None,
-        tagged_addresses=service.tagged_addresses or None,
-    )
+#: All of a service but its node, which the catalog fills in, and what has two spellings of "none".
+_SERVICE = attrgetter(
+    "id", "name", "kind", "tags", "address", "port", "socket_path", "weights",
+    "enable_tag_override", "proxy", "connect_native",
+)  # fmt: skip
+#: All of a check but what the catalog fills in by itself, and its output.
+_CHECK = attrgetter(
+    "id", "name", "status", "notes", "service_id", "type", "interval", "timeout", "exposed_port",
+    "definition",
+)  # fmt: skip
+
+
+def _service_key(service: Service) -> tuple[Any, ...]:
+    return (*_SERVICE(service), service.meta or None, service.tagged_addresses or None)
 
 
 def _only_tags_differ(local: Service, remote: Service) -> bool:
     if not local.enable_tag_override:
         return False
-    return same_content(_bare(replace(local, tags=remote.tags)), _bare(remote))
+    return _service_key(replace(local, tags=remote.tags)) == _service_key(remote)
 
 
 def _check_differs(local: Check, remote: Check | None, *, held: bool) -> bool:
-    if remote is None:
+    """``held``: the output may wait."""
+    if remote is None or _CHECK(local) != _CHECK(remote):
         return True
-    return not same_content(_bare_check(local, held), _bare_check(remote, held))
-
-
-def _bare_check(check: Check, held: bool) -> Check:
-    """Without what the catalog fills in by itself, and without output that may wait."""
-    return replace(
-        check,
-        node=NodeName(""),
-        service_name=ServiceName(""),
-        service_tags=(),
-        output="" if held else check.output,
-    )
+    return not held and local.output != remote.output
 
 
 def _node_differs(local: Node, remote: Node | None) -> bool:

@@ -69,7 +69,9 @@ def build_service(
     sidecar = expand_sidecar(
         definition,
         # The parent is not registered yet, but its port is spoken for.
-        taken={
+        taken=frozenset()
+        if definition.sidecar is None
+        else {
             definition.port,
             *(service.record.port for service in state.services.values()),
         },

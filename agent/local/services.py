@@ -43,6 +43,17 @@ class LocalCheck:
     source: Source = "remote"
 
 
+@dataclass(frozen=True, slots=True)
+class Unsynced:
+    """What is out of step with the catalog. Dicts serve as ordered sets; a gone service has the
+    checks that it had."""
+
+    services: dict[ServiceId, None]
+    checks: dict[CheckId, None]
+    gone_services: dict[ServiceId, tuple[CheckId, ...]]
+    gone_checks: dict[CheckId, None]
+
+
 class LocalState:
     """Services and checks of this host. Transitions have names; nothing else changes it."""
 
@@ -221,6 +232,19 @@ class LocalState:
             released = True
         return released
 
+    def begin_comparison(self) -> Unsynced:
+        """From now on only what changes meanwhile is out of step; gives what was so before."""
+        before = Unsynced(
+            self.unsynced_services, self.unsynced_checks, self.gone_services, self.gone_checks
+        )
+        self.unsynced_services, self.unsynced_checks = {}, {}
+        self.gone_services, self.gone_checks = {}, {}
+        return before
+
+    def abandon_comparison(self, before: Unsynced) -> None:
+        """It broke off: what was out of step before is so still, unless it has gone."""
+        self._add_unsynced(before)
+
     def note_differences(
         self,
         *,
@@ -230,14 +254,36 @@ class LocalState:
         gone_services: Iterable[ServiceId],
         gone_checks: Iterable[CheckId],
     ) -> None:
-        """A comparison with the whole catalog is the truth about what is out of step."""
+        """A comparison with the whole catalog is the truth about what is out of step, beside what
+        has changed since it began."""
         self.node_in_sync = not node
-        self.unsynced_services = dict.fromkeys(services)
-        self.unsynced_checks = dict.fromkeys(checks)
-        self.gone_services = dict.fromkeys(gone_services, ())
-        self.gone_checks = dict.fromkeys(gone_checks)
+        self._add_unsynced(
+            Unsynced(
+                dict.fromkeys(services),
+                dict.fromkeys(checks),
+                dict.fromkeys(gone_services, ()),
+                dict.fromkeys(gone_checks),
+            )
+        )
         for check_id in self.unsynced_checks:
             self._held.pop(check_id, None)
+
+    def _add_unsynced(self, more: Unsynced) -> None:
+        for service_id in more.services:
+            if service_id in self._services:
+                self.unsynced_services[service_id] = None
+        for check_id in more.checks:
+            if check_id in self._checks:
+                self.unsynced_checks[check_id] = None
+        for service_id, checks in more.gone_services.items():
+            if service_id not in self._services:
+                self.gone_services.setdefault(service_id, checks)
+            else:
+                self.gone_checks.update(dict.fromkeys(checks))
+        for check_id in more.gone_checks:
+            self.gone_checks[check_id] = None
+        for check_id in [each for each in self.gone_checks if each in self._checks]:
+            del self.gone_checks[check_id]
 
     def mark_service_synced(self, record: Service) -> None:
         """The catalog has this record; a newer one, made meanwhile, stays out of step."""

@@ -44,6 +44,7 @@ from raftstore.commands import Rejected
 from raftstore.errors import EncodeError, NotInHistory, StoreError
 from raftstore.queries import At, Change, History, NodeChecks, NodeServices
 from raftstore.records import Check, Node, Service
+from raftstore.slices import in_slices
 
 log = logging.getLogger("lictor.agent.anti_entropy")
 #: Tools wait for `agent: Synced node info` (cli-config contract A2), so these come from the agent.
@@ -195,7 +196,13 @@ class Syncer:
             revoked = await self._revoked(services.value.services, checks.value)
             if revoked:
                 await self._on_revoked(revoked)
-        actions = plan(self._state, self._node(), services.value, checks.value)
+        before = self._state.begin_comparison()
+        try:
+            steps = plan(self._state, self._node(), services.value, checks.value)
+            actions = await in_slices(steps)
+        except BaseException:
+            self._state.abandon_comparison(before)
+            raise
         note(self._state, actions)
         # One index back: what was changed at this very index may not be in the answers yet.
         self._compared_at = At(index=max(1, min(services.index, checks.index) - 1))

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import random
 from dataclasses import replace
+from unittest import mock
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent.definitions import CheckDefinition
+from agent.local import antientropy
 from agent.local.antientropy import (
     AdoptTags,
     FullSyncClock,
@@ -29,6 +31,7 @@ from agent.local.services import LocalCheck, LocalService, LocalState
 from raftstore.commands import Applied, Register
 from raftstore.queries import NodeChecks, NodeServices
 from raftstore.records import SERF_HEALTH, Check, CheckId, Service, ServiceId, ServiceName
+from raftstore.slices import at_once
 from tests.agent.local.parts import (
     HOST,
     NODE,
@@ -64,7 +67,7 @@ def catalogs(draw: st.DrawFn) -> Catalog:
 def look(catalog: Catalog, local: LocalState):
     services = catalog.machine.answer(NodeServices(HOST)).value
     checks = catalog.machine.answer(NodeChecks(HOST)).value
-    return plan(local, NODE, services, checks)
+    return at_once(plan(local, NODE, services, checks))
 
 
 def carry_out(catalog: Catalog, local: LocalState, actions) -> None:
@@ -109,28 +112,59 @@ changes = st.lists(
 )
 
 
+def take(local: LocalState, step, now: float) -> None:
+    match step:
+        case ("register", record):
+            local.register(LocalService(record=record))
+        case ("deregister", service_id):
+            local.deregister(ServiceId(service_id))
+        case ("check", record) if not record.service_id or record.service_id in local.services:
+            local.put_check(LocalCheck(record=record, definition=CheckDefinition()), now)
+        case ("uncheck", check_id):
+            local.remove_check(check_id)
+        case ("status", check_id, status):
+            local.update_check(check_id, status, "o", now)
+
+
 @CHECKS
 @given(changes)
 def test_telling_only_what_changed_gives_the_same_as_comparing(steps) -> None:
     local, catalog, now = local_state(update_interval_s=0.0), Catalog(), 0.0
     for step in [*steps, ("sync",)]:
         now += 1.0
-        match step:
-            case ("register", record):
-                local.register(LocalService(record=record))
-            case ("deregister", service_id):
-                local.deregister(ServiceId(service_id))
-            case ("check", record) if not record.service_id or record.service_id in local.services:
-                local.put_check(LocalCheck(record=record, definition=CheckDefinition()), now)
-            case ("uncheck", check_id):
-                local.remove_check(check_id)
-            case ("status", check_id, status):
-                local.update_check(check_id, status, "o", now)
-            case ("sync",):
-                carry_out(catalog, local, pending(local, NODE))
+        if step == ("sync",):
+            carry_out(catalog, local, pending(local, NODE))
+        take(local, step, now)
         local.check_invariants()
     differences = [a for a in look(catalog, local) if not isinstance(a, AdoptTags)]
     assert differences == []
+
+
+@CHECKS
+@given(local_states(), catalogs(), changes, st.booleans())
+def test_what_changes_during_a_comparison_is_told_too(local, catalog, steps, broken_off) -> None:
+    services = catalog.machine.answer(NodeServices(HOST)).value
+    checks = catalog.machine.answer(NodeChecks(HOST)).value
+    left = iter(steps)
+    with mock.patch.object(antientropy, "COMPARED_AT_ONCE", 1):
+        before = local.begin_comparison()
+        comparing = plan(local, NODE, services, checks)
+        try:
+            while True:
+                next(comparing)
+                take(local, next(left, ("sync",)), 0.0)
+        except StopIteration as end:
+            actions = end.value
+    if broken_off:
+        local.abandon_comparison(before)
+    else:
+        note(local, actions)
+    local.check_invariants()
+    carry_out(catalog, local, pending(local, NODE))
+    if not broken_off:
+        # Tags that others set may have come with a service that changed meanwhile.
+        again = [a for a in look(catalog, local) if not isinstance(a, AdoptTags)]
+        assert again == []
 
 
 def test_a_service_and_its_checks_with_the_same_token_are_one_write() -> None:
