@@ -55,6 +55,7 @@ TABLE_NAMES = {
     "prepared-queries": "PreparedQuery",
     "coordinates": "Coordinate",
     "acl-facts": "ACLFact",
+    "virtual-addresses": "VirtualAddress",
     "groups": "Group",
     "head": "Head",
 }

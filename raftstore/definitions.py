@@ -128,6 +128,18 @@ class ACLFact:
     modify_index: int = 0
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VirtualAddress:
+    """The address of a service of the mesh as a whole, whatever instances it has; ``freed_at``
+    (Unix seconds) says since when nobody has the name any more."""
+
+    service: str
+    address: str = ""
+    freed_at: float | None = None
+    create_index: int = 0
+    modify_index: int = 0
+
+
 #: The kinds of definitions by the name of their table, in the order of snapshots: ONLY APPEND.
 KINDS: dict[str, type] = {
     "config-entries": ConfigEntry,
@@ -139,4 +151,5 @@ KINDS: dict[str, type] = {
     "prepared-queries": PreparedQuery,
     "coordinates": Coordinate,
     "acl-facts": ACLFact,
+    "virtual-addresses": VirtualAddress,
 }

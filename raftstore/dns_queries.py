@@ -6,8 +6,9 @@ import functools
 import ipaddress
 from dataclasses import dataclass
 
+from raftstore.definitions import VirtualAddress
 from raftstore.queries import Footprint, Query, numbered
-from raftstore.records import Node, Service
+from raftstore.records import Node, Service, ServiceName
 
 
 @functools.lru_cache(maxsize=4096)
@@ -40,3 +41,37 @@ class WhoHasAddress(Query[AddressHolder]):
 
     def footprint(self) -> tuple[Footprint, ...]:
         return (("address", self.address),)
+
+
+_VIRTUAL = "virtual-addresses"
+
+
+@numbered(106, VirtualAddress | None)
+@dataclass(frozen=True, slots=True)
+class GetVirtualAddress(Query[VirtualAddress | None]):
+    """The virtual address of a service (compared without case); None if it never had one."""
+
+    service: ServiceName
+
+    def footprint(self) -> tuple[Footprint, ...]:
+        return ((_VIRTUAL, self.service.lower()),)
+
+
+@numbered(107, VirtualAddress | None)
+@dataclass(frozen=True, slots=True)
+class VirtualAddressAt(Query[VirtualAddress | None]):
+    """Whose virtual address this is."""
+
+    address: str
+
+    def footprint(self) -> tuple[Footprint, ...]:
+        return ((f"{_VIRTUAL}:address", self.address),)
+
+
+@numbered(108, tuple[VirtualAddress, ...])
+@dataclass(frozen=True, slots=True)
+class ListVirtualAddresses(Query[tuple[VirtualAddress, ...]]):
+    """All virtual addresses, by service; the switch is among them under an empty name."""
+
+    def footprint(self) -> tuple[Footprint, ...]:
+        return ((_VIRTUAL, ""),)

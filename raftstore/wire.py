@@ -21,9 +21,11 @@ from raftstore import (
     commands,
     definition_commands,
     definition_queries,
+    dns_queries,
     mesh_queries,
     queries,
     restore_queries,
+    virtual_commands,
 )
 from raftstore.codec import Codec, LazyCodecs, codec_for, pack, unpack
 from raftstore.commands import Applied, Command, Outcome, Rejected, RequestId
@@ -56,8 +58,10 @@ _REGISTERED = (
     catalog_queries,
     definition_commands,
     definition_queries,
+    dns_queries,
     mesh_queries,
     restore_queries,
+    virtual_commands,
 )
 
 VERSION = 1

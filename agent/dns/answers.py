@@ -23,11 +23,13 @@ from agent.dns.outline import INSTANCES_MAX, SRV_INSTANCES_MAX, Item, Outline, S
 from agent.dns.rules import Rules, ttl
 from agent.dns.wire import Question, Record
 from agent.queries import QueryNotFound, QueryRefused, Request
-from raftstore.dns_queries import WhoHasAddress
+from raftstore.dns_queries import GetVirtualAddress, VirtualAddressAt, WhoHasAddress
+from raftstore.mesh_queries import IngressHealth
 from raftstore.queries import (
     HealthEntry,
     HealthService,
     NodeServices,
+    Query,
 )
 from raftstore.records import CONSUL_SERVICE, Node, NodeName, ServiceName
 
@@ -105,6 +107,8 @@ def _looked_up(ask: _Ask, lookup: Lookup) -> Outline:
         return _node(ask, lookup.name)
     if lookup.kind is Kind.QUERY:
         return _prepared(ask, lookup.name)
+    if lookup.kind is Kind.VIRTUAL:
+        return _virtual(ask, lookup.name)
     return _service(ask, lookup)
 
 
@@ -195,6 +199,11 @@ def _reverse(question: Question, lookup: Lookup, rules: Rules, facts: Facts) -> 
             target = node_target(holder.node.name, rules.datacenter, rules.zones.primary)
         if target is None and holder.service is not None:
             target = service_target(holder.service.name, rules.datacenter, rules.zones.primary)
+        if target is None and records.is_virtual(lookup.address):
+            virtual = facts.get(VirtualAddressAt(records.address_text(lookup.address)))
+            if virtual is not None and virtual.freed_at is None:
+                home = f"{rules.datacenter}.{rules.zones.primary.text}"
+                target = records.name_wire(f"{virtual.service}.virtual.{home}")
     if target is not None:
         found = Item((records.ptr(question.name, target),))
         at = SoaAt.AUTHORITY if question.qtype == RdataType.SOA else SoaAt.NOWHERE
@@ -249,6 +258,18 @@ def _service(ask: _Ask, lookup: Lookup) -> Outline:
         chosen = ask.rng.sample(chosen, most)
     outline = _instances(ask, chosen, ask.rules.service_ttl_s(lookup.name), shuffled=True)
     return replace(outline, partial=True) if partial else outline
+
+
+def _virtual(ask: _Ask, name: str) -> Outline:
+    """The one address of a service of the mesh; it is of IPv4."""
+    held = ask.facts.get(GetVirtualAddress(ServiceName(name)))
+    packed = None if held is None else records.address_bytes(held.address)
+    if held is None or packed is None or held.freed_at is not None:
+        return _nothing(ask.zone)
+    if not _family_fits(ask.qtype, packed) or ask.qtype == RdataType.SRV:
+        return _no_data(ask)
+    record = records.address(ask.owner, ask.rules.node_ttl_s, packed)
+    return Outline(zone=ask.zone, items=(Item((record,)),))
 
 
 def _prepared(ask: _Ask, name: str) -> Outline:
@@ -323,8 +344,10 @@ def _no_data(ask: _Ask) -> Outline:
     return _nothing(ask.zone, Rcode.NOERROR)
 
 
-def service_query(lookup: Lookup) -> HealthService:
-    """The catalog query behind a service or connect name."""
+def service_query(lookup: Lookup) -> Query[tuple[HealthEntry, ...]]:
+    """The catalog query behind a service, connect or ingress name."""
+    if lookup.kind is Kind.INGRESS:
+        return IngressHealth(ServiceName(lookup.name))
     return HealthService(
         service=ServiceName(lookup.name),
         tags=(lookup.tag,) if lookup.tag else (),

@@ -26,6 +26,8 @@ class Kind(enum.Enum):
 
     SERVICE = "service"
     CONNECT = "connect"
+    INGRESS = "ingress"
+    VIRTUAL = "virtual"
     NODE = "node"
     QUERY = "query"
     ADDR = "addr"
@@ -34,15 +36,15 @@ class Kind(enum.Enum):
     OUTSIDE = "outside"
 
 
-#: Labels that end the left part of a name. Those without a kind of their own mean nothing yet.
+#: Labels that end the left part of a name.
 _KIND_LABELS = {
     "service": Kind.SERVICE,
     "connect": Kind.CONNECT,
     "node": Kind.NODE,
     "addr": Kind.ADDR,
-    "ingress": Kind.NOTHING,
+    "ingress": Kind.INGRESS,
     "query": Kind.QUERY,
-    "virtual": Kind.NOTHING,
+    "virtual": Kind.VIRTUAL,
 }
 
 
@@ -161,8 +163,6 @@ def _known(word: str, parts: tuple[str, ...], suffix: tuple[str, ...], zone: Zon
     kind = _KIND_LABELS[word]
     if kind is Kind.ADDR:
         return _addr(parts, zone)
-    if kind is Kind.NOTHING:
-        return _nothing(zone, f"{word} lookups are not served")
     if not parts:
         return _nothing(zone, f"nothing stands before {word}")
     if len(suffix) == 2 and suffix[1] == "dc":
@@ -173,7 +173,7 @@ def _known(word: str, parts: tuple[str, ...], suffix: tuple[str, ...], zone: Zon
     if kind in {Kind.NODE, Kind.QUERY}:
         name = ".".join(parts)
         return Lookup(kind=kind, zone=zone, name=name, datacenter=datacenter)
-    if kind is Kind.CONNECT:
+    if kind in {Kind.CONNECT, Kind.INGRESS, Kind.VIRTUAL}:
         return Lookup(kind=kind, zone=zone, name=parts[-1], datacenter=datacenter)
     if len(parts) == 2 and parts[0].startswith("_") and parts[1].startswith("_"):
         return _rfc2782(parts, datacenter, zone)

@@ -58,6 +58,11 @@ def address_text(packed: bytes) -> str:
     return str(ipaddress.ip_address(mapped_to_v4(packed)))
 
 
+def is_virtual(packed: bytes) -> bool:
+    """Whether an address is from the range that virtual ones are given from, 240.0.0.0/4."""
+    return len(packed) == 4 and packed[0] >= 0xF0
+
+
 def mapped_to_v4(packed: bytes) -> bytes:
     """The 4 bytes inside ``::ffff:0:0/96``; other addresses as they are."""
     return packed[12:] if len(packed) == 16 and packed.startswith(_V4_MAPPED) else packed

@@ -31,6 +31,7 @@ from agent.leader.entries import ensure_entries
 from agent.leader.logins import LoginKeeper
 from agent.leader.servers import ServersKeeper, ensure_config
 from agent.leader.sessions import SessionKeeper
+from agent.leader.virtual_addresses import ensure_virtual_addresses
 from agent.local.node import join_host_port
 from agent.membership import candidates, seen_servers
 from agent.parts.access import guarded
@@ -185,6 +186,8 @@ class ServerParts:
             "coordinates": coordinates.run,
             "access control": access.run,
         }
+        if config.connect_enabled:
+            extra["virtual addresses"] = lambda: ensure_virtual_addresses(backend)
         duties = self._duties = LeaderDuties(
             backend,
             members=gossip.members,

@@ -14,6 +14,7 @@ from typing import Any
 from raftstore import definition_commands as c
 from raftstore import definition_queries as q
 from raftstore import definitions as d
+from raftstore import dns_queries as dns
 from raftstore.commands import Applied, Outcome, Rejected
 from raftstore.state.config_entries import make_table
 from raftstore.state.table import Table
@@ -90,11 +91,18 @@ class Definitions:
         self.facts: Table[d.ACLFact] = Table(
             "acl-facts", indexes, key=lambda f: f.name, shown=lambda f: replace(f, secret="")
         )
+        self.virtual: Table[d.VirtualAddress] = Table(
+            "virtual-addresses",
+            indexes,
+            key=lambda v: v.service,
+            groups={"address": _of(lambda v: v.address)},
+            due_at=lambda v: v.freed_at,
+        )
         self.tables: dict[str, Table[Any]] = {
             table.name: table
             for table in (
                 self.config, self.tokens, self.policies, self.roles, self.methods, self.rules,
-                self.queries, self.coordinates, self.facts,
+                self.queries, self.coordinates, self.facts, self.virtual,
             )
         }  # fmt: skip
 
@@ -238,6 +246,9 @@ class Definitions:
             q.GetPreparedQuery: lambda x: self.queries.get(x.id),
             q.FindPreparedQuery: lambda x: self._find_query(x.name),
             q.ListPreparedQueries: lambda x: _listed(self.queries, "session", x.session),
+            dns.GetVirtualAddress: lambda x: self.virtual.get(x.service.lower()),
+            dns.VirtualAddressAt: lambda x: _only(self.virtual, "address", x.address),
+            dns.ListVirtualAddresses: lambda _: self.virtual.all(),
             q.ListCoordinates: lambda x: _listed(self.coordinates, "node", x.node.lower()),
             q.CoordinatesOf: lambda x: tuple(
                 found for node in x.nodes for found in self.coordinates.group("node", node.lower())

@@ -39,6 +39,7 @@ from raftstore.state.tables import Indexes
 from raftstore.state.transactions import Transactions
 from raftstore.state.txn_catalog import CatalogVerbs
 from raftstore.state.txn_keys import KeyVerbs
+from raftstore.state.virtual_addresses import VirtualAddresses
 
 T = TypeVar("T")
 
@@ -81,6 +82,7 @@ class StateMachine:
         )
         self.registry.on_node_removed.append(self.definitions.node_removed)
         self.sessions.on_ended.append(self.definitions.end_session)
+        self.virtual = VirtualAddresses(self.definitions.virtual, self.registry, self.sessions)
         self.dedupe = Dedupe(limits)
         self.history = History(limits)
         self._written = False  # since somebody asked what moved
@@ -129,6 +131,7 @@ class StateMachine:
             c.KVUnlock: self.locks.release,
             c.Transaction: self._transactions.apply,
             c.SetAutopilot: self.autopilot.set,
+            **self.virtual.appliers(),
             c.BeginRestore: self._begin_restore,
             c.StageRestore: self._stage_restore,
             c.EndRestore: self._end_restore,
@@ -489,6 +492,7 @@ class StateMachine:
         self.ca.check()
         self.dedupe.check()
         self.definitions.check()
+        self.virtual.check()
         self.history.check()
         if self.staged is not None:
             self.staged.check()

@@ -166,7 +166,8 @@ class Registry:
     """
 
     __slots__ = ("_indexes", "_undo", "connect", "counts", "ids", "names", "nodes", "nodes_at",
-                 "on_check_lost", "on_node_removed", "services_at", "states")  # fmt: skip
+                 "on_check_lost", "on_name", "on_node_removed", "services_at",
+                 "states")  # fmt: skip
 
     def __init__(self, indexes: Indexes) -> None:
         self._indexes = indexes
@@ -176,6 +177,8 @@ class Registry:
         self.ids: dict[NodeId, str] = {}
         #: Told of a node that goes, by its key: what hangs on it elsewhere goes with it.
         self.on_node_removed: list[Callable[[int, str], None]] = []
+        #: Told of a name (in lower case) that an instance or a mesh endpoint came to or left.
+        self.on_name: list[Callable[[int, str], None]] = []
         self.names: SortedDict = SortedDict()  # str -> NameRow
         self.connect: dict[str, NameRow] = {}
         #: Nodes, and instances with an address of their own, by IP address in canonical form.
@@ -259,6 +262,14 @@ class Registry:
             self._indexes.raise_to("service-names", index)
         self._service_moved(index, service)
         self._node_moved(index, row)
+        self._settle(index, service, stored)
+
+    def _settle(self, index: int, *services: Service | None) -> None:
+        met = [service for service in services if service is not None]
+        names = {name for service in met for _, name, _, _ in self._rows_of(service)}
+        for name in sorted(names):
+            for follow in self.on_name:
+                follow(index, name)
 
     def remove_service(self, index: int, row: NodeRow, service_id: ServiceId) -> None:
         """Remove an instance with its checks."""
@@ -271,6 +282,7 @@ class Registry:
             self._indexes.raise_to("service-names", index)
         self._indexes.raise_to("services", index)
         self._node_moved(index, row)
+        self._settle(index, service)
 
     def put_check(self, index: int, row: NodeRow, check: Check) -> None:
         """Store a check; the service it left and the one it joined both move."""

@@ -48,7 +48,6 @@ def test_a_name_is_read_from_the_right(
         "service.consul",
         "nothing.consul",
         "web.service.a.b.consul",
-        "web.ingress.consul",
         "_web.consul",
         "_web._tcp.consul",
         "0a6300011.addr.consul",

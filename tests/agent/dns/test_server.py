@@ -30,6 +30,7 @@ from raftstore.records import (
     ServiceId,
     ServiceName,
 )
+from raftstore.virtual_commands import EnableVirtualAddresses
 from tests.agent.dns.catalog import Catalog
 
 NOW = 1_700_000_000
@@ -380,4 +381,30 @@ async def test_too_many_alike_replies_come_back_over_tcp(catalog: Catalog) -> No
     assert [bool(reply.flags & dns.flags.TC) for reply in replies] == [False, False, True, True]
     assert len((await ask(server, "web.service.consul.", tcp=True)).answer) == 3
     assert server.stats().rate_limited == 2
+    await server.stop()
+
+
+async def test_a_service_of_the_mesh_has_one_address_both_ways(catalog: Catalog) -> None:
+    catalog.apply(EnableVirtualAddresses())
+    node = Node(name=NodeName("node-1"), address="10.0.0.1")
+    native = Service(
+        node=node.name, id=ServiceId("m"), name=ServiceName("Mesh"), connect_native=True
+    )
+    catalog.register(node, native)
+    server = await serve(catalog, dns_config=DnsConfig(node_ttl_s=9.0))
+    for name in ("mesh.virtual.consul.", "x.Mesh.virtual.dc1.consul."):
+        message = await ask(server, name)
+        assert addresses(message) == {"240.0.0.1"}
+        assert message.answer[0].ttl == 9
+    for qtype in ("AAAA", "SRV"):
+        message = await ask(server, "mesh.virtual.consul.", qtype)
+        assert message.rcode() == dns.rcode.NOERROR
+        assert message.authority and not message.answer
+    assert (await ask(server, "web.virtual.consul.")).rcode() == dns.rcode.NXDOMAIN
+    message = await ask(server, "1.0.0.240.in-addr.arpa.", "PTR")
+    assert addresses(message) == {"mesh.virtual.dc1.consul."}
+    catalog.deregister("node-1", "m")
+    assert (await ask(server, "mesh.virtual.consul.")).rcode() == dns.rcode.NXDOMAIN
+    message = await ask(server, "1.0.0.240.in-addr.arpa.", "PTR")
+    assert message.rcode() == dns.rcode.SERVFAIL
     await server.stop()

@@ -16,9 +16,15 @@ from raftstore import mesh_queries as mq
 from raftstore import queries as q
 from raftstore import records as r
 from raftstore.catalog_queries import CountServices, DumpNode, DumpNodes
-from raftstore.dns_queries import WhoHasAddress
+from raftstore.dns_queries import (
+    GetVirtualAddress,
+    ListVirtualAddresses,
+    VirtualAddressAt,
+    WhoHasAddress,
+)
 from raftstore.restore_queries import GetRestore
 from raftstore.state.definitions import secret_hash
+from raftstore.virtual_commands import EnableVirtualAddresses
 
 NODES = ["n1", "N1", "n2", "n3"]
 IDS = ["", "id-a", "id-b"]
@@ -354,6 +360,7 @@ def any_commands(index: int) -> st.SearchStrategy[c.Command]:
         session_commands,
         transactions(index),
         autopilot_commands(st.none() | recent),
+        st.builds(EnableVirtualAddresses),
         definition_commands(st.none() | recent),
         definition_commands(st.none() | recent),
     )
@@ -427,6 +434,9 @@ POPULATED: list[c.Command] = [
 ALL_QUERIES: list[q.Query[Any]] = [
     GetRestore(),
     *[WhoHasAddress(address) for address in ("10.0.0.1", "10.0.0.2", "10.9.9.9")],
+    *[GetVirtualAddress(r.ServiceName(name)) for name in ("web", "API", "proxy", "", "never")],
+    *[VirtualAddressAt(f"240.0.0.{number}") for number in (1, 2, 9)],
+    ListVirtualAddresses(),
     q.ListNodes(),
     q.ListServices(),
     q.ListServices((("rack", "r1"),)),

@@ -1,0 +1,16 @@
+"""Has the cluster give services of the mesh virtual addresses, from the first leader on."""
+
+from __future__ import annotations
+
+from agent.backend import Backend
+from raftstore.dns_queries import GetVirtualAddress
+from raftstore.records import ServiceName
+from raftstore.state.virtual_addresses import SWITCH
+from raftstore.virtual_commands import EnableVirtualAddresses
+
+
+async def ensure_virtual_addresses(backend: Backend) -> None:
+    """Switch them on, if nobody has. Raises what ``Backend.change`` raises."""
+    switch = await backend.ask(GetVirtualAddress(ServiceName(SWITCH)))
+    if switch.value is None:
+        await backend.change(EnableVirtualAddresses())
