@@ -19,7 +19,13 @@ from raftstore import dns_queries as dq
 from raftstore import mesh_queries as mq
 from raftstore import queries as q
 from raftstore import restore_queries, rows
-from raftstore.definitions import ACLToken, ConfigEntry, Coordinate, PreparedQuery
+from raftstore.definitions import (
+    ACLToken,
+    ConfigEntry,
+    Coordinate,
+    PreparedQuery,
+    VirtualAddress,
+)
 from raftstore.records import (
     Check,
     Intention,
@@ -143,6 +149,18 @@ def _holder(
         service = None
     removed = (node, service) != (value.node, value.service)
     return dq.AddressHolder(node=node, service=service), removed
+
+
+def _virtual(
+    authorizer: Authorizer, query: Any, value: VirtualAddress | None
+) -> tuple[VirtualAddress | None, bool]:
+    if value is None or _service(authorizer, value.service):
+        return value, False
+    return None, True
+
+
+def _keep_virtual(authorizer: Authorizer, query: Any, item: VirtualAddress) -> bool:
+    return _service(authorizer, item.service)
 
 
 def _keep_linked(authorizer: Authorizer, query: Any, item: mq.GatewayService) -> bool:
@@ -381,6 +399,9 @@ READS: Mapping[type[q.Query[Any]], ReadRule] = {
     cq.DumpNode: ReadRule(shape=_dump),
     cq.CountServices: _OPERATOR,
     dq.WhoHasAddress: ReadRule(shape=_holder),
+    dq.GetVirtualAddress: ReadRule(shape=_virtual),
+    dq.VirtualAddressAt: ReadRule(shape=_virtual),
+    dq.ListVirtualAddresses: ReadRule(keep=_keep_virtual),
     mq.DiscoveryChain: ReadRule(needs=lambda query: (Need("service", READ, query.service),)),
     mq.GatewayServices: ReadRule(
         needs=lambda query: (Need("service", READ, query.gateway),), keep=_keep_linked

@@ -31,6 +31,7 @@ from raftstore.records import (
     TxnOperation,
     TxnService,
 )
+from raftstore.virtual_commands import EnableVirtualAddresses
 
 #: Needs of which one must be met.
 AnyOf = tuple[Need, ...]
@@ -346,6 +347,7 @@ WRITES: Mapping[type[c.Command], WriteRule] = {
     dc.UpdateCoordinates: _plain(
         lambda x: tuple((Need("node", WRITE, each.node),) for each in x.updates)
     ),
+    EnableVirtualAddresses: _SERVERS,
     dc.BootstrapACL: _SERVERS,
     dc.SetACLFact: _SERVERS,
 }
