@@ -408,3 +408,18 @@ async def test_a_service_of_the_mesh_has_one_address_both_ways(catalog: Catalog)
     message = await ask(server, "1.0.0.240.in-addr.arpa.", "PTR")
     assert message.rcode() == dns.rcode.SERVFAIL
     await server.stop()
+
+
+async def test_nothing_that_was_answered_counts_when_rights_change(catalog: Catalog) -> None:
+    generation = [1]
+    server = DnsServer(AgentConfig(node_name="n"), catalog, generation=lambda: generation[0])
+    await server.listen((("127.0.0.1", 0),))
+    for _ in range(3):
+        await ask(server, "web.service.consul.")
+    assert server.stats().resolver.ready_hits == 2
+    generation[0] = 2
+    await ask(server, "web.service.consul.")
+    assert server.stats().resolver.ready_hits == 2
+    await ask(server, "web.service.consul.")
+    assert server.stats().resolver.ready_hits == 3
+    await server.stop()
