@@ -273,6 +273,8 @@ class HttpServer:
             raise
         except Exception as error:
             headers = call.failure_headers if call is not None else ()
+            if call is not None and isinstance(error, Denied):
+                call.refusal = error.reason
             return self._failure(error, route, method, headers)
 
     def _call(self, request: Asked, method: str, route: Route, rest: str, query: str) -> Call:
@@ -371,6 +373,8 @@ class HttpServer:
             log.debug("request refused method=%s route=%s reason=%s", method, route.path, words)
         if method not in _READS and isinstance(error, ForwardError | StoreError):
             headers = (*headers, f"X-Lictor-Applied: {'no' if error.definite else 'maybe'}")
+        if status == 429:
+            headers = (*headers, "Retry-After: 1")
         return Reply(words.encode("utf-8", "replace"), TEXT_TYPE if words else "", status, headers)
 
     def _explain(self, error: Exception) -> tuple[int, str]:

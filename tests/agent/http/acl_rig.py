@@ -37,11 +37,11 @@ class Manager:
 
 
 @asynccontextmanager
-async def managed(**changes: Any) -> AsyncIterator[Manager]:
+async def managed(*, audit: Any = None, **changes: Any) -> AsyncIterator[Manager]:
     acl = AclConfig(
         enabled=True, default_policy="deny", tokens=AclTokens(initial_management=MANAGEMENT)
     )
-    rig = await Rig(make_config(**{"acl": acl, **changes})).start()
+    rig = await Rig(make_config(**{"acl": acl, **changes}), audit=audit).start()
     await rig.keeper.ensure()
     try:
         async with Client(rig.port) as client:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from tests.agent.http.acl_rig import managed
 from tests.agent.http.rig import Client, Rig, make_config
 
 ANONYMOUS = "00000000-0000-0000-0000-000000000002"
@@ -41,3 +42,17 @@ async def test_each_request_is_told_at_its_start_and_its_end() -> None:
     assert first["request"]["endpoint"] == "/v1/kv/a?token=<hidden>"
     assert first["request"]["user_agent"] == "tester"
     assert first["request"]["remote_addr"].startswith("127.0.0.1:")
+
+
+async def test_who_was_denied_and_why_is_told() -> None:
+    lines: list[bytes] = []
+    async with managed(audit=lines.append) as manager:
+        made = await manager.make("PUT", "/v1/acl/token", {"Description": "few rights"})
+        lines.clear()
+        got = await manager.ask("PUT", "/v1/kv/a", b"x", token=made["SecretID"])
+        assert got.status == 403
+    told = json.loads(lines[-1])["payload"]
+    assert told["auth"]["accessor_id"] == made["AccessorID"]
+    assert told["response"]["status"] == "403"
+    assert "key:write" in told["response"]["error"]
+    assert made["SecretID"].encode() not in b"".join(lines)
