@@ -40,8 +40,9 @@ T_co = TypeVar("T_co", covariant=True)
 #: (all instances), "service-names" (names and their tags), "service" (one name: instances, their
 #: checks, their nodes), "connect" (mesh endpoints of one name), "node" (one node with its services
 #: and checks), "checks" (all checks), "kv" (one key), "kv-prefix" (all keys below), "intentions",
-#: "ca-roots", "ca-config", "sessions" (all), "session" (one id), "session-node" (those of one
-#: node), "autopilot", "restores", "address" (who lives at one IP address).
+#: "intentions:destination" (those of one destination, in lower case), "ca-roots", "ca-config",
+#: "sessions" (all), "session" (one id), "session-node" (those of one node), "autopilot",
+#: "restores", "address" (who lives at one IP address).
 Footprint = tuple[str, str]
 
 
@@ -284,7 +285,10 @@ class MatchIntentions(Query[Mapping[str, tuple[Intention, ...]]]):
     names: tuple[str, ...]
 
     def footprint(self) -> tuple[Footprint, ...]:
-        return (("intentions", ""),)
+        if self.by == "source":
+            return (("intentions", ""),)
+        keys = dict.fromkeys([*(name.lower() for name in self.names), "*"])
+        return tuple(("intentions:destination", key) for key in keys)
 
 
 @numbered(14, Intention | None)

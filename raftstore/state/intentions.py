@@ -31,6 +31,9 @@ _NOT_LEGACY = (
     "them via a service-intentions config entry"
 )
 _TABLE = "intentions"
+#: Table index of the last time that a destination lost all of its intentions.
+_GONE = "intentions-gone"
+_BY_DESTINATION = "intentions:destination"
 
 
 def ordered(intentions: Iterable[Intention]) -> tuple[Intention, ...]:
@@ -140,10 +143,11 @@ class Intentions:
             created = stored.create_index if stored else index
             now = self._entries[key] = replace(entry, create_index=created, modify_index=index)
             self._link(key, entry)
-        else:
-            self._entries.pop(key, None)
+        elif self._entries.pop(key, None) is not None:
+            self._indexes.raise_to(_GONE, index)
         self._indexes.record((_TABLE, key, stored, now))
         self._indexes.raise_to(_TABLE, index)
+        self._indexes.touch(_BY_DESTINATION, key)
 
     def _link(self, key: str, entry: ServiceIntentions) -> None:
         if entry.jwt is not None or any(source.permissions for source in entry.sources):
@@ -231,7 +235,22 @@ class Intentions:
             MatchIntentions: lambda x: self.match(x.by, x.names),
             GetIntention: lambda x: self.get(x.source, x.destination, x.legacy_id),
         }
-        return {kind: (value, lambda _: self.index()) for kind, value in read.items()}
+        found: dict[type, tuple[Callable[[Any], Any], Callable[[Any], int]]] = {
+            kind: (value, lambda _: self.index()) for kind, value in read.items()
+        }
+        found[MatchIntentions] = (read[MatchIntentions], self._match_index)
+        return found
+
+    def _match_index(self, query: MatchIntentions) -> int:
+        """Index of the last change to what bears on these names."""
+        return max(
+            self.index() if table == _TABLE else self._destination_index(key)
+            for table, key in query.footprint()
+        )
+
+    def _destination_index(self, key: str) -> int:
+        entry = self._entries.get(key)
+        return self._indexes.of(_GONE) if entry is None else entry.modify_index
 
     def index(self) -> int:
         """Index of the last change to any intention."""

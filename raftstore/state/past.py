@@ -47,7 +47,9 @@ _TABLES: dict[str, frozenset[str]] = {
         ("nodes", "services", "service-names", "service", "connect", "node", "checks"), _CATALOG
     ),
     **dict.fromkeys(("kv", "kv-prefix"), frozenset({"kv", TABLE_INDEX, TOMBSTONE_INDEX})),
-    "intentions": frozenset({"intentions", TABLE_INDEX}),
+    **dict.fromkeys(
+        ("intentions", "intentions:destination"), frozenset({"intentions", TABLE_INDEX})
+    ),
     "ca-roots": frozenset({"ca-roots", "ca-config", TABLE_INDEX}),
     "ca-config": frozenset({"ca-config", TABLE_INDEX}),
     "autopilot": frozenset({"autopilot", TABLE_INDEX}),
@@ -128,6 +130,7 @@ class _Earlier:
             "node": self._holdings_of,
             "kv": self._key,
             "intentions": lambda _: self._intentions(),
+            "intentions:destination": self._intentions_of,
             "ca-roots": lambda _: self._ca(),
             "ca-config": lambda _: self._ca(),
             "autopilot": lambda _: self._autopilot(),
@@ -298,9 +301,12 @@ class _Earlier:
     def _intentions(self) -> None:
         now = self._state.intentions.entries()
         for key in {**now, **dict.fromkeys(map(str, self._undone["intentions"]))}:
-            entry = self._was("intentions", key, now.get(key))
-            if entry is not None:
-                self._past.intentions.load(entry)
+            self._intentions_of(key)
+
+    def _intentions_of(self, key: str) -> None:
+        entry = self._was("intentions", key, self._state.intentions.entries().get(key))
+        if entry is not None:
+            self._past.intentions.load(entry)
 
     def _ca(self) -> None:
         ca, past = self._state.ca, self._past.ca

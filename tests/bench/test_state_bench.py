@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from raftstore import wire
-from raftstore.commands import Deregister, KVSet, Outcome, Register, Transaction
+from raftstore.commands import Applied, Deregister, KVSet, Outcome, Register, Transaction
 from raftstore.definition_commands import SetConfigEntry
 from raftstore.definitions import ConfigEntry
 from raftstore.queries import At, HealthService, KVGet, KVList, ListNodes
@@ -98,13 +98,14 @@ def test_apply_a_transaction_of_64_operations(benchmark, large, fails):
 
 def test_apply_a_config_entry_among_ten_thousand(benchmark):
     state, indexes = StateMachine(), itertools.count(2)
+    kind = "service-resolver"
     for number in range(10_000):
-        entry = ConfigEntry(kind=f"kind-{number % 10}", name=f"e{number}", content={"P": number})
-        state.apply(next(indexes), 0.0, SetConfigEntry(entry))
-    values = itertools.count()
+        entry = ConfigEntry(kind=kind, name=f"e{number}", content={"ConnectTimeout": number + 1})
+        assert isinstance(state.apply(next(indexes), 0.0, SetConfigEntry(entry)), Applied)
+    values = itertools.count(1)
 
     def run() -> None:
-        entry = ConfigEntry(kind="kind-7", name="e77", content={"P": {"Q": next(values)}})
+        entry = ConfigEntry(kind=kind, name="e77", content={"ConnectTimeout": next(values)})
         state.apply(next(indexes), 0.0, SetConfigEntry(entry))
         state.touched()
 
