@@ -14,8 +14,9 @@ from agent.acl.caller import Need
 from agent.config.schema import AgentConfig
 from agent.distance import to_json
 from agent.errors import RequestError
-from agent.http import render
+from agent.http import filter_fields, render
 from agent.http.call import Call, done
+from agent.http.filter import compile_filter
 from agent.http.params import parse_bool
 from agent.http.parse import several
 from agent.http.reply import Reply
@@ -118,11 +119,15 @@ async def members(call: Call) -> Reply:
     everybody = call.context.gossip.members()
     known = [member for member in everybody if call.may("node", READ, member.name)]
     call.consulted = True
-    if not wan:
-        return call.json([render.member(member) for member in known])
+    expression = call.params.get("filter")
+    keep = compile_filter(expression, filter_fields.MEMBER) if expression else None
     datacenter = call.context.config.datacenter
-    servers = [member for member in known if member.tags.get("role") == "consul"]
-    return call.json([render.member(member, f"{member.name}.{datacenter}") for member in servers])
+    shown = [
+        render.member(member, f"{member.name}.{datacenter}" if wan else None)
+        for member in known
+        if not wan or member.tags.get("role") == "consul"
+    ]
+    return call.json([each for each in shown if keep is None or keep(each)])
 
 
 async def host(call: Call) -> Reply:

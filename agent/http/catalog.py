@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator, Iterable
 from dataclasses import replace
 
+from agent.backend import Ask
 from agent.backend import Reply as Answered
 from agent.errors import RequestError
 from agent.filters import Predicate, compile_filter
 from agent.http import filter_fields, parse_catalog, render, render_config
 from agent.http.call import FAILED_READ, Call, Change, Read
+from agent.http.central import merged, merged_services, wants_merge
 from agent.http.coordinate import sorted_near
 from agent.http.params import has_meta, node_meta
 from agent.http.reply import LONG_ITEMS, Reply
+from raftstore.catalog_queries import DumpNodes, NodeDump
 from raftstore.mesh_queries import GatewayServices
 from raftstore.queries import ListNodes, ListServices, NodeServices, ServiceNode, ServiceNodes
 from raftstore.records import Json, NodeName, ServiceName
+from raftstore.slices import in_slices
 
 
 def _same_datacenter(call: Call, wanted: str) -> None:
@@ -66,14 +71,44 @@ async def services(call: Call) -> Reply:
     """All service names with their tags."""
     options = call.options()
     call.failure_headers = FAILED_READ
+    if call.params.get("filter"):
+        return await _services_filtered(call, options)
     found = await call.ask(ListServices(node_meta(call.params)), options)
     headers = call.read_headers(found) + call.cache_headers()
     return call.mapping(found.value, list, headers=headers)
 
 
+async def _services_filtered(call: Call, options: Ask) -> Reply:
+    """Names and tags of the instances that meet a filter."""
+    keep = compile_filter(call.params.get("filter"), filter_fields.SERVICE_NODE)
+    wanted = node_meta(call.params)
+    found = await call.ask(DumpNodes(), options)
+    listed = await in_slices(_tags_of(found.value, keep, wanted))
+    headers = call.read_headers(found) + call.cache_headers()
+    return call.mapping(listed, sorted, headers=headers)
+
+
+def _tags_of(
+    dumps: Iterable[NodeDump], keep: Predicate, wanted: tuple[tuple[str, str], ...]
+) -> Generator[None, None, dict[str, set[str]]]:
+    found: dict[str, set[str]] = {}
+    for dump in dumps:
+        if not wanted or has_meta(dump.node.meta, wanted):
+            for service in dump.services:
+                if keep(render.service_node(ServiceNode(dump.node, service))):
+                    found.setdefault(service.name, set()).update(service.tags)
+        yield
+    return dict(sorted(found.items()))
+
+
 def service(call: Call) -> Read | None:
     """The instances of one service."""
-    return None if call.params.get("near") else _service(call, connect=False)
+    return None if _is_more(call) else _service(call, connect=False)
+
+
+def _is_more(call: Call) -> bool:
+    """Whether the answer takes more than one read."""
+    return bool(call.params.get("near")) or wants_merge(call)
 
 
 async def service_near(call: Call) -> Reply:
@@ -88,7 +123,10 @@ async def connect(call: Call) -> Reply:
 
 async def _near(call: Call, read: Read) -> Reply:
     found = await call.ask(read.query, read.options)
-    ordered = await sorted_near(call, read.options, found.value, lambda item: item.node.name)
+    values = found.value
+    if wants_merge(call):
+        values = await merged(call, read.options, values)
+    ordered = await sorted_near(call, read.options, values, lambda item: item.node.name)
     return read.shape(replace(found, value=ordered))
 
 
@@ -104,8 +142,8 @@ def _service(call: Call, *, connect: bool) -> Read:
     query = ServiceNodes(service=ServiceName(call.rest), tags=_tags(call), connect=connect)
 
     def shape(found: Answered[tuple[ServiceNode, ...]]) -> Reply:
-        # An order that coordinates give is another every time.
-        if len(found.value) > LONG_ITEMS or params.get("near"):
+        # What more than this read decides may be another every time.
+        if len(found.value) > LONG_ITEMS or _is_more(call):
             return call.listing(
                 found.value,
                 render.service_node,
@@ -158,7 +196,10 @@ async def node_services(call: Call) -> Reply:
     found = await call.ask(NodeServices(NodeName(call.rest)), options)
     if found.value.node is None:
         return call.answer({"Node": None, "Services": None}, found)
-    shown: Json = [render.node_service(item) for item in found.value.services] or None
+    services = found.value.services
+    if wants_merge(call):
+        services = await merged_services(call, options, services)
+    shown: Json = [render.node_service(item) for item in services] or None
     if keep is not None:
         shown = [item for item in shown or () if keep(item)]
     return call.answer({"Node": render.node(found.value.node), "Services": shown}, found)

@@ -134,6 +134,19 @@ NODE_DUMP = _object(
     Services=Field(Kind.OBJECTS, SERVICE.fields),
     Checks=Field(Kind.OBJECTS, _CHECK_FIELDS),
 )
+MEMBER = _object(
+    Name=STRING,
+    Addr=STRING,
+    Port=INTEGER,
+    Tags=STRING_MAP,
+    Status=INTEGER,
+    ProtocolMin=INTEGER,
+    ProtocolMax=INTEGER,
+    ProtocolCur=INTEGER,
+    DelegateMin=INTEGER,
+    DelegateMax=INTEGER,
+    DelegateCur=INTEGER,
+)
 INTENTION = _object(
     Action=STRING,
     Description=STRING,

@@ -10,6 +10,7 @@ from agent.errors import RequestError
 from agent.filters import Predicate, compile_filter
 from agent.http import filter_fields, render
 from agent.http.call import FAILED_READ, Call, Read, text
+from agent.http.central import merged, wants_merge
 from agent.http.coordinate import sorted_near
 from agent.http.params import has_meta, node_meta, parse_bool
 from agent.http.reply import LONG_ITEMS, Reply
@@ -28,7 +29,12 @@ from raftstore.records import PASSING, Check, Json, NodeName, ServiceName
 
 def service(call: Call) -> Read | None:
     """The instances of one service."""
-    return None if call.params.get("near") else _service(call, connect=False)
+    return None if _is_more(call) else _service(call, connect=False)
+
+
+def _is_more(call: Call) -> bool:
+    """Whether the answer takes more than one read."""
+    return bool(call.params.get("near")) or wants_merge(call)
 
 
 async def service_near(call: Call) -> Reply:
@@ -43,7 +49,10 @@ async def connect(call: Call) -> Reply:
 
 async def _near(call: Call, read: Read) -> Reply:
     found = await call.ask(read.query, read.options)
-    ordered = await sorted_near(call, read.options, found.value, lambda item: item.node.name)
+    values = found.value
+    if wants_merge(call):
+        values = await merged(call, read.options, values)
+    ordered = await sorted_near(call, read.options, values, lambda item: item.node.name)
     return read.shape(replace(found, value=ordered))
 
 
@@ -80,8 +89,8 @@ def _service(
                 not wanted or has_meta(item.node.meta, wanted)
             )
 
-        # An order that coordinates give is another every time.
-        if len(found.value) > LONG_ITEMS or params.get("near"):
+        # What more than this read decides may be another every time.
+        if len(found.value) > LONG_ITEMS or _is_more(call):
             return call.listing(
                 found.value,
                 render.health_entry,

@@ -60,6 +60,7 @@ PARAMETERS: Mapping[str, tuple[Json, str]] = {
     "key": (_STRING, "Only rows whose key begins so"),
     "keys": (_PRESENT, "Only the names of keys"),
     "kind": ({"type": "string", "enum": ["", "ingress-gateway"]}, "What the service is"),
+    "leader": (_PRESENT, "An answer as of now, whatever discovery_max_stale says"),
     "limit": ({"type": "integer"}, "No more than so many"),
     "local-only": (_BOOLEAN, "Only the datacenter that is asked"),
     "logjson": (_PRESENT, "Lines as JSON"),
@@ -107,7 +108,7 @@ PARAMETERS: Mapping[str, tuple[Json, str]] = {
 OF_CLASS: Mapping[Class, str] = {
     Class.LOCAL_READ: "pretty token",
     Class.LOCAL_WRITE: "pretty token",
-    Class.READ: "dc index wait stale consistent max_stale cached at pretty token",
+    Class.READ: "dc index wait stale consistent leader max_stale cached at pretty token",
     Class.WRITE: "dc pretty token",
 }
 
@@ -116,7 +117,7 @@ OF_ENDPOINT: Mapping[str, str] = {
     "GET /v1/acl/tokens": "policy role authmethod servicename",
     "GET /v1/acl/token/": "expanded",
     "GET /v1/acl/roles": "policy",
-    "GET /v1/agent/members": "wan segment",
+    "GET /v1/agent/members": "wan segment filter",
     "GET /v1/agent/metrics": "format",
     "GET /v1/agent/monitor": "loglevel logjson",
     "PUT /v1/agent/join/": "wan",

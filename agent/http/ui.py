@@ -6,18 +6,18 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from agent.backend import Ask
-from agent.backend import Reply as Answered
 from agent.errors import RequestError
 from agent.filters import compile_filter
 from agent.http import filter_fields, render
 from agent.http.call import FAILED_READ, Call
 from agent.http.reply import Reply
 from agent.http.topology import topology
+from agent.http.ui_gateways import Links, has_gateways, links
 from agent.http.ui_summary import entries_of, overview, shown, summaries
 from raftstore.catalog_queries import DumpNode, DumpNodes, NodeDump
 from raftstore.definition_queries import GetConfigEntry
-from raftstore.queries import HealthEntry, HealthService, ListIntentions, MatchIntentions
-from raftstore.records import Json, NodeName, ServiceName
+from raftstore.queries import HealthEntry, ListIntentions, MatchIntentions
+from raftstore.records import Json, NodeName
 from raftstore.slices import in_slices
 
 T = TypeVar("T")
@@ -71,12 +71,17 @@ async def services(call: Call) -> Reply:
     made = await in_slices(summaries(entries_of(found.value), keep))
     lines = [made[name] for name in sorted(made)]
     headers = call.read_headers(found, effective=False)
+    now = Ask(consistency=options.consistency, max_stale_s=options.max_stale_s)
+    linked = Links()
+    if await has_gateways(call, now):
+        linked = await links(call, now)
+    running = {name.lower() for name, each in made.items() if each.instances}
     return call.listing(
         lines,
         lambda each: {
-            **shown(each),
+            **shown(each, associated=len(linked.services.get(each.name.lower(), ()))),
             "ConnectedWithProxy": each.has_proxy,
-            "ConnectedWithGateway": False,
+            "ConnectedWithGateway": linked.connects(each, running),
         },
         headers=headers,
     )
@@ -88,28 +93,6 @@ def _entry_filter(call: Call) -> Callable[[HealthEntry], bool] | None:
         return None
     keep = compile_filter(expression, filter_fields.HEALTH_ENTRY)
     return lambda entry: keep(render.health_entry(entry))
-
-
-async def gateway_services(call: Call) -> Reply:
-    """A line for every service behind a gateway: none, since none can be linked yet."""
-    found = await _of_name(call, "Missing gateway name", HealthService)
-    return call.answer([], found, effective=False)
-
-
-async def gateway_intentions(call: Call) -> Reply:
-    """The intentions about the services behind a gateway; see above."""
-    found = await _of_name(call, "Missing gateway name", HealthService)
-    return call.answer([], found, effective=False)
-
-
-async def _of_name(
-    call: Call, missing: str, query: type[HealthService]
-) -> Answered[tuple[HealthEntry, ...]]:
-    options = call.options()
-    if not call.rest:
-        raise RequestError(400, missing)
-    call.failure_headers = FAILED_READ
-    return await call.ask(query(service=ServiceName(call.rest)), options)
 
 
 async def service_topology(call: Call) -> Reply:
@@ -125,7 +108,7 @@ async def service_topology(call: Call) -> Reply:
     call.failure_headers = FAILED_READ
     found = await call.ask(DumpNodes(), options)
     now = Ask(consistency=options.consistency)
-    intentions = await call.context.backend.ask(ListIntentions(), now)
+    intentions = await call.ask(ListIntentions(), now)
     steps = topology(
         entries_of(found.value),
         intentions.value,

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from agent.http import federation, ui
+from agent.http import federation, ui, ui_gateways
 from agent.http.routes.table import get, route
 
 INTERNAL = (
     route("/internal/ui/nodes", get(ui.nodes, "node:read")),
     route("/internal/ui/node/", get(ui.node, "node:read")),
     route("/internal/ui/services", get(ui.services, "service:read")),
-    route("/internal/ui/gateway-services-nodes/", get(ui.gateway_services, "service:read")),
-    route("/internal/ui/gateway-intentions/", get(ui.gateway_intentions, "intentions:read")),
+    route("/internal/ui/gateway-services-nodes/", get(ui_gateways.services, "service:read")),
+    route("/internal/ui/gateway-intentions/", get(ui_gateways.intentions, "intentions:read")),
     route("/internal/ui/service-topology/", get(ui.service_topology, "service:read")),
     route("/internal/ui/catalog-overview", get(ui.catalog_overview, "operator:read")),
     route("/internal/ui/exported-services", get(ui.exported_services, "service:read")),

@@ -207,3 +207,35 @@ async def test_usage_counts_services_by_kind(client: Client) -> None:
             "BillableServiceInstances": 2,
         }
     }
+
+
+async def test_the_services_behind_a_gateway_are_told_with_their_addresses(client: Client) -> None:
+    await register(client, "a", {"Service": "web"}, "passing")
+    await register(client, "a", {"Service": "gw", "Kind": "ingress-gateway", "Port": 8443})
+    for body in (
+        {"Kind": "proxy-defaults", "Name": "global", "Config": {"protocol": "http"}},
+        {
+            "Kind": "ingress-gateway",
+            "Name": "gw",
+            "Listeners": [
+                {"Port": 8080, "Protocol": "http",
+                 "Services": [{"Name": "web"}, {"Name": "api", "Hosts": ["api.test"]}]}
+            ],
+        },
+    ):  # fmt: skip
+        got = await client.put("/v1/config", body)
+        assert got.json is True, got.text
+    lines = (await client.get("/v1/internal/ui/gateway-services-nodes/gw")).json
+    assert [(e["Name"], e["InstanceCount"], e["GatewayConfig"]["Addresses"]) for e in lines] == [
+        ("api", 0, ["api.test:8080"]),
+        ("web", 1, ["web.ingress.dc1.consul:8080"]),
+    ]
+    by_name = {e["Name"]: e for e in (await client.get("/v1/internal/ui/services")).json}
+    assert by_name["web"]["ConnectedWithGateway"] and not by_name["gw"]["ConnectedWithGateway"]
+    assert by_name["gw"]["GatewayConfig"] == {"AssociatedServiceCount": 2}
+    await client.ask("PUT", "/v1/connect/intentions/exact?source=gw&destination=web",
+                     b'{"Action":"allow"}')  # fmt: skip
+    await client.ask("PUT", "/v1/connect/intentions/exact?source=gw&destination=other",
+                     b'{"Action":"allow"}')  # fmt: skip
+    told = (await client.get("/v1/internal/ui/gateway-intentions/gw")).json
+    assert [(each["SourceName"], each["DestinationName"]) for each in told] == [("gw", "web")]
