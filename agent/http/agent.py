@@ -14,9 +14,9 @@ from agent.acl.caller import Need
 from agent.config.schema import AgentConfig
 from agent.distance import to_json
 from agent.errors import RequestError
+from agent.filters import compile_filter
 from agent.http import filter_fields, render
 from agent.http.call import Call, done
-from agent.http.filter import compile_filter
 from agent.http.params import parse_bool
 from agent.http.parse import several
 from agent.http.reply import Reply
