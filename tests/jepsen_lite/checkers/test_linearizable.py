@@ -2,6 +2,8 @@
 
 import itertools
 import random
+import time
+from dataclasses import replace
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -101,3 +103,69 @@ def test_lies_are_found() -> None:
         for seed in range(30)
     ]
     assert sum(found) > 20
+
+
+def long_history(seed: int, count: int, keys: int, clients: int, unknown: float) -> list[Op]:
+    """A correct run of registers in memory; unknown operations happen now, late, or never."""
+    rng = random.Random(seed)
+    ops: list[Op] = []
+    state: dict[str, int] = {}
+    busy: dict[int, tuple[Op, int | None, bool]] = {}
+    names = list(range(clients))
+    begun = 0
+    while begun < count or busy:
+        client = rng.choice(names) if begun < count else next(iter(busy))
+        if client not in busy:
+            begun += 1
+            key, f = f"k{rng.randrange(keys)}", rng.choice([WRITE, READ])
+            op = Op(
+                index=len(ops),
+                process=str(client),
+                type=INVOKE,
+                f=f,
+                key=key,
+                value=begun if f == WRITE else None,
+                mode="consistent" if f == READ else "",
+            )
+            ops.append(op)
+            busy[client] = (op, None, False)
+            continue
+        op, shown, happened = busy[client]
+        lost = op.f == WRITE and rng.random() < unknown / 2
+        if not happened and not lost:
+            if op.f == WRITE:
+                assert isinstance(op.value, int)
+                state[op.key] = op.value
+            busy[client] = (op, state.get(op.key), True)
+            continue
+        del busy[client]
+        outcome = INFO if op.f == WRITE and (lost or rng.random() < unknown) else OK
+        value = op.value if op.f == WRITE else shown
+        ops.append(
+            Op(index=len(ops), process=op.process, type=outcome, f=op.f, key=op.key, value=value)
+        )
+    return ops
+
+
+def test_long_histories_are_judged_in_time() -> None:
+    """100,000 operations over 100 keys by 32 clients in 30 s, and one key with 5,000 operations of
+    which a tenth has an unknown outcome in 60 s; they take about one second each."""
+    began = time.process_time()
+    wide = linearizable.check(long_history(1, 100_000, 100, 32, 0.01))
+    assert wide.validity is Validity.VALID
+    assert wide.checked > 95_000
+    assert time.process_time() - began < 30
+    began = time.process_time()
+    deep = linearizable.check(long_history(2, 5_000, 1, 10, 0.1))
+    assert deep.validity is Validity.VALID
+    assert time.process_time() - began < 60
+
+
+def test_a_counterexample_is_made_small() -> None:
+    ops = long_history(3, 2_000, 1, 5, 0.05)
+    reads = [op for op in ops if op.type == OK and op.f == READ and op.value is not None]
+    old, late = reads[5], reads[-1]
+    ops = [replace(op, value=old.value) if op.index == late.index else op for op in ops]
+    (problem,) = linearizable.check(ops).problems
+    assert f"read {old.value}" in problem
+    assert problem.count("\n") < 10
