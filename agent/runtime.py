@@ -19,6 +19,7 @@ from agent import logs, service_manager
 from agent.acl.access import Access
 from agent.backend.archive_transfers import RemoteArchives
 from agent.backend.archives import Archives
+from agent.backend.balance import keep_balance
 from agent.backend.local import LocalBackend
 from agent.backend.remote import RemoteBackend
 from agent.backend.rpc.client import RpcLimits, RpcPool
@@ -241,6 +242,8 @@ class Agent:
             node=self.config.node_name,
         )
         self.ground.closers.add("backend", remote.close)
+        balance = keep_balance(self.servers, lambda: len(self.gossip.members()), self.ground.rng)
+        self._owner.spawn(balance, name="balance")
         return remote
 
     async def _start_faces(self, host: HostParts, archives: Archives, access: Access) -> None:

@@ -58,6 +58,10 @@ class Servers:
         """Whom to ask now."""
         return self._order[0] if self._order else None
 
+    def shuffle(self) -> None:
+        """Choose anew whom to ask."""
+        self._rng.shuffle(self._order)
+
     def failed(self, server: ServerAddress) -> None:
         """It did not work: ask it last."""
         if server in self._order:

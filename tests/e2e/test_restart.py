@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import shutil
 import signal
 import threading
 import time
@@ -105,3 +106,18 @@ def test_it_goes_on_as_it_is_when_its_files_are_refused(fresh: Cluster, tmp_path
     eventually(lambda: "not restarting" in agent.log, within_s=10)
     assert agent.log.count("Consul agent running!") == 1
     assert agent.leader()
+
+
+def test_a_reinstalled_host_takes_its_name_over_and_leaves_no_ghosts(fresh: Cluster) -> None:
+    server = fresh.servers(1)[0]
+    client = fresh.add("c1").ready()
+    client.put("/v1/agent/service/register", {"Name": "old", "Port": 80})
+    eventually(lambda: server.get("/v1/catalog/service/old").json, within_s=10)
+    before = server.get("/v1/catalog/node/c1").json["Node"]["ID"]
+    client.kill()
+    shutil.rmtree(client.folder / "data")
+    client.start().ready()
+    client.put("/v1/agent/service/register", {"Name": "new", "Port": 81})
+    eventually(lambda: server.get("/v1/health/service/new?passing").json, within_s=30)
+    eventually(lambda: server.get("/v1/catalog/service/old").json == [], within_s=30)
+    assert server.get("/v1/catalog/node/c1").json["Node"]["ID"] != before
