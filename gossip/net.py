@@ -252,8 +252,12 @@ class Gossip:
     def stats(self) -> GossipStats:
         """Counters so far, with the present state filled in; a copy."""
         core = self._core
+        clocks = core.clocks
         return dataclasses.replace(
             self._stats,
+            member_ltime=clocks.member,
+            event_ltime=clocks.event,
+            query_ltime=clocks.query,
             dropped=dict(self._stats.dropped),
             health_score=core.swim.awareness.score,
             members_alive=core.roster.count(MemberStatus.ALIVE),

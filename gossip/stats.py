@@ -63,6 +63,10 @@ class GossipStats:
     members_left: int = 0
     suspects: int = 0
     broadcasts_queued: int = 0
+    member_ltime: int = 0
+    """Lamport time of members, then of user events, then of queries."""
+    event_ltime: int = 0
+    query_ltime: int = 0
 
     def drop(self, reason: str) -> None:
         """Count something thrown away."""

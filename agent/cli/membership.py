@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from agent.cli.command import Call, Command, columns, help_text
 from agent.cli.flags import Flag, Kind
+from gossip.patterns import PatternError, compile_pattern
 
 _STATUS = {0: "none", 1: "alive", 2: "leaving", 3: "left", 4: "failed"}
 _NOBODY_STATUS = 2
@@ -18,9 +18,9 @@ def _members(call: Call) -> int:
     from agent.cli.client import ClientError
 
     try:
-        wanted = re.compile(call.flags.text("status"))
-    except re.error as error:
-        return call.fail(f"Failed to compile status regexp: error parsing regexp: {error}")
+        wanted = compile_pattern(call.flags.text("status"))
+    except PatternError as error:
+        return call.fail(f"Failed to compile status regexp: {error}")
     query = [("segment", call.flags.text("segment"))]
     if call.flags["wan"]:
         query.append(("wan", "1"))

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
+import os
+import platform
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -11,11 +14,11 @@ from urllib.parse import unquote
 from agent import CONSUL_VERSION, VERSION
 from agent.acl.authorizer import READ, WRITE
 from agent.acl.caller import Need
-from agent.config.schema import AgentConfig
 from agent.distance import to_json
 from agent.errors import RequestError
 from agent.filters import compile_filter
 from agent.http import filter_fields, render
+from agent.http.agent_stats import Facts, sections
 from agent.http.call import Call, done
 from agent.http.params import parse_bool
 from agent.http.parse import several
@@ -66,20 +69,29 @@ async def self_(call: Call) -> Reply:
             "DebugConfig": _debug(config),
             "Coord": to_json(context.gossip.coordinate() or Coordinate()),
             "Member": render.member(me),
-            "Stats": _stats(config, context.stats()),
+            "Stats": _stats(call),
             "Meta": {"consul-network-segment": "", **config.node_meta},
         }
     )
 
 
-def _stats(config: AgentConfig, given: Mapping[str, Mapping[str, str]]) -> Json:
-    shown = {section: dict(values) for section, values in given.items()}
-    shown.setdefault("agent", {})
-    consul = shown.setdefault("consul", {})
-    consul.setdefault("server", "true" if config.server else "false")
-    consul.setdefault("acl", "enabled" if config.acl.enabled else "disabled")
-    shown.setdefault("build", {"version": CONSUL_VERSION, "revision": VERSION})
-    return shown
+def _stats(call: Call) -> Json:
+    context = call.context
+    checks = context.local.checks().values()
+    members = context.gossip.members()
+    facts = Facts(
+        arch=platform.machine(),
+        system=platform.system().lower(),
+        python=platform.python_version(),
+        processors=os.cpu_count() or 1,
+        goroutines=len(asyncio.all_tasks()),
+        servers=sum(member.tags.get("role") == "consul" for member in members),
+        checks_by_ttl=sum(check.type == "ttl" for check in checks),
+        acl_enabled=context.config.acl.enabled,
+    )
+    return {
+        name: dict(each) for name, each in sections(context.config, context.stats(), facts).items()
+    }
 
 
 def _debug(value: Any, depth: int = 0) -> Json:

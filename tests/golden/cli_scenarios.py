@@ -25,12 +25,10 @@ LATER = (
 )  # fmt: skip
 
 _UNSUPPORTED_KEYS = "a warning says that keys of this file have no effect yet"
-_STATS = "not all statistics of the reference exist"
 _ALL_COMMANDS = "the table of commands is not complete yet"
 
 #: (scenario, number of the step from 1) -> why it is left out.
 NOT_YET: dict[tuple[str, int], str] = {
-    ("info", 1): _STATS,
     ("intention-get-delete", 10): "deleting an unknown id is not refused",
     ("intention-l7", 7): "replacing works on what a config entry wrote: they are one object",
     ("intention-wildcard", 22): "several faults are not told as a list",
