@@ -10,11 +10,16 @@ table.
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterator, MutableMapping
 from itertools import islice
 from typing import Any
 
-from sortedcontainers import SortedDict
+from sortedcontainers import SortedDict, SortedList
+
+#: Dicts that the rows of a table lie in. At a million rows one of them grows in a fifth of a
+#: millisecond.
+_SHARDS = 256
+_MASK, _SHIFT = _SHARDS - 1, 48
 
 
 class _Reader:
@@ -34,26 +39,69 @@ class _Reader:
             self.kept[key] = row
 
 
-class Table(SortedDict):  # type: ignore[misc]
-    """Rows by key. Only item assignment and deletion change it; rows are immutable, never None."""
+class Table(MutableMapping[str, Any]):
+    """Rows by key, in the order of the keys. Rows are immutable, never None.
+
+    They lie in many dicts, not in one: a dict that grows is copied as a whole, which at 700,000
+    keys held the loop for 190 ms.
+    """
+
+    __slots__ = ("_keys", "_readers", "_shards")
 
     def __init__(self) -> None:
-        super().__init__()
+        self._shards: list[dict[str, Any]] = [{} for _ in range(_SHARDS)]
+        self._keys: SortedList = SortedList()
         #: Weak, so that a reader that is given up costs nothing any more.
         self._readers: list[weakref.ref[_Reader]] = []
+
+    # By the upper bits of a hash: within a dict the lower ones find the place.
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """The row, or ``default``."""
+        return self._shards[hash(key) >> _SHIFT & _MASK].get(key, default)
+
+    def __getitem__(self, key: str) -> Any:
+        return self._shards[hash(key) >> _SHIFT & _MASK][key]
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._shards[hash(key) >> _SHIFT & _MASK]
 
     def __setitem__(self, key: str, row: Any) -> None:
         if self._readers:
             self._keep(key)
-        if key in self:
-            dict.__setitem__(self, key, row)  # the order stays: no need to ask the sorted keys
-        else:
-            super().__setitem__(key, row)
+        shard = self._shards[hash(key) >> _SHIFT & _MASK]
+        if key not in shard:
+            self._keys.add(key)
+        shard[key] = row
 
     def __delitem__(self, key: str) -> None:
         if self._readers:
             self._keep(key)
-        super().__delitem__(key)
+        del self._shards[hash(key) >> _SHIFT & _MASK][key]
+        self._keys.remove(key)
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._keys)
+
+    def popitem(self) -> tuple[str, Any]:
+        """Take out the last row."""
+        key = self._keys[-1]
+        row = self[key]
+        del self[key]
+        return key, row
+
+    def irange(
+        self,
+        minimum: str | None = None,
+        maximum: str | None = None,
+        inclusive: tuple[bool, bool] = (True, True),
+    ) -> Iterator[str]:
+        """The keys from ``minimum`` to ``maximum``, while nothing changes."""
+        keys: Iterator[str] = self._keys.irange(minimum, maximum, inclusive)
+        return keys
 
     def _keep(self, key: str) -> None:
         row = self.get(key)

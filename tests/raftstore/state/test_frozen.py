@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -59,3 +60,42 @@ def test_a_reader_that_is_given_up_costs_nothing_any_more():
     del unused, begun
     gc.collect()
     assert not table._readers
+
+
+@given(
+    changes=st.lists(st.tuples(st.sampled_from(["set", "delete", "pop"]), KEYS), max_size=40),
+    low=KEYS,
+    high=KEYS,
+)
+def test_a_table_is_a_sorted_mapping(changes, low, high):
+    table, model = Table(), {}
+    for number, (action, key) in enumerate(changes):
+        if action == "set":
+            table[key] = model[key] = number
+        elif action == "pop" and model:
+            last = max(model)
+            assert table.popitem() == (last, model.pop(last))
+        elif key in model:
+            del table[key], model[key]
+        assert (key in table, table.get(key)) == (key in model, model.get(key))
+    assert list(table.items()) == sorted(model.items())
+    assert len(table) == len(model)
+    assert list(table.irange(low, high)) == [k for k in sorted(model) if low <= k <= high]
+    assert list(table.irange(low, inclusive=(False, True))) == [k for k in sorted(model) if k > low]
+
+
+def test_what_is_not_there_is_a_key_error():
+    table = Table()
+    with pytest.raises(KeyError):
+        table["a"]
+    with pytest.raises(KeyError):
+        del table["a"]
+
+
+def test_no_dict_of_a_large_table_is_large():
+    table = Table()
+    for number in range(100_000):
+        table[f"key/{number}"] = number
+    sizes = [len(shard) for shard in table._shards]
+    assert sum(sizes) == 100_000
+    assert max(sizes) < 2 * 100_000 / len(sizes)
