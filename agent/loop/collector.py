@@ -18,9 +18,9 @@ from collections.abc import Callable
 PASS_MAX_S = 0.002
 #: New objects before a pass, passes before one of the next generation. With CPython's 700, 10
 #: and 10 so many as 70,000 objects gather before a full pass, which then takes 10 ms; so it is
-#: 24,000. Requests under way hold some thousand; a smaller first number has most of them looked
+#: 16,000. Requests under way hold some thousand; a smaller first number has most of them looked
 #: at two and three times, which was 9 % of a leader's time under writes and is 4 % (ADR 29).
-THRESHOLDS = (3000, 3, 1)
+THRESHOLDS = (2000, 3, 1)
 _OLDEST = 2
 
 
