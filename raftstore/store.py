@@ -11,6 +11,7 @@ what a command means (raftstore/state).
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import random
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -312,10 +313,7 @@ class Store:
     ) -> None:
         """``propose_encoded`` without a task: ``done`` is called once, soon, and must not raise."""
 
-        def told(result: Any) -> None:
-            known = isinstance(result, StoreError)
-            done(result if known else gone(result.value) or result.value)
-
+        told = functools.partial(_tell, done)
         try:
             self._started.propose_soon(payload, timeout_s=timeout_s, done=told)
         except StoreError as error:
@@ -475,6 +473,11 @@ class Store:
             "watches_open": len(self._watches),
             "catching_up_open": len(self._catching_up),
         }
+
+
+def _tell(done: Callable[[Outcome | StoreError], None], result: Any) -> None:
+    known = isinstance(result, StoreError)
+    done(result if known else gone(result.value) or result.value)
 
 
 def _settle(future: asyncio.Future[bool], result: bool) -> None:

@@ -9,6 +9,7 @@ survive elections.
 from __future__ import annotations
 
 import asyncio
+import functools
 import random
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeVar
@@ -23,7 +24,7 @@ from agent.backend.rpc.client import RpcPool
 from agent.errors import ForwardError, NoClusterLeader, RequestError
 from agent.tasks import TaskOwner, when_ended
 from raftstore import wire
-from raftstore.commands import Command, Outcome
+from raftstore.commands import Command, Outcome, RequestId
 from raftstore.errors import DecodeError, EncodeError, NoLeader, StoreError
 from raftstore.queries import Diff, History, Query
 from raftstore.records import Actor
@@ -243,30 +244,24 @@ class LocalBackend:
             self._ids.end(request)
             raise
 
-        def told(result: Outcome | Exception) -> None:
-            self._ids.end(request)
-            done(result)
+        ended = functools.partial(self._ended, request, done)
+        self.change_encoded_soon(payload, timeout_s=self._hold_s, done=ended)
 
-        self.change_encoded_soon(payload, timeout_s=self._hold_s, done=told)
+    def _ended(
+        self,
+        request: RequestId,
+        done: Callable[[Outcome | Exception], None],
+        result: Outcome | Exception,
+    ) -> None:
+        self._ids.end(request)
+        done(result)
 
     def change_encoded_soon(
         self, payload: bytes, *, timeout_s: float, done: Callable[[Outcome | Exception], None]
     ) -> None:
         """``change_encoded`` by callback: without a task unless the first attempt fails."""
         deadline = asyncio.get_running_loop().time() + timeout_s
-
-        def told(result: Outcome | StoreError | ForwardError) -> None:
-            if isinstance(result, StoreError | ForwardError):
-                self._retry_soon(payload, deadline, result, done)
-            else:
-                done(result)
-
-        def answered(raw: bytes | ForwardError) -> None:
-            try:
-                told(raw if isinstance(raw, ForwardError) else wire.decode_outcome(raw))
-            except DecodeError as error:
-                told(error)
-
+        told = functools.partial(self._told, payload, deadline, done)
         if self._store.is_leader:
             self._store.propose_soon(payload, timeout_s=timeout_s, done=told)
             return
@@ -275,10 +270,29 @@ class LocalBackend:
         except NoLeader as error:
             told(error)
             return
+
+        def answered(raw: bytes | ForwardError) -> None:
+            try:
+                told(raw if isinstance(raw, ForwardError) else wire.decode_outcome(raw))
+            except DecodeError as error:
+                told(error)
+
         if not self._pool.call_soon(
             leader, calls.CHANGE, payload, timeout_s=timeout_s, done=answered
         ):
             self._retry_soon(payload, deadline, None, done)
+
+    def _told(
+        self,
+        payload: bytes,
+        deadline: float,
+        done: Callable[[Outcome | Exception], None],
+        result: Outcome | StoreError | ForwardError,
+    ) -> None:
+        if isinstance(result, StoreError | ForwardError):
+            self._retry_soon(payload, deadline, result, done)
+        else:
+            done(result)
 
     def _retry_soon(
         self,

@@ -305,14 +305,13 @@ class RaftNode:
 
     def _message(self, peer: str, message: Message, size: int) -> bool:
         answers = self._replica.answer(peer, message)
-        if answers is None:
-            if not self._replica.deliver(peer, message, size):
-                return False
-            self._schedule()
-            return True
-        for to, answer in answers:
+        if answers is None and not self._replica.deliver(peer, message, size):
+            return False
+        for to, answer in answers or ():
             self._network.send(to, answer)
         self._deliver_results()
+        if self._disk.writing is None:
+            self._go_on()
         return True
 
     def _link_up(self, peer: str, hello: Hello) -> None:

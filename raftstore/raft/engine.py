@@ -241,8 +241,19 @@ class RaftEngine(SyncObj):  # type: ignore[misc]
         return self.applied_index() < min(self.commit_index(), self._journal.saved_index)
 
     def commit_is_due(self) -> bool:
-        """A leader without peers commits what it has saved at its next tick."""
-        return not self._peers and self.leads() and self.commit_index() < self._journal.last_index
+        """Will the next tick of a leader commit something that our own disk has?"""
+        index = self._held_by_majority(self._journal.saved_index) if self.leads() else 0
+        return index > self.commit_index()
+
+    def send_is_due(self) -> bool:
+        """Leader: is there something for a peer whose window has room?"""
+        first, last = self._journal.first_index, self._journal.last_index
+        return self.leads() and any(
+            first < progress.next_index <= last
+            and peer in self._connected_ids
+            and progress.may_send(self._config.window_appends_max, self._config.window_bytes_max)
+            for peer, progress in self._progress.items()
+        )
 
     @property
     def stamp(self) -> float:
@@ -398,12 +409,16 @@ class RaftEngine(SyncObj):  # type: ignore[misc]
         The same rule: what a majority holds, if it is of our own term (Raft, figure 8). Terms never
         fall along a log, so nothing below an entry of an older term is of ours.
         """
-        match, journal = self._SyncObj__raftMatchIndex, self._journal
+        index = self._held_by_majority(self._journal.last_index)
+        if index > self.commit_index():
+            self._SyncObj__raftCommitIndex = self._journal.commit_hint = index
+
+    def _held_by_majority(self, own: int) -> int:
+        """The highest index that counts as held by most, with ours up to ``own``; 0 for none."""
+        match = self._SyncObj__raftMatchIndex
         held = [match[self._members[peer]] for peer in self._peers]
-        index = held_by_majority(held, journal.last_index)
-        if index > self.commit_index() and journal.term_at(index) == self.term():
-            self._SyncObj__raftCommitIndex = index
-            journal.commit_hint = index
+        index = held_by_majority(held, own)
+        return index if self._journal.term_at(index) == self.term() else 0
 
     def append_payload(self, payload: bytes, stamp: float) -> int:
         """Put a proposal into the leader's log and return its index."""

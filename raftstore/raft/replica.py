@@ -29,7 +29,7 @@ from raftstore.errors import (
 from raftstore.raft.changes import Change
 from raftstore.raft.config import RaftConfig
 from raftstore.raft.engine import RaftEngine
-from raftstore.raft.frames import Message, Probe, ProbeReply
+from raftstore.raft.frames import AppendReply, Message, Probe, ProbeReply
 from raftstore.raft.install import Installs, Task
 from raftstore.raft.lease import Lease
 from raftstore.raft.log import Batch, Journal
@@ -107,11 +107,19 @@ class Replica:
         Such are the probes of reads and the answers to them, on either side. They change neither
         log nor term nor vote and rest on nothing that is being written, so reads wait for no disk.
         That one of them overtakes what is in the inbox is no news to Raft: on the wire it might.
+
+        The same holds for what followers of this term acknowledge. It is only noted: what comes of
+        it (``wants_step``), commits above all, is for the next step, when our own disk has it too.
         """
         match message:
             case ProbeReply():
                 self.engine.receive(peer, message)
                 self._serve_reads()
+                return []
+            case AppendReply(ok=True) if (
+                message.term == self.engine.term() and self._transfer is None
+            ):
+                self.engine.receive(peer, message)
                 return []
             case Probe() if not self.journal.state_dirty:
                 reply = self.engine.confirmation(peer, message)
@@ -262,7 +270,8 @@ class Replica:
             return bool(self._intake or self.reads.joining or self._changes or self._pending)
         open_ = self._transfer is None
         return bool(
-            (open_ and self._intake and self._has_room())
+            engine.send_is_due()
+            or (open_ and self._intake and self._has_room())
             or (open_ and self._changes and engine.may_change())
             or (self.reads.joining and engine.may_read())
         )

@@ -437,6 +437,8 @@ class Cluster:
         for to, answer in answers:
             self.send(target, to, answer)
         self.results(node)
+        if node.replica.wants_step():
+            self.queue_step(node)
 
     def hand_in(self, node: Node, source: str, message: Any) -> None:
         node.replica.deliver(source, message)

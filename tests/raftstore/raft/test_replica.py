@@ -6,7 +6,7 @@ import pytest
 
 from raftstore.errors import JournalFull, LeadershipLost, NoLeader, QueueFull, Refused
 from raftstore.raft.config import RaftConfig
-from raftstore.raft.frames import Append, Probe, ProbeReply
+from raftstore.raft.frames import Append, AppendReply, Probe, ProbeReply
 from raftstore.raft.log import MemJournal
 from raftstore.raft.members import bootstrap_config
 from raftstore.raft.replica import Replica
@@ -226,3 +226,56 @@ def test_reads_begin_no_round_before_an_entry_of_the_own_term_is_applied(three):
     assert b.begin_reads() == []
     three.pass_on(["a", "b", "c"])
     assert [ticket for ticket, _ in b.take_results()] == ["r"]
+
+
+def test_what_followers_acknowledge_is_noted_at_once_and_committed_by_the_next_step(three):
+    a, b = three.replicas["a"], three.replicas["b"]
+    committed = a.engine.commit_index()
+    a.propose("w", b"x")
+    ours = a.step(50.0)
+    b.deliver("a", next(out.message for out in ours.early if out.peer == "b"))
+    theirs = b.step(50.0)
+    (ack,) = [out.message for out in theirs.late if out.peer == "a"]
+    assert a.answer("b", ack) == []  # while our own disk is busy
+    assert not a.wants_step()
+    assert a.engine.match_index("b") == a.journal.last_index
+    assert a.engine.commit_index() == committed
+    a.persisted(ours.batch)
+    assert a.wants_step()
+    three.turn("a")
+    assert a.engine.commit_index() == committed + 1
+    assert [ticket for ticket, _ in a.take_results()] == ["w"]
+    assert a.answer("c", ack) == []
+    assert not a.wants_step()
+
+
+def test_an_acknowledgement_that_opens_a_window_has_the_rest_sent(three):
+    a, b = three.replicas["a"], three.replicas["b"]
+    for number in range(40):  # more than a window
+        a.propose(number, b"x" * 50)
+    three.mail.clear()
+    three.turn("a")
+    first = three.letters("a", "b", Append)
+    assert not a.engine.send_is_due()
+    for message in first:
+        b.deliver("a", message)
+    three.turn("b")
+    for reply in three.letters("b", "a", AppendReply):
+        a.answer("b", reply)
+    assert a.engine.send_is_due() and a.wants_step()
+    three.mail.clear()
+    three.turn("a")
+    assert three.letters("a", "b", Append)
+
+
+def test_refusals_and_other_terms_wait_for_a_step(three):
+    a = three.replicas["a"]
+    term = a.engine.term()
+    for reply in (
+        AppendReply(term=term, seq=1, ok=False, index=1),
+        AppendReply(term=term + 1, seq=1, ok=True, index=1),
+        AppendReply(term=term - 1, seq=1, ok=True, index=1),
+    ):
+        assert a.answer("b", reply) is None
+    a.transfer("t", "b")
+    assert a.answer("b", AppendReply(term=term, seq=1, ok=True, index=1)) is None
