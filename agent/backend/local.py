@@ -62,6 +62,7 @@ class LocalBackend:
         self._ids = RequestIds(sender)
         self._owner = TaskOwner()
         self._closed = False
+        self._aged_at, self._age_s = -1.0, 0.0
         # Whether this state has been up to date once since the start. Before that it may be as
         # old as the last run, whatever the leader's last word says about contact.
         self._caught_up = False
@@ -209,7 +210,12 @@ class LocalBackend:
     def last_contact_s(self) -> float:
         """How old this server's state may be, in seconds. Consul says here when it last heard the
         leader, which may be a moment ago though the state is far behind."""
-        return self._store.age_s
+        # Told in milliseconds, and uvloop's clock stands still for a turn: reads that were confirmed
+        # together ask once.
+        now = asyncio.get_running_loop().time()
+        if now != self._aged_at:
+            self._aged_at, self._age_s = now, self._store.age_s
+        return self._age_s
 
     def fresh_soon(self, done: Callable[[Exception | None], None]) -> None:
         """Call back once this server's state is no older than the call."""

@@ -30,7 +30,7 @@ from raftstore.errors import LeadershipLost, Refused
 from raftstore.raft.callers import Done, Waiting, settle
 from raftstore.raft.config import RaftConfig
 from raftstore.raft.disk import DiskThread
-from raftstore.raft.frames import Hello, Message
+from raftstore.raft.frames import Hello, Message, ProbeReply
 from raftstore.raft.inspection import Inspector
 from raftstore.raft.log import Journal, SnapshotPointer
 from raftstore.raft.lost_disk import KnownDisks
@@ -309,8 +309,9 @@ class RaftNode:
             return False
         for to, answer in answers or ():
             self._network.send(to, answer)
-        self._deliver_results()
-        if self._disk.writing is None:
+        if type(message) is ProbeReply:
+            self._deliver_results()
+        elif not answers and self._disk.writing is None:
             self._go_on()
         return True
 
