@@ -210,8 +210,8 @@ class LocalBackend:
     def last_contact_s(self) -> float:
         """How old this server's state may be, in seconds. Consul says here when it last heard the
         leader, which may be a moment ago though the state is far behind."""
-        # Told in milliseconds, and uvloop's clock stands still for a turn: reads that were confirmed
-        # together ask once.
+        # Told in milliseconds, and uvloop's clock stands still for a turn of the loop: reads that
+        # were confirmed together ask once.
         now = asyncio.get_running_loop().time()
         if now != self._aged_at:
             self._aged_at, self._age_s = now, self._store.age_s
