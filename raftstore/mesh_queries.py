@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from raftstore.definitions import ConfigEntry
 from raftstore.queries import Footprint, HealthEntry, Query, numbered
 from raftstore.records import Json, ServiceName
 
@@ -75,3 +76,39 @@ class IngressHealth(Query[tuple[HealthEntry, ...]]):
 
     def footprint(self) -> tuple[Footprint, ...]:
         return (_ENTRIES, ("services", ""), ("checks", ""), ("nodes", ""))
+
+
+#: Services of which a plan says that their chains would change.
+PLANNED_CHAINS_MAX = 1000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChangePlan:
+    """What a write would do: "create", "update", "delete", "nothing", or "" with why it would be
+    ``refused``. ``chains`` are the services whose chain would be another one, of those that have
+    entries of their own."""
+
+    action: str
+    before: ConfigEntry | None = None
+    refused: str = ""
+    chains: tuple[str, ...] = ()
+    chains_count: int = 0
+
+
+@numbered(133, ChangePlan)
+@dataclass(frozen=True, slots=True)
+class PlanConfigEntry(Query[ChangePlan]):
+    """What writing an entry, or deleting the one of its kind and name, would do now.
+
+    Chains are compared as seen from ``datacenter``. ``content`` is canonical content as JSON: a
+    question can be a key.
+    """
+
+    kind: str
+    name: str
+    content: str
+    datacenter: str
+    delete: bool = False
+
+    def footprint(self) -> tuple[Footprint, ...]:
+        return (_ENTRIES, ("intentions", ""))

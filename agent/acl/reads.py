@@ -12,7 +12,7 @@ from typing import Any
 
 from agent.acl.authorizer import LIST, READ, WRITE, Authorizer
 from agent.acl.caller import Need
-from agent.acl.writes import config_entry_read, query_name
+from agent.acl.writes import config_entry_read, config_entry_write, query_name
 from raftstore import catalog_queries as cq
 from raftstore import definition_queries as d
 from raftstore import dns_queries as dq
@@ -267,6 +267,11 @@ def _entry(query: d.GetConfigEntry) -> tuple[Need, ...]:
     return () if need is None else (need,)
 
 
+def _planned(query: mq.PlanConfigEntry) -> tuple[Need, ...]:
+    """Whoever may not write an entry need not know what it would do."""
+    return (config_entry_write(query.kind, query.name),)
+
+
 def _keep_entry(authorizer: Authorizer, query: Any, item: ConfigEntry) -> bool:
     need = config_entry_read(item.kind, item.name)
     return need is None or need.met(authorizer)
@@ -407,4 +412,5 @@ READS: Mapping[type[q.Query[Any]], ReadRule] = {
         needs=lambda query: (Need("service", READ, query.gateway),), keep=_keep_linked
     ),
     mq.IngressHealth: ReadRule(keep=_keep_instance),
+    mq.PlanConfigEntry: ReadRule(needs=_planned),
 }

@@ -137,6 +137,48 @@ def _write(call: Call) -> int:
     return 0
 
 
+def _plan(call: Call) -> int:
+    from agent.cli.client import ClientError, expect
+
+    if len(call.args) != 1:
+        return call.fail("Must provide exactly one positional argument: the config entry", 2)
+    try:
+        entry = _loaded(call)
+    except ValueError as error:
+        return call.fail(str(error), 2)
+    query = [("plan", "delete" if call.flags["delete"] else "")]
+    try:
+        found = expect(call.client().put(_PATH, query, json.dumps(entry).encode())).json()
+    except ClientError as error:
+        return call.fail(f"Error planning config entry: {error}", 2)
+    label = f"{found['Kind']}/{found['Name']}"
+    if found["Refused"]:
+        return call.fail(f"{label} would be refused: {found['Refused']}")
+    words = {"create": "created", "update": "updated", "delete": "deleted"}
+    call.say(f"{label} would be {words.get(found['Action'], 'as it is')}")
+    if found["Action"] == "update":
+        for line in _differences(found["Before"], found["After"]):
+            call.say(line)
+    if found["ChainsCount"]:
+        call.say(f"Chains that would change ({found['ChainsCount']}): {', '.join(found['Chains'])}")
+    for warning in found["Warnings"]:
+        call.say(f"Warning: {warning}")
+    return 0
+
+
+def _differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
+    """The lines of two entries that differ, as `diff -u` shows them."""
+    import difflib
+
+    texts = [
+        json.dumps(
+            {key: value for key, value in entry.items() if not key.endswith("Index")}, indent=2
+        ).splitlines()
+        for entry in (before, after)
+    ]
+    return list(difflib.unified_diff(texts[0], texts[1], lineterm="", n=1))[2:]
+
+
 def _delete(call: Call) -> int:
     from agent.cli.client import ClientError, expect
 
@@ -184,6 +226,16 @@ COMMANDS = {
         server=True,
         namespace=True,
         flags=(_CAS, _INDEX),
+    ),
+    ("config", "plan"): Command(
+        usage="config plan [options] FILE",
+        help="Says what writing the config entry in a file would do, and does nothing: what would\n"
+        "change, whose chains, or why it would be refused (status 1; 2 for errors).",
+        run=_plan,
+        server=True,
+        namespace=True,
+        error_status=2,
+        flags=(Flag("delete", "Plan to delete the entry of this kind and name.", Kind.BOOL),),
     ),
     ("config", "delete"): Command(
         usage="config delete [options] -kind KIND -name NAME",

@@ -58,6 +58,7 @@ TABLE: dict[tuple[str, ...], tuple[str, str]] = {
     ("config",): ("", "Interact with config entries"),
     ("config", "delete"): ("config", "Delete a config entry"),
     ("config", "list"): ("config", "List the config entries of a kind"),
+    ("config", "plan"): ("config", "Say what writing a config entry would do"),
     ("config", "read"): ("config", "Display a config entry"),
     ("config", "write"): ("config", "Write a config entry"),
     ("config-plan",): ("config_plan", "Says what changed configuration files would do"),

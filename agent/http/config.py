@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 from agent.errors import RequestError
 from agent.filter_kinds import BOOLEAN, INTEGER, STRING, STRING_MAP, STRINGS, Field, Kind
 from agent.filters import compile_filter
@@ -12,9 +14,11 @@ from agent.http.reply import Reply, header
 from raftstore.commands import Rejected
 from raftstore.definition_commands import DeleteConfigEntry, SetConfigEntry
 from raftstore.definition_queries import GetConfigEntry, ListConfigEntries
+from raftstore.definitions import ConfigEntry
 from raftstore.entries import kinds, shape
 from raftstore.entries.errors import Invalid
 from raftstore.entries.shape import Undecodable
+from raftstore.mesh_queries import PlanConfigEntry
 
 #: Says of a refusal what was wrong, so that nobody needs to read the text.
 _WHY = "X-Lictor-Error"
@@ -29,6 +33,8 @@ async def put(call: Call) -> Reply:
         return _refused(400, f"Bad request: Request decoding failed: {error}", "decode")
     except Invalid as error:
         return _refused(500, str(error), "validation")
+    if "plan" in call.params:
+        return await _plan(call, entry)
     cas = parse_uint(call.params.get("cas")) if "cas" in call.params else None
     call.check_datacenter()
     outcome = await call.propose(SetConfigEntry(entry, cas))
@@ -37,6 +43,32 @@ async def put(call: Call) -> Reply:
     warnings = kinds.KINDS[entry.kind].warnings(entry.content)
     headers = tuple(header(_WARNING, warning) for warning in warnings)
     return call.json(bool(outcome.value), headers=headers)
+
+
+async def _plan(call: Call, entry: ConfigEntry) -> Reply:
+    """What writing or deleting the entry would do (ours); nothing is written."""
+    query = PlanConfigEntry(
+        entry.kind,
+        entry.name,
+        json.dumps(entry.content),
+        call.context.config.datacenter,
+        call.params.get("plan") == "delete",
+    )
+    found = (await call.ask(query)).value
+    before = None if found.before is None else kinds.shown(found.before)
+    return call.json(
+        {
+            "Kind": entry.kind,
+            "Name": entry.name,
+            "Action": found.action,
+            "Refused": found.refused,
+            "Before": before,
+            "After": kinds.shown(entry),
+            "Chains": list(found.chains),
+            "ChainsCount": found.chains_count,
+            "Warnings": kinds.KINDS[entry.kind].warnings(entry.content),
+        }
+    )
 
 
 def _refused(status: int, reason: str, why: str) -> Reply:

@@ -82,6 +82,24 @@ def check(graph: Graph, kind: str, name: str, *, written: bool, datacenter: str 
             )
 
 
+def affected(graph: Graph, kind: str, name: str) -> set[str]:
+    """The services whose chains a change of this entry may change."""
+    if kind == kinds.PROXY_DEFAULTS:
+        return {found for each in SERVICE_KINDS for found in graph.all_of(each)}
+    return _closure(graph, name) if kind in SERVICE_KINDS else set()
+
+
+def _closure(graph: Graph, name: str) -> set[str]:
+    """A service and all that lead to it, however far away."""
+    found, waiting = {name}, [name]
+    while waiting:
+        for other in graph.chains_naming(waiting.pop()):
+            if other not in found:
+                found.add(other)
+                waiting.append(other)
+    return found
+
+
 def _check_all(graph: Graph, datacenter: str) -> None:
     """Everything that a protocol for all services decides about."""
     chains: dict[str, None] = {}
@@ -96,21 +114,13 @@ def _check_all(graph: Graph, datacenter: str) -> None:
 
 
 def _check_service(graph: Graph, name: str, datacenter: str) -> None:
-    affected = {name: None}
-    waiting = [name]
-    while waiting:
-        for other in graph.chains_naming(waiting.pop()):
-            if other not in affected:
-                affected[other] = None
-                waiting.append(other)
-    for service in (name, *sorted(affected.keys() - {name})):
+    touched = _closure(graph, name)
+    for service in (name, *sorted(touched - {name})):
         _compiled(graph, service, datacenter)
-    gateways: dict[str, None] = {}
-    for service in affected:
-        gateways |= dict.fromkeys(graph.ingresses_naming(service))
+    gateways = {gateway for service in touched for gateway in graph.ingresses_naming(service)}
     for gateway in sorted(gateways):
         _check_ingress(graph, gateway, datacenter, strict=False)
-    for service in sorted(affected):
+    for service in sorted(touched):
         _check_intentions(graph, service, datacenter)
 
 

@@ -7,6 +7,7 @@ service-intentions, kept in their own table, which the endpoints for single inte
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
@@ -123,7 +124,8 @@ class ConfigEntries:
             self._intentions.remove(index, command.name)
             return Applied(index, True)
         self._table.remove(index, key_of(command.kind, command.name))
-        if command.kind in graph.SERVICE_KINDS and not self._of_service(command.name):
+        last = command.kind in graph.SERVICE_KINDS and not self._of_service(command.name)
+        if last or command.kind == kinds.PROXY_DEFAULTS:
             self._indexes.raise_to(GONE, index)
         return Applied(index, True)
 
@@ -173,6 +175,7 @@ class ConfigEntries:
             q.GetConfigEntry: (lambda x: self.get(x.kind, x.name), self._index_of),
             q.ListConfigEntries: (lambda x: self.list(x.kind), self._index_of),
             m.DiscoveryChain: (lambda x: self._chain(x)[1], lambda x: self._chain(x)[0]),
+            m.PlanConfigEntry: (self._plan, lambda _: self._indexes.of(_TABLE)),
             m.GatewayServices: (
                 lambda x: gateway_services(
                     self._now(), self.list, x.gateway, self._service_names()
@@ -215,6 +218,41 @@ class ConfigEntries:
         self._remembered[query] = (last, found)
         return found
 
+    def _plan(self, query: m.PlanConfigEntry) -> m.ChangePlan:
+        """What a write or a delete would do, by the very checks that would be made."""
+        try:
+            content = json.loads(query.content)
+        except (ValueError, RecursionError) as error:
+            return m.ChangePlan(action="", refused=f"the content is no JSON: {error}")
+        entry = ConfigEntry(kind=query.kind, name=query.name, content=content)
+        if not kinds.is_canonical(entry):
+            return m.ChangePlan(action="", refused=kinds.bad_kind(entry.kind))
+        stored = self.get(entry.kind, entry.name)
+        after = None if query.delete else entry
+        try:
+            if after is not None:
+                kinds.check(after)
+            self._check(entry.kind, entry.name, after)
+        except (Invalid, GraphError) as error:
+            return m.ChangePlan(action="", before=stored, refused=str(error))
+        now = self._now()
+        later = _Changed(self._table, self._intentions, entry.kind, entry.name, after)
+        changed = []
+        for name in sorted(graph.affected(later, entry.kind, entry.name.lower())):
+            spelled = later.spelled(name)
+            compiled = [
+                compile_chain(view, spelled, datacenter=query.datacenter, trust_domain="t").json()
+                for view in (now, later)
+            ]
+            if compiled[0] != compiled[1]:
+                changed.append(spelled)
+        return m.ChangePlan(
+            action=_action(stored, after),
+            before=stored,
+            chains=tuple(changed[: m.PLANNED_CHAINS_MAX]),
+            chains_count=len(changed),
+        )
+
     def forget_chains(self) -> None:
         """Compile anew when asked again; for measurements."""
         self._remembered.clear()
@@ -251,6 +289,14 @@ class ConfigEntries:
     def _proxy_index(self) -> int:
         stored = self._table.get(key_of(kinds.PROXY_DEFAULTS, "global"))
         return self._indexes.of(GONE) if stored is None else stored.modify_index
+
+
+def _action(stored: ConfigEntry | None, after: ConfigEntry | None) -> str:
+    if after is None:
+        return "delete" if stored is not None else "nothing"
+    if stored is None:
+        return "create"
+    return "nothing" if stored.content == after.content else "update"
 
 
 class _Changed:

@@ -155,3 +155,18 @@ async def test_intentions_are_one_object_behind_all_doors(client: Client) -> Non
         exact.replace("destination=web", "destination=tcp"), {"Permissions": permissions}
     )
     assert got.status == 500 and 'service "tcp" has protocol "tcp"' in got.text
+
+
+async def test_a_plan_says_what_would_be_and_does_nothing(client: Client) -> None:
+    await write(client, HTTP)
+    body = {"Kind": "service-splitter", "Name": "a", "Splits": [{"Weight": 100, "Service": "b"}]}
+    plan = (await client.put("/v1/config?plan", body)).json
+    assert (plan["Action"], plan["Chains"], plan["Before"]) == ("create", ["a"], None)
+    assert (await client.get("/v1/config/service-splitter/a")).status == 404
+    await write(client, body)
+    plan = (await client.put("/v1/config?plan=delete", body)).json
+    assert (plan["Action"], plan["Chains"]) == ("delete", ["a"])
+    tcp = {"Kind": "proxy-defaults", "Config": {"protocol": "tcp"}}
+    plan = (await client.put("/v1/config?plan", tcp)).json
+    assert plan["Action"] == "" and 'discovery chain "a"' in plan["Refused"]
+    assert (await client.get("/v1/config/proxy-defaults/global")).json["Config"] == HTTP["Config"]

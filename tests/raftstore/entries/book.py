@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 from typing import Any
 
 from hypothesis import strategies as st
@@ -12,7 +13,12 @@ from raftstore.definition_commands import DeleteConfigEntry, SetConfigEntry
 from raftstore.definition_queries import GetConfigEntry
 from raftstore.definitions import ConfigEntry
 from raftstore.entries import kinds
-from raftstore.mesh_queries import CompiledChain, DiscoveryChain
+from raftstore.mesh_queries import (
+    ChangePlan,
+    CompiledChain,
+    DiscoveryChain,
+    PlanConfigEntry,
+)
 from raftstore.state import StateMachine
 
 NAMES = ("a", "b", "c", "d")
@@ -35,6 +41,18 @@ class Book:
 
     def delete(self, kind: str, name: str) -> Applied | Rejected:
         return self._apply(DeleteConfigEntry(kind, name))
+
+    def plan(self, step: dict[str, Any] | tuple[str, str]) -> ChangePlan:
+        """What a write, or a delete by kind and name, would do."""
+        if isinstance(step, dict):
+            entry = kinds.decode(step)
+        else:
+            entry = kinds.normalised(ConfigEntry(kind=step[0], name=step[1], content={}))
+        content = json.dumps(entry.content)
+        query = PlanConfigEntry(
+            entry.kind, entry.name, content, "dc1", delete=isinstance(step, tuple)
+        )
+        return self.state.answer(query).value
 
     def get(self, kind: str, name: str) -> ConfigEntry | None:
         return self.state.answer(GetConfigEntry(kind, name)).value
@@ -116,7 +134,7 @@ bodies: st.SearchStrategy[dict[str, Any]] = st.one_of(
         ).map(lambda one: [one]),
     ),
 )
-deletions = st.tuples(
+deletions = st.just(("proxy-defaults", "global")) | st.tuples(
     st.sampled_from(["service-defaults", "service-splitter", "service-router", "service-resolver"]),
     names,
 )

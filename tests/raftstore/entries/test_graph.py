@@ -31,7 +31,9 @@ def test_every_chain_compiles_after_every_write(http, steps):
         assert isinstance(book.write(HTTP), Applied)
     for step in steps:
         before = {name: (book.chain(name), book.chain_index(name)) for name in NAMES}
+        plan = book.plan(step)
         outcome = book.write(step) if isinstance(step, dict) else book.delete(*step)
+        assert bool(plan.refused) == isinstance(outcome, Rejected)
         book.state.check()
         for name in NAMES:
             compiled, index = book.chain(name), book.chain_index(name)
@@ -41,6 +43,12 @@ def test_every_chain_compiles_after_every_write(http, steps):
                 assert (compiled, index) == before[name]
             elif compiled != before[name][0]:
                 assert index > before[name][1], "a blocking query would sleep through this"
+            changed = compiled != before[name][0]
+            kind = step["Kind"] if isinstance(step, dict) else step[0]
+            if kind == "proxy-defaults":  # it knows only services that have entries
+                assert changed or name not in plan.chains
+            else:
+                assert changed == (name in plan.chains), "what was planned is what happened"
             chain = compiled.chain
             if chain["Protocol"] not in {"http", "http2", "grpc"}:
                 assert chain["StartNode"].startswith("resolver:")
@@ -126,6 +134,22 @@ def test_what_other_entries_forbid(body, reason):
     book.write({"Kind": "ingress-gateway", "Name": "gw"})
     outcome = book.write(body)
     assert isinstance(outcome, Rejected) and outcome.reason.startswith(reason)
+
+
+def test_a_plan_names_what_would_be_done():
+    book = Book()
+    book.write(HTTP)
+    body = {"Kind": "service-resolver", "Name": "c", "Subsets": {"v1": {}}}
+    assert book.plan(body).action == "create"
+    book.write(body)
+    assert (book.plan(body).action, book.plan(body).chains) == ("nothing", ())
+    book.write(
+        {"Kind": "service-splitter", "Name": "a", "Splits": [{"Weight": 100, "Service": "c"}]}
+    )
+    changed = book.plan({**body, "ConnectTimeout": "9s"})
+    assert (changed.action, changed.chains) == ("update", ("a", "c"))
+    assert book.plan(("service-resolver", "c")).action == "delete"
+    assert book.plan(("service-resolver", "zz")).action == "nothing"
 
 
 def test_a_provider_in_use_stays():

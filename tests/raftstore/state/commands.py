@@ -513,6 +513,7 @@ ALL_QUERIES: list[q.Query[Any]] = [
     ],
     mq.GatewayServices(r.ServiceName("gw")),
     mq.IngressHealth(r.ServiceName("web")),
+    *[mq.PlanConfigEntry("service-defaults", "a", "{}", "dc1", delete) for delete in (False, True)],
     *[dq.ListConfigEntries(kind) for kind in ("", "service-defaults", "service-resolver", "never")],
     *[dq.GetACLToken(accessor) for accessor in ("1", "2", "never")],
     *[dq.ACLTokenBySecret(secret_hash(secret)) for secret in ("s1", "s2", "never")],
