@@ -24,7 +24,7 @@ def load_tls(config: AgentConfig, node_id: str) -> RpcTls | None:
         server=config.server,
         node_id=node_id,
     )
-    return RpcTls(config.tls, own)
+    return RpcTls(config.tls, own, gives_out=config.auto_encrypt_allow_tls)
 
 
 def reload_tls(tls: RpcTls | None, before: AgentConfig, after: AgentConfig) -> None:

@@ -38,6 +38,7 @@ from agent.membership import server_addresses
 from agent.metrics import AgentMetrics
 from agent.metrics_push import MetricsPush
 from agent.parts.access import make_access
+from agent.parts.encryption import agent_certificate
 from agent.parts.faces import Behind, Faces
 from agent.parts.ground import Closers, Ground
 from agent.parts.host import HostParts
@@ -195,6 +196,7 @@ class Agent:
         if self.server is not None:
             self.server.store.on_replaced.append(self._state_replaced)
         self._owner.spawn(self._join(host), name="join")
+        self._get_certificate(host)
         if config.auto_reload_config:
             self._owner.spawn(self.reload.follow(), name="configuration files")
         ground.closers.add("background tasks", self._owner.close)
@@ -229,6 +231,15 @@ class Agent:
         self.ground.closers.add("gossip", self.gossip.stop)
         if self.server is not None:
             self._refresh_servers()
+
+    def _get_certificate(self, host: HostParts) -> None:
+        """Of a client agent that is to have one of the servers."""
+        if self.config.auto_encrypt_tls and self.tls is not None:
+            assert isinstance(self.backend, RemoteBackend), "servers are refused this key"
+            self._owner.spawn(
+                agent_certificate(self.ground, self.backend, self.tls, self.pool, host).run(),
+                name="certificate of this agent",
+            )
 
     def _make_backend(self) -> LocalBackend | RemoteBackend:
         if self.server is not None:

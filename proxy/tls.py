@@ -53,14 +53,14 @@ def build(leaf: LeafPair, roots_pem: Sequence[str]) -> Contexts:
             context.check_hostname = False
             context.verify_mode = ssl.CERT_REQUIRED
             context.load_verify_locations(cadata="\n".join(roots_pem))
-            _load_chain(context, leaf)
+            load_chain(context, leaf)
         certificate = x509.load_pem_x509_certificate(leaf.cert_pem.encode())
     except (ssl.SSLError, OSError, *UNREADABLE) as error:
         raise TlsMaterialError(f"leaf or roots cannot be used: {error}") from error
     return Contexts(server, client, certificate.not_valid_after_utc.timestamp())
 
 
-def _load_chain(context: ssl.SSLContext, leaf: LeafPair) -> None:
+def load_chain(context: ssl.SSLContext, leaf: LeafPair) -> None:
     """OpenSSL takes the key from a file only: give it one in memory, or a private one at worst."""
     pem = f"{leaf.cert_pem.rstrip()}\n{leaf.private_key_pem}".encode()
     if hasattr(os, "memfd_create") and Path("/proc/self/fd").is_dir():

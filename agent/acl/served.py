@@ -95,7 +95,7 @@ class GuardedService:
         resolver: ServerResolver,
         *,
         default_allow: bool,
-        more: Mapping[str, Callable[[bytes], Need]],
+        more: Mapping[str, Callable[[bytes], Need | None]],
     ) -> None:
         """``more``: what methods need that are not known here, from their payload."""
         self._service = service

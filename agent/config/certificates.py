@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from agent.certificates import TlsConfig
@@ -34,6 +35,19 @@ _RENAMED = {"tls_min_version": "min_version", "tls_cipher_suites": "ciphers"}
 def tls_config(values: Values, *, server: bool) -> TlsConfig:
     """What the user wants between agents. Raises ConfigError when the parts do not make a whole."""
     config = _of(values, "internal_rpc", _FIELDS)
+    if values.get("auto_encrypt.tls"):
+        # Whoever is given a certificate dials with TLS, and verifies whom it trusts with its key.
+        if not config.has_ca:
+            raise ConfigError(
+                "auto_encrypt.tls is set, but no authority to verify the servers with: set ca_file"
+                " or ca_path"
+            )
+        config = replace(config, verify_outgoing=True)
+    if values.get("auto_encrypt.allow_tls") and not config.complete:
+        raise ConfigError(
+            "auto_encrypt.allow_tls is set, but this server has no certificate: set ca_file,"
+            " cert_file and key_file"
+        )
     _check(config, server=server)
     return config
 

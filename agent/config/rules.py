@@ -75,6 +75,8 @@ def _check_server(values: Values, *, dev: bool) -> None:
         raise ConfigError("'bootstrap = true' requires 'server = true'")
     if values.get("auto_encrypt.allow_tls") and not server:
         raise ConfigError("auto_encrypt.allow_tls can only be used on a server.")
+    if values.get("auto_encrypt.tls") and server:
+        raise ConfigError("auto_encrypt.tls can only be used on a client.")
     if values.get("advertise_reconnect_timeout") and server:
         raise ConfigError("advertise_reconnect_timeout can only be used on a client")
     multiplier = values.get("performance.raft_multiplier", 5)

@@ -346,6 +346,9 @@ class AgentConfig:
     checks: tuple[CheckDefinition, ...] = ()
     watches: tuple[Watch, ...] = ()
 
+    #: A client agent gets its certificate from the servers; a server gives them out.
+    auto_encrypt_tls: bool = False
+    auto_encrypt_allow_tls: bool = False
     connect_enabled: bool = True
     connect_builtin_proxy: str = (
         "auto"  # "auto": the agent runs sidecars; "off": somebody else does

@@ -110,13 +110,13 @@ class AccessKeeper:
     async def ensure(self) -> None:
         """What every cluster has. Raises StoreError, AgentError."""
         ask, change = self._backend.ask, self._backend.change
-        # First of all: nobody gets in before it counts.
-        await self._ensure_management()
         for builtin in BUILTIN_POLICIES.values():
             if (await ask(GetACLPolicy(id=builtin.id))).value is None:
                 content = policy_content(builtin.name, builtin.description, builtin.rules)
                 policy = ACLPolicy(id=builtin.id, name=builtin.name, content=content)
                 await change(SetACLPolicy(policy, 0))
+        # With its policy there it counts at once, and nobody gets in before.
+        await self._ensure_management()
         if (await ask(GetACLToken(ANONYMOUS_ID))).value is None:
             content = token_content("Anonymous Token", self._now())
             token = ACLToken(accessor=ANONYMOUS_ID, secret=ANONYMOUS_SECRET, content=content)

@@ -66,7 +66,11 @@ def guarded(
         access.guard,
         resolver,
         default_allow=config.acl.default_allow,
-        more={calls.SIGN_LEAF: _leaf_need, **archives},
+        more={
+            calls.SIGN_LEAF: _leaf_need,
+            calls.AGENT_CERTIFICATE: _certificate_need,
+            **archives,
+        },
     )
 
 
@@ -74,6 +78,13 @@ def _leaf_need(payload: bytes) -> Need:
     csr_pem, *_ = calls.unpack(payload, str)
     identity = requested_identity(str(csr_pem))
     return Need("service" if identity.kind is Kind.SERVICE else "node", WRITE, identity.name)
+
+
+def _certificate_need(payload: bytes) -> Need | None:
+    csr_pem, *_ = calls.unpack(payload, str)
+    if not csr_pem:
+        return None  # only the trust domain is asked for, which is no secret
+    return Need("node", WRITE, requested_identity(str(csr_pem)).name)
 
 
 def make_access(ground: Ground, backend: LocalBackend | RemoteBackend, pool: RpcPool) -> Access:

@@ -22,6 +22,7 @@ from agent.backend.rpc.service import RpcService
 from agent.backend.rpc.tls import RpcTls
 from agent.backend.servers import ServerAddress, Servers
 from agent.connect.authority import Authority
+from agent.connect.auto_encrypt import AgentIssuer
 from agent.internal_tls import port_config
 from agent.keeping import server_archives, store_config, use_peers_file
 from agent.leader.access import AccessKeeper
@@ -130,9 +131,12 @@ class ServerParts:
         ground, config = self._ground, self._ground.config
         self.archives, transfers = server_archives(self.backend, self.store, config)
         ground.closers.add("archives", transfers.close)
-        service = RpcService(
-            self.backend, self.store, bootstrap_view=formation.view, more=transfers.methods
-        )
+        more = dict(transfers.methods)
+        if config.auto_encrypt_allow_tls and self._port_tls is not None:
+            issuer = AgentIssuer(self.backend, self._sign)
+            more |= issuer.methods
+            ground.owner.spawn(issuer.follow_roots(self._port_tls), name="roots of the mesh")
+        service = RpcService(self.backend, self.store, bootstrap_view=formation.view, more=more)
         service.answer_bytes_max = config.limits.rpc_frame_max
         servant = guarded(service, access, config)
         port = self.port = ServerPort(
@@ -146,6 +150,9 @@ class ServerParts:
         await port.start()
         ground.closers.add("server port", port.stop)
         ground.metrics.add("rpc", lambda: port.stats)
+
+    async def _sign(self, csr_pem: str) -> str:
+        return (await self.backend.sign_leaf(csr_pem)).cert_pem
 
     def _start_duties(self, gossip: Gossip) -> None:
         ground, config = self._ground, self._ground.config

@@ -202,6 +202,13 @@ class _Connection(asyncio.Protocol):
         finally:
             self._waiting.pop(request_id, None)
 
+    def retire(self) -> None:
+        """Close as soon as nobody waits for an answer any more."""
+        if self._waiting:
+            self._loop.call_later(DEADLINE_STEP_S, self.retire)
+        else:
+            self.close()
+
     def close(self) -> None:
         """Drop the connection; waiting requests fail as indefinite."""
         if self._transport is not None:
@@ -319,6 +326,14 @@ class RpcPool:
     def _forget(self, address: tuple[str, int], task: asyncio.Task[_Connection]) -> None:
         if self._open.get(address) is task:
             del self._open[address]
+
+    def redial(self) -> None:
+        """Let every call from now on go over a new connection; the open ones end when what is under
+        way on them has."""
+        for task in self._open.values():
+            if task.done() and not task.cancelled() and task.exception() is None:
+                task.result().retire()
+        self._open.clear()
 
     async def close(self) -> None:
         """Close every connection."""

@@ -27,6 +27,7 @@ log = logging.getLogger("lictor.agent.rpc.listener")
 #: Why a connection is turned away or cut, here and in ``server``.
 REASONS = (
     "bad frame",
+    "certificate of no agent",
     "client does not read",
     "client holds too many bytes",
     "connections per client",

@@ -17,6 +17,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Protocol, cast
 
+from agent.backend.rpc import calls
 from agent.backend.rpc.admission import HandshakeRates, Shares
 from agent.backend.rpc.frames import (
     PROTOCOL_VERSION,
@@ -36,10 +37,11 @@ from agent.backend.rpc.frames import (
 )
 from agent.backend.rpc.listener import Door, Listener, ListenerLimits, ListenerTls
 from agent.backend.rpc.outbox import Outbox
+from agent.backend.rpc.tls import Standing
 from agent.errors import ForwardError, RequestError
 from agent.tasks import TaskOwner
 from raftstore.answers import AnswerTooLarge
-from raftstore.errors import StoreError
+from raftstore.errors import DecodeError, StoreError
 
 log = logging.getLogger("lictor.agent.rpc.server")
 
@@ -86,6 +88,12 @@ class RpcStats:
     bytes_held: int = 0
 
 
+class PortTls(ListenerTls, Protocol):
+    """What the port needs to know of TLS (agent/backend/rpc/tls.py)."""
+
+    def standing(self, certificate: bytes | None) -> Standing: ...
+
+
 class AcceptsPeers(Protocol):
     """What takes over connections of Raft peers (raftstore.store.Store)."""
 
@@ -104,7 +112,7 @@ class ServerPort:
         peers: AcceptsPeers,
         handler: Handler,
         prompt: PromptHandler | None = None,
-        tls: ListenerTls | None = None,
+        tls: PortTls | None = None,
         known: Callable[[str], bool] = lambda client: False,
     ) -> None:
         """``prompt`` is asked before ``handler``, and carries out what it can without a task.
@@ -116,6 +124,7 @@ class ServerPort:
         self.peers = peers
         self.handler = handler
         self.prompt = prompt
+        self.tls = tls
         self.owner = TaskOwner()
         self.per_client: Counter[str] = Counter()
         self._listener = Listener(
@@ -148,6 +157,13 @@ class ServerPort:
         """Where it listens in fact (the port may have been 0)."""
         assert self._address is not None
         return self._address
+
+    def standing(self, transport: asyncio.Transport) -> Standing:
+        """What may be asked for over this connection."""
+        encrypted = transport.get_extra_info("ssl_object")
+        if self.tls is None or encrypted is None:
+            return Standing.ALL
+        return self.tls.standing(encrypted.getpeercert(binary_form=True))
 
     def _may_open(self, client: str, waiting: int) -> bool:
         return self.per_client[client] + waiting < self.config.conns_per_client_max
@@ -256,6 +272,7 @@ class _Session(asyncio.Protocol):
         self._blocked = False
         self._paused = False
         self._greeted = False
+        self._standing = Standing.ALL
         self._client = ""
         self._transport: asyncio.Transport | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -265,6 +282,10 @@ class _Session(asyncio.Protocol):
         # uvloop's transports do not inherit from asyncio's: only the interface is alike.
         self._transport = transport = cast(asyncio.Transport, transport)
         self._client = _client(transport)
+        self._standing = self._port.standing(transport)
+        if self._standing is Standing.NOTHING:
+            self._cut("certificate of no agent")
+            return
         transport.set_write_buffer_limits(high=UNREAD_HIGH_BYTES)
         config = self._port.config
         loop = asyncio.get_running_loop()
@@ -366,6 +387,10 @@ class _Session(asyncio.Protocol):
         if len(self._running) >= self._port.config.inflight_max:
             self._write(Failure(request.id, "busy", True, "too many requests are under way"))
             return
+        if self._standing is not Standing.ALL and not _asks_for_a_certificate(request):
+            text = "a certificate is needed; this connection may only ask for one"
+            self._write(Failure(request.id, "status-403", True, text))
+            return
         self._payload_bytes += len(request.payload)
         self._port.stats.requests[request.method] += 1
         prompt = self._port.prompt
@@ -421,6 +446,16 @@ class _Session(asyncio.Protocol):
         if transport is None:
             return
         transport.write(data)
+
+
+def _asks_for_a_certificate(request: Request) -> bool:
+    if request.method != calls.AS:
+        return request.method == calls.AGENT_CERTIFICATE
+    try:
+        _, method, _ = calls.read_as(request.payload)
+    except DecodeError:
+        return False
+    return method == calls.AGENT_CERTIFICATE
 
 
 def _failure(request_id: int, error: Exception) -> Failure:

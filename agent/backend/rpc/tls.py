@@ -9,11 +9,14 @@ must be one. Open connections keep what they began with; every new one gets what
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import enum
 import logging
 import ssl
 import time
 from dataclasses import dataclass
 
+from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
 from agent.backend.rpc.certificate_files import (
@@ -26,6 +29,11 @@ from agent.backend.rpc.certificate_files import (
 from agent.backend.rpc.expiry import DAY_S, ExpiryWarnings, Held, soonest
 from agent.certificates import TlsConfig
 from agent.errors import ConfigError
+from proxy import spiffe
+from proxy.errors import IdentityError
+from proxy.source import LeafPair
+from proxy.spiffe import Kind
+from proxy.tls import load_chain
 from raftstore.raft import identity
 
 log = logging.getLogger("lictor.agent.rpc.tls")
@@ -44,6 +52,14 @@ class Own:
     node_id: str
 
 
+class Standing(enum.Enum):
+    """What a caller of the server port may ask for."""
+
+    ALL = "all"
+    ONLY_A_CERTIFICATE = "only a certificate"
+    NOTHING = "nothing"
+
+
 @dataclass(slots=True)
 class TlsStats:
     """Seconds until our certificate ends, and the first of the authorities' (negative: since it
@@ -58,9 +74,15 @@ class TlsStats:
 class RpcTls:
     """The contexts in force."""
 
-    def __init__(self, config: TlsConfig, own: Own) -> None:
-        """Read the files. Raises ConfigError that names key and file."""
+    def __init__(self, config: TlsConfig, own: Own, *, gives_out: bool = False) -> None:
+        """Read the files. Raises ConfigError that names key and file.
+
+        ``gives_out``: client agents without a certificate may come in and ask for one.
+        """
         self._own = own
+        self._gives_out = gives_out
+        self._roots_pem: tuple[str, ...] = ()
+        self._adopted: LeafPair | None = None
         self._stats = TlsStats()
         self._warnings = ExpiryWarnings()
         self._read(config)
@@ -87,12 +109,53 @@ class RpcTls:
         # Nobody resumes: a session must not outlive the authority that vouched for it.
         server.options |= ssl.OP_NO_TICKET
         server.num_tickets = 0
-        server.verify_mode = ssl.CERT_REQUIRED if config.verify_incoming else ssl.CERT_OPTIONAL
+        demanding = config.verify_incoming and not self._gives_out
+        server.verify_mode = ssl.CERT_REQUIRED if demanding else ssl.CERT_OPTIONAL
+        if self._roots_pem:
+            server.load_verify_locations(cadata="\n".join(self._roots_pem))
         peer = make_context(config, ssl.PROTOCOL_TLS_CLIENT)
         client = make_context(config, ssl.PROTOCOL_TLS_CLIENT)
         client.check_hostname = config.verify_server_hostname
+        if self._adopted is not None:
+            load_chain(client, self._adopted)
+            adopted = x509.load_pem_x509_certificate(self._adopted.cert_pem.encode())
+            found.insert(0, held("certificate", adopted))
         self._config, self._server, self._peer, self._client = config, server, peer, client
         self.held: tuple[Held, ...] = tuple(found)
+
+    def trust_mesh(self, roots_pem: tuple[str, ...]) -> None:
+        """Take certificates of agents that these roots vouch for, beside the configured ones'."""
+        self._roots_pem = roots_pem
+        self._read(self._config)
+
+    def adopt(self, cert_pem: str, key_pem: str) -> None:
+        """Show this certificate to servers from now on. Raises ValueError when it is none."""
+        before = self._adopted
+        self._adopted = LeafPair(cert_pem=cert_pem, private_key_pem=key_pem)
+        try:
+            self._read(self._config)
+        except (ssl.SSLError, ValueError) as error:
+            self._adopted = before
+            raise ValueError(f"the certificate cannot be used: {error}") from None
+
+    def standing(self, certificate: bytes | None) -> Standing:
+        """What the holder of a verified certificate (None: has none) may ask of a server."""
+        if certificate is None:
+            limited = self._gives_out and self._config.verify_incoming
+            return Standing.ONLY_A_CERTIFICATE if limited else Standing.ALL
+        if not self._roots_pem:
+            return Standing.ALL
+        uris = [name for name in identity.names(certificate) if name.startswith("spiffe:")]
+        if not uris:
+            return Standing.ALL  # of the operator's authority: the mesh's always have one
+        # The mesh vouches for services too; none of these is an agent.
+        with contextlib.suppress(IdentityError):
+            if spiffe.of_uris(uris).kind is Kind.AGENT:
+                return Standing.ALL
+        with contextlib.suppress(identity.IdentityError):
+            identity.read(certificate, domain=self._own.domain)
+            return Standing.ALL
+        return Standing.NOTHING
 
     def stats(self) -> TlsStats:
         """The figures as they stand."""

@@ -141,3 +141,33 @@ def test_what_is_no_whole_for_the_http_api(
 ) -> None:
     with pytest.raises(ConfigError, match=text):
         load_values({"tls": {"https": https}}, tmp_path)
+
+
+# -- certificates from the servers ---------------------------------------------------------------
+
+
+def test_a_client_agent_that_is_given_a_certificate_dials_with_tls(tmp_path: Path) -> None:
+    loaded = load_values({"ca_file": "ca.pem", "auto_encrypt": {"tls": True}}, tmp_path)
+    assert loaded.config.auto_encrypt_tls and loaded.config.tls.dials_tls
+    assert loaded.warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("values", "text"),
+    [
+        ({"auto_encrypt": {"tls": True}}, "auto_encrypt.tls is set, but no authority to verify"),
+        ({"auto_encrypt": {"allow_tls": True}}, "auto_encrypt.allow_tls can only be used on a s"),
+        (
+            {"server": True, "auto_encrypt": {"allow_tls": True}},
+            "auto_encrypt.allow_tls is set, but this server has no certificate",
+        ),
+        (
+            {"server": True, **FILES, "auto_encrypt": {"tls": True}},
+            "auto_encrypt.tls can only be used on a client.",
+        ),
+    ],
+    ids=["no authority", "client gives", "no certificate", "server takes"],
+)
+def test_who_gives_and_who_takes(values: dict[str, Any], text: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=text):
+        load_values(values, tmp_path)
