@@ -39,8 +39,8 @@ from tests.e2e.cluster import cluster, fresh_address
 from tests.ports import three_ports
 
 SECTIONS = (
-    "http", "dns", "raft", "tls", "failover", "watch", "memory", "snapshot", "relay", "sessions",
-    "gossip", "checks",
+    "http", "dns", "raft", "tls", "failover", "watch", "idle", "memory", "snapshot",
+    "relay", "sessions", "gossip", "checks",
 )  # fmt: skip
 FAILOVERS = 20
 CRASHES = 10
@@ -152,6 +152,8 @@ def main() -> None:
             cluster_bench.bench_failover(folder / "failover", FAILOVERS)
         if "watch" in only:
             cluster_bench.bench_watch(folder / "watch", rounds.count)
+        if "idle" in only:
+            cluster_bench.bench_idle(folder / "idle")
         if "memory" in only:
             cluster_bench.bench_memory(folder / "memory")
         if "sessions" in only:

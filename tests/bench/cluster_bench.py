@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import time
 from pathlib import Path
 from statistics import median
@@ -11,10 +12,11 @@ import uvloop
 
 from tests.bench.http_bench import load, puts
 from tests.bench.load import http_request
-from tests.e2e.cluster import AgentProcess, Cluster, cluster, resident_mb
+from tests.e2e.cluster import AgentProcess, Cluster, cluster, cpu_share, resident_mb
 from tests.waiting import eventually
 
 WATCHERS = 1000
+IDLE = 10_000
 #: Connections per client address are bounded, so watchers come from several.
 WATCHERS_PER_ADDRESS = 100
 
@@ -97,6 +99,45 @@ def bench_watch(folder: Path, count: int) -> None:
     print(
         f"\n{WATCHERS} blocking queries on one service, change to answer: "
         f"median {median(m for m, _ in took):.0f} ms, last {median(m for _, m in took):.0f} ms",
+        flush=True,
+    )
+
+
+async def _held(agent: AgentProcess, count: int) -> tuple[float, float, float]:
+    """Megabytes before and with so many blocking queries held, and the share of a core they use."""
+    loop = asyncio.get_running_loop()
+    assert agent.process is not None
+    pid = agent.process.pid
+    body = {"Node": "w", "Address": "10.0.0.9", "Service": {"Service": "watched", "Port": 1}}
+    agent.put("/v1/catalog/register", body)
+    path = "/v1/health/service/watched"
+    index = agent.get(path).index
+    before = resident_mb(pid)
+    watchers = []
+    for number in range(count):
+        request = http_request("GET", f"{path}?index={index}&wait=600s", agent.address)
+        source = (f"127.77.0.{1 + number // WATCHERS_PER_ADDRESS}", 0)
+        _, watcher = await loop.create_connection(
+            functools.partial(_Watcher, request), agent.address, 8500, local_addr=source
+        )
+        watchers.append(watcher)
+    await asyncio.sleep(2)
+    held = resident_mb(pid)
+    cpu = await asyncio.to_thread(cpu_share, pid, 5.0)
+    assert not any(watcher.answered.done() for watcher in watchers), "nothing has changed"
+    return before, held, cpu
+
+
+def bench_idle(folder: Path) -> None:
+    """What blocking queries cost that wait for nothing."""
+    with cluster(folder) as agents:
+        agents.servers(1)
+        (agent,) = agents.agents
+        quiet = cpu_share(agent.process.pid, 5.0) if agent.process else 0.0
+        before, held, cpu = uvloop.run(_held(agent, IDLE))
+    print(
+        f"\n{IDLE} idle blocking queries: {held - before:.0f} MB more than {before:.0f} MB, "
+        f"{100 * cpu:.1f} % of a core, {100 * quiet:.1f} % without",
         flush=True,
     )
 

@@ -16,6 +16,7 @@ from tests.e2e.cluster import AgentProcess, Cluster
 
 CLIENTS = 64
 INSTANCES = 20
+SERVICES = 1000
 VALUE_BYTES = 128
 
 
@@ -97,6 +98,10 @@ def bench(agents: Cluster, rounds: Rounds, floor: Measure) -> None:
                 "Check": {"Name": "up", "Status": "passing", "ServiceID": "web"},
             },
         )
+    for number in range(SERVICES - 1):
+        service = {"Service": f"s{number}", "Tags": ["a", f"t{number % 7}"]}
+        body = {"Node": f"n{number % INSTANCES}", "SkipNodeUpdate": True, "Service": service}
+        leader.put("/v1/catalog/register", body)
     health = "/v1/health/service/web?passing"
     work: dict[str, tuple[AgentProcess, list[bytes]]] = {
         "KV PUT, leader": (leader, puts(leader)),
@@ -115,6 +120,10 @@ def bench(agents: Cluster, rounds: Rounds, floor: Measure) -> None:
         "health?passing, 20 instances, stale": (
             leader,
             [http_request("GET", f"{health}&stale", leader.address)],
+        ),
+        "catalog/services, 1,000 services, default": (
+            leader,
+            [http_request("GET", "/v1/catalog/services", leader.address)],
         ),
         "catalog register, leader": (leader, registrations(leader)),
     }

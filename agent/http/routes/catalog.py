@@ -10,7 +10,10 @@ CATALOG = (
     route("/catalog/deregister", write("PUT", catalog.deregister, "node:write", Body.JSON)),
     route("/catalog/datacenters", get(catalog.datacenters, "", LOCAL)),
     route("/catalog/nodes", get(catalog.nodes, "node:read")),
-    route("/catalog/services", get(catalog.services, "service:read")),
+    route(
+        "/catalog/services",
+        planned("GET", catalog.services, "service:read", longer=catalog.services_filtered),
+    ),
     route(
         "/catalog/service/",
         planned("GET", catalog.service, "service:read", longer=catalog.service_near),
