@@ -43,6 +43,7 @@ from agent.parts.faces import Behind, Faces
 from agent.parts.ground import Closers, Ground
 from agent.parts.host import HostParts
 from agent.parts.server import ServerParts
+from agent.quotas import Quotas
 from agent.reloading import Reload, Source
 from agent.tasks import TaskOwner
 from gossip import MemberEvent
@@ -77,6 +78,7 @@ class Agent:
             owner=self._owner,
             metrics=self.metrics,
             closers=Closers(),
+            quotas=Quotas(config.request_limits),
             fail=self._fail,
             sockets=sockets or Sockets(),
         )

@@ -33,7 +33,6 @@ from agent.membership import described_configuration
 from agent.parts.ground import Ground
 from agent.parts.host import HostParts
 from agent.parts.server import ServerParts
-from agent.quotas import Quotas
 from agent.reloading import Reload
 from gossip import Gossip
 from raftstore.records import Json
@@ -66,7 +65,7 @@ class Faces:
         self._http: HttpServer | None = None
         self._dns: DnsServer | None = None
         self._audit: AuditLog | None = None
-        self._quotas = Quotas(ground.config.request_limits)
+        self._quotas = ground.quotas
         ground.metrics.add("request_limits", self._quotas.stats)
 
     async def start(self) -> None:

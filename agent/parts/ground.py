@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from agent.config.schema import AgentConfig
 from agent.listening import Sockets
 from agent.metrics import AgentMetrics
+from agent.quotas import Quotas
 from agent.tasks import TaskOwner
 
 log = logging.getLogger("lictor.agent")
@@ -47,5 +48,6 @@ class Ground:
     owner: TaskOwner
     metrics: AgentMetrics
     closers: Closers
+    quotas: Quotas
     fail: Callable[[str], None]
     sockets: Sockets

@@ -17,6 +17,7 @@ from agent.backend.bootstrap import Bootstrap
 from agent.backend.formation import Formation
 from agent.backend.local import LocalBackend
 from agent.backend.rpc.client import RpcPool
+from agent.backend.rpc.quota_gate import QuotaGate
 from agent.backend.rpc.server import ServerPort
 from agent.backend.rpc.service import RpcService
 from agent.backend.rpc.tls import RpcTls
@@ -146,6 +147,7 @@ class ServerParts:
             prompt=servant.begin,
             tls=self._port_tls,
             known=self._servers.has_host,
+            quotas=QuotaGate(ground.quotas, self._servers.has_host),
         )
         await port.start()
         ground.closers.add("server port", port.stop)

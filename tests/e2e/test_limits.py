@@ -216,3 +216,19 @@ def test_the_audit_log_has_each_request_and_is_put_aside(agent: AgentProcess) ->
     assert list(folder.glob("audit-*.json"))
     assert stat.S_IMODE(current.stat().st_mode) == 0o600
     assert metric(agent, "lictor_audit_written_total") > 100
+
+
+def test_a_server_bounds_what_comes_through_a_client_agent(tmp_path: Path) -> None:
+    limits = {"request_limits": {"mode": "enforcing", "client_write_rate": 5}}
+    path = tmp_path / "limits.json"
+    path.write_text(json.dumps({"limits": limits}))
+    with cluster(tmp_path) as made:
+        made.add("s", "-server", "-bootstrap-expect=1", f"-config-file={path}").ready()
+        client = made.add("c").ready()
+        eventually(lambda: client.get("/v1/catalog/node/c").json, within_s=20)
+        statuses = [client.request("PUT", "/v1/kv/a", b"x").status for _ in range(40)]
+        assert set(statuses) == {200, 429}
+        refused = client.request("PUT", "/v1/kv/a", b"x")
+        assert refused.status == 429 and refused.headers["retry-after"] == "1"
+        assert refused.body.startswith(b"rate limit exceeded")
+        assert client.get("/v1/kv/a").status == 200

@@ -37,6 +37,7 @@ from agent.backend.rpc.frames import (
 )
 from agent.backend.rpc.listener import Door, Listener, ListenerLimits, ListenerTls
 from agent.backend.rpc.outbox import Outbox
+from agent.backend.rpc.quota_gate import WORDS, QuotaGate
 from agent.backend.rpc.tls import Standing
 from agent.errors import ForwardError, RequestError
 from agent.tasks import TaskOwner
@@ -114,6 +115,7 @@ class ServerPort:
         prompt: PromptHandler | None = None,
         tls: PortTls | None = None,
         known: Callable[[str], bool] = lambda client: False,
+        quotas: QuotaGate | None = None,
     ) -> None:
         """``prompt`` is asked before ``handler``, and carries out what it can without a task.
         ``known``: is this the address of a server?"""
@@ -125,6 +127,7 @@ class ServerPort:
         self.handler = handler
         self.prompt = prompt
         self.tls = tls
+        self.quotas = quotas
         self.owner = TaskOwner()
         self.per_client: Counter[str] = Counter()
         self._listener = Listener(
@@ -390,6 +393,12 @@ class _Session(asyncio.Protocol):
         if self._standing is not Standing.ALL and not _asks_for_a_certificate(request):
             text = "a certificate is needed; this connection may only ask for one"
             self._write(Failure(request.id, "status-403", True, text))
+            return
+        quotas, now = self._port.quotas, asyncio.get_running_loop().time()
+        if quotas is not None and quotas.refuses(
+            request.method, request.payload, self._client, now
+        ):
+            self._write(Failure(request.id, "status-429", True, WORDS))
             return
         self._payload_bytes += len(request.payload)
         self._port.stats.requests[request.method] += 1
