@@ -1,100 +1,130 @@
 """Answers kept as bytes until the catalog moves.
 
 Decides what is kept, how it is shuffled when served again, and what makes room. The key is the
-whole packet without its id, plus the transport, so that a hit is found without reading the
-question. Watching the catalog is the server's business: it calls ``drop`` for a query that moved.
+whole packet without its id (in a tuple for TCP, whose answers are of another size), so that a hit
+is found without reading the question. Watching the catalog is the server's business: it calls
+``drop`` for a query that moved.
 
-Order: an answer holds ``VARIANTS`` packets, each shuffled on its own, served in turn; one of
-them is drawn anew at every ``VARIANTS``-th reply, so each order is served ``VARIANTS`` times and
-then never again. Every single reply is thus a uniform draw, load stays even over time, and the
-cost of shuffling and writing is paid once in eight replies. Fixed permutations would favour some
-instances for as long as the catalog is quiet; shuffling per reply would cost more than the rest.
+Order: an order is drawn, and one round of replies takes it turn by turn, each beginning with
+another instance. So within a round every instance stands at every place exactly once: load is
+evener than if each reply were drawn for itself. A round's packets are served again for a moment,
+then an order is drawn anew, or the same instance would follow the same for as long as the catalog
+is quiet. Where a round would take too many bytes, fewer turns are made and none is served twice.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Callable, Hashable, Iterable, Iterator
+from typing import Any, Protocol
 
 from raftstore.queries import Query
 
-VARIANTS = 8
+#: What the packets of one question may take.
+ANSWER_BYTES_MAX = 128 * 1024
+#: An order is drawn anew after so many rounds, but no sooner than after so many seconds.
+ROUNDS = 2
+REDRAW_S = 0.05
 #: Longer questions are never kept: an ordinary one with EDNS has less than 350 bytes.
 KEY_BYTES_MAX = 512
 
-#: All ready answers together, counted as if each held all its variants.
+#: All ready answers together, counted as if each held all its packets.
 READY_BYTES_MAX = 64 * 1024 * 1024
 
-#: Makes a packet (id 0) with a fresh order; the argument is the SOA serial.
-Writer = Callable[[int], bytes]
+
+class Turns(Protocol):
+    """Makes packets (id 0). ``count`` is how many beginnings an order has, 1 for one that never
+    changes; ``again`` says whether its packets may be served again."""
+
+    count: int
+    again: bool
+
+    def draw(self) -> None:
+        """Draw another order."""
+        ...
+
+    def write(self, turn: int, now_s: int) -> bytes:
+        """The packet that begins with the ``turn``-th; ``now_s`` is the SOA's serial."""
+        ...
 
 
 class ReadyAnswer:
-    """One question's replies as bytes after the id. ``variants`` is 1 where order is fixed."""
+    """One question's replies as bytes after the id."""
 
-    __slots__ = (
-        "_packets",
-        "_second",
-        "_served",
-        "_timed",
-        "_variants",
-        "_write",
-        "cost_bytes",
-        "queries",
-    )
+    __slots__ = ("_clock", "_second", "_told", "_turns", "cost_bytes", "next", "queries", "timed")
 
     def __init__(
-        self, write: Writer, *, shuffled: bool, timed: bool, queries: tuple[Query[Any], ...]
+        self,
+        turns: Turns,
+        *,
+        timed: bool,
+        queries: tuple[Query[Any], ...],
+        clock: Callable[[], float],
     ) -> None:
-        """``timed``: the reply tells the time (in an SOA serial) and lives one second."""
-        self._write = write
-        self._variants = VARIANTS if shuffled else 1
-        self._timed = timed
-        self._packets: list[bytes] = []
-        self._second = 0
-        self._served = 0
+        """``timed``: the reply tells the time (in an SOA serial) and lives one second. ``clock``
+        gives seconds and only grows."""
+        self._turns = turns
+        self._clock = clock
+        self.timed = timed
+        self._second = -1
+        self._told = b""
         self.queries = queries
-        #: What all variants take, known once ``body`` has been called.
+        #: What all packets take, known once one has been made.
         self.cost_bytes = 0
-
-    @property
-    def timed(self) -> bool:
-        """Whether ``body`` looks at its argument."""
-        return self._timed
+        #: The next reply, without its id, of an answer that is not ``timed``: bound once, as this
+        #: is the hot path.
+        self.next: Callable[[], bytes] = self._replies().__next__
 
     def body(self, now_s: int) -> bytes:
         """The next reply, without its id."""
-        if self._timed and now_s != self._second:
+        if not self.timed:
+            return self.next()
+        if now_s != self._second:
             self._second = now_s
-            self._packets.clear()
-        served = self._served
-        self._served = served + 1
-        if len(self._packets) < self._variants:
-            packet = self._write(now_s)[2:]
-            self._packets.append(packet)
-            self.cost_bytes = self.cost_bytes or len(packet) * self._variants
-            return packet
-        if self._variants == 1:
-            return self._packets[0]
-        if served % VARIANTS == 0:
-            self._packets[served // VARIANTS % VARIANTS] = self._write(now_s)[2:]
-        return self._packets[served % VARIANTS]
+            self._turns.draw()
+            self._told = self._turns.write(0, now_s)[2:]
+            self.cost_bytes = self.cost_bytes or len(self._told)
+        return self._told
+
+    def _replies(self) -> Iterator[bytes]:
+        turns, clock, count = self._turns, self._clock, self._turns.count
+        while True:
+            turns.draw()
+            first = turns.write(0, 0)[2:]
+            made = max(1, min(count, ANSWER_BYTES_MAX // len(first)))
+            self.cost_bytes = self.cost_bytes or len(first) * made
+            yield first
+            if count == 1 and turns.again:
+                while True:
+                    yield first
+            packets = [first]
+            for number in range(1, made):
+                packet = turns.write(number * count // made, 0)[2:]
+                packets.append(packet)
+                yield packet
+            if made < count or not turns.again:
+                continue
+            rounds, until = 1, clock() + REDRAW_S
+            while rounds < ROUNDS or clock() < until:
+                yield from packets
+                rounds += 1
 
 
 class ReadyAnswers:
     """A set of ready answers, bounded in number and bytes; when full, the oldest goes first."""
 
-    __slots__ = ("_answers", "_by_query", "_bytes", "_bytes_max", "_max", "get")
+    __slots__ = ("_answers", "_by_query", "_bytes", "_bytes_max", "_max", "get", "hot")
 
     def __init__(self, answers_max: int, bytes_max: int = READY_BYTES_MAX) -> None:
         assert answers_max > 0
         self._bytes = 0
         self._bytes_max = bytes_max
-        self._answers: dict[bytes, ReadyAnswer] = {}
-        self._by_query: dict[Query[Any], set[bytes]] = {}
+        self._answers: dict[Hashable, ReadyAnswer] = {}
+        self._by_query: dict[Query[Any], set[Hashable]] = {}
         self._max = answers_max
         #: Looks up a key; bound once, as this is the hot path.
         self.get = self._answers.get
+        #: Keys that are plain bytes -> the answer's next reply, where it does not tell the time.
+        self.hot: dict[bytes, Callable[[], bytes]] = {}
 
     def __len__(self) -> int:
         return len(self._answers)
@@ -103,7 +133,7 @@ class ReadyAnswers:
         """Whether an answer that is kept depends on this query."""
         return query in self._by_query
 
-    def keep(self, key: bytes, answer: ReadyAnswer) -> list[Query[Any]]:
+    def keep(self, key: Hashable, answer: ReadyAnswer) -> list[Query[Any]]:
         """Keep an answer whose ``body`` has been made. Gives back the queries on which nothing
         depends any more."""
         forgotten = self._remove(key)
@@ -112,6 +142,8 @@ class ReadyAnswers:
         ):
             forgotten += self._remove(next(iter(self._answers)))
         self._answers[key] = answer
+        if isinstance(key, bytes) and not answer.timed:
+            self.hot[key] = answer.next
         self._bytes += answer.cost_bytes
         for query in answer.queries:
             self._by_query.setdefault(query, set()).add(key)
@@ -128,15 +160,18 @@ class ReadyAnswers:
         """Forget everything; gives back all queries that were depended on."""
         queries = tuple(self._by_query)
         self._answers.clear()
+        self.hot.clear()
         self._by_query.clear()
         self._bytes = 0
         return queries
 
-    def _remove(self, key: bytes) -> list[Query[Any]]:
+    def _remove(self, key: Hashable) -> list[Query[Any]]:
         answer = self._answers.pop(key, None)
         if answer is None:
             return []
         self._bytes -= answer.cost_bytes
+        if isinstance(key, bytes):
+            self.hot.pop(key, None)
         forgotten = []
         for query in answer.queries:
             keys = self._by_query[query]
@@ -149,6 +184,8 @@ class ReadyAnswers:
     def check(self) -> None:
         """Invariants: the two maps tell the same, within the bound."""
         assert len(self._answers) <= self._max
+        kept = {key for key, answer in self._answers.items() if not answer.timed}
+        assert self.hot.keys() == {key for key in kept if isinstance(key, bytes)}
         assert self._bytes == sum(answer.cost_bytes for answer in self._answers.values())
         pairs = {(query, key) for key, a in self._answers.items() for query in a.queries}
         assert pairs == {(query, key) for query, keys in self._by_query.items() for key in keys}

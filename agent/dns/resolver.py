@@ -10,7 +10,8 @@ import asyncio
 import logging
 import math
 import random
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, TypeVar
 
@@ -181,6 +182,12 @@ class Resolver:
             looping=tuple(map(str, upstream.loops.known())),
         )
 
+    @property
+    def hot(self) -> dict[bytes, Callable[[], bytes]]:
+        """Questions over UDP without their id -> the next reply without its id. Empty where each
+        question must be looked at; always the same dictionary."""
+        return {} if self._generation is not None else self._ready.hot
+
     def respond(self, data: bytes, *, tcp: bool, client: str) -> bytes | Later | None:
         """The reply to a packet, None for no reply, or ``Later`` when somebody must be asked.
 
@@ -190,7 +197,8 @@ class Resolver:
         stats.questions += 1
         if self._generation is not None:
             self._look_at_generation(self._generation())
-        key = b"\1" + data[2:] if tcp else data[2:]
+        # No packet is a tuple, so that none over UDP is answered at the length of TCP.
+        key: Hashable = (data[2:],) if tcp else data[2:]
         ready = self._ready.get(key) or self._negative.get(key)
         if ready is not None:
             stats.ready_hits += 1
@@ -208,7 +216,7 @@ class Resolver:
             outline = self._refused(outline, question, client)
         if outline is None:
             return Later(question, facts, client)
-        if self._keeps and facts and not outline.personal and len(key) <= KEY_BYTES_MAX:
+        if self._keeps and facts and not outline.personal and len(data) <= KEY_BYTES_MAX:
             body = self._keep(key, question, outline, tuple(facts), tcp=tcp)
             if body is not None:
                 return data[:2] + body
@@ -344,7 +352,7 @@ class Resolver:
 
     def _keep(
         self,
-        key: bytes,
+        key: Hashable,
         question: Question,
         outline: Outline,
         queries: tuple[Query[Any], ...],
@@ -357,14 +365,9 @@ class Resolver:
             if query not in self._cancels and not self._watch(query):
                 self._forget(list(queries))
                 return None
-        rules, rng = self._rules, self._rng
-
-        def write(now_s: int) -> bytes:
-            return sizes.write(outline, question, rules, tcp=tcp, rng=rng, now_s=now_s)
-
+        orders = sizes.Orders(outline, question, self._rules, tcp=tcp, rng=self._rng)
         timed = outline.soa_at is not SoaAt.NOWHERE
-        shuffled = outline.shuffled and len(outline.items) > 1
-        answer = ReadyAnswer(write, shuffled=shuffled, timed=timed, queries=queries)
+        answer = ReadyAnswer(orders, timed=timed, queries=queries, clock=time.monotonic)
         place = self._ready if outline.items else self._negative
         body = answer.body(int(self._clock()) if timed else 0)
         self._forget(place.keep(key, answer))

@@ -32,6 +32,7 @@ TCP_QUESTIONS_MAX = 128
 #: Questions that arrive in one turn of the loop wait in the kernel; its default drops bursts.
 UDP_RECEIVE_BUFFER_BYTES = 1024 * 1024
 _FRAME_BYTES_MAX = 2 + 65535
+_FREE_TRIES = 16
 #: Who is not counted where replies are limited and nobody else is named: programs on this host.
 HOST_NETWORKS = ("127.0.0.0/8", "::1/128")
 
@@ -68,6 +69,7 @@ class DnsServer:
         "_stats",
         "_tasks",
         "_transports",
+        "_udp_faces",
         "addresses",
         "rates",
     )
@@ -97,6 +99,7 @@ class DnsServer:
         #: How often alike replies are sent, None for any number.
         self.rates = _rates_of(config)
         self._tasks = TaskOwner()
+        self._udp_faces: list[_Udp] = []
         self._transports: list[asyncio.DatagramTransport] = []
         self._listeners: list[asyncio.Server] = []
         self._connections: set[_TcpConnection] = set()
@@ -119,12 +122,25 @@ class DnsServer:
         bound: list[tuple[str, int]] = []
         try:
             for host, port in addresses:
-                bound.append(await self._bind(host, port))
+                bound.append(await (self._bind(host, port) if port else self._bind_free(host)))
         except OSError:
             await self.stop()
             raise
         self.addresses = tuple(bound)
         log.info("listening addresses=%s", ",".join(f"{h}:{p}" for h, p in bound))
+
+    async def _bind_free(self, host: str) -> tuple[str, int]:
+        """Any port; one that is free for TCP may be some client's for UDP at this moment."""
+        for _ in range(_FREE_TRIES):
+            before = len(self._listeners)
+            try:
+                return await self._bind(host, 0)
+            except OSError as error:
+                taken = error
+                for listener in self._listeners[before:]:
+                    listener.close()
+                del self._listeners[before:]
+        raise taken
 
     async def _bind(self, host: str, port: int) -> tuple[str, int]:
         """TCP first: a free TCP port is hard to come by twice, the UDP one beside it is not."""
@@ -136,8 +152,9 @@ class DnsServer:
         port = cast(int, listener.sockets[0].getsockname()[1])
         udp = self._sockets.bind("udp", host, port)
         where = {"local_addr": (host, port)} if udp is None else {"sock": udp}
-        transport, _ = await loop.create_datagram_endpoint(lambda: _Udp(self), **where)
+        transport, face = await loop.create_datagram_endpoint(lambda: _Udp(self), **where)
         self._transports.append(transport)
+        self._udp_faces.append(face)
         raw = transport.get_extra_info("socket")
         raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, UDP_RECEIVE_BUFFER_BYTES)
         return host, port
@@ -152,6 +169,8 @@ class DnsServer:
             connection.abort()
         self._listeners.clear()
         self._transports.clear()
+        self._count_hits()
+        self._udp_faces.clear()
         await self._tasks.close()
         self._resolver.close()
         await asyncio.sleep(0)  # lets transports run their closing callbacks
@@ -172,8 +191,28 @@ class DnsServer:
         self._resolver = fresh
         self._config = config
         self.rates = _rates_of(config)
+        self._count_hits()
+        for face in self._udp_faces:
+            face.hot = self.hot
+
+    def _count_hits(self) -> None:
+        """Ready replies are counted where they are sent, and here added to the rest."""
+        hits = 0
+        for face in self._udp_faces:
+            hits += face.hits
+            face.hits = 0
+        resolver = self._resolver.stats()
+        self._stats.udp_packets += hits
+        resolver.questions += hits
+        resolver.ready_hits += hits
+
+    @property
+    def hot(self) -> dict[bytes, Callable[[], bytes]]:
+        """Replies that may be sent without looking at client or question."""
+        return self._resolver.hot if self.rates is None else {}
 
     def stats(self) -> DnsStats:
+        self._count_hits()
         self._stats.tcp_connections = len(self._connections)
         self._stats.waiting = len(self._tasks)
         self._stats.resolver = self._resolver.stats()
@@ -233,16 +272,24 @@ def _rates_of(config: AgentConfig) -> ResponseRates | None:
 class _Udp(asyncio.DatagramProtocol):
     """One UDP socket. The common case is a dictionary look-up and a send."""
 
-    __slots__ = ("_server", "_transport")
+    __slots__ = ("_server", "_transport", "hits", "hot")
 
     def __init__(self, server: DnsServer) -> None:
         self._server = server
+        #: Replies that are ready, and how many of them were sent since somebody counted.
+        self.hot = server.hot
+        self.hits = 0
         self._transport: asyncio.DatagramTransport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.DatagramTransport, transport)
 
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
+        ready = self.hot.get(data[2:])
+        if ready is not None:
+            self.hits += 1
+            self._transport.sendto(data[:2] + ready(), addr)  # type: ignore[union-attr]
+            return
         server = self._server
         server.counters.udp_packets += 1
         reply = server.resolver.respond(data, tcp=False, client=addr[0])

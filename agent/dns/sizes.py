@@ -23,6 +23,10 @@ TCP_ANSWERS_MAX = INSTANCES_MAX
 TCP_SRV_ANSWERS_MAX = SRV_INSTANCES_MAX
 
 
+#: A pointer, type, class, TTL and the length of no data.
+_RECORD_BYTES_MIN = 12
+
+
 @dataclass(frozen=True, slots=True)
 class Budget:
     """How much one reply may hold. With ``uncompressed_after_cut`` bytes count as if nothing were
@@ -48,17 +52,56 @@ def write(
     outline: Outline, question: Question, rules: Rules, *, tcp: bool, rng: random.Random, now_s: int
 ) -> bytes:
     """The packet with id 0. ``now_s`` is the SOA's serial. Every call draws a new order."""
-    items = list(outline.items)
-    if outline.shuffled and rules.weighted_order and question.qtype != RdataType.SRV:
-        items.sort(key=lambda item: _turn(item.weight, rng))
-    elif outline.shuffled:
-        rng.shuffle(items)
-    if outline.one_of:
-        del items[1:]
-    elif outline.address_limit and rules.a_record_limit:
-        del items[rules.a_record_limit :]
-    budget = budget_of(question, rules, tcp=tcp)
-    return _Cutter(outline, question, rules, now_s).fit(items, budget)
+    orders = Orders(outline, question, rules, tcp=tcp, rng=rng)
+    orders.draw()
+    return orders.write(0, now_s)
+
+
+class Orders:
+    """The packets of one outline in the orders that are drawn for it (``ready.Turns``)."""
+
+    __slots__ = (
+        "_budget", "_order", "_outline", "_question", "_rng", "_rules", "_weighted", "again",
+        "count",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        outline: Outline,
+        question: Question,
+        rules: Rules,
+        *,
+        tcp: bool,
+        rng: random.Random,
+    ) -> None:
+        self._outline = outline
+        self._question = question
+        self._rules = rules
+        self._rng = rng
+        self._budget = budget_of(question, rules, tcp=tcp)
+        self._order: list[Item] = list(outline.items)
+        moves = outline.shuffled and len(self._order) > 1
+        self._weighted = moves and rules.weighted_order and question.qtype != RdataType.SRV
+        # An order by weight cannot begin elsewhere: each is drawn for itself.
+        self.again = not self._weighted
+        self.count = len(self._order) if moves and not self._weighted else 1
+
+    def draw(self) -> None:
+        """Draw another order."""
+        if self._weighted:
+            self._order.sort(key=lambda item: _turn(item.weight, self._rng))
+        elif self.count > 1:
+            self._rng.shuffle(self._order)
+
+    def write(self, turn: int, now_s: int) -> bytes:
+        """The packet that begins with the ``turn``-th item of the order."""
+        outline, rules = self._outline, self._rules
+        items = self._order[turn:] + self._order[:turn]
+        if outline.one_of:
+            del items[1:]
+        elif outline.address_limit and rules.a_record_limit:
+            del items[rules.a_record_limit :]
+        return _Cutter(outline, self._question, rules, now_s).fit(items, self._budget)
 
 
 def _turn(weight: int, rng: random.Random) -> tuple[bool, float]:
@@ -91,6 +134,8 @@ class _Cutter:
         total = len(self._own) + sum(len(item.records) for item in items)
         count = min(total, max(1, budget.answers_max))
         uncompressed = budget.uncompressed_after_cut and count < total
+        # More cannot fit, however well names are compressed.
+        count = min(count, budget.bytes_max // _RECORD_BYTES_MIN + 1)
         cut = count < total
         reply, packet = self._build(items, count, cut)
         if self._fits(reply, packet, budget, uncompressed) or count <= 1:

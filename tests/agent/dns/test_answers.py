@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import functools
+import itertools
 import random
 
 import dns.flags
@@ -109,13 +110,11 @@ def test_every_instance_stands_at_every_place_equally_often(qtype: str) -> None:
     """Through ready answers, which are served many times and drawn anew one by one."""
     question, rng, settings_ = asked(qtype, 4096), random.Random(17), rules()
     outline = answers.answer(question, settings_, Facts({WEB: instances(4)[:20]}), rng)
-    ready = ReadyAnswer(
-        lambda now_s: sizes.write(outline, question, settings_, tcp=False, rng=rng, now_s=now_s),
-        shuffled=True, timed=False, queries=(),
-    )  # fmt: skip
-    # Each packet is served eight times: what counts is the packets that were drawn.
-    packets = list(dict.fromkeys(ready.body(0) for _ in range(16_000)))
-    assert len(packets) >= 1900
+    orders = sizes.Orders(outline, question, settings_, tcp=False, rng=rng)
+    ticks = itertools.count()
+    ready = ReadyAnswer(orders, timed=False, queries=(), clock=lambda: next(ticks) / 10)
+    packets = [ready.next() for _ in range(2003)]
+    assert len(set(packets)) > 200, "orders are drawn anew"
     places: list[collections.Counter[str]] = [collections.Counter() for _ in range(3)]
     for packet in packets:
         message = dns.message.from_wire(b"\0\0" + packet, one_rr_per_rrset=True)

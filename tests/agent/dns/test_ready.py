@@ -1,13 +1,12 @@
 """Ready answers: bounded, dropped with their query, and shuffled without favour."""
 
 import collections
-import random
 
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from agent.dns.ready import VARIANTS, ReadyAnswer, ReadyAnswers
+from agent.dns.ready import ANSWER_BYTES_MAX, REDRAW_S, ROUNDS, ReadyAnswer, ReadyAnswers
 from raftstore.queries import HealthService, Query
 from raftstore.records import ServiceName
 
@@ -16,57 +15,92 @@ def query(name: str) -> Query[object]:
     return HealthService(service=ServiceName(name))  # type: ignore[return-value]
 
 
+class Turns:
+    """Packets that say which order they are of, and how they begin."""
+
+    def __init__(self, count: int = 1, *, again: bool = True, size: int = 0) -> None:
+        self.count = count
+        self.again = again
+        self.size = size
+        self.order = 0
+        self.written: list[tuple[int, int, int]] = []
+
+    def draw(self) -> None:
+        self.order += 1
+
+    def write(self, turn: int, now_s: int) -> bytes:
+        self.written.append((self.order, turn, now_s))
+        return b"\0\0" + bytes((self.order % 256, turn % 256)) + b"x" * self.size
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def answer(turns: Turns, clock: Clock | None = None, *, timed: bool = False) -> ReadyAnswer:
+    return ReadyAnswer(turns, timed=timed, queries=(), clock=clock or Clock())
+
+
 def fixed(*names: str, size: int = 10) -> ReadyAnswer:
-    answer = ReadyAnswer(
-        lambda now_s: b"\0\0" + b"x" * size,
-        shuffled=False,
-        timed=False,
-        queries=tuple(query(name) for name in names),
-    )
-    answer.body(0)
-    return answer
+    made = ReadyAnswer(
+        Turns(size=max(0, size - 2)), timed=False,
+        queries=tuple(query(name) for name in names), clock=Clock(),
+    )  # fmt: skip
+    made.body(0)
+    return made
 
 
-def test_each_order_is_drawn_anew_after_as_many_replies_as_there_are_variants() -> None:
-    written = iter(range(1000))
-    answer = ReadyAnswer(
-        lambda now_s: b"\0\0" + next(written).to_bytes(2, "big"),
-        shuffled=True,
-        timed=False,
-        queries=(),
-    )
-    served = collections.Counter(answer.body(0) for _ in range(VARIANTS * 100))
-    assert max(served.values()) <= VARIANTS + 1
-    assert len(served) >= 100
+def test_in_a_round_every_instance_begins_once_and_packets_are_made_once_for_many() -> None:
+    turns, clock = Turns(5), Clock()
+    ready = answer(turns, clock)
+    for _ in range(ROUNDS * 3):
+        assert [ready.next()[1] for _ in range(5)] == [0, 1, 2, 3, 4]
+    assert len(turns.written) == 5
+    assert turns.order == 1
 
 
-def test_first_places_are_spread_evenly() -> None:
-    rng, names = random.Random(5), list(range(5))
+def test_an_order_is_drawn_anew_after_a_moment() -> None:
+    turns, clock = Turns(2), Clock()
+    ready = answer(turns, clock)
+    for _ in range(2 * ROUNDS):
+        ready.next()
+    clock.now = REDRAW_S
+    orders = {ready.next()[0] for _ in range(4)}
+    assert 2 in orders
+    assert turns.order == 2
 
-    def write(now_s: int) -> bytes:
-        rng.shuffle(names)
-        return b"\0\0" + bytes(names)
 
-    answer = ReadyAnswer(write, shuffled=True, timed=False, queries=())
-    firsts = collections.Counter(answer.body(0)[0] for _ in range(20_000))
-    assert set(firsts) == set(range(5))
-    assert all(3000 < count < 5000 for count in firsts.values())
+def test_where_a_round_takes_too_many_bytes_no_packet_is_served_twice() -> None:
+    turns = Turns(100, size=ANSWER_BYTES_MAX // 10)
+    ready = answer(turns)
+    served = [ready.next()[:2] for _ in range(90)]
+    assert len(set(served)) == 90
+    assert max(collections.Counter(order for order, *_ in served).values()) <= 9
+    assert ready.cost_bytes <= ANSWER_BYTES_MAX
+
+
+def test_an_order_by_weight_is_drawn_for_every_reply() -> None:
+    turns = Turns(again=False)
+    ready = answer(turns)
+    assert len({ready.next() for _ in range(20)}) == 20
+
+
+def test_what_never_changes_is_made_once() -> None:
+    turns = Turns()
+    ready = answer(turns)
+    assert len({ready.next() for _ in range(100)}) == 1
+    assert len(turns.written) == 1
 
 
 def test_an_answer_that_tells_the_time_is_made_once_a_second() -> None:
-    made: list[int] = []
-
-    def write(now_s: int) -> bytes:
-        made.append(now_s)
-        return b"\0\0" + now_s.to_bytes(4, "big")
-
-    answer = ReadyAnswer(write, shuffled=False, timed=True, queries=())
-    assert [answer.body(7), answer.body(7), answer.body(8)] == [
-        b"\0\0\0\7",
-        b"\0\0\0\7",
-        b"\0\0\0\x08",
-    ]
-    assert made == [7, 8]
+    turns = Turns()
+    ready = answer(turns, timed=True)
+    assert ready.body(7) == ready.body(7) != ready.body(8)
+    assert [now_s for _, _, now_s in turns.written] == [7, 8]
 
 
 def test_a_moved_query_drops_all_its_answers_and_no_others() -> None:
