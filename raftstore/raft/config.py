@@ -58,6 +58,8 @@ class RaftConfig:
     intake_bytes_max: int = 64 * MIB
     inflight_entries_max: int = 4096
     """Entries in the leader's log that are not committed yet."""
+    gather_turns_max: int = 3
+    """Turns of the loop for which a step that has nothing but proposals waits for more of them."""
     step_bytes_max: int = 8 * MIB
     """Payload taken into the log by one step, so that one disk write stays short."""
     append_bytes_max: int = 1 * MIB

@@ -31,6 +31,7 @@ from raftstore.raft.callers import Done, Waiting, settle
 from raftstore.raft.config import RaftConfig
 from raftstore.raft.disk import DiskThread
 from raftstore.raft.frames import Hello, Message, ProbeReply
+from raftstore.raft.gathering import Gathering
 from raftstore.raft.inspection import Inspector
 from raftstore.raft.log import Journal, SnapshotPointer
 from raftstore.raft.lost_disk import KnownDisks
@@ -114,6 +115,7 @@ class RaftNode:
         self._record: bytes | None = None
         self._running = False
         self._scheduled = False
+        self._gathering = Gathering(config.gather_turns_max)
         self._apply_due: asyncio.Handle | None = None
         self._reads_due: asyncio.Handle | None = None
         self._alarm = Alarm(self._replica.engine.now, self._alarmed)
@@ -245,8 +247,7 @@ class RaftNode:
         self._reads_due = None
         if not self._running or self.fatal.done():
             return
-        for peer, message in self._replica.begin_reads():
-            self._network.send(peer, message)
+        self._network.send_all(self._replica.begin_reads())
         self._deliver_results()
         if self._disk.writing is None:
             self._go_on()  # it may have to wait until we may read, or we lead no more
@@ -307,8 +308,7 @@ class RaftNode:
         answers = self._replica.answer(peer, message)
         if answers is None and not self._replica.deliver(peer, message, size):
             return False
-        for to, answer in answers or ():
-            self._network.send(to, answer)
+        self._network.send_all(answers or ())
         if type(message) is ProbeReply:
             self._deliver_results()
         elif not answers and self._disk.writing is None:
@@ -353,19 +353,20 @@ class RaftNode:
 
     # -- steps
 
+    def _may_step(self) -> bool:
+        return self._running and self._disk.writing is None and not self.fatal.done()
+
     def _schedule(self) -> None:
-        if (
-            not self._scheduled
-            and self._disk.writing is None
-            and self._running
-            and not self.fatal.done()
-        ):
+        if not self._scheduled and self._may_step():
             self._scheduled = True
-            asyncio.get_running_loop().call_soon(self._step)
+            self._loop.call_soon(self._step)
 
     def _step(self) -> None:
+        if self._gathering.waits(self._replica.only_proposals()):
+            self._loop.call_soon(self._step)
+            return
         self._scheduled = False
-        if not self._running or self._disk.writing is not None or self.fatal.done():
+        if not self._may_step():
             return
         self._steps += 1
         self._write_record()
@@ -374,11 +375,9 @@ class RaftNode:
         except Exception as error:
             self._die(error)
             return
-        for peer, message in work.early:
-            self._network.send(peer, message)
+        self._network.send_all(work.early)
         if work.batch is None:
-            for peer, message in work.late:
-                self._network.send(peer, message)
+            self._network.send_all(work.late)
         else:
             self._disk.persist(work, work.batch)
         self._apply()
@@ -423,8 +422,7 @@ class RaftNode:
         """What rested on the disk may leave now."""
         if not self._running:
             return
-        for peer, message in work.late:
-            self._network.send(peer, message)
+        self._network.send_all(work.late)
         self._go_on()
 
     def _go_on(self) -> None:
@@ -489,12 +487,10 @@ class RaftNode:
             return
         if self._disk.waited_s() >= self._config.election_min_s:
             self._disk_step_downs += 1
-            for peer, message in self._replica.step_down():
-                self._network.send(peer, message)
+            self._network.send_all(self._replica.step_down())
             self._deliver_results()
             self._notice_change()
             return
         if work.batch is not None and not work.batch.state_changed:
-            for peer, message in self._replica.heartbeats():
-                self._network.send(peer, message)
+            self._network.send_all(self._replica.heartbeats())
         self._alarm.again_in(self._config.heartbeat_s)

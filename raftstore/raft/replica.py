@@ -250,6 +250,10 @@ class Replica:
             and self.journal.unsaved_bytes < config.step_bytes_max
         )
 
+    def only_proposals(self) -> int:
+        """How many proposals wait for a step; 0 if other servers' messages do."""
+        return 0 if self._inbox else len(self._intake)
+
     def apply(self) -> None:
         """Apply a slice of what is committed; after a step, or beside the write of its batch."""
         self.engine.apply_committed()

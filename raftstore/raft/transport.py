@@ -196,6 +196,11 @@ class PeerNetwork:
         if link is not None:
             link.send(encode(message))
 
+    def send_all(self, messages: Iterable[tuple[str, Message]]) -> None:
+        """The same for several, each with the peer it is for."""
+        for peer, message in messages:
+            self.send(peer, message)
+
     def close_links(self, reason: str) -> None:
         """Cut all links, and make no new ones."""
         self._running = False

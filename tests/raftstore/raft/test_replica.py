@@ -279,3 +279,13 @@ def test_refusals_and_other_terms_wait_for_a_step(three):
         assert a.answer("b", reply) is None
     a.transfer("t", "b")
     assert a.answer("b", AppendReply(term=term, seq=1, ok=True, index=1)) is None
+
+
+def test_only_proposals_make_a_step_wait_for_more(three):
+    a = three.replicas["a"]
+    assert a.only_proposals() == 0
+    a.propose("w", b"x")
+    a.propose("v", b"x")
+    assert a.only_proposals() == 2
+    a.deliver("b", AppendReply(term=1, seq=1, ok=False, index=1))
+    assert a.only_proposals() == 0
