@@ -31,6 +31,10 @@ class ClusterError(Exception):
     """The cluster cannot be brought into the wanted shape; the text says where its logs are."""
 
 
+class NoStartError(ClusterError):
+    """The cluster did not come up at all: nothing was broken yet."""
+
+
 @dataclass(slots=True)
 class Node:
     """One node and what it needs to start again as the same one. ``environment`` is what faults
@@ -69,14 +73,17 @@ class Cluster:
         environment: Callable[[Place], dict[str, str]] | None = None,
         wait_s: float = _START_WAIT_S,
     ) -> None:
-        """Start all nodes and wait until each knows a leader. Raises ClusterError."""
+        """Start all nodes and wait until each knows a leader. Raises NoStartError."""
         for number in range(1, self.size + 1):
             self.nodes.append(Node(self.place(number)))
         for node in self.nodes:
             node.environment |= environment(node.place) if environment else {}
         for node in self.nodes:
             self.launch(node)
-        self.wait_for_leader(wait_s)
+        try:
+            self.wait_for_leader(wait_s)
+        except ClusterError as error:
+            raise NoStartError(str(error)) from error
 
     def place(self, number: int) -> Place:
         """Where a node of this number lives; makes its folder."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from jepsen_lite.checkers import Validity
 from jepsen_lite.checkers.compose import RANK, worst
-from jepsen_lite.cluster import ClusterError
+from jepsen_lite.cluster import ClusterError, NoStartError
 from jepsen_lite.history import pair
 from jepsen_lite.network import NetworkError
 from jepsen_lite.report import longest_gap_s
@@ -50,7 +50,7 @@ def one(options: Options, told: Callable[[Options, Result], str]) -> Row:
         result = run(options)
     except (ClusterError, NetworkError, TargetError, CannotRunError) as error:
         # a cluster that does not heal is a finding; what the machine lacks is none
-        broken = isinstance(error, ClusterError)
+        broken = isinstance(error, ClusterError) and not isinstance(error, NoStartError)
         validity = Validity.INVALID if broken else None
         took_s = time.monotonic() - began
         return Row(options=options, validity=validity, took_s=took_s, note=str(error))
