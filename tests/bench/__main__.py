@@ -21,6 +21,7 @@ import uvloop
 
 from tests.bench import (
     archive_bench,
+    balance_bench,
     checks_bench,
     cluster_bench,
     floors,
@@ -40,7 +41,7 @@ from tests.ports import three_ports
 
 SECTIONS = (
     "http", "dns", "raft", "tls", "failover", "watch", "idle", "memory", "snapshot",
-    "relay", "sessions", "gossip", "checks",
+    "relay", "sessions", "gossip", "checks", "balance",
 )  # fmt: skip
 FAILOVERS = 20
 CRASHES = 10
@@ -167,6 +168,9 @@ def main() -> None:
         bench_relay(rounds.seconds)
     if "gossip" in only:
         gossip_bench.bench(CRASHES)
+    if "balance" in only:
+        for line in balance_bench.lines():
+            print(line, flush=True)
 
 
 if __name__ == "__main__":
