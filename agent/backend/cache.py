@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sized
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
@@ -23,6 +23,8 @@ from raftstore.queries import Query
 
 T = TypeVar("T")
 
+#: Rows of all answers together, as one instance is; a service of a thousand counts as many.
+ROWS_MAX = 200_000
 #: An answer that nobody has asked for in this time is kept no longer, in seconds.
 IDLE_MAX_S = 3600.0
 #: How long a server holds the question whether an answer has changed, in seconds.
@@ -65,6 +67,7 @@ class _Kept:
     reply: Reply[Any]
     at: float
     used_at: float
+    rows: int = 0
     #: Since when it is not known to be so; None while a server would tell of a change.
     unsure_since: float | None = None
     task: asyncio.Task[None] | None = None
@@ -88,6 +91,7 @@ class AnswerCache:
         self._away_s = away_s
         self._rng = rng
         self._kept: dict[Query[Any], _Kept] = {}
+        self._rows = 0
         self._fetching: dict[Query[Any], asyncio.Task[_Kept]] = {}
         self._owner = TaskOwner()
         self._stats = CacheStats()
@@ -165,12 +169,23 @@ class AnswerCache:
         if kept is not None:
             self._renew(kept, reply)
             return kept
-        while len(self._kept) >= self._max:
-            self._forget(next(iter(self._kept)))
         now = self._now()
         kept = self._kept[query] = _Kept(reply, now, now)
+        self._count(kept)
         kept.task = self._owner.spawn(self._refresh(query, kept), name="cached answer")
         return kept
+
+    def _count(self, kept: _Kept) -> None:
+        """An answer is new here, or another: the longest unused make room, itself excepted."""
+        value = kept.reply.value
+        rows = 1 + (len(value) if isinstance(value, Sized) else 0)
+        self._rows += rows - kept.rows
+        kept.rows = rows
+        while len(self._kept) > 1 and (len(self._kept) > self._max or self._rows > ROWS_MAX):
+            oldest = next(iter(self._kept))
+            if self._kept[oldest] is kept:
+                break
+            self._forget(oldest)
 
     def _renew(self, kept: _Kept, reply: Reply[Any]) -> None:
         kept.at = self._now()
@@ -178,6 +193,8 @@ class AnswerCache:
         if reply.index == kept.reply.index:
             return
         kept.reply = reply
+        if kept.rows:
+            self._count(kept)
         waiting, kept.waiting = kept.waiting, []
         for waiter in waiting:
             if not waiter.done():
@@ -186,6 +203,8 @@ class AnswerCache:
     def _forget(self, query: Query[Any]) -> None:
         """Who waits for a newer answer waits on, for the time that was asked for."""
         kept = self._kept.pop(query)
+        self._rows -= kept.rows
+        kept.rows = 0
         if kept.task is not None:
             kept.task.cancel()
 
@@ -217,4 +236,5 @@ class AnswerCache:
             pause_s = PAUSE_MIN_S
             self._renew(kept, reply)
         if self._kept.get(query) is kept:
-            del self._kept[query]
+            kept.task = None
+            self._forget(query)

@@ -12,6 +12,7 @@ import asyncio
 import functools
 import logging
 import random
+import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -259,7 +260,7 @@ class CheckRunner:
         running.task.add_done_callback(functools.partial(self._ended, running, places))
 
     async def _probe_once(self, running: _Running) -> None:
-        check, started = running.check, self._now()
+        check, started, began = running.check, self._now(), time.perf_counter()
         result = await self.probes.probe(check, limit_of(check.output_max_size, self.output_max))
         self._stats.runs += 1
         if self._checks.get(check.id) is not running:
@@ -275,7 +276,7 @@ class CheckRunner:
         running.discards = 0
         if result.status == PASSING:
             self._schedule.settle(check.id, started)
-        self._judge(running, result, self._now() - started)
+        self._judge(running, result, time.perf_counter() - began)
 
     def _ended(self, running: _Running, places: _Places, _: asyncio.Task[None]) -> None:
         """Also called for a probe that was cancelled before its first step."""

@@ -16,7 +16,7 @@ from agent.backend.rpc.client import RpcLimits, RpcPool
 from agent.backend.servers import ServerAddress, Servers
 from agent.errors import ForwardError
 from raftstore.commands import KVSet
-from raftstore.queries import KVGet
+from raftstore.queries import KVGet, KVList
 from tests.agent.backend.servers import Server, three_servers, until
 
 HOLD_S = 0.5
@@ -115,6 +115,22 @@ async def test_the_longest_unused_makes_room(cache) -> None:
     await value(cache, "d")
     assert [await value(cache, key) for key in "acd"] == [(b"", True)] * 3
     assert await value(cache, "b") == (b"", False)
+
+
+async def test_long_answers_make_room_sooner(client, cache, monkeypatch) -> None:
+    monkeypatch.setattr(module, "ROWS_MAX", 12)
+    for number in range(8):
+        await client.change(KVSet(key=f"long/{number}", value=b"v"))
+    await value(cache, "a")
+    await value(cache, "b")
+    await cache.get(KVList("long/"), Ask())
+    assert cache.stats().answers_current == 3 and cache._rows == 11
+    for number in range(8, 16):
+        await client.change(KVSet(key=f"long/{number}", value=b"v"))
+    await until(lambda: cache._rows == 17)  # it grew: the others went, and it stays
+    assert cache.stats().answers_current == 1
+    cache.drop()
+    assert cache._rows == 0
 
 
 async def test_what_nobody_asks_for_is_forgotten(client, cache, monkeypatch) -> None:
