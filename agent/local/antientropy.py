@@ -207,19 +207,19 @@ def command(action: Action, node: Node, *, node_in_sync: bool) -> Command | None
             return None
 
 
-def mark_done(local: LocalState, action: Action) -> None:
-    """The catalog has taken the action over."""
+def mark_done(local: LocalState, action: Action, *, index: int = 0) -> None:
+    """The catalog has taken the action over, at ``index`` of its log if that is known."""
     match action:
         case SyncNode():
             local.node_in_sync = True
         case SyncService():
             local.node_in_sync = True
-            local.mark_service_synced(action.service)
+            local.mark_service_synced(action.service, index)
             for check in action.checks:
-                local.mark_check_synced(check)
+                local.mark_check_synced(check, index)
         case SyncCheck():
             local.node_in_sync = True
-            local.mark_check_synced(action.check)
+            local.mark_check_synced(action.check, index)
         case RemoveService():
             local.mark_service_removed(action.service_id)
         case RemoveCheck():

@@ -5,8 +5,9 @@ But a deregistration through any other agent, or as part of a transaction, is a 
 worth as one that comes here: it must not be undone a minute later. The journal of changes tells the
 two apart. Decides by it; asking for it is sync.py's.
 
-Only what a request removed, by itself, is such a wish: a node that is removed with all it holds, an
-agent that left, a catalog that was restored or lost are not. What configuration files define stays.
+Only what a request removed, by itself, after the catalog had it, is such a wish: a node that is
+removed with all it holds, an agent that left, a catalog that was restored or lost are not. What
+configuration files define stays.
 """
 
 from __future__ import annotations
@@ -72,11 +73,12 @@ def revoked_services(
         for key in missing
         if (change := last.get(key)) is not None
         if _by_request(change) and change.index not in with_node
-        if not _may_be_newer(local, key, change)
+        if change.index > local.told_index(key) and not _may_be_newer(local, key, change)
     )
 
 
 def revoked_checks(
+    local: LocalState,
     missing: Iterable[CheckId],
     changes: Iterable[Change],
     of_services: Iterable[Change],
@@ -90,6 +92,7 @@ def revoked_checks(
         for key in missing
         if (change := last.get(key)) is not None
         if _by_request(change) and change.index not in with_service
+        if change.index > local.told_index(key)
     )
 
 
@@ -109,6 +112,7 @@ def _by_request(change: Change) -> bool:
 
 
 def _may_be_newer(local: LocalState, key: ServiceId, removal: Change) -> bool:
-    """One that was told to the catalog since it was asked for is older than its removal."""
+    """Where only clocks can tell: one that was told to the catalog since it was asked for is older
+    than a removal with a higher index."""
     kept_at = local.services[key].kept_at
     return bool(kept_at) and removal.stamp < kept_at + SKEW_MAX_S

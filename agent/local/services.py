@@ -65,7 +65,9 @@ class LocalState:
         "_held_heap",
         "_rng",
         "_services",
+        "_told",
         "check_update_interval_s",
+        "compared_index",
         "gone_checks",
         "gone_services",
         "node_in_sync",
@@ -83,6 +85,9 @@ class LocalState:
         self._held: dict[CheckId, float] = {}
         self._held_heap: list[tuple[float, CheckId]] = []
         self.node_in_sync = False
+        #: Index of the last comparison, and of later writes by service or check id.
+        self.compared_index = 0
+        self._told: dict[str, int] = {}
         # Dicts serve as ordered sets: what changed first is written first.
         self.unsynced_services: dict[ServiceId, None] = {}
         self.unsynced_checks: dict[CheckId, None] = {}
@@ -162,6 +167,7 @@ class LocalState:
         for check_id in checks:
             self._forget_check(check_id)
         self.unsynced_services.pop(service_id, None)
+        self._told.pop(service_id, None)
         self.gone_services[service_id] = checks  # they go with it in the catalog
         return checks
 
@@ -285,15 +291,23 @@ class LocalState:
         for check_id in [each for each in self.gone_checks if each in self._checks]:
             del self.gone_checks[check_id]
 
-    def mark_service_synced(self, record: Service) -> None:
+    def told_index(self, key: ServiceId | CheckId) -> int:
+        """The index of the catalog at which it had, for sure, what is registered here."""
+        return max(self.compared_index, self._told.get(key, 0))
+
+    def mark_service_synced(self, record: Service, index: int = 0) -> None:
         """The catalog has this record; a newer one, made meanwhile, stays out of step."""
         service = self._services.get(record.id)
+        if service is not None:
+            self._told[record.id] = index
         if service is not None and service.record is record:
             self.unsynced_services.pop(record.id, None)
 
-    def mark_check_synced(self, record: Check) -> None:
+    def mark_check_synced(self, record: Check, index: int = 0) -> None:
         """The catalog has this record; a newer one, made meanwhile, stays out of step."""
         check = self._checks.get(record.id)
+        if check is not None:
+            self._told[record.id] = index
         if check is not None and check.record is record:
             self.unsynced_checks.pop(record.id, None)
             self._held.pop(record.id, None)
@@ -329,6 +343,7 @@ class LocalState:
         if not siblings:
             del self._checks_of[check.record.service_id]
         self.unsynced_checks.pop(check_id, None)
+        self._told.pop(check_id, None)
         self._held.pop(check_id, None)
         self._critical_since.pop(check_id, None)
 

@@ -54,6 +54,8 @@ agent_log = logging.getLogger("lictor.agent")
 STALE_MAX_S = 2.0
 #: Pages of the journal of changes that are read to find out why something is missing.
 JOURNAL_PAGES_MAX = 8
+#: The status of a request whose token does not allow it.
+_FORBIDDEN = 403
 #: Writes of one round that are under way together; the log batches them anyway.
 WRITES_MAX = 16
 
@@ -205,7 +207,9 @@ class Syncer:
             raise
         note(self._state, actions)
         # One index back: what was changed at this very index may not be in the answers yet.
-        self._compared_at = At(index=max(1, min(services.index, checks.index) - 1))
+        index = max(1, min(services.index, checks.index) - 1)
+        self._compared_at = At(index=index)
+        self._state.compared_index = index
         if not any(isinstance(action, SyncNode) for action in actions):
             log.debug("node info in sync")
 
@@ -225,7 +229,7 @@ class Syncer:
             services=revoked_services(
                 self._state, lost_services, of_services, of_nodes or (), name
             ),
-            checks=revoked_checks(lost_checks, of_checks or (), of_services, name),
+            checks=revoked_checks(self._state, lost_checks, of_checks or (), of_services, name),
         )
 
     async def _changes(self, table: str, key: str) -> Sequence[Change] | None:
@@ -273,11 +277,20 @@ class Syncer:
         if self._tokens is not None:
             # Each write is a task of its own, and so is what is set here.
             ACTING.set(self._secret(self._tokens, action))
-        outcome = await self._backend.change(change)
+        try:
+            outcome = await self._backend.change(change)
+        except RequestError as error:
+            if error.status != _FORBIDDEN or isinstance(action, SyncNode):
+                raise
+            # Asking again and again changes nothing; the next comparison tries once more.
+            log.warning("not allowed to tell the catalog action=%s error=%s", _name(action), error)
+            self._on_failure(error)
+            mark_done(self._state, action)
+            return
         self.stats.writes += 1
         if isinstance(outcome, Rejected):
             raise _Refused(outcome.reason)
-        mark_done(self._state, action)
+        mark_done(self._state, action, index=outcome.index)
         _log_done(action)
 
     def _secret(self, tokens: Registering, action: Action) -> str | None:
@@ -291,6 +304,21 @@ class Syncer:
         if held is None:
             return None
         return tokens.registering(held.token, configured=held.source == "local")
+
+
+def _name(action: Action) -> str:
+    """What an action is about, for the log."""
+    match action:
+        case SyncService():
+            return f"register service {action.service.id}"
+        case SyncCheck():
+            return f"register check {action.check.id}"
+        case RemoveService():
+            return f"deregister service {action.service_id}"
+        case RemoveCheck():
+            return f"deregister check {action.check_id}"
+        case _:
+            return "node"
 
 
 def _log_done(action: Action) -> None:

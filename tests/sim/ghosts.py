@@ -319,7 +319,7 @@ class World:
         seen = [h.agent.stats().full_syncs for h in self.hosts if h.agent is not None]
         for _ in range(STEPS_OF_TWO_PERIODS):
             await self.pass_time(TWO_PERIODS_S / STEPS_OF_TWO_PERIODS)
-            await asyncio.sleep(0.002)  # files are written meanwhile
+            await until(self._nothing_is_due, within_s=30.0)  # real time is of no account
             self.reconcile()
         await until(
             lambda: all(
@@ -327,7 +327,17 @@ class World:
                 and h.agent.stats().full_syncs >= before + 2
                 and h.agent._live.state.in_sync
                 for h, before in zip(self.hosts, seen, strict=True)
-            )
+            ),
+            within_s=30.0,
+        )
+
+    def _nothing_is_due(self) -> bool:
+        now = time.monotonic() + self.skew
+        return all(
+            h.agent is not None
+            and h.agent._syncer is not None
+            and h.agent._syncer._full.deadline > now
+            for h in self.hosts
         )
 
     async def close(self) -> None:

@@ -60,6 +60,18 @@ def test_anything_else_is_written_again(changes: tuple[Change, ...]) -> None:
     assert revoked(state_with(), *changes) == ()
 
 
+def test_a_removal_from_before_it_was_told_is_another_story() -> None:
+    """As after another archive is restored: the journal tells of an earlier life of the service."""
+    state = state_with()
+    record = state.services[WEB].record
+    state.mark_service_synced(record, 9)
+    assert revoked(state, removal(index=9)) == ()
+    assert revoked(state, removal(index=10)) == (WEB,)
+    state.compared_index = 20
+    assert revoked(state, removal(index=20)) == ()
+    assert revoked(state, removal(index=21)) == (WEB,)
+
+
 def test_a_node_that_is_removed_with_all_it_holds_takes_nothing_along_here() -> None:
     node = removal(table="nodes", key=HOST)
     assert revoked(state_with(), removal(), of_node=(node,)) == ()
@@ -97,5 +109,5 @@ def test_a_check_is_revoked_unless_it_went_with_its_service() -> None:
     assert missing == ("c",)
     gone = removal(table="checks", key=f"{HOST}/c")
     name = NodeName(HOST)
-    assert revoked_checks(missing, (gone,), (), name) == ("c",)
-    assert revoked_checks(missing, (gone,), (removal(),), name) == ()
+    assert revoked_checks(state, missing, (gone,), (), name) == ("c",)
+    assert revoked_checks(state, missing, (gone,), (removal(),), name) == ()

@@ -11,7 +11,7 @@ from dataclasses import replace
 import pytest
 
 from agent.definitions import CheckDefinition
-from agent.errors import NoClusterLeader, NoServers
+from agent.errors import NoClusterLeader, NoServers, RequestError
 from agent.local.services import LocalCheck, LocalService
 from agent.local.sync import Syncer
 from raftstore.commands import Deregister, Register
@@ -210,3 +210,22 @@ async def test_one_bad_entry_does_not_keep_back_the_others(host) -> None:
     host.later(31.0)  # the full sync finds the service missing
     await until(lambda: host.state.in_sync)
     assert {"good", "bad"} == set(host.catalog.checks())
+
+
+async def test_what_is_forbidden_keeps_nothing_else_back_and_is_tried_again_later(host) -> None:
+    allowed = host.catalog.change
+
+    async def guarded(change, **options):
+        if isinstance(change, Register) and change.service and change.service.name == "secret":
+            raise RequestError(403, "Permission denied")
+        return await allowed(change, **options)
+
+    host.catalog.change = guarded
+    host.add("secret")
+    host.add("web")
+    host.start()
+    assert await host.syncer.covered(5.0)
+    assert set(host.catalog.services()) == {"web"} and host.state.in_sync
+    host.catalog.change = allowed
+    host.later(200.0)
+    await until(lambda: "secret" in host.catalog.services())
