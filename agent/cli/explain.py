@@ -13,7 +13,7 @@ from agent.cli.flags import Flag, Kind
 _FORMATS = ("pretty", "json")
 _WHATS = (
     "acl", "check", "configuration", "coordinates", "dns", "events",
-    "feeds", "intention", "keyring", "limits",
+    "feeds", "intention", "keyring", "limits", "login",
     "loop", "member", "process", "raft", "restore", "ring", "server-port", "service",
     "session", "sidecars",
     "watches",

@@ -144,25 +144,26 @@ class PromptAnswers:
             kept = self._reads.get((seen.target, seen.head)) or self._plan_read(seen)
             if kept is None:
                 return False
+            if backend is None and self._desk.access.enabled:
+                return False  # the token goes with it, the long way
+            # Counted here only if it is answered here: the long way counts for itself.
             if not self._gate.open and self._refused(asker, kept.planned):
                 return True
             if backend is not None:
                 return self._begin_read(asker, kept, backend)
             assert questions is not None
-            if self._desk.access.enabled:
-                return False  # the token goes with it, the long way
             read, told = kept.read, functools.partial(self._told, asker, kept)
             return questions.ask_soon(read.query, read.options, told)
         planned = self._plan(seen)
         if planned is None or not isinstance(planned.plan, Change):
             return False
+        planned.call.address = asker.address
+        if self._desk.access.enabled and not self._may_change(planned.call, planned.plan):
+            return False
         if not self._gate.open and self._refused(asker, planned):
             return True
         done = functools.partial(self._changed, asker, planned, planned.plan)
         try:
-            planned.call.address = asker.address
-            if self._desk.access.enabled and not self._may_change(planned.call, planned.plan):
-                return False
             self._changes.change_soon(planned.plan.command, done, planned.call.actor)
         except StoreError:
             return False  # it cannot even be encoded: the long way says why

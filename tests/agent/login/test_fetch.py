@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +14,7 @@ from aiohttp import web
 from agent.login import fetch, jwt, kubernetes
 from agent.login.methods import JwtMethod, KubernetesMethod
 from tests.agent.login.tokens import EC_KEY, RSA_KEY, jwk
+from tests.certificates import TestCA
 
 
 class Issuer:
@@ -143,3 +146,38 @@ async def test_static_keys_ask_nobody(vouchers: fetch.Vouchers) -> None:
     key = jwt.Key(RSA_KEY.public_key())
     assert await vouchers.keys_of(JwtMethod(keys=(key,))) == (key,)
     assert vouchers.asked == 0
+
+
+async def test_only_the_authority_that_is_named_is_believed(
+    vouchers: fetch.Vouchers, tmp_path: Path
+) -> None:
+    ca, other = TestCA(tmp_path), TestCA(tmp_path, "other")
+    found, server = Issuer(), ca.server("s")
+    found.answers["/keys"] = {"keys": [jwk(RSA_KEY)]}
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(server.cert, server.key)
+    runner = web.ServerRunner(web.Server(found.handle), shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=context).start()
+    try:
+        port = runner.addresses[0][1]
+        for name, authority, known in (
+            ("localhost", ca, True),
+            ("localhost", other, False),
+            ("127.0.0.1", ca, False),  # it is not in the certificate
+        ):
+            pem = text_of(authority.file)
+            method = JwtMethod(jwks_url=f"https://{name}:{port}/keys", authorities_pem=pem)
+            if known:
+                assert len(await vouchers.keys_of(method)) == 1
+            else:
+                with pytest.raises(fetch.FetchError):
+                    await vouchers.keys_of(method)
+        with pytest.raises(fetch.FetchError):  # the system's authorities do not know it either
+            await vouchers.keys_of(JwtMethod(jwks_url=f"https://localhost:{port}/keys"))
+    finally:
+        await runner.cleanup()
+
+
+def text_of(path: Path) -> str:
+    return path.read_text()
