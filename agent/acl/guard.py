@@ -22,7 +22,7 @@ from agent.backend import Ask, Reply
 from agent.errors import AgentError, RequestError
 from raftstore import commands, queries, wire
 from raftstore.commands import Applied, Command, Outcome, Transaction
-from raftstore.definition_queries import ACLTokenBySecret
+from raftstore.definition_queries import ACLTokenBySecret, GetACLPolicy, GetACLRole
 from raftstore.queries import Query
 from raftstore.records import Actor, TxnAnswer, TxnError
 from raftstore.state.definitions import secret_hash
@@ -165,7 +165,7 @@ class Guard:
         return all(any(need.met(caller.authorizer) for need in needs) for needs in asked)
 
     def _check(self, caller: Caller, query: Query[Any], rule: ReadRule) -> None:
-        if isinstance(query, ACLTokenBySecret) and _own(caller, query):
+        if self._about_oneself(caller, query):
             return
         for need in rule.needs(query):
             self.require(caller, need)
@@ -311,7 +311,17 @@ class Guard:
                 errors.append(TxnError(at, denied.text))
         return tuple(errors)
 
-
-def _own(caller: Caller, query: ACLTokenBySecret) -> bool:
-    """Whoever shows a secret may see the token behind it."""
-    return secret_hash(caller.secret or ANONYMOUS_SECRET) == query.secret_hash
+    def _about_oneself(self, caller: Caller, query: Query[Any]) -> bool:
+        """Whoever shows a secret may see the token behind it, and what that links to."""
+        if not isinstance(query, ACLTokenBySecret | GetACLPolicy | GetACLRole):
+            return False
+        own = ACLTokenBySecret(secret_hash(caller.secret or ANONYMOUS_SECRET))
+        if isinstance(query, ACLTokenBySecret):
+            return query == own
+        token = self.peek(own)
+        if token is None or not query.id:
+            return False
+        if isinstance(query, GetACLRole):
+            return query.id in token.roles
+        roles = [self.peek(GetACLRole(each)) for each in token.roles]
+        return query.id in token.policies or any(query.id in r.policies for r in roles if r)

@@ -108,24 +108,29 @@ class Names:
         self.roles = roles
 
     @classmethod
-    async def of(cls, call: Call, items: Iterable[ACLToken | ACLRole]) -> Names:
-        """For what these objects link to."""
+    async def of(
+        cls, call: Call, items: Iterable[ACLToken | ACLRole], *, single: bool = False
+    ) -> Names:
+        """For what these objects link to; ``single``: each is asked for by itself."""
         held = list(items)
         policies = {each for item in held for each in item.policies}
         roles = {each for item in held if isinstance(item, ACLToken) for each in item.roles}
         return cls(
-            await _names(call, policies, GetACLPolicy, ListACLPolicies()),
-            await _names(call, roles, GetACLRole, ListACLRoles()),
+            await _names(call, policies, GetACLPolicy, None if single else ListACLPolicies()),
+            await _names(call, roles, GetACLRole, None if single else ListACLRoles()),
         )
 
 
 async def _names(
-    call: Call, ids: set[str], one: Any, every: Query[tuple[ACLPolicy, ...] | tuple[ACLRole, ...]]
+    call: Call,
+    ids: set[str],
+    one: Any,
+    every: Query[tuple[ACLPolicy, ...]] | Query[tuple[ACLRole, ...]] | None,
 ) -> dict[str, str]:
     backend = call.context.backend
     at = Ask(at=call.options().at)
-    if len(ids) > _SINGLE_LOOKS_MAX:
-        listed = await backend.ask(every, at)
+    if every is not None and len(ids) > _SINGLE_LOOKS_MAX:
+        listed: Any = await backend.ask(every, at)
         return {item.id: item.name for item in listed.value if item.id in ids}
     found = [(await backend.ask(one(id=each), at)).value for each in sorted(ids)]
     return {item.id: item.name for item in found if item is not None}

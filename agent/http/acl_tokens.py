@@ -8,8 +8,10 @@ from typing import Any
 
 from agent.acl import tokens
 from agent.acl.builtin import ANONYMOUS_ID, ANONYMOUS_SECRET, RESERVED_PREFIX
+from agent.acl.caller import NOT_FOUND
 from agent.acl.definitions import content_hash, stamp, token_content
 from agent.acl.grants import fields
+from agent.backend import Reply as Answered
 from agent.errors import RequestError
 from agent.http import acl_policies, acl_roles, parse_acl
 from agent.http.acl_links import (
@@ -127,12 +129,18 @@ async def read_self(call: Call) -> Reply:
     caller = replace(call.caller, secret=call.secret or call.access.tokens.default)
     secret = caller.secret or ANONYMOUS_SECRET
     query = ACLTokenBySecret(secret_hash(secret))
-    found = await call.access.ask(caller, query, options)
+    try:
+        found = await call.access.ask(caller, query, options)
+    except RequestError as error:
+        # A server that is asked with a token which is not there any more says so at once.
+        if error.text != NOT_FOUND:
+            raise
+        raise missing(call, Answered(value=None, index=1)) from None
     token = found.value
     if token is None or _expired(token) or token.accessor == ANONYMOUS_ID:
         raise missing(call, found)
     token = replace(token, secret=secret)
-    view = shown(token, await Names.of(call, [token]))
+    view = shown(token, await Names.of(call, [token], single=True))
     return call.answer(view, found, effective=False)
 
 
