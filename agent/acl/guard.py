@@ -11,7 +11,7 @@ import asyncio
 import logging
 from collections import deque
 from dataclasses import dataclass, replace
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, cast
 
 from agent.acl.builtin import ANONYMOUS_SECRET
 from agent.acl.caller import Caller, Denied, Need
@@ -23,7 +23,7 @@ from agent.errors import AgentError, RequestError
 from raftstore import commands, queries, wire
 from raftstore.commands import Applied, Command, Outcome, Transaction
 from raftstore.definition_queries import ACLTokenBySecret, GetACLPolicy, GetACLRole
-from raftstore.queries import Query
+from raftstore.queries import Query, ReadTransaction
 from raftstore.records import Actor, TxnAnswer, TxnError
 from raftstore.state.definitions import secret_hash
 
@@ -117,6 +117,10 @@ class Guard:
         self._check(caller, query, rule)
         if caller.authorizer.management:
             return await self._state.ask(query, options or Ask())
+        if isinstance(query, ReadTransaction):
+            errors = self.refused_steps(caller, query)
+            if errors:
+                return Reply(value=cast("T", TxnAnswer(errors=errors)), index=1)
         asked: Query[T] = rule.instead(query) if rule.instead is not None else query
         reply = await self._state.ask(asked, options or Ask())
         if options is not None and options.min_index:
@@ -298,7 +302,9 @@ class Guard:
             outcome, value=wire.codec_for(TxnAnswer).encode(replace(answer, results=kept))
         )
 
-    def refused_steps(self, caller: Caller, command: Transaction) -> tuple[TxnError, ...]:
+    def refused_steps(
+        self, caller: Caller, command: Transaction | ReadTransaction
+    ) -> tuple[TxnError, ...]:
         """The steps of a transaction that are denied."""
         if caller.authorizer.management:
             return ()

@@ -300,6 +300,28 @@ def _keep_prepared(authorizer: Authorizer, query: Any, item: PreparedQuery) -> b
     return name is not None and authorizer.allows("query", READ, name)
 
 
+def _prepared_seen(authorizer: Authorizer, query: Any, value: Any) -> tuple[Any, bool]:
+    """The token that a query is carried out with is not for those who only read."""
+    return _without_token(authorizer, value), False
+
+
+def _prepared_list(
+    authorizer: Authorizer, query: Any, value: tuple[PreparedQuery, ...]
+) -> tuple[Any, bool]:
+    kept = [item for item in value if _keep_prepared(authorizer, query, item)]
+    shown = tuple(_without_token(authorizer, item) for item in kept)
+    return shown, len(kept) < len(value)
+
+
+def _without_token(authorizer: Authorizer, query: PreparedQuery | None) -> PreparedQuery | None:
+    content = None if query is None else query.content
+    if query is None or not isinstance(content, dict) or not content.get("Token"):
+        return query
+    if authorizer.allows("acl", WRITE):
+        return query
+    return replace(query, content={**content, "Token": HIDDEN})
+
+
 def _keep_coordinate(authorizer: Authorizer, query: Any, item: Coordinate) -> bool:
     return _node(authorizer, item.node)
 
@@ -394,9 +416,10 @@ READS: Mapping[type[q.Query[Any]], ReadRule] = {
     d.GetACLBindingRule: _ACL,
     d.ListACLBindingRules: _ACL,
     d.GetACLFact: _SERVERS,
-    d.GetPreparedQuery: ReadRule(found=_prepared),
-    d.FindPreparedQuery: OPEN,
-    d.ListPreparedQueries: ReadRule(keep=_keep_prepared),
+    d.GetPreparedQuery: ReadRule(found=_prepared, shape=_prepared_seen),
+    # Whoever knows a query's name may carry it out.
+    d.FindPreparedQuery: ReadRule(shape=_prepared_seen),
+    d.ListPreparedQueries: ReadRule(shape=_prepared_list),
     d.ListCoordinates: ReadRule(needs=_coordinates, keep=_keep_coordinate),
     d.CoordinatesOf: ReadRule(keep=_keep_coordinate),
     restore_queries.GetRestore: OPEN,

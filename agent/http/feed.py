@@ -34,7 +34,9 @@ def _feeds(call: Call) -> ProxyFeeds:
 def _require(call: Call, proxy_id: str) -> None:
     """Who asks for a proxy must be allowed to be the service that it stands for."""
     service = call.context.local.services().get(ServiceId(proxy_id))
-    name = service.proxy.destination_service_name if service is not None else proxy_id
+    name = proxy_id
+    if service is not None:
+        name = service.proxy.destination_service_name or service.name
     call.require(Need("service", WRITE, name))
 
 

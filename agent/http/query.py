@@ -8,6 +8,9 @@ import uuid
 from typing import Any
 
 from agent import queries
+from agent.acl.authorizer import READ
+from agent.acl.caller import Need
+from agent.acl.writes import query_name
 from agent.backend import Ask
 from agent.backend import Reply as Answered
 from agent.errors import RequestError
@@ -17,7 +20,11 @@ from agent.http.params import parse_bool
 from agent.http.parse_query import prepared_query, refuse
 from agent.http.reply import Reply
 from raftstore.definition_commands import DeletePreparedQuery, SetPreparedQuery
-from raftstore.definition_queries import GetPreparedQuery, ListPreparedQueries
+from raftstore.definition_queries import (
+    FindPreparedQuery,
+    GetPreparedQuery,
+    ListPreparedQueries,
+)
 from raftstore.definitions import PreparedQuery
 from raftstore.queries import Query
 from raftstore.records import Json
@@ -125,7 +132,7 @@ async def execute(call: Call) -> Reply:
     options = call.options()
     request = _request(call)
     call.failure_headers = FAILED_READ
-    asking = _Asking(call, options)
+    asking = _Asking(call, options, carry_out=True)
     try:
         found = await queries.run_asking(queries.execution(request, call.context.rng), asking.ask)
     except queries.QueryNotFound:
@@ -155,6 +162,9 @@ async def explain(call: Call) -> Reply:
         record, query = await queries.run_asking(queries.resolution(call.rest), asking.ask)
     except queries.QueryNotFound:
         raise _not_found(call) from None
+    name = query_name(record)
+    if name is not None:
+        call.require(Need("query", READ, name))
     answered = asking.answered()
     body = {"Query": _shown(record, queries.to_content(query)), **_meta(answered)}
     return call.answer(body, answered)
@@ -204,8 +214,10 @@ def _source_ip(call: Call) -> str:
 class _Asking:
     """Asks the questions of one request, and knows how the last was answered."""
 
-    def __init__(self, call: Call, options: Ask) -> None:
+    def __init__(self, call: Call, options: Ask, *, carry_out: bool = False) -> None:
+        """``carry_out``: with the query's own token, where it has one."""
         self._call = call
+        self._carry_out = carry_out
         # Carrying out a query never waits for a change.
         self._options = Ask(
             consistency=options.consistency, max_stale_s=options.max_stale_s, at=options.at
@@ -214,7 +226,23 @@ class _Asking:
 
     async def ask(self, query: Query[Any]) -> Any:
         self._last = await self._call.ask(query, self._options)
+        if self._carry_out and isinstance(query, FindPreparedQuery):
+            await self._act(query)
         return self._last.value
+
+    async def _act(self, query: FindPreparedQuery) -> None:
+        """What a query's own token may see is found, where it has one.
+
+        Only a server knows it: an agent that asks one is shown none.
+        """
+        call, access = self._call, self._call.access
+        if not access.guards_state:
+            return
+        found = access.guard.peek(query)
+        content = None if found is None else found.content
+        own = content.get("Token") if isinstance(content, dict) else None
+        if isinstance(own, str) and own:
+            call.caller = await access.caller(own)
 
     def answered(self) -> Answered[Any]:
         """How the whole was answered; there is no index to wait behind."""
