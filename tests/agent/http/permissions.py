@@ -331,10 +331,12 @@ _INTERNAL = {
         "/v1/internal/ui/node/alpha-node", shows=(("10.0.0.1", (NODE,)), *SEEN_WEB)
     ),
     "GET /v1/internal/ui/services": Spec("/v1/internal/ui/services", shows=SEEN_WEB),
-    "GET /v1/internal/ui/gateway-services-nodes/": Spec(
-        "/v1/internal/ui/gateway-services-nodes/alpha-web"
+    "GET /v1/internal/ui/gateway-services-nodes/": one(
+        "/v1/internal/ui/gateway-services-nodes/alpha-web", *WEB
     ),
-    "GET /v1/internal/ui/gateway-intentions/": Spec("/v1/internal/ui/gateway-intentions/alpha-web"),
+    "GET /v1/internal/ui/gateway-intentions/": one(
+        "/v1/internal/ui/gateway-intentions/alpha-web", *WEB
+    ),
     "GET /v1/internal/ui/exported-services": Spec("/v1/internal/ui/exported-services"),
     "GET /v1/internal/ui/catalog-overview": one(
         "/v1/internal/ui/catalog-overview", "operator", "read"
