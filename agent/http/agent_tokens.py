@@ -11,13 +11,13 @@ from agent.http.decode import DecodeFailure, Shape, load, string
 from agent.http.reply import Reply
 from agent.local import token_file
 
-_BODY = Shape("AgentToken", {"Token": ("token", string)})
+BODY = Shape("AgentToken", {"Token": ("token", string)})
 
 
 async def set_token(call: Call) -> Reply:
     """Use another secret from now on; "" uses none. Kept over a restart if so configured."""
     try:
-        secret = _BODY.read("", load(call.body)).get("token", "")
+        secret = BODY.read("", load(call.body)).get("token", "")
     except DecodeFailure as error:
         raise RequestError(400, f"Request decode failed: {error}") from None
     if len(secret) > token_file.SECRET_CHARS_MAX:

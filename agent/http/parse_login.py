@@ -14,16 +14,11 @@ from agent.http.decode import (
     ignored,
     load,
     string,
+    string_map,
 )
-from raftstore.records import Json
 
 #: Metadata of a login: as of services.
 META_PAIRS_MAX, META_KEY_MAX, META_VALUE_MAX = 64, 128, 512
-
-
-def _words(name: str, value: Json) -> dict[str, str]:
-    """A map from words to words."""
-    return {key: string(key, item) for key, item in any_object(name, value).items()}
 
 
 #: What every object has and no request sets.
@@ -34,7 +29,7 @@ _SHOWN: Fields = {
     "NamespaceRules": ("namespace_rules", ignored),
     "Partition": ("partition", ignored),
 }
-_METHOD = Shape(
+METHOD = Shape(
     "ACLAuthMethod",
     {
         "Name": ("name", string),
@@ -47,7 +42,7 @@ _METHOD = Shape(
         **_SHOWN,
     },
 )
-_RULE = Shape(
+RULE = Shape(
     "ACLBindingRule",
     {
         "ID": ("id", string),
@@ -56,16 +51,16 @@ _RULE = Shape(
         "Selector": ("selector", string),
         "BindType": ("bind_type", string),
         "BindName": ("bind_name", string),
-        "BindVars": ("bind_vars", _words),
+        "BindVars": ("bind_vars", string_map),
         **_SHOWN,
     },
 )
-_LOGIN = Shape(
+LOGIN = Shape(
     "ACLLoginParams",
     {
         "AuthMethod": ("method", string),
         "BearerToken": ("bearer", string),
-        "Meta": ("meta", _words),
+        "Meta": ("meta", string_map),
         "Namespace": ("namespace", ignored),
         "Partition": ("partition", ignored),
     },
@@ -81,17 +76,17 @@ def _read(shape: Shape, body: bytes, what: str) -> dict[str, Any]:
 
 def method(body: bytes) -> dict[str, Any]:
     """An auth method. Raises RequestError."""
-    return _read(_METHOD, body, "AuthMethod decoding failed")
+    return _read(METHOD, body, "AuthMethod decoding failed")
 
 
 def rule(body: bytes) -> dict[str, Any]:
     """A binding rule. Raises RequestError."""
-    return _read(_RULE, body, "BindingRule decoding failed")
+    return _read(RULE, body, "BindingRule decoding failed")
 
 
 def login(body: bytes) -> dict[str, Any]:
     """A login. Raises RequestError."""
-    given = _read(_LOGIN, body, "Failed to decode request body")
+    given = _read(LOGIN, body, "Failed to decode request body")
     meta = given.get("meta", {})
     too_long = any(len(k) > META_KEY_MAX or len(v) > META_VALUE_MAX for k, v in meta.items())
     if len(meta) > META_PAIRS_MAX or too_long:
