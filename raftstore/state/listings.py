@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Iterator
 from itertools import islice
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from raftstore import queries as q
 from raftstore.catalog_queries import DumpNodes
@@ -18,9 +18,7 @@ from raftstore.queries import Answer, Query
 from raftstore.records import KVPair
 from raftstore.state import past
 from raftstore.state.heights import prefix_end
-
-if TYPE_CHECKING:
-    from raftstore.state.machine import StateMachine
+from raftstore.state.whole import State
 
 T = TypeVar("T")
 
@@ -39,7 +37,7 @@ class Moved(Exception):
     """The answer changed while it was gathered."""
 
 
-def gather(state: StateMachine, query: Query[Any]) -> Steps | None:
+def gather(state: State, query: Query[Any]) -> Steps | None:
     """The answer to ``query`` in steps, or None if it is short enough to be made at once.
 
     The steps raise ``Moved`` where something got in between.
@@ -48,7 +46,7 @@ def gather(state: StateMachine, query: Query[Any]) -> Steps | None:
     return None if steps is None else _in_force(state, steps)
 
 
-def _in_force(state: StateMachine, steps: Steps) -> Steps:
+def _in_force(state: State, steps: Steps) -> Steps:
     """The steps as long as no archive takes the place of what they walk."""
     restored_index = state.restored_index
     while True:
@@ -61,7 +59,7 @@ def _in_force(state: StateMachine, steps: Steps) -> Steps:
             raise Moved
 
 
-def _gather(state: StateMachine, query: Query[Any]) -> Steps | None:
+def _gather(state: State, query: Query[Any]) -> Steps | None:
     if isinstance(query, q.KVList | q.KVKeys):
         if not _many_keys(state, query.prefix):
             return None
@@ -76,12 +74,12 @@ def _gather(state: StateMachine, query: Query[Any]) -> Steps | None:
     return None if rows is None else _unmoved(state, query, rows)
 
 
-def _many_keys(state: StateMachine, prefix: str) -> bool:
+def _many_keys(state: State, prefix: str) -> bool:
     last = next(islice(state.kv.pairs.irange(minimum=prefix), AT_ONCE_ROWS, None), None)
     return last is not None and last.startswith(prefix)
 
 
-def _pairs(state: StateMachine, query: q.KVList | q.KVKeys) -> Steps:
+def _pairs(state: State, query: q.KVList | q.KVKeys) -> Steps:
     kv, sweep, whole = state.kv, state.kv.sweep, isinstance(query, q.KVList)
     index = max(1, kv.index_below(query.prefix))
     found: list[Any] = []
@@ -93,7 +91,7 @@ def _pairs(state: StateMachine, query: q.KVList | q.KVKeys) -> Steps:
     return Answer(index, tuple(found))
 
 
-def _stems(state: StateMachine, query: q.KVKeys) -> Steps:
+def _stems(state: State, query: q.KVKeys) -> Steps:
     """Names cut after the separator: most keys are never looked at, so the walk is a live one."""
     kv, prefix, separator = state.kv, query.prefix, query.separator
     index = state.index_of(query)
@@ -112,7 +110,7 @@ def _stems(state: StateMachine, query: q.KVKeys) -> Steps:
     return Answer(index, tuple(names))
 
 
-def _history(state: StateMachine, query: q.History | q.Diff) -> Steps:
+def _history(state: State, query: q.History | q.Diff) -> Steps:
     state.finish()
     index = max(1, state.history.index)
     if isinstance(query, q.History):
@@ -122,7 +120,7 @@ def _history(state: StateMachine, query: q.History | q.Diff) -> Steps:
     return Answer(index, value)
 
 
-def _services(state: StateMachine, query: q.ListServices) -> Steps | None:
+def _services(state: State, query: q.ListServices) -> Steps | None:
     registry, look = state.registry, state.lookups
     if query.node_meta:
         return _services_on(state, query) if len(registry.nodes) > AT_ONCE_ROWS else None
@@ -131,7 +129,7 @@ def _services(state: StateMachine, query: q.ListServices) -> Steps | None:
     return _all_services(state, query)
 
 
-def _all_services(state: StateMachine, query: q.ListServices) -> Steps:
+def _all_services(state: State, query: q.ListServices) -> Steps:
     index = state.index_of(query)
     listing: dict[str, tuple[str, ...]] = {}
     source = state.lookups.each_name()
@@ -145,7 +143,7 @@ def _all_services(state: StateMachine, query: q.ListServices) -> Steps:
     return Answer(index, listing)
 
 
-def _services_on(state: StateMachine, query: q.ListServices) -> Steps:
+def _services_on(state: State, query: q.ListServices) -> Steps:
     index = state.index_of(query)
     tags: dict[str, set[str]] = {}
     source = state.lookups.each_service_on(query.node_meta)
@@ -163,7 +161,7 @@ def _services_on(state: StateMachine, query: q.ListServices) -> Steps:
     return Answer(index, found)
 
 
-def at_index(state: StateMachine, earlier: StateMachine, query: Query[Any], index: int) -> Steps:
+def at_index(state: State, earlier: State, query: Query[Any], index: int) -> Steps:
     """The answer as it was at ``index``, by way of an empty state that is ``earlier`` then."""
     stamp, restored_index = past.stamp(state, query), state.restored_index
     for _ in past.fill(earlier, state, query, index):
@@ -186,7 +184,7 @@ def whole(steps: Generator[None, None, T]) -> T:
             return value
 
 
-def _unmoved(state: StateMachine, query: Query[Any], rows: Callable[[], Iterable[Any]]) -> Steps:
+def _unmoved(state: State, query: Query[Any], rows: Callable[[], Iterable[Any]]) -> Steps:
     # The walk goes over the table of nodes, so that must not move either.
     index, nodes = state.index_of(query), state.indexes.of("nodes")
     found: list[Any] = []
@@ -206,7 +204,7 @@ def _slice(source: Iterator[Any]) -> list[Any]:
         raise Moved from error
 
 
-def _rows(state: StateMachine, query: Query[Any]) -> Callable[[], Iterable[Any]] | None:
+def _rows(state: State, query: Query[Any]) -> Callable[[], Iterable[Any]] | None:
     """The rows of a long answer, lazily."""
     registry, look = state.registry, state.lookups
     match query:

@@ -21,25 +21,13 @@ from raftstore.queries import Answer, At, Footprint, Query
 from raftstore.records import Actor, Restored, RestoreView
 from raftstore.restore_queries import GetRestore
 from raftstore.state import listings, past, snapshots
-from raftstore.state.autopilot import Autopilot
 from raftstore.state.catalog import Catalog
-from raftstore.state.config_entries import ConfigEntries
-from raftstore.state.connect import ConnectCA
-from raftstore.state.dedupe import Dedupe
-from raftstore.state.definitions import Definitions
-from raftstore.state.history import History, OpenChange
-from raftstore.state.intentions import Intentions
-from raftstore.state.kv import KVStore
-from raftstore.state.locks import LockDelays, Locks
-from raftstore.state.lookups import Lookups
-from raftstore.state.registry import Registry
-from raftstore.state.sessions import Sessions
+from raftstore.state.history import OpenChange
 from raftstore.state.staging import Staging
-from raftstore.state.tables import Indexes
 from raftstore.state.transactions import Transactions
 from raftstore.state.txn_catalog import CatalogVerbs
 from raftstore.state.txn_keys import KeyVerbs
-from raftstore.state.virtual_addresses import VirtualAddresses
+from raftstore.state.whole import State
 
 T = TypeVar("T")
 
@@ -58,52 +46,26 @@ _OF_THE_LOG = frozenset(
 )  # fmt: skip
 
 
-class StateMachine:
+class StateMachine(State):
     """All that the servers agree on."""
 
     def __init__(self, limits: StateLimits = StateLimits()) -> None:  # noqa: B008  frozen value
-        self._limits = limits
-        self._reset()
+        super().__init__(limits)
+        self._begin()
 
     def _reset(self) -> None:
+        self._empty()
+        self._begin()
+
+    def _begin(self) -> None:
         limits = self._limits
-        self.index = 0
-        self.stamp = 0.0
-        self.indexes = Indexes()
-        self.registry = Registry(self.indexes)
-        self.kv = KVStore(self.indexes, tombstones_max=limits.tombstones_max)
-        self.sessions = Sessions(self.indexes, self.registry, ended_max=limits.ended_sessions_max)
-        self.locks = Locks(self.kv, self.sessions, LockDelays(self.indexes.undo))
-        self.intentions = Intentions(self.indexes)
-        self.ca = ConnectCA(self.indexes)
-        self.autopilot = Autopilot(self.indexes)
-        self.definitions = Definitions(
-            self.indexes, self.registry.nodes.__contains__, self.sessions.problem
-        )
-        self.registry.on_node_removed.append(self.definitions.node_removed)
-        self.sessions.on_ended.append(self.definitions.end_session)
-        self.virtual = VirtualAddresses(self.definitions.virtual, self.registry, self.sessions)
-        self.dedupe = Dedupe(limits)
-        self.history = History(limits)
         self._written = False  # since somebody asked what moved
         #: The change whose rows are still being written, in slices.
         self._open: OpenChange | None = None
         self.staged: Staging | None = None
-        self.restored: Restored | None = None
-        #: Index at which an archive took the place of the state: no answer's index is below.
-        self.restored_index = 0
         #: States and parts of states that are worth nothing any more.
-        self._replaced: list[StateMachine] = []
+        self._replaced: list[State] = []
         self._catalog = Catalog(self.registry)
-        self.lookups = Lookups(self.registry, self.indexes)
-        self.config = ConfigEntries(
-            self.indexes,
-            self.definitions.config,
-            self.intentions,
-            trust_domain=self.ca.trust_domain,
-            service_names=self.lookups.plain_services,
-            health=lambda name: self.lookups.each_health(name, (), connect=False),
-        )
         self._transactions = Transactions(
             KeyVerbs(self.kv, self.locks),
             CatalogVerbs(self._catalog, self.lookups),
@@ -325,6 +287,10 @@ class StateMachine:
         self.indexes.record((_RESTORES, "", before, self.restored))
         self.indexes.raise_to(_RESTORES, index)
 
+    def staged_rows(self) -> list[Any]:
+        """For a snapshot: what is staged, then its parts."""
+        return [] if self.staged is None else self.staged.rows()
+
     def load_staged(self, row: Any) -> None:
         """From a snapshot: what is staged, then its parts. Raises DecodeError."""
         if type(row) is list:
@@ -334,7 +300,7 @@ class StateMachine:
         else:
             self.staged.add(row)
 
-    def take_replaced(self) -> list[StateMachine]:
+    def take_replaced(self) -> list[State]:
         """States that nobody needs any more, to be dissolved."""
         replaced, self._replaced = self._replaced, []
         return replaced

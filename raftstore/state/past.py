@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Iterator
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sortedcontainers import SortedDict
 
@@ -34,9 +34,7 @@ from raftstore.state.registry import (
     connect_name,
 )
 from raftstore.state.tables import TABLE_INDEX, TOMBSTONE_FLOOR, TOMBSTONE_INDEX, RowKey
-
-if TYPE_CHECKING:
-    from raftstore.state.machine import StateMachine
+from raftstore.state.whole import State
 
 _CATALOG = frozenset(
     {"nodes", "services", "checks", TABLE_INDEX, NODE_INDEX, NAME_INDEX, CONNECT_INDEX}
@@ -71,7 +69,7 @@ _LOADED_AT_ONCE = 64
 _NOW_ONLY = (q.History, q.Diff, q.WhySessionEnded, GetRestore, WhoHasAddress)
 
 
-def stamp(state: StateMachine, query: Query[Any]) -> tuple[int, ...]:
+def stamp(state: State, query: Query[Any]) -> tuple[int, ...]:
     """What moves when a row changes that the query's earlier answers need."""
     index = state.index_of(query)
     if all(name in ("kv", "kv-prefix") for name, _ in query.footprint()):
@@ -80,9 +78,7 @@ def stamp(state: StateMachine, query: Query[Any]) -> tuple[int, ...]:
     return (index, *map(state.indexes.of, ("nodes", "services", "checks")))
 
 
-def fill(
-    past: StateMachine, state: StateMachine, query: Query[Any], index: int
-) -> Generator[None, None, None]:
+def fill(past: State, state: State, query: Query[Any], index: int) -> Generator[None, None, None]:
     """Put into an empty state, in steps, what ``query`` needs of ``state`` as it was at ``index``.
 
     Raises NotInHistory for a query about secrets, or about the history itself.
@@ -108,8 +104,8 @@ class _Earlier:
 
     def __init__(
         self,
-        past: StateMachine,
-        state: StateMachine,
+        past: State,
+        state: State,
         undone: dict[str, dict[RowKey, Any]],
         indexes: dict[str, int],
     ) -> None:
@@ -325,7 +321,7 @@ class _Earlier:
                 self._past.sessions.load(session)
 
 
-def changes(state: StateMachine, query: q.History) -> Steps:
+def changes(state: State, query: q.History) -> Steps:
     """The rows that were written, oldest first, in steps. Raises NotInHistory."""
     history, now = state.history, state.index
     # Rows that were written before a restore are told, though no state before it can be.
@@ -349,7 +345,7 @@ def changes(state: StateMachine, query: q.History) -> Steps:
     return HistoryAnswer(floor, tuple(found))
 
 
-def difference(state: StateMachine, query: q.Diff) -> Steps:
+def difference(state: State, query: q.Diff) -> Steps:
     """The rows that are not the same at two indexes, by table and key. Raises NotInHistory."""
     history, now = state.history, state.index
     since, until = history.resolve(query.since, now), history.resolve(query.until, now)

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Iterator
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from raftstore.codec import codec_for, pack, unpack
 from raftstore.definitions import KINDS
@@ -41,10 +41,8 @@ from raftstore.state.frozen import Table
 from raftstore.state.history import Change
 from raftstore.state.registry import NodeRow
 from raftstore.state.tables import Cell, RowKey
+from raftstore.state.whole import State
 from raftstore.wire import outcome_from_plain, outcome_to_plain
-
-if TYPE_CHECKING:
-    from raftstore.state.machine import StateMachine
 
 #: [section, rows]
 Chunk = list[Any]
@@ -91,7 +89,7 @@ _OF_THE_LOG = frozenset({_OUTCOMES, _FLOOR, _HISTORY, _RESTORED, _STAGED})
 _ROWS_MAX_OF = {_STAGED: 1}
 
 
-def _sections(state: StateMachine) -> list[_Section]:
+def _sections(state: State) -> list[_Section]:
     """Name, rows and how a row is written, in the order of the snapshot. The head is the first."""
     registry, ca = state.registry, state.ca
     return [
@@ -117,11 +115,11 @@ def _sections(state: StateMachine) -> list[_Section]:
         (_FLOOR, [[state.history.floor, state.history.floor_stamp]], _same),
         (_HISTORY, state.history.rows(), _change_to_plain),
         (_RESTORED, [row for row in (state.restored,) if row], _RESTORED_ROW.to_plain),
-        (_STAGED, state.staged.rows() if state.staged else [], _same),
+        (_STAGED, state.staged_rows(), _same),
     ]
 
 
-def gather(state: StateMachine) -> Generator[None, None, _Held]:
+def gather(state: State) -> Generator[None, None, _Held]:
     """Hold the rows still, slice by slice; the state must not change before this ends."""
     sections: list[tuple[str, list[list[Any]] | Table, Callable[[Any], Any]]] = []
     for section, rows, to_plain in _sections(state):
@@ -147,7 +145,7 @@ def _drained(slices: list[list[Any]]) -> Iterator[list[Any]]:
         yield slices.pop()
 
 
-def _gathered(state: StateMachine) -> _Held:
+def _gathered(state: State) -> _Held:
     steps = gather(state)
     while True:
         try:
@@ -157,7 +155,7 @@ def _gathered(state: StateMachine) -> _Held:
             return held
 
 
-def take(state: StateMachine) -> Iterator[Chunk]:
+def take(state: State) -> Iterator[Chunk]:
     """The chunks of ``state`` as it is at this call."""
     return _chunks(_gathered(state))
 
@@ -225,7 +223,7 @@ def smaller(chunk: bytes, *, rows_max: int, bytes_max: int) -> Iterator[bytes]:
 class Loading:
     """Fills an empty state chunk by chunk."""
 
-    def __init__(self, state: StateMachine, *, renumber_to: int | None = None) -> None:
+    def __init__(self, state: State, *, renumber_to: int | None = None) -> None:
         """``renumber_to``: these are the chunks of an archive, and everything gets this index in
         place of the one it has, which may be of another log. What belongs to the log is refused."""
         self._state = state
@@ -261,7 +259,7 @@ class Loading:
         self._state.indexes.cells.clear()  # loading wrote rows, but changed nothing
 
 
-def load(state: StateMachine, chunks: Iterable[Chunk]) -> None:
+def load(state: State, chunks: Iterable[Chunk]) -> None:
     """Fill an empty state. Raises DecodeError."""
     loading = Loading(state)
     for chunk in chunks:
@@ -315,7 +313,7 @@ class _Numbers:
         return tuple([self.record(record) for record in records])
 
 
-def _load_head(state: StateMachine, row: Any, numbers: _Numbers) -> None:
+def _load_head(state: State, row: Any, numbers: _Numbers) -> None:
     version, index, stamp, floor = row
     if version != VERSION:
         raise DecodeError("this version of snapshots is not known here")
@@ -323,7 +321,7 @@ def _load_head(state: StateMachine, row: Any, numbers: _Numbers) -> None:
     state.kv.tombstones.floor = numbers.index(floor)
 
 
-def _load_node(state: StateMachine, row: Any, numbers: _Numbers) -> None:
+def _load_node(state: State, row: Any, numbers: _Numbers) -> None:
     node, index, services, checks = row
     held = state.registry.load_node(numbers.record(_NODE.from_plain(node)), numbers.index(index))
     for service in numbers.all(_SERVICES.from_plain(services)):
@@ -332,7 +330,7 @@ def _load_node(state: StateMachine, row: Any, numbers: _Numbers) -> None:
         state.registry.load_check(held, check)
 
 
-def _load_session_end(state: StateMachine, row: Any, numbers: _Numbers) -> None:
+def _load_session_end(state: State, row: Any, numbers: _Numbers) -> None:
     end = _SESSION_END.from_plain(row)
     session = numbers.record(end.session)
     state.sessions.load_end(replace(end, session=session, index=numbers.index(end.index)))
@@ -345,7 +343,7 @@ def _ca_to_plain(parts: tuple[Any, ...]) -> list[Any]:
     ]  # fmt: skip
 
 
-def _load_ca(state: StateMachine, row: Any, numbers: _Numbers) -> None:
+def _load_ca(state: State, row: Any, numbers: _Numbers) -> None:
     config, roots, provider, serial = row
     state.ca.config = numbers.record(_CONFIG.from_plain(config))
     state.ca.roots = numbers.all(_ROOTS.from_plain(roots))
@@ -358,23 +356,23 @@ def _outcomes_to_plain(row: tuple[Any, ...]) -> list[Any]:
     return [sender, floor, last_at, [[n, outcome_to_plain(outcome)] for n, outcome in outcomes]]
 
 
-def _load_outcomes(state: StateMachine, row: Any) -> None:
+def _load_outcomes(state: State, row: Any) -> None:
     sender, floor, last_at, plain = row
     outcomes = [(_index(counter), outcome_from_plain(outcome)) for counter, outcome in plain]
     state.dedupe.load(_text(sender), _index(floor), float(last_at), outcomes)
 
 
-def _record_loader(name: str, numbers: _Numbers) -> Callable[[StateMachine, Any], None]:
+def _record_loader(name: str, numbers: _Numbers) -> Callable[[State, Any], None]:
     from_plain = CODECS[name].from_plain
     return lambda state, row: state.definitions.tables[name].load(numbers.record(from_plain(row)))
 
 
-def _load_group(state: StateMachine, row: Any, numbers: _Numbers) -> None:
+def _load_group(state: State, row: Any, numbers: _Numbers) -> None:
     table, kind, value, index = row
     state.definitions.tables[table].load_index(kind, value, numbers.index(index))
 
 
-def _load_floor(state: StateMachine, row: Any) -> None:
+def _load_floor(state: State, row: Any) -> None:
     floor, stamp = row
     state.history.begin_at(_index(floor), float(stamp))
 
@@ -398,7 +396,7 @@ def _cell_to_plain(table: str, key: RowKey, before: Any, after: Any) -> list[Any
     ]
 
 
-def _load_change(state: StateMachine, row: Any) -> None:
+def _load_change(state: State, row: Any) -> None:
     index, stamp, actor, number, plain = row
     cells = [_cell_from_plain(*cell) for cell in plain]
     state.history.add(_index(index), float(stamp), _ACTOR.from_plain(actor), _index(number), cells)
@@ -419,12 +417,12 @@ def _cell_from_plain(table: Any, shown: Any, before: Any, after: Any) -> Cell:
     )
 
 
-def _load_restored(state: StateMachine, row: Any) -> None:
+def _load_restored(state: State, row: Any) -> None:
     state.restored = _RESTORED_ROW.from_plain(row)
     state.restored_index = state.history.barrier = state.restored.index
 
 
-def _loaders(renumber_to: int | None) -> dict[str, Callable[[StateMachine, Any], None]]:
+def _loaders(renumber_to: int | None) -> dict[str, Callable[[State, Any], None]]:
     """How a row of each section is read."""
     n = _Numbers(renumber_to)
     at = n.index

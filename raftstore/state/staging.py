@@ -15,15 +15,13 @@ import struct
 import zlib
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from raftstore.codec import codec_for
 from raftstore.errors import DecodeError
 from raftstore.records import Restored
 from raftstore.state import snapshots
-
-if TYPE_CHECKING:
-    from raftstore.state.machine import StateMachine
+from raftstore.state.whole import State
 
 #: In front of each chunk of the stream; zero ends it.
 LENGTH = struct.Struct(">I")
@@ -40,7 +38,7 @@ class Staging:
 
     __slots__ = ("_ended", "_hash", "_loading", "_pending", "about", "parts", "state", "touched_at")
 
-    def __init__(self, about: Restored, state: StateMachine) -> None:
+    def __init__(self, about: Restored, state: State) -> None:
         """``state`` is empty, and filled here."""
         self.about = about
         self.state = state
@@ -98,7 +96,7 @@ class Staging:
                 *self.parts]  # fmt: skip
 
     @classmethod
-    def begin(cls, row: Any, state: StateMachine) -> Staging:
+    def begin(cls, row: Any, state: State) -> Staging:
         """From the first of ``rows``; the others follow by ``add``. Raises DecodeError."""
         plain, touched_at = row
         staging = cls(_RESTORED.from_plain(plain), state)
