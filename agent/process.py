@@ -59,7 +59,8 @@ def run_agent(
         with asyncio.Runner(loop_factory=make_loop) as runner:
             status = runner.run(agent.run())
     except (AgentError, OSError) as error:
-        print(f'==> Error starting agent: error="{error}"', file=sys.stderr)
+        words = (isinstance(error, OSError) and error.strerror) or str(error)
+        print(f'==> Error starting agent: error="{words}"', file=sys.stderr)
         return 1
     finally:
         if config.pid_file:

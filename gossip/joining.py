@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import ipaddress
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -66,5 +68,14 @@ async def _join(text: str, targets: list[Address], exchanges: Exchanges) -> Join
             await exchanges.push_pull(target, join=True)
             joined += 1
         except (OSError, TimeoutError, GossipError) as error:
-            errors.append((text, str(error) or "timed out"))
+            errors.append((text, _reason(target, error)))
     return JoinResult(joined, tuple(errors))
+
+
+def _reason(target: Address, error: Exception) -> str:
+    """Why a peer could not be met, in the words that operators of the reference know."""
+    ip = str(ipaddress.ip_address(target.ip))
+    where = f"[{ip}]:{target.port}" if ":" in ip else f"{ip}:{target.port}"
+    if isinstance(error, OSError) and error.errno:
+        return f"dial tcp {where}: connect: {os.strerror(error.errno).lower()}"
+    return str(error) or f"dial tcp {where}: i/o timeout"

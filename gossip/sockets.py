@@ -49,7 +49,13 @@ def _bound(address: str, port: int, kind: socket.SocketKind) -> socket.socket:
         sock.setblocking(False)
         if kind == socket.SOCK_STREAM:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        sock.bind((address, port))
+        try:
+            sock.bind((address, port))
+        except OSError as error:
+            name = "TCP" if kind == socket.SOCK_STREAM else "UDP"
+            where = f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+            words = f"cannot listen for gossip on {where} ({name}): {error.strerror}"
+            raise OSError(error.errno, words) from None
     except BaseException:
         sock.close()
         raise

@@ -90,9 +90,10 @@ def _check_pair(config: TlsConfig) -> None:
 def _check_authority(config: TlsConfig, names: tuple[str, ...]) -> None:
     for name in names:
         if getattr(config, name) and not config.has_ca:
+            words = "".join(part.capitalize() for part in name.split("_"))
             raise ConfigError(
-                f"{config.key(name)} is set, but no authority to verify with: set ca_file or"
-                " ca_path"
+                f"{words} set but no CA certificates were provided: {config.key(name)} is set, so "
+                "set ca_file or ca_path too"
             )
 
 

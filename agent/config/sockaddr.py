@@ -49,6 +49,8 @@ def expand(text: str, interfaces: Sequence[Interface]) -> str:
         return text
     if len(text) > TEXT_MAX:
         raise TemplateError("template is too long")
+    if "{{" in _TEMPLATE.sub("", text):
+        raise TemplateError("unclosed action")
     return _TEMPLATE.sub(lambda match: _evaluate(match[1], interfaces), text).strip()
 
 

@@ -170,9 +170,9 @@ class LocalAgent:
             try:
                 registration = build_service(service, policy, self._live.state, "local")
             except RequestError as error:
-                raise ConfigError(
-                    f'Failed to register service "{service.name}": {error.text}'
-                ) from None
+                # Of files the reference says this in the other order.
+                text = error.text if service.name else "Service name missing"
+                raise ConfigError(f'Failed to register service "{service.name}": {text}') from None
             self._apply_with_states(registration, states)
         for check in config.checks:
             try:

@@ -99,7 +99,7 @@ def claim_data_dir(data_dir: str) -> int:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
         descriptor = os.open(path / ".lock", os.O_RDWR | os.O_CREAT, 0o600)
     except OSError as error:
-        raise ConfigError(f"data_dir {data_dir!r} cannot be used: {error}") from None
+        raise ConfigError(f"data_dir {data_dir!r} cannot be used: {error.strerror}") from None
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:

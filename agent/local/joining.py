@@ -26,7 +26,7 @@ async def join_all(
     if config.start_join:
         result = await join(config.start_join)
         if not result.joined:
-            log.error("cannot join errors=%s", result.errors)
+            log.error("cannot join errors=%s", _shown(result))
             return False
     attempt = 0
     while config.retry_join:
@@ -39,6 +39,12 @@ async def join_all(
             log.error("gave up joining attempts=%d", attempt)
             return False
         pause_s = min(config.retry_interval_s, _FIRST_PAUSE_S * 2 ** min(attempt, 12))
-        log.warning("join failed, will try again in_s=%.2f errors=%s", pause_s, result.errors)
+        log.warning("join failed, will try again in_s=%.2f errors=%s", pause_s, _shown(result))
         await asyncio.sleep(pause_s)
     return True
+
+
+def _shown(result: JoinResult) -> str:
+    return (
+        "; ".join(f"{peer}: {reason}" for peer, reason in result.errors) or "nobody else is there"
+    )

@@ -16,7 +16,6 @@ FOLDER = Path(__file__).parent / "cli"
 ALONE = frozenset(
     "agent-errors help-acl help-agent help-catalog-kv help-mesh keygen tls-ca tls-cert-ca "
     "unknown-command "
-    "unreachable validate-args validate-bad validate-good version".split()
 )
 
 #: Commands of the recordings that do not exist yet: their steps are left out.
@@ -24,7 +23,6 @@ LATER = (
     "connect envoy", "connect expose", "connect redirect-traffic",
 )  # fmt: skip
 
-_UNSUPPORTED_KEYS = "a warning says that keys of this file have no effect yet"
 _ALL_COMMANDS = "the table of commands is not complete yet"
 
 #: (scenario, number of the step from 1) -> why it is left out.
@@ -33,14 +31,9 @@ NOT_YET: dict[tuple[str, int], str] = {
     ("intention-l7", 7): "replacing works on what a config entry wrote: they are one object",
     ("intention-wildcard", 22): "several faults are not told as a list",
     ("intention-wildcard", 23): "several faults are not told as a list",
-    ("join", 2): "an agent does not join itself",
     ("members", 8): "there is no WAN pool",
-    ("members", 11): "there is no WAN pool, so no tag wan_join_port",
     ("unknown-command", 1): _ALL_COMMANDS,
     ("unknown-command", 2): _ALL_COMMANDS,
-    ("validate-good", 3): _UNSUPPORTED_KEYS,
-    ("validate-good", 11): _UNSUPPORTED_KEYS,
-    ("validate-good", 13): _UNSUPPORTED_KEYS,
 }
 
 

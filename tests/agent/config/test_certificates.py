@@ -68,10 +68,13 @@ def test_hcl_says_it_too(tmp_path: Path) -> None:
     [
         ({"cert_file": "a"}, "cert_file is set, but tls.internal_rpc.key_file is not"),
         ({"key_file": "a"}, "key_file is set, but tls.internal_rpc.cert_file is not"),
-        ({"verify_outgoing": True}, "verify_outgoing is set, but no authority"),
+        (
+            {"verify_outgoing": True},
+            "VerifyOutgoing set but no CA certificates were provided: verify_outgoing is set",
+        ),
         (
             {"tls": {"internal_rpc": {"verify_server_hostname": True}}},
-            "tls.internal_rpc.verify_server_hostname is set, but no authority",
+            "VerifyServerHostname set but no CA certificates were provided: tls.internal",
         ),
         (
             {"server": True, "cert_file": "a", "key_file": "b"},
@@ -131,7 +134,10 @@ def test_suites_are_chosen_by_consuls_names(tmp_path: Path) -> None:
     ("https", "text"),
     [
         ({"cert_file": "c"}, "tls.https.cert_file is set, but tls.https.key_file is not"),
-        ({"verify_incoming": True}, "tls.https.verify_incoming is set, but no authority"),
+        (
+            {"verify_incoming": True},
+            "VerifyIncoming set but no CA certificates were provided: tls.https.verify",
+        ),
         ({"tls_min_version": "TLSv1_1"}, 'tls.https.tls_min_version: "TLSv1_1" is not supported'),
     ],
     ids=["half a pair", "no authority", "old version"],

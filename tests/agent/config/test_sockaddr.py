@@ -68,3 +68,9 @@ def test_no_text_raises_anything_else(text: str) -> None:
         assert isinstance(expand(text, ALL), str)
     except TemplateError:
         pass
+
+
+@pytest.mark.parametrize("text", ["{{ GetPrivateIP", "{{ GetPrivateIP }} {{", "a {{"])
+def test_a_template_that_does_not_end_is_told(text: str) -> None:
+    with pytest.raises(TemplateError, match="unclosed action"):
+        expand(text, ALL)
