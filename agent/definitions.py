@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from raftstore.places import Locality, ServicePort
 from raftstore.records import (
     CheckId,
     NodeName,
@@ -104,3 +105,5 @@ class ServiceDefinition:
     connect_native: bool = False
     checks: tuple[CheckDefinition, ...] = ()
     sidecar: ServiceDefinition | None = None
+    ports: tuple[ServicePort, ...] = ()
+    locality: Locality | None = None

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, NewType, TypeVar
 
+from raftstore.places import Locality, ServicePort
 from raftstore.thawed import copier_of
 
 NodeName = NewType("NodeName", str)
@@ -43,6 +44,7 @@ class Node:
     meta: Mapping[str, str] | None = None
     create_index: int = 0
     modify_index: int = 0
+    locality: Locality | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +127,8 @@ class Service:
     connect_native: bool = False
     create_index: int = 0
     modify_index: int = 0
+    ports: tuple[ServicePort, ...] = ()
+    locality: Locality | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

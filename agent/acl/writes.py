@@ -100,6 +100,7 @@ def _changes(command: c.Register, node: Node | None) -> bool:
         or wanted.address != node.address
         or wanted.datacenter not in {node.datacenter, ""}
         or (wanted.tagged_addresses or {}) != (node.tagged_addresses or {})
+        or wanted.locality != node.locality
         or (wanted.meta or {}) != (node.meta or {})
     )
 

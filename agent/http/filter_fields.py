@@ -53,14 +53,18 @@ NODE = _object(
     Node=STRING,
     TaggedAddresses=STRING_MAP,
 )
+_PORTS = _objects(Name=STRING, Port=INTEGER, Default=BOOLEAN)
+_LOCALITY = _object(Region=STRING, Zone=STRING)
 SERVICE = _object(
     Address=STRING,
     Connect=_CONNECT,
     EnableTagOverride=BOOLEAN,
     ID=STRING,
     Kind=STRING,
+    Locality=_LOCALITY,
     Meta=STRING_MAP,
     Port=INTEGER,
+    Ports=_PORTS,
     Proxy=_PROXY,
     Service=STRING,
     SocketPath=STRING,
@@ -81,7 +85,9 @@ SERVICE_NODE = _object(
     ServiceKind=STRING,
     ServiceMeta=STRING_MAP,
     ServiceName=STRING,
+    ServiceLocality=_LOCALITY,
     ServicePort=INTEGER,
+    ServicePorts=_PORTS,
     ServiceProxy=_PROXY,
     ServiceSocketPath=STRING,
     ServiceTaggedAddresses=_TAGGED,

@@ -30,6 +30,8 @@ from agent.http.decode import (
     strings,
     strings_map,
 )
+from agent.http.parse_ports import locality, service_port
+from agent.named_ports import completed
 from raftstore.records import (
     ExposePath,
     Json,
@@ -220,6 +222,8 @@ def _service_definition(name: str, value: Json) -> ServiceDefinition:
     connect = found.pop("connect", {})
     check = found.pop("check", None)
     checks = found.pop("checks", ())
+    if "ports" in found:
+        found["port"], found["ports"] = completed(found.get("port", 0), found["ports"])
     return ServiceDefinition(
         name=ServiceName(found.pop("name", "")),
         **found,
@@ -254,6 +258,8 @@ SERVICE_DEFINITION: Shape = Shape(
         "Check": ("check", _check_definition),
         "Checks": ("checks", objects(_check_definition)),
         "Namespace": ("namespace", ignored),
+        "Ports": ("ports", objects(service_port)),
+        "Locality": ("locality", locality),
     },
     snake=True,
 )

@@ -31,6 +31,8 @@ from agent.http.decode import (
     strings_map,
 )
 from agent.http.parse import address, decode_failed, proxy, several, weights
+from agent.http.parse_ports import locality, service_port
+from agent.named_ports import completed, problem
 from raftstore.commands import Deregister, Register
 from raftstore.records import (
     Check,
@@ -69,6 +71,8 @@ NODE_SERVICE: dict[str, tuple[str, Convert]] = {
     "Namespace": ("namespace", ignored),
     "CreateIndex": ("create_index", ignored),
     "ModifyIndex": ("modify_index", ignored),
+    "Ports": ("ports", objects(service_port)),
+    "Locality": ("locality", locality),
 }
 _NODE_SERVICE = Shape("NodeService", NODE_SERVICE)
 _DEFINITION_FIELDS: dict[str, tuple[str, Convert]] = {
@@ -152,6 +156,7 @@ REGISTER = Shape(
         "Address": ("address", string),
         "TaggedAddresses": ("tagged_addresses", string_map),
         "NodeMeta": ("meta", string_map),
+        "Locality": ("locality", locality),
         "Datacenter": ("datacenter", string),
         "Service": ("service", _NODE_SERVICE.read),
         "Check": ("check", _HEALTH_CHECK.read),
@@ -212,6 +217,12 @@ def catalog_service(found: Mapping[str, Any], node: NodeName) -> Service:
         raise RequestError(500, "Must provide service name with ID")
     fields["node"], fields["name"], fields["id"] = node, name, service_id or name
     fields["connect_native"] = native
+    if "ports" in fields:
+        port, ports = fields.get("port", 0), fields["ports"]
+        words = problem(port, ports)
+        if words:
+            raise RequestError(500, f"Invalid service ports: {words}")
+        fields["port"], fields["ports"] = completed(port, ports)
     service: Service = _service(_ANY_SERVICE, fields)
     if service.address in {"0.0.0.0", "::", "[::]"}:  # noqa: S104  (refused, not bound)
         raise RequestError(500, "Invalid service address")

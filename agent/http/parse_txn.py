@@ -22,6 +22,7 @@ from agent.http.decode import (
     unsigned,
 )
 from agent.http.parse_catalog import HEALTH_CHECK, NODE_SERVICE, catalog_service
+from agent.http.parse_ports import locality
 from raftstore.records import (
     Check,
     CheckId,
@@ -74,6 +75,7 @@ _NODE = Shape(
         "Address": ("address", string),
         "Datacenter": ("datacenter", string),
         "TaggedAddresses": ("tagged_addresses", string_map),
+        "Locality": ("locality", locality),
         "Meta": ("meta", string_map),
         "CreateIndex": ("create_index", ignored),
         **_INDEX,

@@ -15,6 +15,7 @@ from typing import Any
 from agent.http.context import GossipMember, LeafView
 from raftstore.entries.intentions import PERMISSIONS
 from raftstore.entries.shape import Shape, show
+from raftstore.places import Locality
 from raftstore.queries import CARootsAnswer, HealthEntry, ServiceNode
 from raftstore.records import (
     CAConfig,
@@ -55,6 +56,7 @@ def kv_pair(pair: KVPair) -> Object:
 
 def node(value: Node) -> Object:
     """A node as the catalog and health show it."""
+    where: Object = {} if value.locality is None else {"Locality": locality(value.locality)}
     return {
         "ID": value.id,
         "Node": value.name,
@@ -62,9 +64,27 @@ def node(value: Node) -> Object:
         "Datacenter": value.datacenter,
         "TaggedAddresses": _map(value.tagged_addresses),
         "Meta": _map(value.meta),
+        **where,
         "CreateIndex": value.create_index,
         "ModifyIndex": value.modify_index,
     }
+
+
+def locality(value: Locality) -> Object:
+    """Where something runs."""
+    return {"Region": value.region, "Zone": value.zone}
+
+
+def _more(value: Service, prefix: str = "") -> Object:
+    """What only some services have."""
+    shown: Object = {}
+    if value.ports:
+        shown[f"{prefix}Ports"] = [
+            {"Name": each.name, "Port": each.port, "Default": each.default} for each in value.ports
+        ]
+    if value.locality is not None:
+        shown[f"{prefix}Locality"] = locality(value.locality)
+    return shown
 
 
 def _tagged(addresses: Mapping[str, TaggedAddress]) -> Object:
@@ -158,6 +178,8 @@ def node_service(value: Service) -> Object:
     shown["EnableTagOverride"] = value.enable_tag_override
     shown["Proxy"] = proxy(value.proxy)
     shown["Connect"] = {"Native": True} if value.connect_native else {}
+    if value.ports or value.locality is not None:
+        shown |= _more(value)
     shown["CreateIndex"] = value.create_index
     shown["ModifyIndex"] = value.modify_index
     return shown
@@ -188,6 +210,8 @@ def service_node(value: ServiceNode) -> Object:
     shown["ServiceEnableTagOverride"] = service.enable_tag_override
     shown["ServiceProxy"] = proxy(service.proxy)
     shown["ServiceConnect"] = {"Native": True} if service.connect_native else {}
+    if service.ports or service.locality is not None:
+        shown |= _more(service, "Service")
     shown["CreateIndex"] = service.create_index
     shown["ModifyIndex"] = service.modify_index
     return shown
@@ -286,6 +310,7 @@ def agent_service(value: Service, datacenter: str) -> Object:
         shown["Proxy"] = proxy(value.proxy, full=False)
     if value.connect_native:
         shown["Connect"] = {"Native": True}
+    shown |= _more(value)
     shown["Datacenter"] = datacenter
     return shown
 

@@ -297,7 +297,7 @@ def _actions(
 #: All of a service but its node, which the catalog fills in, and what has two spellings of "none".
 _SERVICE = attrgetter(
     "id", "name", "kind", "tags", "address", "port", "socket_path", "weights",
-    "enable_tag_override", "proxy", "connect_native",
+    "enable_tag_override", "proxy", "connect_native", "ports", "locality",
 )  # fmt: skip
 #: All of a check but what the catalog fills in by itself, and its output.
 _CHECK = attrgetter(

@@ -74,6 +74,8 @@ def service_record(definition: ServiceDefinition, node: NodeName) -> Service:
         enable_tag_override=definition.enable_tag_override,
         proxy=_with_bind_defaults(definition.proxy) if definition.proxy else Proxy(),
         connect_native=definition.connect_native,
+        ports=definition.ports,
+        locality=definition.locality,
     )
 
 

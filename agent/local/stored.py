@@ -14,6 +14,7 @@ from typing import Any
 
 from agent.definitions import CheckDefinition
 from agent.local.services import LocalCheck, LocalService
+from raftstore.places import Locality, ServicePort
 from raftstore.records import (
     CRITICAL,
     PASSING,
@@ -103,6 +104,11 @@ def read_service(data: Json, node: NodeName) -> LocalService:
         enable_tag_override=body.flag("EnableTagOverride"),
         proxy=_read_proxy(body.sub("Proxy")),
         connect_native=body.sub("Connect").flag("Native"),
+        ports=tuple(
+            ServicePort(port.text("Name"), port.number("Port"), port.flag("Default"))
+            for port in map(_Fields, body.items("Ports"))
+        ),
+        locality=_read_locality(body.sub("Locality")),
     )
     return LocalService(
         record=record,
@@ -110,6 +116,11 @@ def read_service(data: Json, node: NodeName) -> LocalService:
         source="remote",
         sidecar=top.flag("LocallyRegisteredAsSidecar"),
     )
+
+
+def _read_locality(fields: _Fields) -> Locality | None:
+    found = Locality(fields.text("Region"), fields.text("Zone"))
+    return found if found != Locality() else None
 
 
 def check_json(check: LocalCheck) -> Json:
@@ -202,6 +213,12 @@ def _service(record: Service) -> Json:
         "Proxy": _proxy(record.proxy),
         "Connect": {"Native": True} if record.connect_native else {},
     }
+    if record.ports:
+        stored["Ports"] = [
+            {"Name": each.name, "Port": each.port, "Default": each.default} for each in record.ports
+        ]
+    if record.locality is not None:
+        stored["Locality"] = {"Region": record.locality.region, "Zone": record.locality.zone}
     return stored
 
 

@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from agent.definitions import CheckDefinition, ServiceDefinition
 from agent.errors import RequestError
 from agent.meta import meta_problem
+from agent.named_ports import problem as ports_problem
 from raftstore.records import CRITICAL, PASSING, WARNING, Proxy, TaggedAddress, Weights
 
 #: Agent contract, section 2.
@@ -106,6 +107,10 @@ def _refuse_fields(definition: ServiceDefinition) -> None:
         raise RequestError(400, "Invalid service address")
     if not 0 <= definition.port <= PORT_MAX:
         raise RequestError(400, "Invalid service port")
+    if definition.ports:
+        words = ports_problem(definition.port, definition.ports)
+        if words:
+            raise RequestError(400, f"Invalid service ports: {words}")
     if len(definition.tags) > TAGS_MAX:
         raise RequestError(400, f"Invalid service: more than {TAGS_MAX} tags")
     if len(definition.checks) > CHECKS_PER_SERVICE_MAX:
