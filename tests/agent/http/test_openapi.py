@@ -4,30 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import json
-import re
-from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from agent.http import openapi_tables as tables
 from agent.http.decode import Shape
-from agent.http.openapi import document, key_of, path_of
-from agent.http.routes import ROUTES, Body
+from agent.http.openapi import document, path_of
+from agent.http.routes import ROUTES
 from tests.agent.http.rig import Client, Rig, make_config
 
-SOURCES = sorted((Path(__file__).parents[3] / "agent" / "http").glob("*.py"))
-#: Parameters that are read and described by no endpoint: Consul's clients may send them.
-ENTERPRISE = {"ns", "partition"}
-LOOKED_AT = re.compile(
-    r"""params\.(?:get|flag|all)\("([\w-]+)"|"([\w-]+)" (?:not )?in (?:\w+\.)?params\b"""
-    r"""|_required\(call, "([\w-]+)"|_service\(call, "([\w-]+)"|_pattern\(call, "([\w-]+)\""""
-)
 ENDPOINTS = [(route, endpoint) for route in ROUTES for endpoint in route.endpoints]
-KEYS = {key_of(*each) for each in ENDPOINTS}
 DOCUMENT = document(ROUTES)
 
 
@@ -39,33 +28,6 @@ def test_every_endpoint_is_an_operation_of_its_own() -> None:
     assert len(set(ids)) == len(ids) == len(ENDPOINTS)
     assert sum(len(item) for item in DOCUMENT["paths"].values()) == len(ENDPOINTS)
     assert all(operation["summary"] for operation in operations)
-
-
-def test_every_parameter_that_a_handler_looks_at_is_described() -> None:
-    found = {
-        name
-        for source in SOURCES
-        for match in LOOKED_AT.findall(source.read_text())
-        for name in match
-        if name
-    }
-    missing = sorted(found - ENTERPRISE - tables.PARAMETERS.keys())
-    assert not missing, f"describe these in agent/http/openapi_tables.py: {missing}"
-    used = " ".join([*tables.OF_CLASS.values(), *tables.OF_ENDPOINT.values()]).split()
-    assert set(used) == tables.PARAMETERS.keys()
-
-
-@pytest.mark.parametrize("route", ROUTES, ids=lambda route: route.name)
-def test_every_json_body_is_described(route: Any) -> None:
-    for endpoint in route.endpoints:
-        if endpoint.body in {Body.JSON, Body.TXN}:
-            key = key_of(route, endpoint)
-            assert key in tables.BODIES, f"openapi_tables.py: add the body of {key} to BODIES"
-
-
-def test_the_tables_name_no_endpoint_that_is_not_there() -> None:
-    for table in (tables.OF_ENDPOINT, tables.BODIES, tables.LISTS, tables.TEXT):
-        assert set(table) <= KEYS, set(table) - KEYS
 
 
 def references(value: Any) -> set[str]:
