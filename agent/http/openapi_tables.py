@@ -190,33 +190,6 @@ OF_ENDPOINT: Mapping[str, str] = {
 }
 
 _OBJECT: Json = {"type": "object"}
-_AUTH_METHOD: Json = {
-    "type": "object",
-    "properties": {
-        **{
-            name: {"type": "string"}
-            for name in (
-                "Name",
-                "Type",
-                "DisplayName",
-                "Description",
-                "MaxTokenTTL",
-                "TokenLocality",
-            )
-        },
-        "Config": _OBJECT,
-    },
-}
-_BINDING_RULE: Json = {
-    "type": "object",
-    "properties": {
-        **{
-            name: {"type": "string"}
-            for name in ("ID", "Description", "AuthMethod", "Selector", "BindType", "BindName")
-        },
-        "BindVars": _OBJECT,
-    },
-}
 
 #: JSON bodies by endpoint.
 BODIES: Mapping[str, Shape | Json] = {
@@ -234,22 +207,6 @@ BODIES: Mapping[str, Shape | Json] = {
     "PUT /v1/session/create": parse_session.SESSION,
     "PUT /v1/coordinate/update": coordinate.UPDATE,
     "PUT /v1/event/fire/": {"contentEncoding": "binary"},
-    "PUT /v1/agent/token/": {"type": "object", "properties": {"Token": {"type": "string"}}},
-    "POST /v1/acl/login": {
-        "type": "object",
-        "properties": {
-            "AuthMethod": {"type": "string"},
-            "BearerToken": {"type": "string"},
-            "Meta": {"type": "object", "additionalProperties": {"type": "string"}},
-        },
-    },
-    "POST /v1/acl/logout": _OBJECT,
-    "POST /v1/acl/oidc/auth-url": _OBJECT,
-    "POST /v1/acl/oidc/callback": _OBJECT,
-    "PUT /v1/acl/auth-method": _AUTH_METHOD,
-    "PUT /v1/acl/auth-method/": _AUTH_METHOD,
-    "PUT /v1/acl/binding-rule": _BINDING_RULE,
-    "PUT /v1/acl/binding-rule/": _BINDING_RULE,
     "PUT /v1/acl/bootstrap": parse_acl.BOOTSTRAP,
     "PUT /v1/acl/token": parse_acl.TOKEN,
     "PUT /v1/acl/token/": parse_acl.TOKEN,
