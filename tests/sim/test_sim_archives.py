@@ -50,7 +50,8 @@ def first_failure(first=0):
 def test_control_a_snapshot_without_the_parts_that_are_staged_is_noticed(monkeypatch):
     rows = Staging.rows
     monkeypatch.setattr(Staging, "rows", lambda self: rows(self)[:-1] or rows(self))
-    assert "has another state than others" in first_failure()
+    error = first_failure()
+    assert "has another state than others" in error or "has other keys than the model" in error
 
 
 def test_control_an_archive_that_is_put_in_force_though_a_part_is_missing_is_noticed(monkeypatch):
