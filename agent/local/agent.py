@@ -71,6 +71,8 @@ class LocalStats:
     unsynced_checks_current: int
     check_runs: int
     check_runs_discarded: int
+    check_probes_current: int
+    check_probes_waiting_current: int
     check_ttl_expired: int
     loop_stalls: int
     full_syncs: int
@@ -236,6 +238,8 @@ class LocalAgent:
             unsynced_checks_current=len(self._live.state.unsynced_checks),
             check_runs=run.runs,
             check_runs_discarded=run.runs_discarded,
+            check_probes_current=run.probes_current,
+            check_probes_waiting_current=run.probes_waiting_current,
             check_ttl_expired=run.ttl_expired,
             loop_stalls=run.loop_stalls,
             full_syncs=sync.full_syncs if sync else 0,
