@@ -17,7 +17,7 @@ from agent.acl.access import Access
 from agent.acl.caller import EVERYBODY, Need
 from agent.acl.rules import Level
 from agent.backend import Ask, Consistency
-from agent.backend.cache import Cached
+from agent.backend.cache import AnswerCache, Cached
 from agent.errors import RequestError
 from agent.http import params as query_params
 from agent.http.context import HttpContext
@@ -231,10 +231,30 @@ class Call:
         if options.at is not None or (access.enabled and not access.guards_state):
             # Elsewhere a server filters what it answers: for one caller, not for all.
             return await access.ask(self.caller, query, options)
+        return await access.told(self.caller, query, await self._kept(cache, query, options))
+
+    async def ask_kept(self, query: Query[T]) -> backend.Reply[T]:
+        """Ask what everybody may know. An agent without a state answers from what it keeps."""
+        cache, options = self.context.cache, self.options()
+        if cache is None or self.access.guards_state:
+            return await self.ask(query, options)
+        self.consulted = True
+        if "dc" in self.params:
+            self.check_datacenter()
+        if not options.min_index:
+            return await self._kept(cache, query, options)
+        with self.waiting.place():
+            try:
+                return await self._kept(cache, query, options)
+            except asyncio.CancelledError:
+                self.waiting.raise_if_stopping()
+                raise
+
+    async def _kept(self, cache: AnswerCache, query: Query[T], options: Ask) -> backend.Reply[T]:
         header = self.request.headers.get("Cache-Control", "")
         found = await cache.get(query, options, query_params.freshness(header))
         self._cached = found
-        return await access.told(self.caller, query, found.reply)
+        return found.reply
 
     async def change(self, command: Command, *, refused_prefix: str = "") -> Any:
         """Carry out a command and give its value; a refusal is a 500 with the state's reason."""
@@ -353,8 +373,10 @@ class Call:
 
     def cache_headers(self) -> tuple[str, ...]:
         """`X-Cache` where the client asked for a cached answer."""
-        if "cached" not in self.params:
-            return ()
+        return self.kept_headers() if "cached" in self.params else ()
+
+    def kept_headers(self) -> tuple[str, ...]:
+        """Whether an answer was kept here, and for how long it may not be so any more."""
         if self._cached is None or not self._cached.hit:
             return ("X-Cache: MISS",)
         return ("X-Cache: HIT", f"Age: {int(self._cached.age_s)}")

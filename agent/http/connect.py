@@ -37,9 +37,9 @@ async def roots(call: Call) -> Reply:
 
 
 async def agent_roots(call: Call) -> Reply:
-    """The roots, as an agent serves them to what runs beside it."""
-    found = await call.ask(GetCARoots())
-    headers = (*call.read_headers(found, effective=False), "X-Cache: MISS")
+    """The roots, as an agent serves them to what runs beside it: also while no server answers."""
+    found = await call.ask_kept(GetCARoots())
+    headers = (*call.read_headers(found, effective=False), *call.kept_headers())
     return call.json(render.ca_roots(found.value), headers=headers)
 
 

@@ -181,6 +181,8 @@ def test_a_client_answers_from_its_cache_while_all_servers_are_away(served: Clus
         lambda: (a := client.get(path)).json[0]["Service"]["Port"] == 81 and a, within_s=10
     )
     assert (fresh.headers["x-cache"], fresh.headers["age"]) == ("HIT", "0")
+    roots = "/v1/agent/connect/ca/roots"
+    assert client.get(roots).headers["x-cache"] == "MISS"
     for server in servers:
         server.kill()
     old = eventually(lambda: int((a := client.get(path)).headers["age"]) >= 2 and a, within_s=60)
@@ -192,6 +194,8 @@ def test_a_client_answers_from_its_cache_while_all_servers_are_away(served: Clus
     accepted = {"Cache-Control": "max-age=0, stale-if-error=600"}
     assert client.get(path, headers=accepted).headers["x-cache"] == "HIT"
     assert "fixed" in client.get("/v1/agent/services").json
+    kept = client.get(roots)
+    assert (kept.headers["x-cache"], len(kept.json["Roots"])) == ("HIT", 1)
     for server in servers:
         server.start()
     client.ready(60)
