@@ -7,9 +7,10 @@ is found without reading the question. Watching the catalog is the server's busi
 
 Order: an order is drawn, and one round of replies takes it turn by turn, each beginning with
 another instance. So within a round every instance stands at every place exactly once: load is
-evener than if each reply were drawn for itself. A round's packets are served again for a moment,
-then an order is drawn anew, or the same instance would follow the same for as long as the catalog
-is quiet. Where a round would take too many bytes, fewer turns are made and none is served twice.
+evener than if each reply were drawn for itself. The packets of a question that is asked often are
+kept and served again for a moment; then an order is drawn anew, or the same instance would follow
+the same for as long as the catalog is quiet. Where a round would take too many bytes, fewer turns
+are made and none is served twice.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ REDRAW_S = 0.05
 KEY_BYTES_MAX = 512
 
 #: All ready answers together, counted as if each held all its packets.
-READY_BYTES_MAX = 64 * 1024 * 1024
+READY_BYTES_MAX = 256 * 1024 * 1024
 
 
 class Turns(Protocol):
@@ -96,14 +97,12 @@ class ReadyAnswer:
             if count == 1 and turns.again:
                 while True:
                     yield first
-            packets = [first]
-            for number in range(1, made):
-                packet = turns.write(number * count // made, 0)[2:]
-                packets.append(packet)
-                yield packet
-            if made < count or not turns.again:
-                continue
             rounds, until = 1, clock() + REDRAW_S
+            for number in range(1, made):
+                yield turns.write(number * count // made, 0)[2:]
+            if made < count or not turns.again or clock() >= until:
+                continue  # seldom asked: nothing is gained by keeping what was made
+            packets = [turns.write(number, 0)[2:] for number in range(count)]
             while rounds < ROUNDS or clock() < until:
                 yield from packets
                 rounds += 1

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from dns.rdatatype import RdataType
 
 from agent.dns import records
+from agent.dns.composing import Composer, composer_of
 from agent.dns.outline import INSTANCES_MAX, SRV_INSTANCES_MAX, Item, Outline, SoaAt
 from agent.dns.rules import Rules
 from agent.dns.wire import Question, Record, Reply, full_bytes, write_reply
@@ -61,8 +62,8 @@ class Orders:
     """The packets of one outline in the orders that are drawn for it (``ready.Turns``)."""
 
     __slots__ = (
-        "_budget", "_order", "_outline", "_question", "_rng", "_rules", "_weighted", "again",
-        "count",
+        "_budget", "_composer", "_looked", "_order", "_outline", "_question", "_rng", "_rules",
+        "_weighted", "again", "count",
     )  # fmt: skip
 
     def __init__(
@@ -80,6 +81,8 @@ class Orders:
         self._rng = rng
         self._budget = budget_of(question, rules, tcp=tcp)
         self._order: list[Item] = list(outline.items)
+        self._composer: Composer | None = None
+        self._looked = False
         moves = outline.shuffled and len(self._order) > 1
         self._weighted = moves and rules.weighted_order and question.qtype != RdataType.SRV
         # An order by weight cannot begin elsewhere: each is drawn for itself.
@@ -97,11 +100,19 @@ class Orders:
         """The packet that begins with the ``turn``-th item of the order."""
         outline, rules = self._outline, self._rules
         items = self._order[turn:] + self._order[:turn]
+        if self._composer is not None:
+            return self._composer.compose(items)
+        order = list(items)
         if outline.one_of:
             del items[1:]
         elif outline.address_limit and rules.a_record_limit:
             del items[rules.a_record_limit :]
-        return _Cutter(outline, self._question, rules, now_s).fit(items, self._budget)
+        packet = _Cutter(outline, self._question, rules, now_s).fit(items, self._budget)
+        if not self._looked:
+            self._looked = True
+            if len(order) > 1 and outline.soa_at is SoaAt.NOWHERE:
+                self._composer = composer_of(packet, self._question, order)
+        return packet
 
 
 def _turn(weight: int, rng: random.Random) -> tuple[bool, float]:

@@ -54,12 +54,12 @@ def fixed(*names: str, size: int = 10) -> ReadyAnswer:
     return made
 
 
-def test_in_a_round_every_instance_begins_once_and_packets_are_made_once_for_many() -> None:
+def test_in_a_round_every_instance_begins_once_and_packets_are_kept_for_many() -> None:
     turns, clock = Turns(5), Clock()
     ready = answer(turns, clock)
     for _ in range(ROUNDS * 3):
         assert [ready.next()[1] for _ in range(5)] == [0, 1, 2, 3, 4]
-    assert len(turns.written) == 5
+    assert len(turns.written) == 10, "one round to see that it is asked often, one to keep"
     assert turns.order == 1
 
 
@@ -72,6 +72,16 @@ def test_an_order_is_drawn_anew_after_a_moment() -> None:
     orders = {ready.next()[0] for _ in range(4)}
     assert 2 in orders
     assert turns.order == 2
+
+
+def test_what_is_seldom_asked_keeps_nothing() -> None:
+    turns, clock = Turns(3), Clock()
+    ready = answer(turns, clock)
+    for number in range(9):
+        clock.now += REDRAW_S
+        assert ready.next()[1] == number % 3
+    assert turns.order == 3
+    assert len(turns.written) == 9
 
 
 def test_where_a_round_takes_too_many_bytes_no_packet_is_served_twice() -> None:

@@ -1,0 +1,91 @@
+"""Replies of one question put together from pieces, where only the order of instances differs.
+
+Writing a reply record by record costs a hundred microseconds for twenty instances; the same bytes
+joined from pieces that were made once cost a few. Decides where that gives the very bytes that the
+writer would: it makes the first packet both ways and compares. Anything odd (chains, an alias,
+metadata that goes when something is cut, records of different length where not all fit) is left to
+the writer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from agent.dns.outline import Item
+from agent.dns.wire import HEADER_BYTES, Question
+
+#: The question's name, which every answer belongs to.
+_OWNER = (0xC000 | HEADER_BYTES).to_bytes(2, "big")
+#: The largest offset that a pointer holds (RFC 1035 4.1.4).
+_POINTER_MAX = 0x4000
+#: An item that is one piece: its record behind the owner, where its target is (0: none), and what
+#: is said of that target.
+_Piece = tuple[bytes, int, tuple[bytes, ...]]
+
+
+class Composer:
+    """Makes packets of the first so many items of an order."""
+
+    __slots__ = ("_count", "_pieces", "_prefix", "_suffix")
+
+    def __init__(
+        self, prefix: bytes, suffix: bytes, count: int, pieces: dict[Item, _Piece]
+    ) -> None:
+        self._prefix = prefix
+        self._suffix = suffix
+        self._count = count
+        self._pieces = pieces
+
+    def compose(self, order: Sequence[Item]) -> bytes:
+        """The packet (id 0) for an order of the items."""
+        pieces = self._pieces
+        chosen = [pieces[item] for item in order[: self._count]]
+        parts = [self._prefix]
+        parts += [piece[0] for piece in chosen]
+        if chosen[0][1]:
+            at = len(self._prefix)
+            for record, target, needs in chosen:
+                pointer = (0xC000 | at + target).to_bytes(2, "big")
+                at += len(record)
+                parts += [pointer + need for need in needs]
+        parts.append(self._suffix)
+        return b"".join(parts)
+
+
+def composer_of(packet: bytes, question: Question, order: Sequence[Item]) -> Composer | None:
+    """What makes ``packet`` from this order, and others from others; None where nothing can."""
+    if len(packet) >= _POINTER_MAX or packet[8:10] != b"\0\0":
+        return None
+    count = packet[6] << 8 | packet[7]
+    if not 1 <= count <= len(order):
+        return None
+    pieces: dict[Item, _Piece] = {}
+    for item in order:
+        piece = _piece(item, question.name)
+        if piece is None:
+            return None
+        pieces[item] = piece
+    if count < len(order) and len({_sizes(piece) for piece in pieces.values()}) > 1:
+        return None
+    start = HEADER_BYTES + len(question.wire)
+    used = start + sum(sum(_sizes(pieces[item])) for item in order[:count])
+    made = Composer(packet[:start], packet[used:], count, pieces)
+    return made if made.compose(order) == packet else None
+
+
+def _piece(item: Item, owner: bytes) -> _Piece | None:
+    if len(item.records) != 1 or item.notes or item.records[0].owner != owner:
+        return None
+    record = item.records[0]
+    if not item.needs:
+        return None if record.name_at else (_OWNER + record.tail, 0, ())
+    target = record.tail[record.name_at :]
+    if not record.name_at or any(need.owner != target for need in item.needs):
+        return None
+    needs = tuple([need.tail for need in item.needs])
+    return (_OWNER + record.tail, len(_OWNER) + record.name_at, needs)
+
+
+def _sizes(piece: _Piece) -> tuple[int, int]:
+    record, _, needs = piece
+    return len(record), sum(2 + len(need) for need in needs)
