@@ -22,6 +22,8 @@ from raftstore.queries import Query
 
 #: What the packets of one question may take.
 ANSWER_BYTES_MAX = 128 * 1024
+#: So many packets are kept of a question that is asked often: of few instances several orders.
+PACKETS_KEPT = 64
 #: An order is drawn anew after so many rounds, but no sooner than after so many seconds.
 ROUNDS = 2
 REDRAW_S = 0.05
@@ -92,7 +94,8 @@ class ReadyAnswer:
             turns.draw()
             first = turns.write(0, 0)[2:]
             made = max(1, min(count, ANSWER_BYTES_MAX // len(first)))
-            self.cost_bytes = self.cost_bytes or len(first) * made
+            kept = max(made, min(PACKETS_KEPT, ANSWER_BYTES_MAX // len(first)) if count > 1 else 1)
+            self.cost_bytes = self.cost_bytes or len(first) * kept
             yield first
             if count == 1 and turns.again:
                 while True:
@@ -102,7 +105,12 @@ class ReadyAnswer:
                 yield turns.write(number * count // made, 0)[2:]
             if made < count or not turns.again or clock() >= until:
                 continue  # seldom asked: nothing is gained by keeping what was made
-            packets = [turns.write(number, 0)[2:] for number in range(count)]
+            packets: list[bytes] = []
+            while len(packets) + count <= kept:
+                turns.draw()
+                for number in range(count):
+                    packets.append(turns.write(number, 0)[2:])
+                    yield packets[-1]
             while rounds < ROUNDS or clock() < until:
                 yield from packets
                 rounds += 1
