@@ -14,7 +14,7 @@ _FORMATS = ("pretty", "json")
 _WHATS = (
     "acl", "check", "configuration", "coordinates", "dns", "events",
     "feeds", "intention", "keyring", "limits", "login",
-    "loop", "member", "process", "raft", "restore", "ring", "server-port", "service",
+    "loop", "member", "process", "query", "raft", "restore", "ring", "server-port", "service",
     "session", "sidecars",
     "watches",
 )  # fmt: skip

@@ -11,6 +11,7 @@ from agent.explain.dns import explain_dns, wish_of
 from agent.explain.intention import default_of, intention_explainer
 from agent.explain.keyring import KeyedPool, explain_keyring
 from agent.explain.member import GossipView, LeaderView, explain_member
+from agent.explain.query import query_explainer
 from agent.explain.restore import restore_explainer
 from agent.explain.service import service_explainer
 from agent.explain.session import AsksClock, explain_session
@@ -75,6 +76,7 @@ def explainers(
         "loop": _plain(loop),
         "member": member,
         "process": _awaited(process),
+        "query": query_explainer(backend),
         "raft": _plain(raft),
         "restore": restore_explainer(backend),
         "ring": _awaited(ring),

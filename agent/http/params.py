@@ -258,8 +258,17 @@ def has_meta(meta: Mapping[str, str] | None, wanted: tuple[tuple[str, str], ...]
     return all(found.get(key) == value for key, value in wanted)
 
 
-def refuse_enterprise(params: Params) -> None:
+def refuse_enterprise(params: Params, headers: Mapping[str, str]) -> None:
     """Namespaces and partitions are not part of this API (contract 1.5)."""
+    for name, what in (
+        ("X-Consul-Namespace", "Namespaces"),
+        ("X-Consul-Partition", "Partitions"),
+    ):
+        if headers.get(name):
+            raise RequestError(
+                400,
+                f'Bad request: Invalid header: "{name}" - {what} are a Consul Enterprise feature',
+            )
     for name, what in (("ns", "Namespaces"), ("partition", "Partitions")):
         if params.get(name):
             raise RequestError(

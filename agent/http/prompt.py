@@ -192,7 +192,7 @@ class PromptAnswers:
             if endpoint is None or endpoint.plan is None or not self._fits(endpoint, seen.body):
                 return None
             params = parse_query(target.query)
-            refuse_enterprise(params)
+            refuse_enterprise(params, seen.head.headers)
             call = Call(self._desk, seen.head, seen.method, found[0].path, found[1], params)
             call.body = seen.body
             call.secret = token_of(seen.head.headers, params)

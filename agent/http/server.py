@@ -279,7 +279,7 @@ class HttpServer:
 
     def _call(self, request: Asked, method: str, route: Route, rest: str, query: str) -> Call:
         params = parse_query(query)
-        refuse_enterprise(params)
+        refuse_enterprise(params, request.headers)
         call = Call(self._desk, request, method, route.path, rest, params)
         call.secret = token_of(request.headers, params)
         return call

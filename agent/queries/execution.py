@@ -199,22 +199,42 @@ def _self_first(nodes: list[HealthEntry], near: str) -> list[HealthEntry]:
 
 def meeting(service: ServiceQuery, entries: Iterable[HealthEntry]) -> Iterable[HealthEntry]:
     """The instances that are healthy enough and have the tags and the metadata."""
-    ignored = frozenset(service.ignore_check_ids or ())
-    tags = [tag.lower() for tag in service.tags or ()]
-    wanted = {tag for tag in tags if not tag.startswith("!")}
-    unwanted = {tag[1:] for tag in tags if tag.startswith("!")}
-    node_meta, service_meta = service.node_meta or {}, service.service_meta or {}
-    for entry in entries:
-        states = {check.status for check in entry.checks if check.id not in ignored}
-        if CRITICAL in states or (service.only_passing and states - {PASSING}):
-            continue
-        if tags:
-            given = {tag.lower() for tag in entry.service.tags}
-            if not wanted <= given or given & unwanted:
+    wish = Wish(service)
+    return (entry for entry in entries if not wish.obstacle(entry))
+
+
+class Wish:
+    """What a query wants of an instance."""
+
+    __slots__ = ("_ignored", "_node_meta", "_only_passing", "_service_meta", "_unwanted", "_wanted")
+
+    def __init__(self, service: ServiceQuery) -> None:
+        tags = [tag.lower() for tag in service.tags or ()]
+        self._ignored = frozenset(service.ignore_check_ids or ())
+        self._only_passing = service.only_passing
+        self._wanted = {tag for tag in tags if not tag.startswith("!")}
+        self._unwanted = {tag[1:] for tag in tags if tag.startswith("!")}
+        self._node_meta = service.node_meta or {}
+        self._service_meta = service.service_meta or {}
+
+    def obstacle(self, entry: HealthEntry) -> str:
+        """What keeps an instance out, "" if nothing does."""
+        for check in entry.checks:
+            if check.status == PASSING or check.id in self._ignored:
                 continue
-        here, there = entry.node.meta or {}, entry.service.meta or {}
-        if any(here.get(key) != value for key, value in node_meta.items()):
-            continue
-        if any(there.get(key) != value for key, value in service_meta.items()):
-            continue
-        yield entry
+            if self._only_passing or check.status == CRITICAL:
+                return f'check "{check.id}" is {check.status}'
+        if self._wanted or self._unwanted:
+            given = {tag.lower() for tag in entry.service.tags}
+            if missing := sorted(self._wanted - given):
+                return f'tag "{missing[0]}" is missing'
+            if found := sorted(self._unwanted & given):
+                return f'tag "{found[0]}" must not be there'
+        for what, wanted, meta in (
+            ("node", self._node_meta, entry.node.meta or {}),
+            ("service", self._service_meta, entry.service.meta or {}),
+        ):
+            for key, value in wanted.items():
+                if meta.get(key) != value:
+                    return f'metadata "{key}" of the {what} is not "{value}"'
+        return ""

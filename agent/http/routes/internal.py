@@ -14,6 +14,8 @@ INTERNAL = (
     route("/internal/ui/service-topology/", get(ui.service_topology, "service:read")),
     route("/internal/ui/catalog-overview", get(ui.catalog_overview, "operator:read")),
     route("/internal/ui/exported-services", get(ui.exported_services, "service:read")),
+    route("/exported-services", get(ui.exported_services, "service:read")),
+    route("/imported-services", get(ui.exported_services, "service:read")),
     route("/internal/ui/metrics-proxy/", get(ui.metrics_proxy, "service:read")),
     route("/internal/federation-states", get(federation.list_all, "operator:read")),
     route("/internal/federation-states/mesh-gateways", get(federation.mesh_gateways, "node:read")),

@@ -153,10 +153,12 @@ def test_conflicts_quote_the_query_sorted() -> None:
 
 def test_namespaces_are_refused() -> None:
     with pytest.raises(RequestError) as caught:
-        params.refuse_enterprise(parse_query("ns=foo"))
+        params.refuse_enterprise(parse_query("ns=foo"), {})
     assert caught.value.status == 400
     assert caught.value.text.startswith('Bad request: Invalid query parameter: "ns" - ')
-    params.refuse_enterprise(parse_query("ns="))
+    params.refuse_enterprise(parse_query("ns="), {})
+    with pytest.raises(RequestError, match='Invalid header: "X-Consul-Partition" - Partitions'):
+        params.refuse_enterprise(parse_query(""), {"X-Consul-Partition": "x"})
 
 
 @pytest.mark.parametrize(

@@ -33,7 +33,7 @@ CONTRACT = {
         /internal/ui/nodes /internal/ui/node/ /internal/ui/services /internal/ui/metrics-proxy/
         /internal/ui/gateway-services-nodes/ /internal/ui/gateway-intentions/
         /internal/ui/service-topology/ /internal/ui/catalog-overview
-        /internal/ui/exported-services /internal/federation-states
+        /exported-services /imported-services /internal/ui/exported-services /internal/federation-states
         /internal/federation-states/mesh-gateways /internal/federation-state/
         /agent/checks /agent/service/ /agent/health/service/id/ /agent/health/service/name/
         /agent/connect/ca/roots /agent/connect/ca/leaf/
