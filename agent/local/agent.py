@@ -352,15 +352,23 @@ class LocalAgent:
             for key, service in list(self._live.state.services.items()):
                 if service.source == "local" and key not in wanted_services:
                     self._live.drop_service(key)
-            for check_id, check in list(self._live.state.checks.items()):
-                if check.source == "local" and check_id not in wanted_checks:
-                    self._live.drop_check(check_id)
+            gone = [
+                check_id
+                for check_id, check in self._live.state.checks.items()
+                if check.source == "local" and check_id not in wanted_checks
+            ]
+            for check_id in gone:
+                self._live.drop_check(check_id)
             self._config = config
             self._live.configure(config)
             self._apply_config(config, {})
             # What a file defines now is the file's, not the request's any more.
             await self._kept.apply(
-                Changes(gone_services=tuple(wanted_services), gone_checks=tuple(wanted_checks))
+                Changes(
+                    gone_services=tuple(wanted_services),
+                    gone_checks=tuple(gone),
+                    now_in_files=tuple(wanted_checks),
+                )
             )
             self._befell("the configuration was reloaded")
             self._changed()

@@ -120,6 +120,8 @@ class Files:
         for check_id in changes.gone_checks:
             self._remove("checks", check_id)
             self._remove("checks/state", check_id)
+        for check_id in changes.now_in_files:
+            self._remove("checks", check_id)
         for service_id in changes.gone_services:
             self._remove("services", service_id)
 

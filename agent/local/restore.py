@@ -52,6 +52,8 @@ def restore(
         if left_s > 0:
             left[check.record.id] = left_s
         checks.append(check)
+    there = {check.record.id for check in loaded.checks}.union(config_checks)
+    orphans = [key for key in states if key not in there]
     return Restored(
         services=services,
         checks=tuple(checks),
@@ -62,7 +64,8 @@ def restore(
                 for service in loaded.services
                 if service.record.id in config_services
             ),
-            gone_checks=tuple(dropped),
+            gone_checks=(*(c for c in dropped if c not in config_checks), *orphans),
+            now_in_files=tuple(c for c in dropped if c in config_checks),
         ),
     )
 

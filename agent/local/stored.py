@@ -60,12 +60,14 @@ class Loaded:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Changes:
-    """Files to write and to remove, in one go."""
+    """Files to write and to remove, in one go. A gone check's state goes with it; that of one in
+    ``now_in_files`` stays, since only its definition is no request's any more."""
 
     services: tuple[LocalService, ...] = ()
     checks: tuple[LocalCheck, ...] = ()
     gone_services: tuple[ServiceId, ...] = ()
     gone_checks: tuple[CheckId, ...] = ()
+    now_in_files: tuple[CheckId, ...] = ()
 
 
 def service_json(service: LocalService) -> Json:

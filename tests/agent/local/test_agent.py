@@ -17,6 +17,7 @@ from raftstore.records import CheckId, ServiceId, ServiceName
 from tests.agent.local.parts import HOST, NODE, Catalog, ttl, until, web
 
 WEB = ServiceId("web")
+DOWN = "dial tcp 127.0.0.1:1: connect: connection refused"
 SIDECAR = web(name=ServiceName(""))
 
 
@@ -163,7 +164,7 @@ async def test_the_configuration_wins_over_what_was_kept(house, tmp_path) -> Non
 
 
 async def test_a_bad_definition_in_a_file_ends_the_start(house) -> None:
-    with pytest.raises(ConfigError, match='Failed to register service "": Missing service name'):
+    with pytest.raises(ConfigError, match='Failed to register service "": Service name missing'):
         await house.agent(services=(web(name=ServiceName("")),))
 
 
@@ -241,6 +242,26 @@ async def test_a_restart_is_no_reason_for_a_probed_check_to_be_critical(house) -
     await until(lambda: again.stats().full_syncs)
     assert house.catalog.commands == []  # the catalog had nothing to learn
     await until(lambda: again.checks()[CheckId("p")].status == "critical")  # nobody listens now
+
+
+async def test_a_reload_does_not_forget_what_was_seen_last(house, tmp_path) -> None:
+    checks = tuple(
+        CheckDefinition(id=CheckId(key), name=key, tcp="127.0.0.1:1", interval_s=1.0)
+        for key in ("stays", "goes")
+    )
+    agent = await house.agent(checks=checks)
+    await agent.register_check(ttl("asked", status="passing"))
+    agent._live.set_status(CheckId("stays"), "passing", "fine", cause="test")
+    for key in ("stays", "goes"):
+        agent._kept.status(agent.checks()[CheckId(key)])
+    states = tmp_path / "checks" / "state"
+    await until(lambda: states.exists() and len(list(states.iterdir())) == 3)
+    config = replace(house.config, checks=checks[:1])
+    await agent.reload(config)
+    await until(lambda: len(list(states.iterdir())) == 2)
+    again = await house.restart(checks=checks[:1])
+    assert again.checks()[CheckId("asked")].status == "passing"
+    assert again.checks()[CheckId("stays")].output in {"fine", DOWN}
 
 
 async def test_maintenance_keeps_its_first_reason_and_goes_quietly(house) -> None:

@@ -29,7 +29,7 @@ def test_what_the_configuration_defines_now_is_dropped_from_disk() -> None:
     )
     assert [s.record.id for s in restored.services] == ["b"]
     assert [c.record.id for c in restored.checks] == ["x"]  # its service is there, from a file
-    assert restored.purge.gone_services == ("a",) and restored.purge.gone_checks == ("y",)
+    assert restored.purge.gone_services == ("a",) and restored.purge.now_in_files == ("y",)
 
 
 def test_a_check_without_its_service_is_dropped() -> None:
@@ -46,6 +46,16 @@ def test_ttl_state_counts_until_it_expires() -> None:
     assert alive.ttl_left_s == {"x": 30.0}
     expired = restore(loaded, config_services=(), config_checks=(), unix_now=100.0)
     assert expired.checks[0].record.status == "critical" and not expired.ttl_left_s
+
+
+def test_a_state_without_its_check_is_dropped() -> None:
+    states = tuple(
+        KeptState(check_id=CheckId(key), status="passing", output="", expires_at=0.0)
+        for key in ("x", "filed", "gone")
+    )
+    loaded = Loaded((), (check("x"),), states)
+    restored = restore(loaded, config_services=(), config_checks={CheckId("filed")}, unix_now=0.0)
+    assert restored.purge.gone_checks == ("gone",)
 
 
 def probed(**fields) -> LocalCheck:
