@@ -246,6 +246,35 @@ def _delete(call: Call) -> int:
     return 0
 
 
+def _plan(call: Call) -> int:
+    from urllib.parse import quote
+
+    from agent.cli.client import ClientError
+
+    if len(call.args) != 2:
+        return call.fail("Error: command requires exactly two arguments: src and dst", 2)
+    actions = [name for name in ("allow", "audit", "deny", "delete") if call.flags[name]]
+    if len(actions) > 1:
+        return call.fail("Only one of -allow, -audit, -deny or -delete may be specified.", 2)
+    try:
+        path = "/".join(quote(_bare(name), safe="*") for name in call.args)
+        query = [("action", actions[0] if actions else "allow")]
+        found = call.client().read(f"/v1/explain/intention-plan/{path}", query)
+    except (ClientError, ValueError) as error:
+        return call.fail(f"Error planning the intention: {error}", 2)
+    if found["Replaces"]:
+        call.say(f"There is: {found['Replaces']}")
+    if not found["Changes"]:
+        call.say("No pair of known services would be decided differently.")
+        return 0
+    rows: list[tuple[Any, ...]] = [("Source", "Destination", "Now", "Then")]
+    rows += [tuple(each.values()) for each in found["Changes"]]
+    call.say(columns(rows))
+    if found["Count"] > len(found["Changes"]):
+        call.say(f"... and {found['Count'] - len(found['Changes'])} more pairs")
+    return 0
+
+
 COMMANDS = {
     ("intention", "create"): Command(
         usage="intention create [options] SRC DST",
@@ -259,6 +288,22 @@ COMMANDS = {
             Flag("file", "Read the intentions from files.", Kind.BOOL),
             Flag("meta", "Metadata; may be repeated.", Kind.MAP),
             Flag("replace", "Replace the intention if there is one.", Kind.BOOL),
+        ),
+    ),
+    ("intention", "plan"): Command(
+        usage="intention plan [options] SRC DST",
+        help="Shows for which pairs of known services the answer would change if the intention"
+        '\nwere set, or deleted; nothing is written. "requests" says that permissions decide on'
+        "\neach request. The exit status is 2 on an error, else 0.",
+        run=_plan,
+        server=True,
+        namespace=True,
+        error_status=_CHECK_ERROR,
+        flags=(
+            Flag("allow", "Allow connections (the default).", Kind.BOOL),
+            Flag("audit", "Allow connections and tell of them.", Kind.BOOL),
+            Flag("deny", "Deny connections.", Kind.BOOL),
+            Flag("delete", "Delete the intention.", Kind.BOOL),
         ),
     ),
     ("intention", "check"): Command(

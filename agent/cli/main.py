@@ -86,6 +86,7 @@ TABLE: dict[tuple[str, ...], tuple[str, str]] = {
     ("intention", "get"): ("intention", "Show an intention"),
     ("intention", "list"): ("intention", "List all intentions"),
     ("intention", "match"): ("intention", "Show intentions that match a service"),
+    ("intention", "plan"): ("intention", "Show which pairs an intention would change"),
     ("join",): ("membership", "Tell the agent to join a cluster"),
     ("keygen",): ("version", "Generates a new gossip key"),
     ("keyring",): ("keyring", "Lists or changes the gossip keys of all agents"),

@@ -169,6 +169,13 @@ def _legacy(fields: dict[str, Any], intention_id: str, created: str) -> tuple[Se
     ]
     if missing:
         raise RequestError(500, parse.several(missing))
+    partial = [
+        f"{name}: wildcard character '*' cannot be used with partial values"
+        for name, value in (("SourceName", source), ("DestinationName", destination))
+        if "*" in value and value != "*"
+    ]
+    if partial:
+        raise RequestError(500, parse.several(partial))
     checked = _source({**fields, "permissions": ()}, source, destination)
     return ServiceName(destination), IntentionSource(
         name=checked.name,
@@ -227,5 +234,8 @@ async def id_put(call: Call) -> Reply:
 
 async def id_delete(call: Call) -> Reply:
     """Forget an intention by its id."""
-    await call.change(DeleteIntention(legacy_id=_id(call)))
+    intention_id = _id(call)
+    deleted = await call.change(DeleteIntention(legacy_id=intention_id))
+    if deleted is False:
+        raise RequestError(500, f"Cannot delete non-existent intention: '{intention_id}'")
     return call.json(True)

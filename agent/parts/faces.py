@@ -36,6 +36,7 @@ from agent.parts.server import ServerParts
 from agent.reloading import Reload
 from gossip import Gossip
 from raftstore.records import Json
+from raftstore.slices import in_slices
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,6 +182,7 @@ class Faces:
             ring=lambda: explain_ring(behind.gossip, time.time),
             logins=lambda: None if server is None else server.logins.explain(),
             limits=lambda: explain_limits(self._ground.config, self._quotas),
+            paced=in_slices,
         )
 
     def _dns_view(self) -> DnsView:

@@ -58,6 +58,18 @@ def test_a_client_agent_answers_as_recorded(path: Path, made: Cluster) -> None:
     assert [step for step in runner.results if not step["ok"]] == []
 
 
+def test_an_intention_is_planned_before_it_is_written(made: Cluster) -> None:
+    agent = made.agents[-1]
+    planned = agent.cli("intention", "plan", "-deny", "plan-web", "plan-db").split()
+    assert planned[-4:] == ["plan-web", "plan-db", "allow", "deny"]
+    assert agent.cli("intention", "check", "plan-web", "plan-db").strip() == "Allowed"
+    agent.cli("intention", "create", "-deny", "plan-web", "plan-db")
+    again = agent.cli("intention", "plan", "-deny", "plan-web", "plan-db")
+    assert "There is: default/plan-web" in again
+    assert "No pair" in again
+    agent.cli("intention", "delete", "plan-web", "plan-db")
+
+
 class Follower(threading.Thread):
     """A proxy that does nothing but to follow its feed. Keeps what it is told."""
 

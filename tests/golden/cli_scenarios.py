@@ -27,10 +27,7 @@ _ALL_COMMANDS = "the table of commands is not complete yet"
 
 #: (scenario, number of the step from 1) -> why it is left out.
 NOT_YET: dict[tuple[str, int], str] = {
-    ("intention-get-delete", 10): "deleting an unknown id is not refused",
     ("intention-l7", 7): "replacing works on what a config entry wrote: they are one object",
-    ("intention-wildcard", 22): "several faults are not told as a list",
-    ("intention-wildcard", 23): "several faults are not told as a list",
     ("members", 8): "there is no WAN pool",
     ("unknown-command", 1): _ALL_COMMANDS,
     ("unknown-command", 2): _ALL_COMMANDS,
