@@ -35,7 +35,9 @@ def _show(call: Call, found: dict[str, Any]) -> None:
     for warning in found["Warnings"]:
         call.fail(warning)
     if not found["Valid"]:
-        call.fail(f"Invalid, a reload would change nothing: {found['Error']}")
+        call.fail(f"Invalid, a reload would change nothing: {found['Error'].rstrip()}")
+        for key, said in sorted((found.get("ErrorSources") or {}).items()):
+            call.fail(f"{key} is set in {', '.join(said)}")
     elif not found["Changes"]:
         call.say("Nothing has changed." if not call.args else "No keys are set.")
     else:
@@ -47,8 +49,9 @@ def _show(call: Call, found: dict[str, Any]) -> None:
         call.say(columns(rows))
 
 
-def _of_files(call: Call) -> dict[str, Any]:
+def _of_files(call: Call) -> Any:
     """Every key of these files, as a change from nothing."""
+    from agent.cli.reread import refused
     from agent.config.changes import changes
     from agent.config.load import AgentFlags, load
     from agent.errors import ConfigError
@@ -57,7 +60,7 @@ def _of_files(call: Call) -> dict[str, Any]:
     try:
         loaded = load(flags)
     except ConfigError as error:
-        return {"Valid": False, "Error": str(error), "Changes": [], "Warnings": []}
+        return refused(flags, error)
     return {
         "Valid": True,
         "Error": "",

@@ -7,7 +7,7 @@ import threading
 from dataclasses import replace
 
 from agent.config.changes import Effect, changes, in_force
-from agent.config.load import AgentFlags, LoadedConfig, load, stamp
+from agent.config.load import AgentFlags, LoadedConfig, blamed, load, stamp
 from agent.config.rules import LOG_LEVELS
 from agent.config.schema import AgentConfig
 from agent.errors import ConfigError
@@ -54,7 +54,7 @@ class Reread:
         try:
             loaded = load(self._flags)
         except ConfigError as error:
-            return {"Valid": False, "Error": str(error), "Changes": [], "Warnings": []}
+            return refused(self._flags, error)
         with self._lock:
             found = changes(self._running, loaded.values, loaded.origins)
             known = self._read.warnings
@@ -71,3 +71,15 @@ class Reread:
     def stamp(self) -> object:
         """How the files look now."""
         return stamp(self._flags.paths)
+
+
+def refused(flags: AgentFlags, error: ConfigError) -> Json:
+    """A plan that comes to nothing, and which sources have to be mended."""
+    sources = {key: list(said) for key, said in blamed(flags, str(error)).items()}
+    return {
+        "Valid": False,
+        "Error": str(error),
+        "ErrorSources": sources,
+        "Changes": [],
+        "Warnings": [],
+    }

@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import json
 import os
+import re
 import socket
 import stat
 from collections.abc import Callable, Mapping, Sequence
@@ -63,12 +64,7 @@ def load(flags: AgentFlags, *, host: Host = Host()) -> LoadedConfig:
     """Read, merge and check everything. Raises ConfigError with the text for the user."""
     if flags.format and flags.format not in FORMATS:
         raise ConfigError("config: -config-format must be either 'hcl' or 'json'")
-    sources, skipped = read_paths(flags.paths, flags.format)
-    fragments = [
-        (name, decode(parse(text, "hcl", name), name))
-        for name, text in ((f"flags-{at}.hcl", text) for at, text in enumerate(flags.fragments))
-    ]
-    files = [("-dev", DEV_DEFAULTS), *sources] if flags.dev else sources
+    files, fragments, skipped = _sources(flags)
     values = merge(
         files=[said for _, said in files],
         flags=dict(flags.values),
@@ -87,6 +83,31 @@ def load(flags: AgentFlags, *, host: Host = Host()) -> LoadedConfig:
         values=values,
         origins=origins([*files, ("flags", dict(flags.values)), *fragments]),
     )
+
+
+def _sources(
+    flags: AgentFlags,
+) -> tuple[list[tuple[str, Values]], list[tuple[str, Values]], list[str]]:
+    """What files and fragments say, by name, and which files were skipped. Raises ConfigError."""
+    sources, skipped = read_paths(flags.paths, flags.format)
+    fragments = [
+        (name, decode(parse(text, "hcl", name), name))
+        for name, text in ((f"flags-{at}.hcl", text) for at, text in enumerate(flags.fragments))
+    ]
+    return [("-dev", DEV_DEFAULTS), *sources] if flags.dev else sources, fragments, skipped
+
+
+def blamed(flags: AgentFlags, error: str) -> dict[str, tuple[str, ...]]:
+    """The keys that an error between values names, and who says something of each.
+
+    Nothing where the error is in a file's own form: then it names the file.
+    """
+    try:
+        files, fragments, _ = _sources(flags)
+    except ConfigError:
+        return {}
+    known = origins([*files, ("flags", dict(flags.values)), *fragments])
+    return {key: said for key, said in known.items() if re.search(rf"\b{re.escape(key)}\b", error)}
 
 
 def read_paths(paths: Sequence[str], format: str) -> tuple[list[tuple[str, Values]], list[str]]:

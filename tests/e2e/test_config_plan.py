@@ -36,6 +36,11 @@ def test_a_plan_says_what_a_reload_does_and_the_reload_does_it(tmp_path: Path) -
             "peering.enabled",
             "ports.sidecar_min_port",
         ]
+        file.write_text("bootstrap_expect = 3\nperformance { raft_multiplier = 11 }")
+        out = agent.cli("config-plan", expect=1)
+        assert "'bootstrap_expect > 0' and 'bootstrap = true' are mutually exclusive" in out
+        assert f"bootstrap_expect is set in {file}\n" in out
+        assert "bootstrap is set in flags\n" in out
         file.write_text("nope = 1")
         out = agent.cli("config-plan", expect=1)
         assert out.startswith(f"Invalid, a reload would change nothing: failed to parse {file}: 1")
@@ -69,8 +74,8 @@ def test_metadata_of_the_node_follow_a_reload(tmp_path: Path) -> None:
         agent = agents.add("s1", "-server", "-bootstrap", f"-config-file={file}").ready()
 
         def rack() -> str:
-            node = agent.get("/v1/catalog/node/s1").json["Node"]
-            return str(node["Meta"].get("rack"))
+            found = agent.get("/v1/catalog/node/s1").json  # null before it is registered
+            return str(found["Node"]["Meta"].get("rack")) if found else ""
 
         eventually(lambda: rack() == "one", within_s=20, what="it is registered")
         file.write_text('{"node_meta": {"rack": "two"}}')
