@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: help setup lock run demo test check fmt e2e sim sim-gossip kill interop fuzz jepsen bench docs clean
+.PHONY: help setup lock run demo test check fmt e2e sim sim-gossip kill interop fuzz jepsen bench docs reference clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -67,6 +67,9 @@ jepsen: setup ## break real clusters in 50 ways for SECONDS=60 each and check wh
 
 bench: setup ## floors and our figures beside them, as ratios
 	$(BIN)/python -m tests.bench
+
+reference: setup ## the reference pages, made of the program: commands, keys, man page
+	$(BIN)/python -m agent.cli.reference docs/reference
 
 clean: ## remove what the targets made
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

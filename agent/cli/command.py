@@ -125,10 +125,15 @@ def help_text(program: str, command: Command) -> str:
 
 def _flag_help(flag: Flag) -> str:
     head = f"  -{flag.name}" + (f"=<{flag.kind.value}>" if flag.kind.value else "")
-    words = flag.help
-    if flag.default not in (None, "", False):
-        words += f" The default is {flag.default}."
-    return head + "\n" + textwrap.indent(textwrap.fill(words, 74), "     ") + "\n"
+    return head + "\n" + textwrap.indent(textwrap.fill(meaning(flag), 74), "     ") + "\n"
+
+
+def meaning(flag: Flag) -> str:
+    """What a flag does, and its default where that says something."""
+    if flag.default in (None, "", False):
+        return flag.help
+    default = "true" if flag.default is True else flag.default
+    return f"{flag.help} The default is {default}."
 
 
 def columns(rows: Sequence[Sequence[Any]]) -> str:

@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal
 import subprocess
+import textwrap
 import time
 from types import FrameType
 from typing import Any
@@ -144,7 +145,7 @@ COMMANDS: dict[tuple[str, ...], Command] = {
         help="Shows something of the datacenter as JSON. With a COMMAND, runs it now and each time"
         "\nthat changes, with the JSON on its standard input and the index in CONSUL_INDEX, until"
         "\nit fails or the watch is interrupted."
-        f"\n\nTYPE is {', '.join(KINDS[:-1])} or {KINDS[-1]}.",
+        "\n\n" + textwrap.fill(f"TYPE is {', '.join(KINDS[:-1])} or {KINDS[-1]}.", 78),
         run=_watch,
         server=True,
         flags=(
