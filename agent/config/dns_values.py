@@ -8,6 +8,7 @@ from typing import Any
 
 from agent.errors import ConfigError
 
+WORKERS_MAX = 64
 RECURSOR_STRATEGIES = ("sequential", "random")
 
 
@@ -18,9 +19,21 @@ def check(fields: Mapping[str, Any]) -> None:
         raise ConfigError(
             f'dns_config.recursor_strategy cannot be "{strategy}". Must be "sequential" or "random"'
         )
+    _check_workers(fields)
     for key in ("recursion_allowed_cidrs", "owned_ranges", "response_rate_exempt_cidrs"):
         for cidr in fields.get(key, ()):
             _network(key, cidr)
+
+
+def _check_workers(fields: Mapping[str, Any]) -> None:
+    count = fields.get("workers", 0)
+    if count > WORKERS_MAX:
+        raise ConfigError(f"dns_config.workers cannot be {count}. Must be at most {WORKERS_MAX}")
+    if count and fields.get("response_rate_limit", 0):
+        # Each would count for itself.
+        raise ConfigError(
+            "dns_config.workers and dns_config.response_rate_limit exclude each other"
+        )
 
 
 def _network(key: str, cidr: str) -> None:

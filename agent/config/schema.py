@@ -74,6 +74,8 @@ class DnsConfig:
     response_rate_limit: int = 0
     response_rate_slip: int = 2
     response_rate_exempt_cidrs: tuple[str, ...] = ()
+    #: Processes that answer over UDP beside the agent, 0 for none.
+    workers: int = 0
     use_cache: bool = False
     cache_max_age_s: float = 0.0
     allow_stale: bool = True

@@ -116,10 +116,15 @@ class ReadyAnswer:
                 rounds += 1
 
 
+def _nobody(key: bytes) -> None:
+    return None
+
+
 class ReadyAnswers:
     """A set of ready answers, bounded in number and bytes; when full, the oldest goes first."""
 
-    __slots__ = ("_answers", "_by_query", "_bytes", "_bytes_max", "_max", "get", "hot")
+    __slots__ = ("_answers", "_by_query", "_bytes", "_bytes_max", "_max", "get", "hot",
+                 "on_dropped")  # fmt: skip
 
     def __init__(self, answers_max: int, bytes_max: int = READY_BYTES_MAX) -> None:
         assert answers_max > 0
@@ -130,6 +135,8 @@ class ReadyAnswers:
         self._max = answers_max
         #: Looks up a key; bound once, as this is the hot path.
         self.get = self._answers.get
+        #: Told of each key that is plain bytes and not kept any more; b"" means all of them.
+        self.on_dropped: Callable[[bytes], None] = _nobody
         #: Keys that are plain bytes -> the answer's next reply, where it does not tell the time.
         self.hot: dict[bytes, Callable[[], bytes]] = {}
 
@@ -168,6 +175,7 @@ class ReadyAnswers:
         queries = tuple(self._by_query)
         self._answers.clear()
         self.hot.clear()
+        self.on_dropped(b"")
         self._by_query.clear()
         self._bytes = 0
         return queries
@@ -177,8 +185,8 @@ class ReadyAnswers:
         if answer is None:
             return []
         self._bytes -= answer.cost_bytes
-        if isinstance(key, bytes):
-            self.hot.pop(key, None)
+        if isinstance(key, bytes) and self.hot.pop(key, None) is not None:
+            self.on_dropped(key)
         forgotten = []
         for query in answer.queries:
             keys = self._by_query[query]

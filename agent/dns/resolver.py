@@ -182,6 +182,10 @@ class Resolver:
             looping=tuple(map(str, upstream.loops.known())),
         )
 
+    def tell_dropped(self, told: Callable[[bytes], None]) -> None:
+        """Call back with each key of ``hot`` that is not there any more, b"" for all."""
+        self._ready.on_dropped = told
+
     @property
     def hot(self) -> dict[bytes, Callable[[], bytes]]:
         """Questions over UDP without their id -> the next reply without its id. Empty where each

@@ -20,6 +20,7 @@ from typing import Any, cast
 from agent.config.schema import AgentConfig
 from agent.dns.rate_limit import Fate, ResponseRates, slipped
 from agent.dns.resolver import Catalog, Later, Resolver, ResolverStats
+from agent.dns.workers import Workers, WorkerStats
 from agent.listening import Sockets
 from agent.tasks import TaskOwner
 
@@ -33,6 +34,9 @@ TCP_QUESTIONS_MAX = 128
 UDP_RECEIVE_BUFFER_BYTES = 1024 * 1024
 _FRAME_BYTES_MAX = 2 + 65535
 _FREE_TRIES = 16
+#: Replies that a worker is given to one question, and their bytes.
+WORKER_REPLIES = 60
+WORKER_BYTES_MAX = 64 * 1024
 #: Who is not counted where replies are limited and nobody else is named: programs on this host.
 HOST_NETWORKS = ("127.0.0.0/8", "::1/128")
 
@@ -51,6 +55,7 @@ class DnsStats:
     tcp_connections: int = 0
     waiting: int = 0
     resolver: ResolverStats = field(default_factory=ResolverStats)
+    workers: WorkerStats = field(default_factory=WorkerStats)
 
 
 class DnsServer:
@@ -70,6 +75,7 @@ class DnsServer:
         "_tasks",
         "_transports",
         "_udp_faces",
+        "_workers",
         "addresses",
         "rates",
     )
@@ -92,10 +98,19 @@ class DnsServer:
         self._backend = backend
         self._rng = rng or random.Random()
         self._clock = clock
+        self._stats = DnsStats()
         self._generation = generation
         self._resolver = Resolver(
             config, backend, rng=self._rng, clock=clock, generation=generation
         )
+        self._workers: Workers | None = None
+        if config.dns.workers:
+            self._workers = Workers(
+                config.dns.workers,
+                answer=self._answer_worker,
+                served=self._worker_served,
+                stats=self._stats.workers,
+            )
         #: How often alike replies are sent, None for any number.
         self.rates = _rates_of(config)
         self._tasks = TaskOwner()
@@ -103,7 +118,6 @@ class DnsServer:
         self._transports: list[asyncio.DatagramTransport] = []
         self._listeners: list[asyncio.Server] = []
         self._connections: set[_TcpConnection] = set()
-        self._stats = DnsStats()
         #: (host, port) of every listener pair, in the order of the client addresses.
         self.addresses: tuple[tuple[str, int], ...] = ()
 
@@ -127,6 +141,9 @@ class DnsServer:
             await self.stop()
             raise
         self.addresses = tuple(bound)
+        if self._workers is not None:
+            self._resolver.tell_dropped(self._workers.drop)
+            await self._workers.start(self.addresses)
         log.info("listening addresses=%s", ",".join(f"{h}:{p}" for h, p in bound))
 
     async def _bind_free(self, host: str) -> tuple[str, int]:
@@ -150,6 +167,8 @@ class DnsServer:
         listener = await loop.create_server(lambda: _TcpConnection(self), backlog=512, **where)
         self._listeners.append(listener)
         port = cast(int, listener.sockets[0].getsockname()[1])
+        if self._workers is not None:
+            return host, port  # they have the sockets for UDP
         udp = self._sockets.bind("udp", host, port)
         where = {"local_addr": (host, port)} if udp is None else {"sock": udp}
         transport, face = await loop.create_datagram_endpoint(lambda: _Udp(self), **where)
@@ -171,6 +190,8 @@ class DnsServer:
         self._transports.clear()
         self._count_hits()
         self._udp_faces.clear()
+        if self._workers is not None:
+            await self._workers.stop()
         await self._tasks.close()
         self._resolver.close()
         await asyncio.sleep(0)  # lets transports run their closing callbacks
@@ -189,6 +210,9 @@ class DnsServer:
         )
         self._resolver.close()
         self._resolver = fresh
+        if self._workers is not None:
+            fresh.tell_dropped(self._workers.drop)
+            self._workers.drop(b"")
         self._config = config
         self.rates = _rates_of(config)
         self._count_hits()
@@ -217,6 +241,35 @@ class DnsServer:
         self._stats.waiting = len(self._tasks)
         self._stats.resolver = self._resolver.stats()
         return self._stats
+
+    # --- for the workers
+
+    def _answer_worker(
+        self, data: bytes, client: str, told: Callable[[bool, tuple[bytes, ...]], None]
+    ) -> None:
+        """A packet that a worker received."""
+        self._stats.udp_packets += 1
+        reply = self._resolver.respond(data, tcp=False, client=client)
+        if isinstance(reply, Later):
+            if not self.answer_later(
+                data, reply, tcp=False, send=lambda out: told(False, (out[2:],))
+            ):
+                self._stats.udp_dropped += 1
+                told(False, ())
+            return
+        ready = self._resolver.hot.get(data[2:])
+        if reply is None or ready is None:
+            told(False, () if reply is None else (reply[2:],))
+            return
+        # A worker's share of a round: of few instances all orders, of many a part.
+        share = max(1, min(WORKER_REPLIES, WORKER_BYTES_MAX // len(reply)))
+        told(True, (*(ready() for _ in range(share - 1)), reply[2:]))
+
+    def _worker_served(self, count: int) -> None:
+        resolver = self._resolver.stats()
+        self._stats.udp_packets += count
+        resolver.questions += count
+        resolver.ready_hits += count
 
     # --- for the protocols below
 

@@ -26,6 +26,7 @@ _DNS: tuple[Key, ...] = (
     now("dns_config.response_rate_exempt_cidrs", STRINGS, "dns.response_rate_exempt_cidrs"),
     now("dns_config.response_rate_limit", INT, "dns.response_rate_limit"),
     now("dns_config.response_rate_slip", INT, "dns.response_rate_slip"),
+    now("dns_config.workers", INT, "dns.workers"),
     now("dns_config.weighted_order", BOOL, "dns.weighted_order"),
     now("dns_config.owned_ranges", STRINGS, "dns.owned_ranges"),
     now("dns_config.allow_stale", BOOL, "dns.allow_stale"),

@@ -257,6 +257,14 @@ def test_a_fragment_is_named_by_its_place() -> None:
             'dns_config.recursor_strategy cannot be "fastest". Must be "sequential" or "random"',
         ),
         (
+            {"dns_config": {"workers": 65}},
+            "dns_config.workers cannot be 65. Must be at most 64",
+        ),
+        (
+            {"dns_config": {"workers": 2, "response_rate_limit": 5}},
+            "dns_config.workers and dns_config.response_rate_limit exclude each other",
+        ),
+        (
             {"dns_config": {"recursion_allowed_cidrs": ["10.0.0.0/40"]}},
             "dns_config.recursion_allowed_cidrs: invalid CIDR: 10.0.0.0/40",
         ),
