@@ -18,6 +18,7 @@ from agent.backend import Backend
 from agent.config.schema import AgentConfig
 from agent.definitions import CheckDefinition, ServiceDefinition
 from agent.errors import ConfigError, RequestError
+from agent.local.defined import Defined
 from agent.local.expand import PortRange, sidecar_id
 from agent.local.files import Files
 from agent.local.kept import Kept
@@ -30,15 +31,9 @@ from agent.local.maintenance import (
 )
 from agent.local.node import sidecar_address
 from agent.local.registration import Policy, Registration, build_check, build_service
-from agent.local.restore import (
-    config_check_ids,
-    config_service_ids,
-    restore,
-    resumed,
-)
 from agent.local.revocation import Revoked
-from agent.local.services import LocalCheck, LocalService, LocalState
-from agent.local.stored import Changes, KeptState
+from agent.local.services import LocalService
+from agent.local.stored import Changes
 from agent.local.sync import Registering, Syncer
 from agent.tasks import TaskOwner
 from raftstore.records import (
@@ -115,6 +110,7 @@ class LocalAgent:
             on_status=lambda check: self._kept.status(check),
         )
         self._kept = Kept(self._files, self._live.state)
+        self._defined = Defined(self._live, self._policy, rng=self._rng, unix_clock=unix_clock)
         self._owner = TaskOwner()
         self._watchers: dict[int, Callable[[], None]] = {}
         self._watchers_made = 0
@@ -147,63 +143,11 @@ class LocalAgent:
         await self._files.close()
 
     async def _restore(self) -> None:
-        config = self._config
-        name = self._node().name
         try:
-            loaded = await self._files.load(name)
+            loaded = await self._files.load(self._node().name)
         except OSError as error:
             raise ConfigError(f"registrations in data_dir cannot be read: {error}") from None
-        restored = restore(
-            loaded,
-            config_services=config_service_ids(config),
-            config_checks=config_check_ids(config),
-            unix_now=self._unix_now(),
-        )
-        # Kept services first: their sidecars hold ports that new ones must not get.
-        self._live.apply(Registration(services=restored.services), {})
-        self._apply_config(config, {state.check_id: state for state in loaded.states})
-        self._live.apply(Registration(checks=restored.checks), restored.ttl_left_s)
-        await self._kept.apply(restored.purge)
-
-    def _apply_config(self, config: AgentConfig, states: Mapping[CheckId, KeptState]) -> None:
-        """Register what the files define. Raises ConfigError for the first that is refused."""
-        policy = self._policy(config)
-        for service in config.services:
-            try:
-                registration = build_service(service, policy, self._live.state, "local")
-            except RequestError as error:
-                # Of files the reference says this in the other order.
-                text = error.text if service.name else "Service name missing"
-                raise ConfigError(f'Failed to register service "{service.name}": {text}') from None
-            self._apply_with_states(registration, states)
-        for check in config.checks:
-            try:
-                registration = build_check(check, policy, self._live.state, "local")
-            except RequestError as error:
-                raise ConfigError(
-                    f'Failed to register check "{check.name}": {error.text}'
-                ) from None
-            self._apply_with_states(registration, states)
-
-    def _apply_with_states(
-        self, registration: Registration, states: Mapping[CheckId, KeptState]
-    ) -> None:
-        """Checks of files take up their kept state too."""
-        left: dict[CheckId, float] = {}
-        checks: list[LocalCheck] = []
-        for check in registration.checks:
-            check, left_s = resumed(check, states.get(check.record.id), self._unix_now())
-            if left_s > 0:
-                left[check.record.id] = left_s
-            checks.append(check)
-        self._live.apply(
-            Registration(
-                services=registration.services,
-                checks=tuple(checks),
-                warnings=registration.warnings,
-            ),
-            left,
-        )
+        await self._kept.apply(await self._defined.restore(self._config, loaded))
 
     # ---- reading ----
 
@@ -346,30 +290,11 @@ class LocalAgent:
     async def reload(self, config: AgentConfig) -> None:
         """Follow changed configuration files. Raises ConfigError with everything as it was."""
         async with self._changing:
-            self._try_config(config)
-            wanted_services = config_service_ids(config)
-            wanted_checks = config_check_ids(config)
-            for key, service in list(self._live.state.services.items()):
-                if service.source == "local" and key not in wanted_services:
-                    self._live.drop_service(key)
-            gone = [
-                check_id
-                for check_id, check in self._live.state.checks.items()
-                if check.source == "local" and check_id not in wanted_checks
-            ]
-            for check_id in gone:
-                self._live.drop_check(check_id)
+            changes = await self._defined.prepare(config)
             self._config = config
             self._live.configure(config)
-            self._apply_config(config, {})
-            # What a file defines now is the file's, not the request's any more.
-            await self._kept.apply(
-                Changes(
-                    gone_services=tuple(wanted_services),
-                    gone_checks=tuple(gone),
-                    now_in_files=tuple(wanted_checks),
-                )
-            )
+            await self._defined.put_in_force(config)
+            await self._kept.apply(changes)
             self._befell("the configuration was reloaded")
             self._changed()
 
@@ -391,22 +316,6 @@ class LocalAgent:
             services_max=config.limits.services_max,
             checks_max=config.limits.checks_max,
         )
-
-    def _try_config(self, config: AgentConfig) -> None:
-        """Register the files' definitions into an empty state: raises before anything changed."""
-        trial = LocalState(check_update_interval_s=0.0, rng=self._rng)
-        policy = self._policy(config)
-        for service in self._live.state.services.values():
-            if service.source == "remote":
-                trial.register(service)
-        try:
-            for definition in config.services:
-                for one in build_service(definition, policy, trial, "local").services:
-                    trial.register(one)
-            for check in config.checks:
-                build_check(check, policy, trial, "local")
-        except RequestError as error:
-            raise ConfigError(error.text) from None
 
     def _replaced_checks(self, registration: Registration) -> tuple[CheckId, ...]:
         """The former checks of the services; maintenance is the operator's and stays."""
