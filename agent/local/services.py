@@ -271,8 +271,6 @@ class LocalState:
                 dict.fromkeys(gone_checks),
             )
         )
-        for check_id in self.unsynced_checks:
-            self._held.pop(check_id, None)
 
     def _add_unsynced(self, more: Unsynced) -> None:
         for service_id in more.services:
@@ -281,6 +279,7 @@ class LocalState:
         for check_id in more.checks:
             if check_id in self._checks:
                 self.unsynced_checks[check_id] = None
+                self._held.pop(check_id, None)
         for service_id, checks in more.gone_services.items():
             if service_id not in self._services:
                 self.gone_services.setdefault(service_id, checks)
