@@ -98,4 +98,4 @@ def test_no_dict_of_a_large_table_is_large():
         table[f"key/{number}"] = number
     sizes = [len(shard) for shard in table._shards]
     assert sum(sizes) == 100_000
-    assert max(sizes) < 2 * 100_000 / len(sizes)
+    assert max(sizes) < 1000
