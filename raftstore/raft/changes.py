@@ -9,7 +9,7 @@ too; without the second rule two leaders could append sets that differ by two (O
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 
 from raftstore.errors import Refused
@@ -82,18 +82,33 @@ def set_role(node_id: str, role: int) -> Change:
     return change
 
 
-def note_disks(disks: Mapping[str, Disk]) -> Change:
+def unfounded(config: Config, disks: Mapping[str, Disk]) -> frozenset[str]:
+    """Voters that nobody has noted a disk of yet and that show one without the first entry.
+
+    Either they have lost the one on which they founded the cluster, or they are about to found it:
+    of servers that form a cluster one may lead before the last has heard that it is to.
+    """
+    return frozenset(
+        n
+        for n, member in config.members.items()
+        if member.role == VOTER and not member.disk and n in disks and not disks[n].founding
+    )
+
+
+def note_disks(disks: Mapping[str, Disk], patient_with: Collection[str] = ()) -> Change:
     """Write down which disk each server keeps its promises on; raises Unchanged if all stand.
 
     A voter that shows another disk than the one it is known by has lost what it promised: it is
     taken back into the set as a new server, with the disk it has now. One at a time, since that
-    takes a vote away. A cluster of one has nobody to be protected from it.
+    takes a vote away. A cluster of one has nobody to be protected from it. Those whom we are
+    ``patient_with`` are left as they are.
     """
 
     def change(config: Config) -> Config:
         if len(config.members) == 1:
             raise Unchanged
-        known = {n: m for n, m in config.members.items() if n in disks and disks[n].id}
+        shown = {n for n, disk in disks.items() if disk.id and n not in patient_with}
+        known = {n: m for n, m in config.members.items() if n in shown}
         for node_id, member in sorted(known.items()):
             if member.role == VOTER and not member.keeps_promises_on(disks[node_id]):
                 return _with(config, node_id, Member(STAGING, member.address, disks[node_id].id))

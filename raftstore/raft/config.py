@@ -45,6 +45,9 @@ class RaftConfig:
     """Entries a staging server may lack and still count as caught up."""
     promotion_stable_s: float = 10.0
     """How long a staging server must have been caught up before it votes."""
+    founding_grace_s: float = 5.0
+    """How long a leader waits before a voter without the first entry counts as one that has
+    lost its disk: it may not have heard yet that the cluster forms."""
     changes_waiting_max: int = 64
     """Changes of membership that wait for the one before."""
     yield_when_full: bool = True

@@ -19,6 +19,7 @@ from raftstore.raft.changes import (
     check_step,
     note_disks,
     set_role,
+    unfounded,
 )
 from raftstore.raft.config import RaftConfig
 from raftstore.raft.log import Journal
@@ -49,6 +50,7 @@ class Reconfiguration:
         self._appended = appended
         self._settled = settled
         self._waiting: deque[ChangeRequest] = deque()
+        self._doubted: dict[str, float] = {}
         self._promotion = Promotion(
             lag_max=config.promotion_lag_max, stable_s=config.promotion_stable_s
         )
@@ -90,12 +92,17 @@ class Reconfiguration:
 
     def _note_disks(self) -> None:
         """Ask for a change where a member shows a disk that the configuration does not have."""
-        engine = self._engine
-        change = note_disks(engine.disks())
+        engine, config = self._engine, self._engine.config
+        if config is None:
+            return
+        disks, now = engine.disks(), engine.now()
+        doubted = unfounded(config, disks)
+        self._doubted = {n: self._doubted.get(n, now) for n in doubted}
+        grace_s = self._config.founding_grace_s
+        change = note_disks(disks, [n for n in doubted if now - self._doubted[n] < grace_s])
         try:
-            if engine.config is not None:
-                change(engine.config)
-                self._waiting.append(ChangeRequest(None, change))
+            change(config)
+            self._waiting.append(ChangeRequest(None, change))
         except Unchanged:
             pass
 

@@ -108,6 +108,7 @@ class OperatedCluster(Cluster):
             lease=self.operators.lease,
             promotion_lag_max=8,
             promotion_stable_s=0.3,
+            founding_grace_s=0.5,
         )
 
     def make_replica(self, node: Node) -> Any:

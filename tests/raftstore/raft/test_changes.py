@@ -14,6 +14,7 @@ from raftstore.raft.changes import (
     note_disks,
     remove,
     set_role,
+    unfounded,
 )
 from raftstore.raft.members import (
     FORMER_MAX,
@@ -178,6 +179,19 @@ def test_a_voter_on_another_disk_is_taken_in_anew_one_at_a_time():
 def test_a_disk_that_is_younger_than_the_cluster_cannot_pass_for_one_that_was_never_noted():
     after = note_disks({**FOUNDED, "b": Disk("new-b", founding=False)})(THREE)
     assert after.members["b"] == Member(STAGING, "h:2", "new-b")
+
+
+def test_who_may_only_not_have_founded_yet_is_left_as_it_is_for_a_while():
+    disks = {**FOUNDED, "b": Disk("disk-b", founding=False)}
+    assert unfounded(THREE, disks) == {"b"}
+    waiting = note_disks(disks, {"b"})(THREE)
+    assert [waiting.members[n] for n in "abc"] == [
+        Member(VOTER, "h:1", "disk-a"), Member(VOTER, "h:2"), Member(VOTER, "h:3", "disk-c")
+    ]  # fmt: skip
+    assert unfounded(waiting, FOUNDED) == set()
+    assert note_disks(FOUNDED)(waiting).members["b"] == Member(VOTER, "h:2", "disk-b")
+    noted = note_disks(FOUNDED)(THREE)
+    assert unfounded(noted, {**FOUNDED, "b": Disk("new-b", founding=False)}) == set()
 
 
 def test_a_cluster_of_one_notes_nothing():

@@ -4,6 +4,7 @@ import pytest
 
 from raftstore.errors import NotLeader, QueueFull, Refused
 from raftstore.raft.changes import add, remove
+from raftstore.raft.members import Disk
 from raftstore.raft.requests import Outcome
 from raftstore.raft.stock import use_clock
 from tests.raftstore.raft.test_engine import Bench
@@ -64,3 +65,21 @@ def test_changes_that_wait_are_bounded_and_fail_with_the_leadership(bench):
     assert all(error.definite for _, error in results)
     with pytest.raises(NotLeader):
         bench.replicas["b"].change("t", add("d", "", voter=False))
+
+
+def test_a_voter_that_has_not_founded_yet_keeps_its_vote_for_a_while(bench):
+    leader = bench.replicas["a"]
+    for name in ("b", "c"):
+        leader.engine.connected(name, Disk(f"disk-{name}", founding=name == "b"))
+    bench.now += 0.2
+    bench.turn("a")
+    bench.pass_on(["a", "b", "c"])
+    members = leader.engine.config.members
+    assert (members["b"].disk, members["c"].disk) == ("disk-b", "")
+    assert leader.engine.config.voters == {"a", "b", "c"}
+    for _ in range(40):  # it never does: it has lost the disk that it had founded on
+        bench.now += 0.2
+        bench.turn("a")
+        bench.pass_on(["a", "b", "c"], rounds=3)
+    assert leader.engine.config.members["c"].disk == "disk-c"
+    assert "c" not in leader.engine.config.voters
