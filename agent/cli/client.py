@@ -16,7 +16,7 @@ import urllib.parse
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from agent.cli.flags import Parsed, parse_bool
 
@@ -32,6 +32,18 @@ COPY_BYTES = 256 * 1024
 _PATH_SAFE = "/:@!$&'()*+,;=~"
 
 Query = Sequence[tuple[str, str]]
+
+
+class Readable(Protocol):
+    """What a body is read from."""
+
+    def read(self, size: int = -1, /) -> bytes: ...
+
+
+class Writable(Protocol):
+    """What a body is written to."""
+
+    def write(self, data: Any, /) -> int: ...
 
 
 class SetupError(Exception):
@@ -219,7 +231,7 @@ class Client:
         """GET the JSON of a 200 answer. Raises ClientError for everything else."""
         return expect(self.get(path, query)).json()
 
-    def download(self, path: str, out: IO[bytes], query: Query = ()) -> None:
+    def download(self, path: str, out: Writable, query: Query = ()) -> None:
         """GET the body of a 200 answer into a file, of any size. Raises ClientError."""
         expect(self.request("GET", path, query, out=out))
 
@@ -230,7 +242,7 @@ class Client:
         """
         expect(self.request("GET", path, query, take=take))
 
-    def upload(self, path: str, body: IO[bytes], size: int, query: Query = ()) -> Response:
+    def upload(self, path: str, body: Readable, size: int, query: Query = ()) -> Response:
         """PUT a file; any status."""
         return self.request("PUT", path, query, body, size=size)
 
@@ -239,10 +251,10 @@ class Client:
         method: str,
         path: str,
         query: Query = (),
-        body: bytes | IO[bytes] | None = None,
+        body: bytes | Readable | None = None,
         *,
         size: int | None = None,
-        out: IO[bytes] | None = None,
+        out: Writable | None = None,
         take: Callable[[bytes], None] | None = None,
     ) -> Response:
         """One request. Raises ClientError with Go's words when it cannot be sent or answered.
@@ -299,7 +311,7 @@ class Client:
         self,
         method: str,
         target: str,
-        body: bytes | IO[bytes] | None,
+        body: bytes | Readable | None,
         size: int | None,
         consume: Callable[[http.client.HTTPResponse, socket.socket], None],
     ) -> Response:
@@ -367,7 +379,7 @@ class Client:
         return str(error) or type(error).__name__
 
 
-def _copy(answer: http.client.HTTPResponse, out: IO[bytes]) -> None:
+def _copy(answer: http.client.HTTPResponse, out: Writable) -> None:
     """The body into a file. Raises HTTPException when it is shorter than announced."""
     announced = answer.length
     copied = 0

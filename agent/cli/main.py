@@ -143,6 +143,8 @@ _VERSION = frozenset({"-v", "-version", "--version"})
 _HELP = frozenset({"-h", "-help", "--help"})
 _AUTOCOMPLETE = frozenset({"autocomplete-install", "autocomplete-uninstall"})
 _UNKNOWN_STATUS = 127
+#: Commands of newer releases whose features are not there: told, not taken for a slip.
+_NOT_SUPPORTED = frozenset({"peering", "resource", "troubleshoot"})
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -204,6 +206,9 @@ def run(program: str, words: Sequence[str]) -> int:
         if any(word in _HELP for word in before) and start == len(words):
             print(_group_help(program, ()), end="")
             return 0
+        if start < len(words) and words[start] in _NOT_SUPPORTED:
+            print(f"{words[start]} is not supported", file=sys.stderr)
+            return 1
         print(_group_help(program, ()), end="", file=sys.stderr)
         return _UNKNOWN_STATUS
     rest = words[start + len(path) :]

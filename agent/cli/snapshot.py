@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from agent.cli.command import Call, Command
 from agent.cli.flags import Flag, Kind
+from agent.cli.progress import Progress
 
 if TYPE_CHECKING:
     from raftstore.archive import ArchiveMeta, TableSize
@@ -44,7 +45,7 @@ def _save(call: Call) -> int:
     try:
         with os.fdopen(descriptor, "w+b") as file:
             try:
-                call.client().download("/v1/snapshot", file)
+                call.client().download("/v1/snapshot", Progress(file, call.err, "received"))
             except ClientError as error:
                 return call.fail(f"Error saving snapshot: {error}")
             return _keep(call, file, Path(temporary), path)
@@ -87,7 +88,8 @@ def _restore(call: Call) -> int:
     try:
         with open(name, "rb") as file:
             size = os.fstat(file.fileno()).st_size
-            expect(call.client().upload("/v1/snapshot", file, size))
+            sent = Progress(file, call.err, "sent", total=size)
+            expect(call.client().upload("/v1/snapshot", sent, size))
     except OSError as error:
         return call.fail(f"Error opening snapshot file: {_reason(name, error)}")
     except ClientError as error:

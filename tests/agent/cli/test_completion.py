@@ -101,3 +101,12 @@ def test_bash_completes_by_it(tmp_path: Path) -> None:
         check=True,
     )
     assert shown.stdout.startswith("complete -C ")
+
+
+@pytest.mark.parametrize("words", [("peering", "list"), ("resource",), ("troubleshoot", "proxy")])
+def test_what_newer_releases_have_and_we_do_not_is_told(words: tuple[str, ...]) -> None:
+    done = subprocess.run(
+        [PROGRAM, *words], capture_output=True, text=True, timeout=30, check=False
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == f"{words[0]} is not supported\n"
