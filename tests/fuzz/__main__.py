@@ -22,7 +22,7 @@ def fuzz(target: str, arguments: list[str]) -> None:
     """Run one target in this process until its time is over or it has found something."""
     import atheris  # type: ignore[import-not-found]
 
-    with atheris.instrument_imports(include=["gossip", "agent.dns"]):
+    with atheris.instrument_imports(include=["gossip", "agent.dns", "agent.login"]):
         from tests.fuzz.targets import TARGETS
     atheris.Setup([sys.argv[0], *arguments], TARGETS[target])
     atheris.Fuzz()

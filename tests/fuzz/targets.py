@@ -13,6 +13,7 @@ from gossip.wire import lzw, serf
 from gossip.wire.messages import PushPull
 from gossip.wire.streams import StreamReader
 from tests.fuzz import dns as dns_packets
+from tests.fuzz import logins
 from tests.gossip import vectors
 from tests.gossip.cores import PEER, SOON, bare, state_of
 
@@ -99,6 +100,8 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
     "small_ones": small_ones,
     "dns_question": dns_packets.question,
     "dns_reply": dns_packets.upstream_reply,
+    "login_bearer": logins.bearer,
+    "login_said": logins.said,
 }
 
 
@@ -108,6 +111,10 @@ def seeds(target: str) -> Iterator[bytes]:
         yield from dns_packets.question_seeds()
     elif target == "dns_reply":
         yield from dns_packets.reply_seeds()
+    elif target == "login_bearer":
+        yield from logins.bearer_seeds()
+    elif target == "login_said":
+        yield from logins.said_seeds()
     for vector in vectors.load()["vectors"]:
         data = bytes.fromhex(vector["hex"])
         if target == "stream" and vector["transport"] == "tcp":
