@@ -19,7 +19,14 @@ from agent import queries
 from agent.dns import addresses, health, names, records
 from agent.dns.facts import Facts
 from agent.dns.names import Kind, Lookup, Zone, reverse_zone
-from agent.dns.outline import INSTANCES_MAX, SRV_INSTANCES_MAX, Item, Outline, SoaAt
+from agent.dns.outline import (
+    INSTANCES_MAX,
+    SRV_INSTANCES_MAX,
+    UDP_INSTANCES_MAX,
+    Item,
+    Outline,
+    SoaAt,
+)
 from agent.dns.rules import Rules, ttl
 from agent.dns.wire import Question, Record
 from agent.queries import QueryNotFound, QueryRefused, Request
@@ -47,7 +54,13 @@ _PLAIN_NODE_NAME = re.compile(r"[A-Za-z0-9-]+\Z")
 
 
 def answer(
-    question: Question, rules: Rules, facts: Facts, rng: random.Random, *, client: str = ""
+    question: Question,
+    rules: Rules,
+    facts: Facts,
+    rng: random.Random,
+    *,
+    client: str = "",
+    tcp: bool = True,
 ) -> Outline:
     """The outline of the reply to ``client`` (its address as text). Raises ``Missing``."""
     lookup = names.read(question.labels, question.qtype, rules.zones)
@@ -60,7 +73,9 @@ def answer(
     elif question.qtype in {RdataType.SOA, RdataType.NS, RdataType.AXFR}:
         outline = _apex(question.qtype, lookup.zone, rules, facts, rng)
     else:
-        outline = _named(question, lookup, rules, facts, rng, client)
+        most = SRV_INSTANCES_MAX if question.qtype == RdataType.SRV else INSTANCES_MAX
+        most = most if tcp else min(most, UDP_INSTANCES_MAX)
+        outline = _named(question, lookup, rules, facts, rng, client, most)
     if rules.recursion_available:
         outline = replace(outline, recursion_available=True)
     return outline
@@ -88,6 +103,7 @@ def _named(
     facts: Facts,
     rng: random.Random,
     client: str,
+    most: int,
 ) -> Outline:
     owner, qtype, edns = question.name, question.qtype, question.edns
     chased_max = CHASED_MAX if edns is None else INSTANCES_MAX
@@ -97,7 +113,7 @@ def _named(
     if lookup.kind is Kind.NOTHING or not rules.is_local(lookup.datacenter):
         return _nothing(lookup.zone)
     steps = chase_steps(qtype, CHASE_STEPS_MAX)
-    ask = _Ask(owner, qtype, lookup.zone, rules, facts, rng, steps, chased_max, source)
+    ask = _Ask(owner, qtype, lookup.zone, rules, facts, rng, steps, chased_max, source, most)
     return _looked_up(ask, lookup)
 
 
@@ -130,6 +146,7 @@ class _Ask:
     steps: int
     chased_max: int = CHASED_MAX
     source: str = ""
+    most: int = SRV_INSTANCES_MAX
 
 
 # --- nodes, addr, reverse, apex
@@ -252,10 +269,9 @@ def _name_servers(zone: Zone, rules: Rules, facts: Facts, rng: random.Random) ->
 def _service(ask: _Ask, lookup: Lookup) -> Outline:
     entries = ask.facts.get(service_query(lookup))
     chosen = health.fit(entries, only_passing=ask.rules.only_passing)
-    most = SRV_INSTANCES_MAX if ask.qtype == RdataType.SRV else INSTANCES_MAX
-    partial = len(chosen) > most
+    partial = len(chosen) > ask.most
     if partial:
-        chosen = ask.rng.sample(chosen, most)
+        chosen = ask.rng.sample(chosen, ask.most)
     outline = _instances(ask, chosen, ask.rules.service_ttl_s(lookup.name), shuffled=True)
     return replace(outline, partial=True) if partial else outline
 
@@ -286,7 +302,7 @@ def _prepared(ask: _Ask, name: str) -> Outline:
     ttl_s = ask.rules.service_ttl_s(query.service.service.lower())
     if query.dns_ttl_s is not None:
         ttl_s = ttl(query.dns_ttl_s)
-    most = SRV_INSTANCES_MAX if ask.qtype == RdataType.SRV else INSTANCES_MAX
+    most = ask.most
     outline = _instances(ask, found.nodes[:most], ttl_s, shuffled=not found.ordered)
     scoped = outline.rcode == Rcode.NOERROR
     return replace(

@@ -163,6 +163,10 @@ class ReadyAnswers:
             self._by_query.setdefault(query, set()).add(key)
         return [query for query in forgotten if query not in self._by_query]
 
+    def expire(self, key: Hashable, answer: ReadyAnswer) -> list[Query[Any]]:
+        """Forget this answer, if it is still the one that is kept; result as for ``keep``."""
+        return self._remove(key) if self._answers.get(key) is answer else []
+
     def drop(self, query: Query[Any]) -> list[Query[Any]]:
         """Forget every answer that depends on ``query``; result as for ``keep``, without it."""
         forgotten: list[Query[Any]] = []

@@ -72,6 +72,8 @@ class ResolverStats:
 #: it let them pass nobody waits for so long again.
 _PATIENCE_S = 0.5
 _AWAY_S = 1.0
+#: Of a service with more instances than a reply is made from, another part is drawn after so long.
+_PARTIAL_S = 1.0
 
 
 class Catalog(Protocol):
@@ -215,7 +217,7 @@ class Resolver:
             stats.refusals += 1
             return data[:2] + question.body
         facts: dict[Query[Any], Any] = {}
-        outline = self._outline_now(question, facts, client)
+        outline = self._outline_now(question, facts, client, tcp=tcp)
         if outline is not None and outline.forward:
             outline = self._refused(outline, question, client)
         if outline is None:
@@ -238,7 +240,7 @@ class Resolver:
         SERVFAIL; nothing is raised."""
         question = later.question
         try:
-            outline = await self._outline_asking(question, later.facts, later.client)
+            outline = await self._outline_asking(question, later.facts, later.client, tcp=tcp)
             if outline.forward:
                 refused = self._refused(outline, question, later.client)
                 if refused is None:
@@ -280,13 +282,15 @@ class Resolver:
         return None
 
     def _outline_now(
-        self, question: Question, facts: dict[Query[Any], Any], client: str
+        self, question: Question, facts: dict[Query[Any], Any], client: str, *, tcp: bool
     ) -> Outline | None:
         """The outline from what this process holds; None when that is not enough."""
         while True:
             try:
                 known = Facts(facts)
-                outline = answers.answer(question, self._rules, known, self._rng, client=client)
+                outline = answers.answer(
+                    question, self._rules, known, self._rng, client=client, tcp=tcp
+                )
                 return None if known.unknown else outline
             except Missing as missing:
                 if not self._peeks:
@@ -301,7 +305,7 @@ class Resolver:
                 assert len(facts) <= FACTS_MAX * 2
 
     async def _outline_asking(
-        self, question: Question, facts: dict[Query[Any], Any], client: str
+        self, question: Question, facts: dict[Query[Any], Any], client: str, *, tcp: bool
     ) -> Outline:
         names: dict[bytes, tuple[Record, ...]] = {}
         seed = self._rng.getrandbits(64)
@@ -311,7 +315,7 @@ class Resolver:
                 # What is drawn at random is drawn alike each time, or every attempt would need
                 # to know something else.
                 rng = random.Random(seed)
-                outline = answers.answer(question, self._rules, known, rng, client=client)
+                outline = answers.answer(question, self._rules, known, rng, client=client, tcp=tcp)
                 if not known.unknown:
                     return outline
                 found = await asyncio.gather(*map(self._upstream.look_up, known.unknown))
@@ -375,6 +379,10 @@ class Resolver:
         place = self._ready if outline.items else self._negative
         body = answer.body(int(self._clock()) if timed else 0)
         self._forget(place.keep(key, answer))
+        if outline.partial:  # the others have their turn soon
+            asyncio.get_running_loop().call_later(
+                _PARTIAL_S, lambda: self._forget(place.expire(key, answer))
+            )
         return body
 
     def _watch(self, query: Query[Any]) -> bool:

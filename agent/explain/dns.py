@@ -89,7 +89,7 @@ async def explain_dns(backend: Backend, view: DnsView, wish: Wish) -> dict[str, 
         },
     }
     known: dict[Query[Any], Asked[Any]] = {}
-    outline, outside = await _outline(question, wish.client, rules, backend, options, known)
+    outline, outside = await _outline(question, wish, rules, backend, options, known)
     told["Facts"] = [_fact(query, asked) for query, asked in known.items()]
     if lookup.kind in {Kind.SERVICE, Kind.CONNECT} and rules.is_local(lookup.datacenter):
         told["Instances"] = await _instances(lookup, rules, backend, options)
@@ -191,7 +191,7 @@ def _reading(lookup: Lookup, rules: Rules) -> dict[str, Any]:
 
 async def _outline(
     question: Question,
-    client: str,
+    wish: Wish,
     rules: Rules,
     backend: Backend,
     options: Ask,
@@ -202,7 +202,8 @@ async def _outline(
         values = Facts({query: asked.value for query, asked in facts.items()})
         try:
             rng = random.Random(0)
-            return answers.answer(question, rules, values, rng, client=client), values.unknown
+            outline = answers.answer(question, rules, values, rng, client=wish.client, tcp=wish.tcp)
+            return outline, values.unknown
         except Missing as missing:
             facts[missing.query] = await backend.ask(missing.query, options)
 

@@ -17,6 +17,7 @@ import pytest
 
 from agent.config.schema import AgentConfig, DnsConfig, Limits
 from agent.dns import DnsServer
+from agent.dns.outline import UDP_INSTANCES_MAX
 from raftstore.queries import HealthService
 from raftstore.records import (
     CRITICAL,
@@ -423,3 +424,24 @@ async def test_nothing_that_was_answered_counts_when_rights_change(catalog: Cata
     await ask(server, "web.service.consul.")
     assert server.stats().resolver.ready_hits == 3
     await server.stop()
+
+
+async def test_of_a_huge_service_every_instance_has_its_turn_though_nothing_moves() -> None:
+    """A reply is made from a part of it, and that part must not stay the same."""
+    catalog = Catalog()
+    for number in range(UDP_INSTANCES_MAX + 200):
+        node = Node(name=NodeName(f"n{number}"), address=f"10.{number // 250}.{number % 250}.1")
+        service = Service(node=node.name, id=ServiceId("h"), name=ServiceName("huge"))
+        catalog.register(node, service)
+    server = await serve(catalog)
+    seen: set[str] = set()
+    host, port = server.addresses[0]
+    query = dns.message.make_query("huge.service.consul.", "A", use_edns=0, payload=8192)
+    async with asyncio.timeout(50):
+        while len(seen) < UDP_INSTANCES_MAX + 200:
+            message = await dns.asyncquery.udp(query, host, port=port, timeout=10)
+            seen |= addresses(message)
+            await asyncio.sleep(0.005)
+    assert len(catalog.watches) == 1
+    await server.stop()
+    assert len(catalog.watches) == 0
