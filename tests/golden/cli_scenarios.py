@@ -15,7 +15,7 @@ FOLDER = Path(__file__).parent / "cli"
 #: Scenarios that touch no agent.
 ALONE = frozenset(
     "agent-errors help-acl help-agent help-catalog-kv help-mesh keygen tls-ca tls-cert-ca "
-    "unknown-command "
+    "unknown-command unreachable validate-args validate-bad validate-good version".split()
 )
 
 #: Commands of the recordings that do not exist yet: their steps are left out.
