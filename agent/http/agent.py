@@ -17,6 +17,7 @@ from agent.acl.caller import Need
 from agent.distance import to_json
 from agent.errors import RequestError
 from agent.filters import compile_filter
+from agent.host_facts import host_facts
 from agent.http import filter_fields, render
 from agent.http.agent_stats import Facts, sections
 from agent.http.call import Call, done
@@ -143,9 +144,9 @@ async def members(call: Call) -> Reply:
 
 
 async def host(call: Call) -> Reply:
-    """The host's facts; only the time of asking is known."""
-    facts: dict[str, Json] = {"Memory": None, "CPU": [], "Host": None, "Disk": None}
-    return call.json({**facts, "CollectionTime": time.time_ns(), "Errors": None})
+    """What this host is and what it has left."""
+    folder = call.context.config.data_dir or "/"
+    return call.json(await asyncio.to_thread(host_facts, folder))
 
 
 async def version(call: Call) -> Reply:

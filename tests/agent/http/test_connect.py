@@ -74,7 +74,11 @@ async def test_what_an_unknown_id_gets(client: Client) -> None:
     path = "/v1/connect/intentions/11111111-2222-3333-4444-555555555555"
     assert (await client.get(path)).status == 404
     assert (await client.put(path, {"Action": "allow"})).status == 404
-    assert (await client.ask("DELETE", path)).json is True
+    deleted = await client.ask("DELETE", path)
+    assert (deleted.status, deleted.text.split(":")[0]) == (
+        500,
+        "Cannot delete non-existent intention",
+    )
 
 
 async def test_a_decision_can_be_explained_when_an_explainer_is_there(client: Client) -> None:
