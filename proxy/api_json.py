@@ -68,6 +68,7 @@ def own_service(body: Any, proxy_id: str, *, listen_address: str = ANY_ADDRESS) 
         ),
         upstreams=tuple(_upstream(each) for each in upstreams),
         local_connect_timeout_s=_milliseconds(config, "local_connect_timeout_ms"),
+        local_request_timeout_s=_milliseconds(config, "local_request_timeout_ms"),
         handshake_timeout_s=_milliseconds(config, "handshake_timeout_ms"),
         inbound_connections_max=_count(config, "max_inbound_connections"),
     )

@@ -24,6 +24,8 @@ class ProxyConfig:
     handshake_timeout_s: float = 10.0
     #: To reach the local application.
     local_connect_timeout_s: float = 5.0
+    #: For the local application to answer a request.
+    local_request_timeout_s: float = 15.0
     #: To reach another sidecar, its TLS handshake included.
     upstream_connect_timeout_s: float = 5.0
     #: Endpoints that are tried before an outbound connection is given up.

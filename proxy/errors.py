@@ -25,3 +25,11 @@ class AmbiguousPath(ProxyError):
 
 class UnreadablePattern(ProxyError):
     """A regular expression that this version cannot match in bounded time."""
+
+
+class HttpViolation(ProxyError):
+    """A message that is none, or that has more than one reading; ``status`` is the answer to it."""
+
+    def __init__(self, status: int, text: str) -> None:
+        super().__init__(text)
+        self.status = status

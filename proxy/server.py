@@ -24,7 +24,9 @@ from proxy.config import ProxyConfig
 from proxy.connection import Inbound, Outbound
 from proxy.effects import Record
 from proxy.errors import TlsMaterialError
+from proxy.l7.gateway import Gateway, no_patterns
 from proxy.listeners import Listener, ListenOn
+from proxy.permissions import FullMatch
 from proxy.relay import PlainStream, TlsStream
 from proxy.session import Session
 from proxy.source import MeshState, OwnService, Source, UpstreamSpec
@@ -61,11 +63,14 @@ class Proxy:
         config: ProxyConfig | None = None,
         *,
         rng: random.Random | None = None,
+        full_match: FullMatch = no_patterns,
     ) -> None:
         self.config = config or ProxyConfig()
         self.contexts: Contexts | None = None
         self._source = source
         self._rng = rng or random.Random()
+        self._full_match = full_match
+        self._http: Gateway = None  # type: ignore[assignment]
         self._loop: asyncio.AbstractEventLoop = None  # type: ignore[assignment]
         self._state = MeshState()
         self.policy: Policy | None = None
@@ -86,6 +91,7 @@ class Proxy:
     async def start(self) -> None:
         """Follow the source from now on."""
         self._loop = asyncio.get_running_loop()
+        self._http = Gateway(self, rng=self._rng, full_match=self._full_match)
         self._source.subscribe(self._apply)
         self._apply(self._source.state)
 
@@ -96,10 +102,13 @@ class Proxy:
         now = self._loop.time()
         for session in list(self._sessions):
             session.run(session.core.drain(self.config.drain_timeout_s, now=now))
+        until = now + self.config.drain_timeout_s + 1.0
         try:
-            await asyncio.wait_for(self._idle.wait(), self.config.drain_timeout_s + 1.0)
+            await asyncio.wait_for(self._idle.wait(), until - now)
         except TimeoutError:
             log.warning("connections did not drain left=%d", len(self._sessions))
+        if not await self._http.drained(max(0.0, until - self._loop.time())):
+            log.warning("requests did not drain left=%d", self._http.stats.open)
         await self.close()
 
     async def close(self) -> None:
@@ -108,6 +117,8 @@ class Proxy:
         self._close_listeners()
         for session in list(self._sessions):
             session.abort("shutdown")
+        if self._http is not None:
+            self._http.close()
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()
@@ -143,6 +154,7 @@ class Proxy:
                 key: [f"{each.address}:{each.port}" for each in endpoints]
                 for key, endpoints in self._state.endpoints.items()
             },
+            "http": self._http.explain(),
             "denials": list(self._denials),
         }
 
@@ -220,6 +232,7 @@ class Proxy:
         if (state.leaf, state.roots_pem) != (before.leaf, before.roots_pem):
             self._new_contexts(state)
         self._new_policy(state)
+        self._http.update(state)
         if state.own is not None:
             for upstream in state.own.upstreams:
                 endpoints = state.endpoints.get(upstream.key, ())
@@ -300,8 +313,10 @@ class Proxy:
         limit = own.inbound_connections_max
         if limit and self._stats.inbound_active >= limit:
             return self._refuse("overflow")
-        if len(self._sessions) >= self.config.connections_max:
+        if self._open() >= self.config.connections_max:
             return self._refuse("overflow")
+        if self._http.serves_inbound():
+            return self._http.accept_inbound(contexts)
         core = Inbound(
             destination=own.name,
             app=own.app,
@@ -318,15 +333,20 @@ class Proxy:
 
     def accept_outbound(self, upstream: UpstreamSpec) -> asyncio.Protocol:
         """The protocol for a connection of the local application to an upstream."""
-        if len(self._sessions) >= self.config.connections_max:
+        if self._open() >= self.config.connections_max:
             return self._refuse("overflow")
+        if self._http.serves_outbound(upstream):
+            return self._http.accept_outbound(upstream)
         state = self._state
+        candidates = self._balancers[upstream.key].candidates(self.config.dial_attempts_max)
+        service = candidates[0].service if candidates else ""
+        datacenter = candidates[0].datacenter if service else upstream.datacenter
         core = Outbound(
             upstream=upstream.name,
             expected=SpiffeId.service(
-                state.trust_domain, upstream.datacenter or state.datacenter, upstream.name
+                state.trust_domain, datacenter or state.datacenter, service or upstream.name
             ),
-            candidates=self._balancers[upstream.key].candidates(self.config.dial_attempts_max),
+            candidates=candidates,
             config=self.config,
             connect_timeout_s=upstream.connect_timeout_s,
         )
@@ -334,6 +354,9 @@ class Proxy:
         self._stats.outbound_total += 1
         self._stats.outbound_active += 1
         return self._adopt(session, PlainStream(session, self.config))
+
+    def _open(self) -> int:
+        return len(self._sessions) + self._http.stats.open
 
     def _adopt(self, session: Session, stream: PlainStream | TlsStream) -> asyncio.Protocol:
         self._sessions.add(session)

@@ -11,6 +11,9 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from proxy.authz import DEFAULT_ACL_OFF, Rule
+from proxy.balance.hosts import Host
+from proxy.l7.outliers import OutlierConfig
+from proxy.l7.routes import Chain
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +34,8 @@ class Endpoint:
     datacenter: str = ""
     node: str = ""
     service_id: str = ""
+    #: The service whose identity it has, where that is not the upstream's own name.
+    service: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +71,7 @@ class OwnService:
     app: AppAddress = AppAddress()
     upstreams: tuple[UpstreamSpec, ...] = ()
     local_connect_timeout_s: float | None = None
+    local_request_timeout_s: float | None = None
     handshake_timeout_s: float | None = None
     inbound_connections_max: int = 0
 
@@ -95,6 +101,12 @@ class MeshState:
     default_allow: bool | None = None
     default_reason: str = DEFAULT_ACL_OFF
     endpoints: Mapping[str, tuple[Endpoint, ...]] = field(default_factory=dict)
+    #: Of the own service; "tcp" has no requests. Chains and the bounds for failing hosts are keyed
+    #: as the endpoints, hosts by the id of their target.
+    protocol: str = "tcp"
+    chains: Mapping[str, Chain] = field(default_factory=dict)
+    hosts: Mapping[str, tuple[Host, ...]] = field(default_factory=dict)
+    outliers: Mapping[str, OutlierConfig] = field(default_factory=dict)
 
 
 class Source(Protocol):

@@ -21,6 +21,9 @@ import uvloop
 from proxy.api_source import ApiSource, find_sidecar
 from proxy.config import ProxyConfig
 from proxy.errors import SourceError
+from proxy.feed_source import FeedSource, has_feed
+from proxy.l7.gateway import no_patterns
+from proxy.permissions import FullMatch
 from proxy.server import Proxy
 from proxy.source import AppAddress, OwnService, UpstreamSpec
 
@@ -51,6 +54,8 @@ class ProxyOptions:
     parent_pid: int = 0
     bind_address: str = ""
     config: ProxyConfig = field(default_factory=ProxyConfig)
+    #: How patterns of intentions and routes are matched, in bounded time.
+    full_match: FullMatch = no_patterns
 
 
 def main_proxy(options: ProxyOptions) -> int:
@@ -72,7 +77,7 @@ async def run_proxy(options: ProxyOptions, *, say: Callable[[str], None] = print
     if options.drain_s is not None:
         config = replace(config, drain_timeout_s=options.drain_s)
     stop = _Stop()
-    proxy = Proxy(source, config, rng=random.Random())
+    proxy = Proxy(source, config, rng=random.Random(), full_match=options.full_match)
     say("")
     say("==> Log data will now stream in as it occurs:")
     say("")
@@ -96,7 +101,7 @@ async def run_proxy(options: ProxyOptions, *, say: Callable[[str], None] = print
     return 0
 
 
-async def _source(options: ProxyOptions, say: Callable[[str], None]) -> ApiSource:
+async def _source(options: ProxyOptions, say: Callable[[str], None]) -> ApiSource | FeedSource:
     chosen = [bool(each) for each in (options.sidecar_for, options.proxy_id, options.service)]
     if sum(chosen) != 1:
         raise SourceError("one of -sidecar-for, -proxy-id and -service must be given")
@@ -118,7 +123,10 @@ async def _source(options: ProxyOptions, say: Callable[[str], None]) -> ApiSourc
         proxy_id = await find_sidecar(options.http_addr, options.sidecar_for, token=options.token)
         say(f"        Sidecar for ID: {options.sidecar_for}")
     say(f"              Proxy ID: {proxy_id}")
-    return ApiSource(
+    # Agents of other makes have no feed: they are asked for each thing by itself, and then there
+    # are connections only, no requests.
+    kind = FeedSource if await has_feed(options.http_addr, token=options.token) else ApiSource
+    return kind(
         http_addr=options.http_addr,
         token=options.token,
         proxy_id=proxy_id,

@@ -43,6 +43,7 @@ def proxy_options(call: Call) -> ProxyOptions:
     """What the proxy is told. Raises ValueError for upstreams that cannot be read."""
     from agent.cli.client import DEFAULT_ADDRESS, read_options
     from agent.connect.sidecars import PARENT_PID_VARIABLE
+    from agent.explain.intention import full_match
     from proxy.worker import ProxyOptions
 
     flags = call.flags
@@ -60,6 +61,7 @@ def proxy_options(call: Call) -> ProxyOptions:
         listen=flags.text("listen"),
         upstreams=tuple(_upstream(text) for text in flags["upstream"]),
         bind_address=flags.text("bind-address"),
+        full_match=full_match,
         # The variable is inherited: it is meant for us only when it names our parent.
         parent_pid=int(parent) if parent == str(os.getppid()) else 0,
     )

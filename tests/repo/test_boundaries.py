@@ -22,13 +22,13 @@ DOORS = frozenset(
 #: together knows them all.
 FACES = ("agent/http/", "agent/cli/", "agent/parts/")
 #: What may know a shell without being one: a package's front door, the program's entry, the engine
-#: under simulation, the servant of calls that have been decoded already, and the runtime's hands
-#: that make TLS and archives of the configuration.
+#: under simulation, the servant of calls that have been decoded already, the runtime's hands
+#: that make TLS and archives of the configuration, and the handlers of the proxy's requests.
 FRONTS = frozenset(
     "agent/__main__.py agent/acl/access.py agent/acl/served.py agent/dns/__init__.py "
     "raftstore/raft/__init__.py gossip/__init__.py "
     "raftstore/raft/replica.py agent/backend/rpc/service.py agent/internal_tls.py "
-    "agent/keeping.py".split()
+    "agent/keeping.py proxy/l7/inbound.py proxy/l7/outbound.py".split()
 )
 
 

@@ -1,0 +1,163 @@
+"""What the agent's feed means to a proxy (docs/internals/feed.md): named resources, told as they
+change, and the state that they come to.
+
+Pure. An answer that cannot be read, or a state that cannot be made of it, is a SourceError; the
+last good state then stays in force, and the agent is told why.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from proxy import api_json
+from proxy.authz import DEFAULT_ACL_OFF, DEFAULT_BY_ACL
+from proxy.balance.hosts import Host
+from proxy.errors import SourceError
+from proxy.l7.outliers import OutlierConfig
+from proxy.l7.routes import Chain, read_chain
+from proxy.source import Endpoint, MeshState, UpstreamSpec
+
+RESOURCES_MAX = 65_536
+
+
+class Resources:
+    """The resources that a proxy holds, by name."""
+
+    def __init__(self) -> None:
+        self.version = ""
+        self._held: dict[str, Any] = {}
+
+    def take(self, answer: Any) -> None:
+        """Take what is new. Raises SourceError, and then nothing has changed."""
+        if not isinstance(answer, dict) or not isinstance(answer.get("Version"), str):
+            raise SourceError("the feed's answer has no version")
+        held = {} if answer.get("Full") else dict(self._held)
+        for each in answer.get("Resources") or ():
+            if not isinstance(each, dict) or not isinstance(each.get("Name"), str):
+                raise SourceError("a resource of the feed has no name")
+            held[each["Name"]] = each.get("Value")
+        for name in answer.get("Removed") or ():
+            held.pop(str(name), None)
+        if len(held) > RESOURCES_MAX:
+            raise SourceError(f"the feed has more than {RESOURCES_MAX} resources")
+        self._held = held
+        self.version = str(answer["Version"])
+
+    def state(self, proxy_id: str, *, listen_address: str, default_allow: bool | None) -> MeshState:
+        """What they come to. Parts that were not told yet are not known. Raises SourceError."""
+        held = self._held
+        state = MeshState()
+        if isinstance(held.get("roots"), dict):
+            roots = api_json.roots(held["roots"])
+            state = replace(state, roots_pem=roots.pem, trust_domain=roots.trust_domain)
+        if isinstance(held.get("leaf"), dict):
+            leaf, datacenter = api_json.leaf(held["leaf"])
+            state = replace(state, leaf=leaf, datacenter=datacenter)
+        if not isinstance(held.get("proxy"), dict):
+            return state
+        upstreams = self._under("upstream/")
+        body = dict(held["proxy"])
+        proxy = body | {"Upstreams": list(upstreams.values())}
+        own = api_json.own_service(
+            {"Kind": api_json.CONNECT_PROXY, "Address": body.get("Address"),
+             "Port": body.get("Port"), "Proxy": proxy},
+            proxy_id,
+            listen_address=listen_address,
+        )  # fmt: skip
+        state = replace(state, own=own, protocol=str(body.get("Protocol") or "tcp"))
+        if "intentions" in held and default_allow is not None:
+            rules = api_json.rules({own.name: held["intentions"] or []}, own.name)
+            state = replace(
+                state,
+                rules=rules,
+                default_allow=default_allow,
+                default_reason=DEFAULT_ACL_OFF if default_allow else DEFAULT_BY_ACL,
+            )
+        return self._with_upstreams(state, own.upstreams, upstreams)
+
+    def _with_upstreams(
+        self,
+        state: MeshState,
+        specs: tuple[UpstreamSpec, ...],
+        told: Mapping[str, Any],
+    ) -> MeshState:
+        chains: dict[str, Chain] = {}
+        endpoints: dict[str, tuple[Endpoint, ...]] = {}
+        outliers: dict[str, OutlierConfig] = {}
+        hosts = {name: _hosts(value) for name, value in self._under("endpoints/").items()}
+        for (name, body), spec in zip(told.items(), specs, strict=True):
+            given = self._held.get(f"chain/{name}")
+            if not isinstance(given, dict):
+                continue
+            chain = chains[spec.key] = read_chain(given)
+            endpoints[spec.key] = _of_layer_4(chain, hosts)
+            outliers[spec.key] = _outliers(body.get("Config") or {})
+        return replace(state, chains=chains, hosts=hosts, outliers=outliers, endpoints=endpoints)
+
+    def _under(self, prefix: str) -> dict[str, Any]:
+        return {
+            name.removeprefix(prefix): value
+            for name, value in sorted(self._held.items())
+            if name.startswith(prefix) and value is not None
+        }
+
+
+def _hosts(value: Any) -> tuple[Host, ...]:
+    if not isinstance(value, list):
+        raise SourceError("endpoints are no list")
+    try:
+        return tuple(
+            Host(
+                key=(str(each["Node"]), str(each["ID"])),
+                address=str(each["Address"]),
+                port=int(each["Port"]),
+                weight=float(each["Weight"]),
+            )
+            for each in value
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise SourceError(f"an endpoint cannot be read: {error!r}") from error
+
+
+def _of_layer_4(chain: Chain, hosts: Mapping[str, tuple[Host, ...]]) -> tuple[Endpoint, ...]:
+    """The endpoints of a chain without requests: those of its first target that has any."""
+    resolver = chain.resolvers.get(chain.start)
+    if resolver is None:
+        return ()
+    for target in (resolver.target, *resolver.failover):
+        found = [host for host in hosts.get(target.id, ()) if host.weight > 0]
+        if found:
+            return tuple(
+                Endpoint(
+                    address=host.address,
+                    port=host.port,
+                    datacenter=target.datacenter,
+                    node=host.key[0],
+                    service_id=host.key[1],
+                    service=target.service,
+                )
+                for host in found
+            )
+    return ()
+
+
+def _outliers(config: Mapping[str, Any]) -> OutlierConfig:
+    given = config.get("passive_health_check") or {}
+
+    def number(*names: str, default: float) -> float:
+        for name in names:
+            value = given.get(name)
+            if isinstance(value, int | float) and not isinstance(value, bool) and value > 0:
+                return float(value)
+        return default
+
+    nanos = 1e9
+    return OutlierConfig(
+        max_failures=int(number("max_failures", "MaxFailures", default=5)),
+        interval_s=number("interval", "Interval", default=10 * nanos) / nanos,
+        base_ejection_s=number("base_ejection_time", "BaseEjectionTime", default=30 * nanos)
+        / nanos,
+        max_ejection_percent=int(number("max_ejection_percent", "MaxEjectionPercent", default=10)),
+    )

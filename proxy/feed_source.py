@@ -1,0 +1,167 @@
+"""A `Source` fed by the agent's one stream for a proxy (docs/internals/feed.md).
+
+Asks with the version that it has, takes what is new, and says whether it can work by it. When the
+agent is away the last good state stays in force for ever, and it is asked again with jitter.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Callable
+from urllib.parse import quote
+
+import aiohttp
+
+from proxy import api_json
+from proxy.api_source import ApiSourceConfig, read_bounded
+from proxy.backoff import Backoff
+from proxy.errors import SourceError
+from proxy.feed import Resources
+from proxy.source import MeshState
+
+log = logging.getLogger("lictor.proxy.feed_source")
+
+
+class FeedSource:
+    """Follows the agent for one registered proxy."""
+
+    def __init__(
+        self,
+        *,
+        http_addr: str,
+        proxy_id: str,
+        token: str = "",
+        listen_address: str = "",
+        config: ApiSourceConfig | None = None,
+        rng: random.Random | None = None,
+    ) -> None:
+        """``listen_address`` is where to listen when the registration names no address."""
+        self._url = http_addr if "://" in http_addr else f"http://{http_addr}"
+        self._path = f"/v1/agent/connect/feed/{quote(proxy_id, safe='')}"
+        self._proxy_id = proxy_id
+        self._token = token
+        self._listen_address = listen_address or api_json.ANY_ADDRESS
+        self._config = config or ApiSourceConfig()
+        self._rng = rng or random.Random()
+        self._state = MeshState()
+        self._resources = Resources()
+        self._default_allow: bool | None = None
+        self._callbacks: list[Callable[[MeshState], None]] = []
+        self._session: aiohttp.ClientSession | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._confirmed_at = time.monotonic()
+
+    @property
+    def state(self) -> MeshState:
+        """The newest state."""
+        return self._state
+
+    def subscribe(self, on_change: Callable[[MeshState], None]) -> None:
+        """Call back after every change."""
+        self._callbacks.append(on_change)
+
+    def age_s(self) -> float:
+        """Seconds since the agent was heard, beyond the time that it may hold a query."""
+        return max(0.0, time.monotonic() - self._confirmed_at - self._config.wait_s)
+
+    async def start(self) -> None:
+        """Begin to follow. State arrives through `subscribe`."""
+        self._session = aiohttp.ClientSession(
+            headers={"X-Consul-Token": self._token} if self._token else None,
+            timeout=aiohttp.ClientTimeout(
+                total=self._config.wait_s + self._config.answer_slack_s,
+                connect=self._config.connect_timeout_s,
+            ),
+        )
+        self._task = asyncio.get_running_loop().create_task(self._follow(), name="proxy feed")
+
+    async def close(self) -> None:
+        """Stop following."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        if self._session is not None:
+            await self._session.close()
+
+    async def _follow(self) -> None:
+        backoff = Backoff(
+            self._config.backoff_first_s, self._config.backoff_max_s, rng=self._rng, jitter=0.5
+        )
+        last = ""
+        while True:
+            try:
+                await self._once()
+            except (aiohttp.ClientError, OSError, TimeoutError, SourceError) as error:
+                text = f"{type(error).__name__}: {error}"
+                if text != last:
+                    log.warning("the agent's feed is not there error=%s", text)
+                last = text
+                await asyncio.sleep(backoff.failed_s())
+                continue
+            if last:
+                log.info("the agent's feed is there again")
+            last = ""
+            backoff.succeeded()
+            self._confirmed_at = time.monotonic()
+            await asyncio.sleep(self._config.pause_min_s)
+
+    async def _once(self) -> None:
+        """Ask for what is new, and work by it or say why not."""
+        assert self._session is not None
+        version = self._resources.version
+        query = (
+            f"?version={quote(version, safe='')}&wait={self._config.wait_s:g}s" if version else ""
+        )
+        async with self._session.get(self._url + self._path + query) as response:
+            body = await read_bounded(response, self._config.body_max_bytes)
+            if response.status != 200:
+                raise SourceError(f"status {response.status}: {body[:200]!r}")
+            policy = response.headers.get("X-Consul-Default-ACL-Policy", "")
+        self._resources.take(api_json.load(body))
+        if self._resources.version == version:
+            return
+        self._default_allow = policy == "allow"  # not told is not allowed
+        error = self._publish()
+        await self._acknowledge(error)
+
+    def _publish(self) -> str:
+        """Work by what is held; the reason why that cannot be, "" if it can."""
+        try:
+            state = self._resources.state(
+                self._proxy_id,
+                listen_address=self._listen_address,
+                default_allow=self._default_allow,
+            )
+        except SourceError as error:
+            log.warning("the agent's feed is refused, the last good state stays error=%s", error)
+            return str(error)
+        if state != self._state:
+            self._state = state
+            for callback in self._callbacks:
+                callback(state)
+        return ""
+
+    async def _acknowledge(self, error: str) -> None:
+        assert self._session is not None
+        told = {"Version": self._resources.version, "Error": error}
+        async with self._session.put(self._url + self._path, json=told) as response:
+            await read_bounded(response, self._config.body_max_bytes)
+
+
+async def has_feed(http_addr: str, *, token: str = "") -> bool:
+    """Whether the agent has feeds. One that does not answer is taken to have them: it is asked
+    until it does."""
+    url = http_addr if "://" in http_addr else f"http://{http_addr}"
+    headers = {"X-Consul-Token": token} if token else None
+    timeout = aiohttp.ClientTimeout(total=10.0)
+    try:
+        async with (
+            aiohttp.ClientSession(headers=headers, timeout=timeout) as session,
+            session.get(f"{url}/v1/agent/connect/feeds") as response,
+        ):
+            return response.status != 404
+    except (aiohttp.ClientError, OSError, TimeoutError):
+        return True

@@ -1,0 +1,153 @@
+"""Heads of requests and responses, strictly parsed (RFC 9112, sections 2 to 5; contract D.5).
+
+Pure. Names of headers keep their spelling; ``get`` finds them in any.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from proxy.errors import HttpViolation
+
+REQUEST_LINE_MAX = 8192
+HEAD_MAX = 61_440
+HEADERS_MAX = 100
+_TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
+_VERSION = re.compile(r"HTTP/([0-9])\.([0-9])")
+_TARGET = re.compile(r"[\x21-\x7e\x80-\xff]+")
+_HOST = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~%!$&'()*+,;=-]+)?(?::[0-9]{0,5})?")
+_STATUS = re.compile(r"HTTP/1\.([01]) ([1-9][0-9]{2})(?: ([\t\x20-\x7e\x80-\xff]*))?")
+
+Headers = tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A request's head. ``minor`` is the version's second digit."""
+
+    method: str
+    target: str
+    minor: int
+    headers: Headers
+
+    def get(self, name: str) -> str | None:
+        """The value of a header, several lines joined by commas; None when there is none."""
+        return joined(self.headers, name)
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """A response's head."""
+
+    status: int
+    reason: str
+    minor: int
+    headers: Headers
+
+    def get(self, name: str) -> str | None:
+        """As a request's."""
+        return joined(self.headers, name)
+
+
+def joined(headers: Iterable[tuple[str, str]], name: str) -> str | None:
+    """All values of a header, joined by commas; None when it is not there."""
+    name = name.lower()
+    values = [value for each, value in headers if each.lower() == name]
+    return ", ".join(values) if values else None
+
+
+def end_of_head(buffer: bytes | bytearray) -> int:
+    """Where the head ends, its empty line included; -1 while it is not complete.
+
+    Raises HttpViolation when it is longer than it may be.
+    """
+    end = buffer.find(b"\r\n\r\n")
+    if end < 0:
+        line = buffer.find(b"\r\n")
+        if (line if line >= 0 else len(buffer)) > REQUEST_LINE_MAX:
+            raise HttpViolation(414, "request line too long")
+        if len(buffer) > HEAD_MAX:
+            raise HttpViolation(431, "headers too long")
+        return -1
+    if end > HEAD_MAX:
+        raise HttpViolation(431, "headers too long")
+    return end + 4
+
+
+def read_request(raw: bytes) -> Request:
+    """A whole head, its empty line included. Raises HttpViolation."""
+    first, lines = _lines(raw)
+    if len(first) > REQUEST_LINE_MAX:
+        raise HttpViolation(414, "request line too long")
+    parts = first.split(" ")
+    if len(parts) != 3:
+        raise HttpViolation(400, "bad request line")
+    method, target, version = parts
+    if not _TOKEN.fullmatch(method):
+        raise HttpViolation(400, "bad method")
+    numbers = _VERSION.fullmatch(version)
+    if numbers is None:
+        raise HttpViolation(400, "bad version")
+    if numbers[1] != "1":
+        raise HttpViolation(505, "version not supported")
+    headers = _headers(lines)
+    minor = min(int(numbers[2]), 1)
+    return Request(method, _target(method, target, headers, minor), minor, headers)
+
+
+def read_response(raw: bytes) -> Response:
+    """A whole head, its empty line included. Raises HttpViolation."""
+    first, lines = _lines(raw)
+    found = _STATUS.fullmatch(first)
+    if found is None:
+        raise HttpViolation(502, "bad status line")
+    return Response(int(found[2]), found[3] or "", int(found[1]), _headers(lines))
+
+
+def _lines(raw: bytes) -> tuple[str, list[str]]:
+    if b"\0" in raw:
+        raise HttpViolation(400, "NUL in the head")
+    first, *lines = raw[:-4].decode("latin-1").split("\r\n")
+    return first, lines
+
+
+def _headers(lines: list[str]) -> Headers:
+    if len(lines) > HEADERS_MAX:
+        raise HttpViolation(431, "too many headers")
+    headers: list[tuple[str, str]] = []
+    for line in lines:
+        name, colon, value = line.partition(":")
+        # No space before the colon, no folded line: both are read in two ways (rule 5).
+        if not colon or not _TOKEN.fullmatch(name):
+            raise HttpViolation(400, "bad header name")
+        if not _VALUE.fullmatch(value):
+            raise HttpViolation(400, "bad header value")
+        headers.append((name, value.strip(" \t")))
+    return tuple(headers)
+
+
+def _target(method: str, target: str, headers: Headers, minor: int) -> str:
+    """The target in origin form. One Host, and no other one in the target (rule 7)."""
+    hosts = [value for name, value in headers if name.lower() == "host"]
+    if len(hosts) > 1 or (not hosts and minor >= 1):
+        raise HttpViolation(400, "one Host header is wanted")
+    if hosts and not _HOST.fullmatch(hosts[0]):
+        raise HttpViolation(400, "bad Host")
+    if not _TARGET.fullmatch(target) or "#" in target:
+        raise HttpViolation(400, "bad target")
+    if target.startswith("/"):
+        return target
+    if method == "CONNECT":
+        raise HttpViolation(405, "CONNECT is not offered")
+    if target == "*" and method == "OPTIONS":
+        return target
+    scheme, separator, rest = target.partition("://")
+    if not separator or scheme.lower() not in ("http", "https"):
+        raise HttpViolation(400, "bad target")
+    authority, slash, path = rest.partition("/")
+    if "?" in authority or (hosts and authority.lower() != hosts[0].lower()):
+        raise HttpViolation(400, "target and Host differ")
+    return slash + path if slash else "/"

@@ -1,0 +1,273 @@
+"""The HTTP side of a proxy: its connections, the hosts of its upstreams, its kept connections.
+
+Owns tasks and streams and decides nothing about a request: that do ``inbound`` and ``outbound``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections import Counter
+from collections.abc import Coroutine
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from proxy.authz import Policy
+from proxy.config import ProxyConfig
+from proxy.effects import Record
+from proxy.errors import UnreadablePattern
+from proxy.l7.hosts import TargetHosts
+from proxy.l7.inbound import InboundHttp, Told
+from proxy.l7.limits import HttpLimits
+from proxy.l7.outbound import OutboundHttp, Surroundings, UpstreamState, targets_of
+from proxy.l7.outliers import OutlierConfig
+from proxy.l7.pipe import Pipe, PipeClosed
+from proxy.l7.pool import Pool
+from proxy.l7.serve import serve
+from proxy.permissions import FullMatch
+from proxy.relay import PlainStream, TlsStream
+from proxy.source import MeshState, UpstreamSpec
+from proxy.tls import Contexts
+
+log = logging.getLogger("lictor.proxy.l7")
+
+#: Protocols whose requests this version reads.
+HTTP = frozenset({"http"})
+
+
+def no_patterns(pattern: str, text: str) -> bool:
+    """Nobody has given a matcher that is bounded in time: no pattern can be read."""
+    raise UnreadablePattern("patterns cannot be matched here")
+
+
+class Hub(Protocol):
+    """What the HTTP side needs of the proxy that it belongs to."""
+
+    config: ProxyConfig
+    contexts: Contexts | None
+    policy: Policy | None
+
+    def spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]: ...
+    def record(self, record: Record) -> None: ...
+
+
+@dataclass(slots=True)
+class HttpStats:
+    """Counters since start. ``answers`` counts by (direction, status class)."""
+
+    inbound_connections: int = 0
+    outbound_connections: int = 0
+    violations: int = 0
+    denied: int = 0
+    audited: int = 0
+    open: int = 0
+    answers: Counter[tuple[str, str]] = field(default_factory=Counter)
+
+
+class Gateway:
+    """Everything about HTTP in one proxy."""
+
+    def __init__(
+        self,
+        hub: Hub,
+        *,
+        rng: random.Random,
+        limits: HttpLimits | None = None,
+        full_match: FullMatch = no_patterns,
+    ) -> None:
+        self._hub = hub
+        self._limits = limits or HttpLimits()
+        self._full_match = full_match
+        self._loop = asyncio.get_running_loop()
+        self._state = MeshState()
+        self._pool = Pool(hub.config, self._limits)
+        self._upstreams: dict[str, UpstreamState] = {}
+        self._pipes: set[Pipe] = set()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self.stats = HttpStats()
+        self._around = Surroundings(
+            pool=self._pool,
+            limits=self._limits,
+            contexts=lambda: hub.contexts,
+            trust_domain=lambda: self._state.trust_domain,
+            full_match=full_match,
+            rng=rng,
+            now=self._loop.time,
+            sleep=asyncio.sleep,
+        )
+
+    # Following the source.
+
+    def update(self, state: MeshState) -> None:
+        """Work by this state."""
+        before, self._state = self._state, state
+        if (state.leaf, state.roots_pem) != (before.leaf, before.roots_pem):
+            self._pool.forget()  # kept connections speak for the old leaf
+        now = self._loop.time()
+        for key, chain in state.chains.items():
+            known = self._upstreams.get(key)
+            if known is None or known.chain != chain:
+                own = state.own
+                name = next((u.name for u in own.upstreams if u.key == key), "") if own else ""
+                fresh = UpstreamState(service=name, chain=chain)
+                if known is not None:
+                    fresh.hosts, fresh.requests = known.hosts, known.requests
+                self._upstreams[key] = fresh
+            self._update_hosts(key, state, now)
+        for key in set(self._upstreams) - set(state.chains):
+            del self._upstreams[key]
+
+    def _update_hosts(self, key: str, state: MeshState, now: float) -> None:
+        upstream = self._upstreams[key]
+        wanted = targets_of(upstream.chain)
+        outliers = state.outliers.get(key, OutlierConfig())
+        for name, (target, balancer) in wanted.items():
+            hosts = upstream.hosts.get(name)
+            if hosts is None or hosts.load_balancer != balancer or hosts.target != target:
+                hosts = upstream.hosts[name] = TargetHosts(target, balancer, outliers, now)
+            hosts.update(state.hosts.get(name, ()), now)
+        for name in set(upstream.hosts) - set(wanted):
+            del upstream.hosts[name]
+
+    def serves_inbound(self) -> bool:
+        """Whether the own service speaks HTTP."""
+        return self._state.protocol in HTTP
+
+    def serves_outbound(self, upstream: UpstreamSpec) -> bool:
+        """Whether an upstream's chain is one of requests."""
+        known = self._upstreams.get(upstream.key)
+        return known is not None and known.chain.protocol in HTTP
+
+    # Accepting.
+
+    def accept_inbound(self, contexts: Contexts) -> asyncio.Protocol:
+        """The protocol for a connection from the mesh."""
+        pipe = Pipe(self._limits, accepted=True)
+        stream = TlsStream(pipe, self._hub.config, contexts.server, server_side=True)
+        self.stats.inbound_connections += 1
+        self._adopt(pipe, self._inbound(pipe), "proxy http inbound")
+        return stream
+
+    def accept_outbound(self, upstream: UpstreamSpec) -> asyncio.Protocol:
+        """The protocol for a connection of the local application."""
+        pipe = Pipe(self._limits)
+        stream = PlainStream(pipe, self._hub.config)
+        self.stats.outbound_connections += 1
+        self._adopt(pipe, self._outbound(pipe, stream, upstream), "proxy http outbound")
+        return stream
+
+    def _adopt(self, pipe: Pipe, work: Coroutine[Any, Any, None], name: str) -> None:
+        self._pipes.add(pipe)
+        self._idle.clear()
+        self.stats.open += 1
+        self._hub.spawn(work, name).add_done_callback(lambda _: self._gone(pipe))
+
+    def _gone(self, pipe: Pipe) -> None:
+        self._pipes.discard(pipe)
+        self.stats.open -= 1
+        if not self._pipes:
+            self._idle.set()
+
+    async def _inbound(self, pipe: Pipe) -> None:
+        own, hub = self._state.own, self._hub
+        assert own is not None
+        try:
+            async with asyncio.timeout(own.handshake_timeout_s or hub.config.handshake_timeout_s):
+                peer = await pipe.secured
+        except TimeoutError:
+            self._record("handshake", "handshake_timeout", "", "")
+            pipe.abort()
+            return
+        except PipeClosed as error:
+            reason, _, detail = str(error).partition(": ")
+            self._record("handshake", reason, "", detail)
+            pipe.finish()
+            return
+        policy = hub.policy
+        assert policy is not None, "a listener opens once there is a policy"
+        decision = policy.decide(peer.identity)
+        by_request = decision.rule is not None and decision.rule.permissions
+        if not decision.allowed and not by_request:
+            self._record("denied", "intention_denied", peer.identity.uri, decision.reason)
+            pipe.finish()
+            return
+        pipe.begin()
+        handler = InboundHttp(
+            client=peer.identity,
+            pipe=pipe,
+            pool=self._pool,
+            app=own.app,
+            limits=self._limits,
+            connect_timeout_s=own.local_connect_timeout_s or hub.config.local_connect_timeout_s,
+            request_timeout_s=own.local_request_timeout_s or hub.config.local_request_timeout_s,
+            policy=lambda: hub.policy or policy,
+            full_match=self._full_match,
+            tell=lambda told: self._told(told, peer.identity.uri),
+            now=self._loop.time,
+        )
+        await serve(pipe, handler.handle, self._limits, on_violation=self._violated)
+
+    async def _outbound(self, pipe: Pipe, stream: PlainStream, upstream: UpstreamSpec) -> None:
+        await pipe.opened.wait()
+        name = stream.transport.get_extra_info("peername")
+        source_ip = name[0] if isinstance(name, tuple) else ""
+        pipe.begin()
+        gone = UpstreamState(service=upstream.name, chain=self._upstreams[upstream.key].chain)
+        handler = OutboundHttp(
+            lambda: self._upstreams.get(upstream.key, gone), pipe, self._around, source_ip
+        )
+        await serve(pipe, handler.handle, self._limits, on_violation=self._violated)
+
+    def _told(self, told: Told, source: str) -> None:
+        event = "audited" if told.allowed else "denied"
+        self.stats.audited += told.allowed
+        self.stats.denied += not told.allowed
+        about = f"{told.reason} [{told.method} {told.path}] reference={told.reference}"
+        self._record(event, f"intention_{event}", source, about)
+
+    def _violated(self, text: str) -> None:
+        self.stats.violations += 1
+        self._record("request", "bad_request", "", text)
+
+    def _record(self, event: str, reason: str, source: str, detail: str) -> None:
+        own = self._state.own
+        name = own.name if own else ""
+        self._hub.record(
+            Record(event=event, reason=reason, source=source, destination=name, detail=detail)
+        )
+
+    # Ending.
+
+    async def drained(self, timeout_s: float) -> bool:
+        """Wait until no connection is left; whether that came true."""
+        self._pool.forget()
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._idle.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    def close(self) -> None:
+        """Reset what is open."""
+        self._pool.forget()
+        for pipe in list(self._pipes):
+            pipe.abort()
+
+    def explain(self) -> dict[str, Any]:
+        """Hosts and their standing, for people."""
+        now = self._loop.time()
+        return {
+            key: {
+                name: {
+                    "policy": hosts.name or "adaptive",
+                    "hosts": [f"{h.address}:{h.port}" for h in hosts.hosts],
+                    "ejected": sorted(str(k) for k in hosts.outliers.ejected(now)),
+                    "retries_refused": hosts.budget.exhausted,
+                }
+                for name, hosts in upstream.hosts.items()
+            }
+            for key, upstream in self._upstreams.items()
+        }

@@ -1,0 +1,199 @@
+"""Requests from the mesh to the local application: each one is authorised by itself.
+
+Who asks is the certificate of the connection, never a header. What is decided about is what is
+forwarded: the canonical path, the same headers.
+"""
+
+from __future__ import annotations
+
+import secrets
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from proxy import paths, permissions
+from proxy.authz import Policy, Rule, foreign
+from proxy.errors import AmbiguousPath
+from proxy.http1 import forward
+from proxy.http1.head import Request
+from proxy.l7.limits import HttpLimits
+from proxy.l7.messages import Answer, Body
+from proxy.l7.pipe import Pipe
+from proxy.l7.pool import Pool
+from proxy.l7.relaying import Began, Replay, ask, give, switch, upgrade_wanted
+from proxy.permissions import FullMatch
+from proxy.source import AppAddress
+from proxy.spiffe import SpiffeId
+
+#: What a denied client reads; the reason stays in the log, found by the reference.
+DENIED = "RBAC: access denied"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """One request that was refused or is only audited, for log and metrics."""
+
+    allowed: bool
+    reason: str
+    reference: str
+    method: str
+    path: str
+    rule: Rule | None = None
+
+
+class InboundHttp:
+    """Serves the requests of one connection whose client is known."""
+
+    def __init__(
+        self,
+        *,
+        client: SpiffeId,
+        pipe: Pipe,
+        pool: Pool,
+        app: AppAddress,
+        limits: HttpLimits,
+        connect_timeout_s: float,
+        request_timeout_s: float,
+        policy: Callable[[], Policy],
+        full_match: FullMatch,
+        tell: Callable[[Told], None],
+        now: Callable[[], float],
+    ) -> None:
+        self._client = client
+        self._pipe = pipe
+        self._pool = pool
+        self._app = app
+        self._limits = limits
+        self._connect_timeout_s = connect_timeout_s
+        self._request_timeout_s = request_timeout_s
+        self._policy = policy
+        self._full_match = full_match
+        self._tell = tell
+        self._now = now
+
+    async def handle(self, request: Request, body: Body, answer: Answer) -> None:
+        """Decide by today's rules, then let the application answer."""
+        try:
+            path = paths.canonical(request.target)
+        except AmbiguousPath as error:
+            await self._deny(answer, request, f"{permissions.AMBIGUOUS}{error}", None)
+            return
+        allowed, reason, rule, audited = self._decide(request)
+        if not allowed:
+            await self._deny(answer, request, reason, rule)
+            return
+        if audited:
+            self._told(request, reason, rule, allowed=True)
+        query = request.target.partition("?")
+        await self._forward(request, path + query[1] + query[2], body, answer)
+
+    def _decide(self, request: Request) -> tuple[bool, str, Rule | None, bool]:
+        policy = self._policy()
+        stranger = foreign(self._client, policy.trust_domain)
+        if stranger is not None:
+            return False, stranger.reason, None, False
+        joined = {name.lower(): request.get(name) or "" for name, _ in request.headers}
+        verdict = permissions.decide(
+            policy.rules,
+            permissions.Request(method=request.method, target=request.target, headers=joined),
+            source=self._client.name,
+            destination=policy.destination,
+            default_allow=policy.default_allow,
+            default_reason=policy.default_reason,
+            full_match=self._full_match,
+        )
+        decision = verdict.decision
+        return decision.allowed, decision.reason, decision.rule, decision.audited
+
+    async def _deny(self, answer: Answer, request: Request, reason: str, rule: Rule | None) -> None:
+        reference = self._told(request, reason, rule, allowed=False)
+        await answer.whole(403, DENIED, [("X-Lictor-Reference", reference)])
+
+    def _told(self, request: Request, reason: str, rule: Rule | None, *, allowed: bool) -> str:
+        reference = secrets.token_hex(8)
+        self._tell(
+            Told(
+                allowed=allowed,
+                reason=reason,
+                reference=reference,
+                method=request.method,
+                path=request.target.partition("?")[0],
+                rule=rule,
+            )
+        )
+        return reference
+
+    async def _forward(self, request: Request, target: str, body: Body, answer: Answer) -> None:
+        headers = self._headers(request)
+        switching = upgrade_wanted(request)
+        if switching:
+            headers += [("Connection", "Upgrade"), ("Upgrade", switching)]
+        raw = forward.request_bytes(request.method, target, headers, body.framing)
+        replay, now = Replay(body), self._now()
+        kept = self._pool.kept(self._app, now)
+        began = None
+        if kept is not None:
+            began = await ask(kept, raw, request, replay, self._limits, self._request_timeout_s)
+            if not isinstance(began, Began):
+                kept.abort()
+                # A kept connection may have ended at the very moment: nothing was answered, and
+                # what may be repeated is asked once more on a fresh one.
+                again = began.reset and request.method in ("GET", "HEAD") and replay.repeatable
+                if not again:
+                    await self._failed(answer, began.timed_out)
+                    return
+                kept, began = None, None
+        if kept is None:
+            try:
+                kept = await self._pool.dial(self._app, None, self._connect_timeout_s)
+            except (OSError, TimeoutError):
+                await answer.whole(
+                    503, "no connection to the application",
+                    [("X-Lictor-Reason", "local_connect_failure")],
+                )  # fmt: skip
+                return
+            began = await ask(kept, raw, request, replay, self._limits, self._request_timeout_s)
+        if not isinstance(began, Began):
+            kept.abort()
+            await self._failed(answer, bool(began and began.timed_out))
+            return
+        await self._give(kept, began, answer)
+
+    async def _give(self, kept: Pipe, began: Began, answer: Answer) -> None:
+        headers = forward.passed_on(began.head.headers)
+        try:
+            if began.head.status == 101:
+                answer.begun, answer.keep = True, False
+                await switch(self._pipe, kept, began, headers, self._limits)
+            elif await give(kept, began, answer, headers, self._limits):
+                self._pool.keep(self._app, kept, self._now())
+                return
+        except BaseException:
+            kept.abort()
+            raise
+        kept.finish()
+
+    async def _failed(self, answer: Answer, timed_out: bool) -> None:
+        if timed_out:
+            await answer.whole(504, "the application did not answer in time")
+        else:
+            await answer.whole(502, "the application broke off")
+
+    def _headers(self, request: Request) -> list[tuple[str, str]]:
+        """What the application sees: who asked is told by us alone."""
+        kept = [
+            (name, value)
+            for name, value in forward.passed_on(request.headers)
+            if name.lower() not in ("x-forwarded-client-cert", "expect")
+        ]
+        kept.append(("X-Forwarded-Client-Cert", f"URI={self._client.uri}"))
+        if request.get("x-request-id") is None:
+            kept.append(("X-Request-Id", str(uuid.uuid4())))
+        if request.get("x-forwarded-proto") is None:
+            kept.append(("X-Forwarded-Proto", "https"))
+        return kept
+
+
+def needs_requests(rules: Sequence[Rule]) -> bool:
+    """Whether any rule can only be decided by a request."""
+    return any(rule.permissions for rule in rules)

@@ -1,0 +1,27 @@
+"""Bounds and timings of HTTP, as configuration (contract D.5 and D.7)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HttpLimits:
+    """What a peer may take. Times in seconds, sizes in bytes."""
+
+    #: From the first byte of a head to its end.
+    head_timeout_s: float = 10.0
+    #: Between two requests of a connection: to us, and from us.
+    downstream_idle_s: float = 300.0
+    upstream_idle_s: float = 60.0
+    #: Between two pieces of a body, and for the next hop to take one.
+    body_idle_s: float = 60.0
+    write_stall_s: float = 60.0
+    #: Bytes that wait to be read from one connection.
+    buffer_bytes: int = 262_144
+    #: Of a body that nobody wants, read so that the connection can be used again.
+    drain_bytes: int = 65_536
+    #: Connections kept for reuse, to one host.
+    idle_connections_max: int = 64
+    #: Requests under way and waiting, for one target (limits of an upstream).
+    requests_max: int = 1024

@@ -1,0 +1,124 @@
+"""Bodies and answers of one HTTP/1.1 connection: read in pieces, written as they are framed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from proxy.http1 import forward
+from proxy.http1.body import LAST_CHUNK, Decoder, Framing, chunk
+from proxy.http1.head import Request, Response
+from proxy.l7.limits import HttpLimits
+
+if TYPE_CHECKING:
+    from proxy.l7.pipe import Pipe
+
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+_REASONS = {
+    400: "Bad Request", 403: "Forbidden", 405: "Method Not Allowed", 408: "Request Timeout",
+    414: "URI Too Long", 429: "Too Many Requests", 431: "Request Header Fields Too Large",
+    501: "Not Implemented", 502: "Bad Gateway", 503: "Service Unavailable",
+    504: "Gateway Timeout", 505: "HTTP Version Not Supported",
+}  # fmt: skip
+
+
+class Body:
+    """A body that is being read from a connection."""
+
+    def __init__(
+        self, pipe: Pipe, framing: Framing, limits: HttpLimits, *, continues: bool = False
+    ) -> None:
+        self.framing = framing
+        self._pipe = pipe
+        self._decoder = Decoder(framing)
+        self._limits = limits
+        self._continues = continues
+
+    @property
+    def done(self) -> bool:
+        """Whether all of it was read."""
+        return self._decoder.done
+
+    async def read(self) -> bytes:
+        """The next piece; b"" once it is done. Raises HttpViolation, TimeoutError, PipeClosed."""
+        if self._continues:  # the peer waits to be asked for it
+            self._continues = False
+            await self._pipe.write(CONTINUE, self._limits.write_stall_s)
+        decoder = self._decoder
+        while not decoder.done:
+            data = await self._pipe.read(self._limits.body_idle_s)
+            if not data:
+                decoder.end()
+                return b""
+            piece = decoder.feed(data)
+            if decoder.left:
+                self._pipe.give_back(decoder.left)
+                decoder.left = b""
+            if piece:
+                return piece
+        return b""
+
+    async def discard(self) -> bool:
+        """Read on to the end if that is near; whether the connection can be used again."""
+        if self._continues:
+            return False  # it may come, or never
+        left = self._limits.drain_bytes
+        while not self.done and left > 0:
+            left -= len(await self.read()) or 1
+        return self.done
+
+
+class Answer:
+    """The answer to one request."""
+
+    def __init__(self, pipe: Pipe, request: Request, limits: HttpLimits, *, keep: bool) -> None:
+        self._pipe = pipe
+        self._limits = limits
+        self._chunked = False
+        self._request = request
+        self.keep = keep
+        self.begun = False
+        self.status = 0
+
+    async def begin(
+        self, head: Response, headers: Sequence[tuple[str, str]], framing: Framing
+    ) -> None:
+        """Send the head."""
+        self.begun, self.status = True, head.status
+        self._chunked = framing.chunked or framing.until_close
+        if self._chunked and self._request.minor < 1:
+            self._chunked, self.keep = False, False  # HTTP/1.0 knows no chunks
+            framing = Framing()
+            headers = [*headers]
+        raw = forward.response_bytes(head, headers, framing, close=not self.keep)
+        if not self._chunked and not self.keep and self._request.minor < 1:
+            raw = raw.replace(b"Content-Length: 0\r\n", b"") if framing.empty else raw
+        await self._pipe.write(raw, self._limits.write_stall_s)
+
+    async def send(self, data: bytes) -> None:
+        """Send a piece of the body."""
+        await self._pipe.write(chunk(data) if self._chunked else data, self._limits.write_stall_s)
+
+    async def end(self) -> None:
+        """The body is complete."""
+        if self._chunked:
+            await self._pipe.write(LAST_CHUNK, self._limits.write_stall_s)
+
+    async def whole(self, status: int, text: str, headers: Sequence[tuple[str, str]] = ()) -> None:
+        """A short answer of our own."""
+        self.begun, self.status = True, status
+        body = b"" if self._request.method == "HEAD" else text.encode()
+        await self._pipe.write(
+            own_answer(status, text, headers, close=not self.keep) + body,
+            self._limits.write_stall_s,
+        )
+
+
+def own_answer(
+    status: int, text: str, headers: Sequence[tuple[str, str]] = (), *, close: bool
+) -> bytes:
+    """The head of an answer of ours with this text."""
+    response = Response(status, _REASONS.get(status, "Error"), 1, ())
+    all_headers = [("Content-Type", "text/plain"), ("Server", "lictor"), *headers]
+    framing = Framing(length=len(text.encode()))
+    return forward.response_bytes(response, all_headers, framing, close=close)

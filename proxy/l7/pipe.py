@@ -1,0 +1,198 @@
+"""The HTTP end of a stream: bytes that came in wait here for a coroutine, bounded both ways."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+
+from proxy import certificate
+from proxy.certificate import PeerCertificate
+from proxy.errors import HttpViolation, IdentityError
+from proxy.http1 import head
+from proxy.l7.limits import HttpLimits
+from proxy.relay import Stream
+
+
+class PipeClosed(OSError):
+    """The other side is gone; ``reason`` is a word for logs."""
+
+
+class Pipe:
+    """One connection. It is the owner of its stream and the half that the stream relays to."""
+
+    def __init__(self, limits: HttpLimits, *, accepted: bool = False) -> None:
+        self._limits = limits
+        self._accepted = accepted
+        self._stream: Stream = None  # type: ignore[assignment]
+        self._buffer = bytearray()
+        self._waiter: asyncio.Future[None] | None = None
+        self._writable = asyncio.Event()
+        self._writable.set()
+        self.opened = asyncio.Event()
+        self._over = False
+        self._lost = ""
+        self._paused = False
+        self.secured: asyncio.Future[PeerCertificate] = asyncio.get_running_loop().create_future()
+
+    # What the stream reports.
+
+    def stream_opened(self, stream: Stream) -> None:
+        self._stream = stream
+        self.opened.set()
+
+    def stream_secured(self, stream: Stream, der: bytes | None) -> None:
+        if self.secured.done():
+            return
+        try:
+            peer = certificate.read(der, client=self._accepted)
+        except IdentityError as error:
+            self.secured.set_exception(PipeClosed(f"bad_san: {error}"))
+        else:
+            self.secured.set_result(peer)
+
+    def stream_insecure(self, stream: Stream, reason: str, detail: str) -> None:
+        if not self.secured.done():
+            self.secured.set_exception(PipeClosed(f"{reason}: {detail}"))
+        self._fail(reason)
+
+    def stream_over(self, stream: Stream) -> None:
+        self._over = True
+        self._wake()
+
+    def stream_lost(self, stream: Stream, reason: str) -> None:
+        if not self.secured.done():
+            self.secured.set_exception(PipeClosed(reason))
+        self._fail(reason)
+
+    def _fail(self, reason: str) -> None:
+        self._lost = self._lost or reason
+        self._writable.set()
+        self._wake()
+
+    # What the stream hands over.
+
+    def send(self, data: bytes) -> None:
+        self._buffer += data
+        if len(self._buffer) > self._limits.buffer_bytes and not self._paused:
+            self._paused = True
+            self._stream.pause_reading()
+        self._wake()
+
+    def send_all(self, chunks: list[bytes]) -> None:
+        for each in chunks:
+            self.send(each)
+
+    def pause_reading(self) -> None:
+        self._writable.clear()
+
+    def resume_reading(self) -> None:
+        self._writable.set()
+
+    # What a coroutine does.
+
+    def begin(self) -> None:
+        """From now on take what comes."""
+        self._stream.relay_to(self)  # type: ignore[arg-type]
+
+    @property
+    def open(self) -> bool:
+        """Whether both directions still stand."""
+        return not self._over and not self._lost
+
+    @property
+    def untouched(self) -> bool:
+        """Whether nothing came that nobody asked for: a kept connection that can be used."""
+        return self.open and not self._buffer
+
+    async def read(self, timeout_s: float) -> bytes:
+        """What has come; waits for it. b"" at the end. Raises TimeoutError and PipeClosed."""
+        if not self._buffer:
+            await self._more(timeout_s)
+        return self.take()
+
+    def take(self) -> bytes:
+        """All that has come so far."""
+        data = bytes(self._buffer)
+        self._buffer.clear()
+        self._read_on()
+        return data
+
+    def give_back(self, data: bytes) -> None:
+        """What was read too far."""
+        self._buffer[:0] = data
+
+    async def read_head(self, first_s: float, rest_s: float) -> bytes:
+        """A whole head; b"" when the peer ended before one began.
+
+        ``first_s`` for its first byte, ``rest_s`` from there to its end. Raises TimeoutError,
+        PipeClosed and HttpViolation.
+        """
+        while not self._buffer:
+            if not await self._more(first_s):
+                return b""
+        # An empty line before a request is let pass (RFC 9112, section 2.2).
+        if self._buffer.startswith(b"\r\n"):
+            del self._buffer[:2]
+        async with asyncio.timeout(rest_s):
+            while (end := head.end_of_head(self._buffer)) < 0:
+                if not await self._more(rest_s):
+                    raise HttpViolation(400, "the head was cut short")
+        raw = bytes(self._buffer[:end])
+        del self._buffer[:end]
+        self._read_on()
+        return raw
+
+    async def _more(self, timeout_s: float) -> bool:
+        """Wait for more; False at the end."""
+        size = len(self._buffer)
+        async with asyncio.timeout(timeout_s):
+            while len(self._buffer) == size:
+                if self._lost:
+                    raise PipeClosed(self._lost)
+                if self._over:
+                    return False
+                self._waiter = asyncio.get_running_loop().create_future()
+                try:
+                    await self._waiter
+                finally:
+                    self._waiter = None
+        return True
+
+    async def write(self, data: bytes, stall_s: float) -> None:
+        """Write and wait while the peer takes no more. Raises TimeoutError and PipeClosed."""
+        if self._lost:
+            raise PipeClosed(self._lost)
+        if data:
+            self._stream.send(data)
+        if not self._writable.is_set():
+            async with asyncio.timeout(stall_s):
+                await self._writable.wait()
+        if self._lost:
+            raise PipeClosed(self._lost)
+
+    def finish(self) -> None:
+        """End in order."""
+        if self._stream is not None and not self._stream.lost:
+            self._stream.finish()
+            with contextlib.suppress(RuntimeError):
+                loop = asyncio.get_running_loop()
+                loop.call_later(self._limits.head_timeout_s, self.abort)
+
+    def abort(self) -> None:
+        """Reset."""
+        if self._stream is not None and not self._stream.lost:
+            self._stream.abort()
+
+    def end_writing(self) -> None:
+        """Tell the peer that no more will come."""
+        if not self._lost:
+            self._stream.send_eof()
+
+    def _read_on(self) -> None:
+        if self._paused and len(self._buffer) <= self._limits.buffer_bytes // 2:
+            self._paused = False
+            self._stream.resume_reading()
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)

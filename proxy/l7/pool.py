@@ -1,0 +1,90 @@
+"""Connections to hosts, kept for the next request."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from dataclasses import dataclass
+
+from proxy.config import ProxyConfig
+from proxy.l7.limits import HttpLimits
+from proxy.l7.pipe import Pipe, PipeClosed
+from proxy.relay import PlainStream, TlsStream
+from proxy.source import AppAddress
+from proxy.spiffe import SpiffeId
+from proxy.tls import Contexts
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """A host over mTLS: where it is and whose identity it must have."""
+
+    address: str
+    port: int
+    expected: frozenset[SpiffeId]
+
+
+class Pool:
+    """Idle connections by where they lead."""
+
+    def __init__(self, config: ProxyConfig, limits: HttpLimits) -> None:
+        self._config = config
+        self._limits = limits
+        self._idle: dict[Peer | AppAddress, deque[tuple[float, Pipe]]] = {}
+
+    def kept(self, to: Peer | AppAddress, now: float) -> Pipe | None:
+        """A connection that can be used again, the one used last."""
+        idle = self._idle.get(to)
+        while idle:
+            since, pipe = idle.pop()
+            if pipe.untouched and now - since < self._limits.upstream_idle_s:
+                return pipe
+            pipe.abort()
+        return None
+
+    def keep(self, to: Peer | AppAddress, pipe: Pipe, now: float) -> None:
+        """A request is over and its connection is whole."""
+        idle = self._idle.setdefault(to, deque())
+        if not pipe.untouched or len(idle) >= self._limits.idle_connections_max:
+            pipe.finish()
+            return
+        idle.append((now, pipe))
+
+    def forget(self, to: Peer | AppAddress | None = None) -> None:
+        """Close what is kept for one place, or for all."""
+        for key in list(self._idle) if to is None else [to]:
+            for _, pipe in self._idle.pop(key, ()):
+                pipe.finish()
+
+    async def dial(
+        self, to: Peer | AppAddress, contexts: Contexts | None, timeout_s: float
+    ) -> Pipe:
+        """A new connection. Raises OSError (PipeClosed for a wrong identity) and TimeoutError."""
+        pipe = Pipe(self._limits)
+        try:
+            async with asyncio.timeout(timeout_s):
+                if isinstance(to, AppAddress):
+                    await self._dial_app(to, pipe)
+                else:
+                    await self._dial_peer(to, pipe, contexts)
+        except BaseException:
+            pipe.abort()
+            raise
+        pipe.begin()
+        return pipe
+
+    async def _dial_app(self, to: AppAddress, pipe: Pipe) -> None:
+        loop, stream = asyncio.get_running_loop(), PlainStream(pipe, self._config)
+        if to.socket_path:
+            await loop.create_unix_connection(lambda: stream, to.socket_path)
+        else:
+            await loop.create_connection(lambda: stream, to.address, to.port)
+
+    async def _dial_peer(self, to: Peer, pipe: Pipe, contexts: Contexts | None) -> None:
+        if contexts is None:
+            raise PipeClosed("no leaf certificate yet")
+        stream = TlsStream(pipe, self._config, contexts.client, server_side=False)
+        await asyncio.get_running_loop().create_connection(lambda: stream, to.address, to.port)
+        peer = await pipe.secured
+        if peer.identity not in to.expected:
+            raise PipeClosed(f"identity_mismatch: {peer.identity.uri}")

@@ -1,0 +1,180 @@
+"""One request carried to one connection, and its response back. What went wrong is a value.
+
+Decides nothing about retries: it says how a try ended, and whether anything was sent.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from proxy.errors import HttpViolation
+from proxy.http1 import body as framing
+from proxy.http1 import forward
+from proxy.http1.body import LAST_CHUNK, Framing, chunk
+from proxy.http1.head import Request, Response, joined, read_response
+from proxy.l7.limits import HttpLimits
+from proxy.l7.messages import Answer, Body
+from proxy.l7.pipe import Pipe, PipeClosed
+from proxy.l7.retries import REPLAY_MAX_BYTES, Failure
+
+Headers = Sequence[tuple[str, str]]
+T = TypeVar("T")
+
+
+class Replay:
+    """A request's body that may be sent more than once while it is short."""
+
+    def __init__(self, body: Body) -> None:
+        self._body = body
+        self._kept: list[bytes] = []
+        self._size = 0
+        self._whole = body.framing.empty
+
+    @property
+    def framing(self) -> Framing:
+        return self._body.framing
+
+    @property
+    def repeatable(self) -> bool:
+        """Whether all that was read so far can be sent again."""
+        return self._size <= REPLAY_MAX_BYTES
+
+    async def send(self, pipe: Pipe, stall_s: float) -> None:
+        """Write all of it. Raises what reading and writing raise."""
+        wrap: Callable[[bytes], bytes] = chunk if self.framing.chunked else bytes
+        for piece in self._kept:
+            await pipe.write(wrap(piece), stall_s)
+        while not self._whole:
+            piece = await self._body.read()
+            if not piece:
+                self._whole = True
+                break
+            self._size += len(piece)
+            if self.repeatable:
+                self._kept.append(piece)
+            else:
+                self._kept.clear()
+            await pipe.write(wrap(piece), stall_s)
+        if self.framing.chunked:
+            await pipe.write(LAST_CHUNK, stall_s)
+
+
+@dataclass(frozen=True, slots=True)
+class Began:
+    """A response has come: its head and where its body ends."""
+
+    head: Response
+    framing: Framing
+
+
+async def ask(
+    pipe: Pipe, raw: bytes, request: Request, body: Replay, limits: HttpLimits, timeout_s: float
+) -> Began | Failure:
+    """Send a request and wait for the head of its response, for so long in all."""
+    sending: asyncio.Task[None] | None = None
+    try:
+        async with asyncio.timeout(timeout_s or None):
+            await pipe.write(raw, limits.write_stall_s)
+            if not body.framing.empty:
+                sending = _task(body.send(pipe, limits.write_stall_s))
+            head = await _head(pipe, request, limits, sending)
+            return Began(head, framing.of_response(head, to_method=request.method))
+    except TimeoutError:
+        return Failure(timed_out=True)
+    except HttpViolation as error:
+        if error.status < 500:
+            raise  # the client's body broke the rules
+        return Failure(status=502)
+    except PipeClosed:
+        return Failure(reset=True)
+    finally:
+        if sending is not None and not sending.done():
+            sending.cancel()
+
+
+async def _head(
+    pipe: Pipe, request: Request, limits: HttpLimits, sending: asyncio.Task[None] | None
+) -> Response:
+    """The head of the final response; interim ones are left out (101 is final)."""
+    while True:
+        raw = await _raw_head(pipe, limits, sending)
+        if not raw:
+            raise PipeClosed("closed without a response")
+        head = read_response(raw)
+        if head.status >= 200 or head.status == 101:
+            if sending is not None and not sending.done() and head.status < 300:
+                await sending
+            return head
+
+
+async def _raw_head(pipe: Pipe, limits: HttpLimits, sending: asyncio.Task[None] | None) -> bytes:
+    """The next head, while the request's body is still being sent."""
+    if sending is None or sending.done():
+        if sending is not None:
+            sending.result()
+        return await pipe.read_head(limits.downstream_idle_s, limits.head_timeout_s)
+    reading = _task(pipe.read_head(limits.downstream_idle_s, limits.head_timeout_s))
+    try:
+        await asyncio.wait({reading, sending}, return_when=asyncio.FIRST_COMPLETED)
+        if not reading.done():
+            sending.result()  # raises what the client did wrong
+        return await reading
+    finally:
+        reading.cancel()
+
+
+def _task(work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+    """A task that its caller ends with itself."""
+    return asyncio.get_running_loop().create_task(work)
+
+
+async def give(
+    pipe: Pipe, began: Began, answer: Answer, headers: Headers, limits: HttpLimits
+) -> bool:
+    """Pass a response on; whether its connection is whole and can be kept."""
+    body = Body(pipe, began.framing, limits)
+    await answer.begin(began.head, headers, began.framing)
+    while piece := await body.read():
+        await answer.send(piece)
+    await answer.end()
+    words = (joined(began.head.headers, "connection") or "").lower()
+    return not began.framing.until_close and began.head.minor >= 1 and "close" not in words
+
+
+def upgrade_wanted(request: Request) -> str:
+    """The protocol that a request wants to switch to, "" for none."""
+    words = {each.strip().lower() for each in (request.get("connection") or "").split(",")}
+    return (request.get("upgrade") or "") if "upgrade" in words else ""
+
+
+async def switch(
+    downstream: Pipe, upstream: Pipe, began: Began, headers: Headers, limits: HttpLimits
+) -> None:
+    """After 101 both sides speak another protocol: bytes both ways until either ends."""
+    upgrade = joined(began.head.headers, "upgrade") or ""
+    kept = [(n, v) for n, v in headers if n.lower() not in ("connection", "upgrade")]
+    kept += [("Connection", "Upgrade"), ("Upgrade", upgrade)]
+    raw = forward.response_bytes(began.head, kept, Framing(), close=False)
+    await downstream.write(raw, limits.write_stall_s)
+    ways = [
+        _task(_copy(downstream, upstream, limits)),
+        _task(_copy(upstream, downstream, limits)),
+    ]
+    try:
+        await asyncio.wait(ways)
+    finally:
+        for way in ways:
+            way.cancel()
+
+
+async def _copy(source: Pipe, target: Pipe, limits: HttpLimits) -> None:
+    try:
+        while data := await source.read(limits.downstream_idle_s):
+            await target.write(data, limits.write_stall_s)
+        target.end_writing()
+    except (PipeClosed, TimeoutError):
+        source.abort()
+        target.abort()

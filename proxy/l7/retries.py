@@ -1,0 +1,103 @@
+"""Whether a request that failed is tried again (contract D.7).
+
+A retry may never make a request happen twice that must not, never outlasts the request's time, and
+never costs more than a share of the traffic: a service in trouble must not drown in second tries.
+Pure; ``now`` and dice are given.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import deque
+from dataclasses import dataclass
+
+#: A body is kept for another try up to this size.
+REPLAY_MAX_BYTES = 65_536
+RATIO, PER_SECOND_MIN, WINDOW_S = 0.2, 10.0, 10.0
+CONCURRENT_SHARE, CONCURRENT_MIN = 0.2, 3
+BACKOFF_FIRST_S, BACKOFF_MAX_S = 0.025, 0.25
+_IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE"})
+_GATEWAY = frozenset({502, 503, 504})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetryPolicy:
+    """What a route says. ``conditions`` are Envoy's names; retries without any condition are for
+    failures in which the request certainly did not happen."""
+
+    retries: int = 0
+    conditions: frozenset[str] = frozenset()
+    statuses: frozenset[int] = frozenset()
+    non_idempotent: bool = False
+
+
+NO_RETRIES = RetryPolicy()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """How one try ended. ``status`` 0: no response came; ``sent``: some of the request may have
+    reached the host; ``reset``: the connection broke after that."""
+
+    status: int = 0
+    sent: bool = True
+    reset: bool = False
+    timed_out: bool = False
+
+
+def wanted(policy: RetryPolicy, method: str, failure: Failure) -> bool:
+    """Whether the route asks for another try after such an end, and the method allows it."""
+    if not failure.sent and not failure.status:
+        return policy.retries > 0  # it certainly did not happen
+    if method not in _IDEMPOTENT and not policy.non_idempotent:
+        return False
+    conditions = policy.conditions
+    if failure.status:
+        return (
+            failure.status in policy.statuses
+            or ("5xx" in conditions and failure.status >= 500)
+            or ("gateway-error" in conditions and failure.status in _GATEWAY)
+            or ("retriable-4xx" in conditions and failure.status == 409)
+            or ("envoy-ratelimited" in conditions and failure.status == 429)
+        )
+    if failure.timed_out:
+        return bool(conditions & {"5xx", "gateway-error", "deadline-exceeded"})
+    return bool(conditions & {"5xx", "gateway-error", "reset"})
+
+
+def backoff_s(attempt: int, rng: random.Random) -> float:
+    """The pause before try ``attempt`` (1 for the first retry): full jitter."""
+    return rng.uniform(0, min(BACKOFF_MAX_S, BACKOFF_FIRST_S * 2 ** (attempt - 1)))
+
+
+class Budget:
+    """What retries one group of hosts may cost: a share of the first tries of the last seconds and
+    a floor, and a share of what is under way."""
+
+    def __init__(self) -> None:
+        self._firsts: deque[float] = deque()
+        self._retries: deque[float] = deque()
+        self.active = 0
+        self.retrying = 0
+        self.exhausted = 0
+
+    def first(self, now: float) -> None:
+        """A request is tried for the first time."""
+        self._firsts.append(now)
+        self._forget(now)
+
+    def take(self, now: float) -> bool:
+        """Whether one more retry may be made; it then counts."""
+        self._forget(now)
+        allowed = RATIO * len(self._firsts) + PER_SECOND_MIN * WINDOW_S
+        most = max(CONCURRENT_MIN, CONCURRENT_SHARE * self.active)
+        if len(self._retries) + 1 > allowed or self.retrying + 1 > most:
+            self.exhausted += 1
+            return False
+        self._retries.append(now)
+        return True
+
+    def _forget(self, now: float) -> None:
+        for times in (self._firsts, self._retries):
+            while times and times[0] < now - WINDOW_S:
+                times.popleft()
