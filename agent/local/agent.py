@@ -18,6 +18,7 @@ from agent.backend import Backend
 from agent.config.schema import AgentConfig
 from agent.definitions import CheckDefinition, ServiceDefinition
 from agent.errors import ConfigError, RequestError
+from agent.local.checks.os_service import systemd_runs
 from agent.local.defined import Defined
 from agent.local.expand import PortRange, sidecar_id
 from agent.local.files import Files
@@ -94,6 +95,7 @@ class LocalAgent:
         self._config = config
         self._backend = backend
         self._node = node
+        self._os_services = systemd_runs()
         self._members = members
         self._tokens = tokens
         self._rng = rng or random.Random()
@@ -315,6 +317,7 @@ class LocalAgent:
             scripts_by_file=config.enable_script_checks or config.enable_local_script_checks,
             services_max=config.limits.services_max,
             checks_max=config.limits.checks_max,
+            os_services=self._os_services,
         )
 
     def _replaced_checks(self, registration: Registration) -> tuple[CheckId, ...]:

@@ -45,6 +45,8 @@ class Policy:
     scripts_by_file: bool
     services_max: int
     checks_max: int
+    #: Whether the host's service manager can be asked.
+    os_services: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,7 +134,7 @@ def _build_check(
     standalone: bool,
 ) -> LocalCheck:
     refuse_scripts(check, enabled=_scripts(policy, source), remote=source == "remote")
-    refuse_unsupported(check)
+    refuse_unsupported(check, os_services=policy.os_services)
     record = check_record(check, node=policy.node, service=service, standalone=standalone)
     known = state.checks.get(record.id)
     if known is not None:

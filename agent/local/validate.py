@@ -81,9 +81,9 @@ def refuse_scripts(check: CheckDefinition, *, enabled: bool, remote: bool) -> No
         raise RequestError(500, SCRIPTS_OFF_REMOTE if remote else SCRIPTS_OFF)
 
 
-def refuse_unsupported(check: CheckDefinition) -> None:
+def refuse_unsupported(check: CheckDefinition, *, os_services: bool) -> None:
     """Refuse, clearly, what this agent cannot run: better no check than one that never runs."""
-    if check.kind == "os_service":
+    if check.kind == "os_service" and not os_services:
         raise RequestError(
             400, "Invalid check: os_service checks are not supported on this platform"
         )

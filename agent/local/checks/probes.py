@@ -12,6 +12,7 @@ from agent.local.checks.contexts import Contexts
 from agent.local.checks.docker import probe_docker
 from agent.local.checks.grpc import probe_grpc
 from agent.local.checks.http import HttpProber
+from agent.local.checks.os_service import probe_os_service
 from agent.local.checks.probe import ProbeResult
 from agent.local.checks.script import probe_script
 from agent.local.checks.tcp import probe_tcp
@@ -38,6 +39,7 @@ LANES = {
     "h2ping": Lane.CONNECTION,
     "script": Lane.PROGRAM,
     "docker": Lane.PROGRAM,
+    "os_service": Lane.PROGRAM,
 }
 
 
@@ -82,6 +84,8 @@ class Probes:
                 tls = check.h2ping_use_tls
                 context = await self._contexts.of(check, h2ping.PROTOCOL) if tls else None
                 return await h2ping.probe_h2ping(check, context)
+            case "os_service":
+                return await probe_os_service(check)
             case "docker":
                 return await probe_docker(check, output_max)
             case _:
