@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 
 from agent.http.call import Call
@@ -10,7 +11,8 @@ from agent.http.reply import JSON_TYPE, Reply, json_bytes
 
 async def openapi(_call: Call) -> Reply:
     """The API in OpenAPI 3.1."""
-    return Reply(_document(), JSON_TYPE)
+    # Made once, in a thread: it takes longer than the loop should be held.
+    return Reply(await asyncio.to_thread(_document), JSON_TYPE)
 
 
 @functools.cache

@@ -17,7 +17,7 @@ from gossip.patterns import PatternError, Test, char_test, parse_pattern
 
 #: A pattern may come to this many instructions, and names longer than this are not taken apart: a
 #: search costs at most the product.
-INSTRUCTIONS_MAX = 256
+INSTRUCTIONS_MAX = 128
 TEXT_MAX = 255
 
 _WORD = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_")
