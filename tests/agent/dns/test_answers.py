@@ -6,6 +6,7 @@ import collections
 import functools
 import itertools
 import random
+from dataclasses import replace
 
 import dns.flags
 import dns.message
@@ -146,3 +147,13 @@ def test_instances_at_one_address_weigh_together() -> None:
     entries = (entry(1, "10.0.0.1", 3), entry(2, "10.0.0.1", 4), entry(3, "10.0.0.2", 1))
     outline = answers.answer(asked("A", 0), rules(), Facts({WEB: entries}), random.Random(1))
     assert sorted(item.weight for item in outline.items) == [1, 7]
+
+
+def test_a_part_of_a_huge_service_is_a_cut_reply_though_all_of_the_part_fits() -> None:
+    question, rng, settings_ = asked("A", 4096), random.Random(1), rules(enable_truncate=True)
+    whole = answers.answer(question, settings_, Facts({WEB: instances(4)[:3]}), rng)
+    for outline, is_cut in ((whole, False), (replace(whole, partial=True), True)):
+        packet = sizes.write(outline, question, settings_, tcp=False, rng=rng, now_s=0)
+        assert bool(dns.message.from_wire(packet).flags & dns.flags.TC) is is_cut
+    huge = answers.answer(question, settings_, Facts({WEB: instances(4)}), rng, tcp=False)
+    assert huge.partial
