@@ -12,8 +12,10 @@ import contextlib
 import logging
 import random
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import Protocol
 
 from cryptography import x509
 
@@ -22,10 +24,13 @@ from agent.connect import ca
 from agent.connect.authority import NOT_READY, RATE_LIMITED
 from agent.connect.renewal import Retry, renew_at, root_spread_s
 from agent.errors import AgentError, RequestError
+from agent.local import leaf_health
+from agent.local.leaf_health import LeafStanding
 from agent.tasks import TaskOwner
 from proxy.spiffe import SpiffeId
 from raftstore.errors import StoreError
 from raftstore.queries import CARootsAnswer, GetCARoots
+from raftstore.records import Check, CheckId, Service, ServiceId
 
 log = logging.getLogger("lictor.agent.connect.leaves")
 
@@ -34,6 +39,8 @@ UNUSED_MAX_S = 72 * 3600.0
 LEAVES_MAX = 4096
 #: Never two certificates for one service faster than this, whatever their life is.
 PAUSE_MIN_S = 1.0
+#: How often the leaves are looked at for one that has ended.
+HEALTH_S = 5.0
 _ROOTS_WAIT_S = 300.0
 _CSR_MAX_PER_SECOND = 50.0
 
@@ -55,11 +62,13 @@ class Leaf:
 
 @dataclass(slots=True)
 class LeafStats:
-    """Counters since start, and what is held."""
+    """Counters since start, what is held, and seconds until the first of it ends."""
 
     held: int = 0
     issued: int = 0
     failed: int = 0
+    failing_current: int = 0
+    ends_first_left_s: float = 0.0
 
 
 @dataclass(slots=True)
@@ -90,6 +99,14 @@ class _Entry:
         changed.set()
 
 
+class Local(Protocol):
+    """What runs on this host."""
+
+    def services(self) -> Mapping[ServiceId, Service]: ...
+    def checks(self) -> Mapping[CheckId, Check]: ...
+    async def set_leaf_health(self, proxy_id: ServiceId, reason: str) -> None: ...
+
+
 class LeafCache:
     """Gives leaf certificates; see `leaf`."""
 
@@ -108,7 +125,27 @@ class LeafCache:
     def stats(self) -> LeafStats:
         """The counters as they stand."""
         self._stats.held = len(self._entries)
+        ends = [standing.ends_at for standing in self.standings().values()]
+        self._stats.failing_current = sum(1 for entry in self._entries.values() if entry.error)
+        self._stats.ends_first_left_s = min(ends) - time.time() if ends else 0.0
         return self._stats
+
+    def standings(self) -> dict[str, LeafStanding]:
+        """For each service with a leaf when it ends, and why it could not be renewed."""
+        return {
+            service: LeafStanding(entry.issued.valid_before_at, str(entry.error or ""))
+            for service, entry in self._entries.items()
+            if entry.issued is not None
+        }
+
+    async def tell_health(self, local: Local) -> None:
+        """Have a proxy whose leaf has ended out of use until there is a new one; runs for ever."""
+        while True:
+            await asyncio.sleep(HEALTH_S)
+            services = local.services().values()
+            bad = leaf_health.wanted(services, self.standings(), time.time())
+            for proxy_id in leaf_health.told(local.checks().values()) | bad.keys():
+                await local.set_leaf_health(proxy_id, bad.get(proxy_id, ""))
 
     async def leaf(self, service: str, *, min_index: int = 0, wait_s: float = 0.0) -> Leaf:
         """The leaf of a service, made when there is none.

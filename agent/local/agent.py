@@ -23,13 +23,9 @@ from agent.local.defined import Defined
 from agent.local.expand import PortRange, sidecar_id
 from agent.local.files import Files
 from agent.local.kept import Kept
+from agent.local.leaf_health import leaf_check, leaf_check_id
 from agent.local.live import Live
-from agent.local.maintenance import (
-    NODE_MAINTENANCE,
-    TYPE,
-    maintenance_check,
-    service_maintenance,
-)
+from agent.local.maintenance import NODE_MAINTENANCE, TYPE, maintenance_check, service_maintenance
 from agent.local.node import sidecar_address
 from agent.local.registration import Policy, Registration, build_check, build_service
 from agent.local.revocation import Revoked
@@ -288,6 +284,21 @@ class LocalAgent:
         if service is None:
             raise RequestError(404, f'No service registered with ID "{service_id}"')
         await self._set_maintenance(service_maintenance(service_id), service, enable, reason)
+
+    async def set_leaf_health(self, proxy_id: ServiceId, reason: str) -> None:
+        """Why a proxy's leaf is of no use, as a critical check that is not kept; "" for none."""
+        check_id = leaf_check_id(proxy_id)
+        async with self._changing:
+            service = self._live.state.services.get(proxy_id)
+            known = check_id in self._live.state.checks
+            if reason and service is not None and not known:
+                check = leaf_check(self._node().name, service.record, reason)
+                self._live.apply(Registration(checks=(check,)), {})
+            elif known and not reason:
+                self._live.drop_check(check_id)
+            else:
+                return
+            self._changed()
 
     async def reload(self, config: AgentConfig) -> None:
         """Follow changed configuration files. Raises ConfigError with everything as it was."""

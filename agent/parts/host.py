@@ -119,6 +119,7 @@ class HostParts:
         self.leaves = LeafCache(self._backend, datacenter=config.datacenter, rng=ground.rng)
         ground.closers.add("leaf cache", self.leaves.close)
         ground.metrics.add("leaves", self.leaves.stats)
+        ground.owner.spawn(self.leaves.tell_health(self.local), name="leaf health")
         self.feeds = Feeds(
             self._backend,
             datacenter=config.datacenter,

@@ -16,9 +16,11 @@ from agent.connect import ca, leaves
 from agent.connect.authority import RATE_LIMITED, Authority
 from agent.connect.leaves import LeafCache
 from agent.errors import RequestError
+from agent.local.leaf_health import LeafStanding, leaf_check
 from raftstore.commands import NextSerial, SetCA
 from raftstore.errors import NoLeader
 from raftstore.queries import GetCAConfig, GetCARoots
+from raftstore.records import Check, CheckId, NodeName, Proxy, Service, ServiceId, ServiceName
 from tests.agent.connect.cluster import StateBackend
 
 
@@ -170,3 +172,71 @@ async def test_a_leaf_without_a_service_is_refused(cache: LeafCache) -> None:
     with pytest.raises(RequestError, match="URI must be either service or agent") as caught:
         await cache.leaf("")
     assert caught.value.status == 500
+
+
+async def test_a_leaf_that_cannot_be_renewed_is_told(
+    backend: StateBackend, cache: LeafCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert cache.stats().ends_first_left_s == 0.0
+    leaf = await cache.leaf("web")
+    ends_at = datetime.fromisoformat(leaf.valid_before).timestamp()
+    assert cache.standings()["web"] == LeafStanding(ends_at)
+    assert 71 * 3600 < cache.stats().ends_first_left_s < 73 * 3600
+
+    async def refuse(csr_pem: str) -> SignedLeaf:
+        raise NoLeader
+
+    backend.signer = refuse
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(cache.renew("web"), 0.5)
+    assert cache.standings()["web"] == LeafStanding(ends_at, str(NoLeader()))
+    assert cache.stats().failing_current == 1
+
+
+class FakeLocal:
+    """One proxy of web, and what was said of its health."""
+
+    def __init__(self) -> None:
+        self.said: list[tuple[str, str]] = []
+
+    def services(self) -> dict[ServiceId, Service]:
+        proxy = Proxy(destination_service_name=ServiceName("web"))
+        service_id = ServiceId("web-proxy")
+        made = Service(
+            node=NodeName("n"), id=service_id, name=ServiceName("web-proxy"), proxy=proxy
+        )
+        return {service_id: made}
+
+    def checks(self) -> dict[CheckId, Check]:
+        if not self.said or not self.said[-1][1]:
+            return {}
+        (service,) = self.services().values()
+        check = leaf_check(NodeName("n"), service, "").record
+        return {check.id: check}
+
+    async def set_leaf_health(self, proxy_id: ServiceId, reason: str) -> None:
+        self.said.append((proxy_id, reason))
+
+
+async def test_a_proxy_of_an_ended_leaf_is_out_of_use_until_there_is_a_new_one(
+    backend: StateBackend, cache: LeafCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(leaves, "HEALTH_S", 0.01)
+    local = FakeLocal()
+    await cache.leaf("web")
+    task = asyncio.get_running_loop().create_task(cache.tell_health(local))
+    await asyncio.sleep(0.05)
+    assert local.said == []
+    held = cache.standings
+    monkeypatch.setattr(cache, "standings", lambda: {"web": LeafStanding(1.0, "No leader")})
+    await asyncio.sleep(0.05)
+    assert local.said[-1] == (
+        "web-proxy", 'The leaf certificate of service "web" has expired: No leader'
+    )  # fmt: skip
+    monkeypatch.setattr(cache, "standings", held)
+    await asyncio.sleep(0.05)
+    assert local.said[-1] == ("web-proxy", "")
+    count = len(local.said)
+    await asyncio.sleep(0.05)
+    assert len(local.said) == count
+    task.cancel()

@@ -281,6 +281,24 @@ async def test_maintenance_keeps_its_first_reason_and_goes_quietly(house) -> Non
     )
 
 
+async def test_a_leaf_that_has_ended_is_a_check_until_it_is_renewed(house) -> None:
+    agent = await house.agent()
+    await agent.register_service(web())
+    await agent.set_leaf_health(WEB, "expired")
+    await agent.set_leaf_health(WEB, "expired")
+    await agent.set_leaf_health(ServiceId("nope"), "expired")
+    await until(lambda: list(house.catalog.checks()) == ["connect:web"])
+    assert house.catalog.checks()["connect:web"].output == "expired"
+    # After a restart there is no leaf that could have ended.
+    again = await house.restart()
+    assert again.checks() == {}
+    await until(lambda: house.catalog.checks() == {})
+    await again.set_leaf_health(WEB, "expired")
+    await again.set_leaf_health(WEB, "")
+    await again.set_leaf_health(WEB, "")
+    await until(lambda: house.catalog.checks() == {})
+
+
 async def test_without_servers_everything_works_and_follows_later(house) -> None:
     house.catalog.error = NoServers()
     agent = await house.agent()
