@@ -113,7 +113,7 @@ def shown(summary: Summary, *, associated: int = 0, addresses: Iterable[str] = (
         **({"Kind": summary.kind} if summary.kind else {}),
         "Name": summary.name,
         "Datacenter": summary.datacenter,
-        "Tags": sorted(summary.tags) or None,
+        "Tags": sorted(summary.tags),
         "Nodes": sorted(summary.nodes) or None,
         "ExternalSources": summary.sources or None,
         "InstanceCount": summary.instances,

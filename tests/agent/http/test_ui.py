@@ -67,7 +67,7 @@ async def test_a_service_is_summed_up_over_instances_nodes_and_proxies(client: C
             "Kind": "connect-proxy",
             "Name": "web-proxy",
             "Datacenter": "dc1",
-            "Tags": None,
+            "Tags": [],
             "Nodes": ["a"],
             "ExternalSources": None,
             "InstanceCount": 1,
