@@ -148,9 +148,12 @@ class LocalBackend:
                 done(error)
                 return
             try:
-                done(self.answer(query, mode))
+                answer = self._store.answer(query)
             except Exception as failure:  # what ``ask`` would raise
                 done(failure)
+                return
+            confirmed = mode is not Consistency.STALE
+            done(self._reply(answer.value, answer.index, mode, confirmed=confirmed))
 
         mode = options.consistency
         if mode is Consistency.STALE and not self._too_old(options):
