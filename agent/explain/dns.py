@@ -30,6 +30,7 @@ from agent.dns.rules import DnsView, Rules, rules_of
 from agent.dns.wire import Question, read_question
 from agent.errors import RequestError
 from agent.queries import QueryNotFound, QueryRefused
+from raftstore.dns_queries import GetVirtualAddress
 from raftstore.queries import HealthEntry, HealthService, NodeServices, Query
 from raftstore.records import Check, NodeName, ServiceName
 
@@ -91,12 +92,19 @@ async def explain_dns(backend: Backend, view: DnsView, wish: Wish) -> dict[str, 
     known: dict[Query[Any], Asked[Any]] = {}
     outline, outside = await _outline(question, wish, rules, backend, options, known)
     told["Facts"] = [_fact(query, asked) for query, asked in known.items()]
-    if lookup.kind in {Kind.SERVICE, Kind.CONNECT} and rules.is_local(lookup.datacenter):
+    if not rules.is_local(lookup.datacenter):
+        pass
+    elif lookup.kind in {Kind.SERVICE, Kind.CONNECT, Kind.INGRESS}:
         told["Instances"] = await _instances(lookup, rules, backend, options)
-    elif lookup.kind is Kind.NODE and rules.is_local(lookup.datacenter):
+    elif lookup.kind is Kind.VIRTUAL:
+        held = (await backend.ask(GetVirtualAddress(ServiceName(lookup.name)), options)).value
+        told["Virtual"] = (
+            None if held is None else {"Address": held.address, "FreedAt": held.freed_at}
+        )
+    elif lookup.kind is Kind.NODE:
         node = (await backend.ask(NodeServices(NodeName(lookup.name)), options)).value.node
         told["Node"] = None if node is None else {"Node": node.name, "Address": node.address}
-    elif lookup.kind is Kind.QUERY and rules.is_local(lookup.datacenter):
+    elif lookup.kind is Kind.QUERY:
         told |= await _prepared(lookup.name, backend, options)
     told["Recursion"] = _recursion(view, wish.client, outline, outside)
     told["Reply"] = _reply(question, outline, rules, tcp=wish.tcp)
@@ -221,7 +229,7 @@ def _fact(query: Query[Any], asked: Asked[Any]) -> dict[str, Any]:
 async def _instances(
     lookup: Lookup, rules: Rules, backend: Backend, options: Ask
 ) -> list[dict[str, Any]]:
-    query = HealthService(service=ServiceName(lookup.name), connect=lookup.kind is Kind.CONNECT)
+    query = answers.service_query(replace(lookup, tag=""))
     found = (await backend.ask(query, options)).value
     return [_instance(entry, lookup, rules) for entry in found]
 

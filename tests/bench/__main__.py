@@ -24,6 +24,7 @@ from tests.bench import (
     balance_bench,
     checks_bench,
     cluster_bench,
+    dns_load,
     floors,
     gossip_bench,
     http_bench,
@@ -161,6 +162,8 @@ def main() -> None:
             session_bench.bench(folder / "sessions", rounds.seconds)
         if "checks" in only:
             checks_bench.bench(folder / "checks")
+    if "dns" in only:
+        dns_load.bench(rounds.seconds, changing=True)
     if "snapshot" in only:
         snapshot_bench.main()
         archive_bench.main()

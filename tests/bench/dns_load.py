@@ -17,7 +17,6 @@ import re
 import shutil
 import struct
 import subprocess
-import sys
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -194,16 +193,12 @@ SMALL = "web.service.consul A\nweb.service.consul SRV\n"
 LARGE = "".join(f"s{number}.service.consul A\n" for number in range(SERVICES))
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seconds", type=float, default=5.0)
-    parser.add_argument("--changing", action="store_true", help="also with 100,000 instances")
-    options = parser.parse_args()
+def bench(seconds: float, *, changing: bool) -> None:
+    """Print the table; with ``changing`` also for a catalog of 100,000 instances."""
     if shutil.which("dnsperf") is None:
-        print("skipped: dnsperf is not installed")
-        return 0
-    seconds = options.seconds
-    print(f"| {'dnsperf':38} | questions/s | ratio | CPU us | ratio | lost | p99 ms")
+        print("\nDNS under dnsperf: skipped, it is not installed")
+        return
+    print(f"\n| {'dnsperf':38} | questions/s | ratio | CPU us | ratio | lost | p99 ms")
     print(f"|{'-' * 40}|-------------|-------|--------|-------|------|-------")
     floor = under(_serve_floor, None, SMALL, seconds)
     ours = under(_serve_small, None, SMALL, seconds)
@@ -211,12 +206,20 @@ def main() -> int:
     _row("floor: asyncio, answers as long", floor, floor)
     _row("20 instances, A and SRV", ours, floor)
     _row("the same at half the load", half, floor)
-    if options.changing:
+    if changing:
         still = under(_serve_large, 0, LARGE, seconds)
         moving = under(_serve_large, CHANGES_PER_S, LARGE, seconds)
         _row("100,000 instances, still", still, still)
         _row(f"the same, {CHANGES_PER_S} changes a second", moving, still)
-    return 0
+
+
+def main() -> None:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seconds", type=float, default=5.0)
+    parser.add_argument("--changing", action="store_true", help="also with 100,000 instances")
+    options = parser.parse_args()
+    bench(options.seconds, changing=options.changing)
 
 
 def _row(name: str, load: Load, floor: Load) -> None:
@@ -228,4 +231,4 @@ def _row(name: str, load: Load, floor: Load) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -17,6 +17,7 @@ from raftstore.records import (
     ServiceId,
     ServiceName,
 )
+from raftstore.virtual_commands import EnableVirtualAddresses
 from tests.agent.dns.catalog import Catalog
 
 CONFIG = AgentConfig(node_name="n")
@@ -136,3 +137,18 @@ def test_a_wish_is_read_from_the_path_and_the_query() -> None:
     for query in ({"transport": "x"}, {"payload": "-1"}, {"payload": "70000"}, {"client": "x"}):
         with pytest.raises(RequestError):
             wish_of(["web.service.consul"], query)
+
+
+async def test_a_virtual_name_says_which_address_it_has() -> None:
+    assert (await told("web.virtual.consul."))["Virtual"] is None
+    catalog = make_catalog()
+    catalog.apply(EnableVirtualAddresses())
+    node = Node(name=NodeName("n1"), address="10.0.0.1")
+    native = Service(
+        node=node.name, id=ServiceId("m"), name=ServiceName("mesh"), connect_native=True
+    )
+    catalog.register(node, native)
+    view = DnsView(config=CONFIG)
+    answer = await explain_dns(catalog, view, Wish(name="mesh.virtual.consul."))
+    assert answer["Virtual"] == {"Address": "240.0.0.1", "FreedAt": None}
+    assert answer["Reply"]["Answer"] == ["mesh.virtual.consul. 0 IN A 240.0.0.1"]
