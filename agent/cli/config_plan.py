@@ -78,7 +78,8 @@ COMMANDS = {
         help="Asks the agent to read its own files and flags again, and says what has changed since"
         "\nit took them over: keys that a reload makes live, keys that need a restart, keys"
         "\nwithout effect, or why a reload would be refused. Nothing is changed. With files, no"
-        "\nagent is asked: each key of theirs is told. The exit status is 1 when they are invalid.",
+        "\nagent is asked: each key of theirs is told. The exit status is 1 when they are invalid."
+        "\nThis is about the agent's own files; for config entries there is `config plan`.",
         run=_plan,
         flags=(
             Flag("config-format", "Format of all files: hcl or json."),

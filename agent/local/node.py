@@ -92,6 +92,13 @@ def own_http(config: AgentConfig) -> str:
     return join_host_port("127.0.0.1" if host in ANY else host, config.port_http)
 
 
+def own_api(config: AgentConfig) -> str:
+    """Where this agent itself finds its HTTP API: a URL, "unix:///path", or "" where it is off."""
+    if config.port_http > 0 and any("/" not in each for each in config.http_addrs):
+        return f"http://{own_http(config)}"
+    return next((each for each in config.http_addrs if each.startswith("unix://")), "")
+
+
 def join_host_port(host: str, port: int) -> str:
     """ "host:port", with brackets around an IPv6 address."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

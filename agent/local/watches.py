@@ -73,13 +73,15 @@ class _Told:
 class Watches:
     """All watches of this agent. ``configure`` may be called again at any time."""
 
-    def __init__(self, url: str, *, rng: random.Random) -> None:
-        """``url`` is that of the own HTTP API."""
-        self._url = yarl.URL(url)
+    def __init__(self, api: str, *, rng: random.Random) -> None:
+        """``api`` is where the own HTTP API is: a URL, "unix:///path", or "" where it is off."""
+        self._socket_path = api.removeprefix("unix://") if api.startswith("unix://") else ""
+        self._url = yarl.URL("http://localhost" if self._socket_path else api)
         self._rng = rng
         self._owner = TaskOwner()
         self._running: list[tuple[_Told, asyncio.Task[None]]] = []
-        self._session: aiohttp.ClientSession | None = None
+        self._to_agent: aiohttp.ClientSession | None = None
+        self._to_others: aiohttp.ClientSession | None = None
         self._stats = WatchStats()
 
     def configure(self, watches: Sequence[Watch]) -> None:
@@ -101,8 +103,9 @@ class Watches:
     async def close(self) -> None:
         """End all watches and their handlers."""
         await self._owner.close()
-        if self._session is not None:
-            await self._session.close()
+        for session in (self._to_agent, self._to_others):
+            if session is not None:
+                await session.close()
 
     def stats(self) -> WatchStats:
         """Counters up to now."""
@@ -170,10 +173,14 @@ class Watches:
         self, path: str, query: Sequence[tuple[str, str]], token: str
     ) -> tuple[int, int, bytes]:
         """Status, index and body. Raises _FailedError."""
+        if not self._url.host:
+            raise _FailedError(
+                "the agent's HTTP API is off (ports.http), so there is nobody to ask"
+            )
         url = self._url.with_path(path).with_query(list(query))
         headers = {"X-Consul-Token": token} if token else {}
         try:
-            async with self._session_now().get(url, headers=headers) as response:
+            async with self._own().get(url, headers=headers) as response:
                 body = bytearray()
                 async for chunk in response.content.iter_any():
                     body += chunk
@@ -184,14 +191,21 @@ class Watches:
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             raise _FailedError(str(error) or type(error).__name__) from None
 
-    def _session_now(self) -> aiohttp.ClientSession:
-        if self._session is None:
-            self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=0),
-                cookie_jar=aiohttp.DummyCookieJar(),
-                timeout=aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=ANSWER_MAX_S),
+    def _own(self) -> aiohttp.ClientSession:
+        """Connections to this agent."""
+        if self._to_agent is None:
+            path = self._socket_path
+            connector: aiohttp.BaseConnector = (
+                aiohttp.UnixConnector(path, limit=0) if path else aiohttp.TCPConnector(limit=0)
             )
-        return self._session
+            self._to_agent = _session(connector)
+        return self._to_agent
+
+    def _others(self) -> aiohttp.ClientSession:
+        """Connections to HTTP handlers."""
+        if self._to_others is None:
+            self._to_others = _session(aiohttp.TCPConnector(limit=0))
+        return self._to_others
 
     # ---- handlers ----
 
@@ -221,7 +235,7 @@ class Watches:
         try:
             async with (
                 asyncio.timeout(handler.timeout_s),
-                self._session_now().request(
+                self._others().request(
                     handler.method,
                     yarl.URL(handler.path),
                     data=body,
@@ -239,6 +253,14 @@ class Watches:
         if not 200 <= status <= 299:
             raise _FailedError(f"status {status}: {output.text()}")
         return output.text()
+
+
+def _session(connector: aiohttp.BaseConnector) -> aiohttp.ClientSession:
+    return aiohttp.ClientSession(
+        connector=connector,
+        cookie_jar=aiohttp.DummyCookieJar(),
+        timeout=aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=ANSWER_MAX_S),
+    )
 
 
 async def _run(handler: ScriptHandler, news: News, body: bytes) -> str:

@@ -18,7 +18,7 @@ from agent.gossiping import coordinate_sender
 from agent.http.parse_config import subset_filter
 from agent.local.agent import LocalAgent
 from agent.local.coordinates import CoordinateSender
-from agent.local.node import catalog_node, own_http, sidecar_address
+from agent.local.node import catalog_node, own_api, own_http, sidecar_address
 from agent.local.remote_exec import RemoteExec
 from agent.local.restores import follow_restores
 from agent.local.watches import Watches
@@ -80,7 +80,7 @@ class HostParts:
             follow = follow_restores(self._backend, self._restored, rng=ground.rng)
             ground.owner.spawn(follow, name="restores")
         self._start_mesh()
-        self.watches = Watches(f"http://{own_http(config)}", rng=ground.rng)
+        self.watches = Watches(own_api(config), rng=ground.rng)
         ground.metrics.add("watches", self.watches.stats)
 
     def _remote_exec(self) -> Callable[[bytes], None] | None:

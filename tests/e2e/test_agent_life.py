@@ -196,3 +196,13 @@ def test_metrics_are_there_from_the_start(fresh: Cluster) -> None:
     text = agent.get("/v1/agent/metrics?format=prometheus").body.decode()
     for name in ("lictor_gossip_", "lictor_raft_", "lictor_dns_", "lictor_rpc_", "lictor_local_"):
         assert name in text
+
+
+def test_an_agent_runs_without_its_http_api(fresh: Cluster) -> None:
+    agent = fresh.add("s1", "-server", "-bootstrap", "-http-port=-1")
+    eventually(lambda: "Consul agent running!" in agent.log, within_s=20, what="it runs")
+    eventually(
+        lambda: agent.dns("consul.service.consul") == [agent.address],
+        within_s=20,
+        what="DNS answers",
+    )

@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from agent.config.schema import AgentConfig
+from agent.local.node import own_api
 from agent.local.watches import OUTPUT_MAX, Watches
 from agent.watches.plan import Watch, parse_watch
 from raftstore.commands import KVSet
@@ -139,3 +141,47 @@ async def test_an_agent_that_does_not_answer_is_asked_later(watches: Watches) ->
         assert "connect" in shown["LastError"].lower()  # type: ignore[index, call-overload, union-attr]
     finally:
         await nobody.close()
+
+
+async def test_an_agent_without_an_api_says_that_there_is_nobody_to_ask() -> None:
+    alone = Watches("", rng=random.Random(1))
+    try:
+        alone.configure([script("true")])
+        await until(lambda: alone.stats().failed == 1, "it failed")
+        (shown,) = alone.explain()  # type: ignore[union-attr, misc]
+        assert "HTTP API is off" in shown["LastError"]  # type: ignore[index, call-overload, operator]
+    finally:
+        await alone.close()
+
+
+async def test_an_api_on_a_local_socket_is_asked_there(tmp_path: Path) -> None:
+    async def key(request: web.Request) -> web.Response:
+        return web.json_response([{"Key": "k"}], headers={"X-Consul-Index": "7"})
+
+    app = web.Application()
+    app.router.add_get("/v1/kv/k", key)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.UnixSite(runner, str(tmp_path / "api")).start()
+    told = tmp_path / "told"
+    watches = Watches(f"unix://{tmp_path}/api", rng=random.Random(1))
+    try:
+        watches.configure([script(f"echo $CONSUL_INDEX > {told}")])
+        await until(lambda: told.exists() and told.read_text() == "7\n", "told")
+    finally:
+        await watches.close()
+        await runner.cleanup()
+
+
+@pytest.mark.parametrize(
+    ("changes", "api"),
+    [
+        ({}, "http://127.0.0.1:8500"),
+        ({"port_http": -1}, ""),
+        ({"client_addrs": ("0.0.0.0",)}, "http://127.0.0.1:8500"),
+        ({"addresses_http": ("unix:///x",)}, "unix:///x"),
+        ({"addresses_http": ("unix:///x", "10.0.0.1")}, "http://10.0.0.1:8500"),
+    ],
+)
+def test_where_an_agent_finds_itself(changes: dict[str, Any], api: str) -> None:
+    assert own_api(AgentConfig(node_name="n", **changes)) == api
