@@ -138,6 +138,8 @@ class ServerResolver:
         self._callers: dict[str, Caller] = {}
         self._stats = ResolverStats()
         self._index = -1
+        #: Of the agent's own tokens.
+        self._version = tokens.version
 
     @property
     def generation(self) -> int:
@@ -162,10 +164,10 @@ class ServerResolver:
 
     def now(self, secret: str) -> Caller | None:
         """From this server's state; None for what is not (yet) there."""
-        index = self._held.acl_index
-        if index != self._index:
+        index, version = self._held.acl_index, self._tokens.version
+        if index != self._index or version != self._version:
             self._callers.clear()
-            self._index = index
+            self._index, self._version = index, version
         caller = self._callers.get(secret)
         if caller is not None and (caller.expires_at is None or caller.expires_at > self._now()):
             return caller

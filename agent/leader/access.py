@@ -98,13 +98,16 @@ class AccessKeeper:
         """Write what is missing, then delete expired tokens for as long as this server leads."""
         if not self._config.enabled:
             return
-        await self.ensure()
+        complete = False
         while True:
             try:
+                if not complete:
+                    await self.ensure()
+                    complete = True
                 while await self.reap():
                     pass
             except (StoreError, AgentError) as error:
-                log.warning("expired tokens are not deleted error=%s", error)
+                log.warning("tokens are not kept error=%s", error)
             await asyncio.sleep(self._interval_s)
 
     async def ensure(self) -> None:
