@@ -159,7 +159,9 @@ async def test_a_dry_run_denies_nothing_and_remembers_what_it_would() -> None:
     setting.put("a1")
     assert await setting.keys() == ["a1"]
     assert (await setting.guard.ask(setting.caller(), KVGet("a1"))).value is not None
-    assert isinstance(await setting.guard.change(setting.caller(), KVSet(key="b", value=b"")), Applied)
+    assert isinstance(
+        await setting.guard.change(setting.caller(), KVSet(key="b", value=b"")), Applied
+    )
     assert isinstance(await setting.guard.change(setting.caller(), steps("set a1")), Applied)
     reads = ReadTransaction(steps("check-index a1").operations)
     answer = (await setting.guard.ask(setting.caller(), reads)).value
@@ -261,7 +263,9 @@ async def test_without_a_token_an_agent_gets_nothing_at_the_server_port() -> Non
     await setting.keeper.ensure()
     setting.put("b1")
     port = Port(setting)
-    change = wire.encode_command(KVSet(key="a1", value=b"v"), request_id=RequestId("r", 1, 0), actor=Actor())
+    change = wire.encode_command(
+        KVSet(key="a1", value=b"v"), request_id=RequestId("r", 1, 0), actor=Actor()
+    )
     ask = calls.AskCall(KVGet("b1"), Ask()).encode()
     for method, payload in ((calls.CHANGE, change), (calls.ASK, ask), ("whatever", b"")):
         with pytest.raises(Denied):
@@ -286,7 +290,9 @@ async def test_who_changes_something_is_who_shows_the_token() -> None:
 
     setting.backend.change = change  # type: ignore[method-assign]
     told = Actor(accessor="somebody else", address="10.0.0.9:1")
-    payload = wire.encode_command(KVSet(key="a1", value=b"v"), request_id=RequestId("r", 1, 0), actor=told)
+    payload = wire.encode_command(
+        KVSet(key="a1", value=b"v"), request_id=RequestId("r", 1, 0), actor=told
+    )
     await Port(setting).call(SECRET, calls.CHANGE, payload)
     assert seen == [Actor(accessor="accessor of s", address="10.0.0.9:1")]
 

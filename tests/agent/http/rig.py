@@ -470,10 +470,10 @@ class Rig:
                 tokens,
                 node=config.node_name,
                 datacenter=config.datacenter,
-                unix_clock=time.time,
+                unix_clock=lambda: time.time(),
             ),
             tokens=tokens,
-            unix_clock=time.time,
+            unix_clock=lambda: time.time(),
         )
         self.keeper = AccessKeeper(self.backend, config.acl, data_dir="")
         self.logins = LoginKeeper(self.backend, datacenter=config.datacenter)

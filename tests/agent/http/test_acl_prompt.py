@@ -1,0 +1,152 @@
+"""Answers that are given fast, or from what is kept, follow every change of rights at once."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from typing import Any
+
+import pytest
+
+from agent.config.schema import AclConfig, AclTokens
+from tests.agent.http.acl_rig import MANAGEMENT, Manager, managed
+from tests.agent.http.rig import Client
+
+#: Reads that are answered without a task or from an answer that was kept, and what they show.
+READS = {
+    "/v1/kv/a": "dmFsdWU=",
+    "/v1/kv/?recurse": "dmFsdWU=",
+    "/v1/kv/?keys": '"a"',
+    "/v1/health/service/web": '"web"',
+    "/v1/catalog/service/web": '"web"',
+    "/v1/catalog/services": '"web"',
+    "/v1/catalog/nodes": '"n9"',
+    "/v1/health/node/n9": '"alive"',
+}
+RULES = (
+    'key "a" { policy = "read" } service "web" { policy = "read" } node "n9" { policy = "read" }'
+)
+
+
+async def fill(manager: Manager) -> str:
+    """What there is to see; gives a token that may see it."""
+    await manager.make("PUT", "/v1/kv/a", b"value")
+    given = {
+        "Node": "n9",
+        "Address": "10.0.0.9",
+        "Service": {"Service": "web"},
+        "Check": {"Name": "alive", "Status": "passing"},
+    }
+    await manager.make("PUT", "/v1/catalog/register", given)
+    await manager.make("PUT", "/v1/acl/policy", {"Name": "reads", "Rules": RULES})
+    made = await manager.make("PUT", "/v1/acl/token", {"Policies": [{"Name": "reads"}]})
+    return str(made["SecretID"])
+
+
+async def sees(manager: Manager, target: str, secret: str) -> bool:
+    got = await manager.ask("GET", target, token=secret)
+    return READS[target] in got.text.replace(" ", "")
+
+
+async def change(manager: Manager, rules: str) -> None:
+    found = await manager.make("GET", "/v1/acl/policy/name/reads", None)
+    await manager.make("PUT", f"/v1/acl/policy/{found['ID']}", {"Name": "reads", "Rules": rules})
+
+
+@pytest.mark.parametrize("target", READS)
+async def test_a_kept_answer_is_for_those_who_may_see_it(target: str) -> None:
+    async with managed() as manager:
+        secret = await fill(manager)
+        for _ in range(3):
+            assert await sees(manager, target, MANAGEMENT)
+            assert await sees(manager, target, secret)
+            assert not await sees(manager, target, "")
+        await change(manager, "")
+        assert not await sees(manager, target, secret)
+        assert await sees(manager, target, MANAGEMENT)
+        await change(manager, RULES)
+        assert await sees(manager, target, secret)
+        own = await manager.ask("GET", "/v1/acl/token/self", token=secret)
+        await manager.make("DELETE", f"/v1/acl/token/{own.json['AccessorID']}", None)
+        got = await manager.ask("GET", target, token=secret)
+        assert (got.status, got.text) == (403, "ACL not found")
+
+
+@pytest.mark.parametrize("target", READS)
+async def test_a_token_that_runs_out_ends_what_was_kept(
+    target: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with managed() as manager:
+        await fill(manager)
+        made = await manager.make(
+            "PUT", "/v1/acl/token", {"Policies": [{"Name": "reads"}], "ExpirationTTL": "1m"}
+        )
+        secret = made["SecretID"]
+        for _ in range(3):
+            assert await sees(manager, target, secret)
+        real = time.time
+        with monkeypatch.context() as later:
+            later.setattr(time, "time", lambda: real() + 61)
+            got = await manager.ask("GET", target, token=secret)
+        assert (got.status, got.text) == (403, "ACL not found")
+
+
+@pytest.mark.parametrize("target", [target for target in READS if target != "/v1/kv/a"])
+async def test_a_held_read_ends_with_the_rights_of_then(target: str) -> None:
+    async with managed() as manager:
+        secret = await fill(manager)
+        got = await manager.ask("GET", target, token=secret)
+        index = got.headers["x-consul-index"]
+        mark = "&" if "?" in target else "?"
+        path = f"{target}{mark}index={index}&wait=5s"
+        async with Client(manager.rig.port) as other:
+            await other.send("GET", path, None, {"X-Consul-Token": secret})
+            await turn_it(manager)
+            got = await asyncio.wait_for(other.receive(), 10)
+        assert READS[target] not in got.text.replace(" ", "")
+
+
+async def turn_it(manager: Manager) -> None:
+    """Take the rights, then change what is asked for."""
+    await asyncio.sleep(0.05)
+    await change(manager, 'key "b" { policy = "read" }')
+    await manager.make("PUT", "/v1/kv/b", b"other")
+    again = {
+        "Node": "n9",
+        "Address": "10.0.0.10",
+        "Service": {"Service": "web", "Port": 9},
+        "Check": {"Name": "alive", "Status": "warning"},
+    }
+    await manager.make("PUT", "/v1/catalog/register", again)
+    again = {"Node": "n8", "Address": "10.0.0.8", "Service": {"Service": "new"}}
+    await manager.make("PUT", "/v1/catalog/register", again)
+
+
+async def default(manager: Manager, secret: str) -> int:
+    return (await manager.ask("PUT", "/v1/agent/token/default", {"Token": secret})).status
+
+
+async def test_reads_with_the_agents_default_token_follow_its_change() -> None:
+    tokens = AclTokens(initial_management=MANAGEMENT, default=MANAGEMENT)
+    config = AclConfig(enabled=True, default_policy="deny", tokens=tokens)
+    async with managed(acl=config) as manager:
+        secret = await fill(manager)
+        for _ in range(3):
+            assert all([await sees(manager, target, "") for target in READS])
+        assert await default(manager, secret) == 200
+        assert await sees(manager, "/v1/kv/a", "")
+        got = await manager.ask("PUT", "/v1/kv/a", b"x", token="")
+        assert got.status == 403
+        assert await default(manager, "") == 200
+        assert not any([await sees(manager, target, "") for target in READS])
+
+
+async def test_a_denial_tells_only_those_with_a_token_why() -> None:
+    async with managed() as manager:
+        secret = await fill(manager)
+        got: Any = await manager.ask("PUT", "/v1/kv/a", b"x", token=secret)
+        assert (got.status, got.text) == (403, "Permission denied")
+        assert 'key:write on "a"' in got.headers["x-lictor-acl-reason"]
+        assert secret not in json.dumps(dict(got.headers))
+        assert got.headers["x-consul-default-acl-policy"] == "deny"
