@@ -279,6 +279,14 @@ async def test_without_a_token_an_agent_gets_nothing_at_the_server_port() -> Non
     await port.call(setting.resolver.server_secret, calls.ASK, ask)
 
 
+async def test_before_servers_have_a_secret_nobody_is_one() -> None:
+    setting = Setting("")
+    assert setting.resolver.server_secret == ""
+    ask = calls.AskCall(KVGet("b1"), Ask()).encode()
+    with pytest.raises(Denied):
+        await Port(setting).call("", calls.ASK, ask)
+
+
 async def test_who_changes_something_is_who_shows_the_token() -> None:
     setting = Setting(WRITE_A)
     seen: list[Actor | None] = []

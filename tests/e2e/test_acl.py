@@ -1,0 +1,199 @@
+"""Access control over three servers and agents that ask them: one bootstrap, tokens that count
+everywhere, and what still counts when no server can be asked."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.e2e.cluster import AgentProcess, Cluster, Response, cluster
+from tests.waiting import eventually
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
+
+RECOVERY = "4b2f1c3e-7a1d-4c55-9b1e-0c6a5b8f3d21"
+
+
+def shown(secret: str) -> dict[str, str]:
+    return {"X-Consul-Token": secret} if secret else {}
+
+
+def settings(folder: Path, name: str, **more: Any) -> str:
+    acl = {
+        "enabled": True,
+        "default_policy": "deny",
+        "token_ttl": "1s",
+        "tokens": {"agent_recovery": RECOVERY},
+        **more,
+    }
+    path = folder / f"{name}.json"
+    path.write_text(json.dumps({"acl": acl}))
+    return f"-config-file={path}"
+
+
+@dataclass
+class Guarded:
+    cluster: Cluster
+    servers: list[AgentProcess]
+    extending: AgentProcess
+    denying: AgentProcess
+    management: str
+
+    @property
+    def agents(self) -> list[AgentProcess]:
+        return [*self.servers, self.extending, self.denying]
+
+    def follower(self) -> AgentProcess:
+        leader = self.cluster.by_leader()
+        return next(server for server in self.servers if server is not leader)
+
+    def make(self, agent: AgentProcess, path: str, body: object) -> Any:
+        return agent.put(path, body, headers=shown(self.management)).json
+
+    def token(self, agent: AgentProcess, name: str, rules: str) -> tuple[str, str]:
+        """The secret of a token with these rules, and the id of its policy."""
+        policy = self.make(agent, "/v1/acl/policy", {"Name": name, "Rules": rules})
+        token = self.make(agent, "/v1/acl/token", {"Policies": [{"ID": policy["ID"]}]})
+        return str(token["SecretID"]), str(policy["ID"])
+
+
+@pytest.fixture(scope="module")
+def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
+    folder = tmp_path_factory.mktemp("guarded")
+    with cluster(folder) as made:
+        flag = settings(folder, "server")
+        servers = [made.add(f"s{i}", "-server", "-bootstrap-expect=3", flag) for i in range(1, 4)]
+        for server in servers:
+            server.ready()
+        extending = made.add("c1", settings(folder, "c1", down_policy="extend-cache"))
+        denying = made.add("c2", settings(folder, "c2", down_policy="deny"))
+        # Not through the leader: it decides all the same.
+        follower = next(server for server in servers if server is not made.by_leader())
+        got = eventually(
+            lambda: _if_ok(follower.request("PUT", "/v1/acl/bootstrap")),
+            within_s=20,
+            what="the first management token",
+        )
+        found = Guarded(made, servers, extending, denying, got.json["SecretID"])
+        for agent in found.agents:
+            agent.ready()
+            body = {"Token": found.management}
+            eventually(
+                lambda agent=agent, body=body: _if_ok(
+                    agent.request(
+                        "PUT", "/v1/agent/token/agent", body, headers=shown(found.management)
+                    )
+                ),
+                within_s=20,
+                what="agents have a token",
+            )
+        yield found
+
+
+def _if_ok(got: Response) -> Response | None:
+    return got if got.status == 200 else None
+
+
+def test_there_is_one_bootstrap(guarded: Guarded) -> None:
+    for agent in guarded.agents:
+        got = agent.request("PUT", "/v1/acl/bootstrap")
+        assert got.status == 403, got
+        assert b"bootstrap no longer allowed" in got.body
+
+
+def test_a_token_counts_at_every_agent(guarded: Guarded) -> None:
+    rules = 'key_prefix "team/" { policy = "write" }'
+    secret, policy = guarded.token(guarded.follower(), "team", rules)
+    for agent in guarded.agents:
+        eventually(
+            lambda agent=agent: _if_ok(
+                agent.request("PUT", f"/v1/kv/team/{agent.name}", b"v", headers=shown(secret))
+            ),
+            within_s=10,
+            what=f"{agent.name} knows the token",
+        )
+        got = agent.request("PUT", "/v1/kv/other", b"v", headers=shown(secret))
+        assert (got.status, got.body) == (403, b"Permission denied")
+        assert agent.get("/v1/kv/team/s1").status == 403, "nobody is anybody"
+        got = agent.get("/v1/kv/team/s1", headers=shown("1c0ffee0-0000-4000-8000-000000000000"))
+        assert (got.status, got.body) == (403, b"ACL not found")
+    keys = guarded.denying.get("/v1/kv/?keys", headers=shown(secret)).json
+    assert sorted(keys) == sorted(f"team/{agent.name}" for agent in guarded.agents)
+    # And what is taken away is away, on agents that ask after their TTL.
+    path = f"/v1/acl/policy/{policy}"
+    guarded.make(guarded.extending, path, {"Name": "team", "Rules": ""})
+    for agent in guarded.agents:
+        eventually(
+            lambda agent=agent: agent.get("/v1/kv/team/s1", headers=shown(secret)).status == 403,
+            within_s=10,
+            what=f"{agent.name} knows of the change",
+        )
+
+
+def test_a_new_leader_goes_on_with_the_same_tokens(guarded: Guarded) -> None:
+    secret, _ = guarded.token(guarded.extending, "kept", 'key "kept" { policy = "write" }')
+    old = guarded.cluster.by_leader()
+    old.kill()
+    rest = [server for server in guarded.servers if server is not old]
+    for agent in (*rest, guarded.extending):
+        eventually(
+            lambda agent=agent: _if_ok(
+                agent.request("PUT", "/v1/kv/kept", b"v", headers=shown(secret))
+            ),
+            within_s=30,
+            what=f"a write through {agent.name}",
+        )
+        assert agent.request("PUT", "/v1/kv/kept", b"v").status == 403
+    old.start().ready(within_s=30)
+    got = eventually(
+        lambda: _if_ok(old.get("/v1/kv/kept", headers=shown(secret))),
+        within_s=20,
+        what="the old leader is back",
+    )
+    assert got.status == 200
+    tokens = rest[0].get("/v1/acl/tokens", headers=shown(guarded.management)).json
+    names = [token["Description"] for token in tokens]
+    assert names.count("Anonymous Token") == 1
+
+
+def test_without_servers_the_down_policy_decides(guarded: Guarded) -> None:
+    rules = 'agent_prefix "" { policy = "read" }'
+    secret, _ = guarded.token(guarded.follower(), "reads-agents", rules)
+    agents = (guarded.extending, guarded.denying)
+    for agent in agents:
+        eventually(
+            lambda agent=agent: _if_ok(agent.get("/v1/agent/self", headers=shown(secret))),
+            within_s=10,
+        )
+    for server in guarded.servers:
+        server.kill()
+    got = eventually(
+        lambda: _refused(guarded.denying.get("/v1/agent/self", headers=shown(secret))),
+        within_s=20,
+        what="nobody answers for the token",
+    )
+    assert got.status == 403
+    for _ in range(3):
+        assert guarded.extending.get("/v1/agent/self", headers=shown(secret)).status == 200
+    # What was never seen has no rights to keep.
+    assert guarded.extending.get("/v1/agent/self").status == 403
+    for agent in agents:
+        assert agent.get("/v1/agent/self", headers=shown(RECOVERY)).status == 200
+        assert agent.get("/v1/agent/host", headers=shown(RECOVERY)).status == 403
+    for server in guarded.servers:
+        server.start()
+    for agent in agents:
+        eventually(
+            lambda agent=agent: _if_ok(agent.get("/v1/agent/self", headers=shown(secret))),
+            within_s=60,
+            what="servers are asked again",
+        )
+
+
+def _refused(got: Response) -> Response | None:
+    return got if got.status == 403 else None
