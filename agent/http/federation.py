@@ -14,8 +14,9 @@ from agent.errors import RequestError
 from agent.http import render
 from agent.http.call import FAILED_READ, Call
 from agent.http.reply import Reply
+from agent.http.ui_gateways import runs_any
 from agent.http.ui_summary import entries_of
-from raftstore.catalog_queries import CountServices, DumpNodes, NodeDump
+from raftstore.catalog_queries import DumpNodes, NodeDump
 from raftstore.queries import CARootsAnswer, GetCARoots, HealthEntry
 from raftstore.records import Json
 from raftstore.slices import in_slices
@@ -61,9 +62,8 @@ async def _asked(call: Call) -> tuple[Answered[CARootsAnswer], tuple[HealthEntry
     options = call.options()
     call.failure_headers = FAILED_READ
     found = await call.ask(GetCARoots(), options)
-    backend, now = call.context.backend, Ask(consistency=options.consistency)
-    counts = await backend.ask(CountServices(), now)
-    if not counts.value.kinds.get(_MESH_GATEWAY):
+    now = Ask(consistency=options.consistency)
+    if not await runs_any(call, now, (_MESH_GATEWAY,)):
         return found, ()
     dumps = await call.ask(DumpNodes(), now)
     return found, await in_slices(_gateways(dumps.value))

@@ -113,10 +113,15 @@ async def intentions(call: Call) -> Reply:
 
 async def has_gateways(call: Call, options: Ask) -> bool:
     """Whether any gateway runs: without one no service is connected to any."""
+    return await runs_any(call, options, _KINDS)
+
+
+async def runs_any(call: Call, options: Ask, kinds: Iterable[str]) -> bool:
+    """Whether there is an instance of such a kind."""
     try:
         counts = (await call.context.backend.ask(CountServices(), options)).value
     except RequestError as error:
         if error.status != HTTPStatus.FORBIDDEN:
             raise
         return True  # an agent that asks with the token may not know; what there is is filtered
-    return any(counts.kinds.get(kind) for kind in _KINDS)
+    return any(counts.kinds.get(kind) for kind in kinds)

@@ -20,6 +20,7 @@ import dns.message
 import uvloop
 
 from tests.bench import (
+    acl_bench,
     archive_bench,
     balance_bench,
     checks_bench,
@@ -42,7 +43,7 @@ from tests.ports import three_ports
 
 SECTIONS = (
     "http", "dns", "raft", "tls", "failover", "watch", "idle", "memory", "snapshot",
-    "relay", "sessions", "gossip", "checks", "balance",
+    "relay", "sessions", "gossip", "checks", "balance", "acl",
 )  # fmt: skip
 FAILOVERS = 20
 CRASHES = 10
@@ -150,6 +151,8 @@ def main() -> None:
             bench_raft(rounds)
         if "tls" in only:
             tls_bench.bench(rounds)
+        if "acl" in only:
+            acl_bench.bench(folder / "acl", rounds)
         if "failover" in only:
             cluster_bench.bench_failover(folder / "failover", FAILOVERS)
         if "watch" in only:
