@@ -86,7 +86,7 @@ def _wins(level: Level, other: Level) -> bool:
 class Authorizer:
     """The rules of a token, ready to be asked. Immutable; shared by tokens with equal policies."""
 
-    __slots__ = ("_tables", "default_allow", "management")
+    __slots__ = ("_all", "_tables", "default_allow", "management")
 
     def __init__(
         self, rules: Iterable[Rule], *, default_allow: bool, management: bool = False
@@ -94,6 +94,7 @@ class Authorizer:
         """``management`` allows everything, whatever the rules say."""
         self.default_allow = default_allow
         self.management = management
+        self._all: dict[tuple[str, Level], bool] = {}
         self._tables = {resource: _Table() for resource in RESOURCES}
         for rule in rules:
             self._tables[rule.resource].add(rule)
@@ -200,6 +201,12 @@ class Authorizer:
         """Whether something is allowed for every name."""
         if self.management:
             return True
+        found = self._all.get((resource, verb))
+        if found is None:
+            found = self._all[resource, verb] = self._allows_all(resource, verb)
+        return found
+
+    def _allows_all(self, resource: str, verb: Level) -> bool:
         if any(rule.level < verb for rule in self._tables[resource].all()):
             return False
         root = self._tables[resource].prefixes.get("")

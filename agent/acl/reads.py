@@ -46,7 +46,7 @@ class ReadRule:
     ``needs`` must all be met before the question is asked; one of ``found`` must be, where they
     depend on the answer. ``keep`` decides about each item of a tuple, ``shape`` makes the answer
     that may be seen, with whether something was left out. ``instead`` is asked where items must be
-    seen whole.
+    seen whole. Whoever may read ``whole``, whatever its name, sees all of it.
     """
 
     needs: Callable[[Any], tuple[Need, ...]] = lambda query: ()
@@ -54,6 +54,11 @@ class ReadRule:
     keep: Callable[[Authorizer, Any, Any], bool] | None = None
     shape: Callable[[Authorizer, Any, Any], tuple[Any, bool]] | None = None
     instead: Callable[[Any], Any] | None = None
+    whole: tuple[str, ...] = ()
+
+    def sees_all(self, authorizer: Authorizer) -> bool:
+        """Whether nothing has to be looked at one by one."""
+        return bool(self.whole) and all(authorizer.allows_all(each, READ) for each in self.whole)
 
 
 def _always(need: Need) -> ReadRule:
@@ -370,18 +375,20 @@ def _row(authorizer: Authorizer, table: str, row: Any) -> bool:
             return authorizer.allows("operator", READ)
 
 
+_CATALOG = ("node", "service")
+
 #: Every query and its line.
 READS: Mapping[type[q.Query[Any]], ReadRule] = {
-    q.ListNodes: ReadRule(keep=_keep_node),
-    q.ListServices: ReadRule(shape=_service_names),
-    q.ServiceNodes: ReadRule(keep=_keep_instance),
-    q.NodeServices: ReadRule(shape=_node_services),
-    q.HealthService: ReadRule(keep=_keep_instance),
-    q.NodeChecks: ReadRule(keep=_keep_check),
-    q.ServiceChecks: ReadRule(keep=_keep_check),
-    q.ChecksInState: ReadRule(keep=_keep_check),
+    q.ListNodes: ReadRule(keep=_keep_node, whole=("node",)),
+    q.ListServices: ReadRule(shape=_service_names, whole=("service",)),
+    q.ServiceNodes: ReadRule(keep=_keep_instance, whole=_CATALOG),
+    q.NodeServices: ReadRule(shape=_node_services, whole=_CATALOG),
+    q.HealthService: ReadRule(keep=_keep_instance, whole=_CATALOG),
+    q.NodeChecks: ReadRule(keep=_keep_check, whole=_CATALOG),
+    q.ServiceChecks: ReadRule(keep=_keep_check, whole=_CATALOG),
+    q.ChecksInState: ReadRule(keep=_keep_check, whole=_CATALOG),
     q.KVGet: ReadRule(needs=lambda query: (Need("key", READ, query.key),)),
-    q.KVList: ReadRule(keep=_keep_pair),
+    q.KVList: ReadRule(keep=_keep_pair, whole=("key",)),
     q.KVKeys: ReadRule(
         shape=_key_names, instead=lambda query: q.KVKeys(query.prefix) if query.separator else query
     ),
@@ -423,8 +430,8 @@ READS: Mapping[type[q.Query[Any]], ReadRule] = {
     d.ListCoordinates: ReadRule(needs=_coordinates, keep=_keep_coordinate),
     d.CoordinatesOf: ReadRule(keep=_keep_coordinate),
     restore_queries.GetRestore: OPEN,
-    cq.DumpNodes: ReadRule(shape=_dumps),
-    cq.DumpNode: ReadRule(shape=_dump),
+    cq.DumpNodes: ReadRule(shape=_dumps, whole=_CATALOG),
+    cq.DumpNode: ReadRule(shape=_dump, whole=_CATALOG),
     cq.CountServices: _OPERATOR,
     dq.WhoHasAddress: ReadRule(shape=_holder),
     dq.GetVirtualAddress: ReadRule(shape=_virtual),

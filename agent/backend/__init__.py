@@ -46,7 +46,8 @@ class Ask:
 class Reply(Generic[T_co]):
     """An answer with what the client may want to know about it. ``index`` is at least 1.
 
-    ``filtered``: there is more than the token that was shown may see.
+    ``filtered``: there is more than the token that was shown may see. ``whole``: in this process
+    nothing was taken from it, whoever is told.
     """
 
     value: T_co
@@ -55,6 +56,7 @@ class Reply(Generic[T_co]):
     last_contact_s: float = 0.0
     consistency: Consistency = Consistency.DEFAULT
     filtered: bool = False
+    whole: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -83,6 +83,18 @@ async def test_lists_hold_what_may_be_seen_and_say_that_there_is_more() -> None:
     assert setting.guard.stats.filtered == 2
 
 
+async def test_who_may_read_everything_gets_the_very_answer() -> None:
+    setting = Setting('key_prefix "" { policy = "read" }')
+    setting.put("a1", "b1")
+    answer = setting.backend.peek(KVList(""))
+    assert answer is not None
+    assert setting.guard.filtered(setting.caller(), KVList(""), answer) is answer
+    for other in ('key "a1" { policy = "deny" }', 'key_prefix "b" { policy = "deny" }'):
+        setting.rules(f'key_prefix "" {{ policy = "read" }} {other}')
+        told = setting.guard.filtered(setting.caller(), KVList(""), answer)
+        assert (len(told.value), told.filtered, told.whole) == (1, True, False)
+
+
 async def test_keys_are_looked_at_before_they_are_cut() -> None:
     setting = Setting('key "x/secret" { policy = "read" }')
     setting.put("x/other", "x/secret", "y/other")
