@@ -340,8 +340,6 @@ _INTERNAL = {
     "GET /v1/exported-services": Spec("/v1/exported-services"),
     "GET /v1/imported-services": Spec("/v1/imported-services"),
     "GET /v1/internal/ui/exported-services": Spec("/v1/internal/ui/exported-services"),
-    "GET /v1/exported-services": Spec("/v1/exported-services"),
-    "GET /v1/imported-services": Spec("/v1/imported-services"),
     "GET /v1/internal/ui/catalog-overview": one(
         "/v1/internal/ui/catalog-overview", "operator", "read"
     ),
