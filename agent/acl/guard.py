@@ -91,9 +91,10 @@ class Guard:
 
     def require(self, caller: Caller, *needs: Need) -> None:
         """Pass if one of these is met. Raises Denied."""
-        if any(need.met(caller.authorizer) for need in needs):
-            self.stats.allowed += 1
-            return
+        for need in needs:
+            if need.met(caller.authorizer):
+                self.stats.allowed += 1
+                return
         denied = Denied(caller, needs[-1])
         self.denials.append(denied.reason)
         if self._dry_run:
@@ -152,11 +153,11 @@ class Guard:
             return True
         if rule.instead is not None and rule.instead(query) is not query:
             return False
+        for need in rule.needs(query):
+            if not need.met(caller.authorizer):
+                return False
         listed = list_need(query) if self._key_list_policy else None
-        return all(
-            need.met(caller.authorizer)
-            for need in (*rule.needs(query), *([listed] if listed else []))
-        )
+        return listed is None or listed.met(caller.authorizer)
 
     def changes_plainly(self, caller: Caller, command: Command) -> bool:
         """The same for a command."""
@@ -185,9 +186,12 @@ class Guard:
 
     def answer(self, caller: Caller, query: Query[T], reply: Reply[T]) -> Reply[T]:
         """What of an answer that is here already may be seen. Raises Denied."""
-        rule = READS[type(query)]
-        self._check(caller, query, rule)
-        self._look(caller, query, rule, reply.value)
+        self._check(caller, query, READS[type(query)])
+        return self.looked_at(caller, query, reply)
+
+    def looked_at(self, caller: Caller, query: Query[T], reply: Reply[T]) -> Reply[T]:
+        """The same where the question itself was found to be allowed. Raises Denied."""
+        self._look(caller, query, READS[type(query)], reply.value)
         return self.filtered(caller, query, reply)
 
     def filtered(self, caller: Caller, query: Query[T], reply: Reply[T]) -> Reply[T]:

@@ -271,7 +271,7 @@ class PromptAnswers:
             return False
         answer = backend.answer(read.query, read.options.consistency)
         if access.enabled:
-            answer = access.guard.answer(kept.planned.call.caller, read.query, answer)
+            answer = access.guard.looked_at(kept.planned.call.caller, read.query, answer)
         reply = read.shape(answer)
         most = min(BODY_MAX_BYTES, COMPRESS_INLINE_MAX_BYTES)
         if reply.parts is not None or len(reply.body) > most:
