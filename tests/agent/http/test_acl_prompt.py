@@ -142,6 +142,23 @@ async def test_reads_with_the_agents_default_token_follow_its_change() -> None:
         assert not any([await sees(manager, target, "") for target in READS])
 
 
+async def test_a_stream_of_watches_follows_every_change() -> None:
+    async with managed() as manager, Client(manager.rig.port) as other:
+        secret = await fill(manager)
+        watched = "/v1/watch?watch=kv/?recurse"
+        await other.send("GET", watched, None, {"X-Consul-Token": secret})
+        seen = b""
+        async with asyncio.timeout(10):
+            while b"dmFsdWU=" not in seen:
+                seen += await other.reader.read(4096)
+            await change(manager, 'key "b" { policy = "read" }')
+            await manager.make("PUT", "/v1/kv/b", b"other")
+            later = b""
+            while b"b3RoZXI=" not in later:
+                later += await other.reader.read(4096)
+        assert b"dmFsdWU=" not in later
+
+
 async def test_a_denial_tells_only_those_with_a_token_why() -> None:
     async with managed() as manager:
         secret = await fill(manager)
