@@ -20,6 +20,20 @@ def sources(book: Book, name: str) -> list[dict[str, Any]]:
     return [] if entry is None else entry.content["Sources"]
 
 
+def mismatched_listeners(book: Book) -> list[tuple[str, str]]:
+    """Listeners of ingress gateways that look at requests, and services that speak otherwise."""
+    found = []
+    for gateway in NAMES:
+        entry = book.get("ingress-gateway", gateway)
+        for listener in () if entry is None else entry.content["Listeners"]:
+            spoken = listener.get("Protocol", "tcp")
+            for exposed in listener["Services"]:
+                protocol = book.chain(exposed["Name"]).chain["Protocol"]
+                if spoken != "tcp" and protocol != spoken:
+                    found.append((gateway, exposed["Name"]))
+    return found
+
+
 @long_examples(150)
 @given(
     http=st.booleans(),
@@ -53,6 +67,7 @@ def test_every_chain_compiles_after_every_write(http, steps):
             if chain["Protocol"] not in {"http", "http2", "grpc"}:
                 assert chain["StartNode"].startswith("resolver:")
                 assert not any(source.get("Permissions") for source in sources(book, name))
+        assert mismatched_listeners(book) == []
 
 
 @long_examples(60)
@@ -134,6 +149,25 @@ def test_what_other_entries_forbid(body, reason):
     book.write({"Kind": "ingress-gateway", "Name": "gw"})
     outcome = book.write(body)
     assert isinstance(outcome, Rejected) and outcome.reason.startswith(reason)
+
+
+def test_an_ingress_holds_the_protocol_of_what_it_exposes():
+    book = Book()
+    book.write(HTTP)
+    exposed = {"Port": 80, "Protocol": "http", "Services": [{"Name": "a"}]}
+    assert isinstance(
+        book.write({"Kind": "ingress-gateway", "Name": "gw", "Listeners": [exposed]}), Applied
+    )
+    for body in (
+        {"Kind": "service-defaults", "Name": "a", "Protocol": "tcp"},
+        {"Kind": "proxy-defaults", "Config": {"protocol": "grpc"}},
+    ):
+        outcome = book.write(body)
+        assert isinstance(outcome, Rejected)
+        assert "does not match defined listener protocol" in outcome.reason
+    assert isinstance(book.delete("proxy-defaults", "global"), Rejected)
+    assert isinstance(book.delete("ingress-gateway", "gw"), Applied)
+    assert isinstance(book.delete("proxy-defaults", "global"), Applied)
 
 
 def test_a_plan_names_what_would_be_done():
