@@ -35,6 +35,11 @@ class Body:
         self._continues = continues
 
     @property
+    def client(self) -> Pipe:
+        """The connection that it comes from."""
+        return self._pipe
+
+    @property
     def done(self) -> bool:
         """Whether all of it was read."""
         return self._decoder.done

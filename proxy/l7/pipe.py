@@ -32,6 +32,8 @@ class Pipe:
         self._over = False
         self._lost = ""
         self._paused = False
+        #: Whoever works for this side: it is reset when this side is gone.
+        self.servant: Pipe | None = None
         self.secured: asyncio.Future[PeerCertificate] = asyncio.get_running_loop().create_future()
 
     # What the stream reports.
@@ -46,13 +48,12 @@ class Pipe:
         try:
             peer = certificate.read(der, client=self._accepted)
         except IdentityError as error:
-            self.secured.set_exception(PipeClosed(f"bad_san: {error}"))
+            self._insecure(f"bad_san: {error}")
         else:
             self.secured.set_result(peer)
 
     def stream_insecure(self, stream: Stream, reason: str, detail: str) -> None:
-        if not self.secured.done():
-            self.secured.set_exception(PipeClosed(f"{reason}: {detail}"))
+        self._insecure(f"{reason}: {detail}")
         self._fail(reason)
 
     def stream_over(self, stream: Stream) -> None:
@@ -60,12 +61,18 @@ class Pipe:
         self._wake()
 
     def stream_lost(self, stream: Stream, reason: str) -> None:
+        self._insecure(reason)
+        self._fail(reason)
+
+    def _insecure(self, reason: str) -> None:
         if not self.secured.done():
             self.secured.set_exception(PipeClosed(reason))
-        self._fail(reason)
+            self.secured.exception()  # nobody has to ask: streams in clear are never secured
 
     def _fail(self, reason: str) -> None:
         self._lost = self._lost or reason
+        if self.servant is not None:
+            self.servant.abort()
         self._writable.set()
         self._wake()
 

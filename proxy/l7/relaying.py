@@ -38,6 +38,11 @@ class Replay:
         return self._body.framing
 
     @property
+    def client(self) -> Pipe:
+        """Whose request it is."""
+        return self._body.client
+
+    @property
     def repeatable(self) -> bool:
         """Whether all that was read so far can be sent again."""
         return self._size <= REPLAY_MAX_BYTES
@@ -73,8 +78,12 @@ class Began:
 async def ask(
     pipe: Pipe, raw: bytes, request: Request, body: Replay, limits: HttpLimits, timeout_s: float
 ) -> Began | Failure:
-    """Send a request and wait for the head of its response, for so long in all."""
+    """Send a request and wait for the head of its response, for so long in all.
+
+    When the client goes away meanwhile, the connection is reset: nobody waits for the answer.
+    """
     sending: asyncio.Task[None] | None = None
+    body.client.servant = pipe
     try:
         async with asyncio.timeout(timeout_s or None):
             await pipe.write(raw, limits.write_stall_s)
@@ -90,7 +99,11 @@ async def ask(
         return Failure(status=502)
     except PipeClosed:
         return Failure(reset=True)
+    except asyncio.CancelledError:
+        pipe.abort()
+        raise
     finally:
+        body.client.servant = None
         if sending is not None and not sending.done():
             sending.cancel()
 

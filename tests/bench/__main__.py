@@ -29,6 +29,7 @@ from tests.bench import (
     floors,
     gossip_bench,
     http_bench,
+    mesh_http_bench,
     raft_bench,
     relay_bench,
     session_bench,
@@ -172,6 +173,7 @@ def main() -> None:
         archive_bench.main()
     if "relay" in only:
         bench_relay(rounds.seconds)
+        mesh_http_bench.bench(clients=CLIENTS, seconds=rounds.seconds)
     if "gossip" in only:
         gossip_bench.bench(CRASHES)
     if "balance" in only:

@@ -160,6 +160,12 @@ async def _measure(echo: int, sink: int, clients: int, seconds: float, megabytes
     )
 
 
+async def plain_relay(port: int) -> asyncio.Server:
+    """A relay of bytes to a local port."""
+    loop = asyncio.get_running_loop()
+    return await loop.create_server(lambda: _Half(port), "127.0.0.1", 0)
+
+
 async def _floor(ports: list[int], hops: int, load: tuple[int, float, int]) -> Figures:
     """The same work through ``hops`` plain relays."""
     loop = asyncio.get_running_loop()
