@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
 from agent.backend import Ask, Backend, Consistency
+from agent.backend.acting import ACTING
 from agent.connect import upstreams
 from agent.connect.feed import Delta, Feed, Standing
 from agent.connect.leaves import Leaf
@@ -107,7 +108,9 @@ class Feeds:
         make_filter: MakeFilter,
         rng: random.Random,
         clock: Callable[[], float] = time.time,
+        token_of: Callable[[ServiceId], str] = lambda service_id: "",
     ) -> None:
+        """``token_of`` tells with whose rights servers are asked for a proxy."""
         self._backend = backend
         self._datacenter = datacenter
         self._leaves = leaves
@@ -115,6 +118,7 @@ class Feeds:
         self._make_filter = make_filter
         self._rng = rng
         self._clock = clock
+        self._token_of = token_of
         self._followers: dict[str, _Follower] = {}
         self._stats = FeedStats()
 
@@ -252,7 +256,9 @@ class Feeds:
             if held is None or held[0] != what:
                 if held is not None:
                     held[1].cancel()
-                task = follower.owner.spawn(work(), name=f"feed {follower.proxy_id} {name}")
+                task = follower.owner.spawn(
+                    self._as_proxy(follower, work), name=f"feed {follower.proxy_id} {name}"
+                )
                 follower.tasks[name] = (what, task)
         self._tell(follower)
 
@@ -398,6 +404,13 @@ class Feeds:
         return upstreams.endpoints(kept, only_passing=bool(subset.get("OnlyPassing")))
 
     # Following
+
+    async def _as_proxy(
+        self, follower: _Follower, work: Callable[[], Coroutine[Any, Any, None]]
+    ) -> None:
+        """With the token of the registration, whoever's request it was that began the work."""
+        ACTING.set(self._token_of(ServiceId(follower.proxy_id)) or ACTING.get())
+        await work()
 
     async def _follow(self, name: str, query: Query[T], take: Callable[[T], None]) -> None:
         index = 0

@@ -120,7 +120,7 @@ class Sidecars:
     async def follow(
         self,
         watch_once: Callable[[Callable[[], None]], Callable[[], None]],
-        wanted: Callable[[], Iterable[str]],
+        wanted: Callable[[], Iterable[SidecarSpec | str]],
     ) -> None:
         """Keep one child per sidecar registration of this host, for ever."""
         while True:

@@ -7,7 +7,12 @@ from agent.filters import compile_filter
 from agent.http import filter_fields, parse, render
 from agent.http.agent import parameter
 from agent.http.call import Call, done
-from agent.http.local_needs import may_change_check, may_register_check, sees_check
+from agent.http.local_needs import (
+    may_change_check,
+    may_register_check,
+    sees_check,
+    with_own_token,
+)
 from agent.http.reply import Reply
 from raftstore.records import CRITICAL, PASSING, WARNING, CheckId
 
@@ -33,7 +38,7 @@ async def register(call: Call) -> Reply:
     if not definition.name:
         raise RequestError(400, "Missing check name")
     may_register_check(call, definition.service_id, definition.id or definition.name)
-    await call.context.local.register_check(definition)
+    await call.context.local.register_check(with_own_token(call, definition))
     return done()
 
 

@@ -14,6 +14,7 @@ from agent.http.local_needs import (
     may_register,
     sees_service,
     service_read,
+    with_own_token,
 )
 from agent.http.params import jittered, wait_seconds
 from agent.http.reply import Reply, header
@@ -87,6 +88,7 @@ async def register(call: Call) -> Reply:
     if not definition.name:
         raise RequestError(400, "Missing service name")
     may_register(call, definition)
+    definition = with_own_token(call, definition)
     replace = call.params.flag("replace-existing-checks")
     await call.context.local.register_service(definition, replace_existing_checks=bool(replace))
     return done()

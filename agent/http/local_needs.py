@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import TypeVar
+
 from agent.acl.authorizer import READ, WRITE
 from agent.acl.caller import DENIED, Need
-from agent.definitions import ServiceDefinition
+from agent.definitions import CheckDefinition, ServiceDefinition
 from agent.errors import RequestError
 from agent.http.call import Call
 from raftstore.records import Check, CheckId, Service, ServiceId
+
+Defined = TypeVar("Defined", ServiceDefinition, CheckDefinition)
 
 
 def service_write(name: str) -> Need:
@@ -30,6 +35,13 @@ def may_register(call: Call, definition: ServiceDefinition) -> None:
     there = call.context.local.services().get(ServiceId(definition.id or definition.name))
     if there is not None and there.name != definition.name:
         call.require(service_write(there.name))
+
+
+def with_own_token(call: Call, definition: Defined) -> Defined:
+    """The catalog is told with the token that is given, else with the one that is shown."""
+    if not call.access.enabled or definition.token or not call.secret:
+        return definition
+    return replace(definition, token=call.secret)
 
 
 def may_change_service(call: Call, service_id: str) -> None:

@@ -161,6 +161,13 @@ class LocalAgent:
         """The proxies that came from `connect.sidecar_service`."""
         return tuple(key for key, service in self._live.state.services.items() if service.sidecar)
 
+    def token_of(self, service_id: ServiceId) -> str:
+        """The secret that a service was registered with, or that stands in for it; "" for none."""
+        held = self._live.state.services.get(service_id)
+        if held is None or self._tokens is None:
+            return "" if held is None else held.token
+        return self._tokens.registering(held.token, configured=held.source == "local")
+
     def sidecar_changed(self, proxy_id: ServiceId) -> None:
         """The process of a sidecar started or ended: its checks look now, not in an interval."""
         self._befell(f"the process of sidecar {proxy_id} started or ended")

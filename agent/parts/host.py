@@ -12,7 +12,7 @@ from agent.backend.remote import RemoteBackend
 from agent.config.schema import AgentConfig
 from agent.connect.feeds import Feeds
 from agent.connect.leaves import LeafCache
-from agent.connect.sidecars import Sidecars
+from agent.connect.sidecars import Sidecars, SidecarSpec
 from agent.events.log import EventLog
 from agent.gossiping import coordinate_sender
 from agent.http.parse_config import subset_filter
@@ -114,6 +114,10 @@ class HostParts:
         """The first server is known: tell it what is here."""
         self.local.trigger_full_sync()
 
+    def _wanted_sidecars(self) -> list[SidecarSpec]:
+        """Each with the token of its registration."""
+        return [SidecarSpec(each, self.local.token_of(each)) for each in self.local.sidecars()]
+
     def _start_mesh(self) -> None:
         ground, config = self._ground, self._ground.config
         self.leaves = LeafCache(self._backend, datacenter=config.datacenter, rng=ground.rng)
@@ -127,6 +131,7 @@ class HostParts:
             local=self.local,
             make_filter=subset_filter,
             rng=ground.rng,
+            token_of=self.local.token_of,
         )
         ground.closers.add("feeds of proxies", self.feeds.close)
         ground.metrics.add("feeds", self.feeds.stats)
@@ -138,5 +143,5 @@ class HostParts:
         ground.closers.add("sidecars", self.sidecars.stop)
         ground.metrics.add("sidecars", self.sidecars.stats)
         if config.connect_enabled and config.connect_builtin_proxy == "auto":
-            sidecars = self.sidecars.follow(self.local.watch_once, self.local.sidecars)
+            sidecars = self.sidecars.follow(self.local.watch_once, self._wanted_sidecars)
             ground.owner.spawn(sidecars, name="sidecars")

@@ -79,13 +79,20 @@ def test_a_service_is_written_with_its_own_token(pair: Cluster) -> None:
     eventually(lambda: catalog(pair, "/v1/catalog/service/web"), within_s=20)
 
 
+def test_a_service_is_written_with_the_token_that_was_shown(pair: Cluster) -> None:
+    agent = through(pair)
+    agent.put("/v1/agent/service/register", {"Name": "shown"}, headers=token())
+    eventually(lambda: catalog(pair, "/v1/catalog/service/shown"), within_s=20)
+
+
 def test_a_service_without_a_token_is_written_with_the_default_one(pair: Cluster) -> None:
     agent = through(pair)
-    agent.put("/v1/agent/service/register", {"Name": "plain"}, headers=token())
+    weak = {"Name": "plain", "Token": "anonymous"}
+    agent.put("/v1/agent/service/register", weak, headers=token())
     eventually(lambda: "failed to sync" in agent.log, within_s=20, what="it is refused")
     assert catalog(pair, "/v1/catalog/service/plain") == []
     agent.put("/v1/agent/token/default", {"Token": MANAGEMENT}, headers=token())
-    agent.put("/v1/agent/service/register", {"Name": "plain", "Port": 2}, headers=token())
+    agent.put("/v1/agent/service/register", {"Name": "plain", "Port": 2})
     eventually(lambda: catalog(pair, "/v1/catalog/service/plain"), within_s=30)
     agent.put("/v1/agent/token/default", {"Token": ""}, headers=token())
     kept = json.loads((agent.folder / "data" / "acl-tokens.json").read_text())

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from agent.backend.acting import ACTING
 from agent.connect.authority import Authority
 from agent.connect.feed import Delta
 from agent.connect.feeds import Feeds
@@ -221,3 +222,34 @@ async def test_servers_that_do_not_answer_leave_what_is_known(mesh: Mesh) -> Non
     mesh.backend.down = True
     found = await mesh.feeds.next("web-proxy", "", 0)
     assert dict(found.resources).keys() == held.keys() and found.complete
+
+
+async def test_servers_are_asked_with_the_token_of_the_registration(mesh: Mesh) -> None:
+    mesh.local.put(sidecar(Upstream(destination_name="db", local_bind_port=9000)))
+    await mesh.instance("n2", "db")
+    asked: set[str | None] = set()
+    real = mesh.backend.ask
+
+    async def ask(*given: Any) -> Any:
+        asked.add(ACTING.get())
+        return await real(*given)
+
+    mesh.backend.ask = ask  # type: ignore[method-assign]
+    feeds = Feeds(
+        mesh.backend,
+        datacenter="dc1",
+        leaves=mesh.leaves,
+        local=mesh.local,
+        make_filter=subset_filter,
+        rng=random.Random(1),
+        token_of=lambda service_id: f"token of {service_id}",
+    )
+    await mesh.feeds.close()
+    mesh.feeds = feeds
+    acting = ACTING.set("somebody else's")
+    try:
+        await mesh.told(lambda held: any(name.startswith("endpoints/db") for name in held))
+    finally:
+        ACTING.reset(acting)
+    assert "token of web-proxy" in asked
+    assert "somebody else's" not in asked

@@ -274,6 +274,16 @@ async def test_a_query_is_carried_out_with_its_own_token(held: Held) -> None:
     assert (got.status, got.body) == (403, b"ACL not found")
 
 
+async def test_a_registration_keeps_the_token_that_was_shown(held: Held) -> None:
+    await held.use([Stanza("service_prefix", "", "write")])
+    for token, kept in (("", HELD), ("another", "another")):
+        body = {"Name": "own-web", "Token": token}
+        got = await held.ask("PUT", Spec("/v1/agent/service/register", body), HELD)
+        assert got.status == 200
+        definitions: Any = held.rig.local.definitions
+        assert definitions[-1].token == kept
+
+
 async def test_a_secret_is_in_no_answer(held: Held) -> None:
     """Whatever is asked with less than acl:write."""
     reads_all = Stanza("query_prefix", "", "write")
