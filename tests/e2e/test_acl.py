@@ -83,6 +83,9 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
         for agent in found.agents:
             agent.ready()
             body = {"Token": found.management}
+            if agent is denying:
+                identity = {"NodeIdentities": [{"NodeName": agent.name, "Datacenter": "dc1"}]}
+                body = {"Token": found.make(follower, "/v1/acl/token", identity)["SecretID"]}
             eventually(
                 lambda agent=agent, body=body: _if_ok(
                     agent.request(
@@ -133,6 +136,39 @@ def test_a_token_counts_at_every_agent(guarded: Guarded) -> None:
             within_s=10,
             what=f"{agent.name} knows of the change",
         )
+
+
+def test_a_sidecar_has_the_rights_of_its_registration(guarded: Guarded) -> None:
+    body = {"ServiceIdentities": [{"ServiceName": "web"}]}
+    secret = guarded.make(guarded.follower(), "/v1/acl/token", body)["SecretID"]
+    agent = guarded.denying
+    # Its own agent may see no service, nor be one: it is the identity that may.
+    upstream = {"DestinationName": "db", "LocalBindPort": 9191}
+    web = {
+        "Name": "web",
+        "Port": 8080,
+        "Connect": {"SidecarService": {"Proxy": {"Upstreams": [upstream]}}},
+    }
+    eventually(
+        lambda: _if_ok(
+            agent.request("PUT", "/v1/agent/service/register", web, headers=shown(secret))
+        ),
+        within_s=10,
+    )
+    path = "/v1/agent/connect/feed/web-sidecar-proxy"
+    assert agent.get(path).status == 403
+
+    def complete() -> bool:
+        found = agent.get(path, headers=shown(secret))
+        return found.status == 200 and found.json["Complete"]
+
+    eventually(complete, within_s=20, what="all that the proxy needs")
+    listed = "/v1/catalog/service/web-sidecar-proxy"
+    eventually(
+        lambda: guarded.servers[0].get(listed, headers=shown(guarded.management)).json,
+        within_s=20,
+        what="it is in the catalog",
+    )
 
 
 def test_a_new_leader_goes_on_with_the_same_tokens(guarded: Guarded) -> None:
