@@ -36,6 +36,8 @@ log = logging.getLogger("lictor.agent.exec")
 
 #: Output is gathered for so many seconds before it is told.
 GATHER_S = 0.2
+#: A command that was killed has ended, and let go of its output, within so many seconds.
+END_S = 2.0
 _CUT = b"\n[output cut: limits.remote_exec_output_max is reached]\n"
 
 
@@ -135,7 +137,10 @@ class RemoteExec:
                 if process.returncode is None:
                     with contextlib.suppress(ProcessLookupError, PermissionError):
                         os.killpg(process.pid, signal.SIGKILL)
-                    await process.wait()
+                    # To the end of its output, so that the pipe is closed.
+                    with contextlib.suppress(TimeoutError):
+                        async with asyncio.timeout(END_S):
+                            await process.communicate()
 
     async def _tell(
         self, place: Place, process: asyncio.subprocess.Process, silence_s: float

@@ -39,6 +39,8 @@ ANSWER_BYTES_MAX = 64 * 1024 * 1024
 THREAD_BYTES = 64 * 1024
 #: The shortest time between two requests of one watch: a bound on answers that never block.
 PAUSE_MIN_S = 0.05
+#: A handler that was killed has ended, and let go of its output, within so many seconds.
+END_S = 2.0
 #: The first requests of many watches are spread over so many seconds.
 SPREAD_S = 0.5
 
@@ -79,6 +81,7 @@ class Watches:
         self._url = yarl.URL("http://localhost" if self._socket_path else api)
         self._rng = rng
         self._owner = TaskOwner()
+        self._endings: set[asyncio.Task[None]] = set()
         self._running: list[tuple[_Told, asyncio.Task[None]]] = []
         self._to_agent: aiohttp.ClientSession | None = None
         self._to_others: aiohttp.ClientSession | None = None
@@ -103,6 +106,8 @@ class Watches:
     async def close(self) -> None:
         """End all watches and their handlers."""
         await self._owner.close()
+        if self._endings:
+            await asyncio.wait(self._endings)
         for session in (self._to_agent, self._to_others):
             if session is not None:
                 await session.close()
@@ -214,7 +219,7 @@ class Watches:
         body = await asyncio.to_thread(_written, news.data)
         try:
             if isinstance(handler, ScriptHandler):
-                told.outcome = await _run(handler, news, body)
+                told.outcome = await _run(handler, news, body, self._endings)
             else:
                 told.outcome = await self._post(handler, news, body)
         except _FailedError as error:
@@ -263,35 +268,65 @@ def _session(connector: aiohttp.BaseConnector) -> aiohttp.ClientSession:
     )
 
 
-async def _run(handler: ScriptHandler, news: News, body: bytes) -> str:
-    """Run the program with the news on its standard input. Raises _FailedError."""
-    as_of = {"CONSUL_HASH": news.hash} if news.hash else {"CONSUL_INDEX": str(news.index)}
+async def _run(
+    handler: ScriptHandler, news: News, body: bytes, endings: set[asyncio.Task[None]]
+) -> str:
+    """Run the program with the news on its standard input. Raises _FailedError.
+
+    ``endings`` are the ends of programs that were cut short, to be waited for.
+    """
     output = Tail(OUTPUT_MAX)
+    loop = asyncio.get_running_loop()
+    # A start that is cut short would leave its pipes open and its program running.
+    starting = loop.create_task(_started(handler, news), name="handler's start")
+    whole = False
     try:
-        process = await asyncio.create_subprocess_exec(
-            *handler.args,
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-            env={**os.environ, **as_of},
-            start_new_session=True,
-        )
-    except (OSError, ValueError) as error:
-        raise _FailedError(str(error)) from None
-    try:
+        process = await asyncio.shield(starting)
         async with asyncio.TaskGroup() as group:
             group.create_task(_feed(process, body))
             group.create_task(_read_all(process, output))
         code = await process.wait()
+        whole = True
+    except (OSError, ValueError) as error:
+        whole = True
+        raise _FailedError(str(error)) from None
     finally:
-        if process.returncode is None:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(process.pid, signal.SIGKILL)
-            await process.wait()
+        if not whole:
+            # A second request to end must not leave it half ended either.
+            ending = loop.create_task(_end(starting), name="handler's end")
+            endings.add(ending)
+            ending.add_done_callback(endings.discard)
+            await asyncio.shield(ending)
     if code:
         ended = f"exit status {code}" if code > 0 else f"signal {-code}"
         raise _FailedError(f"{ended}: {output.noted()}")
     return output.noted()
+
+
+async def _started(handler: ScriptHandler, news: News) -> asyncio.subprocess.Process:
+    """The program, in a process group of its own. Raises OSError and ValueError."""
+    as_of = {"CONSUL_HASH": news.hash} if news.hash else {"CONSUL_INDEX": str(news.index)}
+    return await asyncio.create_subprocess_exec(
+        *handler.args,
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+        env={**os.environ, **as_of},
+        start_new_session=True,
+    )
+
+
+async def _end(starting: asyncio.Task[asyncio.subprocess.Process]) -> None:
+    try:
+        process = await starting
+    except (OSError, ValueError):
+        return
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)
+    # To the end of its output, so that the pipe is closed; others may hold it open.
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(END_S):
+            await process.communicate()
 
 
 async def _feed(process: asyncio.subprocess.Process, body: bytes) -> None:

@@ -65,7 +65,7 @@ async def test_a_script_runs_at_the_start_and_on_each_change(
     await until(lambda: len(lines()) == 4, "told of the change, and of nothing else")
     assert json.loads(lines()[2])["Value"] == "dHdv"
     assert int(lines()[3]) > int(lines()[1])
-    assert watches.stats().handled == 2
+    await until(lambda: watches.stats().handled == 2, "the handler has ended")
 
 
 async def test_an_http_handler_is_sent_the_news(rig: Rig, watches: Watches) -> None:
