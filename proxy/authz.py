@@ -16,6 +16,8 @@ ANY = "*"
 LETTING_IN = frozenset({"allow", "audit"})
 #: Default when access lists are off, and when they are on (measured reference, B.4).
 DEFAULT_ACL_OFF = "ACLs disabled, access is allowed by default"
+#: An intention may want a token of a request. This version cannot verify one, so nobody gets in.
+NO_TOKENS = "which wants a JWT: tokens of requests are not verified by this version"
 DEFAULT_BY_ACL = "Default behavior configured by ACLs"
 
 
@@ -103,8 +105,8 @@ def decide(
 ) -> Decision:
     """Decide on one connection. ``rules`` stand in order of precedence.
 
-    A rule with L7 permissions denies at this layer: only a request could satisfy it. An action
-    that this version does not know denies as well.
+    A rule with L7 permissions, or one that wants a token, denies at this layer: only a request
+    could satisfy it. An action that this version does not know denies as well.
     """
     found = matching(rules, source=source, destination=destination)
     if not found:
@@ -112,11 +114,14 @@ def decide(
     winner = found[0]
     if winner.permissions:
         allowed, layer = False, "L7"
+    elif winner.providers:
+        allowed, layer = False, "JWT"
     else:
         allowed, layer = winner.action in LETTING_IN, "L4"
+    reason = f"Matched {layer} intention: {winner}"
     return Decision(
         allowed=allowed,
-        reason=f"Matched {layer} intention: {winner}",
+        reason=f"{reason}, {NO_TOKENS}" if winner.providers else reason,
         rule=winner,
         losers=tuple(found[1:]),
         audited=allowed and winner.action == "audit",

@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import Any
 
 from proxy import paths
-from proxy.authz import LETTING_IN, Decision, HeaderRule, Permission, Rule, matching
+from proxy.authz import LETTING_IN, NO_TOKENS, Decision, HeaderRule, Permission, Rule, matching
 from proxy.authz import decide as decide_connection
 from proxy.errors import AmbiguousPath, UnreadablePattern
 
@@ -154,6 +154,11 @@ def decide(
         return Verdict(decision=decision)
     winner, losers = found[0], tuple(found[1:])
     reason = f"Matched L7 intention: {winner}"
+    if winner.providers:
+        wanted = Decision(
+            allowed=False, reason=f"{reason}, {NO_TOKENS}", rule=winner, losers=losers
+        )
+        return Verdict(decision=wanted)
     try:
         path = paths.canonical(request.target)
     except AmbiguousPath as error:
@@ -161,10 +166,12 @@ def decide(
         return Verdict(decision=refused)
     for place, one in enumerate(winner.matches):
         if fits(one, request, path, full_match):
+            lets_in = one.action in LETTING_IN and not one.providers
+            told = f"{reason}, Permission {place}: {one.action.upper()}"
             decision = Decision(
-                allowed=one.action in LETTING_IN,
-                audited=one.action == "audit",
-                reason=f"{reason}, Permission {place}: {one.action.upper()}",
+                allowed=lets_in,
+                audited=lets_in and one.action == "audit",
+                reason=f"{told}, {NO_TOKENS}" if one.providers else told,
                 rule=winner,
                 losers=losers,
             )

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from proxy import authz
 from proxy.authz import HeaderRule, Permission, Rule
 from proxy.errors import UnreadablePattern
 from proxy.permissions import Request, decide, fits, permission
@@ -175,3 +177,25 @@ def test_the_list_is_the_same_as_sets(matches, request, default):
     denied = any(holds(at, "allow") for at, each in enumerate(matches) if each.action == "deny")
     assert not (allowed and denied)
     assert listed is (allowed or (default and not denied))
+
+
+def test_a_wanted_token_lets_nobody_in_while_none_can_be_verified():
+    """Also where a later permission would: the first that is about the request counts."""
+    of_rule = Rule(source="web", destination="db", action="allow", precedence=9, providers=("idp",))
+    facts: dict[str, Any] = {
+        "source": "web", "destination": "db", "default_allow": True, "default_reason": "d",
+    }  # fmt: skip
+    assert not authz.decide((of_rule,), **facts).allowed
+    admin = Permission(action="allow", path_form="prefix", path="/admin", providers=("idp",))
+    rest = Permission(action="allow", path_form="prefix", path="/")
+    rule = Rule(source="web", destination="db", action="", permissions=2, precedence=9,
+                matches=(admin, rest))  # fmt: skip
+
+    def lets_in(path: str, rules: tuple[Rule, ...]) -> bool:
+        request = Request(target=path)
+        return decide(rules, request, full_match=lambda *_: False, **facts).decision.allowed
+
+    assert not lets_in("/admin/x", (rule,))
+    assert lets_in("/other", (rule,))
+    assert not lets_in("/other", (replace(rule, providers=("idp",)),))
+    assert not lets_in("/other", (of_rule,))
