@@ -9,7 +9,6 @@ command line understand ours.
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 from dataclasses import dataclass
 from typing import Any
@@ -104,7 +103,7 @@ def read_job(data: bytes) -> Job:
         raise RemoteError("its time to wait is no number")
     try:
         raw = base64.b64decode(script, validate=True)
-    except binascii.Error as error:
+    except ValueError as error:  # not ASCII, or not base64
         raise RemoteError(f"its script is not base64: {error}") from None
     if not (command or args or raw):
         raise RemoteError("there is nothing to run")
