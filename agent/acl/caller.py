@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 from dataclasses import dataclass, field
 
 from agent.acl.authorizer import MANAGE_ALL, Authorizer, Decision
@@ -81,3 +82,9 @@ class Denied(RequestError):
         )
         decision = need.decision(caller.authorizer)
         self.reason = f"{who} lacks permission {need}: {decision.reason}"
+
+
+def same_secret(shown: str, known: str) -> bool:
+    """Whether a secret is the known one, in a time that does not tell where they differ. "" is none
+    and never the same."""
+    return bool(known) and hmac.compare_digest(shown.encode(), known.encode())

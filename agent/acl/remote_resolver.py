@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from agent.acl.agent_tokens import AgentTokens
 from agent.acl.authorizer import Authorizer
 from agent.acl.builtin import ANONYMOUS_ID
-from agent.acl.caller import Caller, TokenNotFound
+from agent.acl.caller import Caller, TokenNotFound, same_secret
 from agent.acl.grants import Compiler, ResolvedToken
 from agent.acl.resolver import CALLERS_MAX, ResolverStats, recovery_caller
 from agent.config.schema import AclConfig
@@ -82,7 +82,7 @@ class RemoteResolver:
 
     def now(self, secret: str) -> Caller | None:
         """What a server said within the TTL."""
-        if secret and secret == self._tokens.recovery:
+        if same_secret(secret, self._tokens.recovery):
             return recovery_caller(self._node)
         known = self._known.get(secret)
         if known is None or not self._alive(known.caller):

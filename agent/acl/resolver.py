@@ -13,7 +13,7 @@ from typing import Protocol, TypeVar
 from agent.acl.agent_tokens import AgentTokens
 from agent.acl.authorizer import MANAGE_ALL, Authorizer
 from agent.acl.builtin import ANONYMOUS_ID, ANONYMOUS_SECRET
-from agent.acl.caller import EVERYBODY, Caller, TokenNotFound
+from agent.acl.caller import EVERYBODY, Caller, TokenNotFound, same_secret
 from agent.acl.grants import Compiler, Grant, grants
 from agent.acl.rules import Level, Rule
 from agent.backend import Ask, Reply
@@ -180,9 +180,9 @@ class ServerResolver:
 
     def _looked_up(self, secret: str) -> Caller | None:
         self._stats.resolved += 1
-        if secret and secret == self.server_secret:
+        if same_secret(secret, self.server_secret):
             return Caller(ANONYMOUS_ID, MANAGE_ALL, secret)
-        if secret and secret == self._tokens.recovery:
+        if same_secret(secret, self._tokens.recovery):
             return recovery_caller(self._node)
         found = self._held.peek(ACLTokenBySecret(secret_hash(secret or ANONYMOUS_SECRET)))
         if found is None:

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any, Protocol
 
 from agent.acl.authorizer import READ, WRITE
-from agent.acl.caller import Caller, Need
+from agent.acl.caller import Caller, Need, same_secret
 from agent.acl.grants import ResolvedToken
 from agent.acl.guard import Guard, Undeclared
 from agent.acl.reads import visible_results
@@ -119,7 +119,7 @@ class GuardedService:
         if method == RESOLVE_TOKEN:
             return await self._resolve(payload)
         caller = await self._resolver.find(secret)
-        if secret and secret == self._resolver.server_secret:
+        if same_secret(secret, self._resolver.server_secret):
             return await self._service.handle(method, payload, timeout_s)
         match method:
             case calls.CHANGE:
