@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: help setup lock run demo test check fmt e2e sim sim-gossip kill interop fuzz jepsen bench docs reference clean
+.PHONY: help setup lock run demo test check fmt e2e sim sim-gossip kill interop fuzz jepsen bench docs reference clean interop-clients
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -55,7 +55,14 @@ sim-gossip: setup ## rings of up to SIZE=10000 members: detection, false alarms,
 kill: setup ## kill -9 all servers in the middle of a load, ROUNDS=20 times; nothing may be lost
 	$(BIN)/python -m pytest tests/raftstore/raft/test_kill.py --kill-rounds=$(or $(ROUNDS),20) --timeout=900
 
-interop: setup ## against foreign programs (serf, dig, DNS servers, haproxy)
+interop-clients: ## Consul's clients of other languages for the tests, into .interop
+	$(PYTHON) -m venv .interop
+	.interop/bin/pip install --quiet --disable-pip-version-check --require-hashes \
+	  -r tests/interop/clients.txt
+	! command -v npm >/dev/null || npm ci --silent --no-fund --no-audit --ignore-scripts \
+	  --prefix .interop/npm
+
+interop: setup ## against foreign programs (serf, dig, DNS servers, haproxy, clients of Consul)
 	$(BIN)/python -m pytest -m interop
 
 fuzz: setup ## coverage-guided fuzzing of all that reads bytes of the ring, SECONDS=60; wants atheris

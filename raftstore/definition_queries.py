@@ -77,12 +77,12 @@ class ListConfigEntries(Query[tuple[d.ConfigEntry, ...]]):
 @numbered(34, d.ACLToken | None)
 @dataclass(frozen=True, slots=True)
 class GetACLToken(Query[d.ACLToken | None]):
-    """One token by accessor."""
+    """One token by accessor, in any case."""
 
     accessor: str
 
     def footprint(self) -> tuple[Footprint, ...]:
-        return (("acl-tokens", self.accessor),)
+        return (("acl-tokens", self.accessor.lower()),)
 
 
 @numbered(35, d.ACLToken | None)

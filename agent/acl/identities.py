@@ -95,6 +95,23 @@ def templated_policies(given: Sequence[Mapping[str, Any]], holder: str) -> list[
     return found
 
 
+def shown(kept: Mapping[str, Any]) -> dict[str, Any]:
+    """Kept identities as clients see them; none of a kind shows nothing."""
+    kinds = ("ServiceIdentities", "NodeIdentities")
+    found: dict[str, Any] = {kind: kept[kind] for kind in kinds if kept.get(kind)}
+    if kept.get("TemplatedPolicies"):
+        found["TemplatedPolicies"] = [_shown_template(each) for each in kept["TemplatedPolicies"]]
+    return found
+
+
+def _shown_template(kept: Mapping[str, Any]) -> dict[str, Any]:
+    """Consul spells this one key in lower case, whatever was sent; it is kept as it always was."""
+    variables = kept.get("TemplateVariables")
+    if not variables:
+        return dict(kept)
+    return dict(kept) | {"TemplateVariables": {"name": variables["Name"]}}
+
+
 def check_variable(template: str, value: str) -> None:
     """Refuse a name that a template cannot have: it becomes part of rules. Raises RequestError."""
     if not value:

@@ -164,7 +164,7 @@ def templates_of(call: Call) -> list[dict[str, Any]]:
         name, colon, value = text.partition(":")
         if not colon:
             raise UsageError(f'Malformed -var argument: "{text}"')
-        variables[name[:1].upper() + name[1:]] = value
+        variables[name.lower()] = value
     return [
         {"TemplateName": name} | ({"TemplateVariables": variables} if variables else {})
         for name in call.flags["templated-policy"]

@@ -221,7 +221,7 @@ def _links(item: Item) -> list[str]:
     for each in item.get("TemplatedPolicies") or ():
         lines += _titled("" if "Templated Policies:" in lines else "Templated Policies", [
             str(each.get("TemplateName")),
-            *(f"   Name: {v}" for v in [(each.get("TemplateVariables") or {}).get("Name")] if v),
+            *(f"   Name: {v}" for v in [(each.get("TemplateVariables") or {}).get("name")] if v),
             f"   Datacenters: {', '.join(each.get('Datacenters') or ['all'])}",
         ])  # fmt: skip
     return lines

@@ -48,8 +48,22 @@ def tls_config(values: Values, *, server: bool) -> TlsConfig:
             "auto_encrypt.allow_tls is set, but this server has no certificate: set ca_file,"
             " cert_file and key_file"
         )
+    if server and unverified(config):
+        config = replace(config, cert_file="", key_file="")
     _check(config, server=server)
     return config
+
+
+def unverified(config: TlsConfig) -> bool:
+    """Whether a certificate is meant for all faces, but nothing is there to verify agents with.
+
+    So do many who only want HTTPS on a server. Between agents it is not used then, as when there
+    is none; who names it in `tls.internal_rpc`, or wants anything verified, hears what is missing.
+    """
+    wanted = config.verify_incoming or config.verify_outgoing or config.verify_server_hostname
+    named = any("internal_rpc" in config.key(name) for name in ("cert_file", "key_file"))
+    whole = bool(config.cert_file and config.key_file)
+    return whole and not (config.has_ca or wanted or named or config.require_node_id)
 
 
 def https_config(values: Values) -> TlsConfig:

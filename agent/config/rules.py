@@ -209,6 +209,14 @@ def warnings(values: Values, config: AgentConfig) -> Iterator[str]:
             f'primary_datacenter = "{primary}" has no effect: nothing is taken over from another '
             "datacenter yet"
         )
+    if config.server and config.https.cert_file and not config.tls.cert_file:
+        for key in ("tls.defaults.cert_file", "cert_file"):
+            if values.get(key):
+                yield (
+                    f"{key} serves HTTPS alone: agents talk to each other without TLS, since "
+                    "nothing is set to verify them with (ca_file, ca_path)"
+                )
+                break
     yield from rule_warnings(values)
     if any(watch.deprecated for watch in config.watches):
         yield (

@@ -12,7 +12,7 @@ from agent.explain.member import plain
 from raftstore.errors import StoreError
 from raftstore.queries import GetSession, NodeChecks, SessionLocks, WhySessionEnded
 from raftstore.records import Json, Session, SessionEnd
-from raftstore.uuids import uuid_problem
+from raftstore.uuids import lookup_problem
 
 #: Asks the leader how a session's TTL stands.
 AsksClock = Callable[[str], Awaitable[SessionClock]]
@@ -26,7 +26,7 @@ async def explain_session(backend: Backend, clock: AsksClock, arguments: Sequenc
     given = arguments[0] if arguments else ""
     if not given:
         raise RequestError(400, "Missing session")
-    problem = uuid_problem(given)
+    problem = lookup_problem(given)
     if problem:
         raise RequestError(400, f"failed session lookup: {problem}")
     session_id = given.lower()

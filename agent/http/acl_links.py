@@ -23,7 +23,7 @@ from raftstore.definition_queries import (
 from raftstore.definitions import ACLPolicy, ACLRole, ACLToken
 from raftstore.queries import Query
 from raftstore.records import Json
-from raftstore.uuids import uuid_problem
+from raftstore.uuids import lookup_problem
 
 Handler = Callable[[Call], Awaitable[Reply]]
 
@@ -55,7 +55,7 @@ def path_id(call: Call, what: str, rest: str | None = None) -> str:
     text = call.rest if rest is None else rest
     if not text:
         raise RequestError(400, f"Bad request: Missing {what} ID")
-    problem = uuid_problem(text)
+    problem = lookup_problem(text)
     if problem:
         call.failure_headers = FAILED_READ if call.method == "GET" else ()
         raise RequestError(500, f"failed acl {what} lookup: {problem}")
@@ -143,9 +143,7 @@ def shown_links(ids: Iterable[str], names: Mapping[str, str]) -> list[Json]:
 
 def shown_identities(content: Json) -> dict[str, Json]:
     """The identities of a token or role; none of a kind shows nothing."""
-    kept = fields(content)
-    kinds = ("ServiceIdentities", "NodeIdentities", "TemplatedPolicies")
-    return {kind: kept[kind] for kind in kinds if kept.get(kind)}
+    return identities.shown(fields(content))
 
 
 def given_identities(

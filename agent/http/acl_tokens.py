@@ -147,7 +147,7 @@ async def read_self(call: Call) -> Reply:
 async def create(call: Call) -> Reply:
     """A new token; ids that are not given are made."""
     given = parse_acl.token(call.body)
-    accessor, secret = given.get("accessor", "").lower(), given.get("secret", "")
+    accessor, secret = given.get("accessor", ""), given.get("secret", "")
     backend = call.context.backend
     if accessor:
         problem = uuid_problem(accessor)

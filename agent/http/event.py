@@ -109,12 +109,17 @@ def _keep(call: Call) -> Callable[[UserEvent], bool]:
         return (
             call.may("event", READ, event.name)
             and (not name or event.name == name)
-            and (node is None or node.search(event.node_filter))
-            and (service is None or service.search(event.service_filter))
-            and (tag is None or tag.search(event.tag_filter))
+            and _concerns(node, event.node_filter)
+            and _concerns(service, event.service_filter)
+            and _concerns(tag, event.tag_filter)
         )
 
     return keep
+
+
+def _concerns(pattern: Pattern | None, meant: str) -> bool:
+    """Whether an event is for what is asked about; one that says nothing of it is for all."""
+    return pattern is None or not meant or pattern.search(meant)
 
 
 def _pattern(call: Call, what: str) -> Pattern | None:

@@ -38,6 +38,7 @@ async def usage(call: Call) -> Reply:
 def _counts(counts: ServiceCounts) -> Json:
     mesh = {kind: counts.kinds.get(kind, 0) for kind in _CONNECT_KINDS}
     return {
+        "Nodes": counts.nodes,
         "Services": counts.names,
         "ServiceInstances": sum(counts.kinds.values()),
         "ConnectServiceInstances": {"connect-native": counts.native, **mesh},

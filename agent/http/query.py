@@ -28,7 +28,7 @@ from raftstore.definition_queries import (
 from raftstore.definitions import PreparedQuery
 from raftstore.queries import Query
 from raftstore.records import Json
-from raftstore.uuids import uuid_problem
+from raftstore.uuids import lookup_problem
 
 _REFUSED = "raft apply failed: "
 _INTEGER = re.compile(r"[+-]?[0-9]+")
@@ -75,7 +75,7 @@ async def delete(call: Call) -> Reply:
 
 
 async def _existing(call: Call) -> PreparedQuery:
-    problem = uuid_problem(call.rest)
+    problem = lookup_problem(call.rest)
     if problem:
         raise RequestError(
             500, f"Prepared Query lookup failed: failed prepared query lookup: {problem}"
@@ -118,7 +118,7 @@ async def read(call: Call) -> Reply:
     """One query by its id, as a list of one."""
     options = call.options()
     call.failure_headers = FAILED_READ
-    problem = uuid_problem(call.rest)
+    problem = lookup_problem(call.rest)
     if problem:
         raise RequestError(500, f"failed prepared query lookup: {problem}")
     found = await call.ask(GetPreparedQuery(call.rest.lower()), options)

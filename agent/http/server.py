@@ -43,6 +43,7 @@ from agent.http.reply import (
 )
 from agent.http.routes import ROUTES, Body, Endpoint, Route, Router
 from agent.http.tokens import admit, check_consulted, check_routes
+from agent.http.ui_page import UI_PAGE
 from agent.http.waiting import Waiting
 from raftstore.errors import (
     LeadershipLost,
@@ -248,6 +249,8 @@ class HttpServer:
             if self._context.config.ui_enabled:
                 return _redirect(method, "/ui/")
             return Reply(b"Consul Agent", TEXT_TYPE)
+        if path == "/ui/" and method in {"GET", "HEAD"} and self._context.config.ui_enabled:
+            return Reply(UI_PAGE, "text/html; charset=utf-8")
         return Reply(status=404)
 
     async def _routed(self, request: web.BaseRequest, route: Route, rest: str, query: str) -> Reply:

@@ -13,7 +13,7 @@ from agent.http.reply import Reply
 from raftstore.commands import SessionCreate, SessionDestroy
 from raftstore.queries import GetSession, ListSessions, NodeSessions
 from raftstore.records import Json, NodeName, Session
-from raftstore.uuids import uuid_problem
+from raftstore.uuids import lookup_problem
 
 _REFUSED = "apply failed: "
 
@@ -107,7 +107,7 @@ async def list_all(call: Call) -> Reply:
 def _by_id(call: Call) -> GetSession:
     if not call.rest:
         raise RequestError(400, "Missing session")
-    problem = uuid_problem(call.rest)
+    problem = lookup_problem(call.rest)
     if problem:
         raise RequestError(500, f"failed session lookup: {problem}")
     return GetSession(call.rest.lower())

@@ -244,7 +244,7 @@ class LoginKeeper:
             secret=token.secret,
             policies=[{"ID": each.id, "Name": each.name} for each in given.policies],
             roles=[{"ID": each.id, "Name": each.name} for each in given.roles],
-            identities=kept,
+            identities=identities.shown(kept),
         ) | {"CreateIndex": outcome.index, "ModifyIndex": outcome.index}
 
     # -- out --------------------------------------------------------------------------------------

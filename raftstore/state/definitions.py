@@ -49,7 +49,7 @@ class Definitions:
         self.tokens: Table[d.ACLToken] = Table(
             "acl-tokens",
             indexes,
-            key=lambda t: t.accessor,
+            key=lambda t: t.accessor.lower(),
             groups={
                 "secret": lambda t: (t.secret_hash,),
                 "auth-method": _of(lambda t: t.auth_method),
@@ -136,13 +136,13 @@ class Definitions:
         token = command.token
         if not token.accessor:
             return Rejected(index, "Invalid Token: no AccessorID is set")
-        stored = self.tokens.get(token.accessor)
+        stored = self.tokens.get(token.accessor.lower())
         secret = token.secret or (stored.secret if stored else "")
         if not secret:
             return Rejected(index, "Invalid Token: no SecretID is set")
         token = replace(token, secret=secret, secret_hash=secret_hash(secret))
         holders = self.tokens.group("secret", token.secret_hash)
-        if any(holder.accessor != token.accessor for holder in holders):
+        if any(holder.accessor.lower() != token.accessor.lower() for holder in holders):
             return Rejected(index, "Invalid Token: SecretID is already in use")
         return Applied(index, self.tokens.put(index, token, cas=command.cas))
 
@@ -163,7 +163,8 @@ class Definitions:
         return Applied(index)
 
     def _delete_tokens(self, index: int, command: c.DeleteACLTokens) -> Outcome:
-        return Applied(index, sum(bool(self.tokens.remove(index, a)) for a in command.accessors))
+        gone = [self.tokens.remove(index, each.lower()) for each in command.accessors]
+        return Applied(index, sum(map(bool, gone)))
 
     def _set_named(
         self, index: int, table: Table[Any], record: Any, cas: int | None, what: str
@@ -183,7 +184,7 @@ class Definitions:
         for rule in self.rules.group("auth-method", command.name):
             self.rules.remove(index, rule.id)
         for token in self.tokens.group("auth-method", command.name):
-            self.tokens.remove(index, token.accessor)
+            self.tokens.remove(index, token.accessor.lower())
         return _deleted(index, self.methods, command.name)
 
     def _set_rule(self, index: int, command: c.SetACLBindingRule) -> Outcome:
@@ -230,7 +231,7 @@ class Definitions:
     def readers(self) -> dict[type, Read]:
         """How each query is answered."""
         return {
-            q.GetACLToken: lambda x: self.tokens.get(x.accessor),
+            q.GetACLToken: lambda x: self.tokens.get(x.accessor.lower()),
             q.ACLTokenBySecret: lambda x: _only(self.tokens, "secret", x.secret_hash),
             q.ListACLTokens: lambda _: self.tokens.all(),
             q.ExpiringACLTokens: lambda x: self.tokens.due(x.until, x.limit),

@@ -20,7 +20,7 @@ from raftstore.queries import SessionTimersAnswer
 from raftstore.records import CRITICAL, CheckId, NodeName, Session, SessionEnd, SessionTimer
 from raftstore.state.registry import NodeRow, Registry
 from raftstore.state.tables import Indexes
-from raftstore.uuids import uuid_problem
+from raftstore.uuids import lookup_problem, uuid_problem
 
 _TABLE = "sessions"
 
@@ -175,7 +175,7 @@ class Sessions:
         """The session of an id in any case; a text says why the id is none."""
         session: Session | None = self._by_id.get(text)
         if session is None:
-            return uuid_problem(text) or self._by_id.get(text.lower())
+            return lookup_problem(text) or self._by_id.get(text.lower())
         return session
 
     def get(self, session_id: str) -> Session | None:

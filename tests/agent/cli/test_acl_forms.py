@@ -36,7 +36,7 @@ def test_rules_and_their_variables_are_listed() -> None:
 
 def test_templated_policies_stand_below_one_title() -> None:
     templates = [
-        {"TemplateName": "builtin/service", "TemplateVariables": {"Name": "api"}},
+        {"TemplateName": "builtin/service", "TemplateVariables": {"name": "api"}},
         {"TemplateName": "builtin/dns", "Datacenters": ["dc1"]},
     ]
     shown = forms.role({"ID": "1", "Name": "r", "TemplatedPolicies": templates}, meta=False)

@@ -77,8 +77,8 @@ def test_hcl_says_it_too(tmp_path: Path) -> None:
             "VerifyServerHostname set but no CA certificates were provided: tls.internal",
         ),
         (
-            {"server": True, "cert_file": "a", "key_file": "b"},
-            "cert_file is set on a server, but no authority",
+            {"server": True, "tls": {"internal_rpc": {"cert_file": "a", "key_file": "b"}}},
+            "tls.internal_rpc.cert_file is set on a server, but no authority",
         ),
         (
             {"server": True, "ca_file": "a", "verify_incoming": True},
@@ -93,6 +93,25 @@ def test_parts_that_make_no_whole_are_refused(
     with pytest.raises(ConfigError) as error:
         load_values(values, tmp_path)
     assert text in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("values", "key"),
+    [
+        ({"cert_file": "a", "key_file": "b"}, "cert_file"),
+        ({"tls": {"defaults": {"cert_file": "a", "key_file": "b"}}}, "tls.defaults.cert_file"),
+    ],
+    ids=["flat", "defaults"],
+)
+def test_a_servers_certificate_without_an_authority_serves_https_alone(
+    values: dict[str, Any], key: str, tmp_path: Path
+) -> None:
+    loaded = load_values({"server": True, "bootstrap": True, **values}, tmp_path)
+    assert (loaded.config.tls.cert_file, loaded.config.https.cert_file) == ("", "a")
+    assert not loaded.config.tls.dials_tls
+    assert any(line.startswith(f"{key} serves HTTPS alone") for line in loaded.warnings)
+    with pytest.raises(ConfigError, match="no CA certificates were provided"):
+        load_values({"server": True, "verify_incoming": True, **values}, tmp_path)
 
 
 # -- the HTTP API --------------------------------------------------------------------------------

@@ -63,7 +63,7 @@ async def test_a_login_gives_what_the_rules_bind(manager: Manager) -> None:
     assert [each["Name"] for each in token["Roles"]] == ["ops"]
     assert [each["Name"] for each in token["Policies"]] == ["p"]
     assert token["TemplatedPolicies"] == [
-        {"TemplateName": "builtin/service", "TemplateVariables": {"Name": "t-web"}}
+        {"TemplateName": "builtin/service", "TemplateVariables": {"name": "t-web"}}
     ]
     assert "ExpirationTime" in token
     itself = await manager.ask("GET", "/v1/acl/token/self", token=token["SecretID"])

@@ -56,6 +56,15 @@ async def test_api_replies_carry_policy_and_vary_and_others_do_not(client: Clien
 async def test_the_root_says_who_is_here(client: Client) -> None:
     got = await client.get("/")
     assert (got.status, got.text) == (200, "Consul Agent")
+    assert (await client.get("/ui/")).status == 404
+
+
+async def test_where_the_root_leads_with_an_interface_is_something(rig: Rig, client: Client) -> None:
+    rig.context.config = replace(rig.context.config, ui_enabled=True)
+    got = await client.get("/")
+    assert (got.status, got.headers["location"]) == (301, "/ui/")
+    page = await client.get("/ui/")
+    assert (page.status, page.headers["content-type"]) == (200, "text/html; charset=utf-8")
 
 
 async def test_a_wrong_method_is_405_with_allow(client: Client) -> None:

@@ -201,6 +201,7 @@ async def test_usage_counts_services_by_kind(client: Client) -> None:
     )
     assert got["Usage"] == {
         "dc1": {
+            "Nodes": 3,
             "Services": 3,
             "ServiceInstances": 4,
             "ConnectServiceInstances": mesh | {"connect-native": 1, "connect-proxy": 1},

@@ -153,7 +153,7 @@ def test_ending_what_is_not_there_is_fine_but_an_id_is_a_uuid(cluster):
     reason = cluster.do(SessionDestroy("short"))
     assert reason == "failed session lookup: index error: UUID must be 36 characters"
     assert cluster.do(SessionDestroy("z" * 36)) == (
-        "failed session lookup: index error: Invalid UUID"
+        "failed session lookup: index error: Invalid UUID: encoding/hex: invalid byte: U+007A 'z'"
     )
     assert cluster.state.answer(ListSessions()) == before
 
