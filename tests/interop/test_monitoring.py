@@ -21,14 +21,17 @@ pytestmark = pytest.mark.interop
 
 #: How long a change may take to be seen: the programs ask every second, on a busy machine.
 SEEN_S = 30.0
+CONSUL_SD = "consul_sd_configs: [{{server: '{}:8500', services: [watched]}}]"
+#: Debian's Prometheus is built without discovery by Consul, so it takes our own.
+HTTP_SD = (
+    "http_sd_configs: [{{url: 'http://{}:8500/v1/discovery/prometheus?service=watched',"
+    " refresh_interval: 1s}}]"
+)
 SCRAPE = """
 global: {{scrape_interval: 1s, scrape_timeout: 1s}}
 scrape_configs:
   - job_name: found
-    consul_sd_configs:
-      - server: {server}:8500
-        services: [watched]
-        {refresh}
+    {discovery}
     relabel_configs:
       - {{source_labels: [__meta_consul_service_id], target_label: id}}
       - {{source_labels: [__meta_consul_tags], target_label: tags}}
@@ -88,7 +91,7 @@ def follow(agent: AgentProcess, targets: str) -> None:
 @pytest.mark.skipif(program("vmagent") is None, reason="victoria-metrics is not installed")
 def test_vmagent(open_agent: AgentProcess, tmp_path: Path) -> None:
     config = tmp_path / "scrape.yml"
-    config.write_text(SCRAPE.format(server=open_agent.address, refresh=""))
+    config.write_text(SCRAPE.format(discovery=CONSUL_SD.format(open_agent.address)))
     listen = f"{fresh_address()}:{free_port()}"
     command = (
         str(program("vmagent")), f"-promscrape.config={config}", f"-httpListenAddr={listen}",
@@ -99,11 +102,12 @@ def test_vmagent(open_agent: AgentProcess, tmp_path: Path) -> None:
         follow(open_agent, f"http://{listen}/api/v1/targets")
 
 
+@pytest.mark.long
 @pytest.mark.skipif(program("prometheus") is None, reason="prometheus is not installed")
 def test_prometheus(open_agent: AgentProcess, tmp_path: Path) -> None:
     config = tmp_path / "prometheus.yml"
-    refresh = "refresh_interval: 1s"
-    config.write_text(SCRAPE.format(server=open_agent.address, refresh=refresh))
+    discovery = HTTP_SD.format(open_agent.address)
+    config.write_text(SCRAPE.format(discovery=discovery))
     listen = f"{fresh_address()}:{free_port()}"
     command = (
         str(program("prometheus")), f"--config.file={config}",

@@ -59,12 +59,16 @@ async def test_the_root_says_who_is_here(client: Client) -> None:
     assert (await client.get("/ui/")).status == 404
 
 
-async def test_where_the_root_leads_with_an_interface_is_something(rig: Rig, client: Client) -> None:
-    rig.context.config = replace(rig.context.config, ui_enabled=True)
-    got = await client.get("/")
-    assert (got.status, got.headers["location"]) == (301, "/ui/")
-    page = await client.get("/ui/")
-    assert (page.status, page.headers["content-type"]) == (200, "text/html; charset=utf-8")
+async def test_where_the_root_leads_with_an_interface_is_something() -> None:
+    rig = await Rig(make_config(ui_enabled=True)).start()
+    try:
+        async with Client(rig.port) as other:
+            got = await other.get("/")
+            assert (got.status, got.headers["location"]) == (301, "/ui/")
+            page = await other.get("/ui/")
+            assert (page.status, page.headers["content-type"]) == (200, "text/html; charset=utf-8")
+    finally:
+        await rig.stop()
 
 
 async def test_a_wrong_method_is_405_with_allow(client: Client) -> None:
