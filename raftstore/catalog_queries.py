@@ -26,14 +26,13 @@ class ServiceCounts:
     """How many names there are, and how many instances of each kind ("" is the usual one).
 
     ``native`` instances speak the mesh's protocol themselves. ``consul`` are the servers' own
-    registrations, which the usual ones include. ``nodes`` is the number of all nodes.
+    registrations, which the usual ones include.
     """
 
     names: int = 0
     kinds: Mapping[str, int] = field(default_factory=dict)
     native: int = 0
     consul: int = 0
-    nodes: int = 0
 
 
 @numbered(85, tuple[NodeDump, ...])

@@ -176,9 +176,7 @@ class Lookups:
         counts = self._registry.counts
         kinds = {kind: count for (what, kind), count in counts.items() if what == "kind"}
         names = len(self._registry.names)
-        return ServiceCounts(
-            names, kinds, counts.get(NATIVE, 0), counts.get(SERVERS, 0), len(self._registry.nodes)
-        )
+        return ServiceCounts(names, kinds, counts.get(NATIVE, 0), counts.get(SERVERS, 0))
 
     def services_index(self) -> int:
         """Index of the table of services."""

@@ -55,7 +55,7 @@ def test_a_dump_holds_everything_and_counts_follow() -> None:
     assert dump is not None and (dump,) == state.answer(DumpNodes()).value
     assert [service.id for service in dump.services] == ["a", "b", "consul", "p"]
     assert [check.id for check in dump.checks] == ["c-a", "c-b", "c-consul", "c-p"]
-    counts = ServiceCounts(3, {"": 3, "connect-proxy": 1}, 1, 1, 1)
+    counts = ServiceCounts(3, {"": 3, "connect-proxy": 1}, 1, 1)
     assert state.answer(CountServices()).value == counts
     state.apply(6, 1.0, Deregister(node="N1"))
     assert state.answer(CountServices()).value == ServiceCounts()
