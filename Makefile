@@ -59,6 +59,8 @@ interop-clients: ## Consul's clients of other languages for the tests, into .int
 	$(PYTHON) -m venv .interop
 	.interop/bin/pip install --quiet --disable-pip-version-check --require-hashes \
 	  -r tests/interop/clients.txt
+	mkdir -p .interop/npm
+	cp tests/interop/npm/package.json tests/interop/npm/package-lock.json .interop/npm
 	! command -v npm >/dev/null || npm ci --silent --no-fund --no-audit --ignore-scripts \
 	  --prefix .interop/npm
 
@@ -79,4 +81,4 @@ reference: setup ## the reference pages, made of the program: commands, keys, ma
 	$(BIN)/python -m agent.cli.reference docs/reference
 
 clean: ## remove what the targets made
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv .interop .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
