@@ -58,6 +58,9 @@ class Pipe:
 
     def stream_over(self, stream: Stream) -> None:
         self._over = True
+        if self.servant is not None:
+            # Whoever closes while an answer is due is taken to have gone, as other proxies do.
+            self._fail("client_closed")
         self._wake()
 
     def stream_lost(self, stream: Stream, reason: str) -> None:
@@ -105,6 +108,11 @@ class Pipe:
     def open(self) -> bool:
         """Whether both directions still stand."""
         return not self._over and not self._lost
+
+    @property
+    def gone(self) -> bool:
+        """Whether the connection is lost."""
+        return bool(self._lost)
 
     @property
     def untouched(self) -> bool:

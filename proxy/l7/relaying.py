@@ -82,6 +82,8 @@ async def ask(
 
     When the client goes away meanwhile, the connection is reset: nobody waits for the answer.
     """
+    if body.client.gone:
+        return Failure(reset=True, sent=False)
     sending: asyncio.Task[None] | None = None
     body.client.servant = pipe
     try:

@@ -283,10 +283,11 @@ async def test_old_clients_are_answered_and_closed(make: Make) -> None:
 
 
 async def test_nobody_works_for_a_client_that_has_gone(make: Make) -> None:
-    ended = asyncio.Event()
+    begun, ended = asyncio.Event(), asyncio.Event()
 
     async def waiting(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await head_of(reader)
+        begun.set()
         try:
             await reader.read()
         finally:
@@ -295,8 +296,6 @@ async def test_nobody_works_for_a_client_that_has_gone(make: Make) -> None:
     pair = await make(waiting)
     _, writer = await pair.connect()
     writer.write(b"GET / HTTP/1.1\r\nHost: d\r\n\r\n")
-    await until(
-        lambda: pair.db._http.stats.open == 1, "the request is at the application's sidecar"
-    )
+    await asyncio.wait_for(begun.wait(), 5)
     writer.transport.abort()
     await asyncio.wait_for(ended.wait(), 5)
