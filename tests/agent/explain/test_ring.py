@@ -58,7 +58,11 @@ async def test_members_are_heard_and_a_wrong_clock_is_found() -> None:
             each = await stack.enter_async_context(running(name, **options))
             await each.gossip.join([asking.address])
         await eventually(lambda: len(asking.gossip.members()) == 4, "all are known")
-        found: Any = await explain_ring(asking.gossip, time.time)
+        found: Any = {}
+        for _ in range(5):  # a busy machine may answer one query too late
+            found = await explain_ring(asking.gossip, time.time)
+            if found["Heard"] == 3:
+                break
         assert (found["Node"], found["Asked"], found["Heard"]) == ("asking", 3, 3)
         by_name = {member["Name"]: member for member in found["Members"]}
         assert by_name["right"]["ClockOff_s"] == 0.0

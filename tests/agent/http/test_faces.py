@@ -39,7 +39,11 @@ def ca(tmp_path: Path) -> TestCA:
 
 @pytest.fixture
 async def secure(ca: TestCA) -> AsyncIterator[Rig]:
-    limits = small_limits(https_handshake_timeout_s=0.3, http_max_conns_per_client=3)
+    limits = small_limits(
+        https_handshake_timeout_s=0.3,
+        http_max_conns_per_client=3,
+        https_handshakes_per_client=2000.0,
+    )
     config = make_config(
         port_https=0, https=https(ca, ca.server("s"), verify_incoming=True), limits=limits
     )
