@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: help setup lock run demo test check fmt e2e sim sim-gossip kill interop fuzz jepsen bench docs reference clean interop-clients
+.PHONY: help setup lock run demo test test-long check fmt e2e sim sim-gossip kill interop fuzz jepsen bench docs reference clean interop-clients
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -26,9 +26,14 @@ run: setup ## start a development agent on 127.0.0.1:8500 (HTTP) and 8600 (DNS)
 demo: setup ## three servers, two clients, two services with sidecars; shows the journeys, cleans up
 	$(BIN)/python docs/examples/demo.py
 
-test: setup ## all tests: what only computes or replays on both cores first, then what watches times
+test: setup ## all tests: first what only computes or replays, then whole agents, last what watches times
 	$(BIN)/python -m pytest -q -m "(not e2e or replay) and not interop" --numprocesses=2 --dist=loadfile
-	$(BIN)/python -m pytest -q -m "((e2e and not replay) or interop) and not long"
+	$(BIN)/python -m pytest -q -m "((e2e and not replay) or interop) and not alone and not long" \
+	  --numprocesses=2 --dist=loadfile
+	$(BIN)/python -m pytest -q -m "alone and not long"
+
+test-long: setup ## what takes too long for `make test`
+	$(BIN)/python -m pytest -q -m long
 
 check: setup ## style, types, import contracts and the rules about the repository
 	$(BIN)/ruff check --quiet .

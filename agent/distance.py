@@ -87,12 +87,14 @@ def nearest_first(
 ) -> Sequence[T]:
     """The items by the distance of their nodes from ``origin``; as they were where that is unknown.
 
-    Those of nodes without a coordinate stand at the end. What is equally far keeps its order.
+    Those of nodes without a coordinate stand at the end. What is equally far keeps its order. What
+    is on the origin itself comes first: a node's distance to itself by coordinates counts its
+    height twice, and can be more than that to a neighbour.
     """
     here = known.get(origin.lower())
     if here is None:
         return items
-    far: dict[str, float] = {}
+    far: dict[str, float] = {origin.lower(): -1.0}
 
     def distance_of(item: T) -> float:
         name = node_of(item).lower()

@@ -74,7 +74,12 @@ def test_nearer_items_come_first_and_ties_keep_their_order(
     if here is None:
         assert list(found) == items
         return
-    for (number, name), (other, next_name) in itertools.pairwise(found):
+    own = origin.lower()  # what is there comes first
+    assert [name.lower() == own for _, name in found] == sorted(
+        (name.lower() == own for name in names), reverse=True
+    )
+    elsewhere = [item for item in found if item[1].lower() != own]
+    for (number, name), (other, next_name) in itertools.pairwise(elsewhere):
         there, beyond = known.get(name.lower()), known.get(next_name.lower())
         if there is None:
             assert beyond is None or distance_s(here, beyond) == float("inf")

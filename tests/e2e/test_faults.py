@@ -10,7 +10,7 @@ from jepsen_lite.network import why_not
 from jepsen_lite.report import as_text
 from jepsen_lite.run import CannotRunError, Options, run
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.alone]
 
 
 @pytest.mark.timeout(120)
@@ -18,8 +18,8 @@ pytestmark = pytest.mark.e2e
     ("workload", "nemeses"),
     [
         ("modes", ("pause-leader", "isolate-leader")),
-        ("append", ("kill-leader", "one-way")),
-        ("counter", ("power-loss", "sync-hang")),
+        pytest.param("append", ("kill-leader", "one-way"), marks=pytest.mark.long),
+        pytest.param("counter", ("power-loss", "sync-hang"), marks=pytest.mark.long),
     ],
     ids=lambda value: value if isinstance(value, str) else "+".join(value),
 )

@@ -23,7 +23,7 @@ from tests.certificates import TestCA
 from tests.e2e.cluster import AgentProcess, cluster
 from tests.waiting import eventually
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.alone]
 
 #: What the bystander asks, and how often: below its own rates.
 ASKED, PAUSE_S = 80, 0.02

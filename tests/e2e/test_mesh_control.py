@@ -20,7 +20,7 @@ from tests.e2e.cluster import AgentProcess, Cluster, cluster
 from tests.golden import http_replay
 from tests.waiting import eventually
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.alone]
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 MESH = sorted((GOLDEN / "http_mesh").glob("*.json")) + [
@@ -182,6 +182,7 @@ def all_verify(followers: list[Follower]) -> None:
             assert verifies(chain, roots, now)
 
 
+@pytest.mark.long
 def test_a_root_is_rotated_under_fifty_sidecars(made: Cluster) -> None:
     """All hold new leaves within the window, and no leaf is without a valid chain on the way."""
     followers = follow(made.agents, "rotated", 50)

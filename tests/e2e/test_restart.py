@@ -13,7 +13,7 @@ import pytest
 from tests.e2e.cluster import AgentProcess, Cluster
 from tests.waiting import eventually
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.e2e, pytest.mark.alone, pytest.mark.timeout(120)]
 
 
 class Caller:
@@ -108,6 +108,7 @@ def test_it_goes_on_as_it_is_when_its_files_are_refused(fresh: Cluster, tmp_path
     assert agent.leader()
 
 
+@pytest.mark.long
 def test_a_reinstalled_host_takes_its_name_over_and_leaves_no_ghosts(fresh: Cluster) -> None:
     server = fresh.servers(1)[0]
     client = fresh.add("c1").ready()

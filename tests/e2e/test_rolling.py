@@ -16,7 +16,7 @@ import pytest
 from tests.e2e.cluster import AgentProcess, Cluster
 from tests.waiting import eventually
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.e2e, pytest.mark.alone, pytest.mark.timeout(240)]
 
 
 @dataclass(frozen=True)

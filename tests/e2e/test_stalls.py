@@ -15,7 +15,7 @@ import pytest
 from tests.e2e.cluster import AgentProcess, Cluster
 from tests.waiting import eventually
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.e2e, pytest.mark.alone, pytest.mark.timeout(120)]
 
 STALL_S = 5.0
 #: Of each kind; TTLs are shorter than the stall, and so are timeouts.

@@ -13,7 +13,7 @@ from jepsen_lite.report import as_text
 from jepsen_lite.run import CannotRunError, Options, run
 from jepsen_lite.targets import Lictor
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.long]
 BROKEN = Path(__file__).with_name("broken_lictor.py")
 
 
