@@ -94,7 +94,7 @@ def nearest_first(
     here = known.get(origin.lower())
     if here is None:
         return items
-    far: dict[str, float] = {origin.lower(): -1.0}
+    far: dict[str, float] = {origin.lower(): -math.inf}
 
     def distance_of(item: T) -> float:
         name = node_of(item).lower()
