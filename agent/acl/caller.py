@@ -87,4 +87,7 @@ class Denied(RequestError):
 def same_secret(shown: str, known: str) -> bool:
     """Whether a secret is the known one, in a time that does not tell where they differ. "" is none
     and never the same."""
-    return bool(known) and hmac.compare_digest(shown.encode(), known.encode())
+    # What a client shows may be no Unicode: bytes that are no UTF-8 come as surrogates.
+    return bool(known) and hmac.compare_digest(
+        shown.encode(errors="surrogatepass"), known.encode(errors="surrogatepass")
+    )

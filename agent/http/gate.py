@@ -92,7 +92,15 @@ def token_of(headers: Mapping[str, str], params: Params) -> str:
     """The token of a request, "" for none (http-api contract 1.4)."""
     given = params.get("token") or headers.get("X-Consul-Token", "")
     if given:
-        return given
+        return _as_text(given)
     scheme, _, rest = headers.get("Authorization", "").partition(" ")
     words = rest.split()
-    return words[0] if scheme.lower() == "bearer" and words else ""
+    return _as_text(words[0]) if scheme.lower() == "bearer" and words else ""
+
+
+def _as_text(given: str) -> str:
+    """Bytes of a header that are no UTF-8 come as surrogates, which nothing can store or send: no
+    token is written so, but the request must be answered."""
+    if given.isascii():
+        return given
+    return given.encode("utf-8", "surrogatepass").decode("utf-8", "replace")

@@ -140,3 +140,9 @@ def test_the_token_is_found_where_consul_looks(
     headers: dict[str, str], query: str, token: str
 ) -> None:
     assert token_of(headers, parse_query(query)) == token
+
+
+def test_a_token_that_is_no_text_is_an_unknown_one() -> None:
+    for headers in ({"X-Consul-Token": "\udcff\udcfe"}, {"Authorization": "Bearer \udcff"}):
+        token_of(headers, parse_query("")).encode()  # can be stored, hashed and sent
+    assert token_of({"X-Consul-Token": "s\u00e9cret"}, parse_query("")) == "s\u00e9cret"
