@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.utils import CryptographyDeprecationWarning
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from proxy import spiffe
@@ -25,6 +26,7 @@ UNREADABLE = (
     x509.DuplicateExtension,
     x509.ExtensionNotFound,
     x509.UnsupportedGeneralNameType,
+    CryptographyDeprecationWarning,  # where warnings are errors: a serial that is not positive
 )
 
 
@@ -48,6 +50,8 @@ def read(der: bytes | None, *, client: bool) -> PeerCertificate:
         names = extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     except UNREADABLE as error:
         raise IdentityError(f"certificate is not a mesh certificate: {error}") from error
+    if certificate.serial_number <= 0:
+        raise IdentityError("certificate has no serial number (RFC 5280, 4.1.2.2)")
     needed = ExtendedKeyUsageOID.CLIENT_AUTH if client else ExtendedKeyUsageOID.SERVER_AUTH
     if needed not in usage:
         raise IdentityError("certificate must not be used for this side of a connection")

@@ -80,6 +80,7 @@ def test_a_certificate_is_good_only_for_the_side_its_usage_names() -> None:
 
 @given(st.integers(0, len(made(WEB.uri)) - 1), st.integers(0, 255))
 @example(at=11, byte=1)  # a version that does not exist
+@example(at=14, byte=0)  # a serial number of zero
 def test_a_damaged_certificate_is_read_or_refused_but_never_breaks(at: int, byte: int) -> None:
     damaged = bytearray(made(WEB.uri))
     damaged[at % len(damaged)] = byte
