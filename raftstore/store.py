@@ -196,6 +196,11 @@ class Store:
         """Form a cluster of these servers (node id -> address)."""
         self._started.bootstrap(members)
 
+    def claim_founding(self) -> None:
+        """This server founded the cluster that it has heard of from others: before that it cannot
+        have promised anything, so nothing of it is lost."""
+        self._started.claim_founding()
+
     @property
     def bootstrapped(self) -> bool:
         """Whether this server belongs to a cluster."""

@@ -7,6 +7,10 @@ sees, tells it to whoever asks, and goes ahead only when all N have pinned the s
 given up only when one of its servers is seen to be gone, or when the other side pinned differently
 and nobody can have gone ahead yet. A server that meets members of a running cluster never forms
 one of its own: it waits to be added.
+
+A server may learn from the new leader that the cluster has formed before it comes to form it
+itself. It is one of the founders all the same if it has seen each of the others without a cluster:
+then none was there while it was, and it cannot have promised anything before.
 """
 
 from __future__ import annotations
@@ -35,13 +39,14 @@ class View:
 class Bootstrap:
     """One server's part in forming the cluster."""
 
-    __slots__ = ("_answered", "_expect", "_own_id", "_pinned", "reason")
+    __slots__ = ("_answered", "_expect", "_own_id", "_pinned", "_unformed", "reason")
 
     def __init__(self, *, own_id: str, expect: int) -> None:
         self._own_id = own_id
         self._expect = expect
         self._pinned: dict[str, str] = {}
         self._answered = False
+        self._unformed: set[str] = set()
         #: Why the cluster is not formed yet, for people.
         self.reason = "no server has been seen yet"
 
@@ -49,6 +54,11 @@ class Bootstrap:
     def pinned(self) -> Mapping[str, str]:
         """Node id to address of the servers this one would form a cluster with, or empty."""
         return self._pinned
+
+    @property
+    def founds(self) -> bool:
+        """Whether a cluster of just the pinned servers can only have formed while this one ran."""
+        return bool(self._pinned) and self._pinned.keys() - {self._own_id} <= self._unformed
 
     def seen(self, candidates: tuple[Candidate, ...]) -> bool:
         """Take in gossip's view. True when there is a full set to ask the others about."""
@@ -84,6 +94,7 @@ class Bootstrap:
         """
         assert self._pinned, "asked without a set"
         wanted = frozenset(self._pinned)
+        self._unformed |= {node_id for node_id, view in views.items() if not view.cluster_id}
         for node_id in sorted(wanted - {self._own_id}):
             view = views.get(node_id)
             if view is None:

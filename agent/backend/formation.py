@@ -36,6 +36,10 @@ class Bootstrappable(Protocol):
         """Form a cluster of these servers."""
         ...
 
+    def claim_founding(self) -> None:
+        """This server is a founder of the cluster that it has heard of."""
+        ...
+
 
 class Formation:
     """Forms the cluster once, then ends."""
@@ -90,6 +94,10 @@ class Formation:
                     await self._changed.wait()
             except TimeoutError:
                 continue
+        pinned = self._bootstrap.pinned
+        if self._bootstrap.founds and self._store.cluster_id == self._cluster_id_of(pinned):
+            self._store.claim_founding()
+            log.info("cluster formed, as its leader told servers=%d", len(pinned))
 
     async def _ask_all(self) -> dict[str, View]:
         others = {i: a for i, a in self._bootstrap.pinned.items() if i != self._own_id}

@@ -112,7 +112,7 @@ class RaftNode:
             ),
         )
         """What an operator may ask: to hand over, to change the set of servers, to explain."""
-        self._record: bytes | None = None
+        self._founding: Callable[[], bool] | None = None
         self._running = False
         self._scheduled = False
         self._gathering = Gathering(config.gather_turns_max)
@@ -162,24 +162,28 @@ class RaftNode:
         self._network.set_address(node_id, host, port)
 
     def bootstrap(self, members: Mapping[str, str]) -> None:
-        """Write the first configuration (node id -> "host:port") unless there is one already.
-
-        Must be called with the same members on all of them. Takes effect at the next step at the
-        latest. ValueError if we are not among the members.
-        """
+        """Write the first configuration (node id -> "host:port"), the same on all of the members,
+        unless there is one; at the next step at the latest. ValueError if we are no member."""
         if self.bootstrapped:
             return
         if self._config.node_id not in members:
             raise ValueError("the members of a bootstrap must include this node")
-        self._record = bootstrap_config(members).encode()
+        self._found(functools.partial(self._replica.bootstrap, bootstrap_config(members).encode()))
+
+    def claim_founding(self) -> None:
+        """Count as a founder of the cluster that a leader has told us of."""
+        self._found(self._replica.claim_founding)
+
+    def _found(self, how: Callable[[], bool]) -> None:
+        self._founding = how
         if self._disk.writing is None:
-            self._write_record()
+            self._carry_out_founding()
         self._schedule()
 
-    def _write_record(self) -> None:
+    def _carry_out_founding(self) -> None:
         """Never while a write runs: the log must not change under it."""
-        record, self._record = self._record, None
-        if record is not None and self._replica.bootstrap(record):
+        founding, self._founding = self._founding, None
+        if founding is not None and founding():
             self._adopt_members()
 
     @property
@@ -369,7 +373,7 @@ class RaftNode:
         if not self._may_step():
             return
         self._steps += 1
-        self._write_record()
+        self._carry_out_founding()
         try:
             work = self._replica.step(WALL_CLOCK())
         except Exception as error:
@@ -426,7 +430,7 @@ class RaftNode:
         self._go_on()
 
     def _go_on(self) -> None:
-        if self._record is not None or self._replica.wants_step():
+        if self._founding is not None or self._replica.wants_step():
             self._schedule()
 
     def _deliver_results(self) -> None:

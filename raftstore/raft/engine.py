@@ -436,6 +436,11 @@ class RaftEngine(SyncObj):  # type: ignore[misc]
         if not self._peers:
             self._SyncObj__raftElectionDeadline = 0.0
 
+    def claim_founding(self) -> None:
+        """What we hold is the first that we ever held, whoever says otherwise."""
+        if not self._journal.disk.founding:
+            self._set_disk(replace(self._journal.disk, founding=True))
+
     def append_config(self, config: Config) -> int:
         """Leader: put the next configuration into the log, and in force. ``may_change`` holds."""
         index = self._journal.last_index + 1

@@ -210,6 +210,11 @@ class Replica:
         self.engine.bootstrap(record)
         return True
 
+    def claim_founding(self) -> bool:
+        """Count as a founder though the first entry came from a leader."""
+        self.engine.claim_founding()
+        return True
+
     # -- the step
 
     def step(self, wall_now: float) -> Work:

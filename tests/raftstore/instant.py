@@ -65,6 +65,8 @@ class InstantLog:
 
     def bootstrap(self, members: Mapping[str, str]) -> None: ...
 
+    def claim_founding(self) -> None: ...
+
     async def propose(self, payload: bytes, *, timeout_s: float) -> tuple[int, object]:
         self.index += 1
         outcome = self.apply(self.index, float(self.index), payload)

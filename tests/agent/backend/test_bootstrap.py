@@ -99,3 +99,17 @@ def test_clusters_that_form_never_have_disjoint_majorities(
     sets = set(formed.values())
     quorums = [s for s in sets if sum(1 for member in s if formed.get(member) == s) >= 2]
     assert len(quorums) <= 1, formed
+
+
+def test_who_saw_all_others_without_a_cluster_is_a_founder_of_theirs() -> None:
+    part = Bootstrap(own_id="a", expect=3)
+    part.seen((server("a"), server("b"), server("c")))
+    assert not part.founds
+    early = View(frozenset(), "")
+    part.agreed({"b": View(frozenset("abc"), ""), "c": early}, cluster_id=name(frozenset("abc")))
+    assert part.founds
+    back = Bootstrap(own_id="a", expect=3)  # it comes back with an empty disk
+    back.seen((server("a"), server("b"), server("c")))
+    formed = View(frozenset(), name(frozenset("abc")))
+    back.agreed({"b": early, "c": formed}, cluster_id=name(frozenset("abc")))
+    assert not back.founds
