@@ -6,7 +6,7 @@ Calling an unknown outcome a failure would hide bugs, so when in doubt it is ``i
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -113,8 +113,3 @@ class CatalogClient(Protocol):
 
 class ConsulLike(Client, LockClient, WatchClient, CatalogClient, Protocol):
     """Everything that lictor and Consul can do."""
-
-
-def below(prefix: str, keys: Sequence[str]) -> list[str]:
-    """The last parts of keys below a prefix."""
-    return [key.removeprefix(prefix) for key in keys]

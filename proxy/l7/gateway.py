@@ -8,9 +8,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections import Counter
 from collections.abc import Coroutine
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from proxy.authz import Policy
@@ -54,7 +53,7 @@ class Hub(Protocol):
 
 @dataclass(slots=True)
 class HttpStats:
-    """Counters since start. ``answers`` counts by (direction, status class)."""
+    """Counters since start, and how many connections are open."""
 
     inbound_connections: int = 0
     outbound_connections: int = 0
@@ -62,7 +61,6 @@ class HttpStats:
     denied: int = 0
     audited: int = 0
     open: int = 0
-    answers: Counter[tuple[str, str]] = field(default_factory=Counter)
 
 
 class Gateway:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import secrets
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from proxy import paths, permissions
@@ -192,8 +192,3 @@ class InboundHttp:
         if request.get("x-forwarded-proto") is None:
             kept.append(("X-Forwarded-Proto", "https"))
         return kept
-
-
-def needs_requests(rules: Sequence[Rule]) -> bool:
-    """Whether any rule can only be decided by a request."""
-    return any(rule.permissions for rule in rules)

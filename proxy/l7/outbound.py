@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from proxy import paths
@@ -19,7 +19,7 @@ from proxy.l7.messages import Answer, Body
 from proxy.l7.pipe import Pipe
 from proxy.l7.pool import Peer, Pool
 from proxy.l7.relaying import Began, Replay, ask, give, switch, upgrade_wanted
-from proxy.l7.retries import Failure, backoff_s, wanted
+from proxy.l7.retries import Budget, Failure, backoff_s, wanted
 from proxy.l7.routes import Chain, Choice, Target
 from proxy.permissions import FullMatch
 from proxy.spiffe import SpiffeId
@@ -52,7 +52,7 @@ class Surroundings:
     full_match: FullMatch
     rng: random.Random
     now: Callable[[], float]
-    sleep: Callable[[float], object]
+    sleep: Callable[[float], Awaitable[None]]
 
 
 @dataclass(slots=True)
@@ -65,6 +65,7 @@ class _Try:
     deadline: float
     tried: list[Host] = field(default_factory=list)
     number: int = 0
+    budget: Budget | None = None
 
 
 class OutboundHttp:
@@ -105,9 +106,7 @@ class OutboundHttp:
             state.requests -= 1
 
     async def _tries(self, state: UpstreamState, one: _Try, answer: Answer) -> None:
-        around, policy = self._around, one.choice.retry
-        failure = Failure(sent=False)
-        budget = None
+        around = self._around
         while True:
             hosts = self._usable(state, one.choice)
             host = (
@@ -125,35 +124,24 @@ class OutboundHttp:
             if hosts is None or host is None:
                 await answer.whole(503, "no healthy upstream")
                 return
-            if budget is None:
-                budget = hosts.budget
-                budget.first(around.now())
-            ended = await self._try(hosts, host, one, answer)
-            if ended is None:
+            if one.budget is None:
+                one.budget = hosts.budget
+                one.budget.first(around.now())
+            failure = await self._try(hosts, host, one, answer)
+            if failure is None:
                 return
-            failure = ended
-            one.number += 1
-            if (
-                one.number > policy.retries
-                or answer.begun
-                or not one.replay.repeatable
-                or not wanted(policy, one.request.method, failure)
-                or around.now() >= one.deadline
-                or not budget.take(around.now())
-            ):
+            if not failure.status and not self._may_repeat(one, failure):
                 break
             state.retries += 1
+            one.number += 1
             one.tried.append(host)
             await self._pause(one)
-        if not answer.begun:
-            await _told(answer, failure)
+        await _told(answer, failure)
 
     async def _pause(self, one: _Try) -> None:
         around = self._around
         pause_s = min(backoff_s(one.number, around.rng), max(0.0, one.deadline - around.now()))
-        waiting = around.sleep(pause_s)
-        if hasattr(waiting, "__await__"):
-            await waiting
+        await around.sleep(pause_s)
 
     def _usable(self, state: UpstreamState, choice: Choice) -> TargetHosts | None:
         """The target itself, or the first that stands in for it and has a host to ask."""
@@ -169,28 +157,41 @@ class OutboundHttp:
         around, began_at = self._around, self._around.now()
         peer = Peer(host.address, host.port, frozenset({self._identity(hosts.target)}))
         hosts.started(host, began_at)
+        repeats = one.budget is not None and one.number > 0
+        if repeats and one.budget is not None:
+            one.budget.retrying += 1
         failed = True
         try:
             pipe, result = await self._ask(peer, one)
             if isinstance(result, Began):
                 failed = result.head.status >= _FAILED_FROM or result.head.status == 429
-                if self._again(one, result.head.status) and pipe is not None:
-                    pipe.abort()
-                    return Failure(status=result.head.status)
                 assert pipe is not None
+                failure = Failure(status=result.head.status)
+                if self._may_repeat(one, failure):
+                    pipe.abort()
+                    return failure
                 await self._give(pipe, peer, result, one, answer)
                 return None
             return result
         finally:
-            hosts.finished(host, around.now(), around.now() - began_at, failed=failed)
+            if repeats and one.budget is not None:
+                one.budget.retrying -= 1
+            # A client that went away says nothing about the host that was to answer it.
+            blamed = failed and not one.replay.client.gone
+            hosts.finished(host, around.now(), around.now() - began_at, failed=blamed)
 
-    def _again(self, one: _Try, status: int) -> bool:
-        """Whether a response is worth another try instead of being passed on."""
+    def _may_repeat(self, one: _Try, failure: Failure) -> bool:
+        """Whether there is another try after this end; it is then paid for. A response that is not
+        to be repeated is passed on as it came."""
+        now = self._around.now()
         return (
             one.number < one.choice.retry.retries
+            and not one.replay.client.gone
             and one.replay.repeatable
-            and self._around.now() < one.deadline
-            and wanted(one.choice.retry, one.request.method, Failure(status=status))
+            and now < one.deadline
+            and wanted(one.choice.retry, one.request.method, failure)
+            and one.budget is not None
+            and one.budget.take(now)
         )
 
     async def _ask(self, peer: Peer, one: _Try) -> tuple[Pipe | None, Began | Failure]:

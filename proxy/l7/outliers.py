@@ -86,12 +86,15 @@ class Outliers:
         return out == 0 or (out + 1) * 100 <= self._config.max_ejection_percent * size
 
     def _sweep(self, now: float) -> None:
-        while self._sweep_at <= now:
-            self._sweep_at += self._config.interval_s
-            for each in self._standing.values():
-                if each.until > now:
-                    continue
-                if each.clean and each.times:
-                    each.times -= 1
-                    each.failures = 0 if not each.times else each.failures
-                each.clean = True
+        if self._sweep_at > now:
+            return
+        # After a long quiet time many sweeps are due at once; all but the first are clean.
+        due = 1 + int((now - self._sweep_at) / self._config.interval_s)
+        self._sweep_at += due * self._config.interval_s
+        for each in self._standing.values():
+            if each.until > now:
+                continue
+            each.times = max(0, each.times - (due if each.clean else due - 1))
+            if not each.times:
+                each.failures = 0 if due > 1 or each.clean else each.failures
+            each.clean = True

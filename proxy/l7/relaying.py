@@ -97,6 +97,7 @@ async def ask(
         return Failure(timed_out=True)
     except HttpViolation as error:
         if error.status < 500:
+            pipe.abort()
             raise  # the client's body broke the rules
         return Failure(status=502)
     except PipeClosed:
@@ -106,8 +107,11 @@ async def ask(
         raise
     finally:
         body.client.servant = None
-        if sending is not None and not sending.done():
-            sending.cancel()
+        if sending is not None:
+            if not sending.done():
+                sending.cancel()
+            elif not sending.cancelled():
+                sending.exception()  # a response that came first is what counts
 
 
 async def _head(

@@ -299,3 +299,42 @@ async def test_nobody_works_for_a_client_that_has_gone(make: Make) -> None:
     await asyncio.wait_for(begun.wait(), 5)
     writer.transport.abort()
     await asyncio.wait_for(ended.wait(), 5)
+
+
+async def test_clients_that_go_away_are_not_held_against_the_host(make: Make) -> None:
+    begun = asyncio.Event()
+
+    async def waiting(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await head_of(reader)
+        begun.set()
+        await reader.read()
+
+    pair = await make(waiting)
+    hosts = pair.web._http._upstreams[SPEC.key].hosts["db"]
+    _, writer = await pair.connect()
+    writer.write(b"GET / HTTP/1.1\r\nHost: d\r\n\r\n")
+    await asyncio.wait_for(begun.wait(), 5)
+    assert hosts.budget.active == 1
+    writer.transport.abort()
+    await until(lambda: hosts.budget.active == 0, "the request has ended")
+    assert hosts.outliers._standing[("n1", "db")].failures == 0
+
+
+async def test_without_a_budget_the_first_answer_is_passed_on_as_it_came(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def failing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while await head_of(reader):
+            writer.write(
+                b"HTTP/1.1 503 Busy\r\nX-Why: because\r\nContent-Length: 8\r\n\r\noriginal"
+            )
+
+    pair = await make(failing, destination={"NumRetries": 2, "RetryOnStatusCodes": [503]})
+    hosts = pair.web._http._upstreams[SPEC.key].hosts["db"]
+    await pair.ask(b"GET / HTTP/1.1\r\nHost: d\r\n\r\n")
+    assert pair.web._http._upstreams[SPEC.key].retries == 2
+    assert hosts.budget.retrying == 0
+    monkeypatch.setattr("proxy.l7.retries.CONCURRENT_MIN", 0)
+    first, headers, body = await pair.ask(b"GET / HTTP/1.1\r\nHost: d\r\n\r\n")
+    assert (first, headers["x-why"], body) == ("HTTP/1.1 503 Busy", "because", b"original")
+    assert pair.web._http._upstreams[SPEC.key].retries == 2
