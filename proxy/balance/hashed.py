@@ -6,38 +6,54 @@ comes, few others move.
 al. 2016); spread more evenly than a ring, a little less steady. A request without a hash goes
 anywhere.
 
-Building either takes some tenths of a second: ``update`` belongs on a thread, not on the loop.
+Building either takes some tenths of a second, so it is done in slices (``advance``). Meanwhile the
+table before counts, past hosts that are gone; before the first one the host whose name hashes
+highest together with the request (rendezvous).
 """
 
 from __future__ import annotations
 
 import random
 from bisect import bisect_left
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Generator, Iterator, Sequence
 
 from proxy.balance.hosts import Counted, Host
 from proxy.balance.xxh64 import xxh64
 
 #: Points for a host of weight 1, and how many the whole ring has at least and at most.
-POINTS, RING_MIN, RING_MAX = 160, 1024, 8_388_608
+POINTS, RING_MIN, RING_MAX = 160, 1024, 8192
 #: Places of the table; a prime, so that every step width visits all.
 TABLE = 65_537
 _OFFSET_SEED, _STEP_SEED = 0, 1
+#: Places or points that are made at a time.
+SLICE = 256
 
 
 class _Hashed(Counted):
-    """A request with a hash goes where the table says; past hosts that were tried already."""
+    """A request with a hash goes where the table says, past hosts that are not to be asked."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._built_for: tuple[Host, ...] = ()
+        self._wanted: tuple[Host, ...] = ()
+        self._building: Iterator[None] | None = None
+        self._built = False
 
     def update(self, hosts: Sequence[Host], now: float) -> None:
         super().update(hosts, now)
         usable = tuple(self.usable(()))
-        if usable != self._built_for:
-            self._built_for = usable
-            self._build(usable)
+        if usable != self._wanted:
+            self._wanted = usable
+            self._building = self._build(usable)
+
+    def advance(self) -> bool:
+        if self._building is None:
+            return False
+        try:
+            next(self._building)
+        except StopIteration:
+            self._building, self._built = None, bool(self._wanted)
+            return False
+        return True
 
     def pick(
         self,
@@ -47,72 +63,74 @@ class _Hashed(Counted):
         hash_value: int | None = None,
         excluded: Collection[Host] = (),
     ) -> Host | None:
-        if hash_value is None or excluded:
-            usable = self.usable(excluded)
-            if not usable:
-                return None
-            if hash_value is None:
-                return rng.choices(usable, [host.weight for host in usable])[0]
-            return self._after(hash_value, set(usable))
-        return self._find(hash_value) if self._built_for else None
+        usable = self.usable(excluded)
+        if not usable:
+            return None
+        if hash_value is None:
+            return rng.choices(usable, [host.weight for host in usable])[0]
+        found = self._find(hash_value, set(usable)) if self._built else None
+        return found or max(usable, key=lambda host: xxh64(repr(host.key).encode(), hash_value))
 
-    def _build(self, hosts: tuple[Host, ...]) -> None:
+    def _build(self, hosts: tuple[Host, ...]) -> Iterator[None]:
+        """Make the table, a slice each time, and put it in force at the end."""
         raise NotImplementedError
 
-    def _find(self, hash_value: int) -> Host:
-        raise NotImplementedError
-
-    def _after(self, hash_value: int, usable: Collection[Host]) -> Host:
+    def _find(self, hash_value: int, usable: Collection[Host]) -> Host | None:
+        """The first of these from the request's place on; None when the table has none of them."""
         raise NotImplementedError
 
 
 class RingHash(_Hashed):
     """A circle of points."""
 
-    def _build(self, hosts: tuple[Host, ...]) -> None:
+    def _build(self, hosts: tuple[Host, ...]) -> Iterator[None]:
         wanted = sum(POINTS * host.weight for host in hosts)
         scale = min(max(wanted, RING_MIN), RING_MAX) / wanted if wanted else 1.0
-        points = sorted(
-            (xxh64(f"{host.address}:{host.port}_{number}".encode()), position)
-            for position, host in enumerate(hosts)
-            for number in range(max(1, round(POINTS * host.weight * scale)))
-        )
+        points: list[tuple[int, int]] = []
+        for position, host in enumerate(hosts):
+            for number in range(max(1, round(POINTS * host.weight * scale))):
+                points.append((xxh64(f"{host.address}:{host.port}_{number}".encode()), position))
+                if not len(points) % SLICE:
+                    yield
+        points.sort()
         self._points = [point for point, _ in points]
         self._owners = [hosts[position] for _, position in points]
 
-    def _find(self, hash_value: int) -> Host:
-        return self._owners[bisect_left(self._points, hash_value) % len(self._owners)]
-
-    def _after(self, hash_value: int, usable: Collection[Host]) -> Host:
-        at = bisect_left(self._points, hash_value)
-        size = len(self._owners)
-        return next(
-            owner for step in range(size) if (owner := self._owners[(at + step) % size]) in usable
-        )
+    def _find(self, hash_value: int, usable: Collection[Host]) -> Host | None:
+        at, owners = bisect_left(self._points, hash_value), self._owners
+        around = (owners[(at + step) % len(owners)] for step in range(len(owners)))
+        return next((owner for owner in around if owner in usable), None)
 
 
 class Maglev(_Hashed):
     """A table of places."""
 
-    def _build(self, hosts: tuple[Host, ...]) -> None:
-        self._hosts = hosts
-        self._places = maglev_table(
+    def _build(self, hosts: tuple[Host, ...]) -> Iterator[None]:
+        places = yield from maglev_slices(
             [f"{host.address}:{host.port}".encode() for host in hosts],
             [host.weight for host in hosts],
         )
+        self._owners, self._places = hosts, places
 
-    def _find(self, hash_value: int) -> Host:
-        return self._hosts[self._places[hash_value % TABLE]]
-
-    def _after(self, hash_value: int, usable: Collection[Host]) -> Host:
-        return next(
-            host
-            for step in range(TABLE)
-            if (host := self._hosts[self._places[(hash_value + step) % TABLE]]) in usable
-        )
+    def _find(self, hash_value: int, usable: Collection[Host]) -> Host | None:
+        owners, places = self._owners, self._places
+        around = (owners[places[(hash_value + step) % TABLE]] for step in range(TABLE))
+        return next((owner for owner in around if owner in usable), None)
 
 
-def maglev_table(names: Sequence[bytes], weights: Sequence[float], size: int = TABLE) -> list[int]:
+def maglev_table(names: Sequence[bytes], weights: Sequence[float]) -> list[int]:
+    """Which host has each place, made at once."""
+    slices = maglev_slices(names, weights)
+    while True:
+        try:
+            next(slices)
+        except StopIteration as made:
+            return list(made.value)
+
+
+def maglev_slices(
+    names: Sequence[bytes], weights: Sequence[float], size: int = TABLE
+) -> Generator[None, None, list[int]]:
     """Which host has each place. Hosts take turns; one of half the weight of the heaviest takes
     every second turn only."""
     if not names:
@@ -137,3 +155,5 @@ def maglev_table(names: Sequence[bytes], weights: Sequence[float], size: int = T
             left -= 1
             if not left:
                 return places
+            if not left % SLICE:
+                yield

@@ -29,6 +29,11 @@ class Policy(Protocol):
         """Replace the hosts; what is known of those that stay is kept."""
         ...
 
+    def advance(self) -> bool:
+        """Do one slice of the work that an update left, at most some milliseconds; whether more of
+        it is left. Until then requests go by what was known before."""
+        ...
+
     def pick(
         self,
         now: float,
@@ -61,6 +66,9 @@ class Counted:
         del now
         self.hosts = tuple(sorted(hosts, key=lambda host: host.key))
         self.active = {host.key: self.active.get(host.key, 0) for host in self.hosts}
+
+    def advance(self) -> bool:
+        return False
 
     def usable(self, excluded: Collection[Host]) -> list[Host]:
         """Hosts with a weight that were not tried yet."""

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from proxy.authz import Policy
+from proxy.balance.hosts import Policy as HostPolicy
 from proxy.config import ProxyConfig
 from proxy.effects import Record
 from proxy.errors import UnreadablePattern
@@ -126,8 +127,14 @@ class Gateway:
             if hosts is None or hosts.load_balancer != balancer or hosts.target != target:
                 hosts = upstream.hosts[name] = TargetHosts(target, balancer, outliers, now)
             hosts.update(state.hosts.get(name, ()), now)
+            self._advance(hosts.policy)
         for name in set(upstream.hosts) - set(wanted):
             del upstream.hosts[name]
+
+    def _advance(self, policy: HostPolicy) -> None:
+        """Let a policy make its table in slices, between which the loop goes on."""
+        if policy.advance():
+            self._loop.call_soon(self._advance, policy)
 
     def serves_inbound(self) -> bool:
         """Whether the own service speaks HTTP."""

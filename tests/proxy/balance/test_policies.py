@@ -1,6 +1,7 @@
 """What each policy promises, whatever hosts come and go."""
 
 import random
+import time
 from collections import Counter
 
 import pytest
@@ -159,14 +160,46 @@ def test_few_keys_move_when_a_host_goes(make, slack: float) -> None:
     policy, rng, count = make(), random.Random(1), 10
     among = hosts(count)
     keys = [xxh64(str(n).encode()) for n in range(3000)]
-    policy.update(among, 0.0)
+    renewed(policy, among)
     before = [policy.pick(0.0, rng, hash_value=key) for key in keys]
-    policy.update(among[1:], 0.0)
+    renewed(policy, among[1:])
     after = [policy.pick(0.0, rng, hash_value=key) for key in keys]
     moved = sum(a != b for a, b in zip(before, after, strict=True)) / len(keys)
     assert moved <= 1 / count + slack
     stayed = [b for a, b in zip(before, after, strict=True) if a != among[0]]
     assert stayed
+
+
+def renewed(policy: Policy, among: list[Host]) -> None:
+    policy.update(among, 0.0)
+    while policy.advance():
+        pass
+
+
+@pytest.mark.parametrize("make", [RingHash, Maglev], ids=["ring", "maglev"])
+def test_while_a_table_is_made_requests_stay_where_they_can(make) -> None:
+    policy, rng, among = make(), random.Random(1), hosts(5)
+    policy.update(among, 0.0)
+    assert policy.advance()  # there is more to do
+    assert {policy.pick(0.0, rng, hash_value=key) for key in range(200)} == set(among)
+    renewed(policy, among)
+    before = {key: policy.pick(0.0, rng, hash_value=key << 40) for key in range(200)}
+    policy.update(among[1:], 0.0)
+    for key, host in before.items():
+        now = policy.pick(0.0, rng, hash_value=key << 40)
+        assert now == host if host != among[0] else now in among[1:]
+
+
+@pytest.mark.parametrize("make", [RingHash, Maglev], ids=["ring", "maglev"])
+def test_a_slice_of_a_table_is_short(make) -> None:
+    policy = make()
+    policy.update(hosts(40), 0.0)
+    longest, more = 0.0, True
+    while more:
+        began = time.process_time()
+        more = policy.advance()
+        longest = max(longest, time.process_time() - began)
+    assert longest < 0.02  # a few milliseconds, and room for a busy machine
 
 
 def test_maglev_is_even_and_goes_by_weight() -> None:
@@ -182,7 +215,7 @@ def test_maglev_is_even_and_goes_by_weight() -> None:
 
 def test_a_retry_of_a_hashed_request_goes_elsewhere_always_the_same() -> None:
     policy, rng = RingHash(), random.Random(1)
-    policy.update(hosts(5), 0.0)
+    renewed(policy, hosts(5))
     first = policy.pick(0.0, rng, hash_value=77)
     second = {policy.pick(0.0, rng, hash_value=77, excluded=[first]) for _ in range(10)}
     assert len(second) == 1
