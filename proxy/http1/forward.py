@@ -105,13 +105,20 @@ def request_bytes(
 
 
 def response_bytes(
-    head: Response, headers: Sequence[tuple[str, str]], framing: Framing, *, close: bool
+    head: Response,
+    headers: Sequence[tuple[str, str]],
+    framing: Framing,
+    *,
+    close: bool,
+    chunks: bool = True,
 ) -> bytes:
-    """A response's head for whoever asked. A body that only the end delimits is chunked."""
+    """A response's head for whoever asked. A body of unknown length is chunked; where the client
+    knows no chunks (HTTP/1.0), the end of the connection is its end."""
     lines = [f"HTTP/1.1 {head.status} {head.reason}"]
-    lines += _framed(headers, Framing(chunked=framing.chunked or framing.until_close))
+    unsized = framing.chunked or framing.until_close
+    lines += _framed(headers, Framing(chunked=unsized and chunks))
     bodied = head.status >= 200 and head.status not in (204, 304)
-    if bodied and not framing.chunked and not framing.until_close:
+    if bodied and not unsized:
         # The answer to HEAD tells the length of a body that it has not.
         told = (joined(headers, "content-length") or "0").partition(",")[0]
         lines.append(f"Content-Length: {framing.length or told}")

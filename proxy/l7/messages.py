@@ -90,14 +90,11 @@ class Answer:
     ) -> None:
         """Send the head."""
         self.begun, self.status = True, head.status
-        self._chunked = framing.chunked or framing.until_close
-        if self._chunked and self._request.minor < 1:
-            self._chunked, self.keep = False, False  # HTTP/1.0 knows no chunks
-            framing = Framing()
-            headers = [*headers]
-        raw = forward.response_bytes(head, headers, framing, close=not self.keep)
-        if not self._chunked and not self.keep and self._request.minor < 1:
-            raw = raw.replace(b"Content-Length: 0\r\n", b"") if framing.empty else raw
+        unsized, chunks = framing.chunked or framing.until_close, self._request.minor >= 1
+        self._chunked = unsized and chunks
+        if unsized and not chunks:
+            self.keep = False
+        raw = forward.response_bytes(head, headers, framing, close=not self.keep, chunks=chunks)
         await self._pipe.write(raw, self._limits.write_stall_s)
 
     async def send(self, data: bytes) -> None:

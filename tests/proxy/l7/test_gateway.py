@@ -338,3 +338,20 @@ async def test_without_a_budget_the_first_answer_is_passed_on_as_it_came(
     first, headers, body = await pair.ask(b"GET / HTTP/1.1\r\nHost: d\r\n\r\n")
     assert (first, headers["x-why"], body) == ("HTTP/1.1 503 Busy", "because", b"original")
     assert pair.web._http._upstreams[SPEC.key].retries == 2
+
+
+async def test_a_body_of_unknown_length_ends_with_the_connection_of_an_old_client(
+    make: Make,
+) -> None:
+    async def chunking(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await head_of(reader)
+        writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n")
+
+    pair = await make(chunking)
+    reader, writer = await pair.connect()
+    writer.write(b"GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n")
+    head, _, body = (await asyncio.wait_for(reader.read(), 5)).partition(b"\r\n\r\n")
+    assert b"Connection: close" in head
+    assert b"ontent-" not in head
+    assert b"chunked" not in head
+    assert body == b"abc"
