@@ -27,10 +27,7 @@ demo: setup ## three servers, two clients, two services with sidecars; shows the
 	$(BIN)/python docs/examples/demo.py
 
 test: setup ## all tests: first what only computes or replays, then whole agents, last what watches times
-	$(BIN)/python -m pytest -q -m "(not e2e or replay) and not interop" --numprocesses=2 --dist=loadfile
-	$(BIN)/python -m pytest -q -m "((e2e and not replay) or interop) and not alone and not long" \
-	  --numprocesses=2 --dist=loadfile
-	$(BIN)/python -m pytest -q -m "alone and not long"
+	$(BIN)/python -m tests.phases
 
 test-long: setup ## what takes too long for `make test`
 	$(BIN)/python -m pytest -q -m long

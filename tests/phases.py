@@ -1,0 +1,74 @@
+"""The phases of `make test`, and a second look at the few tests that fail in one of them.
+
+    python -m tests.phases
+
+A test of ten thousand that misses its deadline because the machine stood still says nothing about
+the change under test, and would refuse it. So at most ``AGAIN_MAX`` failures of a phase are run
+once more, one after another with nothing beside them. What fails again fails the run. What passes
+is named at the end as *passed only alone*: a race or a deadline for somebody to look into, never
+silence (docs/adr/0068-second-look.md).
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+LAST_FAILED = Path(".pytest_cache", "v", "cache", "lastfailed")
+AGAIN_MAX = 3
+TESTS_FAILED = 1  # pytest's exit code when tests ran and some failed
+TWO_AT_ONCE = ("--numprocesses=2", "--dist=loadfile")
+PHASES: tuple[tuple[str, ...], ...] = (
+    ("-m", "(not e2e or replay) and not interop", *TWO_AT_ONCE),
+    ("-m", "((e2e and not replay) or interop) and not alone and not long", *TWO_AT_ONCE),
+    (
+        "-m",
+        "alone and not long",
+    ),
+)
+
+
+def pytest(root: Path, *arguments: str) -> int:
+    return subprocess.run([sys.executable, "-m", "pytest", "-q", *arguments], cwd=root).returncode
+
+
+def last_failed(root: Path) -> list[str]:
+    """What the run before left as failed; nothing when it says nothing."""
+    try:
+        return sorted(json.loads((root / LAST_FAILED).read_text()))
+    except (OSError, ValueError):
+        return []
+
+
+def phase(arguments: tuple[str, ...], again: list[str], root: Path = ROOT) -> int:
+    """Run one phase; tests that pass only alone are added to ``again``. Returns pytest's exit
+    code."""
+    (root / LAST_FAILED).unlink(missing_ok=True)
+    code = pytest(root, *arguments)
+    failed = last_failed(root)
+    if code != TESTS_FAILED or not 0 < len(failed) <= AGAIN_MAX:
+        return code
+    print(f"\nA second look, alone: {', '.join(failed)}\n", flush=True)
+    code = pytest(root, "-p", "no:cacheprovider", *failed)
+    if code == 0:
+        again += failed
+    return code
+
+
+def main() -> int:
+    again: list[str] = []
+    code = 0
+    for arguments in PHASES:
+        code = phase(arguments, again)
+        if code:
+            break
+    for test in again:
+        print(f"PASSED ONLY ALONE {test}", flush=True)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,54 @@
+"""A phase of `make test`: what a second look forgives, and what it does not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.phases import AGAIN_MAX, phase
+
+#: Fails the first time it is run.
+ONCE = """
+from pathlib import Path
+
+def test_late():
+    mark = Path(__file__).with_suffix(".seen")
+    seen = mark.exists()
+    mark.touch()
+    assert seen
+"""
+ALWAYS = "def test_wrong():\n    assert False\n"
+QUIET = ("-p", "no:xdist")
+
+
+def test_what_passes_alone_is_let_through_and_named(tmp_path: Path) -> None:
+    (tmp_path / "test_once.py").write_text(ONCE)
+    again: list[str] = []
+    assert phase(QUIET, again, tmp_path) == 0
+    assert again == ["test_once.py::test_late"]
+
+
+def test_what_fails_twice_fails(tmp_path: Path) -> None:
+    (tmp_path / "test_once.py").write_text(ONCE)
+    (tmp_path / "test_always.py").write_text(ALWAYS)
+    again: list[str] = []
+    assert phase(QUIET, again, tmp_path) == 1
+    assert again == []
+
+
+def test_many_failures_get_no_second_look(tmp_path: Path) -> None:
+    for number in range(AGAIN_MAX + 1):
+        (tmp_path / f"test_once{number}.py").write_text(ONCE)
+    assert phase(QUIET, [], tmp_path) == 1
+
+
+def test_what_cannot_be_collected_fails_at_once(tmp_path: Path) -> None:
+    (tmp_path / "test_broken.py").write_text("import nothing_of_this_name")
+    (tmp_path / "test_once.py").write_text(ONCE)
+    assert phase(QUIET, [], tmp_path) != 0
+
+
+def test_all_passed_says_nothing(tmp_path: Path) -> None:
+    (tmp_path / "test_fine.py").write_text("def test_fine():\n    pass\n")
+    again: list[str] = []
+    assert phase(QUIET, again, tmp_path) == 0
+    assert again == []
