@@ -35,12 +35,23 @@ class Contexts:
     server: ssl.SSLContext
     client: ssl.SSLContext
     not_after_at: float
+    #: The same, for peers that speak HTTP/2 (ALPN ``h2``).
+    http2: tuple[ssl.SSLContext, ssl.SSLContext] | None = None
 
 
 def build(leaf: LeafPair, roots_pem: Sequence[str]) -> Contexts:
     """Make both contexts. Raises TlsMaterialError when key, chain or roots do not fit."""
     if not roots_pem:
         raise TlsMaterialError("no root certificate to verify peers with")
+    server, client = _pair(leaf, roots_pem)
+    http2 = _pair(leaf, roots_pem)
+    for context in http2:
+        context.set_alpn_protocols(["h2"])
+    certificate = x509.load_pem_x509_certificate(leaf.cert_pem.encode())
+    return Contexts(server, client, certificate.not_valid_after_utc.timestamp(), http2)
+
+
+def _pair(leaf: LeafPair, roots_pem: Sequence[str]) -> tuple[ssl.SSLContext, ssl.SSLContext]:
     server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     # Tickets cost two records a handshake and serve only clients that resume; ours do not yet.
@@ -54,10 +65,10 @@ def build(leaf: LeafPair, roots_pem: Sequence[str]) -> Contexts:
             context.verify_mode = ssl.CERT_REQUIRED
             context.load_verify_locations(cadata="\n".join(roots_pem))
             load_chain(context, leaf)
-        certificate = x509.load_pem_x509_certificate(leaf.cert_pem.encode())
+        x509.load_pem_x509_certificate(leaf.cert_pem.encode())
     except (ssl.SSLError, OSError, *UNREADABLE) as error:
         raise TlsMaterialError(f"leaf or roots cannot be used: {error}") from error
-    return Contexts(server, client, certificate.not_valid_after_utc.timestamp())
+    return server, client
 
 
 def load_chain(context: ssl.SSLContext, leaf: LeafPair) -> None:

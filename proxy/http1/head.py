@@ -95,7 +95,7 @@ def read_request(raw: bytes) -> Request:
         raise HttpViolation(505, "version not supported")
     headers = _headers(lines)
     minor = min(int(numbers[2]), 1)
-    return Request(method, _target(method, target, headers, minor), minor, headers)
+    return Request(method, origin_form(method, target, headers, minor), minor, headers)
 
 
 def read_response(raw: bytes) -> Response:
@@ -129,7 +129,7 @@ def _headers(lines: list[str]) -> Headers:
     return tuple(headers)
 
 
-def _target(method: str, target: str, headers: Headers, minor: int) -> str:
+def origin_form(method: str, target: str, headers: Headers, minor: int) -> str:
     """The target in origin form. One Host, and no other one in the target (rule 7)."""
     hosts = [value for name, value in headers if name.lower() == "host"]
     if len(hosts) > 1 or (not hosts and minor >= 1):

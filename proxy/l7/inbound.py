@@ -19,8 +19,8 @@ from proxy.http1.head import Request
 from proxy.l7.limits import HttpLimits
 from proxy.l7.messages import Answer, Body
 from proxy.l7.pipe import Pipe
-from proxy.l7.pool import Pool
-from proxy.l7.relaying import Began, Replay, ask, give, switch, upgrade_wanted
+from proxy.l7.pool import Connections
+from proxy.l7.relaying import Began, Exchange, Outgoing, Replay, ask, give, switch, upgrade_wanted
 from proxy.permissions import FullMatch
 from proxy.source import AppAddress
 from proxy.spiffe import SpiffeId
@@ -49,7 +49,7 @@ class InboundHttp:
         *,
         client: SpiffeId,
         pipe: Pipe,
-        pool: Pool,
+        pool: Connections,
         app: AppAddress,
         limits: HttpLimits,
         connect_timeout_s: float,
@@ -128,18 +128,20 @@ class InboundHttp:
         switching = upgrade_wanted(request)
         if switching:
             headers += [("Connection", "Upgrade"), ("Upgrade", switching)]
-        raw = forward.request_bytes(request.method, target, headers, body.framing)
+        out = Outgoing(request.method, target, headers)
         replay, now = Replay(body), self._now()
         kept = self._pool.kept(self._app, now)
         began = None
         if kept is not None:
-            began = await ask(kept, raw, request, replay, self._limits, self._request_timeout_s)
+            began = await ask(kept, out, request, replay, self._limits, self._request_timeout_s)
             if not isinstance(began, Began):
                 kept.abort()
                 # A kept connection may have ended at the very moment: nothing was answered, and
                 # what may be repeated is asked once more on a fresh one.
-                again = began.reset and request.method in ("GET", "HEAD") and replay.repeatable
-                if not again:
+                again = replay.repeatable and (
+                    not began.sent or (began.reset and request.method in ("GET", "HEAD"))
+                )
+                if not again or replay.client.gone:
                     await self._failed(answer, began.timed_out)
                     return
                 kept, began = None, None
@@ -152,14 +154,14 @@ class InboundHttp:
                     [("X-Lictor-Reason", "local_connect_failure")],
                 )  # fmt: skip
                 return
-            began = await ask(kept, raw, request, replay, self._limits, self._request_timeout_s)
+            began = await ask(kept, out, request, replay, self._limits, self._request_timeout_s)
         if not isinstance(began, Began):
             kept.abort()
             await self._failed(answer, bool(began and began.timed_out))
             return
         await self._give(kept, began, answer)
 
-    async def _give(self, kept: Pipe, began: Began, answer: Answer) -> None:
+    async def _give(self, kept: Pipe | Exchange, began: Began, answer: Answer) -> None:
         headers = forward.passed_on(began.head.headers)
         try:
             if began.head.status == 101:

@@ -1,13 +1,13 @@
-"""Bodies and answers of one HTTP/1.1 connection: read in pieces, written as they are framed."""
+"""Bodies and answers: what whoever handles a request sees of them, and those of HTTP/1.1."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from proxy.http1 import forward
 from proxy.http1.body import LAST_CHUNK, Decoder, Framing, chunk
-from proxy.http1.head import Request, Response
+from proxy.http1.head import Headers, Request, Response
 from proxy.l7.limits import HttpLimits
 
 if TYPE_CHECKING:
@@ -22,8 +22,71 @@ _REASONS = {
 }  # fmt: skip
 
 
-class Body:
+class Servant(Protocol):
+    """Whoever works for a client: ended when the client is gone."""
+
+    def abort(self) -> None: ...
+
+
+class Client(Protocol):
+    """Whose request it is."""
+
+    servant: Servant | None
+
+    @property
+    def gone(self) -> bool:
+        """Whether nobody waits for the answer any more."""
+        ...
+
+
+class Body(Protocol):
+    """A body that is being read. ``trailers`` are there once it is done."""
+
+    framing: Framing
+    trailers: Headers
+
+    @property
+    def client(self) -> Client: ...
+
+    @property
+    def done(self) -> bool: ...
+
+    async def read(self) -> bytes:
+        """The next piece; b"" once it is done. Raises HttpViolation, TimeoutError, PipeClosed."""
+        ...
+
+
+class Answer(Protocol):
+    """The answer to one request. ``grpc_status`` is "" for what is none of gRPC."""
+
+    keep: bool
+    begun: bool
+    status: int
+    grpc_status: str
+
+    async def begin(
+        self, head: Response, headers: Sequence[tuple[str, str]], framing: Framing
+    ) -> None:
+        """Send the head."""
+        ...
+
+    async def send(self, data: bytes) -> None:
+        """Send a piece of the body."""
+        ...
+
+    async def end(self, trailers: Headers = ()) -> None:
+        """The body is complete."""
+        ...
+
+    async def whole(self, status: int, text: str, headers: Sequence[tuple[str, str]] = ()) -> None:
+        """A short answer of our own."""
+        ...
+
+
+class PipeBody:
     """A body that is being read from a connection."""
+
+    trailers: Headers = ()
 
     def __init__(
         self, pipe: Pipe, framing: Framing, limits: HttpLimits, *, continues: bool = False
@@ -73,8 +136,10 @@ class Body:
         return self.done
 
 
-class Answer:
-    """The answer to one request."""
+class PipeAnswer:
+    """The answer to one request of a connection."""
+
+    grpc_status = ""
 
     def __init__(self, pipe: Pipe, request: Request, limits: HttpLimits, *, keep: bool) -> None:
         self._pipe = pipe
@@ -101,7 +166,7 @@ class Answer:
         """Send a piece of the body."""
         await self._pipe.write(chunk(data) if self._chunked else data, self._limits.write_stall_s)
 
-    async def end(self) -> None:
+    async def end(self, trailers: Headers = ()) -> None:
         """The body is complete."""
         if self._chunked:
             await self._pipe.write(LAST_CHUNK, self._limits.write_stall_s)

@@ -17,8 +17,8 @@ from proxy.l7.hosts import TargetHosts, hash_of
 from proxy.l7.limits import HttpLimits
 from proxy.l7.messages import Answer, Body
 from proxy.l7.pipe import Pipe
-from proxy.l7.pool import Peer, Pool
-from proxy.l7.relaying import Began, Replay, ask, give, switch, upgrade_wanted
+from proxy.l7.pool import Connections, Peer
+from proxy.l7.relaying import Began, Exchange, Outgoing, Replay, ask, give, switch, upgrade_wanted
 from proxy.l7.retries import Budget, Failure, backoff_s, wanted
 from proxy.l7.routes import Chain, Choice, Target
 from proxy.permissions import FullMatch
@@ -45,7 +45,7 @@ class UpstreamState:
 class Surroundings:
     """What requests need of the proxy."""
 
-    pool: Pool
+    pool: Connections
     limits: HttpLimits
     contexts: Callable[[], Contexts | None]
     trust_domain: Callable[[], str]
@@ -194,20 +194,21 @@ class OutboundHttp:
             and one.budget.take(now)
         )
 
-    async def _ask(self, peer: Peer, one: _Try) -> tuple[Pipe | None, Began | Failure]:
+    async def _ask(self, peer: Peer, one: _Try) -> tuple[Pipe | Exchange | None, Began | Failure]:
         around = self._around
         left_s = one.deadline - around.now()
         if left_s <= 0:
             return None, Failure(timed_out=True, sent=one.number > 0)
-        raw = self._raw(one)
+        out = self._outgoing(one)
         timeout_s = 0.0 if left_s == float("inf") else left_s
         kept = around.pool.kept(peer, around.now())
         if kept is not None:
-            result = await ask(kept, raw, one.request, one.replay, around.limits, timeout_s)
+            result = await ask(kept, out, one.request, one.replay, around.limits, timeout_s)
             if isinstance(result, Began):
                 return kept, result
             kept.abort()
-            if not (result.reset and one.request.method in ("GET", "HEAD")):
+            certainly_not = not result.sent and not one.replay.client.gone
+            if not certainly_not and not (result.reset and one.request.method in ("GET", "HEAD")):
                 return None, result
             # It may have ended at the very moment: a fresh connection shows.
         connect_s = min(one.choice.resolver.connect_timeout_s, left_s)
@@ -215,13 +216,13 @@ class OutboundHttp:
             pipe = await around.pool.dial(peer, around.contexts(), connect_s)
         except (OSError, TimeoutError):
             return None, Failure(sent=False)
-        result = await ask(pipe, raw, one.request, one.replay, around.limits, timeout_s)
+        result = await ask(pipe, out, one.request, one.replay, around.limits, timeout_s)
         if not isinstance(result, Began):
             pipe.abort()
             return None, result
         return pipe, result
 
-    def _raw(self, one: _Try) -> bytes:
+    def _outgoing(self, one: _Try) -> Outgoing:
         request, choice = one.request, one.choice
         about = About(self._source_ip, choice.resolver.target.service)
         headers = [
@@ -240,10 +241,11 @@ class OutboundHttp:
         if one.number:
             headers.append(("X-Lictor-Attempt", str(one.number + 1)))
         query = request.target.partition("?")
-        target = choice.path + query[1] + query[2]
-        return forward.request_bytes(request.method, target, headers, one.replay.framing)
+        return Outgoing(request.method, choice.path + query[1] + query[2], headers)
 
-    async def _give(self, pipe: Pipe, peer: Peer, began: Began, one: _Try, answer: Answer) -> None:
+    async def _give(
+        self, pipe: Pipe | Exchange, peer: Peer, began: Began, one: _Try, answer: Answer
+    ) -> None:
         around, about = self._around, About(self._source_ip, one.choice.resolver.target.service)
         headers: Sequence[tuple[str, str]] = forward.passed_on(began.head.headers)
         for changes in one.choice.response_headers:

@@ -10,6 +10,7 @@ from proxy.certificate import PeerCertificate
 from proxy.errors import HttpViolation, IdentityError
 from proxy.http1 import head
 from proxy.l7.limits import HttpLimits
+from proxy.l7.messages import Servant
 from proxy.relay import Stream
 
 
@@ -33,7 +34,7 @@ class Pipe:
         self._lost = ""
         self._paused = False
         #: Whoever works for this side: it is reset when this side is gone.
-        self.servant: Pipe | None = None
+        self.servant: Servant | None = None
         self.secured: asyncio.Future[PeerCertificate] = asyncio.get_running_loop().create_future()
 
     # What the stream reports.
@@ -179,6 +180,15 @@ class Pipe:
             raise PipeClosed(self._lost)
         if data:
             self._stream.send(data)
+        await self.drained(stall_s)
+
+    def push(self, data: bytes) -> None:
+        """Write without waiting: only for what its writer bounds by itself."""
+        if data and not self._lost:
+            self._stream.send(data)
+
+    async def drained(self, stall_s: float) -> None:
+        """Wait while the peer takes no more. Raises TimeoutError and PipeClosed."""
         if not self._writable.is_set():
             async with asyncio.timeout(stall_s):
                 await self._writable.wait()

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from dataclasses import dataclass
+from typing import Protocol
 
 from proxy.config import ProxyConfig
 from proxy.l7.limits import HttpLimits
 from proxy.l7.pipe import Pipe, PipeClosed
+from proxy.l7.relaying import Exchange
 from proxy.relay import PlainStream, TlsStream
 from proxy.source import AppAddress
 from proxy.spiffe import SpiffeId
@@ -24,10 +26,23 @@ class Peer:
     expected: frozenset[SpiffeId]
 
 
+class Connections(Protocol):
+    """Ways to hosts, for one request each."""
+
+    def kept(self, to: Peer | AppAddress, now: float) -> Pipe | Exchange | None: ...
+
+    def keep(self, to: Peer | AppAddress, pipe: Pipe | Exchange, now: float) -> None: ...
+
+    async def dial(
+        self, to: Peer | AppAddress, contexts: Contexts | None, timeout_s: float
+    ) -> Pipe | Exchange: ...
+
+
 class Pool:
     """Idle connections by where they lead."""
 
-    def __init__(self, config: ProxyConfig, limits: HttpLimits) -> None:
+    def __init__(self, config: ProxyConfig, limits: HttpLimits, *, http2: bool = False) -> None:
+        self._http2 = http2
         self._config = config
         self._limits = limits
         self._idle: dict[Peer | AppAddress, deque[tuple[float, Pipe]]] = {}
@@ -42,8 +57,9 @@ class Pool:
             pipe.abort()
         return None
 
-    def keep(self, to: Peer | AppAddress, pipe: Pipe, now: float) -> None:
+    def keep(self, to: Peer | AppAddress, pipe: Pipe | Exchange, now: float) -> None:
         """A request is over and its connection is whole."""
+        assert isinstance(pipe, Pipe), "it was given out here"
         idle = self._idle.setdefault(to, deque())
         if not pipe.untouched or len(idle) >= self._limits.idle_connections_max:
             pipe.finish()
@@ -83,7 +99,8 @@ class Pool:
     async def _dial_peer(self, to: Peer, pipe: Pipe, contexts: Contexts | None) -> None:
         if contexts is None:
             raise PipeClosed("no leaf certificate yet")
-        stream = TlsStream(pipe, self._config, contexts.client, server_side=False)
+        context = contexts.http2[1] if self._http2 and contexts.http2 else contexts.client
+        stream = TlsStream(pipe, self._config, context, server_side=False)
         await asyncio.get_running_loop().create_connection(lambda: stream, to.address, to.port)
         peer = await pipe.secured
         if peer.identity not in to.expected:

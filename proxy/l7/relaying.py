@@ -6,17 +6,18 @@ Decides nothing about retries: it says how a try ended, and whether anything was
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from proxy.errors import HttpViolation
 from proxy.http1 import body as framing
 from proxy.http1 import forward
 from proxy.http1.body import LAST_CHUNK, Framing, chunk
+from proxy.http1.head import Headers as Trailers
 from proxy.http1.head import Request, Response, joined, read_response
 from proxy.l7.limits import HttpLimits
-from proxy.l7.messages import Answer, Body
+from proxy.l7.messages import Answer, Body, Client, PipeBody
 from proxy.l7.pipe import Pipe, PipeClosed
 from proxy.l7.retries import REPLAY_MAX_BYTES, Failure
 
@@ -38,7 +39,7 @@ class Replay:
         return self._body.framing
 
     @property
-    def client(self) -> Pipe:
+    def client(self) -> Client:
         """Whose request it is."""
         return self._body.client
 
@@ -47,11 +48,15 @@ class Replay:
         """Whether all that was read so far can be sent again."""
         return self._size <= REPLAY_MAX_BYTES
 
-    async def send(self, pipe: Pipe, stall_s: float) -> None:
-        """Write all of it. Raises what reading and writing raise."""
-        wrap: Callable[[bytes], bytes] = chunk if self.framing.chunked else bytes
+    @property
+    def trailers(self) -> Trailers:
+        """What came after the body, once all of it was read."""
+        return self._body.trailers
+
+    async def pieces(self) -> AsyncIterator[bytes]:
+        """All of it from its beginning. Raises what reading raises."""
         for piece in self._kept:
-            await pipe.write(wrap(piece), stall_s)
+            yield piece
         while not self._whole:
             piece = await self._body.read()
             if not piece:
@@ -62,6 +67,12 @@ class Replay:
                 self._kept.append(piece)
             else:
                 self._kept.clear()
+            yield piece
+
+    async def send(self, pipe: Pipe, stall_s: float) -> None:
+        """Write all of it. Raises what reading and writing raise."""
+        wrap: Callable[[bytes], bytes] = chunk if self.framing.chunked else bytes
+        async for piece in self.pieces():
             await pipe.write(wrap(piece), stall_s)
         if self.framing.chunked:
             await pipe.write(LAST_CHUNK, stall_s)
@@ -74,14 +85,50 @@ class Began:
     head: Response
     framing: Framing
 
+    @property
+    def grpc_status(self) -> str:
+        """The status of a gRPC call that ended with its head; "" for anything else."""
+        return joined(self.head.headers, "grpc-status") or ""
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """A request as it is sent on, in whatever protocol the next hop speaks."""
+
+    method: str
+    target: str
+    headers: Headers
+
+
+class Exchange(Protocol):
+    """One request on a connection that carries several."""
+
+    async def ask(
+        self, outgoing: Outgoing, request: Request, body: Replay, timeout_s: float
+    ) -> Began | Failure: ...
+
+    async def give(self, began: Began, answer: Answer, headers: Headers) -> bool: ...
+
+    def abort(self) -> None: ...
+
+    def finish(self) -> None: ...
+
 
 async def ask(
-    pipe: Pipe, raw: bytes, request: Request, body: Replay, limits: HttpLimits, timeout_s: float
+    pipe: Pipe | Exchange,
+    outgoing: Outgoing,
+    request: Request,
+    body: Replay,
+    limits: HttpLimits,
+    timeout_s: float,
 ) -> Began | Failure:
     """Send a request and wait for the head of its response, for so long in all.
 
     When the client goes away meanwhile, the connection is reset: nobody waits for the answer.
     """
+    if not isinstance(pipe, Pipe):
+        return await pipe.ask(outgoing, request, body, timeout_s)
+    raw = forward.request_bytes(outgoing.method, outgoing.target, outgoing.headers, body.framing)
     if body.client.gone:
         return Failure(reset=True, sent=False)
     sending: asyncio.Task[None] | None = None
@@ -151,10 +198,12 @@ def _task(work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
 
 
 async def give(
-    pipe: Pipe, began: Began, answer: Answer, headers: Headers, limits: HttpLimits
+    pipe: Pipe | Exchange, began: Began, answer: Answer, headers: Headers, limits: HttpLimits
 ) -> bool:
     """Pass a response on; whether its connection is whole and can be kept."""
-    body = Body(pipe, began.framing, limits)
+    if not isinstance(pipe, Pipe):
+        return await pipe.give(began, answer, headers)
+    body = PipeBody(pipe, began.framing, limits)
     await answer.begin(began.head, headers, began.framing)
     while piece := await body.read():
         await answer.send(piece)
@@ -170,9 +219,11 @@ def upgrade_wanted(request: Request) -> str:
 
 
 async def switch(
-    downstream: Pipe, upstream: Pipe, began: Began, headers: Headers, limits: HttpLimits
+    downstream: Pipe, upstream: Pipe | Exchange, began: Began, headers: Headers, limits: HttpLimits
 ) -> None:
     """After 101 both sides speak another protocol: bytes both ways until either ends."""
+    if not isinstance(upstream, Pipe):
+        raise HttpViolation(502, "HTTP/2 does not switch protocols")
     upgrade = joined(began.head.headers, "upgrade") or ""
     kept = [(n, v) for n, v in headers if n.lower() not in ("connection", "upgrade")]
     kept += [("Connection", "Upgrade"), ("Upgrade", upgrade)]

@@ -10,7 +10,7 @@ from proxy.http1 import body as framing
 from proxy.http1 import head
 from proxy.http1.head import Request
 from proxy.l7.limits import HttpLimits
-from proxy.l7.messages import Answer, Body, own_answer
+from proxy.l7.messages import Answer, Body, PipeAnswer, PipeBody, own_answer
 from proxy.l7.pipe import Pipe, PipeClosed
 
 log = logging.getLogger("lictor.proxy.l7")
@@ -44,7 +44,7 @@ async def _one(
         request = head.read_request(raw)
         frame = framing.of_request(request)
         expects = (request.get("expect") or "").lower() == "100-continue"
-        body = Body(pipe, frame, limits, continues=expects and not frame.empty)
+        body = PipeBody(pipe, frame, limits, continues=expects and not frame.empty)
     except HttpViolation as error:
         on_violation(str(error))
         await pipe.write(
@@ -52,7 +52,7 @@ async def _one(
             limits.write_stall_s,
         )
         return False
-    answer = Answer(pipe, request, limits, keep=_keeps(request))
+    answer = PipeAnswer(pipe, request, limits, keep=_keeps(request))
     try:
         await handle(request, body, answer)
         if not answer.keep:
