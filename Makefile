@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: help setup lock run demo test test-long check fmt e2e sim sim-gossip kill interop fuzz jepsen bench docs reference clean interop-clients
+.PHONY: help setup lock run demo test test-long check fmt e2e sim sim-gossip kill interop fuzz jepsen bench bench-mesh docs reference clean interop-clients
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -78,6 +78,9 @@ jepsen: setup ## break real clusters in 50 ways for SECONDS=60 each and check wh
 
 bench: setup ## floors and our figures beside them, as ratios
 	$(BIN)/python -m tests.bench
+
+bench-mesh: setup ## our pair of sidecars beside a pair of Envoys (wants wrk, nginx, and ENVOY=path or the wheel)
+	$(BIN)/python -m tests.bench.mesh --rounds $(or $(ROUNDS),5) $(if $(ONLY),--only "$(ONLY)")
 
 reference: setup ## the reference pages, made of the program: commands, keys, man page
 	$(BIN)/python -m agent.cli.reference docs/reference
