@@ -141,6 +141,11 @@ def _check_ranges(config: AgentConfig, values: Values) -> None:
             "port range ports.sidecar_min_port to ports.sidecar_max_port is empty: "
             f"{config.port_sidecar_min} > {config.port_sidecar_max}"
         )
+    if config.port_expose_min > config.port_expose_max:
+        raise ConfigError(
+            "port range ports.expose_min_port to ports.expose_max_port is empty: "
+            f"{config.port_expose_min} > {config.port_expose_max}"
+        )
 
 
 def _listening(found: Addresses, plain: Mapping[str, Any]) -> dict[str, Any]:

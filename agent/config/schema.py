@@ -279,6 +279,8 @@ class AgentConfig:
     port_server: int = 8300
     port_sidecar_min: int = 21000
     port_sidecar_max: int = 21255
+    port_expose_min: int = 21500
+    port_expose_max: int = 21755
 
     retry_join: tuple[str, ...] = ()
     retry_interval_s: float = 30.0
@@ -344,6 +346,7 @@ class AgentConfig:
     check_output_max_size: int = 4096
     discard_check_output: bool = False
     enable_agent_tls_for_checks: bool = False
+    enable_central_service_config: bool = True
     services: tuple[ServiceDefinition, ...] = ()
     checks: tuple[CheckDefinition, ...] = ()
     watches: tuple[Watch, ...] = ()

@@ -29,7 +29,7 @@ from raftstore.definition_queries import GetConfigEntry
 from raftstore.errors import StoreError
 from raftstore.mesh_queries import DiscoveryChain
 from raftstore.queries import GetCARoots, HealthEntry, HealthService, MatchIntentions, Query
-from raftstore.records import Json, Service, ServiceId, ServiceName
+from raftstore.records import ExposePath, Json, Service, ServiceId, ServiceName
 
 log = logging.getLogger("lictor.agent.connect.feeds")
 
@@ -54,6 +54,7 @@ class Local(Protocol):
     """What runs on this host."""
 
     def services(self) -> Mapping[ServiceId, Service]: ...
+    def exposed_paths(self, proxy_id: ServiceId) -> tuple[ExposePath, ...]: ...
     def watch_once(self, callback: Callable[[], None]) -> Callable[[], None]: ...
 
 
@@ -82,6 +83,7 @@ class _Follower:
     tasks: dict[str, tuple[object, asyncio.Task[None]]] = field(default_factory=dict)
     news: asyncio.Event = field(default_factory=asyncio.Event)
     service: Service | None = None
+    exposed: tuple[ExposePath, ...] = ()
     gone: bool = False
     cancel_local: Callable[[], None] = lambda: None
     #: Instances by service as they were last heard, and the targets made of them.
@@ -109,8 +111,11 @@ class Feeds:
         rng: random.Random,
         clock: Callable[[], float] = time.time,
         token_of: Callable[[ServiceId], str] = lambda service_id: "",
+        central: bool = True,
     ) -> None:
-        """``token_of`` tells with whose rights servers are asked for a proxy."""
+        """``token_of`` tells with whose rights servers are asked for a proxy; ``central``, whether
+        the defaults of config entries count."""
+        self._central = central
         self._backend = backend
         self._datacenter = datacenter
         self._leaves = leaves
@@ -240,8 +245,9 @@ class Feeds:
             self._followers.pop(follower.proxy_id, None)
             self._end(follower)
             return
-        if service != follower.service:
-            follower.service = service
+        exposed = self._local.exposed_paths(service.id)
+        if service != follower.service or exposed != follower.exposed:
+            follower.service, follower.exposed = service, exposed
             self._reconcile(follower)
 
     def _reconcile(self, follower: _Follower) -> None:
@@ -281,7 +287,7 @@ class Feeds:
             MatchIntentions("destination", (own,)),
             lambda value: self._put(follower, "intentions", value.get(own, ())),
         )
-        for kind, name in upstreams.defaults_of(service):
+        for kind, name in upstreams.defaults_of(service, central=self._central):
             follow(f"entry {kind}/{name}", GetConfigEntry(kind, name),
                    self._default_taker(follower, f"{kind}/{name}"))  # fmt: skip
         for provider in upstreams.providers_of(follower.feed.resources.get("intentions", ())):
@@ -360,7 +366,7 @@ class Feeds:
         chains = {one.key: follower.chains[one.key] for one in mine if one.key in follower.chains}
         follower.chains = chains
         made: dict[str, Any] = {
-            "proxy": upstreams.proxy_of(service, follower.defaults),
+            "proxy": upstreams.proxy_of(service, follower.defaults, follower.exposed),
             "mesh": follower.defaults.get("mesh/mesh", {}),
             **{f"upstream/{one.key}": one for one in mine},
             **{f"chain/{key}": chain for key, chain in chains.items()},

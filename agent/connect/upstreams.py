@@ -7,15 +7,15 @@ contract C.2, C.3), which services a chain leads to, and which instances may be 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+from raftstore.entries.central import UPSTREAMS_MAX, apply_settings, merged, settings_of
 from raftstore.entries.defaults import GLOBAL, protocol_of
 from raftstore.queries import HealthEntry
-from raftstore.records import CRITICAL, PASSING, Intention, Json, Service, Upstream
+from raftstore.records import CRITICAL, PASSING, ExposePath, Intention, Json, Service, Upstream
 
-#: Upstreams of one proxy, and endpoints of one target, that it is told of.
-UPSTREAMS_MAX = 256
+#: Endpoints of one target that a proxy is told of.
 ENDPOINTS_MAX = 4096
 #: Bounds that hold where nothing else is said (mesh contract C.3).
 LIMIT = 1024
@@ -47,6 +47,8 @@ class ProxyView:
     config: Mapping[str, Json]
     mutual_tls: str
     rate_limits: Json
+    #: What the proxy opens for the checks of its service.
+    checks: tuple[ExposePath, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,8 +71,11 @@ def key_of(upstream: Upstream) -> str:
     return f"{upstream.destination_name}{place}"
 
 
-def defaults_of(service: Service) -> tuple[tuple[str, str], ...]:
-    """The config entries whose settings count, as kind and name."""
+def defaults_of(service: Service, *, central: bool = True) -> tuple[tuple[str, str], ...]:
+    """The config entries whose settings count, as kind and name; without ``central`` none of
+    `proxy-defaults` and `service-defaults`."""
+    if not central:
+        return (("mesh", "mesh"),)
     proxy = service.proxy
     named = [
         one.destination_name
@@ -85,8 +90,10 @@ def defaults_of(service: Service) -> tuple[tuple[str, str], ...]:
     return tuple(dict.fromkeys([*found, *(("service-defaults", name) for name in named)]))
 
 
-def proxy_of(service: Service, defaults: Defaults) -> ProxyView:
-    """The registration with what holds for it."""
+def proxy_of(
+    service: Service, defaults: Defaults, checks: tuple[ExposePath, ...] = ()
+) -> ProxyView:
+    """The registration with what holds for it; ``checks`` are exposed beside."""
     own = defaults.get(_SERVICE.format(service.proxy.destination_service_name)) or {}
     everywhere = defaults.get(_PROXY) or {}
     config = {**(everywhere.get("Config") or {})}
@@ -100,11 +107,12 @@ def proxy_of(service: Service, defaults: Defaults) -> ProxyView:
     config["protocol"] = protocol_of(own or None, everywhere)
     config |= service.proxy.config or {}
     return ProxyView(
-        service=service,
+        service=_with_defaults(service, defaults),
         protocol=str(config["protocol"]),
         config=config,
         mutual_tls=own.get("MutualTLSMode") or everywhere.get("MutualTLSMode") or "strict",
         rate_limits=own.get("RateLimits"),
+        checks=checks,
     )
 
 
@@ -112,27 +120,36 @@ def of(service: Service, defaults: Defaults) -> tuple[UpstreamView, ...]:
     """The upstreams with what holds for each, one for each destination."""
     own = defaults.get(_SERVICE.format(service.proxy.destination_service_name)) or {}
     found: dict[str, UpstreamView] = {}
-    for upstream in service.proxy.upstreams[:UPSTREAMS_MAX]:
+    whole = _with_defaults(service, defaults)
+    for upstream, told in zip(
+        service.proxy.upstreams[:UPSTREAMS_MAX], whole.proxy.upstreams, strict=False
+    ):
         if upstream.destination_type != "prepared_query":
-            found.setdefault(key_of(upstream), _upstream(upstream, own, defaults))
+            view = _upstream(upstream, own, defaults)
+            view = replace(
+                view, upstream=replace(upstream, mesh_gateway_mode=told.mesh_gateway_mode)
+            )
+            found.setdefault(key_of(upstream), view)
     return tuple(found.values())
+
+
+def _with_defaults(service: Service, defaults: Defaults) -> Service:
+    entries = {(kind, name): value for key, value in defaults.items()
+               for kind, _, name in (key.partition("/"),)}  # fmt: skip
+    return merged(service, entries)
 
 
 def _upstream(upstream: Upstream, own: Mapping[str, Any], defaults: Defaults) -> UpstreamView:
     name = upstream.destination_name
     its = defaults.get(_SERVICE.format(name))
-    rules = own.get("UpstreamConfig") or {}
-    override: Mapping[str, Any] = next(
-        (one for one in rules.get("Overrides", ()) if one.get("Name") == name), {}
-    )
     given = dict(upstream.config or {})
     config: dict[str, Any] = {
         "protocol": protocol_of(its or None, defaults.get(_PROXY)),
         "limits": {"max_connections": LIMIT, "max_pending_requests": LIMIT,
                    "max_concurrent_requests": LIMIT},
     }  # fmt: skip
-    for settings in (rules.get("Defaults") or {}, override):
-        _merge(config, settings)
+    for settings in settings_of(name, own):
+        apply_settings(config, settings)
     limits = {**config["limits"], **_as_map(given.pop("limits", None))}
     config |= given
     config["limits"] = limits
@@ -146,27 +163,6 @@ def _upstream(upstream: Upstream, own: Mapping[str, Any], defaults: Defaults) ->
         protocol_override=str(given.get("protocol") or "").lower(),
         connect_timeout_override_ns=int(timeout * 1e6) if honest and timeout else 0,
     )
-
-
-def _merge(config: dict[str, Any], settings: Mapping[str, Any]) -> None:
-    """Put the settings of a service-defaults entry over what is there."""
-    if settings.get("Protocol"):
-        config["protocol"] = settings["Protocol"]
-    if settings.get("ConnectTimeoutMs"):
-        config["connect_timeout_ms"] = settings["ConnectTimeoutMs"]
-    if "Limits" in settings:
-        limits = settings["Limits"]
-        config["limits"] = config["limits"] | {
-            ours: limits[theirs]
-            for theirs, ours in (
-                ("MaxConnections", "max_connections"),
-                ("MaxPendingRequests", "max_pending_requests"),
-                ("MaxConcurrentRequests", "max_concurrent_requests"),
-            )
-            if theirs in limits
-        }
-    if "PassiveHealthCheck" in settings:
-        config["passive_health_check"] = settings["PassiveHealthCheck"]
 
 
 def _as_map(value: Any) -> Mapping[str, Any]:

@@ -27,7 +27,7 @@ async def list_all(call: Call) -> Reply:
     expression = call.params.get("filter")
     keep = compile_filter(expression, filter_fields.SERVICE) if expression else None
     shown = {
-        service_id: render.agent_service(service, datacenter)
+        service_id: render.agent_service(call.context.local.merged(service), datacenter)
         for service_id, service in call.context.local.services().items()
         if sees_service(call, service)
     }
@@ -49,7 +49,8 @@ async def get(call: Call) -> Reply:
         if service is None:
             return text(f"unknown service ID: {service_id}", status=404)
         call.require(service_read(service.name))
-        shown = render.agent_service(service, call.context.config.datacenter)
+        whole = call.context.local.merged(service)
+        shown = render.agent_service(whole, call.context.config.datacenter)
         content_hash = render.content_hash(shown)
         now = loop.time()
         if deadline is None:

@@ -37,6 +37,10 @@ class LocalAgent(Protocol):
         """The services registered here, in catalog form."""
         ...
 
+    def merged(self, service: Service) -> Service:
+        """A service of this host with what config entries say of its proxy."""
+        ...
+
     def checks(self) -> Mapping[CheckId, Check]:
         """The checks registered here, in catalog form."""
         ...

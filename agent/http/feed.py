@@ -19,7 +19,7 @@ from agent.http.decode import DecodeFailure, Shape, load, string
 from agent.http.params import wait
 from agent.http.reply import Reply
 from raftstore.queries import CARootsAnswer
-from raftstore.records import Json, ServiceId, Upstream
+from raftstore.records import ExposePath, Json, ServiceId, Upstream
 
 HEARD = Shape("Heard", {"Version": ("version", string), "Error": ("error", string)})
 
@@ -151,15 +151,8 @@ def _proxy(value: ProxyView) -> Json:
         },
         "Expose": {
             "Checks": proxy.expose_checks,
-            "Paths": [
-                {
-                    "Path": path.path,
-                    "ListenerPort": path.listener_port,
-                    "LocalPathPort": path.local_path_port,
-                    "Protocol": path.protocol,
-                }
-                for path in proxy.expose_paths
-            ],
+            "Paths": [_expose_path(path) for path in proxy.expose_paths]
+            + [_expose_path(path) | {"ParsedFromCheck": True} for path in value.checks],
         },
         "Protocol": value.protocol,
         "MutualTLSMode": value.mutual_tls,
@@ -170,6 +163,15 @@ def _proxy(value: ProxyView) -> Json:
             for one in proxy.upstreams
             if one.destination_type == "prepared_query"
         ],
+    }
+
+
+def _expose_path(path: ExposePath) -> dict[str, Json]:
+    return {
+        "Path": path.path,
+        "ListenerPort": path.listener_port,
+        "LocalPathPort": path.local_path_port,
+        "Protocol": path.protocol,
     }
 
 

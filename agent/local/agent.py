@@ -39,6 +39,7 @@ from raftstore.records import (
     WARNING,
     Check,
     CheckId,
+    ExposePath,
     Json,
     Node,
     Service,
@@ -106,6 +107,8 @@ class LocalAgent:
             unix_clock=unix_clock,
             backend=backend,
             on_status=lambda check: self._kept.status(check),
+            token_of=self.token_of,
+            keep_entry=lambda entry: self._kept.entry(entry),
         )
         self._kept = Kept(self._files, self._live.state)
         self._defined = Defined(self._live, self._policy, rng=self._rng, unix_clock=unix_clock)
@@ -145,6 +148,7 @@ class LocalAgent:
             loaded = await self._files.load(self._node().name)
         except OSError as error:
             raise ConfigError(f"registrations in data_dir cannot be read: {error}") from None
+        self._live.central.restore(loaded.entries)
         await self._kept.apply(await self._defined.restore(self._config, loaded))
 
     # ---- reading ----
@@ -152,6 +156,14 @@ class LocalAgent:
     def services(self) -> Mapping[ServiceId, Service]:
         """The services of this host by id."""
         return {key: service.record for key, service in self._live.state.services.items()}
+
+    def merged(self, service: Service) -> Service:
+        """A service of this host with what config entries say of it (agent contract 2.2)."""
+        return self._live.proxied.merged(service)
+
+    def exposed_paths(self, proxy_id: ServiceId) -> tuple[ExposePath, ...]:
+        """What a proxy has to open for the checks of its service (`expose.checks`)."""
+        return self._live.proxied.paths(proxy_id)
 
     def checks(self) -> Mapping[CheckId, Check]:
         """The checks of this host by id, as they stand now."""

@@ -22,11 +22,14 @@ from typing import TypeVar
 from agent.local.identity import write_durably
 from agent.local.stored import (
     Changes,
+    KeptEntry,
     KeptState,
     Loaded,
     StoredError,
     check_json,
+    entry_json,
     read_check,
+    read_entry,
     read_service,
     read_state,
     service_json,
@@ -79,6 +82,11 @@ class Files:
             self._flushing = loop.run_in_executor(self._executor, self._write_states)
             self._flushing.add_done_callback(self._flushed)
 
+    def keep_entry(self, entry: KeptEntry) -> None:
+        """Keep a config entry as a server told it, soon; without a content its file goes."""
+        if self._root is not None and not self._closed:
+            self._executor.submit(self._write_entry, entry)
+
     async def close(self) -> None:
         """Write what is waiting and end the thread."""
         while self._flushing is not None:
@@ -111,6 +119,15 @@ class Files:
             # One atomic dict operation: the loop may add while this thread takes.
             check_id, state = self._states.popitem()
             write_durably(self._path("checks/state", check_id), _encode(state_json(state)))
+
+    def _write_entry(self, entry: KeptEntry) -> None:
+        try:
+            if entry.content:
+                self._write("services/configs", entry.key, entry_json(entry))
+            else:
+                self._remove("services/configs", entry.key)
+        except OSError as error:
+            log.warning("config entry not kept entry=%s error=%s", entry.key, error)
 
     def _apply(self, changes: Changes) -> None:
         for service in changes.services:
@@ -169,7 +186,14 @@ class Files:
             ),
             checks=tuple(c for c, _ in self._read("checks", lambda data: read_check(data, node))),
             states=tuple(state for state, _ in self._read("checks/state", read_state)),
+            entries=self._load_entries(self._root / "services/configs"),
         )
+
+    def _load_entries(self, folder: Path) -> tuple[KeptEntry, ...]:
+        """A host without proxies has no such folder."""
+        if not folder.is_dir():
+            return ()
+        return tuple(entry for entry, _ in self._read("services/configs", read_entry))
 
     def _read(self, folder: str, decode: Callable[[Json], T]) -> Iterator[tuple[T, float]]:
         """What each file holds, and when it was written."""

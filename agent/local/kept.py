@@ -12,7 +12,7 @@ from agent.errors import RequestError
 from agent.local.files import Files
 from agent.local.registration import Registration
 from agent.local.services import LocalState
-from agent.local.stored import Changes, KeptState
+from agent.local.stored import Changes, KeptEntry, KeptState
 from raftstore.records import CRITICAL, Check, CheckId
 
 log = logging.getLogger("lictor.agent.local")
@@ -61,6 +61,10 @@ class Kept:
                     expires_at=expires_at,
                 )
             )
+
+    def entry(self, entry: KeptEntry) -> None:
+        """Keep what a server said of a config entry, soon."""
+        self._files.keep_entry(entry)
 
     async def _put_back(self, changes: Changes) -> None:
         services = {s.record.id for s in changes.services} | set(changes.gone_services)

@@ -16,6 +16,7 @@ from agent.certificates import TlsConfig
 from agent.config.schema import AgentConfig
 from agent.definitions import CheckDefinition
 from agent.durations import format_s
+from agent.local.central import CentralDefaults
 from agent.local.checks.alias import Aliases
 from agent.local.checks.elsewhere import Elsewhere
 from agent.local.checks.history import CheckHistory, Transition
@@ -23,8 +24,12 @@ from agent.local.checks.moments import Moments
 from agent.local.checks.output import head, limit_of
 from agent.local.checks.probes import Probes
 from agent.local.checks.runner import CheckRunner, Report
+from agent.local.exposing import ExposePorts, Exposing
+from agent.local.node import sidecar_address
+from agent.local.proxied import Proxied
 from agent.local.registration import Registration
 from agent.local.services import LocalCheck, LocalState
+from agent.local.stored import KeptEntry
 from raftstore.records import PASSING, Check, CheckId, Json, ServiceId
 
 #: Kinds of checks that dial what they check.
@@ -46,8 +51,12 @@ class Live:
         unix_clock: Callable[[], float],
         backend: Backend,
         on_status: Callable[[Check], None] = lambda _: None,
+        token_of: Callable[[ServiceId], str] = lambda _: "",
+        keep_entry: Callable[[KeptEntry], None] = lambda _: None,
     ) -> None:
-        """``on_status`` is told what a probe, or a TTL that ran out, made of a check."""
+        """``on_status`` is told what a probe or a TTL that ran out made of a check,
+        ``keep_entry`` what a server said of a config entry. ``token_of`` tells with whose rights
+        servers are asked."""
         self._on_status = on_status
         self._on_change = on_change
         self._now = clock
@@ -65,6 +74,12 @@ class Live:
             on_stall=self._stalled,
         )
         self.moments = Moments()
+        self.central = CentralDefaults(
+            backend, rng=rng, token_of=token_of, on_change=self._entries_changed, keep=keep_entry
+        )
+        self.central.switch(config.enable_central_service_config)
+        ports = ExposePorts(config.port_expose_min, config.port_expose_max, sidecar_address(config))
+        self.proxied = Proxied(self.state, Exposing(ports), self.central)
         self._elsewhere = Elsewhere(backend, self._alias_seen, rng)
         self._node = config.node_name.lower()
         self._aliases = Aliases()
@@ -81,6 +96,7 @@ class Live:
         """End all probes, timers and questions."""
         await self.runner.stop()
         await self._elsewhere.close()
+        await self.central.close()
 
     def apply(self, registration: Registration, ttl_left_s: Mapping[CheckId, float]) -> None:
         """Register services and checks; ``ttl_left_s`` is what kept TTL checks have left."""
@@ -90,6 +106,7 @@ class Live:
         for service in registration.services:
             if not self.state.register(service):
                 self.state.renew(service.record.id, self._unix_now())
+            self.proxied.registered(service.record)
         for check in registration.checks:
             check_id, definition = check.record.id, check.definition
             known = self.state.checks.get(check_id)
@@ -97,10 +114,28 @@ class Live:
             self._follow(definition, known)
             # An unchanged probe goes on: registered again and again, it would else never run.
             if known is None or known.definition != definition or definition.kind == "ttl":
-                self.runner.put(definition, ttl_left_s=ttl_left_s.get(check_id, 0.0))
+                asked = self.proxied.asked(definition)
+                self.runner.put(asked, ttl_left_s=ttl_left_s.get(check_id, 0.0))
         touched = {check.record.service_id for check in registration.checks}
         touched |= {service.record.id for service in registration.services}
+        self._follow_proxies(touched)
         self._follow_aliases(touched, [check.record.id for check in registration.checks])
+
+    def _follow_proxies(self, touched: Iterable[ServiceId]) -> None:
+        """Checks of these services may go through another port than before, or through none."""
+        owners = dict.fromkeys(map(self.proxied.owner_of, touched))
+        for check_id in self.proxied.follow(owners):
+            self._ask_otherwise(check_id)
+
+    def _ask_otherwise(self, check_id: CheckId) -> None:
+        check = self.state.checks.get(check_id)
+        if check is not None:
+            self.runner.put(self.proxied.asked(check.definition))
+
+    def _entries_changed(self, proxies: tuple[ServiceId, ...]) -> None:
+        """Config entries say something else of these proxies."""
+        self._follow_proxies(proxies)
+        self._on_change()
 
     def _follow(self, check: CheckDefinition, known: LocalCheck | None) -> None:
         """An alias check follows its target, here or on another node."""
@@ -115,8 +150,11 @@ class Live:
 
     def drop_service(self, service_id: ServiceId) -> None:
         """Remove a service with its checks."""
+        owner = self.proxied.owner_of(service_id)
         for check_id in self.state.deregister(service_id) or ():
             self._forget_check(check_id)
+        self.proxied.removed(service_id)
+        self._follow_proxies([owner])
         self._follow_aliases([service_id])
 
     def drop_check(self, check_id: CheckId) -> None:
@@ -126,6 +164,7 @@ class Live:
             return
         self.state.remove_check(check_id)
         self._forget_check(check_id)
+        self._follow_proxies([check.record.service_id])
         self._follow_aliases([check.record.service_id])
 
     def _forget_check(self, check_id: CheckId) -> None:
@@ -163,7 +202,7 @@ class Live:
             "InSync": check_id not in self.state.unsynced_checks,
             "OutputHeldBack": self.state.is_held(check_id),
             "Source": check.source,
-            "Rules": _rules(check.definition),
+            "Rules": _rules(self.proxied.asked(check.definition)),
             "Transitions": self._history.explain(
                 check_id, lambda since, until: self.moments.around(since, until, check_id)
             ),
@@ -290,6 +329,7 @@ def _tls_of(config: AgentConfig) -> TlsConfig | None:
 def _rules(check: CheckDefinition) -> Json:
     """What decides when and how a check is run, as plain data; what was not given is left out."""
     rules: dict[str, Json] = {
+        "Asks": check.http or check.grpc,
         "Interval": format_s(check.interval_s) if check.interval_s else "",
         "Timeout": format_s(check.timeout_s) if check.timeout_s else "",
         "TTL": format_s(check.ttl_s) if check.ttl_s else "",

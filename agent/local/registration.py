@@ -139,7 +139,12 @@ def _build_check(
     known = state.checks.get(record.id)
     if known is not None:
         # Registering again must not make a healthy service flap.
-        record = replace(record, status=known.record.status, output=known.record.output)
+        record = replace(
+            record,
+            status=known.record.status,
+            output=known.record.output,
+            exposed_port=known.record.exposed_port,
+        )
     after = check.deregister_critical_service_after_s
     if 0 < after < DEREGISTER_AFTER_MIN_S:
         check = replace(check, deregister_critical_service_after_s=DEREGISTER_AFTER_MIN_S)

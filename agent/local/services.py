@@ -190,6 +190,14 @@ class LocalState:
         self._watch_critical(check, now)
         return True
 
+    def set_exposed(self, check_id: CheckId, port: int) -> None:
+        """A check goes through its service's sidecar at this port, or directly for 0."""
+        check = self._checks.get(check_id)
+        if check is not None and check.record.exposed_port != port:
+            self._checks[check_id] = replace(check, record=replace(check.record, exposed_port=port))
+            self.unsynced_checks[check_id] = None
+            self._held.pop(check_id, None)
+
     def remove_check(self, check_id: CheckId) -> bool:
         """Remove a check; says whether there was one."""
         if check_id not in self._checks:

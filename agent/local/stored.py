@@ -49,6 +49,20 @@ class KeptState:
     expires_at: float
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeptEntry:
+    """A config entry as a server last told it; ``content`` is None where there was none."""
+
+    kind: str
+    name: str
+    content: Mapping[str, Json] | None
+
+    @property
+    def key(self) -> str:
+        """What its file is named by."""
+        return f"{self.kind}/{self.name}"
+
+
 @dataclass(frozen=True, slots=True)
 class Loaded:
     """What the directory holds; what cannot be read is logged and not in here."""
@@ -56,6 +70,7 @@ class Loaded:
     services: tuple[LocalService, ...] = ()
     checks: tuple[LocalCheck, ...] = ()
     states: tuple[KeptState, ...] = ()
+    entries: tuple[KeptEntry, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +83,17 @@ class Changes:
     gone_services: tuple[ServiceId, ...] = ()
     gone_checks: tuple[CheckId, ...] = ()
     now_in_files: tuple[CheckId, ...] = ()
+
+
+def entry_json(entry: KeptEntry) -> Json:
+    """A config entry as its file holds it."""
+    return {"Kind": entry.kind, "Name": entry.name, "Entry": entry.content}
+
+
+def read_entry(data: Json) -> KeptEntry:
+    """The config entry that a file holds. Raises StoredError."""
+    top = _Fields(data)
+    return KeptEntry(kind=top.text("Kind"), name=top.text("Name"), content=top.mapping("Entry"))
 
 
 def service_json(service: LocalService) -> Json:

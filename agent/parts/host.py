@@ -132,6 +132,7 @@ class HostParts:
             make_filter=subset_filter,
             rng=ground.rng,
             token_of=self.local.token_of,
+            central=config.enable_central_service_config,
         )
         ground.closers.add("feeds of proxies", self.feeds.close)
         ground.metrics.add("feeds", self.feeds.stats)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from agent.config.definition_keys import CHECK_FIELDS, SERVICE_FIELDS, Shape
-from agent.config.keys.rows import BOOL, DURATION, INT, OPAQUES, Key, later, now
+from agent.config.keys.rows import BOOL, DURATION, INT, OPAQUES, Key, now
 
 LOCAL: tuple[Key, ...] = (
     now("services", Shape(SERVICE_FIELDS, form="many"), "services", live=True),
@@ -20,6 +20,6 @@ LOCAL: tuple[Key, ...] = (
     now("limits.check_programs_max", INT, "limits.check_programs_max", positive=True),
     now("limits.services_max", INT, "limits.services_max", positive=True),
     now("limits.checks_max", INT, "limits.checks_max", positive=True),
-    later("enable_central_service_config", BOOL, True),
+    now("enable_central_service_config", BOOL, "enable_central_service_config"),
     now("watches", OPAQUES, live=True),
 )

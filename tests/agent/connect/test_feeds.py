@@ -22,6 +22,7 @@ from raftstore.definition_commands import DeleteConfigEntry, SetConfigEntry
 from raftstore.entries import kinds
 from raftstore.records import (
     Check,
+    ExposePath,
     IntentionSource,
     Node,
     Proxy,
@@ -37,10 +38,14 @@ class Local:
 
     def __init__(self) -> None:
         self.held: dict[ServiceId, Service] = {}
+        self.exposed: tuple[ExposePath, ...] = ()
         self._waiting: list[Callable[[], None]] = []
 
     def services(self) -> dict[ServiceId, Service]:
         return self.held
+
+    def exposed_paths(self, proxy_id: ServiceId) -> tuple[ExposePath, ...]:
+        return self.exposed
 
     def watch_once(self, callback: Callable[[], None]) -> Callable[[], None]:
         self._waiting.append(callback)
@@ -214,6 +219,49 @@ async def test_the_last_word_of_a_proxy_is_kept(mesh: Mesh) -> None:
     assert not mesh.feeds.heard("nobody", version, "")
     assert mesh.feeds.heard("web-proxy", version, "")
     assert mesh.feeds.stats().rejected_current == 0
+
+
+async def test_what_entries_say_of_proxies_is_told(mesh: Mesh) -> None:
+    mesh.local.exposed = (ExposePath(path="/ok", listener_port=21500, local_path_port=80),)
+    mesh.local.put(sidecar(Upstream(destination_name="api", local_bind_port=9000)))
+    await mesh.write(
+        Kind="proxy-defaults",
+        Mode="transparent",
+        MeshGateway={"Mode": "local"},
+        Expose={"Checks": True, "Paths": [{"Path": "/m", "ListenerPort": 9, "LocalPathPort": 8}]},
+    )
+    await mesh.write(
+        Kind="service-defaults",
+        Name="web",
+        UpstreamConfig={"Overrides": [{"Name": "api", "MeshGateway": {"Mode": "remote"}}]},
+    )
+    held = await mesh.told(lambda held: held["proxy"].service.proxy.mode == "transparent"
+                           and held["upstream/api"].upstream.mesh_gateway_mode)  # fmt: skip
+    proxy = held["proxy"].service.proxy
+    assert (proxy.mesh_gateway_mode, proxy.expose_checks) == ("local", True)
+    assert [path.path for path in proxy.expose_paths] == ["/m"]
+    assert [path.path for path in held["proxy"].checks] == ["/ok"]
+    assert held["upstream/api"].upstream.mesh_gateway_mode == "remote"
+    mesh.local.exposed = ()
+    mesh.local.put(sidecar(Upstream(destination_name="api", local_bind_port=9000)))
+    await mesh.told(lambda held: not held["proxy"].checks)
+
+
+async def test_an_agent_may_leave_central_defaults_aside(mesh: Mesh) -> None:
+    await mesh.feeds.close()
+    mesh.feeds = Feeds(
+        mesh.backend,
+        datacenter="dc1",
+        leaves=mesh.leaves,
+        local=mesh.local,
+        make_filter=subset_filter,
+        rng=random.Random(1),
+        central=False,
+    )
+    mesh.local.put(sidecar())
+    await mesh.write(Kind="proxy-defaults", Mode="transparent", Config={"protocol": "http"})
+    held = await mesh.told(lambda held: "proxy" in held)
+    assert (held["proxy"].service.proxy.mode, held["proxy"].protocol) == ("", "tcp")
 
 
 async def test_servers_that_do_not_answer_leave_what_is_known(mesh: Mesh) -> None:

@@ -336,6 +336,9 @@ class SmallLocal:
             self._checks.pop(check_id, None)
         self._changed()
 
+    def merged(self, service: Service) -> Service:
+        return service
+
     def watch_once(self, callback: Callable[[], None]) -> Callable[[], None]:
         self._callbacks.append(callback)
 

@@ -6,8 +6,6 @@ from typing import Any
 
 import pytest
 
-from agent.http.central import merge
-from raftstore.records import ExposePath, Proxy
 from tests.agent.http.rig import Client
 
 SIDECAR: dict[str, Any] = {
@@ -62,27 +60,6 @@ async def test_what_is_no_proxy_stays_as_it_is(configured: None, client: Client)
     path = "/v1/health/service/web"
     got = await client.get(f"{path}?merge-central-config")
     assert got.json == (await client.get(path)).json
-
-
-def test_a_registration_wins_over_its_service_and_that_over_all() -> None:
-    own = {
-        "Mode": "transparent",
-        "MeshGateway": {"Mode": "remote"},
-        "TransparentProxy": {"OutboundListenerPort": 15002, "DialedDirectly": True},
-        "Expose": {"Checks": True, "Paths": [{"Path": "/m", "ListenerPort": 1}]},
-    }
-    for_all = {"Mode": "direct", "MeshGateway": {"Mode": "local"}, "Expose": {"Checks": True}}
-    told = merge(Proxy(), own, for_all)
-    assert (told.mode, told.mesh_gateway_mode) == ("transparent", "remote")
-    assert (told.outbound_listener_port, told.dialed_directly) == (15002, True)
-    assert (told.expose_checks, told.expose_paths) == (
-        True,
-        (ExposePath(path="/m", listener_port=1),),
-    )
-    given = Proxy(mode="direct", mesh_gateway_mode="none", expose_checks=True)
-    told = merge(given, own, for_all)
-    assert (told.mode, told.mesh_gateway_mode, told.expose_paths) == ("direct", "none", ())
-    assert merge(Proxy(), {}, {}) == Proxy()
 
 
 async def test_names_of_services_can_be_filtered(client: Client) -> None:

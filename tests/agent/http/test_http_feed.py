@@ -12,7 +12,7 @@ import pytest
 from agent.connect.feeds import Feeds
 from agent.http.parse_config import subset_filter
 from agent.http.server import HttpServer
-from raftstore.records import Proxy, Service, ServiceId, Upstream
+from raftstore.records import ExposePath, Proxy, Service, ServiceId, Upstream
 from tests.agent.http.rig import Client, Rig, make_config
 
 
@@ -28,6 +28,9 @@ class Host:
             id=ServiceId("web-proxy"), name="web-proxy", kind="connect-proxy", port=1, proxy=proxy
         )
         return {service.id: service}
+
+    def exposed_paths(self, proxy_id: ServiceId) -> tuple[ExposePath, ...]:
+        return (ExposePath(path="/ok", listener_port=21500, local_path_port=80, protocol="http"),)
 
     def watch_once(self, callback: Any) -> Any:
         return lambda: None
@@ -66,6 +69,18 @@ async def test_a_proxy_is_told_answers_and_is_seen(fed: Client) -> None:
             break
     assert held["proxy"]["DestinationServiceName"] == "web"
     assert held["proxy"]["PreparedQueries"][0]["Name"] == "q"
+    assert held["proxy"]["Expose"] == {
+        "Checks": False,
+        "Paths": [
+            {
+                "Path": "/ok",
+                "ListenerPort": 21500,
+                "LocalPathPort": 80,
+                "Protocol": "http",
+                "ParsedFromCheck": True,
+            }
+        ],
+    }
     assert held["upstream/api"]["LocalBindPort"] == 9000
     assert held["chain/api"]["Protocol"] == "tcp" and held["endpoints/api.default.dc1"] == []
     assert held["leaf"]["Service"] == "web" and held["intentions"] == []
