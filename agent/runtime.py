@@ -37,7 +37,7 @@ from agent.loop.watchdog import Watchdog
 from agent.membership import server_addresses
 from agent.metrics import AgentMetrics
 from agent.metrics_push import MetricsPush
-from agent.parts.access import make_access
+from agent.parts.access import make_access, own_state
 from agent.parts.encryption import agent_certificate
 from agent.parts.faces import Behind, Faces
 from agent.parts.ground import Closers, Ground
@@ -191,7 +191,10 @@ class Agent:
         if self.server is not None:
             await self.server.start(self.gossip, access)
             archives = self.server.archives
-        host = self.host = HostParts(ground, self.backend, self.gossip, self.events, access.tokens)
+        own = own_state(self.backend, access)
+        host = self.host = HostParts(
+            ground, self.backend, own, self.gossip, self.events, access.tokens
+        )
         await host.start()
         await self._start_faces(host, archives, access)
         ground.metrics.add("archives", lambda: archives.stats)

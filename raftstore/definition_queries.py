@@ -237,9 +237,13 @@ class ListCoordinates(Query[tuple[d.Coordinate, ...]]):
 @numbered(70, tuple[d.Coordinate, ...])
 @dataclass(frozen=True, slots=True)
 class CoordinatesOf(Query[tuple[d.Coordinate, ...]]):
-    """The coordinates of these nodes (names compared without case), in their order."""
+    """The coordinates of these nodes (names compared without case), in their order.
+
+    ``by_query`` as in ``HealthService``: whose instances are on these nodes.
+    """
 
     nodes: tuple[NodeName, ...] = ()
+    by_query: str = ""
 
     def footprint(self) -> tuple[Footprint, ...]:
         named = tuple(("coordinates:node", node.lower()) for node in self.nodes)

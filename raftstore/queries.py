@@ -190,11 +190,13 @@ class NodeServices(Query[NodeServicesAnswer]):
 @numbered(5, tuple[HealthEntry, ...])
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HealthService(Query[tuple[HealthEntry, ...]]):
-    """As ``ServiceNodes`` with the deciding checks. No health filter: the face applies that."""
+    """As ``ServiceNodes`` with the deciding checks. No health filter: the face applies that.
+    ``by_query`` names a prepared query whose own token counts, not that of who asks."""
 
     service: ServiceName
     tags: tuple[str, ...] = ()
     connect: bool = False
+    by_query: str = ""
 
     def footprint(self) -> tuple[Footprint, ...]:
         return (("connect" if self.connect else "service", self.service.lower()),)

@@ -14,17 +14,23 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypeVar, cast
 
 from agent.acl.builtin import ANONYMOUS_SECRET
-from agent.acl.caller import Caller, Denied, Need
+from agent.acl.caller import Caller, Denied, Need, TokenNotFound
 from agent.acl.reads import READS, ReadRule, list_need, visible_results
 from agent.acl.resolver import Resolver
 from agent.acl.writes import WRITES, Asking, operation_needs
 from agent.backend import Ask, Reply
 from agent.errors import AgentError, RequestError
+from agent.queries import Definition, QueryNotFound, QueryRefused, resolution, run
 from raftstore import commands, queries, wire
 from raftstore.commands import Applied, Command, Outcome, Transaction
-from raftstore.definition_queries import ACLTokenBySecret, GetACLPolicy, GetACLRole
-from raftstore.queries import Query, ReadTransaction
-from raftstore.records import Actor, TxnAnswer, TxnError
+from raftstore.definition_queries import (
+    ACLTokenBySecret,
+    CoordinatesOf,
+    GetACLPolicy,
+    GetACLRole,
+)
+from raftstore.queries import HealthService, Query, ReadTransaction
+from raftstore.records import Actor, ServiceName, TxnAnswer, TxnError
 from raftstore.state.definitions import secret_hash
 
 log = logging.getLogger("lictor.agent.acl")
@@ -73,6 +79,11 @@ class State(Protocol):
     def peek(self, query: Query[T]) -> Reply[T] | None: ...
 
 
+def acts_for_a_query(query: Query[Any]) -> bool:
+    """Whether another token's rights may count than those of who asks."""
+    return isinstance(query, HealthService | CoordinatesOf) and bool(query.by_query)
+
+
 class Guard:
     """Carries out what a caller may, and refuses the rest with ``Denied``."""
 
@@ -116,7 +127,7 @@ class Guard:
         """Ask on somebody's behalf. What was held is looked at with the rights of its end."""
         rule = READS[type(query)]
         self._check(caller, query, rule)
-        if caller.authorizer.management:
+        if caller.authorizer.management and not acts_for_a_query(query):
             return await self._state.ask(query, options or Ask())
         if isinstance(query, ReadTransaction):
             errors = self.refused_steps(caller, query)
@@ -140,6 +151,7 @@ class Guard:
     async def _seen(
         self, caller: Caller, query: Query[T], rule: ReadRule, reply: Reply[T]
     ) -> Reply[T]:
+        caller = self._acting(caller, query)
         value: Any = reply.value
         long = rule.keep is not None and len(value) > SLICE_ITEMS
         if long and not (caller.authorizer.management or rule.sees_all(caller.authorizer)):
@@ -153,8 +165,9 @@ class Guard:
             return True
         if rule.instead is not None and rule.instead(query) is not query:
             return False
-        for need in rule.needs(query):
-            if not need.met(caller.authorizer):
+        for needs in rule.needs(query):
+            group = (needs,) if isinstance(needs, Need) else needs
+            if not any(need.met(caller.authorizer) for need in group):
                 return False
         listed = list_need(query) if self._key_list_policy else None
         return listed is None or listed.met(caller.authorizer)
@@ -172,8 +185,8 @@ class Guard:
     def _check(self, caller: Caller, query: Query[Any], rule: ReadRule) -> None:
         if self._about_oneself(caller, query):
             return
-        for need in rule.needs(query):
-            self.require(caller, need)
+        for needs in rule.needs(query):
+            self.require(caller, *((needs,) if isinstance(needs, Need) else needs))
         if self._key_list_policy:
             listed = list_need(query)
             if listed is not None:
@@ -197,6 +210,7 @@ class Guard:
     def filtered(self, caller: Caller, query: Query[T], reply: Reply[T]) -> Reply[T]:
         """An answer without what its caller may not see."""
         rule = READS[type(query)]
+        caller = self._acting(caller, query)
         authorizer = caller.authorizer
         if authorizer.management or rule.sees_all(authorizer):
             return reply
@@ -235,6 +249,38 @@ class Guard:
             await asyncio.sleep(0)
         removed = len(kept) < len(items)
         return self._without(caller, reply, tuple(kept), removed=removed)
+
+    def _acting(self, caller: Caller, query: Query[Any]) -> Caller:
+        """Who looks at an answer: the token of a prepared query, for what that query finds.
+
+        Whoever knows a query's name may carry it out, so nothing is given away by it; for anything
+        that it does not find the caller's own rights count. Raises TokenNotFound where the
+        query's token is none any more.
+        """
+        if not isinstance(query, HealthService | CoordinatesOf) or not query.by_query:
+            return caller
+        try:
+            _, meant = run(resolution(query.by_query), self.peek)
+        except (QueryNotFound, QueryRefused):
+            return caller
+        if not meant.token or not self._finds(meant, query):
+            return caller
+        found = self._resolver.now(meant.token)
+        if found is None:
+            raise TokenNotFound
+        return found
+
+    def _finds(self, meant: Definition, query: HealthService | CoordinatesOf) -> bool:
+        service = ServiceName(meant.service.service)
+        if isinstance(query, HealthService):
+            return query.service == service
+        entries = (
+            entry
+            for connect in (False, True)
+            for entry in self.peek(HealthService(service=service, connect=connect)) or ()
+        )
+        nodes = {entry.node.name.lower() for entry in entries}
+        return all(node.lower() in nodes for node in query.nodes)
 
     # -- changes ---------------------------------------------------------------------------------
 

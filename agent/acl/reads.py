@@ -12,7 +12,7 @@ from typing import Any
 
 from agent.acl.authorizer import LIST, READ, WRITE, Authorizer
 from agent.acl.caller import Need
-from agent.acl.writes import config_entry_read, config_entry_write, query_name
+from agent.acl.writes import AnyOf, config_entry_read, config_entry_write, query_name
 from raftstore import catalog_queries as cq
 from raftstore import definition_queries as d
 from raftstore import dns_queries as dq
@@ -43,13 +43,13 @@ HIDDEN = "<hidden>"
 class ReadRule:
     """One query's line.
 
-    ``needs`` must all be met before the question is asked; one of ``found`` must be, where they
-    depend on the answer. ``keep`` decides about each item of a tuple, ``shape`` makes the answer
-    that may be seen, with whether something was left out. ``instead`` is asked where items must be
-    seen whole. Whoever may read ``whole``, whatever its name, sees all of it.
+    ``needs`` must all be met before the question is asked, of each group one; one of ``found``
+    must be, where they depend on the answer. ``keep`` decides about each item of a tuple, ``shape``
+    makes the answer that may be seen, with whether something was left out. ``instead`` is asked
+    where items must be seen whole. Whoever may read ``whole``, whatever its name, sees all of it.
     """
 
-    needs: Callable[[Any], tuple[Need, ...]] = lambda query: ()
+    needs: Callable[[Any], tuple[Need | AnyOf, ...]] = lambda query: ()
     found: Callable[[Any, Any], tuple[Need, ...]] = lambda query, value: ()
     keep: Callable[[Authorizer, Any, Any], bool] | None = None
     shape: Callable[[Authorizer, Any, Any], tuple[Any, bool]] | None = None
@@ -338,6 +338,15 @@ def _coordinates(query: d.ListCoordinates) -> tuple[Need, ...]:
 # -- history -------------------------------------------------------------------------------------
 
 
+def _history_needs(query: q.History) -> tuple[Need | AnyOf, ...]:
+    """An agent may read what became of its own node: whether what it misses was removed."""
+    operator = Need("operator", READ)
+    node = query.key.partition("/")[0]
+    if node and query.table in {"nodes", "services", "checks"}:
+        return ((Need("node", WRITE, node), operator),)
+    return (operator,)
+
+
 def _history(authorizer: Authorizer, query: Any, value: q.HistoryAnswer) -> tuple[Any, bool]:
     kept = tuple(change for change in value.changes if _change(authorizer, change))
     return replace(value, changes=kept), len(kept) < len(value.changes)
@@ -406,7 +415,7 @@ READS: Mapping[type[q.Query[Any]], ReadRule] = {
     q.SessionLocks: _OPERATOR,
     q.ReadTransaction: ReadRule(shape=_txn_results),
     q.GetAutopilot: _OPERATOR,
-    q.History: ReadRule(needs=lambda query: (Need("operator", READ),), shape=_history),
+    q.History: ReadRule(needs=_history_needs, shape=_history),
     q.Diff: ReadRule(needs=lambda query: (Need("operator", READ),), shape=_history),
     d.GetConfigEntry: ReadRule(needs=_entry),
     d.ListConfigEntries: ReadRule(keep=_keep_entry),

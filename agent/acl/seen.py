@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any, Protocol, TypeVar
 
 from agent.acl.access import Access
-from agent.acl.caller import Denied
+from agent.acl.caller import Denied, TokenNotFound
 from agent.backend import Ask, Reply
 from agent.backend.acting import ACTING
 from raftstore.queries import Query
@@ -53,7 +53,7 @@ class SeenState:
         caller = access.caller_now(self._secret())
         try:
             return None if caller is None else access.guard.answer(caller, query, found)
-        except Denied:
+        except (Denied, TokenNotFound):
             return None
 
     async def ask(self, query: Query[T], options: Ask | None = None) -> Reply[T]:

@@ -182,11 +182,16 @@ class GuardedService:
         return _RESOLVED.encode(found)
 
 
+def own_need(method: str, payload: bytes) -> Need:
+    """What a method needs that an agent has the leader carry out by itself."""
+    return _coordinate(payload) if method == UPDATE_COORDINATE else _MANAGEMENT
+
+
 def _always(need: Need) -> Callable[[bytes], Need | None]:
     return lambda payload: need
 
 
-def _coordinate(payload: bytes) -> Need | None:
+def _coordinate(payload: bytes) -> Need:
     return Need("node", WRITE, decode_coordinate(payload).node)
 
 

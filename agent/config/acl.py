@@ -82,5 +82,10 @@ def acl_warnings(values: Values, config: AclConfig) -> Iterator[str]:
         yield (
             "The 'acl_datacenter' field is deprecated. Use the 'primary_datacenter' field instead."
         )
+    if config.enable_token_replication:
+        yield (
+            "acl.enable_token_replication has no effect: this datacenter is the primary one, whose "
+            "tokens others would take over"
+        )
     if config.enabled and config.dry_run:
         yield "acl.dry_run is set: requests without permission are logged and carried out"

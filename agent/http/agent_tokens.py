@@ -27,6 +27,8 @@ async def set_token(call: Call) -> Reply:
         raise RequestError(404, f'Token "{call.rest}" is unknown')
     tokens, config = call.access.tokens, call.context.config
     tokens.set(name, secret)
+    # What was refused to the former token may be allowed to this one.
+    call.context.local.trigger_full_sync()
     if config.acl.enable_token_persistence and config.data_dir:
         try:
             await asyncio.to_thread(token_file.save, config.data_dir, tokens)

@@ -81,6 +81,10 @@ class LocalAgent(Protocol):
         """Call back once at the next change of anything local; gives a function that cancels."""
         ...
 
+    def trigger_full_sync(self) -> None:
+        """Compare with the catalog at once."""
+        ...
+
 
 class GossipMember(Protocol):
     """A member of the gossip pool as operators see it."""

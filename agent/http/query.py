@@ -21,7 +21,6 @@ from agent.http.parse_query import prepared_query, refuse
 from agent.http.reply import Reply
 from raftstore.definition_commands import DeletePreparedQuery, SetPreparedQuery
 from raftstore.definition_queries import (
-    FindPreparedQuery,
     GetPreparedQuery,
     ListPreparedQueries,
 )
@@ -132,7 +131,7 @@ async def execute(call: Call) -> Reply:
     options = call.options()
     request = _request(call)
     call.failure_headers = FAILED_READ
-    asking = _Asking(call, options, carry_out=True)
+    asking = _Asking(call, options)
     try:
         found = await queries.run_asking(queries.execution(request, call.context.rng), asking.ask)
     except queries.QueryNotFound:
@@ -214,10 +213,8 @@ def _source_ip(call: Call) -> str:
 class _Asking:
     """Asks the questions of one request, and knows how the last was answered."""
 
-    def __init__(self, call: Call, options: Ask, *, carry_out: bool = False) -> None:
-        """``carry_out``: with the query's own token, where it has one."""
+    def __init__(self, call: Call, options: Ask) -> None:
         self._call = call
-        self._carry_out = carry_out
         # Carrying out a query never waits for a change.
         self._options = Ask(
             consistency=options.consistency, max_stale_s=options.max_stale_s, at=options.at
@@ -226,23 +223,7 @@ class _Asking:
 
     async def ask(self, query: Query[Any]) -> Any:
         self._last = await self._call.ask(query, self._options)
-        if self._carry_out and isinstance(query, FindPreparedQuery):
-            await self._act(query)
         return self._last.value
-
-    async def _act(self, query: FindPreparedQuery) -> None:
-        """What a query's own token may see is found, where it has one.
-
-        Only a server knows it: an agent that asks one is shown none.
-        """
-        call, access = self._call, self._call.access
-        if not access.guards_state:
-            return
-        found = access.guard.peek(query)
-        content = None if found is None else found.content
-        own = content.get("Token") if isinstance(content, dict) else None
-        if isinstance(own, str) and own:
-            call.caller = await access.caller(own)
 
     def answered(self) -> Answered[Any]:
         """How the whole was answered; there is no index to wait behind."""

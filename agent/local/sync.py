@@ -245,6 +245,10 @@ class Syncer:
                     return None
                 self._compared_at = since = None  # as far back as is known
                 continue
+            except RequestError as error:
+                if error.status != _FORBIDDEN:
+                    raise
+                return None  # who may not know why something is missing writes it again
             found += page.value.changes
             if not page.value.more or not found:
                 return found
@@ -280,9 +284,10 @@ class Syncer:
         try:
             outcome = await self._backend.change(change)
         except RequestError as error:
-            if error.status != _FORBIDDEN or isinstance(action, SyncNode):
+            if error.status != _FORBIDDEN:
                 raise
-            # Asking again and again changes nothing; the next comparison tries once more.
+            # Asking again and again changes nothing; the next comparison tries once more. Services
+            # may have tokens that allow more than the agent's.
             log.warning("not allowed to tell the catalog action=%s error=%s", _name(action), error)
             self._on_failure(error)
             mark_done(self._state, action)

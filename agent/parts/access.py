@@ -11,9 +11,11 @@ from agent.acl.authorizer import WRITE
 from agent.acl.caller import NOT_FOUND, Need, TokenNotFound
 from agent.acl.grants import ResolvedToken
 from agent.acl.guard import check_declared
+from agent.acl.own import OwnState
 from agent.acl.remote_resolver import RemoteResolver
 from agent.acl.resolver import NoResolver, Resolver, ServerResolver
-from agent.acl.served import RESOLVE_TOKEN, GuardedService, check_methods, decode_resolved
+from agent.acl.served import RESOLVE_TOKEN, GuardedService, check_methods, decode_resolved, own_need
+from agent.backend import Backend
 from agent.backend.acting import ACTING
 from agent.backend.archive_transfers import ARCHIVE_METHODS
 from agent.backend.local import LocalBackend
@@ -74,9 +76,20 @@ def guarded(
     )
 
 
+def own_state(backend: LocalBackend | RemoteBackend, access: Access) -> Backend:
+    """The way to the state for what runs by itself on this host."""
+    if not isinstance(access.resolver, ServerResolver):
+        return backend  # there is nothing to guard, or a server guards that is asked
+    return OwnState(access, backend, leaf_need=_signing_need, method_need=own_need)
+
+
 def _leaf_need(payload: bytes) -> Need:
     csr_pem, *_ = calls.unpack(payload, str)
-    identity = requested_identity(str(csr_pem))
+    return _signing_need(str(csr_pem))
+
+
+def _signing_need(csr_pem: str) -> Need:
+    identity = requested_identity(csr_pem)
     return Need("service" if identity.kind is Kind.SERVICE else "node", WRITE, identity.name)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from agent.acl.agent_tokens import AgentTokens
+from agent.backend import Backend
 from agent.backend.cache import AnswerCache
 from agent.backend.local import LocalBackend
 from agent.backend.remote import RemoteBackend
@@ -40,14 +41,17 @@ class HostParts:
         self,
         ground: Ground,
         backend: LocalBackend | RemoteBackend,
+        own: Backend,
         gossip: Gossip,
         events: EventLog,
         tokens: AgentTokens,
     ) -> None:
+        """``own`` is the way of what runs here by itself, with the tokens of this host."""
         self._ground = ground
         #: As of the last reload.
         self._config = ground.config
         self._backend = backend
+        self._own = own
         self._gossip = gossip
         self._events = events
         self.cache = AnswerCache(
@@ -58,7 +62,7 @@ class HostParts:
         )
         self.local = LocalAgent(
             ground.config,
-            backend,
+            own,
             node=lambda: catalog_node(self._config, ground.node_id),
             members=lambda: len(gossip.members()),
             tokens=tokens,
@@ -73,7 +77,7 @@ class HostParts:
         await local.start()
         ground.closers.add("local agent", local.stop)
         ground.metrics.add("local", local.stats)
-        self.sender = coordinate_sender(config, self._backend, self._gossip, ground.metrics)
+        self.sender = coordinate_sender(config, self._own, self._gossip, ground.metrics)
         ground.owner.spawn(self.sender.run(), name="coordinates")
         self._events.ready(lambda: local.services().values(), self._remote_exec())
         if not config.server:
@@ -87,7 +91,7 @@ class HostParts:
         """What runs the commands of others here; None where the operator has not allowed it."""
         ground, limits = self._ground, self._ground.config.limits
         runner = RemoteExec(
-            self._backend,
+            self._own,
             node=ground.config.node_name,
             running_max=limits.remote_exec_max,
             output_max=limits.remote_exec_output_max,
@@ -120,12 +124,12 @@ class HostParts:
 
     def _start_mesh(self) -> None:
         ground, config = self._ground, self._ground.config
-        self.leaves = LeafCache(self._backend, datacenter=config.datacenter, rng=ground.rng)
+        self.leaves = LeafCache(self._own, datacenter=config.datacenter, rng=ground.rng)
         ground.closers.add("leaf cache", self.leaves.close)
         ground.metrics.add("leaves", self.leaves.stats)
         ground.owner.spawn(self.leaves.tell_health(self.local), name="leaf health")
         self.feeds = Feeds(
-            self._backend,
+            self._own,
             datacenter=config.datacenter,
             leaves=self.leaves,
             local=self.local,

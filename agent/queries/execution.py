@@ -23,7 +23,7 @@ from raftstore.definition_queries import (
     GetPreparedQuery,
     ListCoordinates,
 )
-from raftstore.definitions import PreparedQuery
+from raftstore.definitions import Coordinate, PreparedQuery
 from raftstore.dns_queries import WhoHasAddress, canonical_address
 from raftstore.queries import HealthEntry, HealthService, Query
 from raftstore.records import CRITICAL, PASSING, NodeName, ServiceName
@@ -150,7 +150,11 @@ def candidates(request: Request) -> Steps[Candidates]:
     """The instances that meet a query; none of them is left out for its place."""
     record, query = yield from resolution(request.name, segment=request.segment)
     connect = query.service.connect or request.connect
-    entries = yield HealthService(service=ServiceName(query.service.service), connect=connect)
+    entries = yield HealthService(
+        service=ServiceName(query.service.service),
+        connect=connect,
+        by_query=request.name if query.token else "",
+    )
     return Candidates(record=record, query=query, nodes=tuple(meeting(query.service, entries)))
 
 
@@ -163,12 +167,7 @@ def arrangement(found: Candidates, request: Request, rng: random.Random) -> Step
         near = yield from _node_at(request.source_ip)
     nodes: Sequence[HealthEntry] = rng.sample(found.nodes, len(found.nodes))
     if near and nodes:
-        names = sorted({entry.node.name.lower() for entry in nodes} | {near.lower()})
-        known = yield (
-            CoordinatesOf(tuple(map(NodeName, names)))
-            if len(names) <= NODES_NAMED_MAX
-            else ListCoordinates()
-        )
+        known = yield from _coordinates(found, request, near)
         nodes = nearest_first(nodes, lambda entry: entry.node.name, near, places(known))
         nodes = _self_first(list(nodes), near)
     if request.limit > 0:
@@ -180,6 +179,24 @@ def execution(request: Request, rng: random.Random) -> Steps[Executed]:
     """Carry out a query. Raises QueryNotFound, QueryRefused."""
     found = yield from candidates(request)
     return (yield from arrangement(found, request, rng))
+
+
+def _coordinates(found: Candidates, request: Request, near: str) -> Steps[list[Coordinate]]:
+    """Where the instances' nodes are, and the one that is asked about."""
+    names = {entry.node.name.lower() for entry in found.nodes}
+    if len(names) >= NODES_NAMED_MAX:
+        return list((yield ListCoordinates()))
+    if not found.query.token:
+        return list((yield CoordinatesOf(_sorted(names | {near.lower()}))))
+    # The query's token counts for what the query finds, and for nothing else.
+    known = yield CoordinatesOf(_sorted(names), request.name)
+    if near.lower() in names:
+        return list(known)
+    return [*known, *(yield CoordinatesOf((NodeName(near.lower()),)))]
+
+
+def _sorted(names: set[str]) -> tuple[NodeName, ...]:
+    return tuple(map(NodeName, sorted(names)))
 
 
 def _node_at(address: str) -> Steps[str]:

@@ -138,6 +138,58 @@ def test_a_token_counts_at_every_agent(guarded: Guarded) -> None:
         )
 
 
+def test_a_prepared_query_is_carried_out_with_its_own_token_everywhere(guarded: Guarded) -> None:
+    rules = 'service_prefix "" { policy = "read" } node_prefix "" { policy = "read" }'
+    secret, _ = guarded.token(guarded.follower(), "reader", rules)
+    service = {"Node": "far", "Address": "192.0.2.7", "Service": {"Service": "web", "Port": 80}}
+    guarded.make(guarded.servers[0], "/v1/catalog/register", service)
+    query = {"Name": "for-web", "Token": secret, "Service": {"Service": "web"}}
+    made = guarded.servers[0].request("POST", "/v1/query", query, headers=shown(guarded.management))
+    assert made.status == 200, made
+    for agent in guarded.agents:
+        eventually(
+            lambda agent=agent: len(agent.get("/v1/query/for-web/execute").json["Nodes"]) == 1,
+            within_s=10,
+            what=f"{agent.name} carries the query out",
+        )
+        assert agent.dns("for-web.query.consul") == ["192.0.2.7"]
+        assert agent.dns("web.service.consul") == [], "nobody sees the service itself"
+        assert agent.get("/v1/health/service/web").json == []
+
+
+def test_a_service_nobody_may_register_is_told_by_no_agent(guarded: Guarded) -> None:
+    """Servers keep themselves to it as well as agents without a state."""
+    mine = guarded.make(
+        guarded.follower(), "/v1/acl/token", {"ServiceIdentities": [{"ServiceName": "mine"}]}
+    )["SecretID"]
+    for agent in (guarded.servers[0], guarded.denying):
+        for name, secret in (("mine", mine), ("yours", mine)):
+            local = {"Name": name, "ID": f"{name}-{agent.name}", "Token": secret}
+            agent.put("/v1/agent/service/register", local, headers=shown(guarded.management))
+        path = "/v1/catalog/service/mine"
+        eventually(
+            lambda agent=agent, path=path: (
+                f"mine-{agent.name}"
+                in [
+                    each["ServiceID"]
+                    for each in agent.get(path, headers=shown(guarded.management)).json
+                ]
+            ),
+            within_s=20,
+            what=f"{agent.name} tells of the service that its token may register",
+        )
+        eventually(
+            lambda agent=agent: (
+                f"not allowed to tell the catalog action=register service yours-"
+                f"{agent.name}" in agent.log
+            ),
+            within_s=20,
+            what=f"{agent.name} is refused the other",
+        )
+    path = "/v1/catalog/service/yours"
+    assert guarded.servers[0].get(path, headers=shown(guarded.management)).json == []
+
+
 def test_a_sidecar_has_the_rights_of_its_registration(guarded: Guarded) -> None:
     body = {"ServiceIdentities": [{"ServiceName": "web"}]}
     secret = guarded.make(guarded.follower(), "/v1/acl/token", body)["SecretID"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from agent.config.keys.rows import BOOL, DURATION, OPAQUES, STRING, Key, ignored, later, now
+from agent.config.keys.rows import BOOL, DURATION, OPAQUES, STRING, Key, ignored, now
 
 ACL: tuple[Key, ...] = (
     now("acl.enabled", BOOL),
@@ -12,7 +12,7 @@ ACL: tuple[Key, ...] = (
     now("acl.policy_ttl", DURATION),
     now("acl.role_ttl", DURATION),
     now("acl.enable_token_persistence", BOOL),
-    later("acl.enable_token_replication", BOOL, False),
+    now("acl.enable_token_replication", BOOL),
     now("acl.enable_key_list_policy", BOOL),
     now("acl.dry_run", BOOL),
     *(
@@ -28,7 +28,7 @@ ACL: tuple[Key, ...] = (
     now("acl_default_policy", STRING),
     now("acl_down_policy", STRING),
     now("acl_ttl", DURATION),
-    later("enable_acl_replication", BOOL, False),
+    now("enable_acl_replication", BOOL),
     now("acl_enable_key_list_policy", BOOL),
     now("acl_master_token", STRING),
     now("acl_agent_master_token", STRING, live=True),

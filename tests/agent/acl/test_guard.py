@@ -22,8 +22,19 @@ from agent.leader.access import AccessKeeper
 from raftstore import definition_commands as dc
 from raftstore import wire
 from raftstore.commands import Applied, KVSet, Register, RequestId, Transaction
-from raftstore.queries import KVGet, KVKeys, KVList, ListNodes, ReadTransaction
-from raftstore.records import Actor, Node, NodeName, TxnKV, TxnOperation
+from raftstore.definition_queries import CoordinatesOf
+from raftstore.definitions import Coordinate, PreparedQuery
+from raftstore.queries import HealthService, KVGet, KVKeys, KVList, ListNodes, ReadTransaction
+from raftstore.records import (
+    Actor,
+    Node,
+    NodeName,
+    Service,
+    ServiceId,
+    ServiceName,
+    TxnKV,
+    TxnOperation,
+)
 from tests.agent.acl.test_resolver import policy, token
 from tests.agent.http.rig import StateBackend
 
@@ -336,3 +347,54 @@ async def test_an_agent_learns_what_a_token_may_without_the_token() -> None:
     assert [(grant.name, grant.rules) for grant in found.grants] == [("p1", READ_A)]
     with pytest.raises(RequestError, match="ACL not found"):
         await Port(setting).call("", RESOLVE_TOKEN, calls.pack("unknown"))
+
+
+# -- prepared queries with a token of their own ----------------------------------------------------
+
+
+def with_query(setting: Setting, *, name: str = "q", service: str = "web", own: str) -> None:
+    content = {"Token": own, "Service": {"Service": service}}
+    setting.backend.apply(
+        dc.SetPreparedQuery(PreparedQuery(id=f"id-{name}", name=name, content=content)), None
+    )
+
+
+def instance(setting: Setting, node: str, service: str) -> None:
+    where = Node(name=NodeName(node), address="127.0.0.1")
+    held = Service(node=NodeName(node), id=ServiceId(service), name=ServiceName(service), port=80)
+    setting.backend.apply(Register(node=where, service=held), None)
+    at = Coordinate(node=NodeName(node))
+    setting.backend.apply(dc.UpdateCoordinates((at,)), None)
+
+
+async def seen(setting: Setting, query: Any, secret: str = SECRET) -> list[str]:
+    found = await setting.guard.ask(setting.caller(secret), query)
+    return [_node_of(item) for item in found.value]
+
+
+def _node_of(item: Any) -> str:
+    return str(item.node if isinstance(item, Coordinate) else item.node.name)
+
+
+async def test_what_a_query_finds_is_seen_with_its_own_token_and_nothing_else() -> None:
+    setting = Setting('node_prefix "" { policy = "read" } service_prefix "" { policy = "read" }')
+    for node, service in (("n1", "web"), ("n2", "db")):
+        instance(setting, node, service)
+    with_query(setting, own=SECRET)
+    web, db = ServiceName("web"), ServiceName("db")
+    assert await seen(setting, HealthService(service=web), "") == []
+    assert await seen(setting, HealthService(service=web, by_query="q"), "") == ["n1"]
+    assert await seen(setting, HealthService(service=db, by_query="q"), "") == []
+    assert await seen(setting, HealthService(service=web, by_query="other"), "") == []
+    n1, n2 = NodeName("n1"), NodeName("n2")
+    assert await seen(setting, CoordinatesOf((n1,), "q"), "") == ["n1"]
+    assert await seen(setting, CoordinatesOf((n1, n2), "q"), "") == []
+    assert await seen(setting, CoordinatesOf((n1,)), "") == []
+    # And where the query's token may see less, whoever asks sees less.
+    with_query(setting, own="weak")
+    setting.backend.apply(policy(2, ""), None)
+    setting.backend.apply(token("weak", "p2"), None)
+    assert await seen(setting, HealthService(service=web, by_query="q")) == []
+    with_query(setting, own="gone")
+    with pytest.raises(RequestError, match="ACL not found"):
+        await seen(setting, HealthService(service=web, by_query="q"))

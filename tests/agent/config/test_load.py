@@ -328,7 +328,10 @@ def test_expecting_servers_is_not_allowed_in_development_mode() -> None:
         ),
         (
             {"acl": {"enable_token_replication": True, "default_policy": "allow"}},
-            ('config key "acl.enable_token_replication" is not supported yet and has no effect',),
+            (
+                "acl.enable_token_replication has no effect: this datacenter is the primary one, "
+                "whose tokens others would take over",
+            ),
         ),
         (
             {"audit": {"enabled": True}},
