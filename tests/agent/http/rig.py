@@ -339,6 +339,9 @@ class SmallLocal:
     def merged(self, service: Service) -> Service:
         return service
 
+    def trigger_full_sync(self) -> None:
+        pass
+
     def watch_once(self, callback: Callable[[], None]) -> Callable[[], None]:
         self._callbacks.append(callback)
 
