@@ -9,7 +9,7 @@ import asyncio
 import logging
 import random
 from collections.abc import Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from proxy.authz import Policy
@@ -17,6 +17,8 @@ from proxy.balance.hosts import Policy as HostPolicy
 from proxy.config import ProxyConfig
 from proxy.effects import Record
 from proxy.errors import UnreadablePattern
+from proxy.http2.clients import Links
+from proxy.http2.server import Server
 from proxy.l7.hosts import TargetHosts
 from proxy.l7.inbound import InboundHttp, Told
 from proxy.l7.limits import HttpLimits
@@ -24,7 +26,7 @@ from proxy.l7.outbound import OutboundHttp, Surroundings, UpstreamState, targets
 from proxy.l7.outliers import OutlierConfig
 from proxy.l7.pipe import Pipe, PipeClosed
 from proxy.l7.pool import Pool
-from proxy.l7.serve import serve
+from proxy.l7.serve import Handler, serve
 from proxy.permissions import FullMatch
 from proxy.relay import PlainStream, TlsStream
 from proxy.source import MeshState, UpstreamSpec
@@ -33,7 +35,8 @@ from proxy.tls import Contexts
 log = logging.getLogger("lictor.proxy.l7")
 
 #: Protocols whose requests this version reads.
-HTTP = frozenset({"http"})
+HTTP = frozenset({"http", "http2", "grpc"})
+HTTP2 = frozenset({"http2", "grpc"})
 
 
 def no_patterns(pattern: str, text: str) -> bool:
@@ -81,6 +84,8 @@ class Gateway:
         self._loop = asyncio.get_running_loop()
         self._state = MeshState()
         self._pool = Pool(hub.config, self._limits)
+        self._links = Links(hub.config, self._limits, now=self._loop.time, spawn=hub.spawn)
+        self._servers: set[Server] = set()
         self._upstreams: dict[str, UpstreamState] = {}
         self._pipes: set[Pipe] = set()
         self._idle = asyncio.Event()
@@ -96,6 +101,7 @@ class Gateway:
             now=self._loop.time,
             sleep=asyncio.sleep,
         )
+        self._around2 = replace(self._around, pool=self._links)
 
     # Following the source.
 
@@ -103,7 +109,7 @@ class Gateway:
         """Work by this state."""
         before, self._state = self._state, state
         if (state.leaf, state.roots_pem) != (before.leaf, before.roots_pem):
-            self._pool.forget()  # kept connections speak for the old leaf
+            self._forget()  # kept connections speak for the old leaf
         now = self._loop.time()
         for key, chain in state.chains.items():
             known = self._upstreams.get(key)
@@ -150,7 +156,9 @@ class Gateway:
     def accept_inbound(self, contexts: Contexts) -> asyncio.Protocol:
         """The protocol for a connection from the mesh."""
         pipe = Pipe(self._limits, accepted=True)
-        stream = TlsStream(pipe, self._hub.config, contexts.server, server_side=True)
+        speaks2 = self._state.protocol in HTTP2 and contexts.http2 is not None
+        context = contexts.http2[0] if speaks2 and contexts.http2 else contexts.server
+        stream = TlsStream(pipe, self._hub.config, context, server_side=True)
         self.stats.inbound_connections += 1
         self._adopt(pipe, self._inbound(pipe), "proxy http inbound")
         return stream
@@ -202,7 +210,7 @@ class Gateway:
         handler = InboundHttp(
             client=peer.identity,
             pipe=pipe,
-            pool=self._pool,
+            pool=self._links if self._state.protocol in HTTP2 else self._pool,
             app=own.app,
             limits=self._limits,
             connect_timeout_s=own.local_connect_timeout_s or hub.config.local_connect_timeout_s,
@@ -212,7 +220,20 @@ class Gateway:
             tell=lambda told: self._told(told, peer.identity.uri),
             now=self._loop.time,
         )
-        await serve(pipe, handler.handle, self._limits, on_violation=self._violated)
+        await self._serve(pipe, handler.handle, self._state.protocol)
+
+    async def _serve(self, pipe: Pipe, handle: Handler, protocol: str) -> None:
+        if protocol not in HTTP2:
+            await serve(pipe, handle, self._limits, on_violation=self._violated)
+            return
+        server = Server(
+            pipe, handle, self._limits, on_violation=self._violated, now=self._loop.time
+        )
+        self._servers.add(server)
+        try:
+            await server.run()
+        finally:
+            self._servers.discard(server)
 
     async def _outbound(self, pipe: Pipe, stream: PlainStream, upstream: UpstreamSpec) -> None:
         await pipe.opened.wait()
@@ -220,10 +241,12 @@ class Gateway:
         source_ip = name[0] if isinstance(name, tuple) else ""
         pipe.begin()
         gone = UpstreamState(service=upstream.name, chain=self._upstreams[upstream.key].chain)
+        protocol = gone.chain.protocol
+        around = self._around2 if protocol in HTTP2 else self._around
         handler = OutboundHttp(
-            lambda: self._upstreams.get(upstream.key, gone), pipe, self._around, source_ip
+            lambda: self._upstreams.get(upstream.key, gone), pipe, around, source_ip
         )
-        await serve(pipe, handler.handle, self._limits, on_violation=self._violated)
+        await self._serve(pipe, handler.handle, protocol)
 
     def _told(self, told: Told, source: str) -> None:
         event = "audited" if told.allowed else "denied"
@@ -247,17 +270,25 @@ class Gateway:
 
     async def drained(self, timeout_s: float) -> bool:
         """Wait until no connection is left; whether that came true."""
-        self._pool.forget()
+        for server in list(self._servers):
+            server.session.leave()
         try:
             async with asyncio.timeout(timeout_s):
                 await self._idle.wait()
         except TimeoutError:
             return False
+        finally:
+            self._forget()
         return True
+
+    def _forget(self) -> None:
+        self._pool.forget()
+        self._links.forget()
 
     def close(self) -> None:
         """Reset what is open."""
         self._pool.forget()
+        self._links.close()
         for pipe in list(self._pipes):
             pipe.abort()
 

@@ -16,6 +16,7 @@ from proxy.authz import Policy, Rule, foreign
 from proxy.errors import AmbiguousPath
 from proxy.http1 import forward
 from proxy.http1.head import Request
+from proxy.http2 import grpc
 from proxy.l7.limits import HttpLimits
 from proxy.l7.messages import Answer, Body
 from proxy.l7.pipe import Pipe
@@ -130,10 +131,11 @@ class InboundHttp:
             headers += [("Connection", "Upgrade"), ("Upgrade", switching)]
         out = Outgoing(request.method, target, headers)
         replay, now = Replay(body), self._now()
+        timeout_s = grpc.lowered(self._request_timeout_s, request)
         kept = self._pool.kept(self._app, now)
         began = None
         if kept is not None:
-            began = await ask(kept, out, request, replay, self._limits, self._request_timeout_s)
+            began = await ask(kept, out, request, replay, self._limits, timeout_s)
             if not isinstance(began, Began):
                 kept.abort()
                 # A kept connection may have ended at the very moment: nothing was answered, and
@@ -154,7 +156,7 @@ class InboundHttp:
                     [("X-Lictor-Reason", "local_connect_failure")],
                 )  # fmt: skip
                 return
-            began = await ask(kept, out, request, replay, self._limits, self._request_timeout_s)
+            began = await ask(kept, out, request, replay, self._limits, timeout_s)
         if not isinstance(began, Began):
             kept.abort()
             await self._failed(answer, bool(began and began.timed_out))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from proxy.http2.core import Bounds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,3 +27,6 @@ class HttpLimits:
     idle_connections_max: int = 64
     #: Requests under way and waiting, for one target (limits of an upstream).
     requests_max: int = 1024
+    #: One connection of HTTP/2, and how many of them lead to one host.
+    http2: Bounds = field(default_factory=Bounds)
+    http2_connections_max: int = 16

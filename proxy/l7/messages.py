@@ -43,7 +43,9 @@ class Body(Protocol):
     """A body that is being read. ``trailers`` are there once it is done."""
 
     framing: Framing
-    trailers: Headers
+
+    @property
+    def trailers(self) -> Headers: ...
 
     @property
     def client(self) -> Client: ...

@@ -13,6 +13,7 @@ from proxy.errors import AmbiguousPath
 from proxy.http1 import forward
 from proxy.http1.forward import About
 from proxy.http1.head import Request
+from proxy.http2 import grpc
 from proxy.l7.hosts import TargetHosts, hash_of
 from proxy.l7.limits import HttpLimits
 from proxy.l7.messages import Answer, Body
@@ -97,7 +98,8 @@ class OutboundHttp:
             return
         choice = state.chain.choose(request, path, around.rng, around.full_match)
         now = around.now()
-        deadline = now + choice.timeout_s if choice.timeout_s else float("inf")
+        timeout_s = grpc.lowered(choice.timeout_s, request)
+        deadline = now + timeout_s if timeout_s else float("inf")
         one = _Try(request, Replay(body), choice, deadline)
         state.requests += 1
         try:
@@ -164,13 +166,15 @@ class OutboundHttp:
         try:
             pipe, result = await self._ask(peer, one)
             if isinstance(result, Began):
+                status = grpc.number(result.grpc_status)
                 failed = result.head.status >= _FAILED_FROM or result.head.status == 429
                 assert pipe is not None
-                failure = Failure(status=result.head.status)
+                failure = Failure(status=result.head.status, grpc=status)
                 if self._may_repeat(one, failure):
                     pipe.abort()
                     return failure
                 await self._give(pipe, peer, result, one, answer)
+                failed = failed or grpc.number(answer.grpc_status) in grpc.FAILURES
                 return None
             return result
         finally:

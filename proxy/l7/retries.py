@@ -11,6 +11,8 @@ import random
 from collections import deque
 from dataclasses import dataclass
 
+from proxy.http2 import grpc
+
 #: A body is kept for another try up to this size.
 REPLAY_MAX_BYTES = 65_536
 RATIO, PER_SECOND_MIN, WINDOW_S = 0.2, 10.0, 10.0
@@ -43,12 +45,16 @@ class Failure:
     sent: bool = True
     reset: bool = False
     timed_out: bool = False
+    #: Of a gRPC call that ended with its head: its status.
+    grpc: int | None = None
 
 
 def wanted(policy: RetryPolicy, method: str, failure: Failure) -> bool:
     """Whether the route asks for another try after such an end, and the method allows it."""
     if not failure.sent and not failure.status:
         return policy.retries > 0  # it certainly did not happen
+    if failure.grpc and (wants_grpc(policy, failure.grpc)):
+        return True  # calls are all POST: whoever names a status knows that they may be repeated
     if method not in _IDEMPOTENT and not policy.non_idempotent:
         return False
     conditions = policy.conditions
@@ -63,6 +69,14 @@ def wanted(policy: RetryPolicy, method: str, failure: Failure) -> bool:
     if failure.timed_out:
         return bool(conditions & {"5xx", "gateway-error", "deadline-exceeded"})
     return bool(conditions & {"5xx", "gateway-error", "reset"})
+
+
+def wants_grpc(policy: RetryPolicy, status: int) -> bool:
+    """Whether a route asks for another try after this gRPC status; after ``unavailable`` also a
+    route that names nothing (contract D.7)."""
+    if not policy.conditions and not policy.statuses:
+        return policy.retries > 0 and status == grpc.UNAVAILABLE
+    return any(grpc.CONDITIONS.get(name) == status for name in policy.conditions)
 
 
 def backoff_s(attempt: int, rng: random.Random) -> float:
