@@ -24,7 +24,7 @@ from jepsen_lite.history import read_history
 from jepsen_lite.nemeses import NEMESES
 from jepsen_lite.network import NetworkError
 from jepsen_lite.report import as_text
-from jepsen_lite.run import CannotRunError, Options, Result, run
+from jepsen_lite.run import FORWARDING, NAMESPACES, CannotRunError, Options, Result, run
 from jepsen_lite.targets import TARGETS, TargetError
 from jepsen_lite.timeline import as_html
 from jepsen_lite.verify import verify
@@ -122,7 +122,7 @@ def _agent(text: str) -> tuple[str, str, int]:
 
 def _drill(chosen: argparse.Namespace) -> int:
     """The whole script once, then the story."""
-    faults = drill.script()
+    faults = drill.SCRIPT
     options = Options(
         workload="modes",
         nemesis=faults,
@@ -233,7 +233,15 @@ def _common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seconds", type=float, default=30.0)
     parser.add_argument("--nodes", type=int, default=3)
     parser.add_argument("--clients", type=int, default=6)
-    parser.add_argument("--network", action="store_true", help="nodes in network namespaces")
+    parser.add_argument(
+        "--network",
+        nargs="?",
+        choices=(NAMESPACES, FORWARDING),
+        const=NAMESPACES,
+        default="",
+        help="nodes in network namespaces (for root the default for faults of a network), or "
+        "behind forwarded ports (wants no rights)",
+    )
     parser.add_argument("--folder", type=Path, default=Path("jepsen-runs"))
 
 

@@ -1,7 +1,7 @@
 """Real processes: started, killed, stopped and continued by their process ids.
 
 Every node has an address, free ports, a folder and a log that survive restarts. Nodes live on
-loopback addresses, or each in a network namespace of its own (network.py).
+loopback addresses, or on hosts of a network that can be broken (network.py).
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ from jepsen_lite.client import Client
 from jepsen_lite.network import Network
 from jepsen_lite.targets import Lictor, Place, Target
 
-_START_WAIT_S = 30.0
+#: A busy machine takes long to start three programs.
+_START_WAIT_S = 120.0
 _POLL_S = 0.1
 _PORT_MIN, _PORT_MAX, _PORT_TRIES = 12_000, 30_000, 50
 
@@ -90,12 +91,12 @@ class Cluster:
         folder = self.folder / f"n{number}"
         folder.mkdir(parents=True)
         if self.network is not None:
-            address = self.network.address(number)
-            ports = {purpose: 8000 + at for at, purpose in enumerate(self.target.ports)}
+            address, seen_as = self.network.address(number), self.network.seen_as(number)
+            ports = numbered_ports(self.target.ports)
         else:
-            address = f"127.0.0.{number}"
+            address = seen_as = f"127.0.0.{number}"
             ports = free_ports(address, self.target.ports)
-        return Place(number=number, address=address, ports=ports, folder=folder)
+        return Place(number=number, address=address, seen_as=seen_as, ports=ports, folder=folder)
 
     def launch(self, node: Node) -> None:
         """Start a node that is not running, on the data it had."""
@@ -111,6 +112,8 @@ class Cluster:
                 stderr=subprocess.STDOUT,
                 env=os.environ | node.environment,
             )
+        if self.network is not None:
+            self.network.started(node.place.number, node.process.pid)
         node.paused = False
 
     def kill(self, node: Node) -> None:
@@ -187,6 +190,11 @@ class Cluster:
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     node.process.wait(10)
                 self.kill(node)
+
+
+def numbered_ports(purposes: Sequence[str]) -> dict[str, int]:
+    """The ports of nodes that have their addresses for themselves."""
+    return {purpose: 8000 + at for at, purpose in enumerate(purposes)}
 
 
 def free_ports(address: str, purposes: Sequence[str]) -> dict[str, int]:

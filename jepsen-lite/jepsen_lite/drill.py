@@ -14,9 +14,8 @@ from jepsen_lite.generator import READ
 from jepsen_lite.history import FAIL, INFO, NEMESIS, OK, Op, Operation, pair
 from jepsen_lite.nemeses import NEMESES
 from jepsen_lite.nemeses.nemesis import Nemesis
-from jepsen_lite.network import why_not
 
-#: What is done, in this order; what the machine cannot do is left out.
+#: What is done, in this order.
 SCRIPT = (
     "kill-leader",
     "pause-leader",
@@ -28,12 +27,6 @@ SCRIPT = (
 )
 #: Seconds of quiet, then of the fault.
 PAUSE_S, HOLD_S = 3.0, 4.0
-
-
-def script() -> tuple[str, ...]:
-    """The faults that can be done here."""
-    without_network = bool(why_not())
-    return tuple(name for name in SCRIPT if not (without_network and NEMESES[name].needs_network))
 
 
 def in_order(names: Sequence[str]) -> Nemesis:

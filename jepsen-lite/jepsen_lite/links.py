@@ -6,7 +6,9 @@ Links have a direction; a host is a number. Times are seconds of the caller's cl
 from __future__ import annotations
 
 import random
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from jepsen_lite.history import Json
 
@@ -40,6 +42,13 @@ class Links:
         """Every link is whole again."""
         self._links.clear()
         self._free_at.clear()
+
+    def obey(self, rules: Mapping[str, Any]) -> None:
+        """Do what an order says: ``{"clear": true, "links": [[1, 2, {"cut": true}], …]}``."""
+        if rules.get("clear"):
+            self.clear()
+        for source, target, link in rules.get("links", []):
+            self.set(source, target, Link(**link))
 
     def deliver_at(self, now: float, source: int, target: int, size: int) -> float | None:
         """When a packet of so many bytes arrives; None if it never does."""

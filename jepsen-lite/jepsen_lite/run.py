@@ -11,9 +11,12 @@ from pathlib import Path
 
 from jepsen_lite.checkers import Verdict
 from jepsen_lite.checkers.compose import check_all
-from jepsen_lite.cluster import Cluster
+from jepsen_lite.cluster import Cluster, numbered_ports
+from jepsen_lite.forwarding import Forwarding
 from jepsen_lite.generator import dice, faults
 from jepsen_lite.history import History, Op
+from jepsen_lite.namespaces import Namespaces
+from jepsen_lite.namespaces import why_not as why_not_namespaces
 from jepsen_lite.nemeses import chosen
 from jepsen_lite.nemeses.nemesis import Nemesis
 from jepsen_lite.network import Network
@@ -21,6 +24,8 @@ from jepsen_lite.targets import Lictor, Target
 from jepsen_lite.worker import Recorder, Worker
 from jepsen_lite.workloads import WORKLOADS, Workload
 
+#: Kinds of networks.
+NAMESPACES, FORWARDING = "namespaces", "forwarding"
 #: A process whose operation was not acknowledged waits so long: a dead node refuses at once, and
 #: must not fill the history.
 _AFTER_FAILURE_S = 0.05
@@ -34,8 +39,8 @@ class CannotRunError(Exception):
 class Options:
     """What is run. The same seed makes the same operations and faults, not the same timing.
 
-    ``network``: nodes in network namespaces; without it on loopback. A nemesis that needs one gets
-    it in any case.
+    ``network``: nodes on hosts of a network of this kind; "" puts them on loopback, unless the
+    nemesis needs a network: then it is namespaces, or forwarding where they cannot be made.
     """
 
     workload: str = "register"
@@ -47,7 +52,7 @@ class Options:
     pause_s: float = 4.0
     hold_s: float = 4.0
     request_timeout_s: float = 5.0
-    network: bool = False
+    network: str = ""
     #: No more faults than this; the run ends with the last one.
     faults_max: int | None = None
     folder: Path = Path("jepsen-runs")
@@ -76,9 +81,7 @@ def run(options: Options, nemesis: Nemesis | None = None) -> Result:
         raise CannotRunError(f"{options.target.name} does not offer {names}")
     folder = options.folder.resolve()
     folder.mkdir(parents=True, exist_ok=True)
-    network = None
-    if options.network or nemesis.needs_network:
-        network = Network(options.nodes, options.seed)
+    network = network_for(options, nemesis)
     cluster = Cluster(folder, options.nodes, options.target, network)
     reason = nemesis.why_not(cluster)
     if reason:
@@ -98,6 +101,21 @@ def run(options: Options, nemesis: Nemesis | None = None) -> Result:
         history.close()
     ops = tuple(history)
     return Result(folder, ops, tuple(check_all(workload.checkers, ops)))
+
+
+def network_for(options: Options, nemesis: Nemesis) -> Network | None:
+    """The network of a run, not yet made; None for nodes on loopback."""
+    kind = options.network
+    if not kind and nemesis.needs_network:
+        kind = FORWARDING if why_not_namespaces() else NAMESPACES
+    if kind == NAMESPACES:
+        return Namespaces(options.nodes, options.seed)
+    if kind == FORWARDING:
+        ports = numbered_ports(options.target.ports)
+        return Forwarding(
+            options.nodes, [ports[purpose] for purpose in options.target.peer_ports], options.seed
+        )
+    return None
 
 
 class _Run:

@@ -18,7 +18,7 @@ import select
 import sys
 import time
 
-from jepsen_lite.links import Link, Links
+from jepsen_lite.links import Links
 
 PACKET_MAX = 65_536
 #: Packets that wait for their time; beyond it they are lost, as in a full queue.
@@ -90,11 +90,7 @@ class _Switch:
             return False
         *lines, self._rules = (self._rules + chunk).split(b"\n")
         for line in lines:
-            rules = json.loads(line)
-            if rules.get("clear"):
-                self._links.clear()
-            for source, target, link in rules.get("links", []):
-                self._links.set(source, target, Link(**link))
+            self._links.obey(json.loads(line))
             os.write(1, b"done\n")
         return True
 

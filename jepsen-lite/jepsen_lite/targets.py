@@ -21,10 +21,12 @@ class TargetError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """Where one node lives: its number from 1, address, ports by purpose, and folder."""
+    """Where one node lives: its number from 1, address, ports by purpose, and folder. ``seen_as``
+    is the address that it tells the others."""
 
     number: int
     address: str
+    seen_as: str
     ports: dict[str, int]
     folder: Path
 
@@ -41,6 +43,8 @@ class Target(Protocol):
     offers: frozenset[str]
     #: The purposes for which a node needs a port.
     ports: tuple[str, ...]
+    #: Those on which nodes speak to each other.
+    peer_ports: tuple[str, ...]
 
     def command(self, place: Place, places: Sequence[Place]) -> list[str]:
         """Write what the node needs into its folder; returns how it is started. Raises
@@ -67,6 +71,7 @@ class Lictor:
     name: str = "lictor"
     offers: frozenset[str] = frozenset({TXN, SESSIONS, BLOCKING, CATALOG, STALE_AGE})
     ports: tuple[str, ...] = ("http", "dns", "server", "serf_lan")
+    peer_ports: tuple[str, ...] = ("server", "serf_lan")
 
     def command(self, place: Place, places: Sequence[Place]) -> list[str]:
         self.program = self.program or self._found()
@@ -86,10 +91,10 @@ class Lictor:
             "datacenter": "dc1",
             "data_dir": str(place.folder / "data"),
             "bind_addr": place.address,
-            "advertise_addr": place.address,
+            "advertise_addr": place.seen_as,
             "client_addr": place.address,
             "ports": place.ports,
-            "retry_join": [f"{other.address}:{other.ports['serf_lan']}" for other in others],
+            "retry_join": [f"{other.seen_as}:{other.ports['serf_lan']}" for other in others],
             "retry_interval": "1s",
             "leave_on_terminate": False,
             "performance": {"raft_multiplier": 1},
@@ -105,7 +110,7 @@ class Lictor:
         return self.client(place, 1.0).leader()
 
     def is_named(self, place: Place, name: str) -> bool:
-        return name == f"{place.address}:{place.ports['server']}"
+        return name == f"{place.seen_as}:{place.ports['server']}"
 
 
 @dataclass(slots=True)
@@ -130,15 +135,17 @@ class Etcd:
     name: str = "etcd"
     offers: frozenset[str] = frozenset({TXN})
     ports: tuple[str, ...] = ("client", "peer")
+    peer_ports: tuple[str, ...] = ("peer",)
 
     def command(self, place: Place, places: Sequence[Place]) -> list[str]:
         client = f"http://{place.address}:{place.ports['client']}"
-        peers = {p.name: f"http://{p.address}:{p.ports['peer']}" for p in places}
+        peers = {p.name: f"http://{p.seen_as}:{p.ports['peer']}" for p in places}
+        listen = f"http://{place.address}:{place.ports['peer']}"
         return [
             found_program("etcd"),
             *("--name", place.name, "--data-dir", str(place.folder / "data")),
             *("--listen-client-urls", client, "--advertise-client-urls", client),
-            *("--listen-peer-urls", peers[place.name]),
+            *("--listen-peer-urls", listen),
             *("--initial-advertise-peer-urls", peers[place.name]),
             *("--initial-cluster", ",".join(f"{name}={url}" for name, url in peers.items())),
             *("--initial-cluster-state", "new"),

@@ -75,13 +75,18 @@ def verify(
 ) -> Iterator[Verified]:
     """Run each workload for so long; ``folder`` gets the histories. Raises CannotRunError when no
     agent knows a leader."""
+    home = folder or Path()
     prefix = f"lictor-verify/{secrets.token_hex(8)}/"
     target = Running(prefix=prefix, token=token, tls=tls)
     nodes = [
-        Node(Place(number=n, address=host, ports={"http": port}, folder=folder or Path()))
+        Node(
+            Place(
+                number=n, address=host, seen_as=host, ports={"http": port}, folder=folder or Path()
+            )
+        )
         for n, (host, port) in enumerate(agents, start=1)
     ]
-    cluster = Cluster(folder or Path(), len(nodes), target)
+    cluster = Cluster(home, len(nodes), target)
     cluster.nodes = nodes
     if not any(target.named_leader(node.place) for node in nodes):
         raise CannotRunError("no agent that was named knows a leader")

@@ -8,7 +8,6 @@ import pytest
 from jepsen_lite.checkers import Validity
 from jepsen_lite.checkers.compose import worst
 from jepsen_lite.cluster import ClusterError
-from jepsen_lite.network import why_not
 from jepsen_lite.report import as_text
 from jepsen_lite.run import CannotRunError, Options, run
 from jepsen_lite.targets import Lictor
@@ -31,8 +30,6 @@ BROKEN = Path(__file__).with_name("broken_lictor.py")
 def test_a_promise_taken_away_is_noticed(
     tmp_path: Path, breakage: str, workload: str, nemesis: str, checker: str
 ) -> None:
-    if nemesis == "isolate-leader" and why_not():
-        pytest.skip(why_not())
     options = Options(
         workload=workload,
         nemesis=(nemesis,),

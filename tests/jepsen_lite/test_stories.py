@@ -9,8 +9,9 @@ from jepsen_lite import drill, suite
 from jepsen_lite.checkers import Validity
 from jepsen_lite.checkers.compose import check_all
 from jepsen_lite.history import INFO, NEMESIS, Op, read_history
+from jepsen_lite.namespaces import Namespaces
 from jepsen_lite.nemeses import NEMESES, chosen
-from jepsen_lite.network import Network, NetworkError
+from jepsen_lite.network import NetworkError
 from jepsen_lite.run import Options
 from jepsen_lite.timeline import as_html
 from jepsen_lite.workloads import WORKLOADS
@@ -79,4 +80,4 @@ def test_an_unknown_nemesis_is_refused() -> None:
 def test_a_network_that_cannot_be_made_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
     with pytest.raises(NetworkError, match="ip"):
-        Network(3).open()
+        Namespaces(3).open()

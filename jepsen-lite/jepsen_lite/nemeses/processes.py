@@ -8,7 +8,7 @@ import threading
 from jepsen_lite.cluster import Cluster, ClusterError, Node
 from jepsen_lite.nemeses.nemesis import Nemesis
 
-_ROLL_WAIT_S = 20.0
+_ROLL_WAIT_S = 60.0
 #: A starved process runs for the first of these and stands for the second, over and over.
 _RUN_S, _STAND_S = 0.02, 0.08
 

@@ -33,7 +33,7 @@ def run(place: Place, script: str) -> subprocess.CompletedProcess[str]:
 def place(tmp_path: Path) -> Place:
     folder = tmp_path / "n1"
     (folder / "data").mkdir(parents=True)
-    return Place(number=1, address="127.0.0.1", ports={}, folder=folder)
+    return Place(number=1, address="127.0.0.1", seen_as="127.0.0.1", ports={}, folder=folder)
 
 
 WRITES = """
