@@ -13,6 +13,7 @@ from typing import Any
 from proxy import spiffe
 from proxy.authz import Rule
 from proxy.errors import IdentityError, SourceError
+from proxy.jwt import read_wanted
 from proxy.permissions import permission
 from proxy.source import AppAddress, Endpoint, LeafPair, OwnService, UpstreamSpec
 
@@ -136,10 +137,7 @@ def _rule(entry: dict[str, Any]) -> Rule:
         permissions=len(permissions),
         precedence=_count(entry, "Precedence"),
         matches=tuple(permission(_object(one, "permission")) for one in permissions),
-        providers=tuple(
-            _text(_object(one, "provider"), "Name")
-            for one in _object(entry.get("JWT") or {}, "JWT").get("Providers") or ()
-        ),
+        providers=read_wanted(_object(entry.get("JWT") or {}, "JWT")),
     )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from proxy.jwt import Wanted, wanted_by
 from proxy.spiffe import Kind, SpiffeId
 
 ANY = "*"
@@ -16,8 +17,8 @@ ANY = "*"
 LETTING_IN = frozenset({"allow", "audit"})
 #: Default when access lists are off, and when they are on (measured reference, B.4).
 DEFAULT_ACL_OFF = "ACLs disabled, access is allowed by default"
-#: An intention may want a token of a request. This version cannot verify one, so nobody gets in.
-NO_TOKENS = "which wants a JWT: tokens of requests are not verified by this version"
+#: An intention may want a token, and a connection has none.
+NO_TOKENS = "which wants a JWT: only a request can bring one"
 DEFAULT_BY_ACL = "Default behavior configured by ACLs"
 
 
@@ -44,7 +45,7 @@ class Permission:
     path: str = ""
     methods: frozenset[str] = frozenset()
     headers: tuple[HeaderRule, ...] = ()
-    providers: tuple[str, ...] = ()
+    providers: tuple[Wanted, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +62,7 @@ class Rule:
     permissions: int = 0
     precedence: int = 0
     matches: tuple[Permission, ...] = ()
-    providers: tuple[str, ...] = ()
+    providers: tuple[Wanted, ...] = ()
 
     def __str__(self) -> str:
         what = f"Permissions: {self.permissions}" if self.permissions else ""
@@ -151,6 +152,7 @@ class Policy:
         "destination",
         "rules",
         "trust_domain",
+        "wanted",
     )
 
     def __init__(
@@ -170,6 +172,8 @@ class Policy:
         self.default_reason = default_reason
         self._kept_max = kept_max
         self._memo: dict[SpiffeId, Decision] = {}
+        #: The providers whose tokens some rule asks for.
+        self.wanted = wanted_by(self.rules)
 
     def decide(self, identity: SpiffeId) -> Decision:
         """Whether the holder of this identity may connect to the destination."""

@@ -15,6 +15,7 @@ from proxy import api_json
 from proxy.authz import DEFAULT_ACL_OFF, DEFAULT_BY_ACL
 from proxy.balance.hosts import Host
 from proxy.errors import SourceError
+from proxy.jwt import Provider, TokenError, read_provider
 from proxy.l7.outliers import OutlierConfig
 from proxy.l7.routes import Chain, read_chain
 from proxy.source import Endpoint, MeshState, UpstreamSpec
@@ -74,6 +75,7 @@ class Resources:
                 rules=rules,
                 default_allow=default_allow,
                 default_reason=DEFAULT_ACL_OFF if default_allow else DEFAULT_BY_ACL,
+                providers=_providers(self._under("jwt/")),
             )
         return self._with_upstreams(state, own.upstreams, upstreams)
 
@@ -102,6 +104,17 @@ class Resources:
             for name, value in sorted(self._held.items())
             if name.startswith(prefix) and value is not None
         }
+
+
+def _providers(told: Mapping[str, Any]) -> dict[str, Provider]:
+    """By their names; a token of one that is not there is never good. Raises SourceError."""
+    found: dict[str, Provider] = {}
+    for name, value in told.items():
+        try:
+            found[name] = read_provider(name, value)
+        except TokenError as error:
+            raise SourceError(str(error)) from error
+    return found
 
 
 def _hosts(value: Any) -> tuple[Host, ...]:

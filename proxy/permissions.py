@@ -12,9 +12,10 @@ from functools import lru_cache
 from typing import Any
 
 from proxy import paths
-from proxy.authz import LETTING_IN, NO_TOKENS, Decision, HeaderRule, Permission, Rule, matching
+from proxy.authz import LETTING_IN, Decision, HeaderRule, Permission, Rule, matching
 from proxy.authz import decide as decide_connection
 from proxy.errors import AmbiguousPath, UnreadablePattern
+from proxy.jwt import Checked, Judged, Tokens, judge, read_wanted, unverified
 
 #: Whether a pattern matches the whole of a text. Raises UnreadablePattern.
 FullMatch = Callable[[str, str], bool]
@@ -37,6 +38,11 @@ class Verdict:
     decision: Decision
     place: int | None = None
     path: str = ""
+    #: The answer to a client that is refused for its token; 403 and "" for any other.
+    status: int = 403
+    text: str = ""
+    #: The tokens that were looked at and are good.
+    tokens: tuple[Checked, ...] = ()
 
 
 def permission(given: Mapping[str, Any]) -> Permission:
@@ -50,9 +56,7 @@ def permission(given: Mapping[str, Any]) -> Permission:
         path=str(forms.get(path_form) or ""),
         methods=frozenset(str(method).upper() for method in http.get("Methods") or ()),
         headers=tuple(_header(one) for one in http.get("Header") or ()),
-        providers=tuple(
-            str(one.get("Name", "")) for one in (given.get("JWT") or {}).get("Providers") or ()
-        ),
+        providers=read_wanted(given.get("JWT") or {}),
     )
 
 
@@ -137,13 +141,15 @@ def decide(
     default_allow: bool,
     default_reason: str,
     full_match: FullMatch,
+    tokens: Tokens = unverified,
 ) -> Verdict:
     """Decide on one request. ``rules`` stand in order of precedence.
 
-    A path with more than one reading is denied where a permission would have to read it.
+    A path with more than one reading is denied where a permission would have to read it. A token
+    that the intention wants is looked at before its permissions.
     """
     found = matching(rules, source=source, destination=destination)
-    if not found or not found[0].matches:
+    if not found or not (found[0].matches or found[0].providers):
         decision = decide_connection(
             rules,
             source=source,
@@ -153,12 +159,17 @@ def decide(
         )
         return Verdict(decision=decision)
     winner, losers = found[0], tuple(found[1:])
-    reason = f"Matched L7 intention: {winner}"
+    layer = "L7" if winner.matches else "JWT"
+    case = _Case(f"Matched {layer} intention: {winner}", winner, losers)
     if winner.providers:
-        wanted = Decision(
-            allowed=False, reason=f"{reason}, {NO_TOKENS}", rule=winner, losers=losers
-        )
-        return Verdict(decision=wanted)
+        judged = judge(winner.providers, tokens)
+        if judged.good is None:
+            return case.refused(judged)
+        case = case.with_token(judged)
+    if not winner.matches:
+        # An intention may have permissions that nobody told: then nothing is allowed.
+        lets_in = winner.action in LETTING_IN and not winner.permissions
+        return case.verdict(lets_in, audited=winner.action == "audit")
     try:
         path = paths.canonical(request.target)
     except AmbiguousPath as error:
@@ -166,20 +177,62 @@ def decide(
         return Verdict(decision=refused)
     for place, one in enumerate(winner.matches):
         if fits(one, request, path, full_match):
-            lets_in = one.action in LETTING_IN and not one.providers
-            told = f"{reason}, Permission {place}: {one.action.upper()}"
-            decision = Decision(
-                allowed=lets_in,
-                audited=lets_in and one.action == "audit",
-                reason=f"{told}, {NO_TOKENS}" if one.providers else told,
-                rule=winner,
-                losers=losers,
-            )
-            return Verdict(decision=decision, place=place, path=path)
+            return case.of_permission(one, place, path, tokens)
     decision = Decision(
         allowed=default_allow,
-        reason=f"{reason}, none of which is about this request: {default_reason}",
+        reason=f"{case.reason}, none of which is about this request: {default_reason}",
         rule=winner,
         losers=losers,
     )
-    return Verdict(decision=decision, path=path)
+    return Verdict(decision=decision, path=path, tokens=case.tokens)
+
+
+@dataclass(frozen=True, slots=True)
+class _Case:
+    """One request and the intention that is about it."""
+
+    reason: str
+    winner: Rule
+    losers: tuple[Rule, ...]
+    tokens: tuple[Checked, ...] = ()
+
+    def with_token(self, judged: Judged) -> _Case:
+        assert judged.good is not None
+        reason = f"{self.reason}, {judged.reason}"
+        return _Case(reason, self.winner, self.losers, (*self.tokens, judged.good))
+
+    def refused(self, judged: Judged, place: int | None = None, path: str = "") -> Verdict:
+        decision = Decision(
+            allowed=False,
+            reason=f"{self.reason}, which wants a JWT: {judged.reason}",
+            rule=self.winner,
+            losers=self.losers,
+        )
+        return Verdict(
+            decision=decision, place=place, path=path, status=judged.status, text=judged.text
+        )
+
+    def of_permission(self, one: Permission, place: int, path: str, tokens: Tokens) -> Verdict:
+        lets_in = one.action in LETTING_IN
+        case = _Case(
+            f"{self.reason}, Permission {place}: {one.action.upper()}",
+            self.winner, self.losers, self.tokens,
+        )  # fmt: skip
+        if lets_in and one.providers:
+            judged = judge(one.providers, tokens)
+            if judged.good is None:
+                return case.refused(judged, place, path)
+            case = case.with_token(judged)
+        return case.verdict(lets_in, audited=one.action == "audit", place=place, path=path)
+
+    def verdict(
+        self, lets_in: bool, *, audited: bool, place: int | None = None, path: str = ""
+    ) -> Verdict:
+        decision = Decision(
+            allowed=lets_in,
+            audited=lets_in and audited,
+            reason=self.reason,
+            rule=self.winner,
+            losers=self.losers,
+        )
+        return Verdict(decision=decision, place=place, path=path, tokens=self.tokens)

@@ -24,6 +24,7 @@ from proxy.config import ProxyConfig
 from proxy.connection import Inbound, Outbound
 from proxy.effects import Record
 from proxy.errors import TlsMaterialError
+from proxy.jwt import Jose
 from proxy.l7.gateway import Gateway, no_patterns
 from proxy.listeners import Listener, ListenOn
 from proxy.permissions import FullMatch
@@ -64,12 +65,14 @@ class Proxy:
         *,
         rng: random.Random | None = None,
         full_match: FullMatch = no_patterns,
+        jose: Jose | None = None,
     ) -> None:
         self.config = config or ProxyConfig()
         self.contexts: Contexts | None = None
         self._source = source
         self._rng = rng or random.Random()
         self._full_match = full_match
+        self._jose = jose
         self._http: Gateway = None  # type: ignore[assignment]
         self._loop: asyncio.AbstractEventLoop = None  # type: ignore[assignment]
         self._state = MeshState()
@@ -91,7 +94,7 @@ class Proxy:
     async def start(self) -> None:
         """Follow the source from now on."""
         self._loop = asyncio.get_running_loop()
-        self._http = Gateway(self, rng=self._rng, full_match=self._full_match)
+        self._http = Gateway(self, rng=self._rng, full_match=self._full_match, jose=self._jose)
         self._source.subscribe(self._apply)
         self._apply(self._source.state)
 

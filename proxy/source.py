@@ -12,6 +12,7 @@ from typing import Protocol
 
 from proxy.authz import DEFAULT_ACL_OFF, Rule
 from proxy.balance.hosts import Host
+from proxy.jwt import Provider
 from proxy.l7.outliers import OutlierConfig
 from proxy.l7.routes import Chain
 
@@ -107,6 +108,8 @@ class MeshState:
     chains: Mapping[str, Chain] = field(default_factory=dict)
     hosts: Mapping[str, tuple[Host, ...]] = field(default_factory=dict)
     outliers: Mapping[str, OutlierConfig] = field(default_factory=dict)
+    #: Whose tokens the rules may ask for.
+    providers: Mapping[str, Provider] = field(default_factory=dict)
 
 
 class Source(Protocol):

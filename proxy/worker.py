@@ -22,6 +22,7 @@ from proxy.api_source import ApiSource, find_sidecar
 from proxy.config import ProxyConfig
 from proxy.errors import SourceError
 from proxy.feed_source import FeedSource, has_feed
+from proxy.jwt import Jose
 from proxy.l7.gateway import no_patterns
 from proxy.permissions import FullMatch
 from proxy.server import Proxy
@@ -56,6 +57,8 @@ class ProxyOptions:
     config: ProxyConfig = field(default_factory=ProxyConfig)
     #: How patterns of intentions and routes are matched, in bounded time.
     full_match: FullMatch = no_patterns
+    #: Who verifies tokens of requests.
+    jose: Jose | None = None
 
 
 def main_proxy(options: ProxyOptions) -> int:
@@ -77,7 +80,9 @@ async def run_proxy(options: ProxyOptions, *, say: Callable[[str], None] = print
     if options.drain_s is not None:
         config = replace(config, drain_timeout_s=options.drain_s)
     stop = _Stop()
-    proxy = Proxy(source, config, rng=random.Random(), full_match=options.full_match)
+    proxy = Proxy(
+        source, config, rng=random.Random(), full_match=options.full_match, jose=options.jose
+    )
     say("")
     say("==> Log data will now stream in as it occurs:")
     say("")

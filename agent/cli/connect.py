@@ -44,6 +44,7 @@ def proxy_options(call: Call) -> ProxyOptions:
     from agent.cli.client import DEFAULT_ADDRESS, read_options
     from agent.connect.sidecars import PARENT_PID_VARIABLE
     from agent.explain.intention import full_match
+    from agent.login.jose import Jose
     from proxy.worker import ProxyOptions
 
     flags = call.flags
@@ -62,6 +63,7 @@ def proxy_options(call: Call) -> ProxyOptions:
         upstreams=tuple(_upstream(text) for text in flags["upstream"]),
         bind_address=flags.text("bind-address"),
         full_match=full_match,
+        jose=Jose(),
         # The variable is inherited: it is meant for us only when it names our parent.
         parent_pid=int(parent) if parent == str(os.getppid()) else 0,
     )

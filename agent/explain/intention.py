@@ -7,6 +7,7 @@ matched and lost, and what would hold without any.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import TypedDict
@@ -14,13 +15,25 @@ from typing import TypedDict
 from agent.backend import Backend
 from agent.config.schema import AgentConfig
 from agent.errors import RequestError
+from agent.login.jose import Jose
 from gossip.patterns import Pattern, PatternError, compile_pattern
 from proxy.authz import DEFAULT_ACL_OFF, DEFAULT_BY_ACL, Decision, Rule, decide
 from proxy.errors import UnreadablePattern
+from proxy.jwt import (
+    FAILS,
+    Checked,
+    TokenError,
+    Tokens,
+    check,
+    read_provider,
+    read_wanted,
+    shown,
+    wanted_by,
+)
 from proxy.permissions import Request, Verdict, fits, permission
 from proxy.permissions import decide as decide_request
 from raftstore.entries.rules import REGEX_MAX
-from raftstore.queries import MatchIntentions
+from raftstore.queries import GetConfigEntry, MatchIntentions
 from raftstore.records import Intention, Json
 
 
@@ -34,9 +47,7 @@ def rules_of(intentions: Iterable[Intention]) -> tuple[Rule, ...]:
             permissions=len(item.source.permissions),
             precedence=item.source.precedence,
             matches=tuple(permission(one) for one in item.source.permissions),
-            providers=tuple(
-                str(one.get("Name", "")) for one in (item.jwt or {}).get("Providers", ())
-            ),
+            providers=read_wanted(item.jwt or {}),
         )
         for item in intentions
     )
@@ -106,6 +117,7 @@ def intention_explainer(
         answer = await backend.ask(MatchIntentions("destination", (destination,)))
         rules = rules_of(answer.value.get(destination, ()))
         request = _request(query)
+        tokens = await _tokens(backend, rules, request or Request())
         verdict = decide_request(
             rules,
             request or Request(),
@@ -114,6 +126,7 @@ def intention_explainer(
             default_allow=default_allow,
             default_reason=default_reason,
             full_match=full_match,
+            tokens=tokens,
         )
         found = verdict.decision
         if request is None:
@@ -137,6 +150,31 @@ def intention_explainer(
         }
 
     return explain
+
+
+async def _tokens(backend: Backend, rules: Iterable[Rule], request: Request) -> Tokens:
+    """What the tokens of a request are, as far as keys stand in the provider's entry itself."""
+    jose, found = Jose(), {}
+    for wanted in wanted_by(rules):
+        answer = await backend.ask(GetConfigEntry("jwt-provider", wanted))
+        if answer.value is None:
+            found[wanted] = Checked(text=FAILS, reason=f"there is no jwt-provider {wanted}")
+            continue
+        try:
+            provider = read_provider(wanted, answer.value.content)
+            keys = jose.keys(provider.jwks) if provider.jwks else None
+        except TokenError as error:
+            found[wanted] = Checked(text=FAILS, reason=str(error))
+            continue
+        found[wanted] = check(
+            provider, headers=request.headers, target=request.target, keys=keys, jose=jose,
+            now=time.time(),
+        )  # fmt: skip
+        if keys is None and found[wanted].text == FAILS:
+            where = provider.filename or (provider.remote.uri if provider.remote else "")
+            reason = f"its keys are looked up by the sidecar, in {where}"
+            found[wanted] = Checked(text=FAILS, reason=reason)
+    return lambda name: found.get(name, Checked())
 
 
 def _request(query: Mapping[str, str]) -> Request | None:
@@ -167,7 +205,7 @@ def _shown_request(request: Request, verdict: Verdict) -> Json:
             {
                 "Action": one.action,
                 "Matches": bool(verdict.path) and fits(one, request, verdict.path, full_match),
-                **({"JWT": list(one.providers)} if one.providers else {}),
+                **({"JWT": shown(one.providers)} if one.providers else {}),
             }
             for one in permissions
         ],
@@ -181,5 +219,5 @@ def _rule(rule: Rule) -> Json:
         "Action": rule.action,
         "Permissions": rule.permissions,
         "Precedence": rule.precedence,
-        **({"JWT": list(rule.providers)} if rule.providers else {}),
+        **({"JWT": shown(rule.providers)} if rule.providers else {}),
     }

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import time
 from collections.abc import Coroutine
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
@@ -19,6 +20,8 @@ from proxy.effects import Record
 from proxy.errors import UnreadablePattern
 from proxy.http2.clients import Links
 from proxy.http2.server import Server
+from proxy.jwt import Jose
+from proxy.key_sets import KeySets
 from proxy.l7.hosts import TargetHosts
 from proxy.l7.inbound import InboundHttp, Told
 from proxy.l7.limits import HttpLimits
@@ -77,6 +80,7 @@ class Gateway:
         rng: random.Random,
         limits: HttpLimits | None = None,
         full_match: FullMatch = no_patterns,
+        jose: Jose | None = None,
     ) -> None:
         self._hub = hub
         self._limits = limits or HttpLimits()
@@ -85,6 +89,7 @@ class Gateway:
         self._state = MeshState()
         self._pool = Pool(hub.config, self._limits)
         self._links = Links(hub.config, self._limits, now=self._loop.time, spawn=hub.spawn)
+        self._key_sets = KeySets(jose, spawn=hub.spawn, now=self._loop.time, wall=time.time)
         self._servers: set[Server] = set()
         self._upstreams: dict[str, UpstreamState] = {}
         self._pipes: set[Pipe] = set()
@@ -108,6 +113,8 @@ class Gateway:
     def update(self, state: MeshState) -> None:
         """Work by this state."""
         before, self._state = self._state, state
+        if state.providers != before.providers:
+            self._key_sets.update(state.providers)
         if (state.leaf, state.roots_pem) != (before.leaf, before.roots_pem):
             self._forget()  # kept connections speak for the old leaf
         now = self._loop.time()
@@ -201,7 +208,8 @@ class Gateway:
         policy = hub.policy
         assert policy is not None, "a listener opens once there is a policy"
         decision = policy.decide(peer.identity)
-        by_request = decision.rule is not None and decision.rule.permissions
+        rule = decision.rule
+        by_request = rule is not None and (rule.permissions or rule.providers)
         if not decision.allowed and not by_request:
             self._record("denied", "intention_denied", peer.identity.uri, decision.reason)
             pipe.finish()
@@ -217,6 +225,7 @@ class Gateway:
             request_timeout_s=own.local_request_timeout_s or hub.config.local_request_timeout_s,
             policy=lambda: hub.policy or policy,
             full_match=self._full_match,
+            key_sets=self._key_sets,
             tell=lambda told: self._told(told, peer.identity.uri),
             now=self._loop.time,
         )

@@ -11,18 +11,20 @@ import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from proxy import paths, permissions
+from proxy import jwt, paths, permissions
 from proxy.authz import Policy, Rule, foreign
 from proxy.errors import AmbiguousPath
 from proxy.http1 import forward
 from proxy.http1.head import Request
 from proxy.http2 import grpc
+from proxy.jwt import Checked
+from proxy.key_sets import KeySets
 from proxy.l7.limits import HttpLimits
 from proxy.l7.messages import Answer, Body
 from proxy.l7.pipe import Pipe
 from proxy.l7.pool import Connections
 from proxy.l7.relaying import Began, Exchange, Outgoing, Replay, ask, give, switch, upgrade_wanted
-from proxy.permissions import FullMatch
+from proxy.permissions import FullMatch, Verdict
 from proxy.source import AppAddress
 from proxy.spiffe import SpiffeId
 
@@ -57,6 +59,7 @@ class InboundHttp:
         request_timeout_s: float,
         policy: Callable[[], Policy],
         full_match: FullMatch,
+        key_sets: KeySets,
         tell: Callable[[Told], None],
         now: Callable[[], float],
     ) -> None:
@@ -69,6 +72,7 @@ class InboundHttp:
         self._request_timeout_s = request_timeout_s
         self._policy = policy
         self._full_match = full_match
+        self._key_sets = key_sets
         self._tell = tell
         self._now = now
 
@@ -79,22 +83,46 @@ class InboundHttp:
         except AmbiguousPath as error:
             await self._deny(answer, request, f"{permissions.AMBIGUOUS}{error}", None)
             return
-        allowed, reason, rule, audited = self._decide(request)
-        if not allowed:
-            await self._deny(answer, request, reason, rule)
+        if self._policy().wanted:
+            verdict = await self._with_tokens(request)
+        else:
+            verdict = self._decide(request)
+        decision = verdict.decision
+        if not decision.allowed:
+            await self._deny(answer, request, decision.reason, decision.rule, verdict)
             return
-        if audited:
-            self._told(request, reason, rule, allowed=True)
+        if decision.audited:
+            self._told(request, decision.reason, decision.rule, allowed=True)
         query = request.target.partition("?")
-        await self._forward(request, path + query[1] + query[2], body, answer)
+        target = path + query[1] + query[2]
+        await self._forward(request, target, body, answer, verdict.tokens)
 
-    def _decide(self, request: Request) -> tuple[bool, str, Rule | None, bool]:
+    async def _with_tokens(self, request: Request) -> Verdict:
+        """Decide where tokens count: with the providers' key sets at hand, once more if the token
+        names a key that may be new."""
+        await self._key_sets.ready(self._policy().wanted)
+        seen: list[Checked] = []
+        verdict = self._decide(request, seen)
+        unknown = [each for each in seen if each.unknown_key]
+        if not verdict.decision.allowed and unknown and await self._key_sets.renewed(unknown[0]):
+            verdict = self._decide(request)
+        return verdict
+
+    def _decide(self, request: Request, seen: list[Checked] | None = None) -> Verdict:
         policy = self._policy()
         stranger = foreign(self._client, policy.trust_domain)
         if stranger is not None:
-            return False, stranger.reason, None, False
+            return Verdict(decision=stranger)
         joined = {name.lower(): request.get(name) or "" for name, _ in request.headers}
-        verdict = permissions.decide(
+        tokens = self._key_sets.tokens(joined, request.target)
+
+        def look(name: str) -> Checked:
+            checked = tokens(name)
+            if seen is not None:
+                seen.append(checked)
+            return checked
+
+        return permissions.decide(
             policy.rules,
             permissions.Request(method=request.method, target=request.target, headers=joined),
             source=self._client.name,
@@ -102,13 +130,24 @@ class InboundHttp:
             default_allow=policy.default_allow,
             default_reason=policy.default_reason,
             full_match=self._full_match,
+            tokens=look,
         )
-        decision = verdict.decision
-        return decision.allowed, decision.reason, decision.rule, decision.audited
 
-    async def _deny(self, answer: Answer, request: Request, reason: str, rule: Rule | None) -> None:
+    async def _deny(
+        self,
+        answer: Answer,
+        request: Request,
+        reason: str,
+        rule: Rule | None,
+        verdict: Verdict | None = None,
+    ) -> None:
         reference = self._told(request, reason, rule, allowed=False)
-        await answer.whole(403, DENIED, [("X-Lictor-Reference", reference)])
+        headers = [("X-Lictor-Reference", reference)]
+        if verdict is None or not verdict.text:
+            await answer.whole(403, DENIED, headers)
+            return
+        headers.append(("WWW-Authenticate", "Bearer"))
+        await answer.whole(verdict.status, verdict.text, headers)
 
     def _told(self, request: Request, reason: str, rule: Rule | None, *, allowed: bool) -> str:
         reference = secrets.token_hex(8)
@@ -124,8 +163,17 @@ class InboundHttp:
         )
         return reference
 
-    async def _forward(self, request: Request, target: str, body: Body, answer: Answer) -> None:
+    async def _forward(
+        self,
+        request: Request,
+        target: str,
+        body: Body,
+        answer: Answer,
+        tokens: tuple[Checked, ...] = (),
+    ) -> None:
         headers = self._headers(request)
+        if tokens or self._key_sets.own_headers:
+            headers, target = jwt.forwarded(headers, target, tokens, self._key_sets.own_headers)
         switching = upgrade_wanted(request)
         if switching:
             headers += [("Connection", "Upgrade"), ("Upgrade", switching)]

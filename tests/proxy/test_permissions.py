@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from proxy import authz
 from proxy.authz import HeaderRule, Permission, Rule
 from proxy.errors import UnreadablePattern
-from proxy.permissions import Request, decide, fits, permission
+from proxy.jwt import Checked, Claim, Wanted
+from proxy.permissions import Request, Verdict, decide, fits, permission
 
 
 def full(pattern: str, text: str) -> bool:
@@ -179,23 +180,62 @@ def test_the_list_is_the_same_as_sets(matches, request, default):
     assert listed is (allowed or (default and not denied))
 
 
-def test_a_wanted_token_lets_nobody_in_while_none_can_be_verified():
+FACTS: dict[str, Any] = {
+    "source": "web", "destination": "db", "default_allow": True, "default_reason": "d",
+}  # fmt: skip
+IDP = (Wanted("idp"),)
+
+
+def test_a_wanted_token_lets_nobody_in_where_none_can_be_verified():
     """Also where a later permission would: the first that is about the request counts."""
-    of_rule = Rule(source="web", destination="db", action="allow", precedence=9, providers=("idp",))
-    facts: dict[str, Any] = {
-        "source": "web", "destination": "db", "default_allow": True, "default_reason": "d",
-    }  # fmt: skip
-    assert not authz.decide((of_rule,), **facts).allowed
-    admin = Permission(action="allow", path_form="prefix", path="/admin", providers=("idp",))
+    of_rule = Rule(source="web", destination="db", action="allow", precedence=9, providers=IDP)
+    assert not authz.decide((of_rule,), **FACTS).allowed
+    admin = Permission(action="allow", path_form="prefix", path="/admin", providers=IDP)
     rest = Permission(action="allow", path_form="prefix", path="/")
     rule = Rule(source="web", destination="db", action="", permissions=2, precedence=9,
                 matches=(admin, rest))  # fmt: skip
 
     def lets_in(path: str, rules: tuple[Rule, ...]) -> bool:
         request = Request(target=path)
-        return decide(rules, request, full_match=lambda *_: False, **facts).decision.allowed
+        return decide(rules, request, full_match=lambda *_: False, **FACTS).decision.allowed
 
     assert not lets_in("/admin/x", (rule,))
     assert lets_in("/other", (rule,))
-    assert not lets_in("/other", (replace(rule, providers=("idp",)),))
+    assert not lets_in("/other", (replace(rule, providers=IDP),))
     assert not lets_in("/other", (of_rule,))
+
+
+def test_a_token_that_is_good_lets_in_what_the_rule_lets_in():
+    good = Checked(claims={"role": "admin", "deep": {"list": ["a", "b"]}}, text="", reason="")
+
+    def told(rule: Rule, path: str = "/x", checked: Checked = good) -> Verdict:
+        tokens = {"idp": checked}.get
+        return decide(
+            (rule,), Request(target=path), full_match=full, **FACTS,
+            tokens=lambda name: tokens(name) or Checked(),
+        )  # fmt: skip
+
+    plain = Rule(source="web", destination="db", action="allow", precedence=9, providers=IDP)
+    assert told(plain).decision.allowed and told(plain).tokens == (good,)
+    assert not told(replace(plain, action="deny")).decision.allowed
+    missing = told(plain, checked=Checked())
+    assert (missing.status, missing.text) == (401, "Jwt is missing")
+    bad = told(plain, checked=Checked(text="Jwt verification fails", reason="expired"))
+    assert (bad.status, bad.text) == (401, "Jwt verification fails")
+    assert "expired" in bad.decision.reason
+    for value, allowed in (("b", True), ("c", False)):
+        wanted = (Wanted("idp", (Claim(("deep", "list"), value),)),)
+        verdict = told(replace(plain, providers=wanted))
+        assert verdict.decision.allowed is allowed
+        assert allowed or (verdict.status == 403 and "deep.list" in verdict.decision.reason)
+    either = told(replace(plain, providers=(Wanted("other"), *IDP)))
+    assert either.decision.allowed
+    admin = Permission(action="allow", path_form="prefix", path="/admin", providers=IDP)
+    rest = Permission(action="deny", path_form="prefix", path="/")
+    by_path = Rule(source="web", destination="db", action="", permissions=2, precedence=9,
+                   matches=(admin, rest))  # fmt: skip
+    assert told(by_path, "/admin").decision.allowed
+    assert not told(by_path, "/other").decision.allowed
+    assert told(by_path, "/admin", Checked()).status == 401
+    untold = Rule(source="web", destination="db", action="allow", permissions=1, providers=IDP)
+    assert not told(untold).decision.allowed
