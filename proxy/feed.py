@@ -16,7 +16,7 @@ from proxy.authz import DEFAULT_ACL_OFF, DEFAULT_BY_ACL
 from proxy.balance.hosts import Host
 from proxy.errors import SourceError
 from proxy.jwt import Provider, TokenError, read_provider
-from proxy.l7.outliers import OutlierConfig
+from proxy.l7 import settings
 from proxy.l7.routes import Chain, read_chain
 from proxy.source import Endpoint, MeshState, UpstreamSpec
 
@@ -87,7 +87,7 @@ class Resources:
     ) -> MeshState:
         chains: dict[str, Chain] = {}
         endpoints: dict[str, tuple[Endpoint, ...]] = {}
-        outliers: dict[str, OutlierConfig] = {}
+        told_of: dict[str, settings.UpstreamSettings] = {}
         hosts = {name: _hosts(value) for name, value in self._under("endpoints/").items()}
         for (name, body), spec in zip(told.items(), specs, strict=True):
             given = self._held.get(f"chain/{name}")
@@ -95,8 +95,8 @@ class Resources:
                 continue
             chain = chains[spec.key] = read_chain(given)
             endpoints[spec.key] = _of_layer_4(chain, hosts)
-            outliers[spec.key] = _outliers(body.get("Config") or {})
-        return replace(state, chains=chains, hosts=hosts, outliers=outliers, endpoints=endpoints)
+            told_of[spec.key] = settings.read(body.get("Config") or {})
+        return replace(state, chains=chains, hosts=hosts, settings=told_of, endpoints=endpoints)
 
     def _under(self, prefix: str) -> dict[str, Any]:
         return {
@@ -154,23 +154,3 @@ def _of_layer_4(chain: Chain, hosts: Mapping[str, tuple[Host, ...]]) -> tuple[En
                 for host in found
             )
     return ()
-
-
-def _outliers(config: Mapping[str, Any]) -> OutlierConfig:
-    given = config.get("passive_health_check") or {}
-
-    def number(*names: str, default: float) -> float:
-        for name in names:
-            value = given.get(name)
-            if isinstance(value, int | float) and not isinstance(value, bool) and value > 0:
-                return float(value)
-        return default
-
-    nanos = 1e9
-    return OutlierConfig(
-        max_failures=int(number("max_failures", "MaxFailures", default=5)),
-        interval_s=number("interval", "Interval", default=10 * nanos) / nanos,
-        base_ejection_s=number("base_ejection_time", "BaseEjectionTime", default=30 * nanos)
-        / nanos,
-        max_ejection_percent=int(number("max_ejection_percent", "MaxEjectionPercent", default=10)),
-    )

@@ -13,8 +13,8 @@ from typing import Protocol
 from proxy.authz import DEFAULT_ACL_OFF, Rule
 from proxy.balance.hosts import Host
 from proxy.jwt import Provider
-from proxy.l7.outliers import OutlierConfig
 from proxy.l7.routes import Chain
+from proxy.l7.settings import UpstreamSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,14 +102,14 @@ class MeshState:
     default_allow: bool | None = None
     default_reason: str = DEFAULT_ACL_OFF
     endpoints: Mapping[str, tuple[Endpoint, ...]] = field(default_factory=dict)
-    #: Of the own service; "tcp" has no requests. Chains and the bounds for failing hosts are keyed
+    #: Of the own service; "tcp" has no requests. Chains and settings are keyed
     #: as the endpoints, hosts by the id of their target.
     protocol: str = "tcp"
     chains: Mapping[str, Chain] = field(default_factory=dict)
     hosts: Mapping[str, tuple[Host, ...]] = field(default_factory=dict)
-    outliers: Mapping[str, OutlierConfig] = field(default_factory=dict)
     #: Whose tokens the rules may ask for.
     providers: Mapping[str, Provider] = field(default_factory=dict)
+    settings: Mapping[str, UpstreamSettings] = field(default_factory=dict)
 
 
 class Source(Protocol):

@@ -21,6 +21,8 @@ ENDPOINTS_MAX = 4096
 LIMIT = 1024
 _PROXY = f"proxy-defaults/{GLOBAL}"
 _SERVICE = "service-defaults/{}"
+#: Settings of ours in proxy-defaults' Config hold for every upstream that does not set them.
+_OURS = "lictor_"
 
 Defaults = Mapping[str, Mapping[str, Any]]
 
@@ -143,7 +145,9 @@ def _upstream(upstream: Upstream, own: Mapping[str, Any], defaults: Defaults) ->
     name = upstream.destination_name
     its = defaults.get(_SERVICE.format(name))
     given = dict(upstream.config or {})
+    everywhere = (defaults.get(_PROXY) or {}).get("Config") or {}
     config: dict[str, Any] = {
+        **{key: value for key, value in everywhere.items() if key.startswith(_OURS)},
         "protocol": protocol_of(its or None, defaults.get(_PROXY)),
         "limits": {"max_connections": LIMIT, "max_pending_requests": LIMIT,
                    "max_concurrent_requests": LIMIT},

@@ -81,11 +81,16 @@ class _Hashed(Counted):
 
 
 class RingHash(_Hashed):
-    """A circle of points."""
+    """A circle of points; sizes of 0 are the defaults, none is above RING_MAX."""
+
+    def __init__(self, size_min: int = 0, size_max: int = 0) -> None:
+        super().__init__()
+        self._size_max = min(size_max or RING_MAX, RING_MAX)
+        self._size_min = min(size_min or RING_MIN, self._size_max)
 
     def _build(self, hosts: tuple[Host, ...]) -> Iterator[None]:
         wanted = sum(POINTS * host.weight for host in hosts)
-        scale = min(max(wanted, RING_MIN), RING_MAX) / wanted if wanted else 1.0
+        scale = min(max(wanted, self._size_min), self._size_max) / wanted if wanted else 1.0
         points: list[tuple[int, int]] = []
         for position, host in enumerate(hosts):
             for number in range(max(1, round(POINTS * host.weight * scale))):

@@ -14,12 +14,15 @@ from typing import Protocol
 
 @dataclass(frozen=True, slots=True, order=True)
 class Host:
-    """One endpoint. ``key`` is its node and id; ``weight`` 0 means drained."""
+    """One endpoint. ``key`` is its node and id; ``weight`` 0 means drained; ``region`` and
+    ``zone`` say where it stands, "" where nobody does."""
 
     key: tuple[str, str]
     address: str
     port: int
     weight: float = 1.0
+    region: str = ""
+    zone: str = ""
 
 
 class Policy(Protocol):

@@ -9,7 +9,7 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -22,14 +22,17 @@ from proxy.http2.clients import Links
 from proxy.http2.server import Server
 from proxy.jwt import Jose
 from proxy.key_sets import KeySets
+from proxy.l7.admission import Admission
 from proxy.l7.hosts import TargetHosts
 from proxy.l7.inbound import InboundHttp, Told
 from proxy.l7.limits import HttpLimits
-from proxy.l7.outbound import OutboundHttp, Surroundings, UpstreamState, targets_of
-from proxy.l7.outliers import OutlierConfig
+from proxy.l7.outbound import OutboundHttp, targets_of
 from proxy.l7.pipe import Pipe, PipeClosed
 from proxy.l7.pool import Pool
+from proxy.l7.request_state import Surroundings, UpstreamState
+from proxy.l7.routes import Target
 from proxy.l7.serve import Handler, serve
+from proxy.l7.settings import Limits, UpstreamSettings
 from proxy.permissions import FullMatch
 from proxy.relay import PlainStream, TlsStream
 from proxy.source import MeshState, UpstreamSpec
@@ -45,6 +48,24 @@ HTTP2 = frozenset({"http2", "grpc"})
 def no_patterns(pattern: str, text: str) -> bool:
     """Nobody has given a matcher that is bounded in time: no pattern can be read."""
     raise UnreadablePattern("patterns cannot be matched here")
+
+
+_DEFAULT = UpstreamSettings()
+
+
+def _limits(settings: UpstreamSettings, protocol: str) -> Limits:
+    """Over HTTP/2 requests share connections: only requests are bounded."""
+    limits = settings.limits
+    if protocol in HTTP2 and limits.connections_max:
+        return replace(limits, connections_max=limits.requests_max)
+    return limits
+
+
+def _same(
+    hosts: TargetHosts, target: Target, balancer: Mapping[str, object], settings: UpstreamSettings
+) -> bool:
+    """Whether what is known of hosts goes on to count under these settings."""
+    return hosts.load_balancer == balancer and hosts.target == target and hosts.settings == settings
 
 
 class Hub(Protocol):
@@ -104,7 +125,10 @@ class Gateway:
             full_match=full_match,
             rng=rng,
             now=self._loop.time,
+            wall=time.time,
             sleep=asyncio.sleep,
+            spawn=hub.spawn,
+            upstream=self._named,
         )
         self._around2 = replace(self._around, pool=self._links)
 
@@ -120,13 +144,20 @@ class Gateway:
         now = self._loop.time()
         for key, chain in state.chains.items():
             known = self._upstreams.get(key)
-            if known is None or known.chain != chain:
+            settings = state.settings.get(key, _DEFAULT)
+            if known is None or known.chain != chain or known.settings != settings:
                 own = state.own
                 name = next((u.name for u in own.upstreams if u.key == key), "") if own else ""
-                fresh = UpstreamState(service=name, chain=chain)
-                if known is not None:
-                    fresh.hosts, fresh.requests = known.hosts, known.requests
-                self._upstreams[key] = fresh
+                if known is None:
+                    made = UpstreamState(service=name, chain=chain, settings=settings)
+                    made.admission = Admission(_limits(settings, chain.protocol))
+                    self._upstreams[key] = made
+                else:  # requests under way count on in the same state
+                    known.chain, known.settings = chain, settings
+                    known.admission.limits = _limits(settings, chain.protocol)
+                    known.failovers.clear()
+                    known.proceed()
+                self._warn(name, settings)
             self._update_hosts(key, state, now)
         for key in set(self._upstreams) - set(state.chains):
             del self._upstreams[key]
@@ -134,15 +165,24 @@ class Gateway:
     def _update_hosts(self, key: str, state: MeshState, now: float) -> None:
         upstream = self._upstreams[key]
         wanted = targets_of(upstream.chain)
-        outliers = state.outliers.get(key, OutlierConfig())
+        settings = upstream.settings
         for name, (target, balancer) in wanted.items():
             hosts = upstream.hosts.get(name)
-            if hosts is None or hosts.load_balancer != balancer or hosts.target != target:
-                hosts = upstream.hosts[name] = TargetHosts(target, balancer, outliers, now)
-            hosts.update(state.hosts.get(name, ()), now)
+            if hosts is None or not _same(hosts, target, balancer, settings):
+                hosts = upstream.hosts[name] = TargetHosts(target, balancer, settings, now)
+            for gone in hosts.update(state.hosts.get(name, ()), now):
+                self._pool.forget_place(gone.address, gone.port)
             self._advance(hosts.policy)
         for name in set(upstream.hosts) - set(wanted):
             del upstream.hosts[name]
+
+    def _named(self, service: str) -> UpstreamState | None:
+        """An upstream by its service."""
+        return next((each for each in self._upstreams.values() if each.service == service), None)
+
+    def _warn(self, name: str, settings: UpstreamSettings) -> None:
+        for problem in settings.problems:
+            log.warning("setting of an upstream is not used upstream=%s problem=%s", name, problem)
 
     def _advance(self, policy: HostPolicy) -> None:
         """Let a policy make its table in slices, between which the loop goes on."""

@@ -25,8 +25,6 @@ class HttpLimits:
     drain_bytes: int = 65_536
     #: Connections kept for reuse, to one host.
     idle_connections_max: int = 64
-    #: Requests under way and waiting, for one target (limits of an upstream).
-    requests_max: int = 1024
     #: One connection of HTTP/2, and how many of them lead to one host.
     http2: Bounds = field(default_factory=Bounds)
     http2_connections_max: int = 16

@@ -2,71 +2,30 @@
 
 from __future__ import annotations
 
-import random
-import uuid
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+import asyncio
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from typing import Any
 
 from proxy import paths
 from proxy.balance.hosts import Host
-from proxy.errors import AmbiguousPath
+from proxy.errors import AmbiguousPath, HttpViolation
 from proxy.http1 import forward
 from proxy.http1.forward import About
 from proxy.http1.head import Request
 from proxy.http2 import grpc
-from proxy.l7.hosts import TargetHosts, hash_of
-from proxy.l7.limits import HttpLimits
+from proxy.l7 import faults, hedging, mirror
+from proxy.l7.admission import Entry
+from proxy.l7.attempts import Attempts, Flight
+from proxy.l7.failover import Failover
+from proxy.l7.hashing import RequestHash
+from proxy.l7.hosts import TargetHosts
 from proxy.l7.messages import Answer, Body
 from proxy.l7.pipe import Pipe
-from proxy.l7.pool import Connections, Peer
-from proxy.l7.relaying import Began, Exchange, Outgoing, Replay, ask, give, switch, upgrade_wanted
-from proxy.l7.retries import Budget, Failure, backoff_s, wanted
-from proxy.l7.routes import Chain, Choice, Target
-from proxy.permissions import FullMatch
-from proxy.spiffe import SpiffeId
-from proxy.tls import Contexts
-
-#: Answers that count against a host.
-_FAILED_FROM = 500
-
-
-@dataclass(slots=True)
-class UpstreamState:
-    """What is known of one upstream; all its connections share it."""
-
-    service: str
-    chain: Chain
-    hosts: dict[str, TargetHosts] = field(default_factory=dict)
-    requests: int = 0
-    retries: int = 0
-    overflows: int = 0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Surroundings:
-    """What requests need of the proxy."""
-
-    pool: Connections
-    limits: HttpLimits
-    contexts: Callable[[], Contexts | None]
-    trust_domain: Callable[[], str]
-    full_match: FullMatch
-    rng: random.Random
-    now: Callable[[], float]
-    sleep: Callable[[float], Awaitable[None]]
-
-
-@dataclass(slots=True)
-class _Try:
-    """The state of one request over its tries."""
-
-    request: Request
-    replay: Replay
-    choice: Choice
-    deadline: float
-    tried: list[Host] = field(default_factory=list)
-    number: int = 0
-    budget: Budget | None = None
+from proxy.l7.relaying import Began, Exchange, Replay, give, switch
+from proxy.l7.request_state import RequestState, Surroundings, UpstreamState
+from proxy.l7.retries import Failure, RetryPolicy, backoff_s, per_try_s, retry_after_s, wanted
+from proxy.l7.routes import Chain, Target
+from proxy.l7.settings import Mirroring
 
 
 class OutboundHttp:
@@ -83,6 +42,7 @@ class OutboundHttp:
         self._pipe = pipe
         self._around = around
         self._source_ip = source_ip
+        self._attempts = Attempts(around, source_ip)
 
     async def handle(self, request: Request, body: Body, answer: Answer) -> None:
         """Route one request and see it through."""
@@ -92,99 +52,201 @@ class OutboundHttp:
         except AmbiguousPath as error:
             await answer.whole(400, str(error))
             return
-        if state.requests >= around.limits.requests_max:
-            state.overflows += 1
-            await answer.whole(503, "upstream overflow", [("X-Lictor-Overloaded", "true")])
+        settings = state.settings
+        if settings.faults is not None and await self._faulted(state, request, answer):
             return
-        choice = state.chain.choose(request, path, around.rng, around.full_match)
+        hashes = RequestHash(request, self._source_ip, around.rng)
+        choice = state.chain.choose(request, path, around.rng, around.full_match, hashes)
         now = around.now()
         timeout_s = grpc.lowered(choice.timeout_s, request)
         deadline = now + timeout_s if timeout_s else float("inf")
-        one = _Try(request, Replay(body), choice, deadline)
-        state.requests += 1
+        if not await self._admitted(state, deadline):
+            await answer.whole(503, "upstream overflow", [("X-Lictor-Overloaded", "true")])
+            return
+        one = RequestState(request, Replay(body), choice, hashes, deadline)
         try:
             await self._tries(state, one, answer)
         finally:
-            state.requests -= 1
+            state.admission.leave()
+            state.proceed()
+        if settings.mirroring is not None:
+            self._mirror(state, settings.mirroring, one, path)
 
-    async def _tries(self, state: UpstreamState, one: _Try, answer: Answer) -> None:
+    async def _faulted(self, state: UpstreamState, request: Request, answer: Answer) -> bool:
+        """Carry out a fault that is wanted; whether the request has its answer by that."""
+        around = self._around
+        assert state.settings.faults is not None
+        fault = faults.decide(state.settings.faults, request, around.wall(), around.rng)
+        if fault == faults.NONE:
+            return False
+        state.faults += 1
+        if fault.delay_s:
+            await around.sleep(fault.delay_s)
+        if not fault.status:
+            return False
+        await answer.whole(fault.status, "fault injected", [("X-Lictor-Fault", "abort")])
+        return True
+
+    async def _admitted(self, state: UpstreamState, deadline: float) -> bool:
+        """Whether the upstream's limits let the request begin, now or soon enough."""
+        admission = state.admission
+        entry = admission.enter()
+        if entry is not Entry.WAIT:
+            return entry is Entry.GO
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        state.waiting.append(waiter)
+        left_s = max(0.0, deadline - self._around.now())
+        try:
+            async with asyncio.timeout(None if left_s == float("inf") else left_s):
+                await waiter
+        except BaseException as error:
+            if waiter.done() and not waiter.cancelled():
+                admission.leave()  # it was its turn at this very moment
+                state.proceed()
+            else:
+                waiter.cancel()
+                admission.give_up()
+            if isinstance(error, TimeoutError):
+                return False
+            raise
+        return True
+
+    async def _tries(self, state: UpstreamState, one: RequestState, answer: Answer) -> None:
         around = self._around
         while True:
-            hosts = self._usable(state, one.choice)
-            host = (
-                None
-                if hosts is None
-                else hosts.pick(
-                    around.now(),
-                    around.rng,
-                    hash_value=hash_of(
-                        one.choice.resolver.load_balancer, one.request, self._source_ip
-                    ),
-                    tried=one.tried,
-                )
-            )
-            if hosts is None or host is None:
+            found = self._select(state, one)
+            if found is None:
                 await answer.whole(503, "no healthy upstream")
                 return
+            hosts, host = found
             if one.budget is None:
                 one.budget = hosts.budget
                 one.budget.first(around.now())
-            failure = await self._try(hosts, host, one, answer)
+            failure = await self._try(state, hosts, host, one, answer)
             if failure is None:
                 return
-            if not failure.status and not self._may_repeat(one, failure):
+            if not failure.status and not self._may_repeat(state, one, failure):
                 break
             state.retries += 1
             one.number += 1
             one.tried.append(host)
-            await self._pause(one)
+            await self._pause(one, failure)
         await _told(answer, failure)
 
-    async def _pause(self, one: _Try) -> None:
+    async def _pause(self, one: RequestState, failure: Failure) -> None:
         around = self._around
-        pause_s = min(backoff_s(one.number, around.rng), max(0.0, one.deadline - around.now()))
-        await around.sleep(pause_s)
+        pause_s = max(failure.retry_after_s, backoff_s(one.number, around.rng))
+        await around.sleep(min(pause_s, max(0.0, one.deadline - around.now())))
 
-    def _usable(self, state: UpstreamState, choice: Choice) -> TargetHosts | None:
-        """The target itself, or the first that stands in for it and has a host to ask."""
-        now, resolver = self._around.now(), choice.resolver
-        found = [state.hosts.get(t.id) for t in (resolver.target, *resolver.failover)]
-        there = [hosts for hosts in found if hosts is not None]
-        return next((hosts for hosts in there if hosts.usable(now)), there[0] if there else None)
+    def _select(self, state: UpstreamState, one: RequestState) -> tuple[TargetHosts, Host] | None:
+        """The host for the next try: of the target itself, or of the first that stands in for it.
+
+        A try after others prefers hosts that were not tried, also those that stand in.
+        """
+        around, resolver = self._around, one.choice.resolver
+        now = around.now()
+        groups = [state.hosts.get(t.id) for t in (resolver.target, *resolver.failover)]
+        usable = [hosts is not None and hosts.usable(now) for hosts in groups]
+        failover = state.failovers.get(resolver.target.id)
+        if failover is None:
+            delay_s = state.settings.failback_delay_s
+            failover = state.failovers[resolver.target.id] = Failover(delay_s)
+        first = failover.choose(usable, now)
+        hash_value = one.hashes.by(resolver.load_balancer)
+        order = [] if first is None else [first, *(n for n in range(len(groups)) if n > first)]
+        for again in (False, True):
+            for at in order if one.tried or again else order[:1]:
+                hosts = groups[at]
+                if hosts is None:
+                    continue
+                host = hosts.pick(
+                    now, around.rng, hash_value=hash_value, tried=one.tried, again=again
+                )
+                if host is not None:
+                    return hosts, host
+        for hosts in groups:
+            if hosts is not None:
+                host = hosts.pick(now, around.rng, hash_value=hash_value, tried=(), panic=True)
+                if host is not None:
+                    return hosts, host
+        return None
 
     async def _try(
-        self, hosts: TargetHosts, host: Host, one: _Try, answer: Answer
+        self,
+        state: UpstreamState,
+        hosts: TargetHosts,
+        host: Host,
+        one: RequestState,
+        answer: Answer,
     ) -> Failure | None:
         """One try at one host; None when its response was passed on, whatever it says."""
-        around, began_at = self._around, self._around.now()
-        peer = Peer(host.address, host.port, frozenset({self._identity(hosts.target)}))
-        hosts.started(host, began_at)
-        repeats = one.budget is not None and one.number > 0
-        if repeats and one.budget is not None:
-            one.budget.retrying += 1
-        failed = True
+        flight = await self._flight(state, hosts, host, one)
         try:
-            pipe, result = await self._ask(peer, one)
-            if isinstance(result, Began):
-                status = grpc.number(result.grpc_status)
-                failed = result.head.status >= _FAILED_FROM or result.head.status == 429
-                assert pipe is not None
-                failure = Failure(status=result.head.status, grpc=status)
-                if self._may_repeat(one, failure):
-                    pipe.abort()
-                    return failure
-                await self._give(pipe, peer, result, one, answer)
-                failed = failed or grpc.number(answer.grpc_status) in grpc.FAILURES
-                return None
-            return result
+            result = flight.result
+            if not isinstance(result, Began):
+                return result
+            status = grpc.number(result.grpc_status)
+            flight.failed = result.head.status >= 500 or result.head.status == 429
+            assert flight.pipe is not None
+            failure = Failure(
+                status=result.head.status, grpc=status, retry_after_s=retry_after_s(result.head)
+            )
+            if self._may_repeat(state, one, failure):
+                flight.pipe.abort()
+                return failure
+            await self._give(flight.pipe, flight, result, one, answer)
+            if grpc.number(answer.grpc_status) in grpc.FAILURES:
+                flight.failed = True
+            return None
         finally:
-            if repeats and one.budget is not None:
-                one.budget.retrying -= 1
-            # A client that went away says nothing about the host that was to answer it.
-            blamed = failed and not one.replay.client.gone
-            hosts.finished(host, around.now(), around.now() - began_at, failed=blamed)
+            self._attempts.land(flight)
 
-    def _may_repeat(self, one: _Try, failure: Failure) -> bool:
+    async def _flight(
+        self, state: UpstreamState, hosts: TargetHosts, host: Host, one: RequestState
+    ) -> Flight:
+        """A try, and perhaps a second one beside it when it is slow: the first that answers."""
+        settings, try_s = state.settings, self._per_try_s(state, one)
+        after_s = None
+        if not one.number and one.replay.framing.empty:
+            after_s = hedging.after_s(settings.hedging, one.request.method, hosts.latencies)
+        if after_s is None:
+            return await self._attempts.fly(hosts, host, one, try_s)
+
+        def second() -> Coroutine[Any, Any, Flight] | None:
+            now = self._around.now()
+            other = hosts.pick(
+                now,
+                self._around.rng,
+                hash_value=one.hashes.by(one.choice.resolver.load_balancer),
+                tried=[host],
+                again=False,
+            )
+            if other is None or one.budget is None or not one.budget.take(now):
+                return None
+            state.hedges += 1
+            return self._attempts.fly(hosts, other, one, try_s, hedge=True)
+
+        return await self._attempts.race(
+            self._attempts.fly(hosts, host, one, try_s), after_s, second
+        )
+
+    def _per_try_s(self, state: UpstreamState, one: RequestState) -> float:
+        return per_try_s(
+            self._retry_policy(state, one),
+            one.request.method,
+            one.choice.timeout_s,
+            state.settings.per_try_timeout_s,
+            last=one.number >= one.choice.retry.retries,
+        )
+
+    @staticmethod
+    def _retry_policy(state: UpstreamState, one: RequestState) -> RetryPolicy:
+        policy = one.choice.retry
+        if state.settings.retry_non_idempotent and not policy.non_idempotent:
+            return policy.for_all_methods()
+        return policy
+
+    def _may_repeat(self, state: UpstreamState, one: RequestState, failure: Failure) -> bool:
         """Whether there is another try after this end; it is then paid for. A response that is not
         to be repeated is passed on as it came."""
         now = self._around.now()
@@ -192,82 +254,71 @@ class OutboundHttp:
             one.number < one.choice.retry.retries
             and not one.replay.client.gone
             and one.replay.repeatable
-            and now < one.deadline
-            and wanted(one.choice.retry, one.request.method, failure)
+            and now + failure.retry_after_s < one.deadline
+            and wanted(self._retry_policy(state, one), one.request.method, failure)
             and one.budget is not None
             and one.budget.take(now)
         )
 
-    async def _ask(self, peer: Peer, one: _Try) -> tuple[Pipe | Exchange | None, Began | Failure]:
-        around = self._around
-        left_s = one.deadline - around.now()
-        if left_s <= 0:
-            return None, Failure(timed_out=True, sent=one.number > 0)
-        out = self._outgoing(one)
-        timeout_s = 0.0 if left_s == float("inf") else left_s
-        kept = around.pool.kept(peer, around.now())
-        if kept is not None:
-            result = await ask(kept, out, one.request, one.replay, around.limits, timeout_s)
-            if isinstance(result, Began):
-                return kept, result
-            kept.abort()
-            certainly_not = not result.sent and not one.replay.client.gone
-            if not certainly_not and not (result.reset and one.request.method in ("GET", "HEAD")):
-                return None, result
-            # It may have ended at the very moment: a fresh connection shows.
-        connect_s = min(one.choice.resolver.connect_timeout_s, left_s)
-        try:
-            pipe = await around.pool.dial(peer, around.contexts(), connect_s)
-        except (OSError, TimeoutError):
-            return None, Failure(sent=False)
-        result = await ask(pipe, out, one.request, one.replay, around.limits, timeout_s)
-        if not isinstance(result, Began):
-            pipe.abort()
-            return None, result
-        return pipe, result
-
-    def _outgoing(self, one: _Try) -> Outgoing:
-        request, choice = one.request, one.choice
-        about = About(self._source_ip, choice.resolver.target.service)
-        headers = [
-            (name, value)
-            for name, value in forward.passed_on(request.headers)
-            if name.lower() != "expect"
-        ]
-        for changes in choice.request_headers:
-            headers = forward.changed(headers, changes, request, about)
-        if request.get("x-request-id") is None:
-            headers.append(("X-Request-Id", str(uuid.uuid4())))
-        if request.get("host") is None:
-            headers.append(("Host", choice.resolver.target.service))
-        if switching := upgrade_wanted(request):
-            headers += [("Connection", "Upgrade"), ("Upgrade", switching)]
-        if one.number:
-            headers.append(("X-Lictor-Attempt", str(one.number + 1)))
-        query = request.target.partition("?")
-        return Outgoing(request.method, choice.path + query[1] + query[2], headers)
-
     async def _give(
-        self, pipe: Pipe | Exchange, peer: Peer, began: Began, one: _Try, answer: Answer
+        self, pipe: Pipe | Exchange, flight: Flight, began: Began, one: RequestState, answer: Answer
     ) -> None:
         around, about = self._around, About(self._source_ip, one.choice.resolver.target.service)
         headers: Sequence[tuple[str, str]] = forward.passed_on(began.head.headers)
         for changes in one.choice.response_headers:
             headers = forward.changed(headers, changes, one.request, about)
+        headers = [*headers, *(("Set-Cookie", value) for value in one.hashes.cookies)]
         try:
             if began.head.status == 101:
                 answer.begun, answer.keep = True, False
                 await switch(self._pipe, pipe, began, headers, around.limits)
             elif await give(pipe, began, answer, headers, around.limits):
-                around.pool.keep(peer, pipe, around.now())
+                around.pool.keep(flight.peer, pipe, around.now())
                 return
         except BaseException:
             pipe.abort()
             raise
         pipe.finish()
 
-    def _identity(self, target: Target) -> SpiffeId:
-        return SpiffeId.service(self._around.trust_domain(), target.datacenter, target.service)
+    # Copies.
+
+    def _mirror(
+        self, state: UpstreamState, mirroring: Mirroring, one: RequestState, path: str
+    ) -> None:
+        """Send a copy of a request that is over, if it is one of those to be copied."""
+        around = self._around
+        if around.wall() >= mirroring.until_at or not one.replay.whole:
+            return
+        if around.rng.random() * 100 >= mirroring.percent:
+            return
+        other = around.upstream(mirroring.upstream)
+        if other is None or state.mirrors >= mirror.COPIES_MAX:
+            state.mirrors_left_out += 1
+            return
+        state.mirrors += 1
+        around.spawn(self._copy(state, other, one, path), "proxy mirror")
+
+    async def _copy(
+        self, state: UpstreamState, other: UpstreamState, one: RequestState, path: str
+    ) -> None:
+        around, request = self._around, one.request
+        try:
+            choice = other.chain.choose(request, path, around.rng, around.full_match, one.hashes)
+            copied = RequestState(
+                request, one.replay, choice, one.hashes, around.now() + choice.timeout_s,
+                headers=(mirror.MARK,),
+            )  # fmt: skip
+            found = self._select(other, copied)
+            if found is None:
+                state.mirrors_left_out += 1
+                return
+            async with asyncio.timeout(choice.timeout_s or None):
+                await self._attempts.copy(*found, copied)
+            state.mirrored += 1
+        except (OSError, TimeoutError, HttpViolation):  # whatever happens to a copy
+            state.mirrors_left_out += 1
+        finally:
+            state.mirrors -= 1
 
 
 async def _told(answer: Answer, failure: Failure) -> None:

@@ -20,6 +20,7 @@ class OutlierConfig:
     interval_s: float = 10.0
     base_ejection_s: float = 30.0
     max_ejection_percent: int = 10
+    enforcing_percent: int = 100
 
 
 @dataclass(slots=True)
@@ -58,8 +59,9 @@ class Outliers:
         if each is not None and each.times and each.until <= now and each.failures:
             each.trying = True
 
-    def ended(self, key: object, now: float, *, failed: bool) -> bool:
-        """A request ended; whether that ejected the host."""
+    def ended(self, key: object, now: float, *, failed: bool, draw: float = 0.0) -> bool:
+        """A request ended; whether that ejected the host. ``draw`` in [0, 1) decides where only a
+        share of ejections is enforced."""
         each = self._standing.get(key)
         if each is None:
             return False
@@ -72,6 +74,9 @@ class Outliers:
         if each.failures < self._config.max_failures and not trial:
             return False
         if each.until > now or not self._may_eject(now):
+            return False
+        if draw * 100 >= self._config.enforcing_percent:
+            each.failures = 0  # seen, and let go
             return False
         each.times += 1
         pause_s = min(EJECTION_MAX_S, self._config.base_ejection_s * each.times)

@@ -72,6 +72,11 @@ class Pool:
             for _, pipe in self._idle.pop(key, ()):
                 pipe.finish()
 
+    def forget_place(self, address: str, port: int) -> None:
+        """A host is gone: nothing is kept for it."""
+        for key in [key for key in self._idle if (key.address, key.port) == (address, port)]:
+            self.forget(key)
+
     async def dial(
         self, to: Peer | AppAddress, contexts: Contexts | None, timeout_s: float
     ) -> Pipe:

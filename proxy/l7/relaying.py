@@ -49,6 +49,16 @@ class Replay:
         return self._size <= REPLAY_MAX_BYTES
 
     @property
+    def whole(self) -> bool:
+        """Whether all of it was read and is still there."""
+        return self._whole and self.repeatable
+
+    @property
+    def kept(self) -> list[bytes]:
+        """What can be sent again."""
+        return list(self._kept)
+
+    @property
     def trailers(self) -> Trailers:
         """What came after the body, once all of it was read."""
         return self._body.trailers

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import random
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from proxy.http1.head import Response
 from proxy.http2 import grpc
 
 #: A body is kept for another try up to this size.
@@ -18,6 +19,7 @@ REPLAY_MAX_BYTES = 65_536
 RATIO, PER_SECOND_MIN, WINDOW_S = 0.2, 10.0, 10.0
 CONCURRENT_SHARE, CONCURRENT_MIN = 0.2, 3
 BACKOFF_FIRST_S, BACKOFF_MAX_S = 0.025, 0.25
+PER_TRY_MIN_S, RETRY_AFTER_MAX_S = 0.25, 3600
 _IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE"})
 _GATEWAY = frozenset({502, 503, 504})
 
@@ -31,6 +33,10 @@ class RetryPolicy:
     conditions: frozenset[str] = frozenset()
     statuses: frozenset[int] = frozenset()
     non_idempotent: bool = False
+
+    def for_all_methods(self) -> RetryPolicy:
+        """The same also for requests that change something."""
+        return replace(self, non_idempotent=True)
 
 
 NO_RETRIES = RetryPolicy()
@@ -47,6 +53,8 @@ class Failure:
     timed_out: bool = False
     #: Of a gRPC call that ended with its head: its status.
     grpc: int | None = None
+    #: What the answer asked for, at most RETRY_AFTER_MAX_S.
+    retry_after_s: float = 0.0
 
 
 def wanted(policy: RetryPolicy, method: str, failure: Failure) -> bool:
@@ -77,6 +85,29 @@ def wants_grpc(policy: RetryPolicy, status: int) -> bool:
     if not policy.conditions and not policy.statuses:
         return policy.retries > 0 and status == grpc.UNAVAILABLE
     return any(grpc.CONDITIONS.get(name) == status for name in policy.conditions)
+
+
+def per_try_s(
+    policy: RetryPolicy, method: str, total_s: float, set_s: float | None, *, last: bool
+) -> float:
+    """How long one try may take; 0 for as long as the request has left.
+
+    Half of the whole where another try would follow a timeout, so that it has time for it.
+    """
+    if set_s is not None:
+        return set_s
+    if last or not total_s or not wanted(policy, method, Failure(timed_out=True)):
+        return 0.0
+    return max(PER_TRY_MIN_S, total_s / 2)
+
+
+def retry_after_s(head: Response) -> float:
+    """The pause that an answer asks for, in whole seconds (RFC 9110, section 10.2.3); dates are
+    not read."""
+    given = (head.get("retry-after") or "").strip()
+    if not given.isascii() or not given.isdigit() or len(given) > 6:
+        return 0.0
+    return float(min(int(given), RETRY_AFTER_MAX_S))
 
 
 def backoff_s(attempt: int, rng: random.Random) -> float:

@@ -16,6 +16,7 @@ from proxy.durations import seconds
 from proxy.errors import SourceError, UnreadablePattern
 from proxy.http1.forward import NO_CHANGES, HeaderChanges
 from proxy.http1.head import Request
+from proxy.l7.hashing import RequestHash
 from proxy.l7.retries import NO_RETRIES, RetryPolicy
 from proxy.permissions import FullMatch
 
@@ -104,6 +105,8 @@ class Chain:
     routes: Mapping[str, tuple[Route, ...]] = field(default_factory=dict)
     splits: Mapping[str, tuple[Leg, ...]] = field(default_factory=dict)
     resolvers: Mapping[str, Resolver] = field(default_factory=dict)
+    #: Balancing of split nodes whose requests stay on their leg by hash policies.
+    sticky: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def targets(self) -> frozenset[str]:
         """The ids of all groups of hosts."""
@@ -114,9 +117,17 @@ class Chain:
         )
 
     def choose(
-        self, request: Request, path: str, rng: random.Random, full_match: FullMatch
+        self,
+        request: Request,
+        path: str,
+        rng: random.Random,
+        full_match: FullMatch,
+        hashes: RequestHash | None = None,
     ) -> Choice:
-        """The way of one request with this canonical path. The last route matches everything."""
+        """The way of one request with this canonical path. The last route matches everything.
+
+        ``hashes`` draw the legs of sticky splits; without them dice do.
+        """
         node, route = self.start, Route(node=self.start)
         request_headers: list[HeaderChanges] = []
         response_headers: list[HeaderChanges] = []
@@ -129,7 +140,12 @@ class Chain:
                 response_headers.append(route.response_headers)
                 node = route.node
             else:
-                leg = _drawn(self.splits[node], rng)
+                drawn = None
+                if hashes is not None and node in self.sticky:
+                    drawn = hashes.draw(self.sticky[node], node, _SPLIT_WHOLE)
+                leg = _drawn(
+                    self.splits[node], rng.randrange(_SPLIT_WHOLE) if drawn is None else drawn
+                )
                 request_headers.append(leg.request_headers)
                 response_headers.append(leg.response_headers)
                 node = leg.node
@@ -146,8 +162,7 @@ class Chain:
         )
 
 
-def _drawn(legs: Sequence[Leg], rng: random.Random) -> Leg:
-    draw = rng.randrange(_SPLIT_WHOLE)
+def _drawn(legs: Sequence[Leg], draw: int) -> Leg:
     for leg in legs:
         draw -= leg.weight
         if draw < 0:
@@ -241,6 +256,11 @@ def read_chain(given: Mapping[str, Any]) -> Chain:
                 name: _resolver(node, targets)
                 for name, node in nodes.items()
                 if node["Type"] == "resolver"
+            },
+            sticky={
+                name: node["LoadBalancer"]
+                for name, node in nodes.items()
+                if node["Type"] == "splitter" and node.get("LoadBalancer")
             },
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:

@@ -1,0 +1,204 @@
+"""One try of a request at one host, and two of them at once."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
+from typing import Any
+
+from proxy.balance.hosts import Host
+from proxy.http1 import forward
+from proxy.http1.forward import About
+from proxy.l7 import mirror
+from proxy.l7.hosts import TargetHosts
+from proxy.l7.pipe import Pipe, PipeClosed
+from proxy.l7.pool import Peer
+from proxy.l7.relaying import Began, Exchange, Outgoing, ask, give, upgrade_wanted
+from proxy.l7.request_state import RequestState, Surroundings
+from proxy.l7.retries import Failure
+from proxy.l7.routes import Target
+from proxy.spiffe import SpiffeId
+
+Fly = Coroutine[Any, Any, "Flight"]
+
+
+@dataclass(slots=True)
+class Flight:
+    """A try. It counts as under way until it has landed."""
+
+    hosts: TargetHosts
+    host: Host
+    peer: Peer
+    one: RequestState
+    began_at: float
+    repeats: bool
+    pipe: Pipe | Exchange | None = None
+    result: Began | Failure = field(default_factory=Failure)
+    failed: bool = True
+    landed: bool = False
+
+
+class Attempts:
+    """Sends requests of one client's connection to hosts."""
+
+    def __init__(self, around: Surroundings, source_ip: str) -> None:
+        self._around = around
+        self._source_ip = source_ip
+
+    async def fly(
+        self,
+        hosts: TargetHosts,
+        host: Host,
+        one: RequestState,
+        try_s: float,
+        *,
+        hedge: bool = False,
+    ) -> Flight:
+        """Ask one host, for at most so long (0: as long as the request has). The caller lands it;
+        when this raises it has landed."""
+        around = self._around
+        flight = Flight(
+            hosts, host, self.peer_of(hosts.target, host), one, around.now(),
+            repeats=one.budget is not None and (one.number > 0 or hedge),
+        )  # fmt: skip
+        hosts.started(host, flight.began_at)
+        if flight.repeats and one.budget is not None:
+            one.budget.retrying += 1
+        try:
+            flight.pipe, flight.result = await self._ask(flight.peer, one, try_s)
+        except asyncio.CancelledError:
+            flight.failed = False  # another was quicker, or nobody waits any more
+            self.land(flight)
+            raise
+        except BaseException:
+            self.land(flight)
+            raise
+        if isinstance(flight.result, Began):
+            hosts.latencies.add(around.now() - flight.began_at)
+        return flight
+
+    def land(self, flight: Flight) -> None:
+        """A try is over."""
+        if flight.landed:
+            return
+        flight.landed = True
+        around, one = self._around, flight.one
+        if flight.repeats and one.budget is not None:
+            one.budget.retrying -= 1
+        # A client that went away says nothing about the host that was to answer it.
+        blamed = flight.failed and not one.replay.client.gone
+        now = around.now()
+        flight.hosts.finished(
+            flight.host, now, now - flight.began_at, failed=blamed, draw=around.rng.random()
+        )
+
+    async def race(self, first: Fly, after_s: float, second: Callable[[], Fly | None]) -> Flight:
+        """The first of two tries that has an answer; the second begins only when the first has
+        none after so long, and ``second`` allows it. The other one is reset."""
+        loop = asyncio.get_running_loop()
+        tasks = [loop.create_task(first)]
+        won: Flight | None = None
+        try:
+            done, _ = await asyncio.wait(tasks, timeout=after_s)
+            if not done and (more := second()) is not None:
+                tasks.append(loop.create_task(more))
+            pending = set(tasks)
+            while pending and won is None:
+                done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+                for task in done:
+                    flight = task.result()
+                    if won is None and (isinstance(flight.result, Began) or not pending):
+                        won = flight
+            assert won is not None
+            return won
+        finally:
+            for task in tasks:
+                if not task.done():
+                    task.cancel()
+            for ended in await asyncio.gather(*tasks, return_exceptions=True):
+                if isinstance(ended, Flight) and ended is not won:
+                    if isinstance(ended.result, Began):
+                        ended.failed = False
+                    if ended.pipe is not None:
+                        ended.pipe.abort()
+                    self.land(ended)
+
+    async def _ask(
+        self, peer: Peer, one: RequestState, try_s: float
+    ) -> tuple[Pipe | Exchange | None, Began | Failure]:
+        around = self._around
+        left_s = one.deadline - around.now()
+        if left_s <= 0:
+            return None, Failure(timed_out=True, sent=one.number > 0)
+        if try_s:
+            left_s = min(left_s, try_s)
+        out = outgoing(one, self._source_ip)
+        timeout_s = 0.0 if left_s == float("inf") else left_s
+        kept = around.pool.kept(peer, around.now())
+        if kept is not None:
+            result = await ask(kept, out, one.request, one.replay, around.limits, timeout_s)
+            if isinstance(result, Began):
+                return kept, result
+            kept.abort()
+            certainly_not = not result.sent and not one.replay.client.gone
+            if not certainly_not and not (result.reset and one.request.method in ("GET", "HEAD")):
+                return None, result
+            # It may have ended at the very moment: a fresh connection shows.
+        connect_s = min(one.choice.resolver.connect_timeout_s, left_s)
+        try:
+            pipe = await around.pool.dial(peer, around.contexts(), connect_s)
+        except (OSError, TimeoutError):
+            return None, Failure(sent=False)
+        result = await ask(pipe, out, one.request, one.replay, around.limits, timeout_s)
+        if not isinstance(result, Began):
+            pipe.abort()
+            return None, result
+        return pipe, result
+
+    async def copy(self, hosts: TargetHosts, host: Host, one: RequestState) -> None:
+        """Send a copy whose answer nobody waits for. Raises OSError, TimeoutError, HttpViolation
+        for one that came to nothing."""
+        around, peer = self._around, self.peer_of(hosts.target, host)
+        pipe, result = await self._ask(peer, one, 0.0)
+        if pipe is None or not isinstance(result, Began):
+            raise PipeClosed("no answer to a copy")
+        try:
+            whole = await give(pipe, result, mirror.Nowhere(), (), around.limits)
+        except BaseException:
+            pipe.abort()
+            raise
+        if whole:
+            around.pool.keep(peer, pipe, around.now())
+        else:
+            pipe.finish()
+
+    def peer_of(self, target: Target, host: Host) -> Peer:
+        """Where a host is, and whose identity it must have."""
+        identity = SpiffeId.service(self._around.trust_domain(), target.datacenter, target.service)
+        return Peer(host.address, host.port, frozenset({identity}))
+
+
+def outgoing(one: RequestState, source_ip: str) -> Outgoing:
+    """The request as it goes to the host."""
+    request, choice = one.request, one.choice
+    about = About(source_ip, choice.resolver.target.service)
+    headers = [
+        (name, value)
+        for name, value in forward.passed_on(request.headers)
+        if name.lower() not in ("expect", "x-lictor-mirror")
+    ]
+    for changes in choice.request_headers:
+        headers = forward.changed(headers, changes, request, about)
+    if request.get("x-request-id") is None:
+        headers.append(("X-Request-Id", str(uuid.uuid4())))
+    if request.get("host") is None:
+        headers.append(("Host", choice.resolver.target.service))
+    if switching := upgrade_wanted(request):
+        headers += [("Connection", "Upgrade"), ("Upgrade", switching)]
+    if one.number:
+        headers.append(("X-Lictor-Attempt", str(one.number + 1)))
+    headers += one.headers
+    query = request.target.partition("?")
+    return Outgoing(request.method, choice.path + query[1] + query[2], headers)
