@@ -304,10 +304,11 @@ class OutboundHttp:
         around, request = self._around, one.request
         try:
             choice = other.chain.choose(request, path, around.rng, around.full_match, one.hashes)
+            replay, deadline = one.replay, around.now() + choice.timeout_s
+            body = mirror.CopiedBody(replay.kept, replay.framing, replay.trailers)
             copied = RequestState(
-                request, one.replay, choice, one.hashes, around.now() + choice.timeout_s,
-                headers=(mirror.MARK,),
-            )  # fmt: skip
+                request, Replay(body), choice, one.hashes, deadline, headers=(mirror.MARK,)
+            )
             found = self._select(other, copied)
             if found is None:
                 state.mirrors_left_out += 1
@@ -315,7 +316,7 @@ class OutboundHttp:
             async with asyncio.timeout(choice.timeout_s or None):
                 await self._attempts.copy(*found, copied)
             state.mirrored += 1
-        except (OSError, TimeoutError, HttpViolation):  # whatever happens to a copy
+        except (OSError, TimeoutError, HttpViolation):
             state.mirrors_left_out += 1
         finally:
             state.mirrors -= 1

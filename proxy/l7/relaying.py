@@ -51,7 +51,7 @@ class Replay:
     @property
     def whole(self) -> bool:
         """Whether all of it was read and is still there."""
-        return self._whole and self.repeatable
+        return (self._whole or self._body.done) and self.repeatable
 
     @property
     def kept(self) -> list[bytes]:

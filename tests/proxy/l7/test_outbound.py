@@ -77,6 +77,8 @@ async def test_a_made_cookie_leads_back_to_the_same_host(mesh: Mesh) -> None:
     policy = {"Field": "cookie", "FieldValue": "lane", "CookieConfig": {"TTL": "60s", "Path": "/"}}
     balancer = {"Policy": "maglev", "HashPolicies": [policy]}
     made = await net(mesh, "a", "b", "c", balancer=balancer)
+    policy_now = made.state.hosts["db"].policy
+    await until(lambda: policy_now._built, "the table is made", 20)  # type: ignore[attr-defined]
     seen = set()
     for _ in range(8):
         _, headers, first = await made.ask()
