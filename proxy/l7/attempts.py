@@ -150,7 +150,8 @@ class Attempts:
         try:
             pipe = await around.pool.dial(peer, around.contexts(), connect_s)
         except (OSError, TimeoutError):
-            return None, Failure(sent=False)
+            # Whoever has no time left is told so, and not that nobody is there.
+            return None, Failure(sent=False, timed_out=around.now() >= one.deadline)
         result = await ask(pipe, out, one.request, one.replay, around.limits, timeout_s)
         if not isinstance(result, Began):
             pipe.abort()
