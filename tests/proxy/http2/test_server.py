@@ -184,7 +184,9 @@ async def test_a_client_that_leaves_takes_its_request_with_it(make: Make) -> Non
     talk.codec.reset_stream(stream, 8)
     talk.flush()
     await asyncio.wait_for(gone.wait(), 30)
-    await until(lambda: pair.web._http._upstreams[SPEC.key].admission.running == 0, "nothing is left", 30)
+    await until(
+        lambda: pair.web._http._upstreams[SPEC.key].admission.running == 0, "nothing is left", 30
+    )
 
 
 async def test_an_application_that_breaks_off_breaks_off_downstream(make: Make) -> None:
