@@ -14,7 +14,7 @@ from pathlib import Path
 
 from agent.config.schema import AgentConfig
 from agent.errors import ConfigError
-from agent.membership import keyring_path
+from agent.membership import LAN, WAN, keyring_path
 from gossip import KeyringError, keyfile
 
 log = logging.getLogger("lictor.agent.gossip_keys")
@@ -26,9 +26,17 @@ def take_keys(config: AgentConfig) -> AgentConfig:
     The first start with `encrypt` writes the file.
     """
     given = (base64.b64decode(config.encrypt),) if config.encrypt else ()
-    path = keyring_path(config)
+    keys = _of_pool(config, given, LAN)
+    if not config.in_wan:
+        return replace(config, gossip_keys=keys)
+    # A server that had no second pool before begins it with the keys of the first.
+    return replace(config, gossip_keys=keys, gossip_wan_keys=_of_pool(config, keys, WAN))
+
+
+def _of_pool(config: AgentConfig, given: tuple[bytes, ...], pool: str) -> tuple[bytes, ...]:
+    path = keyring_path(config, pool)
     if not path:
-        return replace(config, gossip_keys=given)
+        return given
     try:
         stored = keyfile.load(path)
         if stored is None and given:
@@ -40,6 +48,8 @@ def take_keys(config: AgentConfig) -> AgentConfig:
         raise ConfigError(f"Failed to configure keyring: {path}: {error.strerror}") from None
     if stored is not None and given and given[0] != stored[0]:
         log.warning(
-            "LAN keyring exists but another encrypt key is given, using the keyring path=%s", path
+            "%s keyring exists but another encrypt key is given, using the keyring path=%s",
+            "LAN" if pool == LAN else "WAN",
+            path,
         )
-    return replace(config, gossip_keys=stored or given)
+    return stored or given

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from agent.backend.coordinates import CoordinateCalls
@@ -13,9 +13,10 @@ from agent.config.schema import AgentConfig
 from agent.events.log import EventLog
 from agent.explain.ring import answer_clock
 from agent.local.coordinates import CoordinateSender
-from agent.membership import gossip_config
+from agent.membership import gossip_config, wan_gossip_config
 from agent.metrics import AgentMetrics
-from gossip import Gossip, MemberEvent
+from agent.wan.pool import WanPool
+from gossip import Gossip, Member, MemberEvent
 
 
 def make_gossip(
@@ -45,6 +46,19 @@ def make_gossip(
     metrics.add("gossip", member.stats)
     metrics.add("events", events.stats)
     return member, events
+
+
+def make_wan(
+    config: AgentConfig, metrics: AgentMetrics, *, lan: Callable[[], Sequence[Member]]
+) -> WanPool:
+    """A server's member of the pool of all datacenters' servers, not started yet."""
+    if config.data_dir:
+        (Path(config.data_dir) / "serf").mkdir(mode=0o700, exist_ok=True)
+    pool = WanPool(
+        wan_gossip_config(config), node=config.node_name, datacenter=config.datacenter, lan=lan
+    )
+    metrics.add("gossip_wan", pool.stats)
+    return pool
 
 
 async def _answer(name: str, payload: bytes) -> bytes | None:

@@ -1,12 +1,12 @@
 """An operation on the ring's keys as Consul shows it: once per pool, LAN and WAN (contract 18).
 
-There is one ring, and its servers stand for the WAN pool, under the names they would have there.
+The pools are rings of their own, so an operation goes over each of them.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from gossip import KeyReport
@@ -32,15 +32,10 @@ class KeyPool:
         return "WAN" if self.wan else f"{self.datacenter} (LAN)"
 
 
-def pools(
-    report: KeyReport, servers: Collection[str], datacenter: str, *, local_only: bool = False
-) -> tuple[KeyPool, ...]:
-    """The WAN pool, then the LAN pool; only the latter with ``local_only``."""
-    lan = _pool(report, report.members, datacenter, wan=False)
-    if local_only:
-        return (lan,)
-    names = [name for name in report.members if name in servers]
-    return (_pool(report, names, datacenter, wan=True), lan) if names else (lan,)
+def pools(lan: KeyReport, wan: KeyReport | None, datacenter: str) -> tuple[KeyPool, ...]:
+    """The WAN pool, where this agent is in it, then the LAN pool."""
+    shown = _pool(lan, datacenter, wan=False)
+    return (shown,) if wan is None else (_pool(wan, datacenter, wan=True), shown)
 
 
 def problems(found: tuple[KeyPool, ...]) -> list[str]:
@@ -55,22 +50,22 @@ def _problems(pool: KeyPool) -> Iterator[str]:
             yield f"{name}: {text}"
 
 
-def _pool(report: KeyReport, names: Collection[str], datacenter: str, *, wan: bool) -> KeyPool:
+def _pool(report: KeyReport, datacenter: str, *, wan: bool) -> KeyPool:
+    names = report.members
     held = [report.held[name] for name in names if name in report.held]
-    suffix = f".{datacenter}" if wan else ""
-    messages = {f"{n}{suffix}": text for n, text in report.messages.items() if n in names}
     return KeyPool(
         wan=wan,
         datacenter=datacenter,
         nodes=len(names),
-        error=_error(report, names),
-        messages=messages,
+        error=_error(report),
+        messages={name: text for name, text in report.messages.items() if name in names},
         keys=dict(sorted(Counter(key for member in held for key in member.keys).items())),
         primary_keys=dict(sorted(Counter(member.primary for member in held).items())),
     )
 
 
-def _error(report: KeyReport, names: Collection[str]) -> str:
+def _error(report: KeyReport) -> str:
+    names = report.members
     failed = [report.failed[name] for name in names if name in report.failed]
     silent = [name for name in names if name in report.silent]
     if not failed and not silent:

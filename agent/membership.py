@@ -5,28 +5,33 @@ Decides which members are servers of this datacenter, and which of them may form
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import functools
+from collections.abc import Iterable, Mapping
 from pathlib import PurePath
+from typing import Any
 
 from agent.backend import RaftConfiguration
 from agent.backend.bootstrap import Candidate
 from agent.backend.servers import ServerAddress
-from agent.config.schema import AgentConfig
+from agent.config.schema import AgentConfig, GossipTiming
 from agent.leader.autopilot import Seen, Standing
-from agent.local.node import gossip_tags, join_host_port, reconnect_timeout_of
+from agent.local.node import WAN_JOIN_PORT, gossip_tags, join_host_port, reconnect_timeout_of
+from agent.wan.members import is_server, lan_objection, number, wan_name, wan_objection
 from gossip import GossipConfig, Member, MemberStatus
 
+#: How the files of the two pools begin, in the folder "serf" of the data directory.
+LAN, WAN = "local", "remote"
 
-def keyring_path(config: AgentConfig) -> str:
-    """Where the gossip keys are kept; "" when they are only kept in memory."""
+
+def keyring_path(config: AgentConfig, pool: str = LAN) -> str:
+    """Where the gossip keys of a pool are kept; "" when they are only kept in memory."""
     if config.disable_keyring_file or not config.data_dir:
         return ""
-    return str(PurePath(config.data_dir) / "serf" / "local.keyring")
+    return _file(config, f"{pool}.keyring")
 
 
 def gossip_config(config: AgentConfig) -> GossipConfig:
-    """How this agent takes part in gossip."""
-    timing = config.gossip_lan
+    """How this agent takes part in the gossip of its datacenter."""
     return GossipConfig(
         name=config.node_name,
         bind_address=config.serf_lan_addr or config.bind_addr,
@@ -34,6 +39,44 @@ def gossip_config(config: AgentConfig) -> GossipConfig:
         advertise_address=config.advertise_addr,
         advertise_port=config.port_serf_lan,
         tags=gossip_tags(config, config.node_id),
+        keys=config.gossip_keys,
+        reconnect_timeout_s=config.reconnect_timeout_s,
+        reconnect_timeout_of=reconnect_timeout_of,
+        admits=functools.partial(lan_objection, config.datacenter),
+        **_pool(config, config.gossip_lan, config.gossip, LAN),
+    )
+
+
+def wan_gossip_config(config: AgentConfig) -> GossipConfig:
+    """How this server takes part in the gossip of the servers of all datacenters."""
+    tags = {
+        name: value
+        for name, value in gossip_tags(config, config.node_id).items()
+        if name != WAN_JOIN_PORT
+    }
+    return GossipConfig(
+        name=wan_name(config.node_name, config.datacenter),
+        bind_address=config.serf_wan_addr or config.bind_addr,
+        bind_port=config.port_serf_wan,
+        advertise_address=config.advertise_addr_wan or config.advertise_addr,
+        advertise_port=config.port_serf_wan,
+        tags=tags,
+        keys=config.gossip_wan_keys,
+        reconnect_timeout_s=config.reconnect_timeout_wan_s,
+        admits=wan_objection,
+        **_pool(config, config.gossip_wan, config.gossip_between, WAN),
+    )
+
+
+def _file(config: AgentConfig, name: str) -> str:
+    return str(PurePath(config.data_dir) / "serf" / name)
+
+
+def _pool(
+    config: AgentConfig, timing: GossipTiming, more: Mapping[str, object], pool: str
+) -> dict[str, Any]:
+    """What is told of both pools alike."""
+    return dict(
         gossip_interval_s=timing.gossip_interval_s,
         gossip_nodes=timing.gossip_nodes,
         probe_interval_s=timing.probe_interval_s,
@@ -46,17 +89,12 @@ def gossip_config(config: AgentConfig) -> GossipConfig:
         unique_identities=timing.unique_node_ids,
         stall_min_s=timing.stall_min_s,
         quarantine_s=timing.quarantine_s,
-        keys=config.gossip_keys,
-        keyring_path=keyring_path(config),
+        keyring_path=keyring_path(config, pool),
         encrypt_verify_incoming=config.encrypt_verify_incoming,
         encrypt_verify_outgoing=config.encrypt_verify_outgoing,
-        rejoin_path=str(PurePath(config.data_dir) / "serf" / "local.snapshot")
-        if config.data_dir
-        else "",
+        rejoin_path=_file(config, f"{pool}.snapshot") if config.data_dir else "",
         rejoin_after_leave=config.rejoin_after_leave,
-        reconnect_timeout_s=config.reconnect_timeout_s,
-        reconnect_timeout_of=reconnect_timeout_of,
-        **config.gossip,  # type: ignore[arg-type]
+        **more,
         coordinates=config.coordinates_enabled,
     )
 
@@ -66,17 +104,14 @@ def alive_servers(members: Iterable[Member], datacenter: str) -> list[Member]:
     return [
         member
         for member in members
-        if member.status is MemberStatus.ALIVE
-        and member.tags.get("role") == "consul"
-        and member.tags.get("dc") == datacenter
-        and _number(member.tags.get("port", ""))
+        if member.status is MemberStatus.ALIVE and is_server(member, datacenter)
     ]
 
 
 def server_addresses(members: Iterable[Member], datacenter: str) -> list[ServerAddress]:
     """Where the servers take calls."""
     return [
-        ServerAddress(m.tags.get("id", ""), m.name, m.address, _number(m.tags["port"]))
+        ServerAddress(m.tags.get("id", ""), m.name, m.address, number(m.tags["port"]))
         for m in alive_servers(members, datacenter)
     ]
 
@@ -86,8 +121,8 @@ def candidates(members: Iterable[Member], datacenter: str) -> tuple[Candidate, .
     return tuple(
         Candidate(
             node_id=member.tags.get("id", ""),
-            address=join_host_port(member.address, _number(member.tags["port"])),
-            expect=_number(member.tags.get("expect", "")),
+            address=join_host_port(member.address, number(member.tags["port"])),
+            expect=number(member.tags.get("expect", "")),
         )
         for member in alive_servers(members, datacenter)
     )
@@ -110,7 +145,7 @@ def seen_servers(members: Iterable[Member], datacenter: str) -> tuple[Seen, ...]
     found: dict[str, Seen] = {}
     for member in members:
         tags, standing = member.tags, _STANDINGS.get(member.status)
-        node_id, port = tags.get("id", ""), _number(tags.get("port", ""))
+        node_id, port = tags.get("id", ""), number(tags.get("port", ""))
         if standing is None or not node_id or not port:
             continue
         if tags.get("role") != "consul" or tags.get("dc") != datacenter:
@@ -154,11 +189,3 @@ def described_configuration(
 
 def _rank(standing: Standing) -> int:
     return _LIVELIEST.index(standing)
-
-
-def _number(text: str) -> int:
-    """A tag as a number; 0 for anything that is no port or count (tags come from outside)."""
-    if not (text.isascii() and text.isdecimal() and len(text) <= 5):
-        return 0
-    number = int(text)
-    return number if number <= 65535 else 0

@@ -26,12 +26,12 @@ from agent.backend.rpc.client import RpcLimits, RpcPool
 from agent.backend.rpc.tls import RpcTls
 from agent.backend.servers import Servers
 from agent.config.schema import AgentConfig
-from agent.gossiping import make_gossip
+from agent.gossiping import make_gossip, make_wan
 from agent.internal_tls import load_tls, reload_tls
 from agent.keeping import archive_config
 from agent.leader.leaving import until_removed
 from agent.listening import Sockets
-from agent.local.joining import join_all
+from agent.local.joining import join_all, lan_plan, wan_plan
 from agent.loop.collector import Collector
 from agent.loop.watchdog import Watchdog
 from agent.membership import server_addresses
@@ -46,6 +46,7 @@ from agent.parts.server import ServerParts
 from agent.quotas import Quotas
 from agent.reloading import Reload, Source
 from agent.tasks import TaskOwner
+from agent.wan.pool import WanPool
 from gossip import MemberEvent
 from raftstore import warming
 from raftstore.slices import in_slices
@@ -85,6 +86,7 @@ class Agent:
         self.tls: RpcTls | None = None
         self.servers = Servers(self.ground.rng)
         self.server: ServerParts | None = None
+        self.wan: WanPool | None = None
         self.host: HostParts | None = None
         self.faces: Faces | None = None
 
@@ -184,12 +186,13 @@ class Agent:
                 ground, pool=self.pool, servers=self.servers, port_tls=port_tls
             )
             await self.server.open_store()
+        await self._start_wan()
         await self._start_gossip()
         self.backend = self._make_backend()
         access = make_access(ground, self.backend, self.pool)
         archives: Archives = RemoteArchives(self.servers, self.pool, archive_config(config))
         if self.server is not None:
-            await self.server.start(self.gossip, access)
+            await self.server.start(self.gossip, access, self.wan)
             archives = self.server.archives
         own = own_state(self.backend, access)
         host = self.host = HostParts(
@@ -201,6 +204,7 @@ class Agent:
         if self.server is not None:
             self.server.store.on_replaced.append(self._state_replaced)
         self._owner.spawn(self._join(host), name="join")
+        self._join_wan()
         self._get_certificate(host)
         if config.auto_reload_config:
             self._owner.spawn(self.reload.follow(), name="configuration files")
@@ -227,6 +231,14 @@ class Agent:
             limits=RpcLimits(frame_max=limits.rpc_frame_max, inflight_max=limits.rpc_inflight_max),
             tls=self.tls,
         )
+
+    async def _start_wan(self) -> None:
+        """Before this server's neighbours hear of it, for these will join it there."""
+        if not self.config.in_wan:
+            return
+        self.wan = make_wan(self.config, self.metrics, lan=lambda: self.gossip.members())
+        await self.wan.start()
+        self.ground.closers.add("wan pool", self.wan.stop)
 
     async def _start_gossip(self) -> None:
         self.gossip, self.events = make_gossip(
@@ -268,6 +280,7 @@ class Agent:
             access=access,
             archives=archives,
             gossip=self.gossip,
+            wan=self.wan,
             events=self.events,
             host=host,
             server=self.server,
@@ -289,6 +302,8 @@ class Agent:
         self._refresh_servers()
         if self.server is not None:
             self.server.member_changed(event)
+        if self.wan is not None:
+            self.wan.lan_changed()
         if not known and len(self.servers) and self.host is not None:
             self.host.servers_appeared()
 
@@ -308,9 +323,18 @@ class Agent:
             self.host.local.trigger_full_sync()
 
     async def _join(self, host: HostParts) -> None:
-        if await join_all(self.config, self.gossip.join):
+        if await join_all(lan_plan(self.config), self.gossip.join):
             host.local.trigger_full_sync()
         else:
+            self.end(leave=False, status=1)
+
+    def _join_wan(self) -> None:
+        if self.wan is not None:
+            self._owner.spawn(self._join_servers(self.wan), name="join wan")
+            self._owner.spawn(self.wan.keep_joined(), name="wan pool")
+
+    async def _join_servers(self, wan: WanPool) -> None:
+        if not await join_all(wan_plan(self.config), wan.join):
             self.end(leave=False, status=1)
 
     async def _take_over(self, config: AgentConfig) -> None:
@@ -339,7 +363,10 @@ class Agent:
         configuration; until then it goes on to vote and to answer.
         """
         try:
-            await self.gossip.leave()
+            goodbyes = [self.gossip.leave()]
+            if self.wan is not None:
+                goodbyes.append(self.wan.leave())
+            await asyncio.gather(*goodbyes)
             if self.server is not None:
                 await until_removed(self.server.store)
         except Exception as error:  # whatever it is, the agent has to end

@@ -55,6 +55,29 @@ def identity(meta: bytes | None, tag: str) -> str:
     return wire.decode_tags(meta or b"").get(tag, "") if meta and tag else ""
 
 
+def objection(name: str, meta: bytes | None, config: GossipConfig) -> str:
+    """Why the application does not want the member in this ring; empty when it does."""
+    if config.admits is None:
+        return ""
+    return config.admits(name, wire.decode_tags(meta or b""))
+
+
+def free_at(
+    record: NodeState, changed_at: float, claim: Alive, config: GossipConfig
+) -> float | None:
+    """When a failed holder's name will be the claimant's; None when time alone does not help.
+
+    The same rules as ``name_is_held``'s.
+    """
+    waits = []
+    if config.dead_node_reclaim_s > 0:
+        waits.append(config.dead_node_reclaim_s)
+    claimant = identity(claim.meta, config.identity_tag)
+    if config.identity_reclaim_s > 0 and claimant and claim.incarnation > record.incarnation:
+        waits.append(config.identity_reclaim_s)
+    return changed_at + min(waits) if waits else None
+
+
 def name_is_held(
     record: NodeState, changed_at: float, claim: Alive, config: GossipConfig, now: float
 ) -> str:

@@ -25,6 +25,7 @@ from gossip.effects import (
     Quarantined,
     Refused,
 )
+from gossip.held_claims import HeldClaims
 from gossip.members import ENDED, MemberTable, Record, Verdict
 from gossip.reasons import Why
 from gossip.stalls import Stalls
@@ -55,6 +56,7 @@ class Claims:
         self._stats = stats
         self.suspicions = Suspicions()
         self.refusals = Refusals(config.refusals_max)
+        self.held = HeldClaims(config.refusals_max)
         self.accusers = Accusers(config)
         self.out: list[Effect | Notice] = []
 
@@ -75,9 +77,11 @@ class Claims:
             self.out.append(NameConflict(claim.node, where, own))
             if before is not None and not own:
                 self._refuse(claim.node, self._table.name_is_held(before, claim, now), now)
+                self._hold(claim, now)
         elif verdict is Verdict.UNFIT:
             self._stats.drop("unfit_member")
             self._refuse(claim.node, self._table.unfit(claim), now)
+            self._hold(claim, now)
         elif verdict is Verdict.INVALID:
             self._stats.drop("invalid_claim")
             if claim.node:
@@ -89,6 +93,7 @@ class Claims:
         running = self.suspicions.get(claim.node)
         self.suspicions.forget(claim.node)
         self.refusals.forget(claim.node)
+        self.held.forget(claim.node)
         self.spread(claim, claim.node)
         if running is not None:
             self._explain(claim.node, running)
@@ -99,6 +104,17 @@ class Claims:
             self.out.append(NodeUp(claim.node))
         elif verdict is Verdict.UPDATED:
             self.out.append(NodeChanged(claim.node))
+
+    def _hold(self, claim: Alive, now: float) -> None:
+        """Keep a claim that was refused for now only."""
+        wait = self._table.obstacle(claim)
+        if wait is not None:
+            self.held.keep(claim, wait, now)
+
+    def judge_again(self, now: float) -> None:
+        """Claims whose name may be free by now."""
+        for claim in self.held.take_due(now):
+            self.alive(claim, now)
 
     def _refuse(self, name: str, reason: str, now: float) -> None:
         if self.refusals.add(name, reason, now):
@@ -148,6 +164,7 @@ class Claims:
                 self._were_right(running, claim, now)
             self._note(name, running)
             self.out.append(NodeDown(name))
+            self.held.ended(name, now)
         elif verdict is Verdict.REFUTE:
             self.refute(claim.incarnation, claim.accuser, now)
 

@@ -136,6 +136,9 @@ class GossipConfig:
     """How often a failed member may be tried again."""
     reconnect_timeout_s: float = 24 * 3600.0
     """Failed members are forgotten after."""
+    admits: Callable[[str, Mapping[str, str]], str] | None = None
+    """Says why a member of this name and with these tags may not be in the ring, "" if it may. It
+    is asked of each claim, so that one stranger keeps nobody out but itself."""
     reconnect_timeout_of: Callable[[Mapping[str, str]], float | None] | None = None
     """What a member's tags say of this for itself, in seconds; None where they say nothing."""
     tombstone_timeout_s: float = 24 * 3600.0

@@ -8,6 +8,7 @@ Serf's own view, with its longer memory, is gossip.roster.
 from __future__ import annotations
 
 import enum
+import math
 import random
 from collections.abc import Callable, Iterator, MutableMapping
 from dataclasses import dataclass, replace
@@ -15,6 +16,7 @@ from dataclasses import dataclass, replace
 from gossip import admission
 from gossip.admission import VERSIONS, VERSIONS_BYTES
 from gossip.config import GossipConfig
+from gossip.held_claims import Wait
 from gossip.reasons import Why
 from gossip.wire.messages import Alive, NodeState, State
 
@@ -190,14 +192,40 @@ class MemberTable:
         versions = record.versions if record is not None and silent else claim.versions
         if not self._config.push_pull_strict and (why := admission.unfit(claim.node, versions)):
             return why
+        if why := admission.objection(claim.node, claim.meta, self._config):
+            return why
+        holder = self._other_bearer(claim)
+        if holder is None:
+            return ""
+        wanted = self._identity(claim.meta)
+        by = "this agent's ID" if holder.name == self.local_name else f"member '{holder.name}'"
+        return f"Member '{claim.node}' has conflicting node ID '{wanted}' with {by}"
+
+    def _other_bearer(self, claim: Alive) -> Record | None:
+        """The live member that bears the claim's identity under another name and address."""
         wanted = self._identity(claim.meta)
         holder = self.records.get(self._identities.get(wanted, "")) if wanted else None
         if holder is None or holder.name == claim.node or holder.state in ENDED:
-            return ""
+            return None
         if (holder.address, holder.port) == (claim.address, claim.port or self._config.bind_port):
-            return ""  # the same agent, restarted under a new name
-        by = "this agent's ID" if holder.name == self.local_name else f"member '{holder.name}'"
-        return f"Member '{claim.node}' has conflicting node ID '{wanted}' with {by}"
+            return None  # the same agent, restarted under a new name
+        return holder
+
+    def obstacle(self, claim: Alive) -> Wait | None:
+        """What a claim that was refused has to wait for; None when waiting does not help."""
+        record = self.records.get(claim.node)
+        if record is not None and record.name != self.local_name:
+            moved = (record.address, record.port) != (
+                claim.address,
+                claim.port or self._config.bind_port,
+            )
+            if moved and record.state is State.DEAD:
+                at = admission.free_at(record, record.changed_at, claim, self._config)
+                return None if at is None else Wait(at)
+            if moved and record.state is not State.LEFT:
+                return Wait(math.inf, record.name)
+        holder = self._other_bearer(claim)
+        return None if holder is None else Wait(math.inf, holder.name)
 
     def _identity(self, meta: bytes | None) -> str:
         if not self._config.unique_identities:

@@ -258,6 +258,8 @@ class Gossip:
             member_ltime=clocks.member,
             event_ltime=clocks.event,
             query_ltime=clocks.query,
+            coordinate_resets=core.coordinates.resets,
+            claims_held=len(core.swim.claims.held),
             dropped=dict(self._stats.dropped),
             health_score=core.swim.awareness.score,
             members_alive=core.roster.count(MemberStatus.ALIVE),

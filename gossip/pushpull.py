@@ -9,7 +9,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator
 
-from gossip.admission import LAYERS, VERSIONS_BYTES, spoken, unfit
+from gossip.admission import LAYERS, VERSIONS_BYTES, objection, spoken, unfit
+from gossip.config import GossipConfig
 from gossip.errors import RemoteError
 from gossip.members import ENDED, MemberTable, Record
 from gossip.wire.messages import Alive, Dead, NodeState, State, Suspect
@@ -61,8 +62,8 @@ def verify(remote: Iterable[NodeState], local: Iterable[NodeState]) -> None:
                 )
 
 
-def verify_some(remote: Iterable[NodeState]) -> None:
-    """Raise RemoteError when we understand none of the living there: a foreign ring.
+def verify_some(remote: Iterable[NodeState], config: GossipConfig) -> None:
+    """Raise RemoteError when we understand none of the living there, or want none: a foreign ring.
 
     Which single records are left out is decided where each is judged (gossip.members). What is
     said of the dead needs no version.
@@ -75,9 +76,10 @@ def verify_some(remote: Iterable[NodeState]) -> None:
         versions = node.versions or b""
         if versions not in fits:
             fits[versions] = unfit(node.name, versions)
-        if not fits[versions]:
+        reason = fits[versions] or objection(node.name, node.meta, config)
+        if not reason:
             return
-        why = why or fits[versions]
+        why = why or reason
     if why:
         raise RemoteError(why)
 

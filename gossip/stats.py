@@ -67,6 +67,10 @@ class GossipStats:
     """Lamport time of members, then of user events, then of queries."""
     event_ltime: int = 0
     query_ltime: int = 0
+    coordinate_resets: int = 0
+    """Times our network coordinate had to begin again at the origin."""
+    claims_held: int = 0
+    """Refused claims that wait for their name."""
 
     def drop(self, reason: str) -> None:
         """Count something thrown away."""

@@ -150,6 +150,7 @@ class Swim:
             self._next_exchange_at,
             self._relayed.deadline,
             self.suspicions.deadline,
+            self.claims.held.deadline,
         )
         if self._probe is not None:
             at = min(at, self._probe.deadline)
@@ -173,6 +174,7 @@ class Swim:
                 self._probe_pending = True
         for name, running in self.suspicions.take_due(now):
             self.claims.ran_out(name, running, now)
+        self.claims.judge_again(now)
         if now >= self._next_gossip_at and self._gossip_wanted():
             self._next_gossip_at = _next_tick(
                 self._next_gossip_at, self._config.gossip_interval_s, now
@@ -326,7 +328,7 @@ class Swim:
         if self._config.push_pull_strict:
             pushpull.verify(nodes, self.table)
         else:
-            pushpull.verify_some(nodes)
+            pushpull.verify_some(nodes, self._config)
 
     def take(self, nodes: tuple[NodeState, ...], now: float) -> None:
         """Records of another member's table that was judged; each is a claim of its own."""

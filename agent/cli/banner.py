@@ -12,6 +12,7 @@ def banner(config: AgentConfig) -> str:
     listeners = (
         f"HTTP: {config.port_http}, HTTPS: {config.port_https}, gRPC: -1, DNS: {config.port_dns}"
     )
+    wan = config.port_serf_wan if config.in_wan else -1
     outgoing, incoming = config.tls.dials_tls, config.tls.verify_incoming
     facts = (
         ("Version", f"'v{VERSION}'"),
@@ -20,7 +21,7 @@ def banner(config: AgentConfig) -> str:
         ("Datacenter", f"'{config.datacenter}' (Segment: '{'<all>' if config.server else ''}')"),
         ("Server", f"{str(config.server).lower()} ({expect})"),
         ("Client Addr", f"[{' '.join(config.client_addrs)}] ({listeners})"),
-        ("Cluster Addr", f"{config.advertise_addr} (LAN: {config.port_serf_lan}, WAN: -1)"),
+        ("Cluster Addr", f"{config.advertise_addr} (LAN: {config.port_serf_lan}, WAN: {wan})"),
         (
             "Encrypt",
             f"Gossip: {str(bool(config.gossip_keys)).lower()}, "

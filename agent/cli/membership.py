@@ -121,7 +121,7 @@ def _force_leave(call: Call) -> int:
         return _misused(
             call, ("force-leave",), "A single node name must be specified to force leave."
         )
-    query = [("prune", "1")] if call.flags["prune"] else []
+    query = [(name, "1") for name in ("prune", "wan") if call.flags[name]]
     try:
         expect(call.client().put(f"/v1/agent/force-leave/{call.args[0]}", query))
     except ClientError as error:
@@ -167,7 +167,10 @@ COMMANDS: dict[tuple[str, ...], Command] = {
         usage="force-leave [options] NODE",
         help="Puts a failed member into the left state, so that its catalog entry goes at once.",
         run=_force_leave,
-        flags=(Flag("prune", "Drop the member from the list as well.", Kind.BOOL),),
+        flags=(
+            Flag("prune", "Drop the member from the list as well.", Kind.BOOL),
+            Flag("wan", "Only in the WAN pool of servers.", Kind.BOOL),
+        ),
     ),
     ("reload",): Command(
         usage="reload [options]",

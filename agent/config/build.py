@@ -53,10 +53,17 @@ DEV_DEFAULTS: Values = {
     "gossip_lan.probe_interval": "100ms",
     "gossip_lan.probe_timeout": "100ms",
     "gossip_lan.suspicion_mult": 3,
+    "gossip_wan.gossip_interval": "100ms",
+    "gossip_wan.probe_interval": "100ms",
+    "gossip_wan.probe_timeout": "100ms",
+    "gossip_wan.suspicion_mult": 3,
     "consul.coordinate.update_period": "100ms",
 }
 #: As in the reference, these are off with 0 too.
 _OFF_AT_ZERO = ("port_http", "port_https")
+#: Where Consul's agents differ from the profile of the library that they gossip with.
+_WAN_TIMING = {"gossip_nodes": 3}
+_PEERS = ("retry_join", "start_join", "retry_join_wan", "start_join_wan")
 _TIMING_FIELDS = frozenset(field.name for field in dataclasses.fields(GossipTiming))
 
 
@@ -82,9 +89,6 @@ def build(
     server = values.get("server", False)
     expect = values.get("bootstrap_expect", 0)
     plain = fields.pop("") | definitions
-    timing, numbers = gossip_keys.with_profile(
-        fields.pop("gossip_lan", {}), fields.pop("gossip", {}), _TIMING_FIELDS
-    )
     limits = Limits(**fields.pop("limits", {}))
     config = AgentConfig(
         **plain
@@ -99,8 +103,7 @@ def build(
             "bootstrap_expect": 0 if expect == 1 else expect,
             **_listening(found, plain),
             "unix_sockets": UnixSockets(**fields.pop("unix_sockets", {})),
-            "retry_join": peers("retry_join", values.get("retry_join", ()), interfaces),
-            "start_join": peers("start_join", values.get("start_join", ()), interfaces),
+            **{key: peers(key, values.get(key, ()), interfaces) for key in _PEERS},
             "leave_on_terminate": values.get("leave_on_terminate", not server),
             "skip_leave_on_interrupt": values.get("skip_leave_on_interrupt", server),
             "log_level": values.get("log_level", "INFO").upper(),
@@ -108,8 +111,8 @@ def build(
             "session_ttl_min_s": plain.get("session_ttl_min_s") or SESSION_TTL_MIN_S,
             "ui_enabled": plain.get("ui_enabled", values.get("ui", False)),
             "coordinates": CoordinateConfig(**fields.pop("coordinates", {})),
-            "gossip_lan": GossipTiming(**timing),
-            "gossip": numbers,
+            **_pool(fields, "gossip_lan", "gossip", profile="lan"),
+            **_pool(fields, "gossip_wan", "gossip_between", profile="wan"),
             "acl": acl_config(values),
             "tls": tls_config(values, server=server),
             "https": https_config(values),
@@ -129,6 +132,17 @@ def build(
     rules.check_ports(config)
     _check_ranges(config, values)
     return config
+
+
+def _pool(
+    fields: dict[str, dict[str, Any]], stanza: str, more: str, *, profile: str
+) -> dict[str, Any]:
+    """The figures of one gossip pool."""
+    timing, numbers = fields.pop(stanza, {}), fields.pop(more, {})
+    if profile == "wan" and "profile" not in numbers:
+        timing = _WAN_TIMING | timing
+    timing, numbers = gossip_keys.with_profile(stanza, profile, timing, numbers, _TIMING_FIELDS)
+    return {stanza: GossipTiming(**timing), more: numbers}
 
 
 def _check_ranges(config: AgentConfig, values: Values) -> None:
@@ -157,6 +171,7 @@ def _listening(found: Addresses, plain: Mapping[str, Any]) -> dict[str, Any]:
         "advertise_addr": found.advertise,
         "advertise_addr_wan": found.advertise_wan,
         "serf_lan_addr": found.serf_lan,
+        "serf_wan_addr": found.serf_wan,
         "client_addrs": found.clients,
         "addresses_http": found.http,
         "addresses_https": found.https,

@@ -1,4 +1,4 @@
-"""The keys of the stanza `gossip_lan` beyond Consul's six: lictor's own, and what a profile means.
+"""The keys of `gossip_lan` and `gossip_wan` beyond Consul's six: lictor's own, and profiles.
 
 Every number of `gossip.GossipConfig` that a user may have reason to change has one; what it trades
 against what is written there. `profile` chooses the figures of the field for all that is not set.
@@ -74,16 +74,20 @@ POSITIVE = frozenset(
 
 
 def with_profile(
-    timing: dict[str, Any], numbers: dict[str, Any], timing_fields: frozenset[str]
+    stanza: str,
+    usual_profile: str,
+    timing: dict[str, Any],
+    numbers: dict[str, Any],
+    timing_fields: frozenset[str],
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """What is set, on top of what the profile means: fields of GossipTiming, and all others.
 
     Raises ConfigError for an unknown profile, and for values that contradict each other.
     """
     rest = dict(numbers)
-    profile = rest.pop("profile", "lan")
+    profile = rest.pop("profile", usual_profile)
     if profile not in PROFILES:
-        raise ConfigError(f'gossip_lan.profile cannot be "{profile}". Must be lan, wan or local')
+        raise ConfigError(f'{stanza}.profile cannot be "{profile}". Must be lan, wan or local')
     chosen, usual = PROFILES[profile]("any"), GossipConfig.lan("any")
     changes = {
         each.name: getattr(chosen, each.name)
@@ -96,5 +100,5 @@ def with_profile(
     try:
         GossipConfig(name="any", **{n: v for n, v in timed.items() if n in known}, **others)
     except GossipConfigError as error:
-        raise ConfigError(f"gossip_lan: {error}") from None
+        raise ConfigError(f"{stanza}: {error}") from None
     return timed, others

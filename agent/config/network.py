@@ -31,6 +31,7 @@ class Addresses:
     #: As ``advertise`` where nothing else is set.
     advertise_wan: str
     serf_lan: str
+    serf_wan: str
     clients: tuple[str, ...]
     http: tuple[str, ...]
     https: tuple[str, ...]
@@ -46,6 +47,7 @@ def addresses(values: Values, interfaces: Interfaces) -> Addresses:
         advertise=advertise,
         advertise_wan=_advertise_wan(values, advertise, interfaces),
         serf_lan=_single("serf_lan", values.get("serf_lan") or bind, interfaces),
+        serf_wan=_single("serf_wan", values.get("serf_wan") or bind, interfaces),
         clients=_clients(values.get("client_addr", "127.0.0.1"), interfaces),
         http=_face("addresses.http", values, interfaces),
         https=_face("addresses.https", values, interfaces),

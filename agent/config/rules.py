@@ -160,6 +160,8 @@ def check_ports(config: AgentConfig) -> None:
     if config.server:
         wanted.append(("RPC Advertise", config.advertise_addr, config.port_server))
     wanted.append(("Serf Advertise LAN", config.advertise_addr, config.port_serf_lan))
+    if config.in_wan:
+        wanted.append(("Serf Advertise WAN", config.advertise_addr_wan, config.port_serf_wan))
     for name, host, port in wanted:
         if port <= 0:
             continue

@@ -265,6 +265,7 @@ class AgentConfig:
     advertise_addr_wan: str = ""
     #: Where gossip listens; "" is ``bind_addr``.
     serf_lan_addr: str = ""
+    serf_wan_addr: str = ""
     client_addrs: tuple[str, ...] = ("127.0.0.1",)
     #: Where each face listens, if not on ``client_addrs``; HTTP also on "unix:///path".
     addresses_http: tuple[str, ...] = ()
@@ -276,6 +277,8 @@ class AgentConfig:
     port_https: int = -1
     port_dns: int = 8600
     port_serf_lan: int = 8301
+    #: 0 or less: this server takes no part in the pool of the servers of all datacenters.
+    port_serf_wan: int = 8302
     port_server: int = 8300
     port_sidecar_min: int = 21000
     port_sidecar_max: int = 21255
@@ -286,6 +289,10 @@ class AgentConfig:
     retry_interval_s: float = 30.0
     retry_max: int = 0
     start_join: tuple[str, ...] = ()
+    retry_join_wan: tuple[str, ...] = ()
+    retry_interval_wan_s: float = 30.0
+    retry_max_wan: int = 0
+    start_join_wan: tuple[str, ...] = ()
     rejoin_after_leave: bool = False
     leave_on_terminate: bool = True
     skip_leave_on_interrupt: bool = False
@@ -306,6 +313,7 @@ class AgentConfig:
     #: What the first leader of a cluster writes; later changes go through the operator's API.
     autopilot: AutopilotConfig = field(default_factory=AutopilotConfig)
     reconnect_timeout_s: float = 72 * 3600.0
+    reconnect_timeout_wan_s: float = 72 * 3600.0
     #: What a client agent asks others to do with it once it has failed; 0: what they do with all.
     advertise_reconnect_timeout_s: float = 0.0
 
@@ -315,11 +323,19 @@ class AgentConfig:
     disable_keyring_file: bool = False
     #: The keys that gossip starts with: of the keyring's file, or ``encrypt``.
     gossip_keys: tuple[bytes, ...] = ()
+    gossip_wan_keys: tuple[bytes, ...] = ()
     tls: TlsConfig = field(default_factory=TlsConfig)
     https: TlsConfig = field(default_factory=lambda: TlsConfig(stanza="https"))
     gossip_lan: GossipTiming = GossipTiming()
     #: Further fields of `gossip.GossipConfig` that are set, or that the profile changes.
     gossip: Mapping[str, object] = field(default_factory=dict)
+    gossip_wan: GossipTiming = GossipTiming(
+        gossip_interval_s=0.5,
+        probe_interval_s=5.0,
+        probe_timeout_s=3.0,
+        suspicion_mult=6,
+    )
+    gossip_between: Mapping[str, object] = field(default_factory=dict)
     disable_coordinates: bool = False
     coordinates: CoordinateConfig = CoordinateConfig()
 
@@ -388,6 +404,11 @@ class AgentConfig:
     def dns_addrs(self) -> tuple[str, ...]:
         """Where DNS listens."""
         return self.addresses_dns or self.client_addrs
+
+    @property
+    def in_wan(self) -> bool:
+        """Whether this agent is a member of the pool of all datacenters' servers."""
+        return self.server and self.port_serf_wan > 0
 
     @property
     def coordinates_enabled(self) -> bool:

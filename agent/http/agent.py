@@ -7,7 +7,7 @@ import dataclasses
 import os
 import platform
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import unquote
 
@@ -21,9 +21,11 @@ from agent.host_facts import host_facts
 from agent.http import filter_fields, render
 from agent.http.agent_stats import Facts, sections
 from agent.http.call import Call, done
+from agent.http.context import GossipMember, GossipPool
 from agent.http.params import parse_bool
 from agent.http.parse import several
 from agent.http.reply import Reply
+from agent.wan.members import bare_name
 from gossip.coordinates import Coordinate
 from raftstore.records import Json
 
@@ -86,6 +88,7 @@ def _stats(call: Call) -> Json:
         python=platform.python_version(),
         processors=os.cpu_count() or 1,
         goroutines=len(asyncio.all_tasks()),
+        datacenters=1 if context.wan is None else len(context.wan.datacenters()),
         servers=sum(member.tags.get("role") == "consul" for member in members),
         checks_by_ttl=sum(check.type == "ttl" for check in checks),
         acl_enabled=context.config.acl.enabled,
@@ -122,25 +125,32 @@ NO_WAN_POOL = "WAN Federation is disabled"
 
 
 async def members(call: Call) -> Reply:
-    """The members of the gossip pool; with ``wan`` the servers of all datacenters: ours."""
+    """The members of the gossip pool; with ``wan`` the servers of all datacenters.
+
+    As in the reference, an agent that is not in that pool knows nobody there.
+    """
     wan = bool(call.params.get("wan"))
     # "_all" is what Consul's own command line asks for when nobody names a segment.
     if call.params.get("segment") not in {None, "", "_all"}:
         if wan:
             raise RequestError(400, "Cannot provide a segment with wan=true")
         raise RequestError(500, "Network segments are not supported in this version of Consul")
-    everybody = call.context.gossip.members()
-    known = [member for member in everybody if call.may("node", READ, member.name)]
+    context = call.context
+    everybody: Sequence[GossipMember] = context.gossip.members()
+    if wan:
+        everybody = () if context.wan is None else context.wan.members()
+    known = [member for member in everybody if _may_see(call, member)]
     call.consulted = True
     expression = call.params.get("filter")
     keep = compile_filter(expression, filter_fields.MEMBER) if expression else None
-    datacenter = call.context.config.datacenter
-    shown = [
-        render.member(member, f"{member.name}.{datacenter}" if wan else None)
-        for member in known
-        if not wan or member.tags.get("role") == "consul"
-    ]
+    shown = [render.member(member) for member in known]
     return call.json([each for each in shown if keep is None or keep(each)])
+
+
+def _may_see(call: Call, member: GossipMember) -> bool:
+    """Rules speak of nodes by the names that these have in their datacenter."""
+    datacenter = member.tags.get("dc", "")
+    return call.may("node", READ, bare_name(member.name, datacenter) if datacenter else member.name)
 
 
 async def host(call: Call) -> Reply:
@@ -210,11 +220,14 @@ async def join(call: Call) -> Reply:
     address = parameter(call)
     if not address:
         raise RequestError(500, "Missing address to join")
+    pool: GossipPool | None = call.context.gossip
     if call.params.get("wan"):
+        pool = call.context.wan
+    if pool is None:
         # Never the pool of this datacenter instead: a foreign ring would be merged into it.
         server = call.context.config.server
         raise RequestError(500, NO_WAN_POOL if server else "Must be a server to join WAN cluster")
-    outcome = await call.context.gossip.join([address])
+    outcome = await pool.join([address])
     # To meet nobody but ourselves is no failure, as in the reference.
     if not outcome.joined and outcome.errors:
         reasons = [f"Failed to join {peer}: {reason}" for peer, reason in outcome.errors]
@@ -224,8 +237,15 @@ async def join(call: Call) -> Reply:
 
 async def force_leave(call: Call) -> Reply:
     """Declare a failed member left; with ``prune`` forget it."""
-    name = parameter(call)
-    if not call.context.gossip.force_leave(name, prune="prune" in call.params):
+    name, prune = parameter(call), "prune" in call.params
+    context = call.context
+    found = False
+    if not call.params.get("wan"):
+        found = context.gossip.force_leave(name, prune=prune)
+    if context.wan is not None:
+        # A server is a member of both pools.
+        found = context.wan.force_leave(name, prune=prune) or found
+    if not found:
         raise RequestError(500, f"agent: No node found with name '{name}'")
     return done()
 

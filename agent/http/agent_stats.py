@@ -27,13 +27,14 @@ class Facts:
     processors: int
     goroutines: int
     servers: int
+    datacenters: int
     checks_by_ttl: int
     acl_enabled: bool
 
 
 def sections(config: AgentConfig, own: Sections, facts: Facts) -> dict[str, dict[str, str]]:
     """All sections by name."""
-    gossip = _serf(config, own)
+    gossip = _serf(own, "gossip", encrypted=bool(config.gossip_keys))
     shown = {name: dict(values) for name, values in own.items()}
     shown["agent"] = _agent(own, facts)
     shown["build"] = {"prerelease": "", "revision": VERSION, "version": CONSUL_VERSION}
@@ -57,13 +58,14 @@ def sections(config: AgentConfig, own: Sections, facts: Facts) -> dict[str, dict
     shown["consul"] = {
         "acl": _enabled(facts.acl_enabled),
         "bootstrap": _word(config.bootstrap and not config.dev_mode),
-        "known_datacenters": "1",
+        "known_datacenters": str(facts.datacenters),
         "leader": _word(raft.get("role") == "leader"),
         "leader_addr": raft.get("leader_address", ""),
         "server": "true",
     }
     shown["raft"] = {**raft, **_raft(raft, facts)}
-    shown["serf_wan"] = {**gossip, "members": str(facts.servers), "failed": "0", "left": "0"}
+    if "gossip_wan" in own:
+        shown["serf_wan"] = _serf(own, "gossip_wan", encrypted=bool(config.gossip_wan_keys))
     return shown
 
 
@@ -98,12 +100,12 @@ def _raft(raft: Mapping[str, str], facts: Facts) -> dict[str, str]:
     }
 
 
-def _serf(config: AgentConfig, own: Sections) -> dict[str, str]:
-    gossip = own.get("gossip", {})
+def _serf(own: Sections, area: str, *, encrypted: bool) -> dict[str, str]:
+    gossip = own.get(area, {})
     known = [int(gossip.get(f"members_{state}", "0")) for state in ("alive", "failed", "left")]
     return {
-        "coordinate_resets": own.get("coordinates", {}).get("resets", "0"),
-        "encrypted": _word(bool(config.gossip_keys)),
+        "coordinate_resets": gossip.get("coordinate_resets", "0"),
+        "encrypted": _word(encrypted),
         "event_queue": "0",
         "event_time": gossip.get("event_ltime", "0"),
         "failed": str(known[1]),

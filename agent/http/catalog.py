@@ -45,8 +45,10 @@ async def deregister(call: Call) -> Reply:
 
 
 async def datacenters(call: Call) -> Reply:
-    """The datacenters we know: our own."""
-    return call.json([call.context.config.datacenter], headers=call.cache_headers())
+    """The datacenters we know, the nearest first."""
+    context = call.context
+    known = [context.config.datacenter] if context.wan is None else context.wan.datacenters()
+    return call.json(list(known), headers=call.cache_headers())
 
 
 async def nodes(call: Call) -> Reply:

@@ -165,6 +165,18 @@ class GossipPool(Protocol):
         ...
 
 
+class ServerPool(GossipPool, Protocol):
+    """The pool of the servers of all datacenters (agent/wan/pool.py)."""
+
+    def servers(self) -> Mapping[str, Sequence[GossipMember]]:
+        """The servers that are known, by datacenter."""
+        ...
+
+    def datacenters(self) -> list[str]:
+        """All datacenters, the nearest first."""
+        ...
+
+
 class LeafView(Protocol):
     """A leaf certificate with its key. Times are RFC 3339 text."""
 
@@ -280,6 +292,8 @@ class HttpContext:
     operations: ServerOperations
     sessions: LeaderSessions
     coordinates: LeaderCoordinates
+    #: None: this agent is not in it.
+    wan: ServerPool | None = None
     #: None: there is no access control.
     access: Access | None = None
     archives: Archives | None = None

@@ -11,9 +11,11 @@ from agent.backend import Ask
 from agent.distance import CoordinateError, from_json, nearest_first, places, to_json
 from agent.errors import RequestError
 from agent.http.call import FAILED_READ, Call, done
+from agent.http.context import ServerPool
 from agent.http.decode import DecodeFailure, Shape, ignored, load, string
 from agent.http.parse import decode_failed
 from agent.http.reply import Reply
+from agent.wan.members import bare_name
 from raftstore.definition_queries import CoordinatesOf, ListCoordinates
 from raftstore.definitions import Coordinate
 from raftstore.records import Json, NodeName
@@ -52,14 +54,31 @@ def shown(coordinate: Coordinate) -> dict[str, Json]:
 
 
 async def datacenters(call: Call) -> Reply:
-    """The servers of every datacenter, that is of ours, with their coordinates."""
+    """The servers of every datacenter with their coordinates."""
     _refuse_disabled(call)
+    wan = call.context.wan
+    if wan is not None:
+        return call.json([_measured(wan, each) for each in wan.datacenters()])
     members = call.context.gossip.members()
     names = tuple(NodeName(m.name) for m in members if m.tags.get("role") == "consul")
     found = await call.context.backend.ask(CoordinatesOf(names)) if names else None
     servers = [shown(each) for each in (found.value if found else ()) if not each.segment]
     datacenter = call.context.config.datacenter
     return call.json([{"Datacenter": datacenter, "AreaID": "wan", "Coordinates": servers}])
+
+
+def _measured(wan: ServerPool, datacenter: str) -> Json:
+    """The servers of one datacenter that were measured, under their names there."""
+    places = {
+        each.name: place
+        for each in wan.servers().get(datacenter, ())
+        if (place := wan.coordinate(each.name)) is not None
+    }
+    servers: list[Json] = [
+        {"Node": bare_name(name, datacenter), "Segment": "", "Coord": to_json(place)}
+        for name, place in places.items()
+    ]
+    return {"Datacenter": datacenter, "AreaID": "wan", "Coordinates": servers}
 
 
 async def nodes(call: Call) -> Reply:

@@ -24,11 +24,14 @@ async def list_keys(call: Call) -> Reply:
     """Which member holds which keys, counted per pool."""
     relay_factor, local_only = _relay_factor(call), _local_only(call)
     call.check_datacenter()
+    context = call.context
+    wan = None if local_only or context.wan is None else context.wan.ring_keys
     try:
-        report = await call.context.gossip.ring_keys.list(relay_factor=relay_factor)
+        report = await context.gossip.ring_keys.list(relay_factor=relay_factor)
+        between = None if wan is None else await wan.list(relay_factor=relay_factor)
     except QueryError as error:
         raise RequestError(500, str(error)) from None
-    return call.json([_shown(pool) for pool in _pools(call, report, local_only=local_only)])
+    return call.json([_shown(pool) for pool in _pools(call, report, between)])
 
 
 async def install(call: Call) -> Reply:
@@ -62,21 +65,22 @@ async def _change(call: Call, operation: KeyOperation) -> Reply:
     except DecodeFailure as error:
         titles = ("WAN", f"{call.context.config.datacenter} (LAN)")
         raise RequestError(500, several([f"{title} error: {error}" for title in titles])) from None
+    context = call.context
     try:
-        report = await call.context.gossip.ring_keys.change(
-            operation, key, relay_factor=relay_factor
-        )
+        # Each pool decides for itself, and both are told of, as in the reference.
+        between = None
+        if context.wan is not None:
+            between = await context.wan.ring_keys.change(operation, key, relay_factor=relay_factor)
+        report = await context.gossip.ring_keys.change(operation, key, relay_factor=relay_factor)
     except (KeyringError, QueryError) as error:
         raise RequestError(500, str(error)) from None
-    _pools(call, report, local_only=False)
+    _pools(call, report, between)
     return Reply()
 
 
-def _pools(call: Call, report: KeyReport, *, local_only: bool) -> tuple[KeyPool, ...]:
+def _pools(call: Call, report: KeyReport, between: KeyReport | None) -> tuple[KeyPool, ...]:
     """The report by pool. Raises RequestError when anything is wrong in one of them."""
-    context = call.context
-    servers = {m.name for m in context.gossip.members() if m.tags.get("role") == "consul"}
-    found = key_pools.pools(report, servers, context.config.datacenter, local_only=local_only)
+    found = key_pools.pools(report, between, call.context.config.datacenter)
     wrong = key_pools.problems(found)
     if wrong:
         raise RequestError(500, several(wrong))

@@ -25,8 +25,8 @@ def reconnect_timeout_of(tags: Mapping[str, str]) -> float | None:
         return None
 
 
-#: Consul's port of the WAN pool.
-WAN_PORT = "8302"
+#: Says in the pool of one datacenter where a server's member of the other pool is.
+WAN_JOIN_PORT = "wan_join_port"
 
 
 def gossip_tags(config: AgentConfig, node_id: str) -> dict[str, str]:
@@ -47,7 +47,9 @@ def gossip_tags(config: AgentConfig, node_id: str) -> dict[str, str]:
         tags |= {"port": str(config.port_server), "raft_vsn": "3", "acls": "0"}
         # Consul's servers tell these beside: states of the federation and intentions as entries are
         # known, and where the WAN pool would be joined.
-        tags |= {"ft_fs": "1", "ft_si": "1", "wan_join_port": WAN_PORT}
+        tags |= {"ft_fs": "1", "ft_si": "1"}
+        if config.in_wan:
+            tags[WAN_JOIN_PORT] = str(config.port_serf_wan)
         if config.bootstrap:
             tags["bootstrap"] = "1"
         if config.bootstrap_expect:

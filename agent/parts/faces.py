@@ -19,6 +19,7 @@ from agent.config.schema import AgentConfig
 from agent.dns.rules import DnsView
 from agent.dns.server import DnsServer
 from agent.events.log import EventLog
+from agent.explain.datacenters import explain_datacenters
 from agent.explain.limits import explain_limits
 from agent.explain.process import explain_process
 from agent.explain.raft import explain_raft
@@ -34,6 +35,7 @@ from agent.parts.ground import Ground
 from agent.parts.host import HostParts
 from agent.parts.server import ServerParts
 from agent.reloading import Reload
+from agent.wan.pool import WanPool
 from gossip import Gossip
 from raftstore.records import Json
 from raftstore.slices import in_slices
@@ -47,6 +49,7 @@ class Behind:
     access: Access
     archives: Archives
     gossip: Gossip
+    wan: WanPool | None
     events: EventLog
     host: HostParts
     server: ServerParts | None
@@ -136,6 +139,7 @@ class Faces:
             access=behind.access,
             local=behind.host.local,
             gossip=behind.gossip,
+            wan=behind.wan,
             events=behind.events,
             cache=behind.host.cache if ground.config.http_use_cache else None,
             sockets=ground.sockets,
@@ -161,7 +165,8 @@ class Faces:
         return explainers(
             behind.backend,
             self._ground.config,
-            gossip=behind.gossip.explain,
+            gossip=self._explain_member,
+            datacenters=lambda: explain_datacenters(behind.wan, self._ground.config.datacenter),
             leader=lambda name: None if server is None else server.explain_member(name),
             check=behind.host.local.explain_check,
             dns=self._dns_view,
@@ -184,6 +189,12 @@ class Faces:
             limits=lambda: explain_limits(self._ground.config, self._quotas),
             paced=in_slices,
         )
+
+    def _explain_member(self, name: str) -> object | None:
+        """A member of either pool: names in that of all datacenters have a dot."""
+        behind = self._behind
+        found = behind.gossip.explain(name)
+        return behind.wan.explain(name) if found is None and behind.wan is not None else found
 
     def _dns_view(self) -> DnsView:
         if self._dns is None:

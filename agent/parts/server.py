@@ -7,6 +7,7 @@ goes into ``leader_methods`` or into the servant of the server port.
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import uuid
 from collections.abc import Awaitable, Callable
@@ -38,6 +39,7 @@ from agent.local.node import join_host_port
 from agent.membership import candidates, seen_servers
 from agent.parts.access import guarded
 from agent.parts.ground import Ground
+from agent.wan.pool import WanPool
 from gossip import Gossip, MemberEvent
 from raftstore.errors import StoreError
 from raftstore.records import Json, NodeName
@@ -47,6 +49,13 @@ log = logging.getLogger("lictor.agent")
 
 #: A leader that ends tries for so many seconds to make another one lead.
 HAND_OVER_MAX_S = 2.0
+
+
+def _forget(gossip: Gossip, wan: WanPool | None, name: str) -> bool:
+    """A failed server counts as left, for the other datacenters too."""
+    if wan is not None:
+        wan.force_leave(name)
+    return gossip.force_leave(name)
 
 
 class ServerParts:
@@ -71,6 +80,7 @@ class ServerParts:
         self._servers = servers
         self._port_tls = port_tls
         self._formation: Formation | None = None
+        self._wan: WanPool | None = None
         self._duties: LeaderDuties | None = None
         self._keeper: ServersKeeper | None = None
 
@@ -105,8 +115,9 @@ class ServerParts:
         ground.closers.add("backend", backend.close)
         return backend
 
-    async def start(self, gossip: Gossip, access: Access) -> None:
+    async def start(self, gossip: Gossip, access: Access, wan: WanPool | None) -> None:
         """Open the server's port, and take part in the election."""
+        self._wan = wan
         config = self._ground.config
         self.authority = Authority(
             self.backend, datacenter=config.datacenter, config=dict(config.ca_config)
@@ -164,7 +175,7 @@ class ServerParts:
             own_id=ground.node_id,
             seen=lambda: seen_servers(gossip.members(), config.datacenter),
             heartbeat_s=store.heartbeat_s,
-            forget=gossip.force_leave,
+            forget=functools.partial(_forget, gossip, self._wan),
         )
         ground.metrics.add("servers", lambda: keeper.stats)
         sessions = SessionKeeper(store, node=config.node_name, hold_s=config.rpc_hold_timeout_s)

@@ -1,4 +1,4 @@
-"""One report as two pools: counts, names and errors of each are its own."""
+"""Reports of two pools: counts, names and errors of each are its own."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from gossip import KeyOperation, KeyReport, MemberKeys
 LIST, USE = KeyOperation.LIST, KeyOperation.USE
 
 
-def report(operation: KeyOperation, members: str, **parts: object) -> KeyReport:
+def report(operation: KeyOperation, members: tuple[str, ...], **parts: object) -> KeyReport:
     whole: dict[str, object] = {
         "operation": operation,
-        "members": tuple(members),
+        "members": members,
         "done": frozenset(),
         "failed": {},
         "silent": {},
@@ -20,27 +20,34 @@ def report(operation: KeyOperation, members: str, **parts: object) -> KeyReport:
     return KeyReport(**(whole | parts))  # type: ignore[arg-type]
 
 
-def test_only_servers_are_in_the_wan_pool() -> None:
-    held = {name: MemberKeys(keys=("k", name), primary="k") for name in "abc"}
-    wan, lan = pools(report(LIST, "abc", held=held, done=frozenset("abc")), {"b", "x"}, "east")
-    assert (wan.nodes, wan.keys, wan.primary_keys) == (1, {"b": 1, "k": 1}, {"k": 1})
+def holding(*names: str) -> KeyReport:
+    held = {name: MemberKeys(keys=("k", name), primary="k") for name in names}
+    return report(LIST, names, held=held, done=frozenset(names))
+
+
+def test_each_pool_counts_its_own_members() -> None:
+    wan, lan = pools(holding("a", "b", "c"), holding("b.east", "x.west"), "east")
+    assert (wan.nodes, wan.keys) == (2, {"b.east": 1, "k": 2, "x.west": 1})
+    assert wan.primary_keys == {"k": 2}
     assert (lan.nodes, lan.keys) == (3, {"a": 1, "b": 1, "c": 1, "k": 3})
     assert (wan.title, lan.title) == ("WAN", "east (LAN)")
     assert problems((wan, lan)) == []
 
 
-def test_a_pool_without_members_is_not_shown() -> None:
-    assert [pool.wan for pool in pools(report(LIST, "a"), (), "east")] == [False]
+def test_who_is_in_no_pool_of_servers_shows_none() -> None:
+    assert [pool.wan for pool in pools(holding("a"), None, "east")] == [False]
 
 
 def test_what_went_wrong_is_said_in_the_pools_it_concerns() -> None:
-    found = pools(report(USE, "ab", failed={"a": "lacks it"}), {"b"}, "east")
+    fine = report(USE, ("b.east",), done=frozenset({"b.east"}), changed=True)
+    found = pools(report(USE, ("a", "b"), failed={"a": "lacks it"}), fine, "east")
     assert problems(found) == [
         "east (LAN) error: 1/2 nodes reported failure, nothing was changed",
         "a: lacks it",
     ]
-    partly = report(USE, "ab", silent={"b": "no answer"}, changed=True, done=frozenset("a"))
-    assert problems(pools(partly, {"b"}, "east")) == [
+    silent = report(USE, ("b.east",), silent={"b.east": "no answer"}, changed=True)
+    partly = report(USE, ("a", "b"), silent={"b": "no answer"}, changed=True, done=frozenset("a"))
+    assert problems(pools(partly, silent, "east")) == [
         "WAN error: 0/1 nodes reported success",
         "b.east: no answer",
         "east (LAN) error: 1/2 nodes reported success",

@@ -25,7 +25,6 @@ LATER: tuple[str, ...] = ()
 #: (scenario, number of the step from 1) -> why it is left out.
 NOT_YET: dict[tuple[str, int], str] = {
     ("intention-l7", 7): "replacing works on what a config entry wrote: they are one object",
-    ("members", 8): "there is no WAN pool",
 }
 
 

@@ -402,6 +402,20 @@ class SmallPool:
         return name == self._me.name
 
 
+class SmallServerPool(SmallPool):
+    """The servers of all datacenters: one here, and another elsewhere."""
+
+    def __init__(self, node: str, datacenter: str) -> None:
+        super().__init__(node)
+        self._datacenter = datacenter
+
+    def datacenters(self) -> list[str]:
+        return [self._datacenter]
+
+    def servers(self) -> Mapping[str, Sequence[SmallMember]]:
+        return {self._datacenter: self.members()}
+
+
 @dataclass(frozen=True, kw_only=True)
 class SmallLeaf:
     service: str
@@ -458,6 +472,8 @@ class Rig:
         self.backend = StateBackend()
         self.local = SmallLocal(config.node_name)
         self.pool = SmallPool(config.node_name)
+        name, datacenter = f"{config.node_name}.{config.datacenter}", config.datacenter
+        self.wan = SmallServerPool(name, datacenter) if config.in_wan else None
         self.operations = SmallOperations("127.0.0.1:8300")
         self.sessions = SessionKeeper(
             StateStore(self.backend), node=config.node_name, hold_s=config.rpc_hold_timeout_s
@@ -501,6 +517,7 @@ class Rig:
             prompt=self.backend if prompt else None,
             local=self.local,
             gossip=self.pool,
+            wan=self.wan,
             events=self.events,
             leaves=SmallLeaves(),
             operations=self.operations,

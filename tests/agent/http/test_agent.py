@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from agent.config.schema import AgentConfig
 from tests.agent.http.rig import NODE_ID, Client, Rig, make_config
 
@@ -31,7 +33,35 @@ async def test_prometheus_needs_a_retention_time(client: Client) -> None:
 async def test_nobody_joins_our_pool_by_asking_for_the_wan(client: Client) -> None:
     got = await client.put("/v1/agent/join/127.0.0.1:1?wan=1")
     assert got.status == 500
-    assert got.text in {"WAN Federation is disabled", "Must be a server to join WAN cluster"}
+    assert "Failed to join 127.0.0.1:1" in got.text
+    (server,) = (await client.get("/v1/agent/members?wan=1")).json
+    assert server["Name"] == "n1.dc1"
+
+
+@pytest.mark.parametrize(
+    ("server", "text"),
+    [(True, "WAN Federation is disabled"), (False, "Must be a server to join WAN cluster")],
+)
+async def test_an_agent_outside_of_the_pool_of_servers(server: bool, text: str) -> None:
+    rig = await Rig(make_config(server=server, port_serf_wan=-1)).start()
+    try:
+        async with Client(rig.port) as client:
+            got = await client.put("/v1/agent/join/127.0.0.1:1?wan=1")
+            assert (got.status, got.text) == (500, text)
+            assert (await client.get("/v1/agent/members?wan=1")).json == []
+            missing = await client.put("/v1/agent/force-leave/n1.dc1?wan=1")
+            assert missing.text == "agent: No node found with name 'n1.dc1'"
+    finally:
+        await rig.stop()
+
+
+async def test_a_server_is_made_left_in_both_pools(rig: Rig, client: Client) -> None:
+    assert rig.wan is not None
+    await client.put("/v1/agent/force-leave/n1?prune")
+    assert (rig.pool.left, rig.wan.left) == ([("n1", True)], [("n1", True)])
+    await client.put("/v1/agent/force-leave/n1.dc1?wan=1")
+    assert rig.wan.left[-1] == ("n1.dc1", False)
+    assert len(rig.pool.left) == 1
 
 
 async def test_joining_nobody_is_an_error(client: Client) -> None:

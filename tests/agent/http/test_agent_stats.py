@@ -12,12 +12,14 @@ FACTS = Facts(
     processors=2,
     goroutines=9,
     servers=3,
+    datacenters=2,
     checks_by_ttl=1,
     acl_enabled=True,
 )
 OWN = {
     "local": {"checks": "4", "services": "2"},
     "gossip": {"members_alive": "3", "members_failed": "1", "members_left": "1", "keys": "0"},
+    "gossip_wan": {"members_alive": "2", "members_failed": "1", "coordinate_resets": "3"},
     "raft": {
         "role": "leader", "applied_index": "7", "last_index": "9", "term": "2",
         "leader_address": "a:1", "last_contact_s": "0.0", "steps": "5",
@@ -38,6 +40,13 @@ def test_a_leader() -> None:
     assert (raft["applied_index"], raft["last_log_index"], raft["steps"]) == ("7", "9", "5")
     assert found["serf_lan"]["members"] == "5"
     assert found["serf_wan"]["members"] == "3"
+    assert found["serf_wan"]["coordinate_resets"] == "3"
+    assert consul["known_datacenters"] == "2"
+
+
+def test_a_server_outside_of_the_pool_of_servers() -> None:
+    own = {name: each for name, each in OWN.items() if name != "gossip_wan"}
+    assert "serf_wan" not in sections(SERVER, own, FACTS)
 
 
 def test_a_follower_says_how_long_ago_it_heard() -> None:

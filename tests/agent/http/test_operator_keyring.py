@@ -7,6 +7,7 @@ import json
 
 import pytest
 
+from tests.agent.http.keyed import KeyedRing
 from tests.agent.http.rig import Client, Got, Rig
 
 PATH = "/v1/operator/keyring"
@@ -22,6 +23,13 @@ def three(rig: Rig) -> None:
     ring = rig.pool.keyed
     for name in ("n1", "n2", "n3"):
         ring.rings.setdefault(name, type(ring.rings["n1"])()).install(OLD)
+    servers(rig).rings["n1.dc1"].install(OLD)
+
+
+def servers(rig: Rig) -> KeyedRing:
+    """The pool of servers, a ring of its own."""
+    assert rig.wan is not None
+    return rig.wan.keyed
 
 
 async def test_a_rotation_through_the_api(rig: Rig, client: Client) -> None:
@@ -31,6 +39,18 @@ async def test_a_rotation_through_the_api(rig: Rig, client: Client) -> None:
         assert (done.status, done.text) == (200, "")
     assert {ring.keys for ring in rig.pool.keyed.rings.values()} == {(NEW,)}
     assert {asked.relay_factor for asked in rig.pool.keyed.asked} == {2}
+    assert servers(rig).rings["n1.dc1"].keys == (NEW,)
+
+
+async def test_each_pool_decides_for_itself(rig: Rig, client: Client) -> None:
+    three(rig)
+    for ring in rig.pool.keyed.rings.values():
+        ring.install(NEW)
+    refused = await client.put(PATH, {"Key": NEW_TEXT})
+    assert refused.status == 500
+    assert "WAN error: 1/1 nodes reported failure, nothing was changed" in refused.text
+    assert servers(rig).rings["n1.dc1"].keys == (OLD,)
+    assert all(ring.keys[0] == NEW for ring in rig.pool.keyed.rings.values())
 
 
 async def test_the_list_counts_keys_per_pool(rig: Rig, client: Client) -> None:
@@ -55,6 +75,7 @@ async def test_a_member_that_lacks_the_key_is_named_and_nothing_changes(
     three(rig)
     for name in ("n1", "n3"):
         rig.pool.keyed.rings[name].install(NEW)
+    servers(rig).rings["n1.dc1"].install(NEW)
     refused = await client.put(PATH, {"Key": NEW_TEXT})
     assert refused.status == 500
     assert refused.text == (
@@ -87,7 +108,7 @@ async def test_a_silent_member_stops_use_and_is_named_after_an_install(
         ("POST", "?relay-factor=6", {}, 400, "Bad request: Invalid relay-factor"),
         ("POST", "", {"Key": 5}, 400, "Bad request: Request decode failed: json:"),
         ("POST", "", {"Key": "abc"}, 500, "2 errors occurred:\n\t* WAN error: illegal base64"),
-        ("POST", "", {"Key": "YWJj"}, 500, "n1: key size must be 16, 24 or 32 bytes"),
+        ("POST", "", {"Key": "YWJj"}, 500, "n1.dc1: key size must be 16, 24 or 32 bytes"),
         ("GET", "?dc=elsewhere", None, 500, "No path to datacenter"),
     ],
 )

@@ -1,0 +1,1 @@
+"""Several datacenters: the pool of their servers, and what is asked of another one through it."""
