@@ -92,18 +92,17 @@ async def test_who_is_no_server_is_told_so_and_stays_out() -> None:
 
 async def test_a_failed_server_is_made_left_by_either_name() -> None:
     async with places("east") as (east,):
-        pools = [await east.add(f"s{i}") for i in (1, 2, 3)]
-        await eventually(lambda: len(alive(pools[0])) == 3, "joined")
-        assert not pools[0].force_leave("nobody")
-        for at, name in ((1, "s2"), (2, "s3.east")):
-            east.tasks[at].cancel()
-            del east.lan[1]
-            await pools[at].stop()
-            assert pools[0].force_leave(name)
-        await eventually(lambda: alive(pools[0]) == ["s1.east"], "both are gone")
-        await eventually(
-            lambda: (
-                {m.status for m in pools[0].members()} == {MemberStatus.ALIVE, MemberStatus.LEFT}
-            ),
-            "both left",
-        )
+        pool, other = await east.add("s1"), await east.add("s2")
+        await eventually(lambda: len(alive(pool)) == 2, "joined")
+        assert not pool.force_leave("nobody")
+        await east.owner.close()
+        await other.stop()
+
+        def others() -> list[MemberStatus]:
+            return [m.status for m in pool.members() if m.name == "s2.east"]
+
+        await eventually(lambda: others() == [MemberStatus.FAILED], "it has failed")
+        assert pool.force_leave("s2")
+        assert others() == [MemberStatus.LEFT]
+        assert pool.force_leave("s2.east", prune=True)
+        await eventually(lambda: others() == [], "it is forgotten")
