@@ -32,8 +32,9 @@ from proxy.jwt import (
 )
 from proxy.permissions import Request, Verdict, fits, permission
 from proxy.permissions import decide as decide_request
+from raftstore.definition_queries import GetConfigEntry
 from raftstore.entries.rules import REGEX_MAX
-from raftstore.queries import GetConfigEntry, MatchIntentions
+from raftstore.queries import MatchIntentions
 from raftstore.records import Intention, Json
 
 
