@@ -7,7 +7,6 @@ matched and lost, and what would hold without any.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import TypedDict
@@ -15,24 +14,13 @@ from typing import TypedDict
 from agent.backend import Backend
 from agent.config.schema import AgentConfig
 from agent.errors import RequestError
-from agent.login.jose import Jose
+from agent.explain.tokens import tokens_of
 from gossip.patterns import Pattern, PatternError, compile_pattern
 from proxy.authz import DEFAULT_ACL_OFF, DEFAULT_BY_ACL, Decision, Rule, decide
 from proxy.errors import UnreadablePattern
-from proxy.jwt import (
-    FAILS,
-    Checked,
-    TokenError,
-    Tokens,
-    check,
-    read_provider,
-    read_wanted,
-    shown,
-    wanted_by,
-)
+from proxy.jwt import read_wanted, shown
 from proxy.permissions import Request, Verdict, fits, permission
 from proxy.permissions import decide as decide_request
-from raftstore.definition_queries import GetConfigEntry
 from raftstore.entries.rules import REGEX_MAX
 from raftstore.queries import MatchIntentions
 from raftstore.records import Intention, Json
@@ -118,7 +106,7 @@ def intention_explainer(
         answer = await backend.ask(MatchIntentions("destination", (destination,)))
         rules = rules_of(answer.value.get(destination, ()))
         request = _request(query)
-        tokens = await _tokens(backend, rules, request or Request())
+        tokens = await tokens_of(backend, rules, request or Request())
         verdict = decide_request(
             rules,
             request or Request(),
@@ -151,31 +139,6 @@ def intention_explainer(
         }
 
     return explain
-
-
-async def _tokens(backend: Backend, rules: Iterable[Rule], request: Request) -> Tokens:
-    """What the tokens of a request are, as far as keys stand in the provider's entry itself."""
-    jose, found = Jose(), {}
-    for wanted in wanted_by(rules):
-        answer = await backend.ask(GetConfigEntry("jwt-provider", wanted))
-        if answer.value is None:
-            found[wanted] = Checked(text=FAILS, reason=f"there is no jwt-provider {wanted}")
-            continue
-        try:
-            provider = read_provider(wanted, answer.value.content)
-            keys = jose.keys(provider.jwks) if provider.jwks else None
-        except TokenError as error:
-            found[wanted] = Checked(text=FAILS, reason=str(error))
-            continue
-        found[wanted] = check(
-            provider, headers=request.headers, target=request.target, keys=keys, jose=jose,
-            now=time.time(),
-        )  # fmt: skip
-        if keys is None and found[wanted].text == FAILS:
-            where = provider.filename or (provider.remote.uri if provider.remote else "")
-            reason = f"its keys are looked up by the sidecar, in {where}"
-            found[wanted] = Checked(text=FAILS, reason=reason)
-    return lambda name: found.get(name, Checked())
 
 
 def _request(query: Mapping[str, str]) -> Request | None:
