@@ -90,11 +90,16 @@ async def decision(
 
 
 def intention_explainer(
-    backend: Backend, *, default_allow: bool = True, default_reason: str = DEFAULT_ACL_OFF
+    backend: Backend,
+    *,
+    default_allow: bool = True,
+    default_reason: str = DEFAULT_ACL_OFF,
+    wall: Callable[[], float] = lambda: 0.0,
 ) -> Callable[[Sequence[str], Mapping[str, str]], Awaitable[Json]]:
     """The explainer for `/v1/explain/intention/<source>/<destination>`.
 
-    Source and destination may also be given as query parameters.
+    Source and destination may also be given as query parameters. ``wall`` is the time (Unix) by
+    which tokens count.
     """
 
     async def explain(arguments: Sequence[str], query: Mapping[str, str]) -> Json:
@@ -106,7 +111,7 @@ def intention_explainer(
         answer = await backend.ask(MatchIntentions("destination", (destination,)))
         rules = rules_of(answer.value.get(destination, ()))
         request = _request(query)
-        tokens = await tokens_of(backend, rules, request or Request())
+        tokens = await tokens_of(backend, rules, request or Request(), wall)
         verdict = decide_request(
             rules,
             request or Request(),

@@ -1,9 +1,8 @@
-"""What the tokens of a request are that somebody asks about, by the clock of now."""
+"""What the tokens of a request are that somebody asks about."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from agent.backend import Backend
 from agent.login.jose import Jose
@@ -13,7 +12,9 @@ from proxy.permissions import Request
 from raftstore.definition_queries import GetConfigEntry
 
 
-async def tokens_of(backend: Backend, rules: Iterable[Rule], request: Request) -> Tokens:
+async def tokens_of(
+    backend: Backend, rules: Iterable[Rule], request: Request, wall: Callable[[], float]
+) -> Tokens:
     """What the tokens of a request are, as far as keys stand in the provider's entry itself."""
     jose, found = Jose(), {}
     for wanted in wanted_by(rules):
@@ -29,7 +30,7 @@ async def tokens_of(backend: Backend, rules: Iterable[Rule], request: Request) -
             continue
         found[wanted] = check(
             provider, headers=request.headers, target=request.target, keys=keys, jose=jose,
-            now=time.time(),
+            now=wall(),
         )  # fmt: skip
         if keys is None and found[wanted].text == FAILS:
             where = provider.filename or (provider.remote.uri if provider.remote else "")

@@ -178,6 +178,7 @@ class Faces:
             ),
             server_port=self._explain_port,
             session_clock=self._sessions.clock,
+            wall=time.time,
             events=behind.events.explain,
             coordinates=behind.host.sender.explain,
             keyring=behind.gossip,
