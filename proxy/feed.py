@@ -16,7 +16,8 @@ from proxy.authz import DEFAULT_ACL_OFF, DEFAULT_BY_ACL
 from proxy.balance.hosts import Host
 from proxy.errors import SourceError
 from proxy.jwt import Provider, TokenError, read_provider
-from proxy.l7 import settings
+from proxy.l7 import guard, settings
+from proxy.l7.locality import Locality
 from proxy.l7.routes import Chain, read_chain
 from proxy.source import Endpoint, MeshState, UpstreamSpec
 
@@ -67,7 +68,14 @@ class Resources:
             proxy_id,
             listen_address=listen_address,
         )  # fmt: skip
-        state = replace(state, own=own, protocol=str(body.get("Protocol") or "tcp"))
+        config = body.get("Config") if isinstance(body.get("Config"), dict) else {}
+        own = replace(own, guard=guard.read(body.get("RateLimits"), config or {}))
+        state = replace(
+            state,
+            own=own,
+            protocol=str(body.get("Protocol") or "tcp"),
+            locality=_locality(body),
+        )
         if "intentions" in held and default_allow is not None:
             rules = api_json.rules({own.name: held["intentions"] or []}, own.name)
             state = replace(
@@ -127,11 +135,20 @@ def _hosts(value: Any) -> tuple[Host, ...]:
                 address=str(each["Address"]),
                 port=int(each["Port"]),
                 weight=float(each["Weight"]),
+                region=_locality(each).region,
+                zone=_locality(each).zone,
             )
             for each in value
         )
     except (KeyError, TypeError, ValueError) as error:
         raise SourceError(f"an endpoint cannot be read: {error!r}") from error
+
+
+def _locality(value: Mapping[str, Any]) -> Locality:
+    given = value.get("Locality")
+    if not isinstance(given, Mapping):
+        return Locality()
+    return Locality(str(given.get("Region") or ""), str(given.get("Zone") or ""))
 
 
 def _of_layer_4(chain: Chain, hosts: Mapping[str, tuple[Host, ...]]) -> tuple[Endpoint, ...]:

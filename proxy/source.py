@@ -13,6 +13,8 @@ from typing import Protocol
 from proxy.authz import DEFAULT_ACL_OFF, Rule
 from proxy.balance.hosts import Host
 from proxy.jwt import Provider
+from proxy.l7.guard import GuardConfig
+from proxy.l7.locality import Locality
 from proxy.l7.routes import Chain
 from proxy.l7.settings import UpstreamSettings
 
@@ -75,6 +77,7 @@ class OwnService:
     local_request_timeout_s: float | None = None
     handshake_timeout_s: float | None = None
     inbound_connections_max: int = 0
+    guard: GuardConfig = field(default_factory=GuardConfig)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,6 +113,8 @@ class MeshState:
     #: Whose tokens the rules may ask for.
     providers: Mapping[str, Provider] = field(default_factory=dict)
     settings: Mapping[str, UpstreamSettings] = field(default_factory=dict)
+    #: Where this proxy stands; nowhere without a region.
+    locality: Locality = field(default_factory=Locality)
 
 
 class Source(Protocol):

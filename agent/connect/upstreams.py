@@ -12,6 +12,7 @@ from typing import Any
 
 from raftstore.entries.central import UPSTREAMS_MAX, apply_settings, merged, settings_of
 from raftstore.entries.defaults import GLOBAL, protocol_of
+from raftstore.places import Locality
 from raftstore.queries import HealthEntry
 from raftstore.records import CRITICAL, PASSING, ExposePath, Intention, Json, Service, Upstream
 
@@ -65,6 +66,7 @@ class EndpointView:
     status: str
     datacenter: str
     meta: tuple[tuple[str, str], ...]
+    locality: Locality | None = None
 
 
 def key_of(upstream: Upstream) -> str:
@@ -220,6 +222,7 @@ def endpoints(found: Iterable[HealthEntry], *, only_passing: bool) -> tuple[Endp
                 status=PASSING if passing else "warning",
                 datacenter=entry.node.datacenter,
                 meta=tuple(sorted((service.meta or {}).items())),
+                locality=service.locality or entry.node.locality,
             )
         )
     kept.sort(key=lambda one: (one.node, one.id))

@@ -18,6 +18,7 @@ from agent.http.context import ProxyFeeds
 from agent.http.decode import DecodeFailure, Shape, load, string
 from agent.http.params import wait
 from agent.http.reply import Reply
+from raftstore.places import Locality
 from raftstore.queries import CARootsAnswer
 from raftstore.records import ExposePath, Json, ServiceId, Upstream
 
@@ -157,6 +158,7 @@ def _proxy(value: ProxyView) -> Json:
         "Protocol": value.protocol,
         "MutualTLSMode": value.mutual_tls,
         "RateLimits": value.rate_limits,
+        "Locality": _locality(service.locality),
         "Config": _json_map(value.config),
         "PreparedQueries": [
             _local_end(one) | {"Name": one.destination_name, "Config": dict(one.config or {})}
@@ -207,7 +209,12 @@ def _endpoint(value: EndpointView) -> Json:
         "Status": value.status,
         "Datacenter": value.datacenter,
         "Meta": dict(value.meta),
+        "Locality": _locality(value.locality),
     }
+
+
+def _locality(value: Locality | None) -> Json:
+    return None if value is None else {"Region": value.region, "Zone": value.zone}
 
 
 def _json_map(value: Mapping[str, Json]) -> dict[str, Json]:

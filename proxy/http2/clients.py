@@ -210,6 +210,11 @@ class Links:
             for link in self._links.pop(key, ()):
                 link.session.leave()
 
+    def forget_place(self, address: str, port: int) -> None:
+        """A host is gone: no more requests go there."""
+        for key in [key for key in self._links if (key.address, key.port) == (address, port)]:
+            self.forget(key)
+
     def close(self) -> None:
         """End all connections at once."""
         for links in self._links.values():

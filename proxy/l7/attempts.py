@@ -60,7 +60,7 @@ class Attempts:
         when this raises it has landed."""
         around = self._around
         flight = Flight(
-            hosts, host, self.peer_of(hosts.target, host), one, around.now(),
+            hosts, host, peer_of(hosts.target, host, around.trust_domain()), one, around.now(),
             repeats=one.budget is not None and (one.number > 0 or hedge),
         )  # fmt: skip
         hosts.started(host, flight.began_at)
@@ -161,7 +161,8 @@ class Attempts:
     async def copy(self, hosts: TargetHosts, host: Host, one: RequestState) -> None:
         """Send a copy whose answer nobody waits for. Raises OSError, TimeoutError, HttpViolation
         for one that came to nothing."""
-        around, peer = self._around, self.peer_of(hosts.target, host)
+        around = self._around
+        peer = peer_of(hosts.target, host, around.trust_domain())
         pipe, result = await self._ask(peer, one, 0.0)
         if pipe is None or not isinstance(result, Began):
             raise PipeClosed("no answer to a copy")
@@ -175,10 +176,11 @@ class Attempts:
         else:
             pipe.finish()
 
-    def peer_of(self, target: Target, host: Host) -> Peer:
-        """Where a host is, and whose identity it must have."""
-        identity = SpiffeId.service(self._around.trust_domain(), target.datacenter, target.service)
-        return Peer(host.address, host.port, frozenset({identity}))
+
+def peer_of(target: Target, host: Host, trust_domain: str) -> Peer:
+    """Where a host is, and whose identity it must have."""
+    identity = SpiffeId.service(trust_domain, target.datacenter, target.service)
+    return Peer(host.address, host.port, frozenset({identity}))
 
 
 def outgoing(one: RequestState, source_ip: str) -> Outgoing:

@@ -9,12 +9,11 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from proxy.authz import Policy
-from proxy.balance.hosts import Policy as HostPolicy
 from proxy.config import ProxyConfig
 from proxy.effects import Record
 from proxy.errors import UnreadablePattern
@@ -22,17 +21,15 @@ from proxy.http2.clients import Links
 from proxy.http2.server import Server
 from proxy.jwt import Jose
 from proxy.key_sets import KeySets
-from proxy.l7.admission import Admission
-from proxy.l7.hosts import TargetHosts
+from proxy.l7.guard import Guard, GuardConfig
 from proxy.l7.inbound import InboundHttp, Told
 from proxy.l7.limits import HttpLimits
-from proxy.l7.outbound import OutboundHttp, targets_of
+from proxy.l7.outbound import OutboundHttp
 from proxy.l7.pipe import Pipe, PipeClosed
 from proxy.l7.pool import Pool
 from proxy.l7.request_state import Surroundings, UpstreamState
-from proxy.l7.routes import Target
 from proxy.l7.serve import Handler, serve
-from proxy.l7.settings import Limits, UpstreamSettings
+from proxy.l7.upstreams import HTTP2, Upstreams
 from proxy.permissions import FullMatch
 from proxy.relay import PlainStream, TlsStream
 from proxy.source import MeshState, UpstreamSpec
@@ -42,30 +39,11 @@ log = logging.getLogger("lictor.proxy.l7")
 
 #: Protocols whose requests this version reads.
 HTTP = frozenset({"http", "http2", "grpc"})
-HTTP2 = frozenset({"http2", "grpc"})
 
 
 def no_patterns(pattern: str, text: str) -> bool:
     """Nobody has given a matcher that is bounded in time: no pattern can be read."""
     raise UnreadablePattern("patterns cannot be matched here")
-
-
-_DEFAULT = UpstreamSettings()
-
-
-def _limits(settings: UpstreamSettings, protocol: str) -> Limits:
-    """Over HTTP/2 requests share connections: only requests are bounded."""
-    limits = settings.limits
-    if protocol in HTTP2 and limits.connections_max:
-        return replace(limits, connections_max=limits.requests_max)
-    return limits
-
-
-def _same(
-    hosts: TargetHosts, target: Target, balancer: Mapping[str, object], settings: UpstreamSettings
-) -> bool:
-    """Whether what is known of hosts goes on to count under these settings."""
-    return hosts.load_balancer == balancer and hosts.target == target and hosts.settings == settings
 
 
 class Hub(Protocol):
@@ -112,7 +90,6 @@ class Gateway:
         self._links = Links(hub.config, self._limits, now=self._loop.time, spawn=hub.spawn)
         self._key_sets = KeySets(jose, spawn=hub.spawn, now=self._loop.time, wall=time.time)
         self._servers: set[Server] = set()
-        self._upstreams: dict[str, UpstreamState] = {}
         self._pipes: set[Pipe] = set()
         self._idle = asyncio.Event()
         self._idle.set()
@@ -128,66 +105,24 @@ class Gateway:
             wall=time.time,
             sleep=asyncio.sleep,
             spawn=hub.spawn,
-            upstream=self._named,
+            upstream=lambda service: self._upstreams.named(service),
         )
         self._around2 = replace(self._around, pool=self._links)
+        self._upstreams = Upstreams(self._around, self._around2, forget=self._forget_place)
+        self._guard = Guard(GuardConfig(), self._loop.time(), rng)
 
     # Following the source.
 
     def update(self, state: MeshState) -> None:
         """Work by this state."""
         before, self._state = self._state, state
+        if state.own is not None and state.own.guard != self._guard.config:
+            self._guard = Guard(state.own.guard, self._loop.time(), self._around.rng)
         if state.providers != before.providers:
             self._key_sets.update(state.providers)
         if (state.leaf, state.roots_pem) != (before.leaf, before.roots_pem):
             self._forget()  # kept connections speak for the old leaf
-        now = self._loop.time()
-        for key, chain in state.chains.items():
-            known = self._upstreams.get(key)
-            settings = state.settings.get(key, _DEFAULT)
-            if known is None or known.chain != chain or known.settings != settings:
-                own = state.own
-                name = next((u.name for u in own.upstreams if u.key == key), "") if own else ""
-                if known is None:
-                    made = UpstreamState(service=name, chain=chain, settings=settings)
-                    made.admission = Admission(_limits(settings, chain.protocol))
-                    self._upstreams[key] = made
-                else:  # requests under way count on in the same state
-                    known.chain, known.settings = chain, settings
-                    known.admission.limits = _limits(settings, chain.protocol)
-                    known.failovers.clear()
-                    known.proceed()
-                self._warn(name, settings)
-            self._update_hosts(key, state, now)
-        for key in set(self._upstreams) - set(state.chains):
-            del self._upstreams[key]
-
-    def _update_hosts(self, key: str, state: MeshState, now: float) -> None:
-        upstream = self._upstreams[key]
-        wanted = targets_of(upstream.chain)
-        settings = upstream.settings
-        for name, (target, balancer) in wanted.items():
-            hosts = upstream.hosts.get(name)
-            if hosts is None or not _same(hosts, target, balancer, settings):
-                hosts = upstream.hosts[name] = TargetHosts(target, balancer, settings, now)
-            for gone in hosts.update(state.hosts.get(name, ()), now):
-                self._pool.forget_place(gone.address, gone.port)
-            self._advance(hosts.policy)
-        for name in set(upstream.hosts) - set(wanted):
-            del upstream.hosts[name]
-
-    def _named(self, service: str) -> UpstreamState | None:
-        """An upstream by its service."""
-        return next((each for each in self._upstreams.values() if each.service == service), None)
-
-    def _warn(self, name: str, settings: UpstreamSettings) -> None:
-        for problem in settings.problems:
-            log.warning("setting of an upstream is not used upstream=%s problem=%s", name, problem)
-
-    def _advance(self, policy: HostPolicy) -> None:
-        """Let a policy make its table in slices, between which the loop goes on."""
-        if policy.advance():
-            self._loop.call_soon(self._advance, policy)
+        self._upstreams.update(state)
 
     def serves_inbound(self) -> bool:
         """Whether the own service speaks HTTP."""
@@ -266,6 +201,7 @@ class Gateway:
             policy=lambda: hub.policy or policy,
             full_match=self._full_match,
             key_sets=self._key_sets,
+            guard=lambda: self._guard,
             tell=lambda told: self._told(told, peer.identity.uri),
             now=self._loop.time,
         )
@@ -329,6 +265,10 @@ class Gateway:
         finally:
             self._forget()
         return True
+
+    def _forget_place(self, address: str, port: int) -> None:
+        self._pool.forget_place(address, port)
+        self._links.forget_place(address, port)
 
     def _forget(self) -> None:
         self._pool.forget()

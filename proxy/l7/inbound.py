@@ -19,6 +19,7 @@ from proxy.http1.head import Request
 from proxy.http2 import grpc
 from proxy.jwt import Checked
 from proxy.key_sets import KeySets
+from proxy.l7.guard import Guard
 from proxy.l7.limits import HttpLimits
 from proxy.l7.messages import Answer, Body
 from proxy.l7.pipe import Pipe
@@ -60,6 +61,7 @@ class InboundHttp:
         policy: Callable[[], Policy],
         full_match: FullMatch,
         key_sets: KeySets,
+        guard: Callable[[], Guard],
         tell: Callable[[Told], None],
         now: Callable[[], float],
     ) -> None:
@@ -73,6 +75,7 @@ class InboundHttp:
         self._policy = policy
         self._full_match = full_match
         self._key_sets = key_sets
+        self._guard = guard
         self._tell = tell
         self._now = now
 
@@ -95,7 +98,15 @@ class InboundHttp:
             self._told(request, decision.reason, decision.rule, allowed=True)
         query = request.target.partition("?")
         target = path + query[1] + query[2]
-        await self._forward(request, target, body, answer, verdict.tokens)
+        guard, began_at = self._guard(), self._now()
+        refused = guard.enter(path, began_at, self._full_match)
+        if refused is not None:
+            await answer.whole(refused.status, refused.text, refused.headers)
+            return
+        try:
+            await self._forward(request, target, body, answer, verdict.tokens)
+        finally:
+            guard.leave(self._now(), began_at, answered=0 < answer.status < 500)
 
     async def _with_tokens(self, request: Request) -> Verdict:
         """Decide where tokens count: with the providers' key sets at hand, once more if the token

@@ -44,6 +44,7 @@ class Resolver:
     connect_timeout_s: float = CONNECT_TIMEOUT_S
     request_timeout_s: float = REQUEST_TIMEOUT_S
     load_balancer: Mapping[str, Any] = field(default_factory=dict)
+    by_locality: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -362,4 +363,5 @@ def _resolver(node: Mapping[str, Any], targets: Mapping[str, Target]) -> Resolve
         connect_timeout_s=seconds(given.get("ConnectTimeout"), CONNECT_TIMEOUT_S),
         request_timeout_s=seconds(given.get("RequestTimeout"), REQUEST_TIMEOUT_S),
         load_balancer=node.get("LoadBalancer") or {},
+        by_locality=(given.get("PrioritizeByLocality") or {}).get("Mode") == "failover",
     )

@@ -290,6 +290,10 @@ class _Compiler:
         if resolver.is_default(content):
             shown["Default"] = True
         shown["Target"] = target.id
+        everywhere = self._get("proxy-defaults", "global") or {}
+        near = content.get("PrioritizeByLocality") or everywhere.get("PrioritizeByLocality")
+        if near and near.get("Mode"):
+            shown["PrioritizeByLocality"] = {"Mode": near["Mode"]}
         node: dict[str, Any] = {"Type": "resolver", "Name": target.id, "Resolver": shown}
         if "LoadBalancer" in content:
             assert _BALANCER_SHAPE is not None
