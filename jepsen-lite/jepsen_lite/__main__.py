@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import ssl
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from types import FrameType
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -38,6 +40,7 @@ EXIT_NO_RUN = 3
 def main(arguments: list[str] | None = None) -> int:
     """The program. Returns its exit status."""
     chosen = _parser().parse_args(arguments)
+    before = signal.signal(signal.SIGTERM, _ended)
     try:
         if chosen.command == "check":
             return _check(chosen.history, chosen.workload)
@@ -51,6 +54,13 @@ def main(arguments: list[str] | None = None) -> int:
     except (ClusterError, NetworkError, TargetError, CannotRunError) as error:
         sys.stderr.write(f"{error}\n")
         return EXIT_NO_RUN
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _ended(number: int, _frame: FrameType | None) -> None:
+    """Whoever ends a run by a signal does not want its servers to stay."""
+    raise SystemExit(128 + number)
 
 
 def _check(history: Path, workload: str) -> int:
