@@ -20,7 +20,7 @@ from urllib.parse import quote
 import aiohttp
 
 from proxy import api_json
-from proxy.authz import DEFAULT_ACL_OFF, DEFAULT_BY_ACL
+from proxy.authz import Default, default_told
 from proxy.backoff import Backoff
 from proxy.errors import SourceError
 from proxy.source import MeshState, OwnService, UpstreamSpec
@@ -49,7 +49,7 @@ class _Answer:
     body: Any
     index: int
     content_hash: str
-    default_policy: str
+    default: Default
 
 
 class ApiSource:
@@ -251,7 +251,7 @@ class ApiSource:
                 body=api_json.load(body),
                 index=api_json.index(headers.get("X-Consul-Index", "")),
                 content_hash=headers.get("X-Consul-ContentHash", ""),
-                default_policy=headers.get("X-Consul-Default-ACL-Policy", ""),
+                default=default_told(headers),
             )
 
     # Taking answers.
@@ -274,12 +274,10 @@ class ApiSource:
     def _intentions(self, answer: _Answer) -> None:
         own = self._state.own
         assert own is not None
-        # Without access lists the agent says "allow". Not told is not allowed.
-        allow = answer.default_policy == "allow"
         self._publish(
             rules=api_json.rules(answer.body, own.name),
-            default_allow=allow,
-            default_reason=DEFAULT_ACL_OFF if allow else DEFAULT_BY_ACL,
+            default_allow=answer.default.allow,
+            default_reason=answer.default.reason,
         )
 
 

@@ -6,7 +6,7 @@ on the servers is the store's work; `order` here is for callers that have a plai
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from proxy.jwt import Wanted, wanted_by
@@ -20,6 +20,26 @@ DEFAULT_ACL_OFF = "ACLs disabled, access is allowed by default"
 #: An intention may want a token, and a connection has none.
 NO_TOKENS = "which wants a JWT: only a request can bring one"
 DEFAULT_BY_ACL = "Default behavior configured by ACLs"
+DEFAULT_BY_POLICY = "Default behavior configured by default_intention_policy"
+
+
+@dataclass(frozen=True, slots=True)
+class Default:
+    """What holds for a connection of which no intention speaks."""
+
+    allow: bool
+    reason: str
+
+
+def default_told(headers: Mapping[str, str]) -> Default:
+    """What an agent's answer says: its own policy for intentions if it has one, else that of access
+    control. Not told is not allowed."""
+    policy = headers.get("X-Lictor-Default-Intention-Policy", "")
+    if policy:
+        return Default(policy == "allow", DEFAULT_BY_POLICY)
+    # Without access lists an agent says "allow".
+    allow = headers.get("X-Consul-Default-ACL-Policy", "") == "allow"
+    return Default(allow, DEFAULT_ACL_OFF if allow else DEFAULT_BY_ACL)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from proxy import api_json
-from proxy.authz import DEFAULT_ACL_OFF, DEFAULT_BY_ACL
+from proxy.authz import Default
 from proxy.balance.hosts import Host
 from proxy.errors import SourceError
 from proxy.jwt import Provider, TokenError, read_provider
@@ -47,7 +47,7 @@ class Resources:
         self._held = held
         self.version = str(answer["Version"])
 
-    def state(self, proxy_id: str, *, listen_address: str, default_allow: bool | None) -> MeshState:
+    def state(self, proxy_id: str, *, listen_address: str, default: Default | None) -> MeshState:
         """What they come to. Parts that were not told yet are not known. Raises SourceError."""
         held = self._held
         state = MeshState()
@@ -76,13 +76,13 @@ class Resources:
             protocol=str(body.get("Protocol") or "tcp"),
             locality=_locality(body),
         )
-        if "intentions" in held and default_allow is not None:
+        if "intentions" in held and default is not None:
             rules = api_json.rules({own.name: held["intentions"] or []}, own.name)
             state = replace(
                 state,
                 rules=rules,
-                default_allow=default_allow,
-                default_reason=DEFAULT_ACL_OFF if default_allow else DEFAULT_BY_ACL,
+                default_allow=default.allow,
+                default_reason=default.reason,
                 providers=_providers(self._under("jwt/")),
             )
         return self._with_upstreams(state, own.upstreams, upstreams)

@@ -17,6 +17,7 @@ import aiohttp
 
 from proxy import api_json
 from proxy.api_source import ApiSourceConfig, read_bounded
+from proxy.authz import Default, default_told
 from proxy.backoff import Backoff
 from proxy.errors import SourceError
 from proxy.feed import Resources
@@ -48,7 +49,7 @@ class FeedSource:
         self._rng = rng or random.Random()
         self._state = MeshState()
         self._resources = Resources()
-        self._default_allow: bool | None = None
+        self._default: Default | None = None
         self._callbacks: list[Callable[[MeshState], None]] = []
         self._session: aiohttp.ClientSession | None = None
         self._task: asyncio.Task[None] | None = None
@@ -119,11 +120,11 @@ class FeedSource:
             body = await read_bounded(response, self._config.body_max_bytes)
             if response.status != 200:
                 raise SourceError(f"status {response.status}: {body[:200]!r}")
-            policy = response.headers.get("X-Consul-Default-ACL-Policy", "")
+            default = default_told(response.headers)
         self._resources.take(api_json.load(body))
         if self._resources.version == version:
             return
-        self._default_allow = policy == "allow"  # not told is not allowed
+        self._default = default
         error = self._publish()
         await self._acknowledge(error)
 
@@ -133,7 +134,7 @@ class FeedSource:
             state = self._resources.state(
                 self._proxy_id,
                 listen_address=self._listen_address,
-                default_allow=self._default_allow,
+                default=self._default,
             )
         except SourceError as error:
             log.warning("the agent's feed is refused, the last good state stays error=%s", error)

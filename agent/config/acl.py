@@ -24,6 +24,7 @@ _FIELDS = {
     "enable_token_replication": ("acl.enable_token_replication", "enable_acl_replication"),
     "enable_key_list_policy": ("acl.enable_key_list_policy", "acl_enable_key_list_policy"),
     "dry_run": ("acl.dry_run",),
+    "intention_policy": ("default_intention_policy",),
 }
 _TOKENS = {
     "initial_management": (
@@ -61,6 +62,11 @@ def check_acl(config: AclConfig) -> None:
         raise ConfigError(
             "Failed to start Consul server: Unsupported default ACL policy: "
             f"{config.default_policy}"
+        )
+    if config.intention_policy not in ("", *DEFAULT_POLICIES):
+        raise ConfigError(
+            "Failed to start Consul server: default_intention_policy must be allow or deny, not "
+            f"{config.intention_policy!r}"
         )
     if config.down_policy not in DOWN_POLICIES:
         raise ConfigError(

@@ -235,12 +235,21 @@ class AclConfig:
     enable_token_replication: bool = False
     enable_key_list_policy: bool = False
     dry_run: bool = False
+    #: `default_intention_policy`: "" follows ``default_policy``.
+    intention_policy: str = ""
     tokens: AclTokens = AclTokens()
 
     @property
     def default_allow(self) -> bool:
         """Whether what no rule speaks of is allowed."""
         return not self.enabled or self.default_policy == "allow"
+
+    @property
+    def intentions_allow(self) -> bool:
+        """Whether services may connect of whom no intention speaks."""
+        if self.intention_policy:
+            return self.intention_policy == "allow"
+        return self.default_allow
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

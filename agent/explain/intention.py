@@ -16,7 +16,7 @@ from agent.config.schema import AgentConfig
 from agent.errors import RequestError
 from agent.explain.tokens import tokens_of
 from gossip.patterns import Pattern, PatternError, compile_pattern
-from proxy.authz import DEFAULT_ACL_OFF, DEFAULT_BY_ACL, Decision, Rule, decide
+from proxy.authz import DEFAULT_ACL_OFF, DEFAULT_BY_ACL, DEFAULT_BY_POLICY, Decision, Rule, decide
 from proxy.errors import UnreadablePattern
 from proxy.jwt import read_wanted, shown
 from proxy.permissions import Request, Verdict, fits, permission
@@ -67,7 +67,9 @@ def default_of(config: AgentConfig) -> Default:
     """As access control has it."""
     acl = config.acl
     reason = DEFAULT_BY_ACL if acl.enabled else DEFAULT_ACL_OFF
-    return Default(default_allow=acl.default_allow, default_reason=reason)
+    if acl.intention_policy:
+        reason = DEFAULT_BY_POLICY
+    return Default(default_allow=acl.intentions_allow, default_reason=reason)
 
 
 async def decision(

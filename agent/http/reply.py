@@ -32,6 +32,12 @@ API_HEADERS = {
     allow: ("Vary: Accept-Encoding", f"X-Consul-Default-Acl-Policy: {word}")
     for allow, word in ((True, "allow"), (False, "deny"))
 }
+#: What sidecars do with connections of which no intention speaks, where that is configured.
+DEFAULT_INTENTIONS = {
+    "": (),
+    "allow": ("X-Lictor-Default-Intention-Policy: allow",),
+    "deny": ("X-Lictor-Default-Intention-Policy: deny",),
+}
 #: With more than this unsent on a connection its next request waits.
 UNSENT_MAX_BYTES = 64 * 1024
 #: A client that reads nothing for this many seconds is dropped.

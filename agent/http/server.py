@@ -35,6 +35,7 @@ from agent.http.ready import ReadyAnswers
 from agent.http.reply import (
     API_HEADERS,
     COMPRESS_INLINE_MAX_BYTES,
+    DEFAULT_INTENTIONS,
     GZIP_MIN_BYTES,
     TEXT_TYPE,
     Reply,
@@ -101,7 +102,11 @@ class HttpServer:
         self._ready = ReadyAnswers(READY_BYTES_MAX)
         check_routes(ROUTES)
         access = context.access or Access(AclConfig(), context.backend)
-        headers = (*API_HEADERS[config.acl.default_allow], *config.http_rules.lines())
+        headers = (
+            *API_HEADERS[config.acl.default_allow],
+            *DEFAULT_INTENTIONS[config.acl.intention_policy],
+            *config.http_rules.lines(),
+        )
         self._desk = Desk(context, self._waiting, self._ready, self._inner, access, headers)
         self._router = Router(ROUTES)
         self._gate = Gate(context.quotas, config.http_rules)

@@ -114,7 +114,7 @@ async def service_topology(call: Call) -> Reply:
         intentions.value,
         call.rest,
         protocol=await protocol_of(call, call.rest, now),
-        default_allow=call.context.config.acl.default_allow,
+        default_allow=call.context.config.acl.intentions_allow,
     )
     return call.answer(await in_slices(steps), found, effective=False)
 

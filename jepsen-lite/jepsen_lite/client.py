@@ -14,6 +14,7 @@ from jepsen_lite.history import Json
 
 #: What a target may offer beyond registers.
 TXN, SESSIONS, BLOCKING, CATALOG, STALE_AGE = "txn", "sessions", "blocking", "catalog", "stale-age"
+MESH = "mesh"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,5 +112,22 @@ class CatalogClient(Protocol):
     def instances_by_dns(self, service: str) -> Outcome: ...
 
 
-class ConsulLike(Client, LockClient, WatchClient, CatalogClient, Protocol):
+class MeshClient(Protocol):
+    """Services with sidecars, and who may connect to them."""
+
+    def join_mesh(
+        self, front: str, back: str, address: str, app_port: int, listener_port: int
+    ) -> Outcome:
+        """Register two services of this node with sidecars. The application of ``back`` listens at
+        this address and port; ``front`` reaches it through its sidecar at ``listener_port``."""
+        ...
+
+    def intend(self, source: str, destination: str, allowed: bool) -> Outcome: ...
+
+    def intended(self, source: str, destination: str) -> Outcome:
+        """Whether a connection is allowed, by a consistent read. The value is a boolean."""
+        ...
+
+
+class ConsulLike(Client, LockClient, WatchClient, CatalogClient, MeshClient, Protocol):
     """Everything that lictor and Consul can do."""

@@ -213,11 +213,57 @@ class ConsulClient:
         targets = {str(record.target) for answer in reply.answer for record in answer}
         return Outcome(type=OK, value=[name.split(".")[0] for name in sorted(targets)])
 
+    # the mesh
+
+    def join_mesh(
+        self, front: str, back: str, address: str, app_port: int, listener_port: int
+    ) -> Outcome:
+        behind = {"LocalServiceAddress": address, "LocalServicePort": app_port}
+        upstream = {
+            "DestinationName": back,
+            "LocalBindAddress": address,
+            "LocalBindPort": listener_port,
+        }
+        outcome = Outcome(type=OK)
+        for name, proxy in ((back, behind), (front, {"Upstreams": [upstream]})):
+            body = {
+                "Name": name,
+                "Address": address,
+                "Port": app_port,
+                "Connect": {"SidecarService": {"Proxy": proxy}},
+            }
+            outcome = self._put("/v1/agent/service/register", json.dumps(body).encode())
+            if outcome.type != OK:
+                break
+        return outcome
+
+    def intend(self, source: str, destination: str, allowed: bool) -> Outcome:
+        path = f"/v1/connect/intentions/exact?source={source}&destination={destination}"
+        action = {"Action": "allow" if allowed else "deny"}
+        return self._change("PUT", path, json.dumps(action).encode())
+
+    def intended(self, source: str, destination: str) -> Outcome:
+        path = f"/v1/connect/intentions/check?source={source}&destination={destination}"
+        try:
+            reply = self._request("GET", f"{path}&consistent")
+            if reply.status != 200:
+                return _refused(reply)
+            return Outcome(type=OK, value=bool(json.loads(reply.body)["Allowed"]))
+        except _ERRORS as error:
+            return Outcome(type=FAIL, error=_named(error))
+
     # the wire
 
     def _change(self, method: str, path: str, body: bytes) -> Outcome:
         outcome, reply = self._send(method, path, body)
         return outcome if reply is None else judge_change(reply.status, reply.body)
+
+    def _put(self, path: str, body: bytes) -> Outcome:
+        """A change whose reply has no body."""
+        outcome, reply = self._send("PUT", path, body)
+        if reply is None or reply.status == 200:
+            return outcome
+        return _judged(reply)
 
     def _send(self, method: str, path: str, body: bytes) -> tuple[Outcome, _Reply | None]:
         """Carry out a change; without a reply, the outcome says whether it may have happened."""

@@ -11,7 +11,7 @@ from jepsen_lite.checkers.compose import worst
 from jepsen_lite.generator import READ
 from jepsen_lite.history import INVOKE, NEMESIS, OK, Op, Operation, pair
 
-_LOOKS = frozenset({READ, "list", "watch", "http", "dns"})
+_LOOKS = frozenset({READ, "list", "watch", "http", "dns", "pass"})
 
 
 def as_text(title: str, ops: Sequence[Op], verdicts: Sequence[Verdict]) -> str:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from jepsen_lite.client import BLOCKING, CATALOG, SESSIONS, STALE_AGE, TXN, Client
+from jepsen_lite.client import BLOCKING, CATALOG, MESH, SESSIONS, STALE_AGE, TXN, Client
 from jepsen_lite.consul_http import ConsulClient
 from jepsen_lite.etcd_http import EtcdClient
 
@@ -69,7 +69,7 @@ class Lictor:
     program: tuple[str, ...] = ()
     extra: dict[str, Any] = field(default_factory=dict)
     name: str = "lictor"
-    offers: frozenset[str] = frozenset({TXN, SESSIONS, BLOCKING, CATALOG, STALE_AGE})
+    offers: frozenset[str] = frozenset({TXN, SESSIONS, BLOCKING, CATALOG, STALE_AGE, MESH})
     ports: tuple[str, ...] = ("http", "dns", "server", "serf_lan")
     peer_ports: tuple[str, ...] = ("server", "serf_lan")
 
@@ -99,6 +99,8 @@ class Lictor:
             "leave_on_terminate": False,
             "performance": {"raft_multiplier": 1},
             "log_level": "INFO",
+            "connect": {"enabled": True, "builtin_proxy": "auto"},
+            "default_intention_policy": "deny",
         } | self.extra
 
     def client(self, place: Place, timeout_s: float) -> ConsulClient:
@@ -118,6 +120,8 @@ class Consul(Lictor):
     """Consul's servers, from the PATH."""
 
     name: str = "consul"
+    #: Its own proxy has to be started by hand.
+    offers: frozenset[str] = frozenset({TXN, SESSIONS, BLOCKING, CATALOG, STALE_AGE})
 
     def _found(self) -> tuple[str, ...]:
         return (found_program("consul"),)
@@ -125,7 +129,7 @@ class Consul(Lictor):
     def _config(self, place: Place, places: Sequence[Place]) -> dict[str, Any]:
         config = super(Consul, self)._config(place, places)
         off = {"serf_wan": -1, "grpc": -1, "grpc_tls": -1}
-        return config | {"ports": place.ports | off}
+        return config | {"ports": place.ports | off, "connect": {"enabled": True}}
 
 
 @dataclass(slots=True)

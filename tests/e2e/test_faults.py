@@ -18,6 +18,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.alone]
     [
         ("modes", ("pause-leader", "isolate-leader"), ""),
         pytest.param("modes", ("isolate-leader", "loss"), FORWARDING, marks=pytest.mark.long),
+        pytest.param("intention", ("kill-leader", "one-way"), "", marks=pytest.mark.long),
         pytest.param("append", ("kill-leader", "one-way"), "", marks=pytest.mark.long),
         pytest.param("counter", ("power-loss", "sync-hang"), "", marks=pytest.mark.long),
     ],

@@ -121,7 +121,7 @@ def rule(source: str, destination: str, action: str, permissions: int = 0) -> Ru
     )
 
 
-async def until(condition: Callable[[], bool], what: str, timeout_s: float = 5.0) -> None:
+async def until(condition: Callable[[], bool], what: str, timeout_s: float = 30.0) -> None:
     """Wait for a condition; fail with its name at the deadline."""
     deadline = time.monotonic() + timeout_s
     while not condition():

@@ -11,9 +11,12 @@ from hypothesis import strategies as st
 from proxy.authz import (
     DEFAULT_ACL_OFF,
     DEFAULT_BY_ACL,
+    DEFAULT_BY_POLICY,
+    Default,
     Policy,
     Rule,
     decide,
+    default_told,
     foreign,
     order,
     precedence,
@@ -138,3 +141,33 @@ def test_a_policy_remembers_a_bounded_number_of_answers() -> None:
             identity = SpiffeId.service(TRUST_DOMAIN, "dc1", f"a{number}")
             assert small.decide(identity).allowed == (number != 1), turn
             assert len(small._memo) <= 3
+
+
+@pytest.mark.parametrize(
+    ("headers", "allow", "reason"),
+    [
+        ({}, False, DEFAULT_BY_ACL),
+        ({"X-Consul-Default-ACL-Policy": "allow"}, True, DEFAULT_ACL_OFF),
+        ({"X-Consul-Default-ACL-Policy": "deny"}, False, DEFAULT_BY_ACL),
+        (
+            {
+                "X-Consul-Default-ACL-Policy": "allow",
+                "X-Lictor-Default-Intention-Policy": "deny",
+            },
+            False,
+            DEFAULT_BY_POLICY,
+        ),
+        (
+            {
+                "X-Consul-Default-ACL-Policy": "deny",
+                "X-Lictor-Default-Intention-Policy": "allow",
+            },
+            True,
+            DEFAULT_BY_POLICY,
+        ),
+    ],
+)
+def test_an_agent_tells_what_holds_without_an_intention(
+    headers: dict[str, str], allow: bool, reason: str
+) -> None:
+    assert default_told(headers) == Default(allow, reason)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from agent.config.keys.rows import BOOL, OPAQUE, STRING, STRINGS, Key, ignored, later, now, refused
 
 MESH: tuple[Key, ...] = (
+    now("default_intention_policy", STRING),
     now("connect.enabled", BOOL, "connect_enabled"),
     now("connect.builtin_proxy", STRING, "connect_builtin_proxy"),
     now("connect.ca_provider", STRING),

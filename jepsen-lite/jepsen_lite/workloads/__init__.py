@@ -12,7 +12,16 @@ from typing import Protocol
 
 from jepsen_lite.checkers import Checker
 from jepsen_lite.worker import Worker
-from jepsen_lite.workloads import append, catalog, counter, lock, register, set_, watch
+from jepsen_lite.workloads import (
+    append,
+    catalog,
+    counter,
+    intention,
+    lock,
+    register,
+    set_,
+    watch,
+)
 
 
 class Workload(Protocol):
@@ -41,4 +50,5 @@ WORKLOADS: dict[str, Workload] = {
     "lock": lock.Lock(),
     "watch": watch.Watch(),
     "catalog": catalog.Catalog(),
+    "intention": intention.Intention(),
 }

@@ -97,3 +97,17 @@ def test_no_secret_is_shown() -> None:
 def test_a_dry_run_is_told(tmp_path: Path) -> None:
     loaded = load_values({"acl": {"enabled": True, "dry_run": True}}, tmp_path)
     assert any("acl.dry_run" in warning for warning in loaded.warnings)
+
+
+def test_intentions_have_a_default_of_their_own(tmp_path: Path) -> None:
+    assert load_values({}, tmp_path).config.acl.intentions_allow
+    denied = load_values({"default_intention_policy": "deny"}, tmp_path).config.acl
+    assert denied.default_allow
+    assert not denied.intentions_allow
+    strict = {"enabled": True, "default_policy": "deny"}
+    assert not load_values({"acl": strict}, tmp_path).config.acl.intentions_allow
+    open_ = {"acl": strict, "default_intention_policy": "allow"}
+    assert load_values(open_, tmp_path).config.acl.intentions_allow
+    wrong = load_values({"default_intention_policy": "perhaps"}, tmp_path).config.acl
+    with pytest.raises(ConfigError, match="default_intention_policy must be allow or deny"):
+        check_acl(wrong)

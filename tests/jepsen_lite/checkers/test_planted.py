@@ -13,6 +13,7 @@ from jepsen_lite.checkers import (
     catalog,
     complete_set,
     exactly_once,
+    intentions,
     linearizable,
     monotonic,
     mutual_exclusion,
@@ -32,7 +33,7 @@ def recorded(workload: str) -> list[Op]:
 
 
 @pytest.mark.parametrize(
-    "workload", ["modes", "append", "set", "counter", "lock", "watch", "catalog"]
+    "workload", ["modes", "append", "set", "counter", "lock", "watch", "catalog", "intention"]
 )
 def test_a_real_run_is_found_good_by_all_its_checkers(workload: str) -> None:
     ops = recorded(workload)
@@ -170,6 +171,33 @@ def dns_never_catches_up(ops: list[Op]) -> list[Op]:
     return changed(ops, last.index, value=[*last.value[1:]] if last.value else ["i0-0"])
 
 
+def a_denied_connection_stays_open(ops: list[Op]) -> list[Op]:
+    """One that failed long after a denial passed instead."""
+    made = [o for o in pair(ops) if o.invocation.f == "intend"]
+    for look in reversed(pair(ops)):
+        key, at = look.invocation.key, look.invocation.at
+        before = [c for c in made if c.invocation.key == key and c.invocation.at < at]
+        if look.invocation.f != "pass" or look.outcome == OK or not before:
+            continue
+        last = before[-1].completion
+        assert last is not None
+        if last.value is False and last.at < at - intentions.BOUND_S:
+            assert look.completion is not None
+            return changed(ops, look.completion.index, type=OK, value=True, error="")
+    raise AssertionError("the recording has no denial that was left for long enough")
+
+
+def nobody_allowed_it(ops: list[Op]) -> list[Op]:
+    allowed = [o for o in pair(ops) if o.invocation.f == "intend" and o.invocation.value is True]
+    gone = {o.start for o in allowed} | {o.completion.index for o in allowed if o.completion}
+    return [op for op in ops if op.index not in gone]
+
+
+def the_last_change_never_arrives(ops: list[Op]) -> list[Op]:
+    last = completions(ops, "pass", "final")[-1]
+    return changed(ops, last.index, value=not last.value)
+
+
 def nothing_answers_afterwards(ops: list[Op]) -> list[Op]:
     healed = Op(index=len(ops), at=999.0, process=NEMESIS, type=INFO, f="heal", value="whole")
     return [*ops, healed]
@@ -195,6 +223,9 @@ def nothing_answers_afterwards(ops: list[Op]) -> list[Op]:
         ("modes", monotonic.check, a_read_goes_back),
         ("catalog", catalog.check, http_misses_an_instance),
         ("catalog", catalog.check, dns_never_catches_up),
+        ("intention", intentions.check, a_denied_connection_stays_open),
+        ("intention", intentions.check, nobody_allowed_it),
+        ("intention", intentions.check, the_last_change_never_arrives),
         ("set", availability.check, nothing_answers_afterwards),
     ],
     ids=lambda value: value.__name__ if callable(value) and value.__name__ != "check" else None,
