@@ -1,6 +1,6 @@
-"""`connect envoy`, `connect redirect-traffic` and `connect expose`: what belongs to other proxies.
+"""`connect envoy` and `connect expose`: what belongs to other proxies.
 
-There is no xDS server, so Envoy cannot be configured by an agent; the first two say so. The third
+There is no xDS server, so Envoy cannot be configured by an agent; the first says so. The second
 writes a config entry and an intention, which is the same whoever carries them out.
 """
 
@@ -25,13 +25,6 @@ def _no_envoy(call: Call) -> int:
     return call.fail(
         "connect envoy requires an xDS server, and this agent has none. Sidecars are run by the "
         "agent itself (connect.builtin_proxy), or by `connect proxy`."
-    )
-
-
-def _no_redirect(call: Call) -> int:
-    return call.fail(
-        "connect redirect-traffic is not supported: there is no transparent proxy. Applications "
-        "reach upstreams at their local_bind_port."
     )
 
 
@@ -155,24 +148,6 @@ COMMANDS: dict[tuple[str, ...], Command] = {
             Flag("port", "Port of the gateway's listener.", Kind.INT),
             Flag("protocol", "Protocol of the listener.", default="tcp"),
             Flag("service", "Service to expose."),
-        ),
-    ),
-    ("connect", "redirect-traffic"): Command(
-        usage="connect redirect-traffic [options]",
-        help="Would redirect a host's traffic through a transparent proxy. There is none.",
-        run=_no_redirect,
-        namespace=True,
-        flags=(
-            *_texts("netns proxy-id proxy-inbound-port proxy-outbound-port proxy-uid"),
-            *(
-                Flag(name, "Accepted for the sake of scripts; may be repeated.", Kind.LIST)
-                for name in (
-                    "exclude-inbound-port",
-                    "exclude-outbound-cidr",
-                    "exclude-outbound-port",
-                    "exclude-uid",
-                )
-            ),
         ),
     ),
 }

@@ -70,7 +70,7 @@ TABLE: dict[tuple[str, ...], tuple[str, str]] = {
     ("connect", "ca", "set-config"): ("connect", "Modify the authority's configuration"),
     ("connect", "envoy"): ("envoy", "Would run Envoy as a sidecar"),
     ("connect", "expose"): ("envoy", "Puts a service behind an ingress gateway"),
-    ("connect", "redirect-traffic"): ("envoy", "Would redirect traffic through a proxy"),
+    ("connect", "redirect-traffic"): ("redirect", "Leads connections to a transparent sidecar"),
     ("connect", "proxy"): ("connect", "Runs a built-in mTLS proxy"),
     ("debug",): ("debug", "Gathers what there is to know of an agent"),
     ("dns",): ("", "Tools for DNS"),

@@ -35,9 +35,18 @@ async def test_what_is_not_there_says_so(rig: Rig) -> None:
     status, out, err = await connect(rig, "connect", "envoy", "-sidecar-for=web")
     assert (status, out) == (1, "")
     assert "requires an xDS server" in err
-    status, out, err = await connect(rig, "connect", "redirect-traffic", "-proxy-id=x")
-    assert (status, out) == (1, "")
-    assert "not supported" in err
+
+
+async def test_rules_of_a_sidecar_are_planned_by_its_registration(rig: Rig) -> None:
+    words = ("connect", "redirect-traffic", "-proxy-id=x", "-proxy-uid=1000", "-dry-run")
+    status, _, err = await connect(rig, *words)
+    assert status == 1
+    assert "failed to fetch proxy service from Consul Agent" in err
+    words = ("connect", "redirect-traffic", "-proxy-inbound-port=2", "-proxy-uid=3", "-dry-run")
+    status, out, err = await connect(rig, *words)
+    assert (status, err) == (0, "")
+    assert 'meta skuid "3" return' in out
+    assert "redirect to :2\n" in out
 
 
 async def test_a_service_is_exposed_once_and_allowed(rig: Rig) -> None:
