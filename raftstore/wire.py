@@ -89,6 +89,9 @@ LIMITS = WireLimits()
 _PLAIN = codec_for(Any)
 _REQUEST = codec_for(RequestId)
 _ACTOR = codec_for(Actor)
+#: Who has acted lately, by what is written of them.
+_ACTORS: dict[tuple[Any, ...], Actor] = {}
+_ACTORS_MAX = 4096
 COMMANDS = LazyCodecs(dict(commands.REGISTRY))
 QUERIES = LazyCodecs(dict(queries.REGISTRY))
 ANSWERS = LazyCodecs({n: t.answer_type for n, t in queries.REGISTRY.items()})
@@ -124,8 +127,23 @@ def decode_command(payload: bytes) -> Envelope:
     return Envelope(
         _numbered(COMMANDS, message[1], "command").from_plain(message[3]),
         None if request is None else _REQUEST.from_plain(request),
-        _ACTOR.from_plain(message[4]) if len(message) == 5 else None,
+        _actor_of(message[4]) if len(message) == 5 else None,
     )
+
+
+def _actor_of(plain: Any) -> Actor:
+    """An actor; the same value for the same one, since the journal of changes keeps them all."""
+    try:
+        known = _ACTORS.get(tuple(plain)) if type(plain) is list else None
+    except TypeError:  # something that has no hash: no actor
+        known = None
+    if known is not None:
+        return known
+    actor: Actor = _ACTOR.from_plain(plain)
+    if len(_ACTORS) >= _ACTORS_MAX:
+        _ACTORS.clear()
+    _ACTORS[tuple(plain)] = actor
+    return actor
 
 
 def check_elements(payload: bytes) -> None:

@@ -253,8 +253,30 @@ class LocalBackend:
             self._ids.end(request)
             raise
 
-        ended = functools.partial(self._ended, request, done)
-        self.change_encoded_soon(payload, timeout_s=self._hold_s, done=ended)
+        if not self._store.is_leader:
+            ended = functools.partial(self._ended, request, done)
+            self.change_encoded_soon(payload, timeout_s=self._hold_s, done=ended)
+            return
+        # As there, with one callback for all: this is the way of nearly every write.
+        deadline = asyncio.get_running_loop().time() + self._hold_s
+        told = functools.partial(self._led, request, payload, deadline, done)
+        self._store.propose_soon(payload, timeout_s=self._hold_s, done=told)
+
+    def _led(
+        self,
+        request: RequestId,
+        payload: bytes,
+        deadline: float,
+        done: Callable[[Outcome | Exception], None],
+        result: Outcome | StoreError,
+    ) -> None:
+        if isinstance(result, StoreError):
+            self._retry_soon(
+                payload, deadline, result, functools.partial(self._ended, request, done)
+            )
+        else:
+            self._ids.end(request)
+            done(result)
 
     def _ended(
         self,

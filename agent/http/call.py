@@ -92,12 +92,14 @@ class Read:
 class Change:
     """A request that is one command; ``shape`` makes the reply of the outcome's value.
 
-    A refusal is a 500 with ``refused_prefix`` and the state's reason.
+    A refusal is a 500 with ``refused_prefix`` and the state's reason. ``true_for`` is the value
+    whose reply is ``true`` and no more, as most writes answer, if there is one.
     """
 
     command: Command
     shape: Callable[[Any], Reply]
     refused_prefix: str = ""
+    true_for: Any = ...
 
     def reply(self, outcome: Outcome) -> Reply:
         """The reply to an outcome. Raises RequestError for a refusal."""
@@ -121,8 +123,8 @@ class Call:
     """
 
     __slots__ = ("_cached", "_desk", "access", "address", "body", "caller", "consulted", "context",
-                 "failure_headers", "method", "params", "path", "refusal", "request", "rest",
-                 "secret", "stream", "waiting")  # fmt: skip
+                 "failure_headers", "method", "params", "path", "quiet", "refusal", "request",
+                 "rest", "secret", "stream", "waiting")  # fmt: skip
 
     def __init__(
         self, desk: Desk, request: Asked, method: str, path: str, rest: str, params: Params
@@ -147,6 +149,8 @@ class Call:
         #: Why a permission was missing, for the audit log.
         self.refusal = ""
         self.address = ""
+        #: Neither parameters nor headers say anything about how to answer.
+        self.quiet = False
         self._cached: Cached[Any] | None = None
 
     @property
@@ -196,7 +200,20 @@ class Call:
         """This request as one command."""
         if "dc" in self.params:
             self.check_datacenter()
-        return _make_change(command, shape, refused_prefix)
+        return _make_change(command, shape, refused_prefix, ...)
+
+    def quiet_change(
+        self,
+        command: Command,
+        shape: Callable[[Any], Reply],
+        refused_prefix: str = "",
+        *,
+        true_for: Any,
+    ) -> Change:
+        """The same of a quiet request; ``shape`` gives ``true`` for one value."""
+        if self.context.config.dev_mode:  # indents
+            true_for = ...
+        return _make_change(command, shape, refused_prefix, true_for)
 
     async def carry_out(self, plan: Read | Change) -> Reply:
         """Ask the question or carry out the command, and make the reply."""

@@ -33,6 +33,8 @@ def register(call: Call) -> Change:
         call.body, datacenter=call.context.config.datacenter
     )
     _same_datacenter(call, datacenter)
+    if call.quiet:
+        return call.quiet_change(command, lambda _: call.truth(True), true_for=None)
     return call.change_of(command, lambda _: call.truth(True))
 
 

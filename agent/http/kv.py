@@ -9,7 +9,7 @@ from agent.backend import Reply as Answered
 from agent.errors import RequestError
 from agent.http import render
 from agent.http.call import Call, Change, Read
-from agent.http.params import EMPTY, parse_uint
+from agent.http.params import parse_uint
 from agent.http.reply import Reply
 from raftstore.commands import (
     Command,
@@ -77,23 +77,24 @@ def _keys(call: Call, options: Ask) -> Read:
 def put(call: Call) -> Change:
     """Write one key, unconditionally, by compare-and-set, or with a lock."""
     params = call.params
+    if call.quiet and call.rest:
+        command = kv_set(call.rest, call.body, 0, None)
+        return call.quiet_change(command, call.truth, _REFUSED, true_for=True)
     call.options()
     if not call.rest:
         raise RequestError(400, "Missing key name")
-    if params is EMPTY:
-        return call.change_of(kv_set(call.rest, call.body, 0, None), call.truth, _REFUSED)
     _refuse_conflict(call, "cas", "acquire", "release")
     flags = parse_uint(params.get("flags")) if "flags" in params else 0
     cas = parse_uint(params.get("cas")) if "cas" in params else None
     key, value = call.rest, call.body
-    command: Command = KVSet(key=key, value=value, flags=flags, cas=cas)
+    change: Command = KVSet(key=key, value=value, flags=flags, cas=cas)
     if "acquire" in params:
         session = params.get("acquire")
-        command = KVLock(key=key, session=session, value=value, flags=flags)
+        change = KVLock(key=key, session=session, value=value, flags=flags)
     elif "release" in params:
         session = params.get("release")
-        command = KVUnlock(key=key, session=session, value=value, flags=flags)
-    return call.change_of(command, call.truth, _REFUSED)
+        change = KVUnlock(key=key, session=session, value=value, flags=flags)
+    return call.change_of(change, call.truth, _REFUSED)
 
 
 async def delete(call: Call) -> Reply:

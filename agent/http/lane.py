@@ -30,19 +30,26 @@ _END = b"\r\n\r\n"
 _VERSION = b" HTTP/1.1"
 _LENGTH = b"\r\nContent-Length: "
 _LENGTH_DIGITS_MAX = 9
+#: A request with one of these says how it wants to be answered, or who asks.
+_SPEAKING = ("X-Consul-Token", "Authorization", "X-Consul-Namespace", "X-Consul-Partition",
+             "Cache-Control")  # fmt: skip
 #: With one of these a request is more than a head and so many bytes.
 _UNUSUAL = ("Transfer-Encoding", "Upgrade", "Expect", "Trailer")
 
 
 class Head:
-    """The header lines of a request, as aiohttp read them. ``length`` is None where it varies."""
+    """The header lines of a request, as aiohttp read them. ``length`` is None where it varies.
 
-    __slots__ = ("gzip", "headers", "length")
+    ``quiet``: they say nothing about how to answer, nor who asks.
+    """
+
+    __slots__ = ("gzip", "headers", "length", "quiet")
 
     def __init__(self, headers: Mapping[str, str], length: int | None) -> None:
         self.headers = headers
         self.length = length
         self.gzip = "gzip" in headers.get("Accept-Encoding", "")
+        self.quiet = not any(name in headers for name in _SPEAKING)
 
 
 class Seen(NamedTuple):
@@ -115,11 +122,16 @@ class Heads:
 class Lane:
     """What one connection's bytes are, as long as that is plain."""
 
-    __slots__ = ("_expected", "_fed", "_heads", "_open", "_parts")
+    __slots__ = ("_block", "_expected", "_fed", "_head", "_heads", "_length", "_method", "_open",
+                 "_parts")  # fmt: skip
 
     def __init__(self, heads: Heads) -> None:
         self._heads = heads
         self._open = True
+        # The last request taken here, to the digits of its length: the next one is mostly its like.
+        self._method = self._block = b""
+        self._head: Head | None = None
+        self._length = 0
         self._parts: _Parts | None = None
         self._fed = 0
         self._expected = 0
@@ -128,15 +140,36 @@ class Lane:
         """The one whole request that ``data`` is, if it is a usual one between two others."""
         if not self._open:
             return None
+        return self._like_last(data) or self._look_up(data)
+
+    def _like_last(self, data: bytes) -> Seen | None:
+        line_end = data.find(b"\r\n")
+        head_end = data.find(_END, line_end) + 4
+        head, method = self._head, self._method
+        if (
+            head is None
+            or data[line_end:head_end] != self._block
+            or len(data) != head_end + self._length
+            or not data.startswith(method)
+            or data[line_end - 9 : line_end] != _VERSION
+            or head_end > HEAD_MAX_BYTES
+        ):
+            return None
+        target = data[len(method) : line_end - 9]
+        return Seen(method[:-1].decode("ascii"), target, head, data[head_end:], data)
+
+    def _look_up(self, data: bytes) -> Seen | None:
         parts = _split(data)
         if parts is None:
             return None
         head = self._heads.find(parts.method, parts.block)
         if head is None:
             return None
-        length = parts.length if head.length is None else head.length
-        if len(data) != parts.head_bytes + (length or 0):
+        length = (parts.length if head.length is None else head.length) or 0
+        if len(data) != parts.head_bytes + length:
             return None
+        self._head, self._method, self._length = head, parts.method + b" ", length
+        self._block = data[data.find(b"\r\n") : parts.head_bytes]
         body = data[parts.head_bytes :]
         return Seen(parts.method.decode("ascii"), parts.target, head, body, data)
 

@@ -9,6 +9,8 @@ from urllib.parse import quote, unquote_to_bytes
 from raftstore.thawed import maker_of
 
 _BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
+#: A path that is what it says: no query, nothing escaped, no segment that is empty or of dots.
+_PLAIN = re.compile(rb"(?:/[A-Za-z0-9_~-][A-Za-z0-9_~.-]*)+/?")
 _UNCLEAN = re.compile(r"//|/\.\.?(?:/|$)")
 
 
@@ -26,6 +28,11 @@ class Target:
 
 
 _make = maker_of(Target)
+
+
+def plain_path(target: bytes) -> str | None:
+    """The path of a target that is a plain path and nothing else; None for any other."""
+    return target.decode("ascii") if _PLAIN.fullmatch(target) else None
 
 
 def read_target(raw: str, *, any_char: bool = False) -> Target:

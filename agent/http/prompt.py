@@ -21,17 +21,19 @@ from agent.errors import RequestError
 from agent.http.call import Call, Change, Desk, Read
 from agent.http.gate import Gate, token_of
 from agent.http.lane import Head, Seen
-from agent.http.params import parse_query, refuse_enterprise
-from agent.http.paths import BadTarget, read_target
+from agent.http.params import EMPTY, parse_query, refuse_enterprise
+from agent.http.paths import BadTarget, plain_path, read_target
 from agent.http.reply import (
     COMPRESS_INLINE_MAX_BYTES,
     GZIP_MIN_BYTES,
     Reply,
     date_line,
     gzipped,
+    second,
 )
 from agent.http.routes import Endpoint, Route, Router
-from raftstore.commands import Outcome
+from agent.http.routes.table import Body
+from raftstore.commands import Applied, Outcome
 from raftstore.errors import StoreError
 from raftstore.thawed import maker_of
 
@@ -129,6 +131,10 @@ class PromptAnswers:
         self._count = count
         self._failure = failure
         self._limits = desk.context.config.limits
+        self._small_body = min(kind.limit(self._limits) for kind in Body if kind.value)
+        #: The reply ``true`` of one second.
+        self._true = b""
+        self._true_at = 0
         self._any_char = desk.context.config.http_any_char
         self._reads: dict[tuple[bytes, Head], _KeptRead] = {}
         self._bytes = 0
@@ -184,25 +190,38 @@ class PromptAnswers:
 
     def _plan(self, seen: Seen) -> _Planned | None:
         try:
-            target = read_target(seen.target.decode("ascii"), any_char=self._any_char)
-            found = None if target.redirect else self._router.find(target.path)
+            path = plain_path(seen.target)
+            query = ""
+            if path is None:
+                target = read_target(seen.target.decode("ascii"), any_char=self._any_char)
+                if target.redirect:
+                    return None
+                path, query = target.path, target.query
+            found = self._router.find(path)
             if found is None:
                 return None
-            endpoint = found[0].endpoint(seen.method)
+            route, rest = found
+            endpoint = route.endpoint(seen.method)
             if endpoint is None or endpoint.plan is None or not self._fits(endpoint, seen.body):
                 return None
-            params = parse_query(target.query)
-            refuse_enterprise(params, seen.head.headers)
-            call = Call(self._desk, seen.head, seen.method, found[0].path, found[1], params)
+            head = seen.head
+            params = parse_query(query)
+            call = Call(self._desk, head, seen.method, route.path, rest, params)
             call.body = seen.body
-            call.secret = token_of(seen.head.headers, params)
+            if params is EMPTY and head.quiet:
+                call.quiet = True
+            else:
+                refuse_enterprise(params, head.headers)
+                call.secret = token_of(head.headers, params)
             plan = endpoint.plan(call)
         except (BadTarget, RequestError):
             return None
-        return None if plan is None else _make_planned(call, seen.head, found[0], plan)
+        return None if plan is None else _make_planned(call, head, route, plan)
 
     def _fits(self, endpoint: Endpoint, body: bytes) -> bool:
-        return not body or len(body) <= endpoint.body.limit(self._limits)
+        if not body or (len(body) <= self._small_body and endpoint.body is not Body.NONE):
+            return True
+        return len(body) <= endpoint.body.limit(self._limits)
 
     def _plan_read(self, seen: Seen) -> _KeptRead | None:
         planned = self._plan(seen)
@@ -327,6 +346,11 @@ class PromptAnswers:
     def _changed(
         self, asker: Asker, planned: _Planned, change: Change, outcome: Outcome | Exception
     ) -> None:
+        if type(outcome) is Applied and outcome.value is change.true_for:
+            self.answered += 1
+            self._count(200)
+            asker.answer(self._said_true(planned, change, outcome))
+            return
         if isinstance(outcome, Exception):
             self._fail(asker, planned, outcome)
             return
@@ -336,6 +360,15 @@ class PromptAnswers:
             self._fail(asker, planned, error)
             return
         self._answer(asker, planned, reply)
+
+    def _said_true(self, planned: _Planned, change: Change, outcome: Applied) -> bytes:
+        """The reply ``true``: the same for everybody within a second."""
+        now = second()
+        if now != self._true_at:
+            reply = change.reply(outcome)
+            self._dress(reply, planned.head)
+            self._true, self._true_at = reply.encoded(), now
+        return self._true
 
     def _fail(self, asker: Asker, planned: _Planned, error: Exception) -> None:
         call = planned.call

@@ -92,6 +92,12 @@ class _Clock:
 _clock = _Clock()
 
 
+def second() -> int:
+    """The second of the Date header, in Unix time."""
+    _clock.date()
+    return _clock.second
+
+
 def date_line() -> bytes:
     """The Date header of this second, with its end."""
     return _clock.date().encode("ascii")

@@ -1000,6 +1000,7 @@ class RaftEngine(SyncObj):  # type: ignore[misc]
             return
         heartbeat, self._heartbeat_due = self._heartbeat_due, False
         at, config, journal = self.now(), self._config, self._journal
+        batches: dict[int, tuple[tuple[Entry, ...], int]] = {}  # most followers get the same
         for peer in self._others:
             if peer not in self._connected_ids:
                 continue
@@ -1010,7 +1011,10 @@ class RaftEngine(SyncObj):  # type: ignore[misc]
             while journal.first_index < progress.next_index <= journal.last_index and (
                 progress.may_send(config.window_appends_max, config.window_bytes_max)
             ):
-                self._send_batch(peer, progress, at)
+                first = progress.next_index
+                if first not in batches:
+                    batches[first] = self._batch_from(first)
+                self._send_batch(peer, progress, *batches[first], at)
                 sent = True
             if not sent and (heartbeat or progress.sent_commit < self.commit_index()):
                 self._send_empty(peer, progress)
@@ -1021,14 +1025,21 @@ class RaftEngine(SyncObj):  # type: ignore[misc]
             if peer in self._connected_ids:
                 self._send_empty(peer, self._progress[peer])
 
-    def _send_batch(self, peer: str, progress: Progress, at: float) -> None:
-        config, first = self._config, progress.next_index
+    def _batch_from(self, first: int) -> tuple[tuple[Entry, ...], int]:
+        """The entries of one append, and the bytes of their commands."""
+        config = self._config
         entries = self._journal.entries(
             first, first + config.append_entries_max - 1, bytes_max=config.append_bytes_max
         )
+        return tuple(entries), sum([len(entry[0]) for entry in entries])
+
+    def _send_batch(
+        self, peer: str, progress: Progress, entries: tuple[Entry, ...], size: int, at: float
+    ) -> None:
+        first = progress.next_index
         self._seq += 1
-        self._send(peer, self._append(peer, first - 1, tuple(entries)))
-        progress.sent(self._seq, sum(len(e[0]) for e in entries), first + len(entries), at)
+        self._send(peer, self._append(peer, first - 1, entries))
+        progress.sent(self._seq, size, first + len(entries), at)
         progress.sent_commit = self.commit_index()
 
     def _send_empty(self, peer: str, progress: Progress) -> None:

@@ -16,20 +16,21 @@ from typing import Any
 import msgpack
 
 from raftstore.errors import DecodeError
-from raftstore.raft.log import CONFIG, Entry, command_is_valid
+from raftstore.raft.entry_runs import pack_run, read_run
+from raftstore.raft.log import Entry
 from raftstore.raft.lost_disk import NUMBER_MAX, DiskIs, Forgotten, disk_is, memory_of
 from raftstore.raft.members import (
     MEMBERS_MAX,
     NODE_ID_CHARS_MAX,
     UNTOLD_DISK,
     Disk,
-    decode_config,
 )
 
-PROTOCOL_VERSION = 4
+PROTOCOL_VERSION = 5
 LENGTH = struct.Struct(">I")
 ARRAY_MAX = 65_536
-FIELDS_MAX = 8
+ARRAYS_MAX = 3
+"""Arrays in a frame: one around all, and the terms and the commands of an append in it."""
 SMALL_FRAME_BYTES = 16 * 1024
 """In a smaller frame nothing can grow to anything."""
 
@@ -236,6 +237,8 @@ Message = (
     | SnapshotChunk
 )
 
+_ARRAY_OF_NINE = b"\x99"
+
 HELLO = 0
 APPEND = 1
 APPEND_REPLY = 2
@@ -259,15 +262,22 @@ DISK_IS = 28
 
 def encode(message: Message | Hello | Returned) -> bytes:
     """A whole frame: length and body."""
+    if isinstance(message, Append):
+        return encode_append(message, pack_run(message.entries))
     body: bytes = msgpack.packb(_to_array(message))
     return LENGTH.pack(len(body)) + body
 
 
+def encode_append(m: Append, run: bytes) -> bytes:
+    """The frame of an append. ``run`` are its entries by ``pack_run``: several followers mostly get
+    the same."""
+    head = (APPEND, m.term, m.seq, m.prev_index, m.prev_term, m.commit, m.answered)
+    packed = b"".join(map(msgpack.packb, head))
+    return b"".join((LENGTH.pack(1 + len(packed) + len(run)), _ARRAY_OF_NINE, packed, run))
+
+
 def _to_array(m: Message | Hello | Returned) -> list[Any]:
     match m:
-        case Append():
-            entries = [(term, command) for command, _, term in m.entries]
-            return [APPEND, m.term, m.seq, m.prev_index, m.prev_term, m.commit, m.answered, entries]
         case AppendReply():
             return [APPEND_REPLY, m.term, m.seq, m.ok, m.index]
         case Probe():
@@ -306,6 +316,8 @@ def _to_array(m: Message | Hello | Returned) -> list[Any]:
             names = [m.cluster_id, m.node_id, m.to_node_id]
             memory = [m.disk.id, m.disk.founding, m.last_index]
             return [HELLO, m.version, *names, m.boot_nonce, m.config_index, memory]
+        case Append():
+            raise AssertionError("written by encode_append")
 
 
 def decode(body: bytes) -> Message | Returned:
@@ -387,52 +399,35 @@ def _shape_check() -> Callable[[list[Any]], list[Any]]:
     """Called for every array of a large frame, inner ones first; stops what would blow it up.
 
     A byte can stand for an empty list of 56, so that a frame of 8 MiB could become half a gigabyte.
-    No frame has arrays but one of entries (pairs), and one around that.
     """
-    left = ARRAY_MAX + 2
+    left = ARRAYS_MAX
 
     def check(items: list[Any]) -> list[Any]:
         nonlocal left
         left -= 1
-        if left < 0 or (len(items) > FIELDS_MAX and type(items[0]) is not list):
-            raise ValueError("too many arrays, or an array that is too long")
+        if left < 0:
+            raise ValueError("too many arrays")
         return items
 
     return check
 
 
 def _append(fields: list[Any]) -> Append:
-    if len(fields) != 8 or type(fields[7]) is not list:
+    if len(fields) != 9:
         raise DecodeError("append: wrong shape")
     for value in fields[1:7]:
         if type(value) is not int or not 0 <= value <= NUMBER_MAX:
             raise DecodeError("append: wrong field")
-    _, term, seq, prev_index, prev_term, commit, answered, rows = fields
-    if prev_term > term or prev_index + len(rows) > NUMBER_MAX:
+    _, term, seq, prev_index, prev_term, commit, answered, terms, commands = fields
+    if prev_term > term or prev_index > NUMBER_MAX - ARRAY_MAX:
         raise DecodeError("append: wrong field")
-    entries: list[Entry] = []
-    index, last_term = prev_index, prev_term
-    for row in rows:
-        if type(row) is not list or len(row) != 2:
-            raise DecodeError("append: wrong entry")
-        entry_term, command = row
-        # Terms never fall along a log, and no entry is newer than its leader.
-        if type(entry_term) is not int or not last_term <= entry_term <= term:
-            raise DecodeError("append: wrong entry term")
-        if type(command) is not bytes or not command_is_valid(command):
-            raise DecodeError("append: wrong command")
-        if command[0] == CONFIG:
-            decode_config(command[1:])  # what cannot be read must not get into the log
-        index += 1
-        last_term = entry_term
-        entries.append((command, index, entry_term))
     return Append(
         term=term,
         seq=seq,
         prev_index=prev_index,
         prev_term=prev_term,
         commit=commit,
-        entries=tuple(entries),
+        entries=read_run(terms, commands, prev_index=prev_index, prev_term=prev_term, term=term),
         answered=answered,
     )
 

@@ -1,7 +1,7 @@
 """The journal in LMDB: log, term, vote, configuration, each batch in one synced transaction.
 
-Every entry carries a CRC-32 over index, term and command, and so does the hard state; both are
-checked whenever they are read, and the whole log once at opening. Damage is never repaired here: a
+Every row of entries carries a CRC-32 (``log_rows``), and so does the hard state; both are checked
+whenever they are read, and the whole log once at opening. Damage is never repaired here: a
 server that forgot what it acknowledged must not take part, so it refuses to start and says what to
 do. LMDB commits by two barriers and leaves no torn tail; its sync defaults are never relaxed.
 
@@ -14,9 +14,9 @@ JournalFull, and nothing of it has happened.
 from __future__ import annotations
 
 import os
-import struct
+import time
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,13 +32,12 @@ from raftstore.raft.log import (
     Journal,
     SnapshotPointer,
 )
+from raftstore.raft.log_rows import KEY, DamagedRow, entries_of, last_of, rows_of
 from raftstore.raft.members import UNTOLD_DISK, Disk
 
-FORMAT = 3
-FORMATS = (1, 2, 3)
-"""1 knew no snapshots, 2 no disk ids."""
-KEY = struct.Struct(">Q")
-HEAD = struct.Struct(">IQ")  # crc, term
+FORMAT = 4
+FORMATS = (1, 2, 3, 4)
+"""1 knew no snapshots, 2 no disk ids, 3 only rows of one entry. What 3 wrote is read as it is."""
 STATE_KEY = b"state"
 FULL_SHARE = 0.95
 """Above this share of the map, no payload is taken in; the rest is kept for terms and votes."""
@@ -48,6 +47,10 @@ PAGES_HELD = 32
 """LMDB's own pages, and those freed so lately that they cannot be used again yet."""
 WRITE_SHARE = 2.5
 """Pages that a transaction may touch per payload byte, tree and old versions included."""
+MEASURED_S = 0.25
+MEASURED_BYTES = 256 * 1024
+"""Room is measured when so much time has passed or so much was written, and always once it is
+short: it takes as many looks at the file as the write itself."""
 REMEDY = (
     "The data of this server cannot be trusted. Remove this server from the cluster, delete its"
     " data directory, and let it join again under a new node id."
@@ -71,6 +74,7 @@ class LmdbJournal(Journal):
         Raises JournalFull if a journal cannot even be begun there.
         """
         self._path = Path(path)
+        self._file = self._path / "data.mdb"
         self._map_bytes = map_bytes
         self._reserve_bytes = reserve_bytes
         self._bytes_since_snapshot = 0
@@ -99,6 +103,8 @@ class LmdbJournal(Journal):
             raise
         self._saved_first = state.first_index
         self._refused = False
+        self._unmeasured_bytes = 0
+        self._measured_at = 0.0
         super().__init__(
             state,
             tail,
@@ -110,7 +116,7 @@ class LmdbJournal(Journal):
     def _check_file_size(self) -> None:
         """Reading a mapped page beyond the end of a shortened file would kill the process."""
         used = (self._env.info()["last_pgno"] + 1) * self._page_bytes
-        size = (self._path / "data.mdb").stat().st_size
+        size = self._file.stat().st_size
         if size < used:
             raise CorruptState(f"{self._path}: file has {size} of {used} bytes. {REMEDY}")
 
@@ -131,7 +137,7 @@ class LmdbJournal(Journal):
 
     def shortage(self) -> str:
         """What an operator should know at start if the map may outgrow the disk; else empty."""
-        size = (self._path / "data.mdb").stat().st_size
+        size = self._file.stat().st_size
         room = size + self._free_bytes - self._reserve_bytes
         if self._map_bytes <= room:
             return ""
@@ -152,9 +158,7 @@ class LmdbJournal(Journal):
             last_term = state.first_term
             snapshot_index = state.snapshot.index if state.snapshot is not None else 0
             cursor = txn.cursor(db=self._log_db)
-            cursor.set_range(KEY.pack(expected))  # what lies below waits for being deleted
-            for key, value in cursor:
-                entry = self._entry(key, value)
+            for entry in self._from(cursor, expected):  # what lies below waits for being deleted
                 if entry[1] != expected or entry[2] < last_term:
                     raise CorruptState(f"{self._path}: entry {expected} is missing. {REMEDY}")
                 expected, last_term = expected + 1, entry[2]
@@ -193,14 +197,19 @@ class LmdbJournal(Journal):
         except (ValueError, TypeError) as error:
             raise CorruptState(f"{self._path}: hard state: {error}. {REMEDY}") from None
 
-    def _entry(self, key: bytes, value: bytes) -> Entry:
-        if len(key) != KEY.size or len(value) <= HEAD.size:
-            raise CorruptState(f"{self._path}: a record has the wrong size. {REMEDY}")
-        crc, term = HEAD.unpack_from(value)
-        if zlib.crc32(value[4:], zlib.crc32(key)) != crc:
-            index = KEY.unpack(key)[0]
-            raise CorruptState(f"{self._path}: entry {index}: checksum differs. {REMEDY}")
-        return (value[HEAD.size :], KEY.unpack(key)[0], term)
+    def _from(self, cursor: Any, index: int) -> Iterator[Entry]:
+        """The entries from an index on, in the order of the table."""
+        if _to_row(cursor, index):
+            for key, value in cursor:
+                for entry in self._entries(key, value):
+                    if entry[1] >= index:
+                        yield entry
+
+    def _entries(self, key: bytes, value: bytes) -> list[Entry]:
+        try:
+            return entries_of(key, value)
+        except DamagedRow as error:
+            raise CorruptState(f"{self._path}: {error}. {REMEDY}") from None
 
     # -- the disk thread
 
@@ -215,11 +224,8 @@ class LmdbJournal(Journal):
                     txn.drop(self._log_db, delete=False)
                 if batch.cut_from is not None:
                     self._cut(txn, batch.cut_from)
-                if batch.entries:
-                    rows = [self._row(entry) for entry in batch.entries]
-                    with txn.cursor(db=self._log_db) as cursor:
-                        consumed, added = cursor.putmulti(rows, append=True)
-                    if consumed != len(rows) or added != len(rows):
+                for key, value in rows_of(batch.entries):
+                    if not txn.put(key, value, append=True, db=self._log_db):
                         raise CorruptState(f"{self._path}: the log is not what it was. {REMEDY}")
                 txn.put(STATE_KEY, _encode_state(batch.state), db=self._meta_db)
         except lmdb.MapFullError as error:
@@ -233,8 +239,23 @@ class LmdbJournal(Journal):
             raise JournalFull(f"{self._path}: the disk is full ({error})") from error
         self._refused = False
         self._saved_first = batch.state.first_index
+        self._unmeasured_bytes += sum(len(entry[0]) for entry in batch.entries)
+        if self._measuring_is_due():
+            self._take_measure()
+
+    def _measuring_is_due(self) -> bool:
+        return (
+            time.monotonic() > self._measured_at + MEASURED_S
+            or self._unmeasured_bytes > MEASURED_BYTES
+            or self._expected_bytes > self._map_bytes // 2
+            or self._free_bytes < 2 * self._reserve_bytes
+        )
+
+    def _take_measure(self) -> None:
         self._used_bytes = self._measure()
         self._free_bytes = self.measure_free()
+        self._unmeasured_bytes = 0
+        self._measured_at = time.monotonic()
 
     def rewrite(self, entries: Sequence[Entry], state: HardState) -> None:
         """Replace stored entries, index by index, and the hard state, in one transaction.
@@ -242,38 +263,38 @@ class LmdbJournal(Journal):
         For the recovery of a server that does not run (raftstore/recover.py); this object is of no
         use afterwards.
         """
-        with self._env.begin(write=True) as txn:
-            for entry in entries:
-                key, value = self._row(entry)
-                txn.replace(key, value, db=self._log_db)
+        changed = {entry[1]: entry for entry in entries}
+        with self._env.begin(write=True) as txn, txn.cursor(db=self._log_db) as cursor:
+            for index in sorted(changed):
+                if not _to_row(cursor, index):
+                    raise CorruptState(f"{self._path}: entry {index} is missing. {REMEDY}")
+                before = self._entries(*cursor.item())
+                cursor.delete()
+                for key, value in rows_of([changed.get(each[1], each) for each in before]):
+                    txn.put(key, value, db=self._log_db)
             txn.put(STATE_KEY, _encode_state(state), db=self._meta_db)
 
     def discard_trimmed(self, count_max: int) -> bool:
         """Delete a slice of what lies at or below the first index, in a transaction of its own."""
         first = self._saved_first  # the one in memory may be ahead of the disk
         with self._env.begin(write=True) as txn, txn.cursor(db=self._log_db) as cursor:
-            cursor.first()
-            limit = KEY.pack(first)
-            for _ in range(count_max):
-                if not b"" < cursor.key() <= limit:  # empty behind the last
-                    break
-                cursor.delete()
-            more = b"" < cursor.key() <= limit
-        self._used_bytes = self._measure()
+            found = cursor.first()
+            left = count_max
+            while found and left > 0 and (last := last_of(*cursor.item())) <= first:
+                left -= last + 1 - KEY.unpack(cursor.key())[0]
+                found = cursor.delete() and bool(cursor.key())
+            more = found and last_of(*cursor.item()) <= first
+        self._take_measure()
         return more
 
     def _cut(self, txn: Any, index: int) -> None:
         with txn.cursor(db=self._log_db) as cursor:
-            found = cursor.set_range(KEY.pack(index))
+            found = _to_row(cursor, index)
+            kept = [e for e in self._entries(*cursor.item()) if e[1] < index] if found else []
             while found:
                 found = cursor.delete()
-
-    @staticmethod
-    def _row(entry: Entry) -> tuple[bytes, bytes]:
-        command, index, term = entry
-        key, head = KEY.pack(index), term.to_bytes(8, "big")
-        crc = zlib.crc32(command, zlib.crc32(head, zlib.crc32(key)))
-        return key, crc.to_bytes(4, "big") + head + command
+        for key, value in rows_of(kept):
+            txn.put(key, value, db=self._log_db)
 
     # -- the loop's thread
 
@@ -282,23 +303,26 @@ class LmdbJournal(Journal):
         found: list[Entry] = []
         size = 0
         with self._env.begin() as txn, txn.cursor(db=self._log_db) as cursor:
-            if cursor.set_range(KEY.pack(first)):
-                for key, value in cursor:
-                    entry = self._entry(key, value)
-                    if entry[1] != first + len(found):
-                        break
-                    size += len(entry[0])
-                    if entry[1] > last or (bytes_max is not None and found and size > bytes_max):
-                        break
-                    found.append(entry)
+            for entry in self._from(cursor, first):
+                if entry[1] != first + len(found):
+                    break
+                size += len(entry[0])
+                if entry[1] > last or (bytes_max is not None and found and size > bytes_max):
+                    break
+                found.append(entry)
         if not found:
             raise CorruptState(f"{self._path}: entry {first} is missing. {REMEDY}")
         return found
 
     @property
+    def _expected_bytes(self) -> float:
+        """What is used at most, with what was written since it was measured."""
+        return self._used_bytes + WRITE_SHARE * self._unmeasured_bytes
+
+    @property
     def full(self) -> bool:
         """Has the map no room for more payload (with what is on its way already)?"""
-        expected = self._used_bytes + WRITE_SHARE * self.unsaved_bytes
+        expected = self._expected_bytes + WRITE_SHARE * self.unsaved_bytes
         if (
             self._refused
             or self._free_bytes - WRITE_SHARE * self.unsaved_bytes < self._reserve_bytes
@@ -309,7 +333,7 @@ class LmdbJournal(Journal):
     @property
     def pressed(self) -> bool:
         """Is the map filled so far that a snapshot and trimming are due?"""
-        return self._used_bytes > PRESSED_SHARE * self._map_bytes or self.full
+        return self._expected_bytes > PRESSED_SHARE * self._map_bytes or self.full
 
     @property
     def used_bytes(self) -> int:
@@ -319,6 +343,14 @@ class LmdbJournal(Journal):
     def close(self) -> None:
         """Release the environment. Nothing may be on its way to the disk."""
         self._env.close()
+
+
+def _to_row(cursor: Any, index: int) -> bool:
+    """Go to the row that holds an index, or would hold it; False if the table is empty."""
+    key = KEY.pack(index)
+    if not cursor.set_range(key):
+        return bool(cursor.last())
+    return cursor.key() == key or cursor.prev() or bool(cursor.first())
 
 
 def _encode_state(state: HardState) -> bytes:

@@ -173,7 +173,7 @@ class Journal(ABC):
                 found = self.stored(first, last, bytes_max=bytes_max)
         else:
             found = self._tail[first - self._tail_first : last + 1 - self._tail_first]
-        if bytes_max is None:
+        if bytes_max is None or sum([len(entry[0]) for entry in found]) <= bytes_max:
             return found
         total = 0
         for count, entry in enumerate(found):

@@ -18,14 +18,25 @@ import random
 import ssl
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
 from raftstore.raft import identity
 from raftstore.raft.admission import REMOVED, Admission
 from raftstore.raft.config import RaftConfig
-from raftstore.raft.frames import PROTOCOL_VERSION, Hello, Message, Removed, Returned, encode
+from raftstore.raft.entry_runs import pack_run
+from raftstore.raft.frames import (
+    PROTOCOL_VERSION,
+    Append,
+    Hello,
+    Message,
+    Removed,
+    Returned,
+    encode,
+    encode_append,
+)
 from raftstore.raft.link import FIRST_BYTE, PeerLink
+from raftstore.raft.log import Entry
 from raftstore.raft.members import Disk
 from raftstore.raft.refusals import Refusal, Refusals
 
@@ -198,8 +209,18 @@ class PeerNetwork:
 
     def send_all(self, messages: Iterable[tuple[str, Message]]) -> None:
         """The same for several, each with the peer it is for."""
+        entries: Sequence[Entry] = ()
+        run = b""
         for peer, message in messages:
-            self.send(peer, message)
+            if type(message) is Append and message.entries:
+                if message.entries is not entries:
+                    entries = message.entries
+                    run = pack_run(entries)
+                link = self._links.get(peer)
+                if link is not None:
+                    link.send(encode_append(message, run))
+            else:
+                self.send(peer, message)
 
     def close_links(self, reason: str) -> None:
         """Cut all links, and make no new ones."""

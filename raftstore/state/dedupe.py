@@ -67,9 +67,10 @@ class Dedupe:
             window = self._windows[request.sender] = _Window()
         outcomes = window.outcomes
         outcomes[request.counter] = outcome
-        size = _size(outcome)
-        if size > _LIGHT_BYTES:
-            self._add_heavy(request.sender, request.counter, outcome.index, size)
+        if isinstance(outcome, Rejected) or outcome.value is not True:
+            size = _size(outcome)
+            if size > _LIGHT_BYTES:
+                self._add_heavy(request.sender, request.counter, outcome.index, size)
         window.last_at = stamp
         self._windows.move_to_end(request.sender)
         floor = request.floor
@@ -176,7 +177,7 @@ def gone(outcome: object) -> AnswerGone | None:
 
     For the state a repeated request is refused; its caller wants to know what came of the first.
     """
-    if type(outcome) is Rejected and outcome.reason in (ANSWER_GONE, ANSWERED):
+    if isinstance(outcome, Rejected) and outcome.reason in (ANSWER_GONE, ANSWERED):
         return AnswerGone(outcome.reason)
     return None
 
@@ -188,4 +189,4 @@ def _first(item: tuple[int, Outcome]) -> int:
 def _size(outcome: Outcome) -> int:
     """Bytes of the part that may be large: a transaction's answer, or words of the client."""
     part = outcome.reason if isinstance(outcome, Rejected) else outcome.value
-    return len(part) if isinstance(part, bytes | str) else 0
+    return len(part) if type(part) is bytes or type(part) is str else 0

@@ -61,6 +61,23 @@ def test_a_command_may_name_on_whose_behalf_it_comes():
     assert wire.decode_command(payload).actor == actor
 
 
+def test_an_actor_is_one_value_and_is_read_strictly_also_when_it_is_known(monkeypatch):
+    monkeypatch.setattr(wire, "_ACTORS_MAX", 2)
+    known = Actor(accessor="a", address="b", node="c")
+    payload = wire.encode_command(KVSet(key="k"), actor=known)
+    first, again = (wire.decode_command(payload).actor for _ in range(2))
+    assert first == known
+    assert first is again
+    message = msgpack.unpackb(payload)
+    for wrong in ("abc", {"a": 1, "b": 2, "c": 3}, [b"a", "b", "c"], ["a", ["b"], "c"], 7, None):
+        with pytest.raises(DecodeError):
+            wire.decode_command(msgpack.packb([*message[:4], wrong]))
+    for number in range(10):
+        one = Actor(node=f"n{number}")
+        assert wire.decode_command(wire.encode_command(KVSet(key="k"), actor=one)).actor == one
+    assert len(wire._ACTORS) <= 2
+
+
 def test_a_command_over_the_limit_is_refused_by_the_one_who_sends_it():
     with pytest.raises(EncodeError, match="limit"):
         wire.encode_command(KVSet(key="a", value=b"x" * wire.LIMITS.command_bytes_max))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from multidict import CIMultiDict
 
 from agent.http.lane import HEADS_MAX, Head, Heads, Lane
 
@@ -164,3 +165,39 @@ def test_whatever_is_taken_is_one_whole_request(data: bytes) -> None:
             [b"Host: x"],
             [b"Host: x", b"Content-Length: %d" % len(seen.body), b"A: b"],
         )
+
+
+@given(
+    st.lists(
+        st.sampled_from(
+            [
+                GET,
+                put(b"hello"),
+                put(b"hallo", b"/v1/kv/other?x"),
+                put(b"hi"),
+                put(b"hello").replace(b"PUT ", b"PUT"),
+                put(b"hello").replace(b"PUT", b"POST"),
+                put(b"hello").replace(b"1.1", b"1.0"),
+                put(b"hello", b"/" + b"x" * 5000),
+                put(b"hello")[:-1],
+                put(b"hello") + b"x",
+            ]
+        ),
+        max_size=8,
+    )
+)
+def test_the_request_before_makes_no_difference(requests: list[bytes]) -> None:
+    heads = Heads()
+    used = Lane(heads)
+    goes_long(used, GET, HEADERS)
+    goes_long(used, put(b"hello"), HEADERS, 5)
+    for data in requests:
+        assert used.take(data) == Lane(heads).take(data)
+
+
+@pytest.mark.parametrize(
+    "name", ["X-Consul-Token", "authorization", "x-consul-namespace", "Cache-Control"]
+)
+def test_a_head_that_says_who_asks_or_how_to_answer_is_not_quiet(name: str) -> None:
+    assert Head(CIMultiDict({"Host": "x"}), 0).quiet
+    assert not Head(CIMultiDict({"Host": "x", name: ""}), 0).quiet

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.http.paths import BadTarget, clean, read_target
+from agent.http.paths import BadTarget, Target, clean, plain_path, read_target
 
 
 @pytest.mark.parametrize(
@@ -58,3 +58,12 @@ def test_a_clean_path_needs_no_more_cleaning(segments: list[str]) -> None:
     assert clean(path) == path
     assert path.startswith("/") and "//" not in path
     assert not read_target(quote(path)).redirect
+
+
+@given(st.text("/a.~-_%?# é", max_size=12).map(lambda text: "/v1/" + text))
+def test_a_plain_path_is_what_the_long_way_reads(raw: str) -> None:
+    path = plain_path(raw.encode())
+    if path is None:
+        assert raw != "/v1/a/a.a/-a~_/"
+        return
+    assert read_target(raw) == Target(path, "")

@@ -15,7 +15,7 @@ from tests.raftstore.raft.cluster import until
 from tests.raftstore.raft.snapshots import SnapServer
 
 PHASE = sys.argv[2]
-ROUND = 60
+ROUND, BATCH = 60, 6
 armed = False
 
 
@@ -72,9 +72,10 @@ async def main() -> None:
         for number in range(3):
             armed = number == 2
             first = len(server.payloads)
-            await asyncio.gather(
-                *(node.propose(b"%d" % n, timeout_s=5.0) for n in range(first, first + ROUND))
-            )
+            for start in range(first, first + ROUND, BATCH):  # a row of the journal for each
+                await asyncio.gather(
+                    *(node.propose(b"%d" % n, timeout_s=5.0) for n in range(start, start + BATCH))
+                )
             print(first + ROUND, flush=True)
             await node.snapshot_now()
         await asyncio.sleep(5)

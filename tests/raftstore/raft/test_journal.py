@@ -13,6 +13,7 @@ from raftstore.errors import CorruptState, JournalFull
 from raftstore.raft import log
 from raftstore.raft.journal import FORMAT, KEY, STATE_KEY, LmdbJournal
 from raftstore.raft.log import CONFIG, MemJournal, SnapshotPointer, payload_command
+from raftstore.raft.log_rows import entries_of
 
 MAP_BYTES = 2**24
 
@@ -28,10 +29,13 @@ def save(journal):
         journal.persisted(batch)
 
 
-def fill(journal, count, term=1):
-    for _ in range(count):
+def fill(journal, count, term=1, row=None):
+    """Append entries; ``row`` saves them, so many in a row of the table."""
+    for number in range(1, count + 1):
         index = journal.last_index + 1
         journal.append((payload_command(1.0, b"%d" % index), index, term))
+        if row and (number % row == 0 or number == count):
+            save(journal)
 
 
 def contents(journal):
@@ -160,11 +164,11 @@ def flip(key, position):
     return change
 
 
-@pytest.mark.parametrize("position", [0, 5, 11, 12, -1])
-def test_a_flipped_bit_in_an_entry_is_found_at_start(tmp_path, position):
+@pytest.mark.parametrize("row", [1, 2])
+@pytest.mark.parametrize("position", [0, 4, 5, 8, 9, 11, 12, -1])
+def test_a_flipped_bit_in_an_entry_is_found_at_start(tmp_path, position, row):
     journal = open_journal(tmp_path)
-    fill(journal, 5)
-    save(journal)
+    fill(journal, 5, row=row)
     journal.close()
     damage(tmp_path, b"log", flip(KEY.pack(3), position))
     with pytest.raises(CorruptState, match=r"entry 3.*Remove this server"):
@@ -185,9 +189,8 @@ def test_a_missing_entry_and_a_lost_tail_are_found_at_start(tmp_path):
     for number, lost in enumerate((3, 5)):
         path = tmp_path / str(number)
         journal = open_journal(path)
-        fill(journal, 5)
         journal.commit_hint = 5
-        save(journal)
+        fill(journal, 5, row=1 if lost == 5 else 2)
         journal.close()
         damage(path, b"log", lambda txn, db, lost=lost: txn.delete(KEY.pack(lost), db=db))
         with pytest.raises(CorruptState):
@@ -253,21 +256,21 @@ POINTER = SnapshotPointer(name="snap-1-20", index=20, term=1, size=7, sha256=b"h
 CONFIGURED = (1, b"members")
 
 
-def stored_keys(journal):
+def stored_indexes(journal):
     with journal._env.begin() as txn:
-        return [KEY.unpack(key)[0] for key, _ in txn.cursor(db=journal._log_db)]
+        rows = list(txn.cursor(db=journal._log_db))
+    return [entry[1] for key, value in rows for entry in entries_of(key, value)]
 
 
 def test_a_trimmed_log_begins_at_its_sentinel_and_loses_the_rest_later_in_slices(tmp_path):
     journal = open_journal(tmp_path)
-    fill(journal, 30)
-    save(journal)
+    fill(journal, 30, row=5)
     journal.set_snapshot(POINTER)
     journal.trim_to(15)
     assert journal.term_at(15) == 1
     assert journal.term_at(14) is None
     assert not journal.discard_trimmed(100)  # what is not saved is not acted upon
-    assert len(stored_keys(journal)) == 30
+    assert len(stored_indexes(journal)) == 30
     save(journal)
     journal.close()
     journal = open_journal(tmp_path)  # died before the first slice
@@ -278,7 +281,7 @@ def test_a_trimmed_log_begins_at_its_sentinel_and_loses_the_rest_later_in_slices
     journal.close()
     journal = open_journal(tmp_path)  # died between two
     assert not journal.discard_trimmed(10)
-    assert stored_keys(journal) == list(range(16, 31))
+    assert stored_indexes(journal) == list(range(16, 31))
     assert journal.bytes_since_snapshot == sum(
         len(entry[0]) + 64 for entry in walk_from(journal, 21)
     )
@@ -295,8 +298,7 @@ def walk_from(journal, index):
 @pytest.mark.parametrize("last", [10, 19])
 def test_an_installed_snapshot_beyond_the_log_replaces_all_of_it(tmp_path, last):
     journal = open_journal(tmp_path)
-    fill(journal, last)
-    save(journal)
+    fill(journal, last, row=3)
     journal.install(POINTER, CONFIGURED)
     assert (journal.first_index, journal.last_index, journal.commit_hint) == (20, 20, 20)
     save(journal)
@@ -305,25 +307,65 @@ def test_an_installed_snapshot_beyond_the_log_replaces_all_of_it(tmp_path, last)
     journal.close()
     journal = open_journal(tmp_path)
     assert (journal.first_index, journal.last_index, journal.config) == (20, 23, CONFIGURED)
-    assert stored_keys(journal) == [21, 22, 23]
+    assert stored_indexes(journal) == [21, 22, 23]
     journal.close()
 
 
 @pytest.mark.parametrize(("term", "kept"), [(1, [21, 22, 23, 24, 25]), (2, [])])
 def test_the_log_behind_an_installed_snapshot_is_kept_only_if_it_continues_it(tmp_path, term, kept):
     journal = open_journal(tmp_path)
-    fill(journal, 25, term=term)
-    save(journal)
+    fill(journal, 25, term=term, row=5)
     journal.install(POINTER, CONFIGURED)
     save(journal)
     while journal.discard_trimmed(7):
         pass
-    assert stored_keys(journal) == kept
+    assert stored_indexes(journal) == kept
     journal.close()
     journal = open_journal(tmp_path)
     assert (journal.first_index, journal.last_index) == (20, kept[-1] if kept else 20)
     assert journal.term_at(20) == 1
     journal.close()
+
+
+def test_a_row_that_is_trimmed_in_part_stays_until_all_of_it_is(tmp_path):
+    journal = open_journal(tmp_path)
+    fill(journal, 30, row=8)
+    journal.set_snapshot(POINTER)
+    journal.trim_to(15)
+    save(journal)
+    assert not journal.discard_trimmed(100)
+    assert stored_indexes(journal) == list(range(9, 31))
+    journal.close()
+    journal = open_journal(tmp_path)
+    assert (journal.first_index, journal.last_index) == (15, 30)
+    assert [entry[1] for entry in walk_from(journal, 16)] == list(range(16, 31))
+    journal.trim_to(20)
+    journal.cut_from(22)  # in the same row as the sentinel
+    fill(journal, 1, term=2, row=1)
+    assert not journal.discard_trimmed(100)
+    assert stored_indexes(journal) == list(range(17, 23))
+    journal.close()
+    journal = open_journal(tmp_path)
+    assert [entry[1:] for entry in walk_from(journal, 21)] == [(21, 1), (22, 2)]
+    journal.close()
+
+
+def test_a_journal_of_rows_with_one_entry_each_is_read_and_continued(tmp_path):
+    journal = open_journal(tmp_path)
+    fill(journal, 3, row=1)
+    state = msgpack.packb([3, 1, None, 2, None, None, 0, 0, "me", None, ["d", False]])
+    journal.close()
+
+    def as_written_then(txn, db):
+        txn.put(STATE_KEY, zlib.crc32(state).to_bytes(4, "big") + state, db=db)
+
+    damage(tmp_path, b"meta", as_written_then)
+    journal = open_journal(tmp_path)
+    fill(journal, 4, term=2, row=4)
+    journal.close()
+    again, found = reopened(tmp_path)
+    assert [entry[1:] for entry in found] == [(n, 1 if n < 4 else 2) for n in range(1, 8)]
+    assert again.owner == "me"
 
 
 def test_a_log_and_a_snapshot_that_do_not_meet_are_found_at_start(tmp_path):

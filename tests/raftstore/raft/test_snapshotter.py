@@ -8,6 +8,7 @@ import pytest
 
 from raftstore.errors import CorruptState, JournalFull, Refused
 from raftstore.raft import LmdbJournal
+from raftstore.raft.log_rows import KEY
 from tests.raftstore.raft.cluster import until
 from tests.raftstore.raft.snapshots import SnapServer, SnapServers
 
@@ -50,10 +51,10 @@ def numbers(count):
 def journal_keys(path):
     journal = LmdbJournal(path, map_bytes=2**26)
     with journal._env.begin() as txn:
-        count = txn.stat(journal._log_db)["entries"]
+        begins = [KEY.unpack(key)[0] for key, _ in txn.cursor(db=journal._log_db)]
     first, last = journal.first_index, journal.last_index
     journal.close()
-    return count, first, last
+    return begins, first, last
 
 
 async def test_a_snapshot_is_taken_the_log_is_trimmed_and_both_meet_after_a_restart(tmp_path):
@@ -69,9 +70,9 @@ async def test_a_snapshot_is_taken_the_log_is_trimmed_and_both_meet_after_a_rest
         assert status.snapshot_index == second.index
         assert status.first_index == first.index  # the log reaches back to the one before
         await until(lambda: server.journal._saved_first == first.index)
-    count, begin, end = journal_keys(tmp_path)
+    begins, begin, end = journal_keys(tmp_path)
     assert (begin, end) == (first.index, first.index + 150 + end - second.index - 50)
-    assert count == end - begin
+    assert sum(index <= begin for index in begins) <= 1, "but for a row that is trimmed in part"
     async with one(tmp_path) as server:
         await until(lambda: server.payloads == numbers(250))
         assert server.machine.swaps == 1
@@ -259,6 +260,7 @@ async def test_a_disk_without_room_stops_writes_for_certain_and_leaves_reads(tmp
         await write(server.node, 0, 10)
         room = server.journal.measure_free
         server.journal.measure_free = lambda: 0
+        server.journal._measured_at = 0.0
         await write(server.node, 10, 1)  # notices
         with pytest.raises(JournalFull) as caught:
             await server.node.propose(b"no", timeout_s=1.0)
