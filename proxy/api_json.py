@@ -15,6 +15,7 @@ from proxy.authz import Rule
 from proxy.errors import IdentityError, SourceError
 from proxy.jwt import read_wanted
 from proxy.permissions import permission
+from proxy.revocations import Revocations, of_entries
 from proxy.source import AppAddress, Endpoint, LeafPair, OwnService, UpstreamSpec
 
 CONNECT_PROXY = "connect-proxy"
@@ -102,6 +103,27 @@ def roots(body: Any) -> Roots:
         raise SourceError("Roots is no list")
     pem = tuple(_text(_object(root, "root"), "RootCert") for root in entries)
     return Roots(tuple(each for each in pem if each), _text(answer, "TrustDomain"))
+
+
+def revoked(body: Any) -> Revocations:
+    """The certificates that count no more."""
+    if not isinstance(body, list):
+        raise SourceError("the revocations are no list")
+    entries = [_object(each, "revocation") for each in body]
+    try:
+        return of_entries(
+            (_text(each, "SerialNumber"), _text(each, "ServiceURI"), _moment(each.get("Before")))
+            for each in entries
+        )
+    except ValueError as error:
+        raise SourceError(f"a revocation cannot be read: {error}") from error
+
+
+def _moment(value: Any) -> float:
+    """Unix seconds."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise SourceError("Before is no number of seconds")
+    return float(value)
 
 
 def leaf(body: Any) -> tuple[LeafPair, str]:

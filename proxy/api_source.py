@@ -28,6 +28,9 @@ from proxy.source import MeshState, OwnService, UpstreamSpec
 log = logging.getLogger("lictor.proxy.api_source")
 
 
+_REVOCATIONS = "/v1/connect/ca/revocations"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApiSourceConfig:
     """Bounds and timings of the feed."""
@@ -115,6 +118,7 @@ class ApiSource:
         )
         self._follow("roots", None, self._follow_index("roots", "/v1/agent/connect/ca/roots",
                                                        self._roots))  # fmt: skip
+        self._follow("revocations", None, self._follow_revocations())
         if self._proxy_id:
             self._follow("registration", None, self._follow_registration())
         self._reconcile()
@@ -162,7 +166,7 @@ class ApiSource:
         for upstream in own.upstreams[: self._config.upstreams_max]:
             wanted[f"upstream {upstream.key}"] = (upstream, self._upstream_loop(upstream))
         for name, (what, _) in list(self._followers.items()):
-            if name not in {"roots", "registration"} and (
+            if name not in {"roots", "registration", "revocations"} and (
                 name not in wanted or wanted[name][0] != what
             ):
                 self._unfollow(name)
@@ -196,6 +200,18 @@ class ApiSource:
             index = answer.index if answer.index >= index else 0
 
         await self._repeat(name, once)
+
+    async def _follow_revocations(self) -> None:
+        """Agents of other makes have no such list."""
+        assert self._session is not None
+        try:
+            async with self._session.get(self._url + _REVOCATIONS) as response:
+                if response.status == 404:
+                    self._confirmed_at.pop("revocations", None)
+                    return
+        except (aiohttp.ClientError, OSError, TimeoutError):
+            pass  # it is asked again below, until it answers
+        await self._follow_index("revocations", _REVOCATIONS, self._revoked)
 
     async def _follow_registration(self) -> None:
         seen = ""
@@ -266,6 +282,9 @@ class ApiSource:
     def _roots(self, answer: _Answer) -> None:
         roots = api_json.roots(answer.body)
         self._publish(roots_pem=roots.pem, trust_domain=roots.trust_domain)
+
+    def _revoked(self, answer: _Answer) -> None:
+        self._publish(revoked=api_json.revoked(answer.body))
 
     def _leaf(self, answer: _Answer) -> None:
         leaf, datacenter = api_json.leaf(answer.body)

@@ -32,11 +32,12 @@ UNREADABLE = (
 
 @dataclass(frozen=True, slots=True)
 class PeerCertificate:
-    """A verified certificate: whose it is, its serial number, and when it ends (Unix time)."""
+    """A verified certificate: whose it is, its serial number, its end and beginning (Unix time)."""
 
     identity: SpiffeId
     serial_number: int
     not_after_at: float
+    not_before_at: float = 0.0
 
 
 def read(der: bytes | None, *, client: bool) -> PeerCertificate:
@@ -59,4 +60,5 @@ def read(der: bytes | None, *, client: bool) -> PeerCertificate:
         identity=spiffe.of_uris(names.get_values_for_type(x509.UniformResourceIdentifier)),
         serial_number=certificate.serial_number,
         not_after_at=certificate.not_valid_after_utc.timestamp(),
+        not_before_at=certificate.not_valid_before_utc.timestamp(),
     )

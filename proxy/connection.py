@@ -162,6 +162,13 @@ class Inbound:
             *self._close("intention_changed"),
         ]
 
+    def revoked(self, reason: str) -> list[Effect]:
+        """The peer's certificate counts no more: cut, with no grace."""
+        if self.phase is Phase.ENDED:
+            return []
+        word = "certificate_revoked"
+        return [self._record("cut", word, reason), *self._close(word)]
+
     def drain(self, timeout_s: float, *, now: float) -> list[Effect]:
         """The proxy is stopping: what is not over in time is reset."""
         if self.phase is not Phase.ENDED:
@@ -301,6 +308,13 @@ class Outbound:
     def rules_changed(self, policy: Policy, *, now: float) -> list[Effect]:
         """Who may leave is decided at the destination."""
         return []
+
+    def revoked(self, reason: str) -> list[Effect]:
+        """The destination's certificate counts no more: cut, with no grace."""
+        if self.phase is Phase.ENDED:
+            return []
+        word = "certificate_revoked"
+        return [self._record("cut", word, reason), *self._close(word)]
 
     def drain(self, timeout_s: float, *, now: float) -> list[Effect]:
         """The proxy is stopping: what is not over in time is reset."""

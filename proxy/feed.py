@@ -54,6 +54,8 @@ class Resources:
         if isinstance(held.get("roots"), dict):
             roots = api_json.roots(held["roots"])
             state = replace(state, roots_pem=roots.pem, trust_domain=roots.trust_domain)
+        if held.get("revocations"):
+            state = replace(state, revoked=api_json.revoked(held["revocations"]))
         if isinstance(held.get("leaf"), dict):
             leaf, datacenter = api_json.leaf(held["leaf"])
             state = replace(state, leaf=leaf, datacenter=datacenter)

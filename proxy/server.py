@@ -17,7 +17,7 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any
 
-from proxy import tls
+from proxy import revocations, tls
 from proxy.authz import Policy
 from proxy.balance.round_robin import RoundRobin
 from proxy.config import ProxyConfig
@@ -29,6 +29,7 @@ from proxy.l7.gateway import Gateway, no_patterns
 from proxy.listeners import Listener, ListenOn
 from proxy.permissions import FullMatch
 from proxy.relay import PlainStream, TlsStream
+from proxy.revocations import Revocations
 from proxy.session import Session
 from proxy.source import MeshState, OwnService, Source, UpstreamSpec
 from proxy.spiffe import SpiffeId
@@ -77,6 +78,7 @@ class Proxy:
         self._loop: asyncio.AbstractEventLoop = None  # type: ignore[assignment]
         self._state = MeshState()
         self.policy: Policy | None = None
+        self.revoked: Revocations = revocations.NONE
         self._listeners: dict[str, Listener] = {}
         self._balancers: dict[str, RoundRobin] = {}
         self._sessions: set[Session] = set()
@@ -234,6 +236,7 @@ class Proxy:
         before, self._state = self._state, state
         if (state.leaf, state.roots_pem) != (before.leaf, before.roots_pem):
             self._new_contexts(state)
+        self._new_revocations(state)
         self._new_policy(state)
         self._http.update(state)
         if state.own is not None:
@@ -259,6 +262,18 @@ class Proxy:
         if self.contexts is not None:
             self._stats.leaf_rotations += 1
         self.contexts = contexts
+
+    def _new_revocations(self, state: MeshState) -> None:
+        """Cut every connection to or from the holder of a certificate that counts no more."""
+        if state.revoked == self.revoked:
+            return
+        self.revoked = state.revoked
+        for session in list(self._sessions):
+            peer = session.core.peer
+            why = self.revoked.why(peer) if peer is not None else ""
+            if why:
+                session.run(session.core.revoked(why))
+        self._http.revoked()
 
     def _new_policy(self, state: MeshState) -> None:
         if state.own is None or state.rules is None or state.default_allow is None:

@@ -29,6 +29,7 @@ from proxy.effects import (
 )
 from proxy.errors import IdentityError
 from proxy.relay import PlainStream, Stream, TlsStream
+from proxy.revocations import Revocations
 from proxy.source import AppAddress, Endpoint
 from proxy.spiffe import SpiffeId
 from proxy.tls import Contexts
@@ -42,6 +43,7 @@ class Hub(Protocol):
     config: ProxyConfig
     contexts: Contexts | None
     policy: Policy | None
+    revoked: Revocations
 
     def spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
         """Start a task that the proxy owns."""
@@ -150,6 +152,10 @@ class Session:
             peer = certificate.read(der, client=stream is self._downstream)
         except IdentityError as error:
             self.run(self.core.insecure("bad_san", str(error), now=now))
+            return
+        why = self._hub.revoked.why(peer)
+        if why:
+            self.run(self.core.insecure("certificate_revoked", why, now=now))
             return
         if stream is self._downstream:
             policy = self._hub.policy

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from proxy import revocations
 from proxy.authz import DEFAULT_ACL_OFF, Rule
 from proxy.balance.hosts import Host
 from proxy.jwt import Provider
@@ -17,6 +18,7 @@ from proxy.l7.guard import GuardConfig
 from proxy.l7.locality import Locality
 from proxy.l7.routes import Chain
 from proxy.l7.settings import UpstreamSettings
+from proxy.revocations import Revocations
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +104,8 @@ class MeshState:
     trust_domain: str = ""
     datacenter: str = ""
     rules: tuple[Rule, ...] | None = None
+    #: Certificates that count no more before their end.
+    revoked: Revocations = revocations.NONE
     default_allow: bool | None = None
     default_reason: str = DEFAULT_ACL_OFF
     endpoints: Mapping[str, tuple[Endpoint, ...]] = field(default_factory=dict)

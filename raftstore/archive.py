@@ -56,6 +56,7 @@ TABLE_NAMES = {
     "coordinates": "Coordinate",
     "acl-facts": "ACLFact",
     "virtual-addresses": "VirtualAddress",
+    "ca-revocations": "RevokedLeaf",
     "groups": "Group",
     "head": "Head",
 }

@@ -140,6 +140,25 @@ class VirtualAddress:
     modify_index: int = 0
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RevokedLeaf:
+    """Certificates of the mesh that count no more (mesh contract A.9): the one with ``serial``
+    (hex with colons), or all of the SPIFFE id ``uri`` that were issued before ``before``.
+
+    Times are Unix seconds. ``expires_at``: none of them is valid any more, so the entry may go.
+    """
+
+    id: str
+    serial: str = ""
+    uri: str = ""
+    before: float = 0.0
+    reason: str = ""
+    revoked_at: float = 0.0
+    expires_at: float = 0.0
+    create_index: int = 0
+    modify_index: int = 0
+
+
 #: The kinds of definitions by the name of their table, in the order of snapshots: ONLY APPEND.
 KINDS: dict[str, type] = {
     "config-entries": ConfigEntry,
@@ -152,4 +171,5 @@ KINDS: dict[str, type] = {
     "coordinates": Coordinate,
     "acl-facts": ACLFact,
     "virtual-addresses": VirtualAddress,
+    "ca-revocations": RevokedLeaf,
 }

@@ -25,6 +25,7 @@ from raftstore import (
     mesh_queries,
     queries,
     restore_queries,
+    revocations,
     virtual_commands,
 )
 from raftstore.codec import Codec, LazyCodecs, codec_for, pack, unpack
@@ -61,6 +62,7 @@ _REGISTERED = (
     dns_queries,
     mesh_queries,
     restore_queries,
+    revocations,
     virtual_commands,
 )
 

@@ -34,6 +34,7 @@ from raftstore.records import (
     Session,
     TxnResult,
 )
+from raftstore.revocations import ListRevocations
 
 #: What a secret is shown as to those who may not have it.
 HIDDEN = "<hidden>"
@@ -405,6 +406,7 @@ READS: Mapping[type[q.Query[Any]], ReadRule] = {
     q.MatchIntentions: ReadRule(needs=_matched),
     q.GetIntention: ReadRule(found=_one_intention),
     q.GetCARoots: OPEN,
+    ListRevocations: OPEN,
     q.GetCAConfig: _OPERATOR,
     q.GetCAProvider: _SERVERS,
     q.GetSession: ReadRule(shape=_one_session),

@@ -31,6 +31,7 @@ from raftstore.records import (
     TxnOperation,
     TxnService,
 )
+from raftstore.revocations import DropRevocations, RevokeLeaf
 from raftstore.virtual_commands import EnableVirtualAddresses
 
 #: Needs of which one must be met.
@@ -349,6 +350,8 @@ WRITES: Mapping[type[c.Command], WriteRule] = {
         lambda x: tuple((Need("node", WRITE, each.node),) for each in x.updates)
     ),
     EnableVirtualAddresses: _SERVERS,
+    RevokeLeaf: _OPERATOR,
+    DropRevocations: _OPERATOR,
     dc.BootstrapACL: _SERVERS,
     dc.SetACLFact: _SERVERS,
 }

@@ -12,7 +12,7 @@ from agent.cli.flags import Flag, Kind
 
 _FORMATS = ("pretty", "json")
 _WHATS = (
-    "acl", "check", "configuration", "coordinates", "dns", "events",
+    "acl", "certificate", "check", "configuration", "coordinates", "dns", "events",
     "feeds", "intention", "keyring", "limits", "login",
     "loop", "member", "process", "query", "raft", "restore", "ring", "server-port", "service",
     "session", "sidecars",

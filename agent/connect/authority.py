@@ -27,6 +27,7 @@ from raftstore.commands import Applied, NextSerial, SetCA, SetCAConfig
 from raftstore.errors import StoreError
 from raftstore.queries import GetCAConfig, GetCAProvider, GetCARoots
 from raftstore.records import CAConfig, CAProviderState, CARoot
+from raftstore.revocations import DropRevocations, ListRevocations
 
 log = logging.getLogger("lictor.agent.connect.authority")
 
@@ -53,6 +54,8 @@ class AuthorityStats:
     limited: int = 0
     rotations: int = 0
     pruned: int = 0
+    #: Entries of the deny list, as this server has it.
+    revocations_current: int = 0
     #: Seconds until the active root ends, as of the last look; 0 before the first.
     active_root_left_s: float = 0.0
 
@@ -87,6 +90,8 @@ class Authority:
 
     def stats(self) -> AuthorityStats:
         """The counters as they stand."""
+        listed = self._backend.peek(ListRevocations())
+        self._stats.revocations_current = 0 if listed is None else len(listed.value)
         return self._stats
 
     # Roots
@@ -214,6 +219,7 @@ class Authority:
         if stored is None or provider is None:
             return
         now, ttl_s = self._now(), settings.read(stored.config).leaf_ttl_s
+        await self._forget_revocations(now.timestamp())
         self._watch_end(known.value.roots, now)
         kept, _ = roots.pruned(known.value.roots, leaf_ttl_s=ttl_s, now=now)
         if len(kept) == len(known.value.roots):
@@ -223,6 +229,14 @@ class Authority:
         if isinstance(outcome, Applied) and outcome.value:
             self._stats.pruned += len(known.value.roots) - len(kept)
             log.info("old roots dropped count=%d", len(known.value.roots) - len(kept))
+
+    async def _forget_revocations(self, now: float) -> None:
+        """Certificates that have ended need not be denied any more."""
+        listed = (await self._backend.ask(ListRevocations())).value
+        over = tuple(each.id for each in listed if each.expires_at <= now)
+        if over:
+            await self._backend.change(DropRevocations(over))
+            log.info("revocations of ended certificates dropped count=%d", len(over))
 
     def _watch_end(self, found: tuple[CARoot, ...], now: datetime) -> None:
         for root in found:

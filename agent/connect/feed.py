@@ -15,7 +15,18 @@ from typing import Any
 REMOVED_MAX = 1024
 REASON_MAX = 1024
 #: First what others refer to. A name's kind is what stands before its "/".
-ORDER = ("roots", "leaf", "mesh", "jwt", "intentions", "endpoints", "chain", "upstream", "proxy")
+ORDER = (
+    "roots",
+    "revocations",
+    "leaf",
+    "mesh",
+    "jwt",
+    "intentions",
+    "endpoints",
+    "chain",
+    "upstream",
+    "proxy",
+)
 _RANK = {kind: rank for rank, kind in enumerate(ORDER)}
 
 

@@ -30,6 +30,7 @@ from raftstore.errors import StoreError
 from raftstore.mesh_queries import DiscoveryChain
 from raftstore.queries import GetCARoots, HealthEntry, HealthService, MatchIntentions, Query
 from raftstore.records import ExposePath, Json, Service, ServiceId, ServiceName
+from raftstore.revocations import ListRevocations
 
 log = logging.getLogger("lictor.agent.connect.feeds")
 
@@ -282,6 +283,7 @@ class Feeds:
             return lambda value: self._put(follower, name, value)
 
         follow("roots", GetCARoots(), put("roots"))
+        follow("revocations", ListRevocations(), put("revocations"))
         follow(
             "intentions",
             MatchIntentions("destination", (own,)),
@@ -385,7 +387,7 @@ class Feeds:
                 )
         providers = upstreams.providers_of(feed.resources.get("intentions", ()))
         feed.want([
-            "roots", "leaf", "intentions", "mesh", "proxy",
+            "roots", "revocations", "leaf", "intentions", "mesh", "proxy",
             *(f"jwt/{name}" for name in providers),
             *(f"upstream/{one.key}" for one in mine),
             *(f"chain/{one.key}" for one in mine),

@@ -20,17 +20,21 @@ from typing import Protocol
 from cryptography import x509
 
 from agent.backend import Ask, Backend, Consistency, SignedLeaf
-from agent.connect import ca
+from agent.backend.acting import ACTING
+from agent.connect import ca, revoking
 from agent.connect.authority import NOT_READY, RATE_LIMITED
 from agent.connect.renewal import Retry, renew_at, root_spread_s
 from agent.errors import AgentError, RequestError
 from agent.local import leaf_health
 from agent.local.leaf_health import LeafStanding
 from agent.tasks import TaskOwner
+from proxy.certificate import PeerCertificate
+from proxy.revocations import NONE
 from proxy.spiffe import SpiffeId
 from raftstore.errors import StoreError
 from raftstore.queries import CARootsAnswer, GetCARoots
 from raftstore.records import Check, CheckId, Service, ServiceId
+from raftstore.revocations import ListRevocations
 
 log = logging.getLogger("lictor.agent.connect.leaves")
 
@@ -77,15 +81,18 @@ class _Issued:
     valid_after_at: float
     valid_before_at: float
     signer_key_id: str
+    certificate: PeerCertificate
 
 
 class _Entry:
     """One service's leaf and the task that keeps it fresh."""
 
-    __slots__ = ("asked_at", "changed", "error", "issued", "limited", "task", "wake")
+    __slots__ = ("acting", "asked_at", "changed", "error", "issued", "limited", "task", "wake")
 
     def __init__(self, asked_at: float) -> None:
         self.asked_at = asked_at
+        #: With whose token the leaf is asked for: that of who asked last.
+        self.acting: str | None = None
         self.issued: _Issued | None = None
         self.error: Exception | None = None
         self.limited = False  # the leader is busy: nobody may hurry the next attempt
@@ -118,6 +125,7 @@ class LeafCache:
         self._rng = rng or random.Random()
         self._entries: dict[str, _Entry] = {}
         self._roots: CARootsAnswer | None = None
+        self._revoked = NONE
         self._owner = TaskOwner()
         self._watching = False
         self._stats = LeafStats()
@@ -194,12 +202,13 @@ class LeafCache:
         now = time.monotonic()
         entry = self._entries.get(service)
         if entry is not None and entry.task is not None and not entry.task.done():
-            entry.asked_at = now
+            entry.asked_at, entry.acting = now, ACTING.get()
             return entry
         if len(self._entries) >= LEAVES_MAX:
             oldest = min(self._entries, key=lambda name: self._entries[name].asked_at)
             self._drop(oldest)
         entry = self._entries[service] = _Entry(now)
+        entry.acting = ACTING.get()
         entry.task = self._owner.spawn(self._keep(service, entry), name=f"leaf {service}")
         return entry
 
@@ -216,6 +225,7 @@ class LeafCache:
         while True:
             entry.wake.clear()
             try:
+                ACTING.set(entry.acting)
                 entry.issued = await self._issue(service, entry.issued)
             except (AgentError, StoreError) as error:
                 self._stats.failed += 1
@@ -229,6 +239,8 @@ class LeafCache:
             self._stats.issued += 1
             entry.publish()
             await asyncio.sleep(PAUSE_MIN_S)
+            if self._revoked.why(entry.issued.certificate):
+                continue  # it was signed in the very second up to which all are revoked
             if not await self._wait_for_renewal(service, entry):
                 return
 
@@ -286,8 +298,10 @@ class LeafCache:
         if not self._watching:
             self._watching = True
             self._owner.spawn(self._watch_roots(), name="leaf roots")
+            self._owner.spawn(self._watch_revocations(), name="leaf revocations")
 
     async def _watch_roots(self) -> None:
+        ACTING.set(None)  # whoever asked first: this is the agent's own work
         retry, index = Retry(self._rng), 0
         while True:
             try:
@@ -309,6 +323,27 @@ class LeafCache:
             self._renew_foreign(reply.value)
             if not reply.value.roots:
                 await asyncio.sleep(PAUSE_MIN_S)
+
+    async def _watch_revocations(self) -> None:
+        """A leaf of ours that was revoked is replaced at once: nobody talks to its holder."""
+        ACTING.set(None)
+        retry, index = Retry(self._rng), 0
+        while True:
+            options = Ask(consistency=Consistency.STALE, min_index=index, wait_s=_ROOTS_WAIT_S)
+            try:
+                reply = await self._backend.ask(ListRevocations(), options)
+            except (AgentError, StoreError) as error:
+                log.debug("revocations not known error=%s", error)
+                await asyncio.sleep(retry.failed_s())
+                continue
+            retry.succeeded()
+            index = reply.index if reply.index >= index else 0
+            self._revoked = revoking.in_force(reply.value)
+            for service, entry in self._entries.items():
+                why = self._revoked.why(entry.issued.certificate) if entry.issued else ""
+                if why:
+                    log.warning("leaf is replaced service=%s reason=%s", service, why)
+                    entry.wake.set()
 
     def _renew_foreign(self, roots: CARootsAnswer) -> None:
         """Renew what the active root did not sign, spread over time."""
@@ -353,6 +388,12 @@ def _read(
         valid_after_at=valid_after.timestamp(),
         valid_before_at=valid_before.timestamp(),
         signer_key_id=ca.colons(signer.key_identifier or b""),
+        certificate=PeerCertificate(
+            identity=identity,
+            serial_number=certificate.serial_number,
+            not_after_at=valid_before.timestamp(),
+            not_before_at=valid_after.timestamp(),
+        ),
     )
 
 

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from agent.backend import Backend
 from agent.config.schema import AgentConfig
 from agent.dns.rules import DnsView
+from agent.explain.certificate import certificate_explainer
 from agent.explain.dns import explain_dns, wish_of
 from agent.explain.intention import default_of, intention_explainer
 from agent.explain.intention_plan import Paced, intention_planner
@@ -67,6 +68,7 @@ def explainers(
         return await explain_session(backend, session_clock, arguments)
 
     return {
+        "certificate": certificate_explainer(backend, config.datacenter),
         "check": one_check,
         "configuration": _awaited(configuration),
         "coordinates": _plain(coordinates),

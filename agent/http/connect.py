@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from urllib.parse import unquote
 
 from agent.acl.authorizer import WRITE
@@ -16,7 +17,9 @@ from agent.http.params import parse_bool
 from agent.http.reply import Reply
 from proxy import authz, spiffe
 from proxy.errors import IdentityError
+from proxy.revocations import read_serial
 from raftstore.queries import GetCAConfig, GetCARoots
+from raftstore.revocations import ListRevocations
 
 
 async def roots(call: Call) -> Reply:
@@ -108,7 +111,7 @@ async def renew(call: Call) -> Reply:
 
 async def authorize(call: Call) -> Reply:
     """Whether the holder of a certificate may connect to a service."""
-    target, uri = parse.authorize(call.body)
+    target, uri, serial = parse.authorize(call.body)
     if not target:
         raise RequestError(400, "Bad request: Target service must be specified")
     try:
@@ -129,6 +132,20 @@ async def authorize(call: Call) -> Reply:
         # A certificate of another mesh is let in nowhere, whatever the intentions say.
         ours = await call.context.backend.ask(GetCARoots())
         found = authz.foreign(identity, ours.value.trust_domain) or found
+    if found.allowed and serial:
+        why = await _revoked(call, serial)
+        found = replace(found, allowed=False, reason=why) if why else found
     return call.json(
         {"Authorized": found.allowed, "Reason": found.reason}, headers=("X-Cache: MISS",)
     )
+
+
+async def _revoked(call: Call, serial: str) -> str:
+    """Why a certificate counts no more, "" if it does. Only its serial number is known here."""
+    try:
+        wanted = read_serial(serial)
+    except ValueError:
+        return ""  # clients may write there what they like
+    listed = (await call.context.backend.ask(ListRevocations())).value
+    known = any(each.serial and read_serial(each.serial) == wanted for each in listed)
+    return f"Certificate with serial {serial} was revoked" if known else ""

@@ -115,6 +115,11 @@ def _delta(found: Delta) -> Json:
 def _value(kind: str, value: Any) -> Json:
     """A resource as JSON; what has no form of its own is JSON already."""
     match value:
+        case _ if kind == "revocations":
+            return [
+                {"SerialNumber": each.serial, "ServiceURI": each.uri, "Before": each.before}
+                for each in value
+            ]
         case CARootsAnswer():
             return render.ca_roots(value)
         case ProxyView():

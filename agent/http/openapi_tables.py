@@ -20,6 +20,7 @@ from agent.http import (
     parse_query,
     parse_session,
     parse_txn,
+    revocations,
 )
 from agent.http.decode import Shape
 from agent.http.routes.table import Class
@@ -176,6 +177,7 @@ OF_ENDPOINT: Mapping[str, str] = {
     "GET /v1/history": "since until table key limit diff",
     "GET /v1/connect/ca/roots": "pem",
     "PUT /v1/connect/ca/rotate": "force",
+    "DELETE /v1/connect/ca/revocations": "id",
     "GET /v1/connect/intentions": "filter",
     "GET /v1/connect/intentions/match": "by name",
     "GET /v1/connect/intentions/check": "source destination source-type",
@@ -246,6 +248,7 @@ BODIES: Mapping[str, Shape | Json] = {
     "PUT /v1/operator/keyring": operator_keyring.REQUEST,
     "DELETE /v1/operator/keyring": operator_keyring.REQUEST,
     "PUT /v1/connect/ca/configuration": parse.CA_CONFIG,
+    "PUT /v1/connect/ca/revoke": revocations.BODY,
     "POST /v1/connect/intentions": parse.INTENTION,
     "PUT /v1/connect/intentions/exact": parse.INTENTION,
     "PUT /v1/connect/intentions/": parse.INTENTION,

@@ -318,13 +318,15 @@ AUTHORIZE = Shape(
 )
 
 
-def authorize(body: bytes) -> tuple[str, str]:
-    """The body of `agent/connect/authorize`: target service and the client's URI."""
+def authorize(body: bytes) -> tuple[str, str, str]:
+    """The body of `agent/connect/authorize`: target service, the client's URI and serial."""
     try:
         found = AUTHORIZE.read("", load(body))
     except DecodeFailure as error:
         raise RequestError(400, f"Bad request: Request decode failed: {error}") from None
-    return found.get("target", ""), found.get("client_cert_uri", "")
+    names = ("target", "client_cert_uri", "client_cert_serial")
+    target, uri, serial = (found.get(name, "") for name in names)
+    return target, uri, serial
 
 
 CA_CONFIG = Shape(

@@ -23,6 +23,7 @@ from proxy.l7.pipe import Pipe, PipeClosed
 from proxy.l7.pool import Peer, Pool
 from proxy.l7.relaying import Began, Outgoing, Replay
 from proxy.l7.retries import Failure
+from proxy.revocations import NONE, Revocations
 from proxy.source import AppAddress
 from proxy.tls import Contexts
 
@@ -180,14 +181,24 @@ class Links:
     """Connections by where they lead."""
 
     def __init__(
-        self, config: ProxyConfig, limits: HttpLimits, *, now: Callable[[], float], spawn: Spawn
+        self,
+        config: ProxyConfig,
+        limits: HttpLimits,
+        *,
+        now: Callable[[], float],
+        spawn: Spawn,
+        revoked: Callable[[], Revocations] = lambda: NONE,
     ) -> None:
-        self._dialler = Pool(config, limits, http2=True)
+        self._dialler = Pool(config, limits, http2=True, revoked=revoked)
         self._limits = limits
         self._now = now
         self._spawn = spawn
         self._links: dict[Place, list[Link]] = {}
         self._dialling: dict[Place, asyncio.Lock] = {}
+
+    def cut_revoked(self) -> int:
+        """Reset connections to holders of certificates that count no more; gives how many."""
+        return self._dialler.cut_revoked()
 
     def kept(self, to: Place, now: float) -> Exchange | None:
         """A connection that can carry one more request: the fullest, so that others can end."""

@@ -32,6 +32,7 @@ from proxy.l7.serve import Handler, serve
 from proxy.l7.upstreams import HTTP2, Upstreams
 from proxy.permissions import FullMatch
 from proxy.relay import PlainStream, TlsStream
+from proxy.revocations import Revocations
 from proxy.source import MeshState, UpstreamSpec
 from proxy.tls import Contexts
 
@@ -52,6 +53,7 @@ class Hub(Protocol):
     config: ProxyConfig
     contexts: Contexts | None
     policy: Policy | None
+    revoked: Revocations
 
     def spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]: ...
     def record(self, record: Record) -> None: ...
@@ -86,8 +88,7 @@ class Gateway:
         self._full_match = full_match
         self._loop = asyncio.get_running_loop()
         self._state = MeshState()
-        self._pool = Pool(hub.config, self._limits)
-        self._links = Links(hub.config, self._limits, now=self._loop.time, spawn=hub.spawn)
+        self._pool, self._links = self._connections(hub)
         self._key_sets = KeySets(jose, spawn=hub.spawn, now=self._loop.time, wall=time.time)
         self._servers: set[Server] = set()
         self._pipes: set[Pipe] = set()
@@ -111,6 +112,16 @@ class Gateway:
         self._upstreams = Upstreams(self._around, self._around2, forget=self._forget_place)
         self._guard = Guard(GuardConfig(), self._loop.time(), rng)
 
+    def _connections(self, hub: Hub) -> tuple[Pool, Links]:
+        """What keeps connections to hosts, for either version of HTTP."""
+
+        def revoked() -> Revocations:
+            return hub.revoked
+
+        clock, limits = self._loop.time, self._limits
+        links = Links(hub.config, limits, now=clock, spawn=hub.spawn, revoked=revoked)
+        return Pool(hub.config, limits, revoked=revoked), links
+
     # Following the source.
 
     def update(self, state: MeshState) -> None:
@@ -132,6 +143,16 @@ class Gateway:
         """Whether an upstream's chain is one of requests."""
         known = self._upstreams.get(upstream.key)
         return known is not None and known.chain.protocol in HTTP
+
+    def revoked(self) -> None:
+        """Other certificates count no more: reset what stands on one."""
+        for pipe in list(self._pipes):
+            why = self._hub.revoked.why(pipe.peer) if pipe.peer is not None else ""
+            if why and pipe.peer is not None:
+                self._record("cut", "certificate_revoked", pipe.peer.identity.uri, why)
+                pipe.abort()
+        if cut := self._pool.cut_revoked() + self._links.cut_revoked():
+            self._record("cut", "certificate_revoked", "", f"{cut} connections to hosts")
 
     # Accepting.
 
@@ -178,6 +199,11 @@ class Gateway:
         except PipeClosed as error:
             reason, _, detail = str(error).partition(": ")
             self._record("handshake", reason, "", detail)
+            pipe.finish()
+            return
+        why = hub.revoked.why(peer)
+        if why:
+            self._record("handshake", "certificate_revoked", peer.identity.uri, why)
             pipe.finish()
             return
         policy = hub.policy

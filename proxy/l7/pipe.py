@@ -35,6 +35,8 @@ class Pipe:
         self._paused = False
         #: Whoever works for this side: it is reset when this side is gone.
         self.servant: Servant | None = None
+        #: Of the other side, once it is known.
+        self.peer: PeerCertificate | None = None
         self.secured: asyncio.Future[PeerCertificate] = asyncio.get_running_loop().create_future()
 
     # What the stream reports.
@@ -51,6 +53,7 @@ class Pipe:
         except IdentityError as error:
             self._insecure(f"bad_san: {error}")
         else:
+            self.peer = peer
             self.secured.set_result(peer)
 
     def stream_insecure(self, stream: Stream, reason: str, detail: str) -> None:

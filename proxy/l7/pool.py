@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import weakref
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -12,6 +14,7 @@ from proxy.l7.limits import HttpLimits
 from proxy.l7.pipe import Pipe, PipeClosed
 from proxy.l7.relaying import Exchange
 from proxy.relay import PlainStream, TlsStream
+from proxy.revocations import NONE, Revocations
 from proxy.source import AppAddress
 from proxy.spiffe import SpiffeId
 from proxy.tls import Contexts
@@ -41,8 +44,18 @@ class Connections(Protocol):
 class Pool:
     """Idle connections by where they lead."""
 
-    def __init__(self, config: ProxyConfig, limits: HttpLimits, *, http2: bool = False) -> None:
+    def __init__(
+        self,
+        config: ProxyConfig,
+        limits: HttpLimits,
+        *,
+        http2: bool = False,
+        revoked: Callable[[], Revocations] = lambda: NONE,
+    ) -> None:
         self._http2 = http2
+        self._revoked = revoked
+        #: Every connection over mTLS that somebody still holds.
+        self._dialled: weakref.WeakSet[Pipe] = weakref.WeakSet()
         self._config = config
         self._limits = limits
         self._idle: dict[Peer | AppAddress, deque[tuple[float, Pipe]]] = {}
@@ -77,6 +90,14 @@ class Pool:
         for key in [key for key in self._idle if (key.address, key.port) == (address, port)]:
             self.forget(key)
 
+    def cut_revoked(self) -> int:
+        """Reset connections to holders of certificates that count no more; gives how many."""
+        revoked = self._revoked()
+        gone = [each for each in self._dialled if each.peer and revoked.why(each.peer)]
+        for pipe in gone:
+            pipe.abort()
+        return len(gone)
+
     async def dial(
         self, to: Peer | AppAddress, contexts: Contexts | None, timeout_s: float
     ) -> Pipe:
@@ -107,6 +128,10 @@ class Pool:
         context = contexts.http2[1] if self._http2 and contexts.http2 else contexts.client
         stream = TlsStream(pipe, self._config, context, server_side=False)
         await asyncio.get_running_loop().create_connection(lambda: stream, to.address, to.port)
+        self._dialled.add(pipe)
         peer = await pipe.secured
+        why = self._revoked().why(peer)
+        if why:
+            raise PipeClosed(f"certificate_revoked: {why}")
         if peer.identity not in to.expected:
             raise PipeClosed(f"identity_mismatch: {peer.identity.uri}")

@@ -16,6 +16,8 @@ from raftstore import definition_queries as q
 from raftstore import definitions as d
 from raftstore import dns_queries as dns
 from raftstore.commands import Applied, Outcome, Rejected
+from raftstore.revocations import ListRevocations
+from raftstore.state import revocations
 from raftstore.state.config_entries import make_table
 from raftstore.state.table import Table
 from raftstore.state.tables import Indexes
@@ -98,13 +100,12 @@ class Definitions:
             groups={"address": _of(lambda v: v.address)},
             due_at=lambda v: v.freed_at,
         )
-        self.tables: dict[str, Table[Any]] = {
-            table.name: table
-            for table in (
-                self.config, self.tokens, self.policies, self.roles, self.methods, self.rules,
-                self.queries, self.coordinates, self.facts, self.virtual,
-            )
-        }  # fmt: skip
+        self.revoked: Table[d.RevokedLeaf] = revocations.make_table(indexes)
+        in_order: tuple[Table[Any], ...] = (
+            self.config, self.tokens, self.policies, self.roles, self.methods, self.rules,
+            self.queries, self.coordinates, self.facts, self.virtual, self.revoked,
+        )  # fmt: skip
+        self.tables = {table.name: table for table in in_order}
 
     def appliers(self) -> dict[type, Apply]:
         """How each command is carried out."""
@@ -244,6 +245,7 @@ class Definitions:
             q.GetACLBindingRule: lambda x: self.rules.get(x.id),
             q.ListACLBindingRules: lambda x: _listed(self.rules, "auth-method", x.auth_method),
             q.GetACLFact: lambda x: self.facts.get(x.name),
+            ListRevocations: lambda _: self.revoked.all(),
             q.GetPreparedQuery: lambda x: self.queries.get(x.id),
             q.FindPreparedQuery: lambda x: self._find_query(x.name),
             q.ListPreparedQueries: lambda x: _listed(self.queries, "session", x.session),

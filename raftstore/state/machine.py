@@ -94,6 +94,7 @@ class StateMachine(State):
             c.Transaction: self._transactions.apply,
             c.SetAutopilot: self.autopilot.set,
             **self.virtual.appliers(),
+            **self.revocations.appliers(),
             c.BeginRestore: self._begin_restore,
             c.StageRestore: self._stage_restore,
             c.EndRestore: self._end_restore,

@@ -24,6 +24,7 @@ from raftstore.state.kv import KVStore
 from raftstore.state.locks import LockDelays, Locks
 from raftstore.state.lookups import Lookups
 from raftstore.state.registry import Registry
+from raftstore.state.revocations import Revocations
 from raftstore.state.sessions import Sessions
 from raftstore.state.tables import Indexes
 from raftstore.state.virtual_addresses import VirtualAddresses
@@ -57,6 +58,7 @@ class State(ABC):
         self.registry.on_node_removed.append(self.definitions.node_removed)
         self.sessions.on_ended.append(self.definitions.end_session)
         self.virtual = VirtualAddresses(self.definitions.virtual, self.registry, self.sessions)
+        self.revocations = Revocations(self.definitions.revoked, lambda: self.sessions.stamp)
         self.dedupe = Dedupe(limits)
         self.history = History(limits)
         self.lookups = Lookups(self.registry, self.indexes)

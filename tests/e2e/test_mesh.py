@@ -10,6 +10,7 @@ import socketserver
 import threading
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -136,6 +137,54 @@ def test_a_denied_intention_refuses_new_connections_and_cuts_open_ones(
     assert "DENY" in explained or "deny" in explained
     web.cli("intention", "create", "-allow", "-replace", "web", "db")
     eventually(lambda: call(port) == b"hello", within_s=2, what="allowed again")
+
+
+def test_a_revoked_certificate_is_cut_everywhere_and_replaced_on_its_host(
+    pair: tuple[AgentProcess, AgentProcess, tuple[str, int]],
+) -> None:
+    web, db, port = pair
+    leaf = "/v1/agent/connect/ca/leaf/web"
+    before = web.get(leaf).json["SerialNumber"]
+    with socket.create_connection(port, timeout=5) as held:
+        held.sendall(b"first")
+        assert held.recv(100) == b"first"
+        # A moment later than the leaf was made, to the second that certificates count in.
+        eventually(lambda: _age_s(web, leaf) > 1.5, within_s=5, what="the leaf is of the past")
+        said = db.cli("connect", "ca", "revoke", "-service", "web", "-reason", "key was lost")
+        revoked = time.monotonic()
+        assert said.startswith("Revoked: spiffe://")
+        held.settimeout(2)
+        with contextlib.suppress(ConnectionResetError):
+            assert held.recv(100) == b"", "the open connection was cut"
+        assert time.monotonic() - revoked < 1
+    renewed = eventually(
+        lambda: (new := web.get(leaf).json["SerialNumber"]) != before and new,
+        within_s=10,
+        what="web has another certificate",
+    )
+    eventually(lambda: call(port) == b"hello", within_s=10, what="the new one counts")
+    assert "key was lost" in db.cli("connect", "ca", "revocations")
+    explained = web.cli("explain", "certificate", "web")
+    assert "Denied: true" in explained
+    assert "key was lost" in explained
+    # One certificate by its number; the native way to ask knows of it too.
+    db.cli("connect", "ca", "revoke", "-serial", renewed)
+    asked = {
+        "Target": "db",
+        "ClientCertSerial": renewed,
+        "ClientCertURI": web.get(leaf).json["ServiceURI"],
+    }
+    answer = db.request("POST", "/v1/agent/connect/authorize", asked).json
+    assert (answer["Authorized"], "was revoked" in answer["Reason"]) == (False, True)
+    eventually(lambda: call(port) == b"hello", within_s=10, what="replaced again")
+    db.cli("connect", "ca", "unrevoke", renewed)
+    assert renewed not in db.cli("connect", "ca", "revocations")
+    assert db.request("POST", "/v1/agent/connect/authorize", asked).json["Authorized"]
+
+
+def _age_s(agent: AgentProcess, path: str) -> float:
+    began = datetime.fromisoformat(agent.get(path).json["ValidAfter"])
+    return (datetime.now(UTC) - began).total_seconds() - 60.0
 
 
 def test_large_streams_pass_unharmed(

@@ -236,7 +236,7 @@ STEPS = st.lists(
     st.sampled_from(
         [
             "start", "secured", "insecure", "dialled", "dial_failed", "over_down", "over_up",
-            "lost_down", "lost_up", "allow", "deny", "drain", "tick",
+            "lost_down", "lost_up", "allow", "deny", "drain", "tick", "revoked",
         ]
     ),
     max_size=30,
@@ -263,6 +263,8 @@ def step(core: Connection, name: str, now: float) -> list[Effect]:
             return core.rules_changed(policy(default_allow=name == "allow"), now=now)
         case "drain":
             return core.drain(1.0, now=now)
+        case "revoked":
+            return core.revoked("why")
         case _:
             return core.tick(now=now)
 

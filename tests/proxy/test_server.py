@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import os
 import socket
@@ -12,9 +13,12 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 
 import pytest
+from cryptography import x509
 
+from proxy.revocations import of_entries
 from proxy.server import PUBLIC
-from proxy.source import Endpoint, UpstreamSpec
+from proxy.source import Endpoint, LeafPair, UpstreamSpec
+from proxy.spiffe import SpiffeId
 from tests.proxy.mesh import Authority, Mesh, endpoint, rule, until
 
 
@@ -305,6 +309,51 @@ async def test_rules_that_change_during_a_handshake_hold_for_it(mesh: Mesh) -> N
     assert await asyncio.wait_for(reader.read(), 5) == b""
     await close(writer)
     assert db.stats().events["denied", "intention_denied"] == 1
+
+
+def serial_of(leaf: LeafPair) -> str:
+    return f"{x509.load_pem_x509_certificate(leaf.cert_pem.encode()).serial_number:x}"
+
+
+@pytest.mark.parametrize("holder", ["web", "db"])
+async def test_a_revoked_certificate_is_cut_and_refused_on_either_side(
+    mesh: Mesh, holder: str
+) -> None:
+    port = await mesh.pair(await mesh.app())
+    other = "db" if holder == "web" else "web"
+    reader, writer = await connect(port)
+    assert await ask(reader, writer, b"hello") == b"hello"
+    leaf = mesh.sources[holder].state.leaf
+    assert leaf is not None
+    mesh.sources[other].change(revoked=of_entries([(serial_of(leaf), "", 0.0)]))
+    assert await asyncio.wait_for(reader.read(), 1.0) == b""
+    await close(writer)
+    stats = mesh.proxies[other].stats()
+    assert stats.events["cut", "certificate_revoked"] == 1
+    reader, writer = await connect(port)
+    writer.write(b"hello")
+    with contextlib.suppress(ConnectionError):
+        assert await asyncio.wait_for(reader.read(), 5.0) == b""
+    await close(writer)
+    event = "handshake" if holder == "web" else "dial"
+    await until(lambda: bool(stats.events[event, "certificate_revoked"]), "the refusal is counted")
+    # A new certificate of the same service counts.
+    mesh.sources[holder].change(leaf=mesh.authority.leaf(holder))
+    reader, writer = await connect(port)
+    assert await ask(reader, writer, b"hello") == b"hello"
+    await close(writer)
+
+
+async def test_certificates_of_a_service_are_revoked_up_to_a_moment(mesh: Mesh) -> None:
+    port = await mesh.pair(await mesh.app())
+    reader, writer = await connect(port)
+    assert await ask(reader, writer, b"hello") == b"hello"
+    uri = SpiffeId.service(mesh.authority.trust_domain, "dc1", "web").uri
+    mesh.sources["db"].change(revoked=of_entries([("", uri, time.time() - 600.0)]))
+    assert await ask(reader, writer, b"older") == b"older"
+    mesh.sources["db"].change(revoked=of_entries([("", uri, time.time() + 600.0)]))
+    assert await asyncio.wait_for(reader.read(), 1.0) == b""
+    await close(writer)
 
 
 async def test_a_new_leaf_cuts_nothing_and_serves_new_connections(mesh: Mesh) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from agent.http import connect, intentions
+from agent.http import connect, intentions, revocations
 from agent.http.routes.table import Body, get, route, write
 
 CONNECT = (
@@ -11,6 +11,12 @@ CONNECT = (
         "/connect/ca/configuration",
         get(connect.configuration_get, "operator:read"),
         write("PUT", connect.configuration_put, "operator:write", Body.JSON),
+    ),
+    route("/connect/ca/revoke", write("PUT", revocations.revoke, "operator:write", Body.JSON)),
+    route(
+        "/connect/ca/revocations",
+        get(revocations.list_all, ""),
+        write("DELETE", revocations.drop, "operator:write"),
     ),
     route("/connect/ca/rotate", write("PUT", connect.rotate, "operator:write")),
     route(

@@ -291,6 +291,13 @@ _CONNECT = {
         "",
         {"Provider": "consul", "Config": {}},
     ),
+    "PUT /v1/connect/ca/revoke": one(
+        "/v1/connect/ca/revoke", "operator", "write", "", {"Service": "beta-db"}
+    ),
+    "GET /v1/connect/ca/revocations": Spec("/v1/connect/ca/revocations", open=True),
+    "DELETE /v1/connect/ca/revocations": one(
+        "/v1/connect/ca/revocations?id=0a", "operator", "write"
+    ),
     "PUT /v1/connect/ca/rotate": one("/v1/connect/ca/rotate", "operator", "write"),
     "GET /v1/connect/intentions/match": one(
         "/v1/connect/intentions/match?by=destination&name=beta-db", *TO_DB_READ

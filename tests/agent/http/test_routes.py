@@ -83,6 +83,8 @@ OURS = {
     "/v1/agent/connect/feeds": "GET",
     "/v1/discovery/prometheus": "GET",
     "/v1/connect/ca/rotate": "PUT",
+    "/v1/connect/ca/revoke": "PUT",
+    "/v1/connect/ca/revocations": "GET,DELETE",
 }
 
 #: Endpoints that need no permission (contract sections 7, 10.1, 17).
@@ -97,6 +99,7 @@ OPEN = {
     "/v1/agent/version",
     "/v1/agent/connect/ca/roots",
     "/v1/catalog/datacenters",
+    "/v1/connect/ca/revocations",
     "/v1/connect/ca/roots",
     "/v1/coordinate/datacenters",
     "/v1/openapi.json",

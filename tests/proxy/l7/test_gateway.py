@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -12,8 +13,10 @@ import pytest
 from proxy.authz import Permission, Rule
 from proxy.balance.hosts import Host
 from proxy.l7.routes import read_chain
+from proxy.revocations import NONE, of_entries
 from proxy.server import Proxy
 from proxy.source import AppAddress, UpstreamSpec
+from proxy.spiffe import SpiffeId
 from tests.proxy.mesh import Mesh, endpoint, until
 
 SPEC = UpstreamSpec(name="db", bind_port=-1)
@@ -259,6 +262,26 @@ async def test_permissions_decide_each_request_and_new_ones_count_at_once(make: 
     pair.mesh.sources["db"].change(rules=())
     writer.write(b"GET /no HTTP/1.1\r\nHost: d\r\n\r\n")
     assert (await head_of(reader))[0].split()[1] == "200"
+
+
+@pytest.mark.parametrize("holder", ["web", "db"])
+async def test_requests_end_with_a_certificate_that_is_revoked(make: Make, holder: str) -> None:
+    pair = await make()
+    ask = b"GET /a HTTP/1.1\r\nHost: db\r\n\r\n"
+    first, *_ = await pair.ask(ask)
+    assert first == "HTTP/1.1 200 OK"
+    other = "db" if holder == "web" else "web"
+    uri = SpiffeId.service(pair.mesh.authority.trust_domain, "dc1", holder).uri
+    listed = of_entries([("", uri, time.time() + 600.0)])
+    pair.mesh.sources[other].change(revoked=listed)
+    cut = pair.mesh.proxies[other].stats().events
+    assert cut["cut", "certificate_revoked"] >= 1, "the kept connection is reset"
+    first, *_ = await pair.ask(ask)
+    # Who is turned away learns it from a connection that ends before an answer.
+    assert first[9:12] in {"502", "503"}, "and no new one is made"
+    pair.mesh.sources[other].change(revoked=NONE)
+    first, *_ = await pair.ask(ask)
+    assert first == "HTTP/1.1 200 OK"
 
 
 async def test_a_slow_head_ends_and_others_are_served(make: Make) -> None:

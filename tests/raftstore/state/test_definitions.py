@@ -103,7 +103,7 @@ def test_the_tables_keep_their_names_and_order():
     assert tuple(d.KINDS) == (
         "config-entries", "acl-tokens", "acl-policies", "acl-roles", "acl-auth-methods",
         "acl-binding-rules", "prepared-queries", "coordinates",
-        "acl-facts", "virtual-addresses",
+        "acl-facts", "virtual-addresses", "ca-revocations",
     )  # fmt: skip
     assert tuple(d.KINDS) == tuple(StateMachine().definitions.tables)
 

@@ -1,0 +1,107 @@
+"""What an operator's wish to revoke certificates of the mesh comes to (mesh contract A.9).
+
+Pure: makes the entry for the deny list, and says which entry a certificate meets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from cryptography import x509
+
+from agent.connect import ca
+from agent.errors import RequestError
+from proxy import spiffe
+from proxy.certificate import UNREADABLE
+from proxy.errors import IdentityError
+from proxy.revocations import Revocations, of_entries, read_serial
+from proxy.spiffe import SpiffeId
+from raftstore.definitions import RevokedLeaf
+
+#: No leaf lives longer, whatever the configuration is or was (contract A.4).
+LEAF_LIFE_MAX_S = 8760 * 3600.0
+REASON_CHARS_MAX = 512
+PEM_CHARS_MAX = 65_536
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wish:
+    """What is to be revoked: one certificate, by serial number or as PEM, or all of a SPIFFE id or
+    a service of this datacenter that were issued before a moment (Unix seconds; 0: until now)."""
+
+    serial: str = ""
+    cert_pem: str = ""
+    uri: str = ""
+    service: str = ""
+    before: float = 0.0
+    reason: str = ""
+
+
+def entry(wish: Wish, *, trust_domain: str, datacenter: str) -> RevokedLeaf:
+    """For the list. Raises RequestError 400 that says what is wrong with the wish."""
+    given = [bool(each) for each in (wish.serial, wish.cert_pem, wish.uri, wish.service)]
+    if sum(given) != 1:
+        raise _bad("give one of SerialNumber, CertPEM, ServiceURI and Service")
+    if len(wish.reason) > REASON_CHARS_MAX:
+        raise _bad(f"Reason has at most {REASON_CHARS_MAX} characters")
+    if wish.before < 0:
+        raise _bad("Before is before 1970")
+    if wish.before and (wish.serial or wish.cert_pem):
+        raise _bad("Before goes with ServiceURI or Service")
+    if wish.cert_pem:
+        return _certificate(wish, trust_domain)
+    if wish.serial:
+        try:
+            serial = ca.serial_hex(read_serial(wish.serial))
+        except ValueError as error:
+            raise _bad(str(error)) from None
+        return RevokedLeaf(id=serial, serial=serial, reason=wish.reason)
+    identity = _identity(wish, trust_domain, datacenter)
+    return RevokedLeaf(id=identity.uri, uri=identity.uri, before=wish.before, reason=wish.reason)
+
+
+def _certificate(wish: Wish, trust_domain: str) -> RevokedLeaf:
+    if len(wish.cert_pem) > PEM_CHARS_MAX:
+        raise _bad(f"CertPEM has at most {PEM_CHARS_MAX} characters")
+    try:
+        found = x509.load_pem_x509_certificate(wish.cert_pem.encode())
+        names = found.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        uris = names.get_values_for_type(x509.UniformResourceIdentifier)
+        identity = spiffe.of_uris(uris)
+    except (*UNREADABLE, IdentityError) as error:
+        raise _bad(f"CertPEM is no certificate of the mesh: {error}") from None
+    if identity.trust_domain != trust_domain.lower():
+        raise _bad(f"CertPEM is of trust domain {identity.trust_domain}, we are {trust_domain}")
+    if identity.kind is spiffe.Kind.CA:
+        raise _bad("CertPEM is of an authority: rotate the root instead")
+    serial = ca.serial_hex(found.serial_number)
+    return RevokedLeaf(
+        id=serial,
+        serial=serial,
+        reason=wish.reason,
+        expires_at=found.not_valid_after_utc.timestamp(),
+    )
+
+
+def _identity(wish: Wish, trust_domain: str, datacenter: str) -> SpiffeId:
+    if wish.service:
+        return SpiffeId.service(trust_domain, datacenter, wish.service)
+    try:
+        identity = spiffe.parse(wish.uri)
+    except IdentityError as error:
+        raise _bad(f"ServiceURI: {error}") from None
+    if identity.kind is not spiffe.Kind.SERVICE:
+        raise _bad("ServiceURI is not of a service")
+    if identity.trust_domain != trust_domain.lower():
+        raise _bad(f"ServiceURI is of trust domain {identity.trust_domain}, we are {trust_domain}")
+    return identity
+
+
+def in_force(entries: Iterable[RevokedLeaf]) -> Revocations:
+    """The list as connections are judged by it."""
+    return of_entries((each.serial, each.uri, each.before) for each in entries)
+
+
+def _bad(text: str) -> RequestError:
+    return RequestError(400, f"Bad request: {text}")
