@@ -64,9 +64,6 @@ def explainers(
     async def gossip_keys(arguments: Sequence[str], query: Mapping[str, str]) -> Json:
         return await explain_keyring(config, keyring)
 
-    async def one_session(arguments: Sequence[str], query: Mapping[str, str]) -> Json:
-        return await explain_session(backend, session_clock, arguments)
-
     return {
         "certificate": certificate_explainer(backend, config.datacenter),
         "check": one_check,
@@ -90,10 +87,19 @@ def explainers(
         "ring": _awaited(ring),
         "server-port": _plain(server_port),
         "service": service_explainer(backend, only_passing=config.dns.only_passing),
-        "session": one_session,
+        "session": _session(backend, session_clock),
         "sidecars": _plain(sidecars),
         "watches": _plain(watches),
     }
+
+
+def _session(backend: Backend, clock: AsksClock) -> Explainer:
+    """A session by its id."""
+
+    async def explain(arguments: Sequence[str], query: Mapping[str, str]) -> Json:
+        return await explain_session(backend, clock, arguments)
+
+    return explain
 
 
 def _plain(view: Callable[[], Json]) -> Explainer:
