@@ -61,6 +61,11 @@ interop-clients: ## Consul's clients of other languages for the tests, into .int
 	$(PYTHON) -m venv .interop
 	.interop/bin/pip install --quiet --disable-pip-version-check --require-hashes \
 	  -r tests/interop/clients.txt
+	mkdir -p .interop/ansible && rm -f .interop/ansible/*.whl
+	.interop/bin/pip download --quiet --disable-pip-version-check --no-deps --require-hashes \
+	  --dest .interop/ansible -r tests/interop/collections.txt
+	.interop/bin/python tests/interop/unpack_collection.py .interop/ansible community/general
+	rm -f .interop/ansible/*.whl
 	mkdir -p .interop/npm
 	cp tests/interop/npm/package.json tests/interop/npm/package-lock.json .interop/npm
 	! command -v npm >/dev/null || npm ci --silent --no-fund --no-audit --ignore-scripts \

@@ -434,9 +434,7 @@ class Store:
             return False
         loop = asyncio.get_running_loop()
         woken: asyncio.Future[bool] = loop.create_future()
-        cancel = self._watches.watch_once(
-            query.footprint(), lambda: _settle(woken, True), patient=True
-        )
+        cancel = self.watch_patiently(query, lambda: _settle(woken, True))
         timer = loop.call_later(wait_s, _settle, woken, False)
         try:
             return await woken
@@ -450,6 +448,12 @@ class Store:
         The callback runs on the loop, must be short and must not raise. Raises QueueFull.
         """
         return self._watches.watch_once(query.footprint(), callback)
+
+    def watch_patiently(
+        self, query: Query[Any], callback: Callable[[], None]
+    ) -> Callable[[], None]:
+        """``watch_once`` for what may be called a moment after the others, when many wait."""
+        return self._watches.watch_once(query.footprint(), callback, patient=True)
 
     async def snapshot_now(self) -> SnapshotPointer:
         """Take a snapshot of this server's state; gives which one. Raises StoreError."""

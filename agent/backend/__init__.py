@@ -191,6 +191,13 @@ class Prompt(PromptChanges, Protocol):
         """Call back once this server's state is no older than the call, or with what failed."""
         ...
 
+    def watch_patiently(
+        self, query: Query[Any], on_change: Callable[[], None]
+    ) -> Callable[[], None]:
+        """Call back once, a moment late where many wait, when the query's answer may have changed,
+        or this state ends; gives what cancels. Raises QueueFull."""
+        ...
+
     def is_long(self, query: Query[Any]) -> bool:
         """Whether the answer is too long to be made in one go; ``Backend.ask`` makes it then."""
         ...

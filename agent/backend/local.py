@@ -224,6 +224,12 @@ class LocalBackend:
         """Call back once this server's state is no older than the call."""
         self._rounds.join(done)
 
+    def watch_patiently(
+        self, query: Query[Any], on_change: Callable[[], None]
+    ) -> Callable[[], None]:
+        """Call back once when the query's answer may have changed. Raises QueueFull."""
+        return self._store.watch_patiently(query, on_change)
+
     def is_long(self, query: Query[Any]) -> bool:
         """Whether the answer must be made in slices."""
         return self._store.is_long(query)

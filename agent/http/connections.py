@@ -47,7 +47,7 @@ def address_of(peer: Any) -> str:
 class Connection(RequestHandler):
     """aiohttp's connection, quiet about what strangers send, with a lane beside it."""
 
-    __slots__ = ("_address", "_answers", "_ended", "_lane", "_later", "_on_malformed",
+    __slots__ = ("_address", "_answers", "_ended", "_give_up", "_lane", "_later", "_on_malformed",
                  "_pending")  # fmt: skip
 
     def __init__(
@@ -66,6 +66,7 @@ class Connection(RequestHandler):
         self._address: str | None = None
         self._later: list[bytes] = []
         self._ended: asyncio.Future[None] | None = None
+        self._give_up: Callable[[], None] | None = None
 
     @property
     def address(self) -> str:
@@ -114,10 +115,28 @@ class Connection(RequestHandler):
         self._lane.passed_on(data)
         super().data_received(data)
 
-    def answer(self, data: bytes | None) -> None:
-        """Write the answer to what is pending; None leaves it to aiohttp after all."""
+    def hold(self, within_s: float, give_up: Callable[[], None]) -> None:
+        """What is pending may wait so long; ``give_up`` is called when the client goes away."""
+        self._give_up = give_up
+        self._next_keepalive_close_time = self._loop.time() + within_s + IDLE_MAX_S
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """The client went away."""
+        give_up, self._give_up = self._give_up, None
+        if give_up is not None:
+            self._pending = None
+            give_up()
+        super().connection_lost(exc)
+
+    def answer(self, data: bytes | None, *, instead: Seen | None = None) -> None:
+        """Write the answer to what is pending; None leaves it to aiohttp after all, or leaves
+        another request ``instead``."""
         seen, self._pending = self._pending, None
+        if self._give_up is not None:
+            self._give_up = None
+            self._next_keepalive_close_time = self._loop.time() + IDLE_MAX_S
         assert seen is not None, "an answer has its question"
+        seen = instead or seen
         transport = self.transport
         if transport is not None:
             if data is None:

@@ -20,8 +20,16 @@ from agent.backend import Reply as Told
 from agent.errors import RequestError
 from agent.http.call import Call, Change, Desk, Read
 from agent.http.gate import Gate, token_of
+from agent.http.held import HeldRead, taken_apart, without_wait
 from agent.http.lane import Head, Seen
-from agent.http.params import EMPTY, parse_query, refuse_enterprise
+from agent.http.params import (
+    EMPTY,
+    Params,
+    jittered,
+    parse_query,
+    refuse_enterprise,
+    wait,
+)
 from agent.http.paths import BadTarget, plain_path, read_target
 from agent.http.reply import (
     COMPRESS_INLINE_MAX_BYTES,
@@ -47,12 +55,17 @@ _AGE = b"\r\nX-Consul-Lastcontact: "
 
 
 class Asker(Protocol):
-    """Where the answer goes; None sends the request the long way."""
+    """Where the answer goes; None sends the request the long way, or another one ``instead``.
+
+    While a request is held, ``give_up`` is called when the client goes away.
+    """
 
     @property
     def address(self) -> str: ...
 
-    def answer(self, data: bytes | None) -> None: ...
+    def answer(self, data: bytes | None, *, instead: Seen | None = None) -> None: ...
+
+    def hold(self, within_s: float, give_up: Callable[[], None]) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +84,7 @@ _make_planned = maker_of(_Planned)
 class _KeptRead:
     """A read and its reply at one index, in pieces around what changes."""
 
-    __slots__ = ("after_age", "after_date", "before_age", "generation", "held", "index",
+    __slots__ = ("after_age", "after_date", "before_age", "blocks", "generation", "held", "index",
                  "known_leader", "planned", "read", "size", "status")  # fmt: skip
 
     def __init__(self, planned: _Planned, read: Read) -> None:
@@ -79,6 +92,8 @@ class _KeptRead:
         self.read = read
         #: Still among the kept ones; a read may be pushed out while its answer is on its way.
         self.held = True
+        #: Whether an index makes it wait; None until somebody has asked with one.
+        self.blocks: bool | None = None
         self.index = -1
         #: Of the rights that the caller was found to have.
         self.generation = -1
@@ -149,7 +164,7 @@ class PromptAnswers:
                 return False
             kept = self._reads.get((seen.target, seen.head)) or self._plan_read(seen)
             if kept is None:
-                return False
+                return backend is not None and self._begin_held(asker, seen, backend)
             if backend is None and self._desk.access.enabled:
                 return False  # the token goes with it, the long way
             # Counted here only if it is answered here: the long way counts for itself.
@@ -318,6 +333,76 @@ class PromptAnswers:
             asker.answer(None)
         else:
             self._answer(asker, kept.planned, reply)
+
+    # -- reads that wait
+
+    def _begin_held(self, asker: Asker, seen: Seen, backend: Prompt) -> bool:
+        """Take on a blocking query; False when it has to go the long way."""
+        asked = taken_apart(seen.target)
+        if asked is None:
+            return False
+        kept = self._reads.get((asked.target, seen.head))
+        if kept is None:
+            kept = self._plan_read(without_wait(seen, asked.target))
+        if kept is None or not self._blocks(kept, seen) or backend.is_long(kept.read.query):
+            return False
+        if self._desk.access.enabled and not self._admitted(kept):
+            return False
+        if not self._gate.open and self._refused(asker, kept.planned):
+            return True
+        held = HeldRead(
+            backend,
+            self._desk.waiting,
+            kept.read.query,
+            min_index=asked.min_index,
+            answer=functools.partial(self._answer_held, asker, seen, asked.target, kept, backend),
+        )
+        stale = kept.read.options.consistency is Consistency.STALE
+        return held.begin(asker, self._wait_s(asked.wait), stale=stale)
+
+    def _blocks(self, kept: _KeptRead, seen: Seen) -> bool:
+        """Whether this endpoint waits behind an index at all: its own plan says so, once."""
+        if kept.blocks is None:
+            planned = self._plan(seen)
+            kept.blocks = (
+                planned is not None
+                and isinstance(planned.plan, Read)
+                and planned.plan.options.min_index > 0
+            )
+        return kept.blocks
+
+    def _wait_s(self, text: str) -> float:
+        config = self._desk.context.config
+        _, wait_s = wait(
+            Params({"wait": [text]}),
+            default_s=config.default_query_time_s,
+            max_s=config.max_query_time_s,
+        )
+        return jittered(wait_s, self._desk.context.rng)
+
+    def _answer_held(
+        self,
+        asker: Asker,
+        seen: Seen,
+        target: bytes,
+        kept: _KeptRead,
+        backend: Prompt,
+        error: Exception | None,
+    ) -> None:
+        """Its wait is over."""
+        if error is not None:
+            self._fail(asker, kept.planned, error)
+            return
+        try:
+            is_kept = self._render(kept, backend)
+        except Exception:  # a bug in a handler: the long way meets it too and reports it
+            is_kept = False
+        if not is_kept:  # it has waited already
+            asker.answer(None, instead=without_wait(seen, target))
+            return
+        self.answered += 1
+        self._count(kept.status)
+        asker.answer(kept.encoded(backend.last_contact_s))
 
     # -- permissions: whatever is not plainly allowed goes the long way
 

@@ -127,6 +127,11 @@ class StateBackend:
     def fresh_soon(self, done: Callable[[Exception | None], None]) -> None:
         asyncio.get_running_loop().call_soon(done, self.failure)
 
+    def watch_patiently(
+        self, query: Query[Any], on_change: Callable[[], None]
+    ) -> Callable[[], None]:
+        return self.watches.watch_once(query.footprint(), on_change, patient=True)
+
     def is_long(self, query: Query[Any]) -> bool:
         return self.state.gather(query) is not None
 
@@ -621,6 +626,10 @@ class Got:
     @property
     def json(self) -> Any:
         return json.loads(self.body)
+
+    @property
+    def index(self) -> int:
+        return int(self.headers["x-consul-index"])
 
 
 class Client:
