@@ -39,15 +39,16 @@ def taken_apart(target: bytes) -> Blocking | None:
     path, mark, query = target.partition(b"?")
     if not mark or _INDEX not in query:
         return None
-    index = wait = b""
+    index: bytes | None = None
+    wait: bytes | None = None
     rest: list[bytes] = []
     for part in query.split(b"&"):
         if part.startswith(_INDEX):
-            if index:
+            if index is not None:
                 return None
             index = part[len(_INDEX) :]
         elif part.startswith(_WAIT):
-            if wait:
+            if wait is not None:
                 return None
             wait = part[len(_WAIT) :]
             if not _PLAIN_WAIT.fullmatch(wait):
@@ -56,10 +57,10 @@ def taken_apart(target: bytes) -> Blocking | None:
             return None  # a name that only the long way's reader knows
         else:
             rest.append(part)
-    if not index.isdigit() or len(index) > _DIGITS_MAX or not int(index):
+    if index is None or not index.isdigit() or len(index) > _DIGITS_MAX or not int(index):
         return None
     asked = path + mark + b"&".join(rest) if rest else path
-    return Blocking(asked, int(index), wait.decode("ascii"))
+    return Blocking(asked, int(index), (wait or b"").decode("ascii"))
 
 
 def without_wait(seen: Seen, target: bytes) -> Seen:
