@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from raftstore.errors import DecodeError
-from raftstore.raft.members import DISK_ID_CHARS_MAX, Config, Disk
+from raftstore.raft.members import DISK_ID_CHARS_MAX, VOTER, Config, Disk
 
 NUMBER_MAX = 2**63 - 1
 
@@ -50,29 +50,52 @@ def memory_of(fields: list[Any]) -> tuple[Disk, int]:
             raise DecodeError("hello: wrong memory")
 
 
+_LOST = (
+    "this server has lost what it promised: the cluster knows it by another disk, so it has no vote."
+    " The leader takes it in again as a new server by itself while a majority of the others is"
+    " there; if it cannot, see `lictor raft recover`"
+)
+
+
 class KnownDisks:
     """Notices, from one configuration to the next, what an operator should hear of."""
 
     def __init__(self, node_id: str) -> None:
         self._node_id = node_id
         self._remembers = True
+        self._doubted = False
         self._disks: dict[str, str] = {}
         self.replaced = 0
 
     def look(self, config: Config, *, remembers: bool) -> list[str]:
         """A configuration is in force. ``remembers``: does it know us by the disk that we have?"""
+        return self._ourselves(config, remembers) + self._others(config)
+
+    def _ourselves(self, config: Config, remembers: bool) -> list[str]:
+        """What is to be said of our own disk.
+
+        While nobody has noted any disk of ours, we may as well be a founder that has heard of its
+        cluster before it was told to form it: nothing is said until it is known which.
+        """
+        member = config.members.get(self._node_id)
+        votes = member is not None and member.role == VOTER
+        if not remembers and member is not None and not member.disk:
+            self._doubted = votes  # who has no vote has promised nothing
+            return []
+        doubted, self._doubted = self._doubted, False
         news: list[str] = []
         if self._remembers and not remembers:
-            news.append(
-                "this server has lost what it promised: the cluster knows it by another disk, so it"
-                " has no vote. The leader takes it in again as a new server by itself while a"
-                " majority of the others is there; if it cannot, see `lictor raft recover`"
-                f" node={self._node_id}"
-            )
+            news.append(f"{_LOST} node={self._node_id}")
+        elif doubted and remembers and not votes:  # the leader has judged, and noted the new disk
+            news.append(f"{_LOST} node={self._node_id}")
         elif remembers and not self._remembers:
             news.append(f"this server is known by the disk that it has node={self._node_id}")
         self._remembers = remembers
+        return news
+
+    def _others(self, config: Config) -> list[str]:
         before, self._disks = self._disks, {n: m.disk for n, m in config.members.items()}
+        news: list[str] = []
         for node_id, disk in self._disks.items():
             if disk and before.get(node_id, disk) not in ("", disk):
                 self.replaced += 1

@@ -6,7 +6,7 @@ import pytest
 
 from raftstore.errors import DecodeError
 from raftstore.raft.lost_disk import KnownDisks, memory_of
-from raftstore.raft.members import VOTER, Config, Disk, Member
+from raftstore.raft.members import STAGING, VOTER, Config, Disk, Member
 from raftstore.raft.stock import use_clock
 from tests.raftstore.raft.cluster import servers, until
 from tests.raftstore.raft.test_engine import Bench
@@ -103,6 +103,33 @@ def test_an_operator_hears_of_it_once_and_when_it_is_over():
     other = Config("c", {**noted.members, "b": Member(VOTER, "", "d3")})
     (replaced,) = known.look(other, remembers=True)
     assert "node=b" in replaced and known.replaced == 1
+
+
+def one(role, disk):
+    return Config("c", {"a": Member(role, "", disk), "b": Member(VOTER, "", "d2")})
+
+
+def test_a_founder_that_hears_of_its_cluster_late_is_told_nothing():
+    known = KnownDisks("a")
+    assert known.look(one(VOTER, ""), remembers=False) == []
+    assert known.look(one(VOTER, ""), remembers=True) == []
+    assert known.look(one(VOTER, "d1"), remembers=True) == []
+    assert known.look(one(STAGING, "d1"), remembers=True) == [], "an operator took its vote"
+
+
+def test_a_disk_lost_before_it_was_noted_is_told_when_the_leader_has_judged():
+    known = KnownDisks("a")
+    assert known.look(one(VOTER, ""), remembers=False) == []
+    (lost,) = known.look(one(STAGING, "d3"), remembers=True)
+    assert "lost what it promised" in lost
+    assert known.look(one(VOTER, "d3"), remembers=True) == []
+
+
+def test_a_new_server_that_has_promised_nothing_is_told_nothing():
+    known = KnownDisks("a")
+    assert known.look(one(STAGING, ""), remembers=False) == []
+    assert known.look(one(STAGING, "d1"), remembers=True) == []
+    assert known.look(one(VOTER, "d1"), remembers=True) == []
 
 
 @pytest.mark.parametrize(
