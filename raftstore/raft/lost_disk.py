@@ -51,9 +51,9 @@ def memory_of(fields: list[Any]) -> tuple[Disk, int]:
 
 
 _LOST = (
-    "this server has lost what it promised: the cluster knows it by another disk, so it has no vote."
-    " The leader takes it in again as a new server by itself while a majority of the others is"
-    " there; if it cannot, see `lictor raft recover`"
+    "this server has lost what it promised: the cluster knows it by another disk, so it has no"
+    " vote. The leader takes it in again as a new server by itself while a majority of the others"
+    " is there; if it cannot, see `lictor raft recover`"
 )
 
 
@@ -84,9 +84,8 @@ class KnownDisks:
             return []
         doubted, self._doubted = self._doubted, False
         news: list[str] = []
-        if self._remembers and not remembers:
-            news.append(f"{_LOST} node={self._node_id}")
-        elif doubted and remembers and not votes:  # the leader has judged, and noted the new disk
+        judged = doubted and remembers and not votes  # the leader has noted the new disk
+        if judged or (self._remembers and not remembers):
             news.append(f"{_LOST} node={self._node_id}")
         elif remembers and not self._remembers:
             news.append(f"this server is known by the disk that it has node={self._node_id}")
