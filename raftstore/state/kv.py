@@ -32,11 +32,15 @@ AT_ONCE_MAX = 256
 _HELD_SORTED = 1024
 
 
+class TooManyKeys(Exception):
+    """A write that is not the last of its transaction concerns more keys than may go at once."""
+
+
 class KVStore:
     """All keys, sorted."""
 
-    __slots__ = ("_heights", "_held", "_indexes", "_undo", "may_sweep", "pairs", "sweep",
-                 "tombstones")  # fmt: skip
+    __slots__ = ("_heights", "_held", "_indexes", "_undo", "may_sweep", "pairs", "removable",
+                 "sweep", "tombstones")  # fmt: skip
 
     def __init__(self, indexes: Indexes, *, tombstones_max: int) -> None:
         self._indexes = indexes
@@ -49,6 +53,9 @@ class KVStore:
         self.sweep: Sweep | None = None
         #: Whether a transaction is at its last write: what it takes away may go in slices as well.
         self.may_sweep = False
+        #: How many keys the open transaction may still remove or free by trees and sessions before
+        #: its last write.
+        self.removable = 0
 
     def __len__(self) -> int:
         return len(self.pairs)
@@ -109,25 +116,34 @@ class KVStore:
         return Applied(index, True)
 
     def delete_tree(self, index: int, command: KVDeleteTree) -> Applied:
-        """Delete every key with the prefix."""
-        found = list(islice(self._below(command.prefix), AT_ONCE_MAX + 1))
-        if len(found) > AT_ONCE_MAX and (self.may_sweep or not self._undo.open):
+        """Delete every key with the prefix. Raises TooManyKeys."""
+        in_slices = self.may_sweep or not self._undo.open
+        most = AT_ONCE_MAX if in_slices else self.removable
+        found = list(islice(self._below(command.prefix), most + 1))
+        if len(found) > AT_ONCE_MAX and in_slices:
             self._sweeping(index).tree = command.prefix
             return Applied(index, True)
+        if not in_slices:  # later writes of the transaction may want these keys again
+            self._use_up(len(found))
         for pair in found:
             self.remove(index, pair)
-        if len(found) > AT_ONCE_MAX:  # later writes of a transaction may want these keys again
-            for pair in list(self._below(command.prefix)):
-                self.remove(index, pair)
         return Applied(index, True)
+
+    def _use_up(self, count: int) -> None:
+        if count > self.removable:
+            raise TooManyKeys
+        self.removable -= count
 
     def end_holder(self, index: int, session: Session) -> int | None:
         """The keys of a session that holds many are from now on seen as ``freed`` makes them.
 
-        Gives their number; None if they are so few that the caller frees them at once.
+        Gives their number; None if the caller is to free them at once. Raises TooManyKeys.
         """
         held = len(self._held.get(session.id, ()))
-        if held <= AT_ONCE_MAX or (self._undo.open and not self.may_sweep):
+        if self._undo.open and not self.may_sweep:
+            self._use_up(held)
+            return None
+        if held <= AT_ONCE_MAX:
             return None
         self._sweeping(index).sessions[session.id] = session
         return held

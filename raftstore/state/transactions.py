@@ -19,12 +19,18 @@ from raftstore.commands import Applied, Outcome, Rejected, SessionDestroy, Trans
 from raftstore.config import StateLimits
 from raftstore.records import TxnAnswer, TxnError, TxnOperation, TxnResult, TxnSession
 from raftstore.state.history import weigh
+from raftstore.state.kv import TooManyKeys
 from raftstore.state.sessions import Sessions
 from raftstore.state.tables import Indexes
 from raftstore.state.txn_catalog import CatalogVerbs
 from raftstore.state.txn_keys import READING_VERBS, KeyVerbs
 
 _ANSWER = codec_for(TxnAnswer)
+
+_TOO_MANY_KEYS = (
+    "the writes of a transaction before its last one may remove or free {} keys by trees and"
+    " sessions: make this one the last"
+)
 
 #: What a key takes beside its name and value when it is encoded, rounded up.
 _PAIR_BYTES = 64
@@ -63,13 +69,21 @@ class Transactions:
         self._indexes.begin()
         limit = self._limits.txn_results_bytes_max
         left = _writes(operations)
+        too_many = False
 
         def carry_out(operation: TxnOperation) -> Step:
-            nonlocal left
+            nonlocal left, too_many
             left -= _writes((operation,))
             self._keys.may_sweep(left == 0)
-            return self._carry_out(index, operation)
+            if too_many:
+                return (), ""  # what is there is half done, and none of it stays
+            try:
+                return self._carry_out(index, operation)
+            except TooManyKeys:
+                too_many = True
+                return (), _TOO_MANY_KEYS.format(self._limits.txn_removed_max)
 
+        self._keys.begin(self._limits.txn_removed_max)
         answer = _all(operations, _bounded(limit, carry_out))
         self._keys.may_sweep(False)
         if answer.errors:

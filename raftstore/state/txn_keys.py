@@ -36,6 +36,10 @@ class KeyVerbs:
         self._kv = kv
         self._locks = locks
 
+    def begin(self, removable: int) -> None:
+        """A transaction begins, whose writes before the last may remove so many keys at once."""
+        self._kv.removable = removable
+
     def may_sweep(self, may: bool) -> None:
         """Whether what goes now is not written again: then it may go in slices (sweeps.py)."""
         self._kv.may_sweep = may

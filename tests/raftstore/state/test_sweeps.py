@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from raftstore.commands import (
+    Applied,
     Command,
     KVDeleteTree,
     KVLock,
@@ -18,6 +20,7 @@ from raftstore.commands import (
     SessionDestroy,
     Transaction,
 )
+from raftstore.config import StateLimits
 from raftstore.queries import (
     At,
     GetSession,
@@ -31,6 +34,7 @@ from raftstore.queries import (
 from raftstore.records import KVPair, Node, Session, TxnKV, TxnOperation, TxnSession
 from raftstore.state import StateMachine, kv, machine
 from raftstore.state.sweeps import Sweep
+from raftstore.wire import decode_txn_answer
 from tests.raftstore.state.commands import (
     ALL_QUERIES,
     catalog_commands,
@@ -223,14 +227,19 @@ def kept(verb: str, key: str = "", **fields: Any) -> TxnOperation:
     return TxnOperation(kv=TxnKV(verb=verb, key=key, **fields))
 
 
+def with_tree_commands() -> Iterator[tuple[int, Command]]:
+    yield 2, Register(node=Node(name="n1", address="a"))
+    yield 3, SessionCreate(Session(id=ID, node="n1"))
+    for number in range(20):
+        yield 4 + number, KVSet(key=f"t/{number:02}")
+    for number in range(20):
+        yield 50 + number, KVLock(key=f"l/{number:02}", session=ID)
+
+
 def with_tree() -> StateMachine:
     state = StateMachine()
-    state.apply(2, 1.0, Register(node=Node(name="n1", address="a")))
-    state.apply(3, 1.0, SessionCreate(Session(id=ID, node="n1")))
-    for number in range(20):
-        state.apply(4 + number, 1.0, KVSet(key=f"t/{number:02}"))
-    for number in range(20):
-        state.apply(50 + number, 1.0, KVLock(key=f"l/{number:02}", session=ID))
+    for index, command in with_tree_commands():
+        state.apply(index, 1.0, command)
     return state
 
 
@@ -279,3 +288,35 @@ def test_a_transaction_that_fails_behind_its_last_write_has_changed_nothing(monk
     state.apply(101, 2.0, KVDeleteTree(prefix="t/"))
     state.check()
     assert state.answer(KVList("t/")).value == ()
+
+
+def errors(state: StateMachine, index: int, *operations: TxnOperation) -> list[tuple[int, str]]:
+    outcome = state.apply(index, 2.0, Transaction(operations))
+    assert isinstance(outcome, Applied)
+    return [(error.index, error.what) for error in decode_txn_answer(outcome.value).errors]
+
+
+@pytest.mark.parametrize("sized", [TREE, END])
+def test_a_transaction_may_remove_only_so_many_keys_before_its_last_write(sized):
+    def limited(most: int) -> StateMachine:
+        state = StateMachine(StateLimits(txn_removed_max=most))
+        for index, command in with_tree_commands():
+            state.apply(index, 1.0, command)
+        return state
+
+    put = kept("set", "t/05", value=b"again")
+    few, untouched = limited(19), limited(19)
+    ((at, why),) = errors(few, 100, sized, put, TREE)
+    assert at == 0
+    assert "make this one the last" in why and "19" in why
+    assert look(few) == look(untouched)
+    few.check()
+    assert errors(few, 101, put, sized) == []
+    few.check()
+    enough = limited(20)
+    assert errors(enough, 100, sized, put) == []
+    enough.check()
+    both = limited(39)
+    ((at, _),) = errors(both, 100, TREE, END, put)
+    assert at == 1, "all of them together"
+    both.check()
