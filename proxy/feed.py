@@ -20,6 +20,7 @@ from proxy.l7 import guard, settings
 from proxy.l7.locality import Locality
 from proxy.l7.routes import Chain, read_chain
 from proxy.source import Endpoint, MeshState, UpstreamSpec
+from proxy.telemetry import settings as telemetry
 
 RESOURCES_MAX = 65_536
 
@@ -77,6 +78,7 @@ class Resources:
             own=own,
             protocol=str(body.get("Protocol") or "tcp"),
             locality=_locality(body),
+            telemetry=telemetry.read(config or {}),
         )
         if "intentions" in held and default is not None:
             rules = api_json.rules({own.name: held["intentions"] or []}, own.name)

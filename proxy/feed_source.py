@@ -54,6 +54,8 @@ class FeedSource:
         self._session: aiohttp.ClientSession | None = None
         self._task: asyncio.Task[None] | None = None
         self._confirmed_at = time.monotonic()
+        #: Where this proxy tells its metrics on this host; 0 for nowhere.
+        self.admin_port = 0
 
     @property
     def state(self) -> MeshState:
@@ -147,7 +149,11 @@ class FeedSource:
 
     async def _acknowledge(self, error: str) -> None:
         assert self._session is not None
-        told = {"Version": self._resources.version, "Error": error}
+        told = {
+            "Version": self._resources.version,
+            "Error": error,
+            "AdminPort": self.admin_port,
+        }
         async with self._session.put(self._url + self._path, json=told) as response:
             await read_bounded(response, self._config.body_max_bytes)
 

@@ -17,7 +17,8 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any
 
-from proxy import revocations, tls
+from proxy import admin, revocations, tls
+from proxy.admin import Admin
 from proxy.authz import Policy
 from proxy.balance.round_robin import RoundRobin
 from proxy.config import ProxyConfig
@@ -90,6 +91,7 @@ class Proxy:
         self._idle = asyncio.Event()
         self._idle.set()
         self._closed = False
+        self._admin: Admin | None = None
 
     # Life.
 
@@ -119,6 +121,8 @@ class Proxy:
     async def close(self) -> None:
         """Stop at once: listeners, connections, tasks."""
         self._closed = True
+        if self._admin is not None:
+            self._admin.close()
         self._close_listeners()
         for session in list(self._sessions):
             session.abort("shutdown")
@@ -162,6 +166,37 @@ class Proxy:
             "http": self._http.explain(),
             "denials": list(self._denials),
         }
+
+    async def open_admin(self, host: str = "127.0.0.1", port: int = admin.PORT) -> int:
+        """Open the listener for metrics and people; the port that it got, 0 for none."""
+        self._admin = Admin(
+            self._http.observer,
+            config=self.config,
+            spawn=self.spawn,
+            explain=self.explain,
+            metrics=self.metrics,
+        )
+        await self._admin.open(host, port)
+        return self._admin.port
+
+    def metrics(self) -> str:
+        """All metrics in the Prometheus text format."""
+        stats, http = self.stats(), self._http.stats
+        counters: dict[str, float] = {
+            "connections_inbound": stats.inbound_total + http.inbound_connections,
+            "connections_outbound": stats.outbound_total + http.outbound_connections,
+            "leaf_rotations": stats.leaf_rotations,
+            "http_rejects": self._http.observer.metrics.rejects,
+            "denied_requests": http.denied,
+            "intention_cut": stats.events["cut", "intention_changed"],
+        }
+        gauges = {
+            "connections_active": float(self._open()),
+            "config_age_seconds": stats.source_age_s,
+            "leaf_expiry_seconds": max(0.0, stats.leaf_not_after_at - time.time()),
+            "root_count": float(len(self._state.roots_pem)),
+        }
+        return self._http.observer.metrics.text(gauges, counters)
 
     def port(self, listener: str = PUBLIC) -> int:
         """The port that a listener really has: the public one, or an upstream's by its key."""

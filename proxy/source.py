@@ -19,6 +19,7 @@ from proxy.l7.locality import Locality
 from proxy.l7.routes import Chain
 from proxy.l7.settings import UpstreamSettings
 from proxy.revocations import Revocations
+from proxy.telemetry.settings import QUIET, Telemetry
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +117,7 @@ class MeshState:
     hosts: Mapping[str, tuple[Host, ...]] = field(default_factory=dict)
     #: Whose tokens the rules may ask for.
     providers: Mapping[str, Provider] = field(default_factory=dict)
+    telemetry: Telemetry = QUIET
     settings: Mapping[str, UpstreamSettings] = field(default_factory=dict)
     #: Where this proxy stands; nowhere without a region.
     locality: Locality = field(default_factory=Locality)

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field, replace
 
 import uvloop
 
+from proxy import admin
 from proxy.api_source import ApiSource, find_sidecar
 from proxy.config import ProxyConfig
 from proxy.errors import SourceError
@@ -59,6 +60,8 @@ class ProxyOptions:
     full_match: FullMatch = no_patterns
     #: Who verifies tokens of requests.
     jose: Jose | None = None
+    #: The listener for metrics, "address:port"; "" for the usual one, "off" for none.
+    admin_bind: str = ""
 
 
 def main_proxy(options: ProxyOptions) -> int:
@@ -89,6 +92,7 @@ async def run_proxy(options: ProxyOptions, *, say: Callable[[str], None] = print
     sys.stdout.flush()
     await source.start()
     await proxy.start()
+    await _open_admin(proxy, source, options.admin_bind)
     try:
         await stop.wait(options.parent_pid)
         if stop.gracefully:
@@ -104,6 +108,15 @@ async def run_proxy(options: ProxyOptions, *, say: Callable[[str], None] = print
         stop.close()
     log.info("proxy stopped")
     return 0
+
+
+async def _open_admin(proxy: Proxy, source: ApiSource | FeedSource, bind: str) -> None:
+    if bind == "off":
+        return
+    host, port = _host_port(bind, "-admin-bind") if bind else ("127.0.0.1", admin.PORT)
+    found = await proxy.open_admin(host, port)
+    if isinstance(source, FeedSource):
+        source.admin_port = found  # told to the agent with what it is answered anyway
 
 
 async def _source(options: ProxyOptions, say: Callable[[str], None]) -> ApiSource | FeedSource:

@@ -64,6 +64,7 @@ def proxy_options(call: Call) -> ProxyOptions:
         bind_address=flags.text("bind-address"),
         full_match=full_match,
         jose=Jose(),
+        admin_bind=flags.text("admin-bind"),
         # The variable is inherited: it is meant for us only when it names our parent.
         parent_pid=int(parent) if parent == str(os.getppid()) else 0,
     )
@@ -152,6 +153,11 @@ COMMANDS = {
         run=_proxy,
         server=True,
         flags=(
+            Flag(
+                "admin-bind",
+                'Address "host:port" of the listener for metrics, "off" for none. Without it, port'
+                "\n19100 of loopback or, if that is taken, any other.",
+            ),
             Flag("listen", 'Address "host:port" of the public listener.'),
             Flag("log-json", "Write log lines as JSON.", Kind.BOOL),
             Flag("log-level", "Level of the log.", default="INFO"),

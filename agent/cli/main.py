@@ -122,6 +122,8 @@ TABLE: dict[tuple[str, ...], tuple[str, str]] = {
     ("operator", "usage", "instances"): ("usage", "Counts services and instances"),
     ("raft",): ("", "Tools for servers that are stopped"),
     ("raft", "recover"): ("raft", "Go on after the loss of a quorum"),
+    ("proxy",): ("", "A look at what sidecars do"),
+    ("proxy", "tap"): ("proxy", "Shows requests as they pass a sidecar"),
     ("reload",): ("membership", "Tells the agent to read its configuration again"),
     ("rtt",): ("rtt", "Estimates the round trip between two nodes"),
     ("services",): ("", "Interact with services"),

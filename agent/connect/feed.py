@@ -56,13 +56,16 @@ class Standing:
     rejected: str
     rejected_at: float | None
     reason: str
+    #: Where the proxy tells its metrics on this host; 0 for nowhere.
+    admin_port: int = 0
 
 
 class Feed:
     """The resources of one proxy. ``epoch`` tells this feed's versions from a former one's."""
 
     __slots__ = ("_accepted", "_accepted_at", "_changed_at", "_epoch", "_floor", "_reason",
-                 "_rejected", "_rejected_at", "_removed", "_version", "_wanted", "asked_at",
+                 "_rejected", "_rejected_at", "_removed", "_version", "_wanted", "admin_port",
+                 "asked_at",
                  "resources")  # fmt: skip
 
     def __init__(self, epoch: str) -> None:
@@ -74,6 +77,7 @@ class Feed:
         self._changed_at: dict[str, int] = {}
         self._removed: dict[str, int] = {}
         self.asked_at: float | None = None
+        self.admin_port = 0
         self._accepted, self._accepted_at = 0, None  # type: tuple[int, float | None]
         self._rejected, self._rejected_at = 0, None  # type: tuple[int, float | None]
         self._reason = ""
@@ -173,6 +177,7 @@ class Feed:
             rejected=self._text(self._rejected),
             rejected_at=self._rejected_at,
             reason=self._reason,
+            admin_port=self.admin_port,
         )
 
     def _text(self, number: int) -> str:

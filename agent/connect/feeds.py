@@ -160,14 +160,16 @@ class Feeds:
                 await asyncio.wait_for(follower.news.wait(), left_s)
                 await asyncio.sleep(GATHER_S)
 
-    def heard(self, proxy_id: str, version: str, reason: str) -> bool:
-        """What a proxy made of a version: "" that it works by it, else why it cannot.
+    def heard(self, proxy_id: str, version: str, reason: str, admin_port: int = 0) -> bool:
+        """What a proxy made of a version: "" that it works by it, else why it cannot; and where it
+        tells its metrics.
 
         False for a proxy or a version that is not known here.
         """
         follower = self._followers.get(proxy_id)
         if follower is None:
             return False
+        follower.feed.admin_port = admin_port
         if not reason:
             self._stats.accepted += 1
             return follower.feed.accept(version, self._clock())

@@ -109,6 +109,8 @@ def proxy_of(
         if own.get(entry_key):
             config[key] = own[entry_key]
     config["protocol"] = protocol_of(own or None, everywhere)
+    if everywhere.get("AccessLogs"):
+        config["access_logs"] = everywhere["AccessLogs"]
     config |= service.proxy.config or {}
     return ProxyView(
         service=_with_defaults(service, defaults),

@@ -219,7 +219,7 @@ class ProxyFeeds(Protocol):
         """What is new since a version, held until there is something or ``wait_s``."""
         ...
 
-    def heard(self, proxy_id: str, version: str, reason: str) -> bool:
+    def heard(self, proxy_id: str, version: str, reason: str, admin_port: int = 0) -> bool:
         """What a proxy made of a version: "" that it works by it, else why it cannot."""
         ...
 

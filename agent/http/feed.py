@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import unquote
@@ -10,19 +11,27 @@ from urllib.parse import unquote
 from agent.acl.authorizer import WRITE
 from agent.acl.caller import Need
 from agent.connect.feed import Delta, Standing
+from agent.connect.sidecar_metrics import asked
 from agent.connect.upstreams import EndpointView, ProxyView, UpstreamView
 from agent.errors import RequestError
 from agent.http import render
-from agent.http.call import Call
+from agent.http.call import Call, text
 from agent.http.context import ProxyFeeds
-from agent.http.decode import DecodeFailure, Shape, load, string
+from agent.http.decode import DecodeFailure, Shape, integer, load, string
 from agent.http.params import wait
 from agent.http.reply import Reply
 from raftstore.places import Locality
 from raftstore.queries import CARootsAnswer
 from raftstore.records import ExposePath, Json, ServiceId, Upstream
 
-HEARD = Shape("Heard", {"Version": ("version", string), "Error": ("error", string)})
+HEARD = Shape(
+    "Heard",
+    {
+        "Version": ("version", string),
+        "Error": ("error", string),
+        "AdminPort": ("admin_port", integer),
+    },
+)
 
 
 def _feeds(call: Call) -> ProxyFeeds:
@@ -74,7 +83,12 @@ async def heard(call: Call) -> Reply:
     except DecodeFailure as error:
         raise RequestError(400, f"Bad request: Request decode failed: {error}") from None
     _require(call, unquote(call.rest))
-    known = _feeds(call).heard(unquote(call.rest), given.get("version", ""), given.get("error", ""))
+    port = given.get("admin_port", 0)
+    if not 0 <= port < 65_536:
+        raise RequestError(400, "AdminPort is no port")
+    known = _feeds(call).heard(
+        unquote(call.rest), given.get("version", ""), given.get("error", ""), port
+    )
     if not known:
         raise RequestError(404, "this proxy or version is not known here")
     return call.json(True)
@@ -84,6 +98,26 @@ async def standings(call: Call) -> Reply:
     """For each proxy of this agent what it was told and what it works by."""
     shown = {name: _standing(found) for name, found in _feeds(call).standings().items()}
     return call.json(shown)
+
+
+async def metrics(call: Call) -> Reply:
+    """What a sidecar counts, in the Prometheus text format."""
+    return text(await _asked(call, "/metrics"))
+
+
+async def edges(call: Call) -> Reply:
+    """Who asked the service of a sidecar how often, and with what result."""
+    return call.json(json.loads(await _asked(call, "/edges")))
+
+
+async def _asked(call: Call, path: str) -> str:
+    found = _feeds(call).standings().get(unquote(call.rest))
+    if found is None:
+        raise RequestError(404, "this agent knows no such proxy")
+    answer = await asked(found.admin_port, path) if found.admin_port else None
+    if answer is None:
+        raise RequestError(503, "the proxy does not tell what it counts")
+    return answer
 
 
 def _standing(found: Standing) -> Json:
@@ -96,6 +130,7 @@ def _standing(found: Standing) -> Json:
         "Rejected": found.rejected,
         "RejectedAt": found.rejected_at,
         "Reason": found.reason,
+        "AdminPort": found.admin_port,
     }
 
 

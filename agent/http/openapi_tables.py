@@ -201,7 +201,11 @@ BODIES: Mapping[str, Shape | Json] = {
     "POST /v1/agent/connect/authorize": parse.AUTHORIZE,
     "PUT /v1/agent/connect/feed/": {
         "type": "object",
-        "properties": {"Version": {"type": "string"}, "Error": {"type": "string"}},
+        "properties": {
+            "Version": {"type": "string"},
+            "Error": {"type": "string"},
+            "AdminPort": {"type": "integer"},
+        },
     },
     "PUT /v1/catalog/register": parse_catalog.REGISTER,
     "PUT /v1/catalog/deregister": parse_catalog.DEREGISTER,

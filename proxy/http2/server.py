@@ -17,6 +17,7 @@ from proxy.http2.session import Session, Stream, StreamReset
 from proxy.l7.limits import HttpLimits
 from proxy.l7.pipe import Pipe, PipeClosed
 from proxy.l7.serve import Handler
+from proxy.telemetry.entry import Notes
 
 log = logging.getLogger("lictor.proxy.http2")
 
@@ -33,6 +34,11 @@ class StreamBody:
     def trailers(self) -> Headers:
         """What came after it."""
         return self._stream.trailers
+
+    @property
+    def size(self) -> int:
+        """What came of it so far."""
+        return self._stream.rx_bytes
 
     @property
     def client(self) -> Stream:
@@ -61,12 +67,14 @@ class StreamAnswer:
         self.ended = False
         self.status = 0
         self.grpc_status = ""
+        self.notes = Notes()
 
     async def begin(
         self, head: Response, headers: Sequence[tuple[str, str]], framing: Framing
     ) -> None:
         """Send the head."""
         self.begun, self.status, self.ended = True, head.status, framing.empty
+        self.notes.answered_at = asyncio.get_running_loop().time()
         self._heard(headers)
         await self._stream.headers(
             fields.response_fields(head.status, headers), ended=framing.empty
@@ -74,6 +82,7 @@ class StreamAnswer:
 
     async def send(self, data: bytes) -> None:
         """Send a piece of the body."""
+        self.notes.tx_bytes += len(data)
         await self._stream.send(data)
 
     async def end(self, trailers: Headers = ()) -> None:

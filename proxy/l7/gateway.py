@@ -34,6 +34,9 @@ from proxy.permissions import FullMatch
 from proxy.relay import PlainStream, TlsStream
 from proxy.revocations import Revocations
 from proxy.source import MeshState, UpstreamSpec
+from proxy.telemetry.entry import IN, OUT
+from proxy.telemetry.observer import Hop, Observer
+from proxy.telemetry.outlets import Outlets
 from proxy.tls import Contexts
 
 log = logging.getLogger("lictor.proxy.l7")
@@ -95,6 +98,8 @@ class Gateway:
         self._idle = asyncio.Event()
         self._idle.set()
         self.stats = HttpStats()
+        self.observer = Observer(now=self._loop.time, wall=time.time, rng=rng)
+        self._telemetry = Outlets(self.observer, hub.spawn)
         self._around = Surroundings(
             pool=self._pool,
             limits=self._limits,
@@ -129,6 +134,7 @@ class Gateway:
         before, self._state = self._state, state
         if state.own is not None and state.own.guard != self._guard.config:
             self._guard = Guard(state.own.guard, self._loop.time(), self._around.rng)
+        self._telemetry.update(state, before)
         if state.providers != before.providers:
             self._key_sets.update(state.providers)
         if (state.leaf, state.roots_pem) != (before.leaf, before.roots_pem):
@@ -231,7 +237,16 @@ class Gateway:
             tell=lambda told: self._told(told, peer.identity.uri),
             now=self._loop.time,
         )
-        await self._serve(pipe, handler.handle, self._state.protocol)
+        hop = Hop(
+            direction=IN,
+            service=own.name,
+            datacenter=self._state.datacenter,
+            peer=peer.identity.uri,
+            peer_address=pipe.peer_address,
+            protocol=self._state.protocol,
+        )
+        handle = self.observer.watched(handler.handle, hop)
+        await self._serve(pipe, handle, self._state.protocol)
 
     async def _serve(self, pipe: Pipe, handle: Handler, protocol: str) -> None:
         if protocol not in HTTP2:
@@ -257,7 +272,15 @@ class Gateway:
         handler = OutboundHttp(
             lambda: self._upstreams.get(upstream.key, gone), pipe, around, source_ip
         )
-        await self._serve(pipe, handler.handle, protocol)
+        own = self._state.own
+        hop = Hop(
+            direction=OUT,
+            service=own.name if own else "",
+            datacenter=self._state.datacenter,
+            peer_address=pipe.peer_address,
+            protocol=protocol,
+        )
+        await self._serve(pipe, self.observer.watched(handler.handle, hop), protocol)
 
     def _told(self, told: Told, source: str) -> None:
         event = "audited" if told.allowed else "denied"
@@ -268,6 +291,7 @@ class Gateway:
 
     def _violated(self, text: str) -> None:
         self.stats.violations += 1
+        self.observer.metrics.rejects += 1
         self._record("request", "bad_request", "", text)
 
     def _record(self, event: str, reason: str, source: str, detail: str) -> None:
@@ -302,6 +326,7 @@ class Gateway:
 
     def close(self) -> None:
         """Reset what is open."""
+        self._telemetry.close()
         self._pool.forget()
         self._links.close()
         for pipe in list(self._pipes):

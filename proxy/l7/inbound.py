@@ -28,6 +28,7 @@ from proxy.l7.relaying import Began, Exchange, Outgoing, Replay, ask, give, swit
 from proxy.permissions import FullMatch, Verdict
 from proxy.source import AppAddress
 from proxy.spiffe import SpiffeId
+from proxy.telemetry import entry
 
 #: What a denied client reads; the reason stays in the log, found by the reference.
 DENIED = "RBAC: access denied"
@@ -94,6 +95,10 @@ class InboundHttp:
         if not decision.allowed:
             await self._deny(answer, request, decision.reason, decision.rule, verdict)
             return
+        answer.notes.decision = "would_deny" if decision.audited else "allow"
+        if decision.rule is not None:
+            answer.notes.rule = str(decision.rule)
+            answer.notes.precedence = decision.rule.precedence
         if decision.audited:
             self._told(request, decision.reason, decision.rule, allowed=True)
         query = request.target.partition("?")
@@ -153,6 +158,10 @@ class InboundHttp:
         verdict: Verdict | None = None,
     ) -> None:
         reference = self._told(request, reason, rule, allowed=False)
+        notes = answer.notes
+        notes.decision, notes.reference, notes.rule = "deny", reference, str(rule or "")
+        notes.precedence = rule.precedence if rule else 0
+        notes.flag(entry.DENIED)
         headers = [("X-Lictor-Reference", reference)]
         if verdict is None or not verdict.text:
             await answer.whole(403, DENIED, headers)
@@ -210,6 +219,7 @@ class InboundHttp:
             try:
                 kept = await self._pool.dial(self._app, None, self._connect_timeout_s)
             except (OSError, TimeoutError):
+                answer.notes.flag(entry.NO_CONNECTION)
                 await answer.whole(
                     503, "no connection to the application",
                     [("X-Lictor-Reason", "local_connect_failure")],
@@ -237,6 +247,7 @@ class InboundHttp:
         kept.finish()
 
     async def _failed(self, answer: Answer, timed_out: bool) -> None:
+        answer.notes.flag(entry.TIMEOUT if timed_out else entry.UPSTREAM_RESET)
         if timed_out:
             await answer.whole(504, "the application did not answer in time")
         else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
@@ -9,6 +10,7 @@ from proxy.http1 import forward
 from proxy.http1.body import LAST_CHUNK, Decoder, Framing, chunk
 from proxy.http1.head import Headers, Request, Response
 from proxy.l7.limits import HttpLimits
+from proxy.telemetry.entry import Notes
 
 if TYPE_CHECKING:
     from proxy.l7.pipe import Pipe
@@ -40,9 +42,13 @@ class Client(Protocol):
 
 
 class Body(Protocol):
-    """A body that is being read. ``trailers`` are there once it is done."""
+    """A body that is being read. ``trailers`` are there once it is done; ``size`` is what was read
+    so far."""
 
     framing: Framing
+
+    @property
+    def size(self) -> int: ...
 
     @property
     def trailers(self) -> Headers: ...
@@ -65,6 +71,8 @@ class Answer(Protocol):
     begun: bool
     status: int
     grpc_status: str
+    #: What is told of the request.
+    notes: Notes
 
     async def begin(
         self, head: Response, headers: Sequence[tuple[str, str]], framing: Framing
@@ -94,6 +102,7 @@ class PipeBody:
         self, pipe: Pipe, framing: Framing, limits: HttpLimits, *, continues: bool = False
     ) -> None:
         self.framing = framing
+        self.size = 0
         self._pipe = pipe
         self._decoder = Decoder(framing)
         self._limits = limits
@@ -125,6 +134,7 @@ class PipeBody:
                 self._pipe.give_back(decoder.left)
                 decoder.left = b""
             if piece:
+                self.size += len(piece)
                 return piece
         return b""
 
@@ -151,12 +161,14 @@ class PipeAnswer:
         self.keep = keep
         self.begun = False
         self.status = 0
+        self.notes = Notes()
 
     async def begin(
         self, head: Response, headers: Sequence[tuple[str, str]], framing: Framing
     ) -> None:
         """Send the head."""
         self.begun, self.status = True, head.status
+        self.notes.answered_at = asyncio.get_running_loop().time()
         unsized, chunks = framing.chunked or framing.until_close, self._request.minor >= 1
         self._chunked = unsized and chunks
         if unsized and not chunks:
@@ -166,6 +178,7 @@ class PipeAnswer:
 
     async def send(self, data: bytes) -> None:
         """Send a piece of the body."""
+        self.notes.tx_bytes += len(data)
         await self._pipe.write(chunk(data) if self._chunked else data, self._limits.write_stall_s)
 
     async def end(self, trailers: Headers = ()) -> None:
@@ -177,6 +190,8 @@ class PipeAnswer:
         """A short answer of our own."""
         self.begun, self.status = True, status
         body = b"" if self._request.method == "HEAD" else text.encode()
+        self.notes.answered_at = asyncio.get_running_loop().time()
+        self.notes.tx_bytes += len(body)
         await self._pipe.write(
             own_answer(status, text, headers, close=not self.keep) + body,
             self._limits.write_stall_s,

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from proxy.http1.body import Framing
 from proxy.http1.head import Headers, Response
 from proxy.l7.messages import Servant
+from proxy.telemetry.entry import Notes
 
 MARK = ("X-Lictor-Mirror", "true")
 #: Copies of one upstream that may be under way; more are left out and counted.
@@ -30,6 +31,7 @@ class CopiedBody:
     def __init__(self, pieces: Sequence[bytes], framing: Framing, trailers: Headers) -> None:
         self.framing = framing
         self.trailers = trailers
+        self.size = 0
         self.client = Nobody()
         self._pieces = list(pieces)
 
@@ -47,6 +49,7 @@ class Nowhere:
     keep = True
     begun = False
     status = 0
+    notes = Notes()
     grpc_status = ""
 
     async def begin(

@@ -26,6 +26,8 @@ from proxy.l7.request_state import RequestState, Surroundings, UpstreamState
 from proxy.l7.retries import Failure, RetryPolicy, backoff_s, per_try_s, retry_after_s, wanted
 from proxy.l7.routes import Chain, Target
 from proxy.l7.settings import Mirroring
+from proxy.telemetry import entry
+from proxy.telemetry.entry import Notes
 
 
 class OutboundHttp:
@@ -47,9 +49,11 @@ class OutboundHttp:
     async def handle(self, request: Request, body: Body, answer: Answer) -> None:
         """Route one request and see it through."""
         around, state = self._around, self._upstream()
+        answer.notes.upstream = state.service
         try:
             path = paths.canonical(request.target)
         except AmbiguousPath as error:
+            answer.notes.flag(entry.BAD_REQUEST)
             await answer.whole(400, str(error))
             return
         settings = state.settings
@@ -61,6 +65,7 @@ class OutboundHttp:
         timeout_s = grpc.lowered(choice.timeout_s, request)
         deadline = now + timeout_s if timeout_s else float("inf")
         if not await self._admitted(state, deadline):
+            answer.notes.flag(entry.OVERFLOW)
             await answer.whole(503, "upstream overflow", [("X-Lictor-Overloaded", "true")])
             return
         one = RequestState(request, Replay(body), choice, hashes, deadline)
@@ -90,9 +95,9 @@ class OutboundHttp:
     async def _admitted(self, state: UpstreamState, deadline: float) -> bool:
         """Whether the upstream's limits let the request begin, now or soon enough."""
         admission = state.admission
-        entry = admission.enter()
-        if entry is not Entry.WAIT:
-            return entry is Entry.GO
+        entered = admission.enter()
+        if entered is not Entry.WAIT:
+            return entered is Entry.GO
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         state.waiting.append(waiter)
         left_s = max(0.0, deadline - self._around.now())
@@ -116,9 +121,11 @@ class OutboundHttp:
         while True:
             found = self._select(state, one)
             if found is None:
+                answer.notes.flag(entry.NO_HOST)
                 await answer.whole(503, "no healthy upstream")
                 return
             hosts, host = found
+            _note(answer.notes, hosts.target, host, one.number + 1)
             if one.budget is None:
                 one.budget = hosts.budget
                 one.budget.first(around.now())
@@ -131,6 +138,8 @@ class OutboundHttp:
             one.number += 1
             one.tried.append(host)
             await self._pause(one, failure)
+        if one.number:
+            answer.notes.flag(entry.RETRIES)
         await _told(answer, failure)
 
     async def _pause(self, one: RequestState, failure: Failure) -> None:
@@ -322,14 +331,23 @@ class OutboundHttp:
             state.mirrors -= 1
 
 
+def _note(notes: Notes, target: Target, host: Host, tries: int) -> None:
+    notes.target, notes.endpoint, notes.tries = target.id, f"{host.address}:{host.port}", tries
+    before, named, _ = target.id.partition(f"{target.service}.")
+    notes.subset = before.rstrip(".") if named else ""
+
+
 async def _told(answer: Answer, failure: Failure) -> None:
     if failure.timed_out:
+        answer.notes.flag(entry.TIMEOUT)
         await answer.whole(504, "upstream request timeout")
     elif failure.status:
         await answer.whole(failure.status, "upstream failed")
     elif failure.sent:
+        answer.notes.flag(entry.UPSTREAM_RESET)
         await answer.whole(502, "upstream connection broke off")
     else:
+        answer.notes.flag(entry.NO_CONNECTION)
         await answer.whole(503, "no connection to any upstream host")
 
 

@@ -109,6 +109,12 @@ class Pipe:
         self._stream.relay_to(self)  # type: ignore[arg-type]
 
     @property
+    def peer_address(self) -> str:
+        """Where the peer is, as ``address:port``; "" for a unix socket."""
+        name = self._stream.transport.get_extra_info("peername")
+        return f"{name[0]}:{name[1]}" if isinstance(name, tuple) else ""
+
+    @property
     def open(self) -> bool:
         """Whether both directions still stand."""
         return not self._over and not self._lost

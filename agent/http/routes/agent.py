@@ -58,6 +58,8 @@ AGENT = (
         local_put(feed.heard, "service:write", Body.JSON),
     ),
     route("/agent/connect/feeds", get(feed.standings, "agent:read", LOCAL)),
+    route("/agent/connect/proxy-metrics/", get(feed.metrics, "agent:read", LOCAL)),
+    route("/agent/connect/proxy-edges/", get(feed.edges, "agent:read", LOCAL)),
     route(
         "/agent/connect/authorize",
         write("POST", connect.authorize, "service:write", Body.JSON, Class.READ),

@@ -84,6 +84,8 @@ _AGENT = {
     ),
     "GET /v1/agent/metrics": agent_read("/v1/agent/metrics"),
     "GET /v1/agent/connect/feeds": agent_read("/v1/agent/connect/feeds"),
+    "GET /v1/agent/connect/proxy-metrics/": agent_read("/v1/agent/connect/proxy-metrics/x"),
+    "GET /v1/agent/connect/proxy-edges/": agent_read("/v1/agent/connect/proxy-edges/x"),
     "PUT /v1/agent/reload": agent_write("/v1/agent/reload"),
     "PUT /v1/agent/leave": agent_write("/v1/agent/leave"),
     "PUT /v1/agent/join/": agent_write("/v1/agent/join/127.0.0.1"),

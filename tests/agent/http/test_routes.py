@@ -81,6 +81,8 @@ OURS = {
     "/v1/watch": "GET",
     "/v1/agent/connect/feed/": "GET,PUT",
     "/v1/agent/connect/feeds": "GET",
+    "/v1/agent/connect/proxy-edges/": "GET",
+    "/v1/agent/connect/proxy-metrics/": "GET",
     "/v1/discovery/prometheus": "GET",
     "/v1/connect/ca/rotate": "PUT",
     "/v1/connect/ca/revoke": "PUT",

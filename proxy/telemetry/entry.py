@@ -1,0 +1,62 @@
+"""What is known of one request: noted on its way, fixed when it is over."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+IN, OUT = "inbound", "outbound"
+
+#: Flags of an access log (contract D.15), by what happened.
+NO_HOST, NO_CONNECTION, OVERFLOW, RETRIES, TIMEOUT = "UH", "UF", "UO", "URX", "UT"
+CLIENT_GONE, DENIED, RATE_LIMITED, BAD_REQUEST = "DC", "RBAC", "RL", "DPE"
+UPSTREAM_RESET, LOCAL_RESET = "UC", "LR"
+
+
+@dataclass(slots=True)
+class Notes:
+    """Filled in by whoever handles the request; "" and 0 are not known."""
+
+    upstream: str = ""
+    subset: str = ""
+    target: str = ""
+    endpoint: str = ""
+    tries: int = 0
+    flags: dict[str, None] = field(default_factory=dict)
+    decision: str = ""
+    rule: str = ""
+    precedence: int = 0
+    reference: str = ""
+    rx_bytes: int = 0
+    tx_bytes: int = 0
+    answered_at: float = 0.0
+
+    def flag(self, word: str) -> None:
+        """Something happened."""
+        self.flags[word] = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One request that is over. Times in seconds; ``at`` is Unix time, ``path`` as it came."""
+
+    at: float
+    direction: str
+    service: str
+    datacenter: str = ""
+    peer: str = ""
+    peer_address: str = ""
+    protocol: str = "http"
+    method: str = ""
+    host: str = ""
+    path: str = ""
+    code: int = 0
+    grpc_status: str = ""
+    duration_s: float = 0.0
+    first_byte_s: float = 0.0
+    request_id: str = ""
+    trace_id: str = ""
+    span_id: str = ""
+    parent_id: str = ""
+    sampled: bool = False
+    user_agent: str = ""
+    notes: Notes = field(default_factory=Notes)

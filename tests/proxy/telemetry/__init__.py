@@ -1,0 +1,1 @@
+"""Tests of what a proxy tells about its traffic."""

@@ -1,0 +1,88 @@
+"""The admin listener, and what requests through two sidecars come to there."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+from proxy.telemetry.access_log import AccessLogs
+from proxy.telemetry.settings import Telemetry
+from tests.proxy.l7.test_gateway import Make, Pair, make  # noqa: F401  (a fixture)
+from tests.proxy.mesh import until
+
+GET = b"GET /a?k=v HTTP/1.1\r\nHost: db\r\nUser-Agent: me\r\n\r\n"
+
+
+async def ask(port: int, path: str, host: str = "127.0.0.1:1") -> tuple[int, bytes]:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(f"GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
+    raw = await asyncio.wait_for(reader.read(), 30)
+    writer.close()
+    head, _, body = raw.partition(b"\r\n\r\n")
+    return int(head.split()[1]), body
+
+
+async def test_metrics_edges_and_explain(make: Make) -> None:  # noqa: F811
+    pair: Pair = await make()
+    ports = [await each.open_admin(port=0) for each in (pair.web, pair.db)]
+    for _ in range(3):
+        await pair.ask(GET)
+    status, body = await ask(ports[1], "/metrics")
+    text = body.decode()
+    assert status == 200
+    assert (
+        'lictor_proxy_requests_total{service="db",dc="dc1",direction="inbound",code="200"'
+        ',grpc_status="",method="GET"} 3' in text
+    )
+    assert 'lictor_proxy_intention_decisions_total{service="db",dc="dc1",source="web"' in text
+    status, body = await ask(ports[0], "/metrics")
+    assert 'direction="outbound",upstream="db",subset="",code="200"' in body.decode()
+    assert json.loads((await ask(ports[1], "/edges"))[1]) == [
+        {"Source": "web", "Destination": "db", "Result": "ok", "Requests": 3}
+    ]
+    assert json.loads((await ask(ports[1], "/explain"))[1])["listeners"]["public"]["open"]
+    assert (await ask(ports[0], "/nothing"))[0] == 404
+    assert (await ask(ports[0], "/metrics", "evil.example:80"))[0] == 403
+
+
+async def test_a_tap_shows_requests_as_they_end(make: Make) -> None:  # noqa: F811
+    pair = await make()
+    port = await pair.db.open_admin(port=0)
+    looking = asyncio.get_running_loop().create_task(ask(port, "/tap?count=2&seconds=30"))
+    await until(lambda: bool(pair.db._http.observer.taps), "somebody looks on", 30)
+    for _ in range(2):
+        await pair.ask(GET)
+    status, body = await looking
+    lines = [json.loads(line) for line in body.splitlines() if line.startswith(b"{")]
+    assert status == 200 and len(lines) == 2
+    assert lines[0]["path"] == "/a?k=<redacted>" and lines[0]["peer"].endswith("/svc/web")
+    await until(lambda: not pair.db._http.observer.taps, "nobody looks on", 30)
+
+
+async def test_the_access_log_has_one_line_for_each(make: Make, tmp_path: Path) -> None:  # noqa: F811
+    pair = await make()
+    path = tmp_path / "log"
+    told = Telemetry(access_logs=AccessLogs(kind="file", path=str(path)))
+    for name in ("web", "db"):
+        pair.mesh.sources[name].change(telemetry=told)
+    await pair.ask(GET)
+
+    def lines() -> list[dict[str, Any]]:
+        text = path.read_text() if path.exists() else ""
+        return [json.loads(line) for line in text.splitlines()]
+
+    await until(lambda: len(lines()) == 2, "both sides have logged", 30)
+    outward, inward = sorted(lines(), key=lambda each: each["dir"], reverse=True)
+    assert (outward["dir"], outward["upstream"], outward["tries"]) == ("out", "db", 1)
+    assert inward["trace"] == outward["trace"] and inward["req_id"] == outward["req_id"]
+    assert inward["decision"] == "allow" and inward["ua"] == "me"
+    assert (inward["code"], inward["path"]) == (200, "/a?k=v")
+
+
+async def test_a_second_proxy_takes_another_port(make: Make) -> None:  # noqa: F811
+    pair = await make()
+    first = await pair.web.open_admin(port=0)
+    second = await pair.db.open_admin(port=first)
+    assert second and second != first
