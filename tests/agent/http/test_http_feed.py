@@ -100,3 +100,27 @@ async def test_a_proxy_is_told_answers_and_is_seen(fed: Client) -> None:
 
 async def test_an_agent_without_feeds_says_so(client: Client) -> None:
     assert (await client.get("/v1/agent/connect/feed/x")).status == 404
+
+
+async def test_what_a_sidecar_counts_is_had_through_the_agent(fed: Client) -> None:
+    async def sidecar(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        first = (await reader.readuntil(b"\r\n\r\n")).split()[1]
+        body = b"[]" if first == b"/edges" else b"lictor_proxy_x 1\n"
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(sidecar, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    path = "/v1/agent/connect/feed/web-proxy"
+    version = (await fed.get(path)).json["Version"]
+    metrics, edges = (f"/v1/agent/connect/proxy-{each}/web-proxy" for each in ("metrics", "edges"))
+    assert (await fed.get(metrics)).status == 503
+    assert (await fed.put(path, {"Version": version, "AdminPort": port})).json is True
+    assert (await fed.get(metrics)).body == b"lictor_proxy_x 1\n"
+    assert (await fed.get(edges)).json == []
+    assert (await fed.get("/v1/agent/connect/proxy-metrics/nobody")).status == 404
+    assert (await fed.put(path, {"Version": version, "AdminPort": -1})).status == 400
+    server.close()
+    await server.wait_closed()
+    assert (await fed.get(metrics)).status == 503
