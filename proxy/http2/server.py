@@ -74,7 +74,7 @@ class StreamAnswer:
     ) -> None:
         """Send the head."""
         self.begun, self.status, self.ended = True, head.status, framing.empty
-        self.notes.answered_at = asyncio.get_running_loop().time()
+        self.notes.answered()
         self._heard(headers)
         await self._stream.headers(
             fields.response_fields(head.status, headers), ended=framing.empty

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
@@ -168,7 +167,7 @@ class PipeAnswer:
     ) -> None:
         """Send the head."""
         self.begun, self.status = True, head.status
-        self.notes.answered_at = asyncio.get_running_loop().time()
+        self.notes.answered()
         unsized, chunks = framing.chunked or framing.until_close, self._request.minor >= 1
         self._chunked = unsized and chunks
         if unsized and not chunks:
@@ -190,7 +189,7 @@ class PipeAnswer:
         """A short answer of our own."""
         self.begun, self.status = True, status
         body = b"" if self._request.method == "HEAD" else text.encode()
-        self.notes.answered_at = asyncio.get_running_loop().time()
+        self.notes.answered()
         self.notes.tx_bytes += len(body)
         await self._pipe.write(
             own_answer(status, text, headers, close=not self.keep) + body,

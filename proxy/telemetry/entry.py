@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 IN, OUT = "inbound", "outbound"
@@ -29,6 +30,12 @@ class Notes:
     rx_bytes: int = 0
     tx_bytes: int = 0
     answered_at: float = 0.0
+    #: By which clock.
+    clock: Callable[[], float] = field(default=lambda: 0.0, repr=False)
+
+    def answered(self) -> None:
+        """The head of the answer goes out now."""
+        self.answered_at = self.clock()
 
     def flag(self, word: str) -> None:
         """Something happened."""

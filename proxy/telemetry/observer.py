@@ -78,6 +78,7 @@ class Observer:
                 request_id = str(uuid.uuid4())
                 headers = (*headers, ("x-request-id", request_id))
             notes = answer.notes
+            notes.clock = self._now
             try:
                 await handle(replace(request, headers=headers), body, answer)
             except asyncio.CancelledError:
