@@ -84,24 +84,33 @@ class Lictor:
 
     def _config(self, place: Place, places: Sequence[Place]) -> dict[str, Any]:
         others = [other for other in places if other is not place]
+        return (
+            {
+                "server": True,
+                "bootstrap_expect": len(places),
+                "node_name": place.name,
+                "datacenter": "dc1",
+                "data_dir": str(place.folder / "data"),
+                "bind_addr": place.address,
+                "advertise_addr": place.seen_as,
+                "client_addr": place.address,
+                "ports": place.ports,
+                "retry_join": [f"{other.seen_as}:{other.ports['serf_lan']}" for other in others],
+                "retry_interval": "1s",
+                "leave_on_terminate": False,
+                "performance": {"raft_multiplier": 1},
+                "log_level": "INFO",
+            }
+            | self._more(place)
+            | self.extra
+        )
+
+    def _more(self, place: Place) -> dict[str, Any]:
+        """What only this program has."""
         return {
-            "server": True,
-            "bootstrap_expect": len(places),
-            "node_name": place.name,
-            "datacenter": "dc1",
-            "data_dir": str(place.folder / "data"),
-            "bind_addr": place.address,
-            "advertise_addr": place.seen_as,
-            "client_addr": place.address,
-            "ports": place.ports,
-            "retry_join": [f"{other.seen_as}:{other.ports['serf_lan']}" for other in others],
-            "retry_interval": "1s",
-            "leave_on_terminate": False,
-            "performance": {"raft_multiplier": 1},
-            "log_level": "INFO",
             "connect": {"enabled": True, "builtin_proxy": "auto"},
             "default_intention_policy": "deny",
-        } | self.extra
+        }
 
     def client(self, place: Place, timeout_s: float) -> ConsulClient:
         return ConsulClient(
@@ -126,10 +135,8 @@ class Consul(Lictor):
     def _found(self) -> tuple[str, ...]:
         return (found_program("consul"),)
 
-    def _config(self, place: Place, places: Sequence[Place]) -> dict[str, Any]:
-        config = super(Consul, self)._config(place, places)
-        off = {"serf_wan": -1, "grpc": -1, "grpc_tls": -1}
-        return config | {"ports": place.ports | off, "connect": {"enabled": True}}
+    def _more(self, place: Place) -> dict[str, Any]:
+        return {"ports": place.ports | {"serf_wan": -1}, "connect": {"enabled": True}}
 
 
 @dataclass(slots=True)
