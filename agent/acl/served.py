@@ -24,6 +24,8 @@ from agent.backend.operations import (
     LEADER_METHODS,
     LOGIN,
     LOGOUT,
+    OIDC_BEGIN,
+    OIDC_FINISH,
     REMOVE_SERVER,
     RENEW_SESSION,
     SESSION_CLOCK,
@@ -43,7 +45,9 @@ RESOLVE_TOKEN = "resolve-token"  # noqa: S105  # a method's name
 TOKEN_BYTES_MAX = 4 * 1024 * 1024
 
 #: What needs no permission: where servers are, and what decides by itself.
-OPEN_METHODS = frozenset({*calls.WITHOUT_TOKEN, BOOTSTRAP_ACL, LOGIN, LOGOUT})
+OPEN_METHODS = frozenset(
+    {*calls.WITHOUT_TOKEN, BOOTSTRAP_ACL, LOGIN, LOGOUT, OIDC_BEGIN, OIDC_FINISH}
+)
 
 #: What methods of the leader need, whatever they carry.
 PLAIN_METHODS: Mapping[str, Need] = {

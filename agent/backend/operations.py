@@ -29,6 +29,8 @@ CONFIGURE_CA = "configure-ca"
 #: Of agent/backend/logins.py.
 LOGIN = "acl-login"
 LOGOUT = "acl-logout"
+OIDC_BEGIN = "acl-oidc-begin"
+OIDC_FINISH = "acl-oidc-finish"
 LEADER_METHODS = (
     REMOVE_SERVER,
     TRANSFER_LEADERSHIP,
@@ -40,6 +42,8 @@ LEADER_METHODS = (
     CONFIGURE_CA,
     LOGIN,
     LOGOUT,
+    OIDC_BEGIN,
+    OIDC_FINISH,
 )
 #: These may be done twice without harm: an attempt of which nobody knows is followed by another.
 REPEATABLE = frozenset({AUTOPILOT_STATE, RENEW_SESSION, SESSION_CLOCK, UPDATE_COORDINATE})

@@ -21,10 +21,13 @@ def _login(call: Call) -> int:
     flags = call.flags
     if call.args:
         return call.fail(_NO_WORDS)
-    for name in ("method", "token-sink-file", "bearer-token-file"):
+    by_browser = flags.text("type") == "oidc"
+    for name in ("method", "token-sink-file", *(() if by_browser else ("bearer-token-file",))):
         if not flags.text(name):
             return call.fail(f"Missing required '-{name}' flag")
-    source, sink = flags.text("bearer-token-file"), flags.text("token-sink-file")
+    if by_browser:
+        return _by_browser(call)
+    source = flags.text("bearer-token-file")
     try:
         bearer = Path(source).read_text().strip()
     except (OSError, UnicodeDecodeError) as error:
@@ -38,8 +41,31 @@ def _login(call: Call) -> int:
         found = post(call.client(), "/v1/acl/login", json.dumps(asked).encode()).json()
     except ClientError as error:
         return call.fail(f"Error logging in: {error}")
+    return _keep(call, str(found["SecretID"]))
+
+
+def _by_browser(call: Call) -> int:
+    from agent.cli.login_oidc import LoginError, log_in
+
+    flags = call.flags
+    if flags.text("bearer-token-file"):
+        return call.fail("-bearer-token-file cannot be used with -type=oidc")
     try:
-        write_secret(sink, str(found["SecretID"]))
+        secret = log_in(
+            call,
+            method=flags.text("method"),
+            listen=flags.text("oidc-callback-listen-addr"),
+            meta=flags["meta"] or {},
+        )
+    except (ClientError, LoginError) as error:
+        return call.fail(f"Error logging in: {error}")
+    return _keep(call, secret)
+
+
+def _keep(call: Call, secret: str) -> int:
+    sink = call.flags.text("token-sink-file")
+    try:
+        write_secret(sink, secret)
     except OSError as error:
         return call.fail(f'Error writing token to file sink "{sink}": {open_error(sink, error)}')
     return 0
@@ -76,13 +102,18 @@ COMMANDS: dict[tuple[str, ...], Command] = {
     ("login",): Command(
         usage="login -method NAME -bearer-token-file FILE -token-sink-file FILE [options]",
         help="Shows a bearer token of another system to an auth method, and keeps the token that\n"
-        "it gives out in a file.",
+        "it gives out in a file. With -type=oidc a browser logs in instead.",
         run=_login,
         server=True,
         namespace=True,
         flags=(
             Flag("method", "Name of the auth method."),
-            Flag("type", "Type of the auth method; any when it is not given."),
+            Flag("type", "Type of the auth method: jwt, kubernetes, or oidc for a browser."),
+            Flag(
+                "oidc-callback-listen-addr",
+                "With -type=oidc: where this command waits for the browser.",
+                default="localhost:8550",
+            ),
             Flag("bearer-token-file", "File with the token of the other system."),
             Flag("token-sink-file", "File to keep the new token in; its owner alone may read it."),
             Flag("meta", "Metadata for the token, name=value; repeatable.", Kind.MAP),

@@ -35,10 +35,16 @@ async def logout(call: Call) -> Reply:
     return call.json(True)
 
 
-async def browser(call: Call) -> Reply:
-    """The browser's part of OIDC is not carried out here."""
-    raise RequestError(
-        400,
-        "Bad request: OIDC logins through a browser are not supported; log in with a bearer token"
-        " and an auth method of type jwt",
-    )
+async def auth_url(call: Call) -> Reply:
+    """Where a browser has to go to log in by a method of type oidc."""
+    asked = logins.OidcBegin(**parse_login.auth_url(call.body))
+    call.check_datacenter()
+    return call.json(await logins.begin_oidc(call.context.backend, asked))
+
+
+async def callback(call: Call) -> Reply:
+    """A token for whom the provider has proved to be there."""
+    given = parse_login.callback(call.body)
+    call.check_datacenter()
+    asked = logins.OidcFinish(**given, address=call.address, node=call.context.config.node_name)
+    return call.json(await logins.finish_oidc(call.context.backend, asked))

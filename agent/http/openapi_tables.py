@@ -223,6 +223,8 @@ BODIES: Mapping[str, Shape | Json] = {
     "PUT /v1/acl/binding-rule": parse_login.RULE,
     "PUT /v1/acl/binding-rule/": parse_login.RULE,
     "POST /v1/acl/login": parse_login.LOGIN,
+    "POST /v1/acl/oidc/auth-url": parse_login.AUTH_URL,
+    "POST /v1/acl/oidc/callback": parse_login.CALLBACK,
     "PUT /v1/agent/token/": agent_tokens.BODY,
     "PUT /v1/acl/role": parse_acl.ROLE,
     "PUT /v1/acl/role/": parse_acl.ROLE,

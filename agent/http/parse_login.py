@@ -67,6 +67,30 @@ LOGIN = Shape(
 )
 
 
+AUTH_URL = Shape(
+    "ACLOIDCAuthURLParams",
+    {
+        "AuthMethod": ("method", string),
+        "RedirectURI": ("redirect", string),
+        "ClientNonce": ("client_nonce", string),
+        "Meta": ("meta", string_map),
+        "Namespace": ("namespace", ignored),
+        "Partition": ("partition", ignored),
+    },
+)
+CALLBACK = Shape(
+    "ACLOIDCCallbackParams",
+    {
+        "AuthMethod": ("method", string),
+        "State": ("state", string),
+        "Code": ("code", string),
+        "ClientNonce": ("client_nonce", string),
+        "Namespace": ("namespace", ignored),
+        "Partition": ("partition", ignored),
+    },
+)
+
+
 def _read(shape: Shape, body: bytes, what: str) -> dict[str, Any]:
     try:
         return shape.read("", load(body))
@@ -86,7 +110,30 @@ def rule(body: bytes) -> dict[str, Any]:
 
 def login(body: bytes) -> dict[str, Any]:
     """A login. Raises RequestError."""
-    given = _read(LOGIN, body, "Failed to decode request body")
+    return _with_meta(_read(LOGIN, body, "Failed to decode request body"))
+
+
+def auth_url(body: bytes) -> dict[str, Any]:
+    """The beginning of a browser's login. Raises RequestError."""
+    return _with_meta(_wanted(AUTH_URL, body, AuthMethod="method", RedirectURI="redirect"))
+
+
+def callback(body: bytes) -> dict[str, Any]:
+    """Its end. Raises RequestError."""
+    return _wanted(CALLBACK, body, AuthMethod="method", State="state", Code="code")
+
+
+def _wanted(shape: Shape, body: bytes, **names: str) -> dict[str, Any]:
+    given = _read(shape, body, "Failed to decode request body")
+    for name, ours in names.items():
+        if not given.get(ours):
+            raise RequestError(400, f"Bad request: {name} is required")
+    given.pop("namespace", None)
+    given.pop("partition", None)
+    return given
+
+
+def _with_meta(given: dict[str, Any]) -> dict[str, Any]:
     meta = given.get("meta", {})
     too_long = any(len(k) > META_KEY_MAX or len(v) > META_VALUE_MAX for k, v in meta.items())
     if len(meta) > META_PAIRS_MAX or too_long:

@@ -6,12 +6,13 @@ holds anything of a bearer token or a secret.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 import uuid
 from collections import Counter, deque
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, TypeVar
 
 from agent.acl import identities, tokens
@@ -19,11 +20,18 @@ from agent.acl.caller import DENIED, NOT_FOUND
 from agent.acl.definitions import token_content
 from agent.backend import Ask, Reply
 from agent.backend.local import LeaderMethod
-from agent.backend.logins import Login, decode_login, decode_logout
-from agent.backend.operations import LOGIN, LOGOUT
+from agent.backend.logins import (
+    Login,
+    decode_login,
+    decode_logout,
+    decode_oidc_begin,
+    decode_oidc_finish,
+)
+from agent.backend.operations import LOGIN, LOGOUT, OIDC_BEGIN, OIDC_FINISH
 from agent.durations import parse_s
 from agent.errors import RequestError
-from agent.login import bindings, claims, fetch, jwt, kubernetes, methods
+from agent.leader.oidc import BrowserLogins, UnknownMethod
+from agent.login import bindings, claims, fetch, jwt, kubernetes, methods, oidc
 from raftstore.commands import Command, Outcome, Rejected
 from raftstore.definition_commands import DeleteACLTokens, SetACLToken
 from raftstore.definition_queries import (
@@ -91,6 +99,10 @@ class _Given:
         return any((self.policies, self.roles, self.services, self.nodes, self.templates))
 
 
+#: Whom somebody proved to be, by which method, with the metadata of the login.
+_Proved = tuple[ACLAuthMethod, claims.Identity, Mapping[str, str]]
+
+
 class LoginKeeper:
     """One of these on each server; whoever leads is asked."""
 
@@ -107,7 +119,13 @@ class LoginKeeper:
         self._vouchers = fetch.Vouchers()
         self._stats = LoginStats()
         self._last: deque[dict[str, Json]] = deque(maxlen=REMEMBERED)
-        self.methods: dict[str, LeaderMethod] = {LOGIN: self._login, LOGOUT: self._logout}
+        self._browsers = BrowserLogins(backend, self._vouchers, unix_clock)
+        self.methods: dict[str, LeaderMethod] = {
+            LOGIN: self._login,
+            LOGOUT: self._logout,
+            OIDC_BEGIN: self._begin_oidc,
+            OIDC_FINISH: self._finish_oidc,
+        }
 
     async def close(self) -> None:
         """Close what is open."""
@@ -130,24 +148,58 @@ class LoginKeeper:
         told: dict[str, Json] = {
             "At": self._now(), "AuthMethod": asked.method, "Address": asked.address,
         }  # fmt: skip
+        return await self._given_token(asked, told, self._proved(asked))
+
+    async def _given_token(
+        self, asked: Login, told: dict[str, Json], proof: Awaitable[_Proved]
+    ) -> bytes:
         try:
-            found = await self._token(asked, told)
+            with _refusing():
+                method, identity, meta = await proof
+            found = await self._token(asked, told, method, identity, meta)
         except _Refused as error:
             self._note(told, error.outcome, str(error))
             raise RequestError(error.status, str(error)) from None
         self._note(told, "given", "")
         return json.dumps(found).encode()
 
+    async def _begin_oidc(self, payload: bytes, timeout_s: float) -> bytes:
+        asked = decode_oidc_begin(payload)
+        try:
+            with _refusing():
+                url = await self._browsers.begin(asked)
+        except _Refused as error:
+            told: dict[str, Json] = {"At": self._now(), "AuthMethod": asked.method}
+            self._note(told, error.outcome, str(error))
+            raise RequestError(error.status, str(error)) from None
+        return json.dumps({"AuthURL": url}).encode()
+
+    async def _finish_oidc(self, payload: bytes, timeout_s: float) -> bytes:
+        given = decode_oidc_finish(payload)
+        told: dict[str, Json] = {
+            "At": self._now(), "AuthMethod": given.method, "Address": given.address,
+        }  # fmt: skip
+        asked = Login(method=given.method, bearer="", address=given.address, node=given.node)
+        return await self._given_token(asked, told, self._browsers.finish(given))
+
     def _note(self, told: dict[str, Json], outcome: str, why: str) -> None:
         self._stats.logins[outcome] += 1
         self._last.append(told | {"Outcome": outcome} | ({"Reason": why} if why else {}))
 
-    async def _token(self, asked: Login, told: dict[str, Json]) -> Json:
+    async def _proved(self, asked: Login) -> _Proved:
         method = (await self._backend.ask(GetACLAuthMethod(asked.method))).value
         if method is None:
-            text = f'{NOT_FOUND}: auth method "{asked.method}" not found'
-            raise _Refused("unknown method", 403, text)
-        identity = await self._identity(method, asked.bearer)
+            raise UnknownMethod(asked.method)
+        return method, await self._identity(method, asked.bearer), asked.meta
+
+    async def _token(
+        self,
+        asked: Login,
+        told: dict[str, Json],
+        method: ACLAuthMethod,
+        identity: claims.Identity,
+        meta: Mapping[str, str],
+    ) -> Json:
         told["Identity"] = {
             **identity.variables, **{f"list.{n}": list(v) for n, v in identity.lists.items()},
         }  # fmt: skip
@@ -164,29 +216,19 @@ class LoginKeeper:
         told["Bound"] = [f"{each.type} {each.name}" for each in bound]
         if not given.anything:
             raise _Refused("nothing bound", 403, DENIED)
-        return await self._write(asked, method, given)
+        return await self._write(replace(asked, meta=meta), method, given)
 
     async def _identity(self, method: ACLAuthMethod, bearer: str) -> claims.Identity:
-        try:
-            known = methods.read(method.type, (method.content or {}).get("Config"))
-            if isinstance(known, methods.KubernetesMethod):
-                return await self._vouchers.review(known, bearer)
-            token = jwt.parse(bearer)
-            keys = await self._vouchers.keys_of(known, token.key_id)
-            jwt.verify(token, keys, known.algorithms)
-            claims.check(token.claims, known.bounds, self._now())
-            return claims.identity(token.claims, known.mappings, known.list_mappings)
-        except methods.MethodError as error:
-            raise _Refused("unreadable method", 500, f"Invalid Auth Method: {error}") from None
-        except jwt.JwtError as error:
-            raise _Refused("bad token", 500, f"error parsing token: {error}") from None
-        except claims.ClaimError as error:
-            raise _Refused("bad token", 500, f"error validating claims: {error}") from None
-        except kubernetes.ReviewError as error:
-            raise _Refused("not vouched for", 500, str(error)) from None
-        except fetch.FetchError as error:
-            text = f"error asking who vouches for the token: {error}"
-            raise _Refused("not vouched for", 500, text) from None
+        known = methods.read(method.type, (method.content or {}).get("Config"))
+        if isinstance(known, methods.KubernetesMethod):
+            return await self._vouchers.review(known, bearer)
+        if known.client is not None:
+            raise oidc.OidcError("a method of type oidc lets in by browser only")
+        token = jwt.parse(bearer)
+        keys = await self._vouchers.keys_of(known, token.key_id)
+        jwt.verify(token, keys, known.algorithms)
+        claims.check(token.claims, known.bounds, self._now())
+        return claims.identity(token.claims, known.mappings, known.list_mappings)
 
     async def _given(self, bound: Sequence[bindings.Bound]) -> _Given:
         """Roles and policies that do not exist (any more) give nothing."""
@@ -260,6 +302,28 @@ class LoginKeeper:
         await self._backend.change(DeleteACLTokens((found.accessor,)), actor=actor)
         self._stats.logouts += 1
         return b""
+
+
+@contextlib.contextmanager
+def _refusing() -> Iterator[None]:
+    """What can be wrong with a proof, as what a client is told."""
+    try:
+        yield
+    except UnknownMethod as error:
+        raise _Refused("unknown method", 403, f"{NOT_FOUND}: {error}") from None
+    except methods.MethodError as error:
+        raise _Refused("unreadable method", 500, f"Invalid Auth Method: {error}") from None
+    except jwt.JwtError as error:
+        raise _Refused("bad token", 500, f"error parsing token: {error}") from None
+    except claims.ClaimError as error:
+        raise _Refused("bad token", 500, f"error validating claims: {error}") from None
+    except oidc.OidcError as error:
+        raise _Refused("bad token", 400, f"Bad request: {error}") from None
+    except kubernetes.ReviewError as error:
+        raise _Refused("not vouched for", 500, str(error)) from None
+    except fetch.FetchError as error:
+        text = f"error asking who vouches for the token: {error}"
+        raise _Refused("not vouched for", 500, text) from None
 
 
 def _matches(content: Json, identity: claims.Identity) -> bool:

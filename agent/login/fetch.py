@@ -8,16 +8,18 @@ while, and read anew, not too often, when a token names a key that is not among 
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import ssl
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote_plus
 
 import aiohttp
 
-from agent.login import jwt, kubernetes
+from agent.login import jwt, kubernetes, oidc
 from agent.login.claims import Identity
 from agent.login.methods import JwtMethod, KubernetesMethod
 
@@ -48,6 +50,7 @@ class Vouchers:
     def __init__(self) -> None:
         self._session: aiohttp.ClientSession | None = None
         self._kept: OrderedDict[tuple[str, str, str], _KeySet] = OrderedDict()
+        self._providers: dict[tuple[str, str], tuple[oidc.Provider, float]] = {}
         self._places = asyncio.Semaphore(AT_ONCE)
         self.asked = 0
         self.failed = 0
@@ -93,6 +96,51 @@ class Vouchers:
         except jwt.JwtError as error:
             raise FetchError(str(error)) from None
 
+    async def provider(self, method: JwtMethod) -> oidc.Provider:
+        """What an issuer says of itself; kept as long as key sets are. Raises FetchError."""
+        name, now = (
+            (method.discovery_url, method.authorities_pem),
+            asyncio.get_running_loop().time(),
+        )
+        kept = self._providers.get(name)
+        if kept is not None and now - kept[1] < KEEP_S:
+            return kept[0]
+        found = await self._ask(method.discovery_url + _WELL_KNOWN, method.authorities_pem)
+        try:
+            provider = oidc.read_provider(found, method.discovery_url)
+        except oidc.OidcError as error:
+            raise FetchError(str(error)) from None
+        if len(self._providers) >= KEPT_MAX:
+            self._providers.clear()
+        self._providers[name] = (provider, now)
+        return provider
+
+    async def exchange(
+        self,
+        provider: oidc.Provider,
+        client: oidc.Client,
+        form: Mapping[str, str],
+        authorities_pem: str,
+    ) -> Mapping[str, Any]:
+        """Tokens for a code. Raises FetchError."""
+        headers = {}
+        if not provider.by_post:
+            # Each part is form-encoded before (RFC 6749, 2.3.1).
+            pair = f"{quote_plus(client.id)}:{quote_plus(client.secret)}".encode()
+            headers["Authorization"] = f"Basic {base64.b64encode(pair).decode()}"
+        found = await self._ask(provider.token_url, authorities_pem, headers, form=form)
+        if not isinstance(found, dict):
+            raise FetchError("the provider's answer is no object")
+        return found
+
+    async def userinfo(
+        self, provider: oidc.Provider, access: str, authorities_pem: str
+    ) -> Mapping[str, Any]:
+        """What the provider says of the one who logged in. Raises FetchError."""
+        headers = {"Authorization": f"Bearer {access}"}
+        found = await self._ask(provider.userinfo_url, authorities_pem, headers)
+        return found if isinstance(found, dict) else {}
+
     async def review(self, method: KubernetesMethod, token: str) -> Identity:
         """Whom a Kubernetes API says that a token proves. Raises FetchError, ReviewError."""
         body = kubernetes.review(token)
@@ -113,11 +161,15 @@ class Vouchers:
         authorities_pem: str,
         headers: Mapping[str, str] | None = None,
         body: Any = None,
+        form: Mapping[str, str] | None = None,
     ) -> Any:
         self.asked += 1
+        sent: dict[str, Any] = {} if body is None else {"json": body}
+        if form is not None:
+            sent = {"data": dict(form)}
         try:
             async with self._places, asyncio.timeout(TIMEOUT_S):
-                return await self._answer(url, _trust(authorities_pem), headers or {}, body)
+                return await self._answer(url, _trust(authorities_pem), headers or {}, sent)
         except FetchError:
             self.failed += 1
             raise
@@ -131,17 +183,21 @@ class Vouchers:
             raise FetchError(reason or type(error).__name__) from None
 
     async def _answer(
-        self, url: str, trust: ssl.SSLContext | bool, headers: Mapping[str, str], body: Any
+        self,
+        url: str,
+        trust: ssl.SSLContext | bool,
+        headers: Mapping[str, str],
+        sent: Mapping[str, Any],
     ) -> Any:
         if self._session is None:
             self._session = aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar())
         request = self._session.request(
-            "GET" if body is None else "POST",
+            "POST" if sent else "GET",
             url,
             headers={"Accept": "application/json", **headers},
-            json=body,
             ssl=trust,
             allow_redirects=False,
+            **sent,
         )
         async with request as response:
             raw = await response.content.read(ANSWER_BYTES_MAX + 1)

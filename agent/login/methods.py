@@ -16,6 +16,7 @@ from cryptography import x509
 from agent.durations import DurationError, parse_s
 from agent.login import jwt
 from agent.login.claims import Bounds
+from agent.login.oidc import Client
 from raftstore.records import Json
 
 JWT, KUBERNETES, OIDC = "jwt", "kubernetes", "oidc"
@@ -27,6 +28,7 @@ _JWT_FIELDS = (
     "BoundIssuer", "BoundAudiences", "JWTSupportedAlgs", "ClaimMappings", "ListClaimMappings",
     "ExpirationLeeway", "NotBeforeLeeway", "ClockSkewLeeway", "OIDCClientID", "OIDCClientSecret",
     "OIDCScopes", "OIDCACRValues", "AllowedRedirectURIs", "VerboseOIDCLogging",
+    "OIDCClientUsePKCE",
 )  # fmt: skip
 _KUBERNETES_FIELDS = ("Host", "CACert", "ServiceAccountJWT")
 _FIELDS = {JWT: _JWT_FIELDS, OIDC: _JWT_FIELDS, KUBERNETES: _KUBERNETES_FIELDS}
@@ -52,6 +54,8 @@ class JwtMethod:
     algorithms: Sequence[str] = ()
     mappings: Mapping[str, str] = field(default_factory=dict)
     list_mappings: Mapping[str, str] = field(default_factory=dict)
+    #: Of type oidc only: how browsers log in.
+    client: Client | None = None
 
     @property
     def variables(self) -> list[str]:
@@ -156,6 +160,17 @@ def _jwt(type: str, given: Mapping[str, Any]) -> JwtMethod:
         algorithms=algorithms or (("RS256",) if discovery_url else ()),
         mappings=mappings,
         list_mappings=lists,
+        client=_client(given) if type == OIDC else None,
+    )
+
+
+def _client(given: Mapping[str, Any]) -> Client:
+    return Client(
+        id=_string(given, "OIDCClientID"),
+        secret=_string(given, "OIDCClientSecret"),
+        redirects=_strings(given, "AllowedRedirectURIs"),
+        scopes=_strings(given, "OIDCScopes"),
+        acr_values=_strings(given, "OIDCACRValues"),
     )
 
 

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import time
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 
+from tests.agent.login import provider
 from tests.agent.login.tokens import RSA_KEY, pem, sign
-from tests.e2e.cluster import AgentProcess, Cluster, cluster
+from tests.e2e.cluster import ENVIRONMENT, LICTOR, AgentProcess, Cluster, Response, cluster
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.e2e
@@ -127,3 +131,80 @@ def test_a_login_goes_through_any_agent(pair: Cluster, tmp_path: Path) -> None:
     assert "ACL not found" in agent.cli(
         "acl", "token", "read", "-self", f"-token-file={sink}", expect=1
     )
+
+
+def test_a_browser_logs_in_by_openid_connect(pair: Cluster, tmp_path: Path) -> None:
+    agent = through(pair)
+    with provider.running() as issuer:
+        config = {
+            "OIDCDiscoveryURL": issuer.url, "OIDCClientID": provider.CLIENT,
+            "OIDCClientSecret": provider.SECRET, "ClaimMappings": {"team": "team"},
+            "AllowedRedirectURIs": ["http://localhost:8550/oidc/callback"],
+            "JWTSupportedAlgs": ["RS256", "ES256"],
+        }  # fmt: skip
+        agent.put(
+            "/v1/acl/auth-method",
+            {"Name": "sso", "Type": "oidc", "Config": config},
+            headers=token(),
+        )
+        rule = {"AuthMethod": "sso", "BindType": "service", "BindName": "team-${value.team}"}
+        agent.put("/v1/acl/binding-rule", rule, headers=token())
+        for algorithm in ("RS256", "ES256"):
+            issuer.alg = algorithm
+            _log_in(agent, tmp_path / algorithm)
+            secret = (tmp_path / algorithm).read_text()
+            mine = agent.get("/v1/acl/token/self", headers=token(secret)).json
+            names = [each["ServiceName"] for each in mine["ServiceIdentities"]]
+            assert (mine["AuthMethod"], names) == ("sso", ["team-ops"])
+        assert provider.SECRET not in agent.log + pair.agents[0].log
+        assert issuer.refused == []
+        _wrong_answers(agent, issuer)
+
+
+def _log_in(agent: AgentProcess, sink: Path) -> None:
+    command = [
+        *(str(LICTOR), "login", "-type=oidc", "-method=sso", f"-token-sink-file={sink}"),
+        *("-oidc-callback-listen-addr=localhost:0", f"-http-addr=http://{agent.address}:8500"),
+    ]
+    environment = {**ENVIRONMENT, "BROWSER": "true"}  # a browser that does nothing
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as run:
+        assert run.stdout is not None
+        url = next(line.strip() for line in run.stdout if line.strip().startswith("http"))
+        with urllib.request.urlopen(url, timeout=20) as page:  # follows the provider back
+            assert b"Logged in" in page.read()
+        assert run.wait(30) == 0
+    assert sink.stat().st_mode & 0o777 == 0o600
+
+
+def _wrong_answers(agent: AgentProcess, issuer: provider.Provider) -> None:
+    redirect = "http://localhost:8550/oidc/callback"
+    begin = {"AuthMethod": "sso", "RedirectURI": redirect, "ClientNonce": "mine"}
+
+    def answer(**change: object) -> Response:
+        got = agent.request("POST", "/v1/acl/oidc/auth-url", begin)
+        query = dict(parse_qsl(urlsplit(got.json["AuthURL"]).query))
+        back = dict(parse_qsl(urlsplit(issuer.authorize(query)).query))
+        body = {"AuthMethod": "sso", "State": back["state"], "Code": back["code"],
+                "ClientNonce": "mine", **change}  # fmt: skip
+        return agent.request("POST", "/v1/acl/oidc/callback", body)
+
+    assert answer().status == 200
+    for change in ({"ClientNonce": "yours"}, {"State": "x"}, {"AuthMethod": "m"}):
+        got = answer(**change)
+        assert (got.status, b"Expired or missing" in got.body) == (400, True), got
+    assert answer(Code="other").status == 500
+    for spoiled, text in (
+        ({"nonce": "n"}, b"nonce"),
+        ({"aud": "other"}, b"aud"),
+        ({"iss": "http://other"}, b"iss"),
+        ({"exp": 1000}, b"expired"),
+    ):
+        issuer.change = spoiled
+        got = answer()
+        assert got.status in {400, 500}
+        assert text in got.body, got
+    issuer.change = {}
+    evil = agent.request("POST", "/v1/acl/oidc/auth-url", begin | {"RedirectURI": "http://evil/x"})
+    assert (evil.status, b"unauthorized redirect_uri" in evil.body) == (400, True)
+    bearer = agent.request("POST", "/v1/acl/login", {"AuthMethod": "sso", "BearerToken": "a.b.c"})
+    assert (bearer.status, b"by browser only" in bearer.body) == (400, True)

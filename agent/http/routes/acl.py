@@ -59,8 +59,8 @@ ACL = (
     # Logins, and what they are bound to.
     route("/acl/login", _write("POST", acl_login.login, OPEN)),
     route("/acl/logout", write("POST", switched_on(acl_login.logout), OPEN)),
-    route("/acl/oidc/auth-url", write("POST", switched_on(acl_login.browser), OPEN)),
-    route("/acl/oidc/callback", write("POST", switched_on(acl_login.browser), OPEN)),
+    route("/acl/oidc/auth-url", write("POST", switched_on(acl_login.auth_url), OPEN, Body.JSON)),
+    route("/acl/oidc/callback", write("POST", switched_on(acl_login.callback), OPEN, Body.JSON)),
     route("/acl/auth-methods", _get(acl_methods.list_all)),
     route("/acl/auth-method", _write("PUT", acl_methods.create)),
     _named("/acl/auth-method/", acl_methods.read, acl_methods.update, acl_methods.delete),

@@ -141,7 +141,13 @@ async def test_a_method_that_goes_takes_its_tokens_with_it(manager: Manager) -> 
     assert (got.status, got.text) == (403, "ACL not found")
 
 
-async def test_there_is_no_login_through_a_browser(manager: Manager) -> None:
-    for path in ("auth-url", "callback"):
-        got = await manager.ask("POST", f"/v1/acl/oidc/{path}", {})
-        assert got.status == 400 and "not supported" in got.text
+async def test_a_browsers_login_says_what_is_missing(manager: Manager) -> None:
+    given = {"AuthMethod": "m", "RedirectURI": "http://localhost/", "State": "s", "Code": "c"}
+    for path, wanted in (
+        ("auth-url", ("AuthMethod", "RedirectURI")),
+        ("callback", ("AuthMethod", "State", "Code")),
+    ):
+        for name in wanted:
+            body = {key: value for key, value in given.items() if key in wanted and key != name}
+            got = await manager.ask("POST", f"/v1/acl/oidc/{path}", body)
+            assert (got.status, got.text) == (400, f"Bad request: {name} is required")
