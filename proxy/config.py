@@ -5,7 +5,9 @@ What to proxy (service, upstreams, rules) is not configuration but state and com
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from proxy.tunnel.limits import TunnelLimits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,3 +52,7 @@ class ProxyConfig:
     denials_kept_max: int = 128
     #: Answers of the policy that are remembered, by client identity.
     decisions_kept_max: int = 4096
+    #: Whether connections to sidecars that can do it share warm ones: "auto" does where the peer
+    #: can, "off" never, "require" dials nobody else. Plain connections are accepted always.
+    tunnel: str = "auto"
+    tunnel_limits: TunnelLimits = field(default_factory=TunnelLimits)

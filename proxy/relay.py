@@ -15,6 +15,7 @@ import asyncio
 import contextlib
 import socket
 import ssl
+from collections.abc import Callable
 from typing import Protocol
 
 from proxy.config import ProxyConfig
@@ -82,6 +83,11 @@ class PlainStream(asyncio.Protocol):
         self.transport = transport  # type: ignore[assignment]
         tune(self.transport, self._config)
         self.owner.stream_opened(self)
+
+    @property
+    def peer_address(self) -> str:
+        """Where the peer is, as ``address:port``; "" for a unix socket."""
+        return address_of(self.transport)
 
     def relay_to(self, peer: Stream) -> None:
         """From now on what is read goes to ``peer``; what came before goes first."""
@@ -186,6 +192,7 @@ class TlsStream(asyncio.Protocol):
         "peer",
         "rx_bytes",
         "transport",
+        "tunnelled",
     )
 
     def __init__(
@@ -214,6 +221,14 @@ class TlsStream(asyncio.Protocol):
         self._over = False
         self._cut = False
         self._thrown_away = False
+        #: Takes the connection over where both sides speak the tunnel's protocol; False: it does
+        #: not, and the owner goes on.
+        self.tunnelled: Callable[[TlsStream, bytes | None], bool] | None = None
+
+    @property
+    def alpn(self) -> str:
+        """The protocol that both sides agreed on, "" for none."""
+        return self._tls.selected_alpn_protocol() or ""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport  # type: ignore[assignment]
@@ -221,6 +236,11 @@ class TlsStream(asyncio.Protocol):
         self.owner.stream_opened(self)
         if not self._tls.server_side:
             self._handshake()
+
+    @property
+    def peer_address(self) -> str:
+        """Where the peer is, as ``address:port``; "" for a unix socket."""
+        return address_of(self.transport)
 
     def relay_to(self, peer: Stream) -> None:
         """From now on what is read goes to ``peer``; what came with the handshake goes first."""
@@ -269,7 +289,9 @@ class TlsStream(asyncio.Protocol):
         self._flush()
         self._secured = True
         self.pause_reading()
-        self.owner.stream_secured(self, self._tls.getpeercert(True))
+        der = self._tls.getpeercert(True)
+        if self.tunnelled is None or not self.tunnelled(self, der):
+            self.owner.stream_secured(self, der)
 
     def _decrypt(self) -> None:
         """Pass on what has come: one record at a time comes out, all of them go on together."""
@@ -373,7 +395,24 @@ class TlsStream(asyncio.Protocol):
         self.owner.stream_lost(self, "connection_reset" if exc else "closed")
 
 
-Stream = PlainStream | TlsStream
+class Stream(Protocol):
+    """A half of a relayed connection: in clear, over TLS, or one of many in a tunnel."""
+
+    owner: Owner
+    peer: Stream | None
+    rx_bytes: int
+    lost: bool
+
+    @property
+    def peer_address(self) -> str: ...
+    def relay_to(self, peer: Stream) -> None: ...
+    def send(self, data: bytes) -> None: ...
+    def send_all(self, chunks: list[bytes]) -> None: ...
+    def send_eof(self) -> None: ...
+    def finish(self) -> None: ...
+    def abort(self) -> None: ...
+    def pause_reading(self) -> None: ...
+    def resume_reading(self) -> None: ...
 
 
 def tune(transport: asyncio.Transport, config: ProxyConfig) -> None:
@@ -390,6 +429,12 @@ def tune(transport: asyncio.Transport, config: ProxyConfig) -> None:
         raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, config.keepalive_probes)
     except OSError:  # the peer is gone already; reading will tell
         pass
+
+
+def address_of(transport: asyncio.Transport) -> str:
+    """The other end of a socket."""
+    name = transport.get_extra_info("peername")
+    return f"{name[0]}:{name[1]}" if isinstance(name, tuple) else ""
 
 
 def _write_eof(transport: asyncio.Transport) -> None:

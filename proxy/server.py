@@ -21,6 +21,7 @@ from proxy import admin, revocations, tls
 from proxy.admin import Admin
 from proxy.authz import Policy
 from proxy.balance.round_robin import RoundRobin
+from proxy.certificate import PeerCertificate
 from proxy.config import ProxyConfig
 from proxy.connection import Inbound, Outbound
 from proxy.effects import Record
@@ -29,12 +30,15 @@ from proxy.jwt import Jose
 from proxy.l7.gateway import Gateway, no_patterns
 from proxy.listeners import Listener, ListenOn
 from proxy.permissions import FullMatch
-from proxy.relay import PlainStream, TlsStream
+from proxy.relay import Owner, PlainStream, TlsStream
 from proxy.revocations import Revocations
 from proxy.session import Session
 from proxy.source import MeshState, OwnService, Source, UpstreamSpec
 from proxy.spiffe import SpiffeId
 from proxy.tls import Contexts
+from proxy.tunnel.accepted import AcceptedLinks
+from proxy.tunnel.pool import Tunnels
+from proxy.tunnel.stream import TunnelStream
 
 log = logging.getLogger("lictor.proxy.server")
 
@@ -76,6 +80,13 @@ class Proxy:
         self._full_match = full_match
         self._jose = jose
         self._http: Gateway = None  # type: ignore[assignment]
+        self.tunnels: Tunnels = None  # type: ignore[assignment]
+        self._accepted = AcceptedLinks(
+            self.config.tunnel_limits,
+            authority=self._own_authority,
+            take=self._take_stream,
+            revoked=lambda peer: self.revoked.why(peer),
+        )
         self._loop: asyncio.AbstractEventLoop = None  # type: ignore[assignment]
         self._state = MeshState()
         self.policy: Policy | None = None
@@ -98,6 +109,7 @@ class Proxy:
     async def start(self) -> None:
         """Follow the source from now on."""
         self._loop = asyncio.get_running_loop()
+        self.tunnels = Tunnels(self)
         self._http = Gateway(self, rng=self._rng, full_match=self._full_match, jose=self._jose)
         self._source.subscribe(self._apply)
         self._apply(self._source.state)
@@ -106,6 +118,7 @@ class Proxy:
         """Stop in order (contract D.11): go on accepting a while, close, let connections finish."""
         await asyncio.sleep(self.config.drain_grace_s if grace_s is None else grace_s)
         self._close_listeners()
+        self._accepted.leave()
         now = self._loop.time()
         for session in list(self._sessions):
             session.run(session.core.drain(self.config.drain_timeout_s, now=now))
@@ -128,6 +141,8 @@ class Proxy:
             session.abort("shutdown")
         if self._http is not None:
             self._http.close()
+            self.tunnels.close()
+        self._accepted.close()
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()
@@ -164,6 +179,7 @@ class Proxy:
                 for key, endpoints in self._state.endpoints.items()
             },
             "http": self._http.explain(),
+            "tunnels": {"out": self.tunnels.explain(), "in": self._accepted.explain()},
             "denials": list(self._denials),
         }
 
@@ -242,6 +258,11 @@ class Proxy:
         if identity is not None:
             self._by_identity.setdefault(identity, set()).add(session)
 
+    def handed_over(self, session: Session) -> None:
+        """It is a tunnel: its streams are counted."""
+        self._stats.inbound_total -= 1
+        self.ended(session)
+
     def ended(self, session: Session) -> None:
         """A connection is gone."""
         if session not in self._sessions:
@@ -289,7 +310,7 @@ class Proxy:
         if state.leaf is None or not state.roots_pem:
             return
         try:
-            contexts = tls.build(state.leaf, state.roots_pem)
+            contexts = tls.build(state.leaf, state.roots_pem, tunnel=self.config.tunnel != "off")
         except TlsMaterialError as error:
             self._stats.events["tls", "material_rejected"] += 1
             log.warning("new certificate refused, the old one stays error=%s", error)
@@ -297,6 +318,7 @@ class Proxy:
         if self.contexts is not None:
             self._stats.leaf_rotations += 1
         self.contexts = contexts
+        self.tunnels.retire()
 
     def _new_revocations(self, state: MeshState) -> None:
         """Cut every connection to or from the holder of a certificate that counts no more."""
@@ -309,6 +331,8 @@ class Proxy:
             if why:
                 session.run(session.core.revoked(why))
         self._http.revoked()
+        self.tunnels.cut_revoked()
+        self._accepted.cut_revoked()
 
     def _new_policy(self, state: MeshState) -> None:
         if state.own is None or state.rules is None or state.default_allow is None:
@@ -369,7 +393,37 @@ class Proxy:
         if self._open() >= self.config.connections_max:
             return self._refuse("overflow")
         if self._http.serves_inbound():
-            return self._http.accept_inbound(contexts)
+            served = self._http.accept_inbound(contexts)
+            served.tunnelled = self._accepted.accept if self.config.tunnel != "off" else None
+            return served
+        session = self._inbound(own)
+        stream = TlsStream(session, self.config, contexts.server, server_side=True)
+        stream.tunnelled = self._accepted.accept if self.config.tunnel != "off" else None
+        session.accept(stream)
+        return stream
+
+    def _own_authority(self) -> str:
+        own = self._state.own
+        return f"{own.name}.{self._state.datacenter}" if own is not None else ""
+
+    def _take_stream(self, peer: PeerCertificate, make: Callable[[Owner], TunnelStream]) -> bool:
+        """A stream of a tunnel: the same as a connection whose handshake is complete."""
+        own = self._state.own
+        if own is None or self._closed or self._open() >= self.config.connections_max:
+            return False
+        limit = own.inbound_connections_max
+        if limit and self._stats.inbound_active >= limit:
+            self._stats.events["refused", "overflow"] += 1
+            return False
+        if self._http.serves_inbound():
+            self._http.accept_stream(peer, make)
+            return True
+        session = self._inbound(own)
+        session.accept(make(session))
+        session.identified(peer)
+        return True
+
+    def _inbound(self, own: OwnService) -> Session:
         core = Inbound(
             destination=own.name,
             app=own.app,
@@ -379,10 +433,10 @@ class Proxy:
             local_connect_timeout_s=own.local_connect_timeout_s,
         )
         session = Session(self, core, self._loop)
-        stream = TlsStream(session, self.config, contexts.server, server_side=True)
         self._stats.inbound_total += 1
         self._stats.inbound_active += 1
-        return self._adopt(session, stream)
+        self._adopt(session)
+        return session
 
     def accept_outbound(self, upstream: UpstreamSpec) -> asyncio.Protocol:
         """The protocol for a connection of the local application to an upstream."""
@@ -406,16 +460,17 @@ class Proxy:
         session = Session(self, core, self._loop)
         self._stats.outbound_total += 1
         self._stats.outbound_active += 1
-        return self._adopt(session, PlainStream(session, self.config))
+        stream = PlainStream(session, self.config)
+        self._adopt(session)
+        session.accept(stream)
+        return stream
 
     def _open(self) -> int:
         return len(self._sessions) + self._http.stats.open
 
-    def _adopt(self, session: Session, stream: PlainStream | TlsStream) -> asyncio.Protocol:
+    def _adopt(self, session: Session) -> None:
         self._sessions.add(session)
         self._idle.clear()
-        session.accept(stream)
-        return stream
 
     def _refuse(self, reason: str) -> asyncio.Protocol:
         self._stats.events["refused", reason] += 1

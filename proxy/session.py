@@ -15,7 +15,7 @@ from proxy import certificate
 from proxy.authz import Policy
 from proxy.certificate import PeerCertificate
 from proxy.config import ProxyConfig
-from proxy.connection import Connection, Inbound, Phase
+from proxy.connection import Connection, Inbound, Outbound, Phase
 from proxy.effects import (
     Abort,
     Close,
@@ -28,11 +28,13 @@ from proxy.effects import (
     StartRelay,
 )
 from proxy.errors import IdentityError
-from proxy.relay import PlainStream, Stream, TlsStream
+from proxy.relay import PlainStream, Stream
 from proxy.revocations import Revocations
 from proxy.source import AppAddress, Endpoint
 from proxy.spiffe import SpiffeId
 from proxy.tls import Contexts
+from proxy.tunnel.pool import Far, NoHandshake, Secured, Tunnels
+from proxy.tunnel.stream import DENIED, UNREACHABLE, TunnelStream
 
 log = logging.getLogger("lictor.proxy.session")
 
@@ -44,6 +46,7 @@ class Hub(Protocol):
     contexts: Contexts | None
     policy: Policy | None
     revoked: Revocations
+    tunnels: Tunnels
 
     def spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
         """Start a task that the proxy owns."""
@@ -55,6 +58,10 @@ class Hub(Protocol):
 
     def identified(self, session: Session) -> None:
         """The session's client is known from now on."""
+        ...
+
+    def handed_over(self, session: Session) -> None:
+        """It is a tunnel and was none of the connections that are counted."""
         ...
 
     def ended(self, session: Session) -> None:
@@ -126,7 +133,7 @@ class Session:
                 case HangUp():
                     self._hang_up()
                 case Close():
-                    self._close(effect.linger_s)
+                    self._close(effect)
                 case Abort():
                     self._abort()
                 case Record():
@@ -158,13 +165,24 @@ class Session:
             self.run(self.core.insecure("certificate_revoked", why, now=now))
             return
         if stream is self._downstream:
-            policy = self._hub.policy
-            assert policy is not None, "a listener opens once there is a policy"
-            effects = self.core.secured(peer, policy=policy, now=now)
-            self._hub.identified(self)
-            self.run(effects)
+            self.identified(peer)
         else:
             self._dialled(stream, peer)
+
+    def identified(self, peer: PeerCertificate) -> None:
+        """It is known who dialled us: by a handshake of this connection, or of its tunnel's."""
+        policy = self._hub.policy
+        assert policy is not None, "a listener opens once there is a policy"
+        effects = self.core.secured(peer, policy=policy, now=self._loop.time())
+        self._hub.identified(self)
+        self.run(effects)
+
+    def handed_over(self) -> None:
+        """The connection turned out to be a tunnel: this was never one of its streams."""
+        self._gone = True
+        self._disarm()
+        self._downstream = None
+        self._hub.handed_over(self)
 
     def stream_insecure(self, stream: Stream, reason: str, detail: str) -> None:
         """A handshake failed."""
@@ -184,35 +202,66 @@ class Session:
     # Carrying out.
 
     def _start_dial(self, effect: Dial) -> None:
-        self._dial = self._hub.spawn(self._dial_target(effect.target), "proxy dial")
+        target = effect.target
+        if isinstance(target, Endpoint):
+            far = self._far(target)
+            found = self._hub.tunnels.ready(far, self) if self._hub.tunnels.wanted(far) else None
+            if found is not None:  # a stream on a warm connection needs no task and no turn
+                self._upstream = found[0]
+                self._dialled(found[0], found[1])
+                return
+        self._dial = self._hub.spawn(self._dial_target(target), "proxy dial")
 
     async def _dial_target(self, target: AppAddress | Endpoint) -> None:
         try:
-            stream = await self._connect(target)
-        except OSError as error:
+            if isinstance(target, Endpoint):
+                stream, peer, der = await self._dial_peer(target)
+            else:
+                stream, peer, der = await self._dial_app(target), None, None
+        except NoHandshake as error:
             self._dial = None
-            self.run(self.core.dial_failed("connect_failure", str(error), now=self._loop.time()))
+            self.run(self.core.insecure(error.reason, error.detail, now=self._loop.time()))
+            return
+        except OSError as error:
+            self._failed(str(error))
+            return
+        except TimeoutError:
+            self._failed("timeout")
             return
         self._dial = None
         if self._gone or self.core.phase is Phase.ENDED:
             stream.abort()
-        elif isinstance(stream, PlainStream):
-            self._upstream = stream
-            self._dialled(stream, None)
-
-    async def _connect(self, target: AppAddress | Endpoint) -> Stream:
-        config = self._hub.config
-        stream: Stream
-        if isinstance(target, Endpoint):
-            contexts = self._hub.contexts
-            if contexts is None:
-                raise OSError("no leaf certificate yet")
-            stream = TlsStream(self, config, contexts.client, server_side=False)
-            self._upstream = stream
+            return
+        self._upstream = stream
+        if der is not None:
+            self.stream_secured(stream, der)
         else:
-            stream = PlainStream(self, config)
+            self._dialled(stream, peer)
+
+    def _failed(self, detail: str) -> None:
+        self._dial = None
+        self.run(self.core.dial_failed("connect_failure", detail, now=self._loop.time()))
+
+    async def _dial_peer(
+        self, target: Endpoint
+    ) -> tuple[Stream, PeerCertificate | None, bytes | None]:
+        made = await self._hub.tunnels.connect(self._far(target), self)
+        if not isinstance(made, Secured):
+            return made[0], made[1], None
+        if made.stream.lost:
+            raise OSError("the connection broke at once")
+        made.stream.owner = self
+        return made.stream, None, made.der or b""
+
+    def _far(self, target: Endpoint) -> Far:
+        assert isinstance(self.core, Outbound)
+        who = self.core.expected
+        return Far(target.address, target.port, frozenset({who}), f"{who.name}.{who.datacenter}")
+
+    async def _dial_app(self, target: AppAddress) -> Stream:
+        stream = PlainStream(self, self._hub.config)
         try:
-            if isinstance(target, AppAddress) and target.socket_path:
+            if target.socket_path:
                 await self._loop.create_unix_connection(lambda: stream, target.socket_path)
             else:
                 await self._loop.create_connection(lambda: stream, target.address, target.port)
@@ -233,13 +282,16 @@ class Session:
         if stream is not None:
             stream.abort()
 
-    def _close(self, linger_s: float) -> None:
+    def _close(self, effect: Close) -> None:
         self._stop_dial()
         self._finishing = True
+        if isinstance(self._downstream, TunnelStream):  # whoever asked for it hears why
+            denied = effect.reason.startswith("intention")
+            self._downstream.refusal = DENIED if denied else UNREACHABLE
         for stream in self._halves():
             stream.finish()
         self._disarm()
-        self._timer = self._loop.call_later(linger_s, self._abort)
+        self._timer = self._loop.call_later(effect.linger_s, self._abort)
 
     def _abort(self) -> None:
         self._stop_dial()

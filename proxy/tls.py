@@ -19,6 +19,7 @@ from cryptography import x509
 from proxy.certificate import UNREADABLE
 from proxy.errors import TlsMaterialError
 from proxy.source import LeafPair
+from proxy.tunnel.frames import ALPN as TUNNEL_ALPN
 
 #: Contract D.12; the three suites of TLS 1.3 are OpenSSL's default.
 _CIPHERS_1_2 = "ECDHE+AESGCM:ECDHE+CHACHA20"
@@ -37,10 +38,15 @@ class Contexts:
     not_after_at: float
     #: The same, for peers that speak HTTP/2 (ALPN ``h2``).
     http2: tuple[ssl.SSLContext, ssl.SSLContext] | None = None
+    #: For dialling peers that may offer a tunnel.
+    tunnel: ssl.SSLContext | None = None
 
 
-def build(leaf: LeafPair, roots_pem: Sequence[str]) -> Contexts:
-    """Make both contexts. Raises TlsMaterialError when key, chain or roots do not fit."""
+def build(leaf: LeafPair, roots_pem: Sequence[str], *, tunnel: bool = False) -> Contexts:
+    """Make both contexts; ``tunnel``: peers may hear that we know it.
+
+    Raises TlsMaterialError when key, chain or roots do not fit.
+    """
     if not roots_pem:
         raise TlsMaterialError("no root certificate to verify peers with")
     server, client = _pair(leaf, roots_pem)
@@ -48,7 +54,13 @@ def build(leaf: LeafPair, roots_pem: Sequence[str]) -> Contexts:
     for context in http2:
         context.set_alpn_protocols(["h2"])
     certificate = x509.load_pem_x509_certificate(leaf.cert_pem.encode())
-    return Contexts(server, client, certificate.not_valid_after_utc.timestamp(), http2)
+    dialling: ssl.SSLContext | None = None
+    if tunnel:
+        # A peer that knows the tunnel takes it where we ask for it; all others never hear of it.
+        _, dialling = _pair(leaf, roots_pem)
+        for context in (server, dialling):
+            context.set_alpn_protocols([TUNNEL_ALPN])
+    return Contexts(server, client, certificate.not_valid_after_utc.timestamp(), http2, dialling)
 
 
 def _pair(leaf: LeafPair, roots_pem: Sequence[str]) -> tuple[ssl.SSLContext, ssl.SSLContext]:

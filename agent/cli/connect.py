@@ -45,11 +45,15 @@ def proxy_options(call: Call) -> ProxyOptions:
     from agent.connect.sidecars import PARENT_PID_VARIABLE
     from agent.explain.intention import full_match
     from agent.login.jose import Jose
+    from proxy.config import ProxyConfig
     from proxy.worker import ProxyOptions
 
     flags = call.flags
     options = read_options(flags, call.environ)
     parent = call.environ.get(PARENT_PID_VARIABLE, "")
+    tunnel = flags.text("tunnel")
+    if tunnel not in {"auto", "off", "require"}:
+        raise ValueError(f'-tunnel must be auto, off or require, not "{tunnel}"')
     return ProxyOptions(
         http_addr=flags.text("http-addr")
         or call.environ.get("CONSUL_HTTP_ADDR")
@@ -62,6 +66,7 @@ def proxy_options(call: Call) -> ProxyOptions:
         listen=flags.text("listen"),
         upstreams=tuple(_upstream(text) for text in flags["upstream"]),
         bind_address=flags.text("bind-address"),
+        config=ProxyConfig(tunnel=tunnel),
         full_match=full_match,
         jose=Jose(),
         admin_bind=flags.text("admin-bind"),
@@ -170,6 +175,11 @@ COMMANDS = {
             Flag(
                 "bind-address",
                 "Address of the public listener when the registration names none.",
+            ),
+            Flag(
+                "tunnel",
+                "Share warm connections with other built-in proxies: auto, off or require.",
+                default="auto",
             ),
             Flag("sidecar-for", "Id of the service whose sidecar registration to use."),
             Flag("upstream", 'Upstream as "name:port"; may be repeated.', Kind.LIST),

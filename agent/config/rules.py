@@ -96,6 +96,9 @@ def _check_mesh(values: Values) -> None:
     builtin = values.get("connect.builtin_proxy", "auto")
     if builtin not in {"auto", "off"}:
         raise ConfigError(f'connect.builtin_proxy must be "auto" or "off", not "{builtin}"')
+    tunnel = values.get("proxy.tunnel", "auto")
+    if tunnel not in {"auto", "off", "require"}:
+        raise ConfigError(f'proxy.tunnel must be "auto", "off" or "require", not "{tunnel}"')
 
 
 def _check_protocols(values: Values) -> None:

@@ -383,6 +383,8 @@ class AgentConfig:
     connect_builtin_proxy: str = (
         "auto"  # "auto": the agent runs sidecars; "off": somebody else does
     )
+    #: Whether connections between our sidecars share warm ones: "auto", "off", "require".
+    proxy_tunnel: str = "auto"
     ca_config: Mapping[str, object] = field(default_factory=dict)
     #: Written by the leader where there are none of that kind and name.
     config_entries: tuple[ConfigEntry, ...] = ()

@@ -85,6 +85,7 @@ class Sidecars:
         *,
         http_addr: str,
         bind_address: str = "",
+        tunnel: str = "auto",
         command: Callable[[SidecarSpec], Sequence[str]] | None = None,
         rng: random.Random | None = None,
         stop_timeout_s: float = STOP_TIMEOUT_S,
@@ -97,6 +98,7 @@ class Sidecars:
         """
         self._http_addr = http_addr
         self._bind_address = bind_address
+        self._tunnel = tunnel
         self._command = command or self._own_command
         self._rng = rng or random.Random()
         self._stop_timeout_s = stop_timeout_s
@@ -115,6 +117,8 @@ class Sidecars:
         command += ["-http-addr", self._http_addr]
         if self._bind_address:
             command += ["-bind-address", self._bind_address]
+        if self._tunnel != "auto":
+            command += ["-tunnel", self._tunnel]
         return command
 
     async def follow(

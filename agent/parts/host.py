@@ -143,6 +143,7 @@ class HostParts:
         self.sidecars = Sidecars(
             http_addr=own_http(config),
             bind_address=sidecar_address(config),
+            tunnel=config.proxy_tunnel,
             on_change=lambda proxy_id: self.local.sidecar_changed(ServiceId(proxy_id)),
         )
         ground.closers.add("sidecars", self.sidecars.stop)

@@ -9,11 +9,12 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from proxy.authz import Policy
+from proxy.certificate import PeerCertificate
 from proxy.config import ProxyConfig
 from proxy.effects import Record
 from proxy.errors import UnreadablePattern
@@ -25,19 +26,20 @@ from proxy.l7.guard import Guard, GuardConfig
 from proxy.l7.inbound import InboundHttp, Told
 from proxy.l7.limits import HttpLimits
 from proxy.l7.outbound import OutboundHttp
-from proxy.l7.pipe import Pipe, PipeClosed
+from proxy.l7.pipe import TUNNELLED, Pipe, PipeClosed
 from proxy.l7.pool import Pool
 from proxy.l7.request_state import Surroundings, UpstreamState
 from proxy.l7.serve import Handler, serve
 from proxy.l7.upstreams import HTTP2, Upstreams
 from proxy.permissions import FullMatch
-from proxy.relay import PlainStream, TlsStream
+from proxy.relay import Owner, PlainStream, TlsStream
 from proxy.revocations import Revocations
 from proxy.source import MeshState, UpstreamSpec
 from proxy.telemetry.entry import IN, OUT
 from proxy.telemetry.observer import Hop, Observer
 from proxy.telemetry.outlets import Outlets
 from proxy.tls import Contexts
+from proxy.tunnel.stream import TunnelStream
 
 log = logging.getLogger("lictor.proxy.l7")
 
@@ -162,7 +164,7 @@ class Gateway:
 
     # Accepting.
 
-    def accept_inbound(self, contexts: Contexts) -> asyncio.Protocol:
+    def accept_inbound(self, contexts: Contexts) -> TlsStream:
         """The protocol for a connection from the mesh."""
         pipe = Pipe(self._limits, accepted=True)
         speaks2 = self._state.protocol in HTTP2 and contexts.http2 is not None
@@ -171,6 +173,14 @@ class Gateway:
         self.stats.inbound_connections += 1
         self._adopt(pipe, self._inbound(pipe), "proxy http inbound")
         return stream
+
+    def accept_stream(self, peer: PeerCertificate, make: Callable[[Owner], TunnelStream]) -> None:
+        """A stream of a tunnel: as a connection from the mesh whose handshake is complete."""
+        pipe = Pipe(self._limits, accepted=True)
+        pipe.stream_opened(make(pipe))
+        pipe.secured.set_result(peer)
+        self.stats.inbound_connections += 1
+        self._adopt(pipe, self._inbound(pipe), "proxy http inbound")
 
     def accept_outbound(self, upstream: UpstreamSpec) -> asyncio.Protocol:
         """The protocol for a connection of the local application."""
@@ -204,6 +214,9 @@ class Gateway:
             return
         except PipeClosed as error:
             reason, _, detail = str(error).partition(": ")
+            if reason == TUNNELLED:
+                self.stats.inbound_connections -= 1
+                return
             self._record("handshake", reason, "", detail)
             pipe.finish()
             return

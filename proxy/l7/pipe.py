@@ -13,6 +13,9 @@ from proxy.l7.limits import HttpLimits
 from proxy.l7.messages import Servant
 from proxy.relay import Stream
 
+#: Why a pipe ends whose connection turned out to be a tunnel.
+TUNNELLED = "tunnelled"
+
 
 class PipeClosed(OSError):
     """The other side is gone; ``reason`` is a word for logs."""
@@ -83,6 +86,11 @@ class Pipe:
         self._writable.set()
         self._wake()
 
+    def handed_over(self) -> None:
+        """The connection is a tunnel: its streams have pipes of their own."""
+        self._stream = None  # type: ignore[assignment]
+        self._insecure(TUNNELLED)
+
     # What the stream hands over.
 
     def send(self, data: bytes) -> None:
@@ -111,8 +119,7 @@ class Pipe:
     @property
     def peer_address(self) -> str:
         """Where the peer is, as ``address:port``; "" for a unix socket."""
-        name = self._stream.transport.get_extra_info("peername")
-        return f"{name[0]}:{name[1]}" if isinstance(name, tuple) else ""
+        return self._stream.peer_address
 
     @property
     def open(self) -> bool:

@@ -13,18 +13,21 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 
 import pytest
+import uvloop
 from cryptography import x509
 
 from proxy.revocations import of_entries
 from proxy.server import PUBLIC
 from proxy.source import Endpoint, LeafPair, UpstreamSpec
 from proxy.spiffe import SpiffeId
-from tests.proxy.mesh import Authority, Mesh, endpoint, rule, until
+from tests.proxy.mesh import QUICK, Authority, Mesh, endpoint, rule, until
 
 
 @pytest.fixture
 async def mesh() -> AsyncIterator[Mesh]:
-    made = Mesh()
+    """On uvloop sidecars share tunnels, on asyncio each connection is one of plain mTLS."""
+    tunnelled = isinstance(asyncio.get_running_loop(), uvloop.Loop)
+    made = Mesh(replace(QUICK, tunnel="auto" if tunnelled else "off"))
     async with made.stack:
         yield made
 

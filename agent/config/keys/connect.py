@@ -9,6 +9,7 @@ MESH: tuple[Key, ...] = (
     now("connect.enabled", BOOL, "connect_enabled"),
     now("connect.builtin_proxy", STRING, "connect_builtin_proxy"),
     now("connect.ca_provider", STRING),
+    now("proxy.tunnel", STRING, "proxy_tunnel"),
     now("connect.ca_config", OPAQUE, "ca_config"),
     refused(
         "connect.enable_mesh_gateway_wan_federation",

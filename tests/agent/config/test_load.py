@@ -220,6 +220,10 @@ def test_a_fragment_is_named_by_its_place() -> None:
             "connect.ca_provider: the vault CA provider is not supported",
         ),
         (
+            {"proxy": {"tunnel": "on"}},
+            'proxy.tunnel must be "auto", "off" or "require", not "on"',
+        ),
+        (
             {"connect": {"builtin_proxy": "on"}},
             'connect.builtin_proxy must be "auto" or "off", not "on"',
         ),
