@@ -12,7 +12,6 @@ from typing import Any, Protocol, TypeVar
 from agent.backend import Ask, Reply
 from agent.backend.logins import OidcBegin, OidcFinish
 from agent.login import claims, jwt, methods, oidc
-from agent.login.fetch import FetchError, Vouchers
 from agent.login.methods import JwtMethod
 from raftstore.definition_queries import GetACLAuthMethod, GetACLFact
 from raftstore.definitions import ACLAuthMethod
@@ -28,6 +27,23 @@ class Asks(Protocol):
     """The leader's way to the state."""
 
     async def ask(self, query: Query[T], options: Ask = ...) -> Reply[T]: ...
+
+
+class Vouchers(Protocol):
+    """Who asks providers (agent/login/fetch.py); every question may end in its FetchError."""
+
+    async def provider(self, method: JwtMethod) -> oidc.Provider: ...
+    async def exchange(
+        self,
+        provider: oidc.Provider,
+        client: oidc.Client,
+        form: Mapping[str, str],
+        authorities_pem: str,
+    ) -> Mapping[str, Any]: ...
+    async def userinfo(
+        self, provider: oidc.Provider, access: str, authorities_pem: str
+    ) -> Mapping[str, Any]: ...
+    async def keys_of(self, method: JwtMethod, key_id: str = "") -> tuple[jwt.Key, ...]: ...
 
 
 class BrowserLogins:
@@ -123,7 +139,7 @@ class BrowserLogins:
     async def _key(self) -> str:
         found = (await self._backend.ask(GetACLFact(_SERVER))).value
         if found is None or not found.secret:
-            raise FetchError("the servers have no secret yet")
+            raise oidc.OidcError("the servers have no secret yet")
         return found.secret
 
 
