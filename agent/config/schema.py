@@ -111,6 +111,10 @@ class Limits:
     """Bounds on everything that comes from outside; Consul's names where it has one."""
 
     http_max_conns_per_client: int = 200
+    #: Of all clients together; 0 for any number.
+    http_connections_max: int = 16_384
+    #: From the first byte of a request to the end of its headers.
+    http_head_timeout_s: float = 10.0
     #: Events of the audit log that wait to be written; more are lost, and counted.
     audit_queue_max: int = 10_000
     https_handshake_timeout_s: float = 5.0

@@ -47,8 +47,8 @@ def address_of(peer: Any) -> str:
 class Connection(RequestHandler):
     """aiohttp's connection, quiet about what strangers send, with a lane beside it."""
 
-    __slots__ = ("_address", "_answers", "_ended", "_give_up", "_lane", "_later", "_on_malformed",
-                 "_pending")  # fmt: skip
+    __slots__ = ("_address", "_answers", "_ended", "_give_up", "_head_max_s", "_head_timer",
+                 "_lane", "_later", "_on_malformed", "_pending")  # fmt: skip
 
     def __init__(
         self,
@@ -56,6 +56,7 @@ class Connection(RequestHandler):
         heads: Heads,
         answers: PromptAnswers | None,
         on_malformed: Callable[[], None],
+        head_max_s: float,
         **options: Any,
     ) -> None:
         super().__init__(manager, **options)
@@ -67,6 +68,8 @@ class Connection(RequestHandler):
         self._later: list[bytes] = []
         self._ended: asyncio.Future[None] | None = None
         self._give_up: Callable[[], None] | None = None
+        self._head_max_s = head_max_s
+        self._head_timer: asyncio.TimerHandle | None = None
 
     @property
     def address(self) -> str:
@@ -95,7 +98,7 @@ class Connection(RequestHandler):
         """Bytes of the client."""
         transport = self.transport
         if self._answers is None or transport is None:
-            super().data_received(data)
+            self._feed(data)
             return
         if self._pending is not None:
             self._later.append(data)
@@ -113,7 +116,26 @@ class Connection(RequestHandler):
 
     def _pass_on(self, data: bytes) -> None:
         self._lane.passed_on(data)
+        self._feed(data)
+
+    def _feed(self, data: bytes) -> None:
+        """Bytes for aiohttp. If they end within a head, the rest of it has a deadline."""
         super().data_received(data)
+        if self._messages or self._current_request is not None:
+            self._head_is_whole()
+        elif self._head_timer is None and self.transport is not None:
+            self._head_timer = self._loop.call_later(self._head_max_s, self._head_is_late)
+
+    def _head_is_whole(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+
+    def _head_is_late(self) -> None:
+        self._head_timer = None
+        if self._current_request is None and not self._messages:
+            self._on_malformed()
+            self.force_close()
 
     def hold(self, within_s: float, give_up: Callable[[], None]) -> None:
         """What is pending may wait so long; ``give_up`` is called when the client goes away."""
@@ -126,6 +148,7 @@ class Connection(RequestHandler):
         if give_up is not None:
             self._pending = None
             give_up()
+        self._head_is_whole()
         super().connection_lost(exc)
 
     def answer(self, data: bytes | None, *, instead: Seen | None = None) -> None:
@@ -154,6 +177,7 @@ class Connection(RequestHandler):
         self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
     ) -> tuple[web.StreamResponse, bool]:
         """aiohttp's own answer: the lane learns what the head meant, and may open again."""
+        self._head_is_whole()
         self._lane.read(
             request.headers,
             request.content_length,
@@ -189,6 +213,8 @@ class Connections(web.Server):
         super().__init__(cast(Any, handle), handler_cancellation=True)
         #: Connections of one address; 0: any number. A reload may change it.
         self.limit = limits.http_max_conns_per_client
+        self._max = limits.http_connections_max
+        self._head_max_s = limits.http_head_timeout_s
         self._answers = answers
         self._heads = Heads()
         self._by_address: Counter[str] = Counter()
@@ -220,6 +246,7 @@ class Connections(web.Server):
             self._heads,
             self._answers,
             self._count_malformed,
+            self._head_max_s,
             loop=self._loop,
             **self._options,
         )
@@ -229,6 +256,8 @@ class Connections(web.Server):
 
         Who comes in on a socket of a path has no address, and no bound: its mode says who may.
         """
+        if self._max and address and len(self._counted) >= self._max:
+            return False
         return not (self.limit and address and self._by_address[address] + waiting >= self.limit)
 
     def connection_made(self, handler: RequestHandler, transport: asyncio.Transport) -> None:

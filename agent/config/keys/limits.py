@@ -8,6 +8,8 @@ LIMITS: tuple[Key, ...] = (
     now(
         "limits.http_max_conns_per_client", INT, "limits.http_max_conns_per_client", live=True
     ),
+    now("limits.http_connections_max", INT, "limits.http_connections_max"),
+    now("limits.http_head_timeout", DURATION, "limits.http_head_timeout_s", positive=True),
     now(
         "limits.https_handshake_timeout", DURATION, "limits.https_handshake_timeout_s",
         positive=True,

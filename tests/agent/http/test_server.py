@@ -472,3 +472,64 @@ async def test_any_json_to_any_write_is_answered(rig: Rig, client: Client) -> No
             got = await client.ask(method, path, json.dumps(value()).encode())
             assert got.status in {200, 400, 404, 500}, (method, path, got)
     assert rig.server.stats().internal_errors == 0
+
+
+async def test_a_head_that_does_not_end_is_not_waited_for() -> None:
+    rig = await Rig(make_config(limits=small_limits(http_head_timeout_s=0.3))).start()
+    try:
+        async with asyncio.timeout(20), Client(rig.port) as slow, Client(rig.port) as other:
+            begun = asyncio.get_running_loop().time()
+            # A byte now and then is no progress: the whole head has a deadline.
+            with pytest.raises((asyncio.IncompleteReadError, ConnectionError)):
+                for byte in b"GET /v1/kv/a HTTP/1.1\r\nHost: " + b"x" * 200:
+                    slow.writer.write(bytes([byte]))
+                    await slow.writer.drain()
+                    assert (await other.get("/v1/status/leader")).status == 200
+                    if slow.reader.at_eof():
+                        break
+                    await asyncio.sleep(0.02)
+                await slow.receive()
+            assert asyncio.get_running_loop().time() - begun >= 0.3
+            assert rig.server.stats().malformed == 1
+            # Who has sent whole requests, or none, is not meant: this one has waited as long.
+            await other.send("PUT", "/v1/kv/a", b"x")
+            assert (await other.receive()).json is True
+    finally:
+        await rig.stop()
+
+
+async def test_a_slow_body_is_not_taken_for_a_slow_head() -> None:
+    rig = await Rig(make_config(limits=small_limits(http_head_timeout_s=0.1))).start()
+    try:
+        async with asyncio.timeout(20), Client(rig.port) as client:
+            for _ in range(2):
+                client.writer.write(
+                    b"PUT /v1/kv/a HTTP/1.1\r\nHost: x\r\nContent-Length: 20\r\n\r\n"
+                )
+                for _ in range(20):
+                    client.writer.write(b"x")
+                    await client.writer.drain()
+                    await asyncio.sleep(0.02)
+                assert (await client.receive()).json is True
+            await asyncio.sleep(0.2)
+            assert (await client.get("/v1/kv/a?raw")).body == b"x" * 20
+    finally:
+        await rig.stop()
+
+
+async def test_all_connections_together_are_bounded() -> None:
+    rig = await Rig(make_config(limits=small_limits(http_connections_max=2))).start()
+    try:
+        await until(lambda: rig.server.stats().connections_open == 0)
+        async with asyncio.timeout(20), Client(rig.port) as first, Client(rig.port) as second:
+            for client in (first, second):
+                assert (await client.get("/v1/status/leader")).status == 200
+            async with Client(rig.port) as third:
+                assert (await third.receive()).status == 429
+            assert (await first.get("/v1/status/leader")).status == 200
+        await until(lambda: rig.server.stats().connections_open == 0)
+        async with Client(rig.port) as again:
+            assert (await again.get("/v1/status/leader")).status == 200
+        assert rig.server.stats().connections_refused == 1
+    finally:
+        await rig.stop()
