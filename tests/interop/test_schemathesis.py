@@ -1,8 +1,8 @@
 """Schemathesis reads /v1/openapi.json and asks for all that it allows, and much that it does not.
 
 Consul answers much bad input with 500, so a 500 by itself is no fault here: one without words of
-the contract is, which the agent logs as a failed request. Blocking queries end after a second, so an
-answer that takes long is a hang.
+the contract is, which the agent logs as a failed request. Blocking queries end after a second, so
+an answer that takes long is a hang.
 """
 
 from __future__ import annotations
