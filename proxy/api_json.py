@@ -16,7 +16,15 @@ from proxy.errors import IdentityError, SourceError
 from proxy.jwt import read_wanted
 from proxy.permissions import permission
 from proxy.revocations import Revocations, of_entries
-from proxy.source import AppAddress, Endpoint, LeafPair, OwnService, UpstreamSpec
+from proxy.source import (
+    AppAddress,
+    Endpoint,
+    ExposedPath,
+    LeafPair,
+    OwnService,
+    Transparent,
+    UpstreamSpec,
+)
 
 CONNECT_PROXY = "connect-proxy"
 #: Where a public listener binds when the registration names no address.
@@ -73,7 +81,35 @@ def own_service(body: Any, proxy_id: str, *, listen_address: str = ANY_ADDRESS) 
         local_request_timeout_s=_milliseconds(config, "local_request_timeout_ms"),
         handshake_timeout_s=_milliseconds(config, "handshake_timeout_ms"),
         inbound_connections_max=_count(config, "max_inbound_connections"),
+        exposed=exposed(proxy),
+        transparent=_transparent(proxy),
+        sends_proxy_header=config.get("lictor_proxy_protocol") == "send_v2",
     )
+
+
+def exposed(proxy: dict[str, Any]) -> tuple[ExposedPath, ...]:
+    """The paths that a registration exposes; those of HTTP/2 are not served."""
+    expose = _object(proxy.get("Expose") or {}, "Proxy.Expose")
+    found = []
+    for each in expose.get("Paths") or ():
+        path = _object(each, "exposed path")
+        if _text(path, "Protocol") not in ("", "http"):
+            continue
+        found.append(
+            ExposedPath(
+                path=_text(path, "Path") or "/",
+                listener_port=_port(path, "ListenerPort"),
+                local_port=_port(path, "LocalPathPort"),
+            )
+        )
+    return tuple(each for each in found if each.listener_port and each.local_port)
+
+
+def _transparent(proxy: dict[str, Any]) -> Transparent | None:
+    if _text(proxy, "Mode") != "transparent":
+        return None
+    given = _object(proxy.get("TransparentProxy") or {}, "TransparentProxy")
+    return Transparent(port=_port(given, "OutboundListenerPort") or Transparent().port)
 
 
 def _upstream(body: Any) -> UpstreamSpec:
@@ -92,6 +128,8 @@ def _upstream(body: Any) -> UpstreamSpec:
         socket_mode=socket_mode,
         datacenter=_text(upstream, "Datacenter"),
         connect_timeout_s=_milliseconds(config, "connect_timeout_ms"),
+        virtual_ip=_text(upstream, "VirtualIP"),
+        dialed_directly=upstream.get("DialedDirectly") is True,
     )
 
 

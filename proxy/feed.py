@@ -79,6 +79,7 @@ class Resources:
             protocol=str(body.get("Protocol") or "tcp"),
             locality=_locality(body),
             telemetry=telemetry.read(config or {}),
+            mesh_destinations_only=_mesh_only(held.get("mesh")),
         )
         if "intentions" in held and default is not None:
             rules = api_json.rules({own.name: held["intentions"] or []}, own.name)
@@ -146,6 +147,11 @@ def _hosts(value: Any) -> tuple[Host, ...]:
         )
     except (KeyError, TypeError, ValueError) as error:
         raise SourceError(f"an endpoint cannot be read: {error!r}") from error
+
+
+def _mesh_only(mesh: Any) -> bool:
+    given = mesh.get("TransparentProxy") if isinstance(mesh, Mapping) else None
+    return isinstance(given, Mapping) and given.get("MeshDestinationsOnly") is True
 
 
 def _locality(value: Mapping[str, Any]) -> Locality:

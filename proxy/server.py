@@ -9,12 +9,12 @@ number of distinct clients and not with the connections.
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import random
 import time
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass, field
 from typing import Any
 
 from proxy import admin, revocations, tls
@@ -24,17 +24,29 @@ from proxy.balance.round_robin import RoundRobin
 from proxy.certificate import PeerCertificate
 from proxy.config import ProxyConfig
 from proxy.connection import Inbound, Outbound
+from proxy.departures import Departures
+from proxy.doors import TRANSPARENT, Doors, Refused, listen_on
 from proxy.effects import Record
 from proxy.errors import TlsMaterialError
 from proxy.jwt import Jose
 from proxy.l7.gateway import Gateway, no_patterns
 from proxy.listeners import Listener, ListenOn
+from proxy.passthrough import PassThrough
 from proxy.permissions import FullMatch
 from proxy.relay import Owner, PlainStream, TlsStream
 from proxy.revocations import Revocations
 from proxy.session import Session
-from proxy.source import MeshState, OwnService, Source, UpstreamSpec
+from proxy.source import (
+    AppAddress,
+    Endpoint,
+    ExposedPath,
+    MeshState,
+    OwnService,
+    Source,
+    UpstreamSpec,
+)
 from proxy.spiffe import SpiffeId
+from proxy.stats import ProxyStats
 from proxy.tls import Contexts
 from proxy.tunnel.accepted import AcceptedLinks
 from proxy.tunnel.pool import Tunnels
@@ -43,22 +55,6 @@ from proxy.tunnel.stream import TunnelStream
 log = logging.getLogger("lictor.proxy.server")
 
 PUBLIC = "public"
-
-
-@dataclass(slots=True)
-class ProxyStats:
-    """Counters since start. ``events`` counts records by (event, reason)."""
-
-    inbound_total: int = 0
-    outbound_total: int = 0
-    inbound_active: int = 0
-    outbound_active: int = 0
-    downstream_bytes: int = 0
-    upstream_bytes: int = 0
-    leaf_rotations: int = 0
-    source_age_s: float = 0.0
-    leaf_not_after_at: float = 0.0
-    events: Counter[tuple[str, str]] = field(default_factory=Counter)
 
 
 class Proxy:
@@ -92,8 +88,10 @@ class Proxy:
         self.policy: Policy | None = None
         self.revoked: Revocations = revocations.NONE
         self._listeners: dict[str, Listener] = {}
+        self._doors = Doors(self)
         self._balancers: dict[str, RoundRobin] = {}
         self._sessions: set[Session] = set()
+        self._departures = Departures(self.config)
         self._by_identity: dict[SpiffeId, set[Session]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._opening: dict[str, asyncio.Task[None]] = {}
@@ -268,6 +266,7 @@ class Proxy:
         if session not in self._sessions:
             return
         self._sessions.discard(session)
+        self._departures.ended(session.core)
         identity = session.identity
         if identity is not None:
             group = self._by_identity.get(identity, set())
@@ -364,7 +363,12 @@ class Proxy:
             on = ListenOn(address=own.listen_address, port=max(own.listen_port, 0))
             wanted[PUBLIC] = (on, self._accept_inbound)
         for upstream in own.upstreams:
-            wanted[upstream.key] = (_listen_on(upstream), _outbound_factory(self, upstream))
+            if upstream.listens:
+                wanted[upstream.key] = (
+                    listen_on(upstream),
+                    functools.partial(self.enter, upstream),
+                )
+        wanted |= self._doors.wanted(self._state)
         for name in list(self._listeners):
             if name not in wanted or wanted[name][0] != self._listeners[name].on:
                 self._close_listener(name)
@@ -372,6 +376,11 @@ class Proxy:
             if name not in self._listeners:
                 listener = self._listeners[name] = Listener(name, on, factory, self.config)
                 self._opening[name] = self.spawn(listener.run(), f"proxy listener {name}")
+        led, inbound = own.transparent, self._listeners.get(PUBLIC)
+        listens = {(led.address, self.port(TRANSPARENT) or led.port)} if led else set()
+        if inbound is not None:
+            listens.add((inbound.on.address, inbound.port or inbound.on.port))
+        self._doors.update(self._state, listens)
 
     def _close_listener(self, name: str) -> None:
         opening = self._opening.pop(name, None)
@@ -384,14 +393,14 @@ class Proxy:
     def _accept_inbound(self) -> asyncio.Protocol:
         own, contexts = self._state.own, self.contexts
         if own is None or contexts is None or self.policy is None:
-            return self._refuse("not_ready")
+            return self.refuse("not_ready")
         if time.time() >= contexts.not_after_at:
-            return self._refuse("leaf_expired")
+            return self.refuse("leaf_expired")
         limit = own.inbound_connections_max
         if limit and self._stats.inbound_active >= limit:
-            return self._refuse("overflow")
+            return self.refuse("overflow")
         if self._open() >= self.config.connections_max:
-            return self._refuse("overflow")
+            return self.refuse("overflow")
         if self._http.serves_inbound():
             served = self._http.accept_inbound(contexts)
             served.tunnelled = self._accepted.accept if self.config.tunnel != "off" else None
@@ -438,26 +447,43 @@ class Proxy:
         self._adopt(session)
         return session
 
-    def accept_outbound(self, upstream: UpstreamSpec) -> asyncio.Protocol:
-        """The protocol for a connection of the local application to an upstream."""
-        if self._open() >= self.config.connections_max:
-            return self._refuse("overflow")
+    def accept_outbound(self, upstream: UpstreamSpec, source: str = "") -> asyncio.Protocol:
+        """The protocol for a connection of the local application to an upstream. ``source`` is the
+        address that it really comes from, if it says so."""
         if self._http.serves_outbound(upstream):
-            return self._http.accept_outbound(upstream)
-        state = self._state
+            if self._open() >= self.config.connections_max:
+                return self.refuse("overflow")
+            return self._http.accept_outbound(upstream, source)
         candidates = self._balancers[upstream.key].candidates(self.config.dial_attempts_max)
-        service = candidates[0].service if candidates else ""
-        datacenter = candidates[0].datacenter if service else upstream.datacenter
-        core = Outbound(
-            upstream=upstream.name,
-            expected=SpiffeId.service(
-                state.trust_domain, datacenter or state.datacenter, service or upstream.name
-            ),
-            candidates=candidates,
-            config=self.config,
-            connect_timeout_s=upstream.connect_timeout_s,
-        )
+        return self._begin(self._departures.to_service(self._state, upstream, candidates))
+
+    def accept_direct(self, upstream: UpstreamSpec, endpoint: Endpoint) -> asyncio.Protocol:
+        """The protocol for a connection to one instance."""
+        return self._begin(self._departures.to_service(self._state, upstream, [endpoint]))
+
+    def accept_passing(self, address: str, port: int) -> asyncio.Protocol:
+        """The protocol for a connection that leaves the mesh as it came."""
+        return self._begin(PassThrough(to=AppAddress(address, port), config=self.config))
+
+    def accept_exposed(self, exposed: ExposedPath) -> asyncio.Protocol:
+        """The protocol for a connection to an exposed path."""
+        if self._open() >= self.config.connections_max:
+            return self.refuse("overflow")
+        return self._http.accept_exposed(exposed)
+
+    def enter(self, upstream: UpstreamSpec) -> asyncio.Protocol:
+        """The first protocol of a connection at an upstream's listener."""
+        settings = self._state.settings.get(upstream.key)
+        mode = settings.proxy_protocol if settings is not None else ""
+        return self._doors.prefaced(upstream, mode) if mode else self.accept_outbound(upstream)
+
+    def _begin(self, core: Outbound | None) -> asyncio.Protocol:
+        if core is None:
+            return self.refuse("upstream_overflow")
+        if self._open() >= self.config.connections_max:
+            return self.refuse("overflow")
         session = Session(self, core, self._loop)
+        self._departures.began(core)
         self._stats.outbound_total += 1
         self._stats.outbound_active += 1
         stream = PlainStream(session, self.config)
@@ -472,23 +498,7 @@ class Proxy:
         self._sessions.add(session)
         self._idle.clear()
 
-    def _refuse(self, reason: str) -> asyncio.Protocol:
+    def refuse(self, reason: str) -> asyncio.Protocol:
+        """The protocol for a connection that is closed at once."""
         self._stats.events["refused", reason] += 1
-        return _Refused()
-
-
-class _Refused(asyncio.Protocol):
-    """Closes at once."""
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        transport.close()
-
-
-def _listen_on(upstream: UpstreamSpec) -> ListenOn:
-    if upstream.socket_path:
-        return ListenOn(socket_path=upstream.socket_path, socket_mode=upstream.socket_mode)
-    return ListenOn(address=upstream.bind_address, port=max(upstream.bind_port, 0))
-
-
-def _outbound_factory(proxy: Proxy, upstream: UpstreamSpec) -> Callable[[], asyncio.Protocol]:
-    return lambda: proxy.accept_outbound(upstream)
+        return Refused()

@@ -55,11 +55,40 @@ class UpstreamSpec:
     socket_mode: int | None = None
     datacenter: str = ""
     connect_timeout_s: float | None = None
+    #: Of a transparent proxy. An upstream that is only reached so has neither port nor socket.
+    virtual_ip: str = ""
+    dialed_directly: bool = False
+
+    @property
+    def listens(self) -> bool:
+        """Whether it has a listener of its own."""
+        return bool(self.socket_path or self.bind_port)
 
     @property
     def key(self) -> str:
         """Identity of the upstream among those of one proxy."""
+        if not self.listens:
+            return f"virtual:{self.name}@{self.datacenter}"
         return self.socket_path or f"{self.bind_address}:{self.bind_port}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExposedPath:
+    """A path of the application that is served in clear on a port of its own."""
+
+    path: str
+    listener_port: int
+    local_port: int
+    #: Who may ask: these addresses and loopback ones. Empty: everybody.
+    allowed: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Transparent:
+    """The kernel leads the application's connections to ``port``."""
+
+    port: int = 15001
+    address: str = "127.0.0.1"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +110,10 @@ class OwnService:
     handshake_timeout_s: float | None = None
     inbound_connections_max: int = 0
     guard: GuardConfig = field(default_factory=GuardConfig)
+    exposed: tuple[ExposedPath, ...] = ()
+    transparent: Transparent | None = None
+    #: Whether the application is told in a PROXY header who each connection comes from.
+    sends_proxy_header: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,6 +154,8 @@ class MeshState:
     settings: Mapping[str, UpstreamSettings] = field(default_factory=dict)
     #: Where this proxy stands; nowhere without a region.
     locality: Locality = field(default_factory=Locality)
+    #: Whether a transparent proxy reaches nothing outside the mesh.
+    mesh_destinations_only: bool = False
 
 
 class Source(Protocol):

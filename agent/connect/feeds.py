@@ -14,22 +14,23 @@ import random
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, TypeVar
 
 from agent.backend import Ask, Backend, Consistency
 from agent.backend.acting import ACTING
-from agent.connect import upstreams
+from agent.connect import implicit, upstreams
 from agent.connect.feed import Delta, Feed, Standing
 from agent.connect.leaves import Leaf
 from agent.connect.renewal import Retry
 from agent.errors import AgentError, RequestError
 from agent.tasks import TaskOwner
 from raftstore.definition_queries import GetConfigEntry
+from raftstore.dns_queries import ListVirtualAddresses
 from raftstore.errors import StoreError
 from raftstore.mesh_queries import DiscoveryChain
 from raftstore.queries import GetCARoots, HealthEntry, HealthService, MatchIntentions, Query
-from raftstore.records import ExposePath, Json, Service, ServiceId, ServiceName
+from raftstore.records import ExposePath, Intention, Json, Service, ServiceId, ServiceName
 from raftstore.revocations import ListRevocations
 
 log = logging.getLogger("lictor.agent.connect.feeds")
@@ -91,6 +92,9 @@ class _Follower:
     instances: dict[str, tuple[HealthEntry, ...]] = field(default_factory=dict)
     chains: dict[str, Any] = field(default_factory=dict)
     defaults: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    #: For a transparent proxy: the addresses of services, and what may let it reach them.
+    virtual: dict[str, str] = field(default_factory=dict)
+    allowed: tuple[Intention, ...] | None = None
 
     def publish(self) -> None:
         """Wake everybody who waits."""
@@ -112,6 +116,7 @@ class Feeds:
         rng: random.Random,
         clock: Callable[[], float] = time.time,
         token_of: Callable[[ServiceId], str] = lambda service_id: "",
+        default_allow: bool = True,
         central: bool = True,
     ) -> None:
         """``token_of`` tells with whose rights servers are asked for a proxy; ``central``, whether
@@ -125,6 +130,7 @@ class Feeds:
         self._rng = rng
         self._clock = clock
         self._token_of = token_of
+        self._default_allow = default_allow
         self._followers: dict[str, _Follower] = {}
         self._stats = FeedStats()
 
@@ -276,6 +282,8 @@ class Feeds:
     ) -> dict[str, tuple[object, Callable[[], Coroutine[Any, Any, None]]]]:
         """The name of each thing that is followed, what it depends on, and the work."""
         own = ServiceName(service.proxy.destination_service_name)
+        transparent = upstreams.is_transparent(service, follower.defaults)
+        service = self._extended(follower, service)
         queries: dict[str, tuple[Query[Any], Callable[[Any], None]]] = {}
 
         def follow(name: str, query: Query[Any], take: Callable[[Any], None]) -> None:
@@ -291,6 +299,11 @@ class Feeds:
             MatchIntentions("destination", (own,)),
             lambda value: self._put(follower, "intentions", value.get(own, ())),
         )
+        if transparent:
+            virtual = self._keeper(follower, "virtual", implicit.addresses)
+            follow("virtual addresses", ListVirtualAddresses(), virtual)
+            allowed = self._keeper(follower, "allowed", lambda found: tuple(found.get(own, ())))
+            follow("allowed", MatchIntentions("source", (own,)), allowed)
         for kind, name in upstreams.defaults_of(service, central=self._central):
             follow(f"entry {kind}/{name}", GetConfigEntry(kind, name),
                    self._default_taker(follower, f"{kind}/{name}"))  # fmt: skip
@@ -323,6 +336,27 @@ class Feeds:
         }
         wanted["leaf"] = (own, lambda: self._follow_leaf(follower, own))
         return wanted
+
+    def _extended(self, follower: _Follower, service: Service) -> Service:
+        """The registration with the upstreams that a transparent proxy need not name."""
+        if follower.allowed is None or not upstreams.is_transparent(service, follower.defaults):
+            return service
+        names = implicit.reachable(
+            service.proxy.destination_service_name,
+            follower.allowed,
+            follower.virtual,
+            default_allow=self._default_allow,
+        )
+        return implicit.extended(service, names)
+
+    def _keeper(
+        self, follower: _Follower, name: str, make: Callable[[Any], object]
+    ) -> Callable[[Any], None]:
+        def take(value: Any) -> None:
+            setattr(follower, name, make(value))
+            self._reconcile(follower)
+
+        return take
 
     def _default_taker(self, follower: _Follower, name: str) -> Callable[[Any], None]:
         def take(value: Any) -> None:
@@ -366,7 +400,11 @@ class Feeds:
         service = follower.service
         assert service is not None
         feed, before = follower.feed, follower.feed.version
-        mine = upstreams.of(service, follower.defaults)
+        service = self._extended(follower, service)
+        mine = tuple(
+            replace(one, virtual_ip=follower.virtual.get(one.name.lower(), ""))
+            for one in upstreams.of(service, follower.defaults)
+        )
         chains = {one.key: follower.chains[one.key] for one in mine if one.key in follower.chains}
         follower.chains = chains
         made: dict[str, Any] = {

@@ -39,6 +39,10 @@ class UpstreamView:
     config: Mapping[str, Json]
     protocol_override: str = ""
     connect_timeout_override_ns: int = 0
+    #: For a transparent proxy: the service's own address, and whether instances are dialled by
+    #: theirs.
+    virtual_ip: str = ""
+    dialed_directly: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,6 +126,11 @@ def proxy_of(
     )
 
 
+def is_transparent(service: Service, defaults: Defaults) -> bool:
+    """Whether the kernel leads connections to the proxy."""
+    return _with_defaults(service, defaults).proxy.mode == "transparent"
+
+
 def of(service: Service, defaults: Defaults) -> tuple[UpstreamView, ...]:
     """The upstreams with what holds for each, one for each destination."""
     own = defaults.get(_SERVICE.format(service.proxy.destination_service_name)) or {}
@@ -170,6 +179,9 @@ def _upstream(upstream: Upstream, own: Mapping[str, Any], defaults: Defaults) ->
         config=config,
         protocol_override=str(given.get("protocol") or "").lower(),
         connect_timeout_override_ns=int(timeout * 1e6) if honest and timeout else 0,
+        dialed_directly=bool(
+            ((its or {}).get("TransparentProxy") or {}).get("DialedDirectly", False)
+        ),
     )
 
 

@@ -235,6 +235,8 @@ def _upstream(value: UpstreamView) -> Json:
         "Datacenter": upstream.datacenter,
         **_local_end(upstream),
         "MeshGateway": {"Mode": upstream.mesh_gateway_mode},
+        "VirtualIP": value.virtual_ip,
+        "DialedDirectly": value.dialed_directly,
         "Config": _json_map(value.config),
     }
 

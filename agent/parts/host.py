@@ -137,6 +137,7 @@ class HostParts:
             rng=ground.rng,
             token_of=self.local.token_of,
             central=config.enable_central_service_config,
+            default_allow=config.acl.intentions_allow,
         )
         ground.closers.add("feeds of proxies", self.feeds.close)
         ground.metrics.add("feeds", self.feeds.stats)

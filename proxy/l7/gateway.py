@@ -22,6 +22,7 @@ from proxy.http2.clients import Links
 from proxy.http2.server import Server
 from proxy.jwt import Jose
 from proxy.key_sets import KeySets
+from proxy.l7.exposed import ExposedHttp, may_ask
 from proxy.l7.guard import Guard, GuardConfig
 from proxy.l7.inbound import InboundHttp, Told
 from proxy.l7.limits import HttpLimits
@@ -34,7 +35,7 @@ from proxy.l7.upstreams import HTTP2, Upstreams
 from proxy.permissions import FullMatch
 from proxy.relay import Owner, PlainStream, TlsStream
 from proxy.revocations import Revocations
-from proxy.source import MeshState, UpstreamSpec
+from proxy.source import AppAddress, ExposedPath, MeshState, UpstreamSpec
 from proxy.telemetry.entry import IN, OUT
 from proxy.telemetry.observer import Hop, Observer
 from proxy.telemetry.outlets import Outlets
@@ -182,12 +183,20 @@ class Gateway:
         self.stats.inbound_connections += 1
         self._adopt(pipe, self._inbound(pipe), "proxy http inbound")
 
-    def accept_outbound(self, upstream: UpstreamSpec) -> asyncio.Protocol:
-        """The protocol for a connection of the local application."""
+    def accept_outbound(self, upstream: UpstreamSpec, source: str = "") -> asyncio.Protocol:
+        """The protocol for a connection of the local application; ``source`` is the address that
+        it says it comes from."""
         pipe = Pipe(self._limits)
         stream = PlainStream(pipe, self._hub.config)
         self.stats.outbound_connections += 1
-        self._adopt(pipe, self._outbound(pipe, stream, upstream), "proxy http outbound")
+        self._adopt(pipe, self._outbound(pipe, stream, upstream, source), "proxy http outbound")
+        return stream
+
+    def accept_exposed(self, exposed: ExposedPath) -> asyncio.Protocol:
+        """The protocol for a connection to an exposed path."""
+        pipe = Pipe(self._limits)
+        stream = PlainStream(pipe, self._hub.config)
+        self._adopt(pipe, self._exposed(pipe, stream, exposed), "proxy http exposed")
         return stream
 
     def _adopt(self, pipe: Pipe, work: Coroutine[Any, Any, None], name: str) -> None:
@@ -274,10 +283,31 @@ class Gateway:
         finally:
             self._servers.discard(server)
 
-    async def _outbound(self, pipe: Pipe, stream: PlainStream, upstream: UpstreamSpec) -> None:
+    async def _exposed(self, pipe: Pipe, stream: PlainStream, exposed: ExposedPath) -> None:
+        await pipe.opened.wait()
+        own, config = self._state.own, self._hub.config
+        name = stream.transport.get_extra_info("peername")
+        if own is None or not isinstance(name, tuple) or not may_ask(exposed, name[0]):
+            self._record("refused", "not_exposed_to", "", str(name))
+            pipe.abort()
+            return
+        pipe.begin()
+        handler = ExposedHttp(
+            exposed.path,
+            AppAddress(own.app.address, exposed.local_port),
+            self._pool,
+            self._limits,
+            connect_timeout_s=own.local_connect_timeout_s or config.local_connect_timeout_s,
+            request_timeout_s=own.local_request_timeout_s or config.local_request_timeout_s,
+        )
+        await self._serve(pipe, handler.handle, "http")
+
+    async def _outbound(
+        self, pipe: Pipe, stream: PlainStream, upstream: UpstreamSpec, source: str
+    ) -> None:
         await pipe.opened.wait()
         name = stream.transport.get_extra_info("peername")
-        source_ip = name[0] if isinstance(name, tuple) else ""
+        source_ip = source or (name[0] if isinstance(name, tuple) else "")
         pipe.begin()
         gone = UpstreamState(service=upstream.name, chain=self._upstreams[upstream.key].chain)
         protocol = gone.chain.protocol
