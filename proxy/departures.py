@@ -1,4 +1,4 @@
-"""Connections without requests to services of the mesh: whom they expect, and how many there are."""
+"""Connections without requests to services of the mesh: whom they expect, how many there are."""
 
 from __future__ import annotations
 

@@ -402,13 +402,12 @@ class Proxy:
         if self._open() >= self.config.connections_max:
             return self.refuse("overflow")
         if self._http.serves_inbound():
-            served = self._http.accept_inbound(contexts)
-            served.tunnelled = self._accepted.accept if self.config.tunnel != "off" else None
-            return served
-        session = self._inbound(own)
-        stream = TlsStream(session, self.config, contexts.server, server_side=True)
+            stream = self._http.accept_inbound(contexts)
+        else:
+            session = self._inbound(own)
+            stream = TlsStream(session, self.config, contexts.server, server_side=True)
+            session.accept(stream)
         stream.tunnelled = self._accepted.accept if self.config.tunnel != "off" else None
-        session.accept(stream)
         return stream
 
     def _own_authority(self) -> str:
@@ -448,8 +447,7 @@ class Proxy:
         return session
 
     def accept_outbound(self, upstream: UpstreamSpec, source: str = "") -> asyncio.Protocol:
-        """The protocol for a connection of the local application to an upstream. ``source`` is the
-        address that it really comes from, if it says so."""
+        """For a connection of the local application; ``source`` is where it says it comes from."""
         if self._http.serves_outbound(upstream):
             if self._open() >= self.config.connections_max:
                 return self.refuse("overflow")
@@ -478,10 +476,8 @@ class Proxy:
         return self._doors.prefaced(upstream, mode) if mode else self.accept_outbound(upstream)
 
     def _begin(self, core: Outbound | None) -> asyncio.Protocol:
-        if core is None:
-            return self.refuse("upstream_overflow")
-        if self._open() >= self.config.connections_max:
-            return self.refuse("overflow")
+        if core is None or self._open() >= self.config.connections_max:
+            return self.refuse("overflow" if core else "upstream_overflow")
         session = Session(self, core, self._loop)
         self._departures.began(core)
         self._stats.outbound_total += 1

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import logging
 import random
 import secrets
@@ -289,11 +290,8 @@ class Feeds:
         def follow(name: str, query: Query[Any], take: Callable[[Any], None]) -> None:
             queries[name] = (query, take)
 
-        def put(name: str) -> Callable[[Any], None]:
-            return lambda value: self._put(follower, name, value)
-
-        follow("roots", GetCARoots(), put("roots"))
-        follow("revocations", ListRevocations(), put("revocations"))
+        for name, query in (("roots", GetCARoots()), ("revocations", ListRevocations())):
+            follow(name, query, functools.partial(self._put, follower, name))
         follow(
             "intentions",
             MatchIntentions("destination", (own,)),
@@ -311,7 +309,7 @@ class Feeds:
             follow(
                 f"jwt/{provider}",
                 GetConfigEntry("jwt-provider", provider),
-                self._provider_taker(follower, provider),
+                functools.partial(self._put_entry, follower, f"jwt/{provider}"),
             )
         for upstream in upstreams.of(service, follower.defaults):
             follow(
@@ -341,12 +339,8 @@ class Feeds:
         """The registration with the upstreams that a transparent proxy need not name."""
         if follower.allowed is None or not upstreams.is_transparent(service, follower.defaults):
             return service
-        names = implicit.reachable(
-            service.proxy.destination_service_name,
-            follower.allowed,
-            follower.virtual,
-            default_allow=self._default_allow,
-        )
+        own, held = service.proxy.destination_service_name, follower.virtual
+        names = implicit.reachable(own, follower.allowed, held, default_allow=self._default_allow)
         return implicit.extended(service, names)
 
     def _keeper(
@@ -362,12 +356,6 @@ class Feeds:
         def take(value: Any) -> None:
             follower.defaults[name] = {} if value is None else value.content
             self._reconcile(follower)
-
-        return take
-
-    def _provider_taker(self, follower: _Follower, name: str) -> Callable[[Any], None]:
-        def take(value: Any) -> None:
-            self._put(follower, f"jwt/{name}", None if value is None else value.content)
 
         return take
 
@@ -387,6 +375,9 @@ class Feeds:
             self._tell(follower)
 
         return take
+
+    def _put_entry(self, follower: _Follower, name: str, entry: Any) -> None:
+        self._put(follower, name, None if entry is None else entry.content)
 
     def _put(self, follower: _Follower, name: str, value: Any) -> None:
         if not follower.feed.set(name, value):
