@@ -247,6 +247,12 @@ def _latency(rows: Rows, folder: Path) -> str:
     )
 
 
+def plain(rows: Rows) -> str:
+    """All columns as they are kept."""
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    return table(" | ".join(columns), [[row.get(key, "") for key in columns] for row in rows])
+
+
 SECTIONS: dict[str, Callable[[Rows, Path], str]] = {
     "theory": _theory,
     "quiet": _quiet,
@@ -256,4 +262,22 @@ SECTIONS: dict[str, Callable[[Rows, Path], str]] = {
     "alarms": _alarms,
     "grace": _grace,
     "stopped": _stopped,
+    **dict.fromkeys(
+        (
+            "crashes",
+            "intervals",
+            "overloads",
+            "partitions",
+            "links",
+            "pauses",
+            "joins",
+            "churns",
+            "names",
+            "queries",
+            "floods",
+            "fits",
+            "mixtures",
+        ),
+        lambda rows, folder: plain(rows),
+    ),
 }

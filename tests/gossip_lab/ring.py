@@ -76,6 +76,16 @@ class Member:
     outbox: list[Effect] = field(default_factory=list)
 
 
+@dataclass(slots=True, eq=False)
+class Overload:
+    """A member whose packets take long: those that wait for their turn."""
+
+    service_s: float
+    newest_first: bool
+    queue: list[tuple[list[bytes], Address]] = field(default_factory=list)
+    busy: bool = False
+
+
 @dataclass(slots=True)
 class Load:
     """What has been sent, by everybody together."""
@@ -110,6 +120,7 @@ class Ring:
         loss: float = 0.0,
         delay: Delay = constant,
         count_types: bool = False,
+        differs: Callable[[int], dict[str, Any]] = lambda index: {},
         **changes: Any,
     ) -> None:
         self.now = 0.0
@@ -128,6 +139,10 @@ class Ring:
         self._framing = Framing(self._profile, Keyring(()))
         self.members: dict[str, Member] = {}
         self._by_address: dict[Address, Member] = {}
+        self._differs = differs
+        #: Says which packets never arrive, by the names of sender and target.
+        self.blocked: Callable[[str, str], bool] | None = None
+        self._overloaded: dict[str, Overload] = {}
         self._populate(seed, size)
 
     def _populate(self, seed: int, size: int) -> None:
@@ -138,8 +153,8 @@ class Ring:
         }
         records = {name: _record(name, address) for name, address in where.items()}
         entries = {name: _entry(name, address) for name, address in where.items()}
-        for name, address in where.items():
-            config = replace(self._profile, name=name)
+        for index, (name, address) in enumerate(where.items()):
+            config = replace(self._profile, name=name, **self._differs(index))
             stats = GossipStats()
             rng = random.Random(f"{seed}-{name}")
             core = Serf(config, rng=rng, framing=self._framing, stats=stats)
@@ -182,6 +197,30 @@ class Ring:
     def stop(self, name: str, seconds: float) -> None:
         """The whole process does not run, as under SIGSTOP or a starved processor."""
         self._hold(name, seconds, stopped=True)
+
+    def overload(self, name: str, service_s: float, *, newest_first: bool) -> None:
+        """From now on a packet takes it so long to process, and the others wait in a queue."""
+        self._overloaded[name] = Overload(service_s, newest_first)
+
+    def relieve(self, name: str) -> None:
+        """It is quick again, and reads what has queued up."""
+        overload = self._overloaded.pop(name)
+        for parts, source in overload.queue:
+            self._receive(self.members[name], parts, source)
+
+    def _serve_next(self, member: Member, overload: Overload) -> None:
+        if self._overloaded.get(member.name) is not overload:
+            return
+        overload.busy = False
+        if overload.queue:
+            parts, source = overload.queue.pop(-1 if overload.newest_first else 0)
+            self._receive(member, parts, source)
+            self._go_on(member, overload)
+
+    def _go_on(self, member: Member, overload: Overload) -> None:
+        if not overload.busy and overload.queue:
+            overload.busy = True
+            self.at(self.now + overload.service_s, self._serve_next, member, overload)
 
     def act(self, name: str, deed: Callable[[Serf, float], object]) -> None:
         """Call a member's core, and carry out what follows."""
@@ -302,6 +341,8 @@ class Ring:
         if self._loss and self._rng.random() < self._loss:
             return
         target = self._by_address[effect.to]
+        if self.blocked is not None and self.blocked(member.name, target.name):
+            return
         self.at(self.now + self._delay(self._rng), self._deliver, target, parts, member.address)
 
     def _verify(self, parts: list[bytes], *, crc: bool) -> None:
@@ -319,7 +360,12 @@ class Ring:
             if len(member.inbox) < RECEIVE_QUEUE_MAX:
                 member.inbox.append((parts, source))
             return
-        self._receive(member, parts, source)
+        overload = self._overloaded.get(member.name)
+        if overload is None:
+            self._receive(member, parts, source)
+        elif len(overload.queue) < RECEIVE_QUEUE_MAX:
+            overload.queue.append((parts, source))
+            self._go_on(member, overload)
 
     def _receive(self, member: Member, parts: list[bytes], source: Address) -> None:
         member.core.receive_packet(parts, source, self.now)
