@@ -47,6 +47,7 @@ from agent.quotas import Quotas
 from agent.reloading import Reload, Source
 from agent.tasks import TaskOwner
 from agent.wan.pool import WanPool
+from agent.wan.ways import StraightWay, WayByServers
 from gossip import MemberEvent
 from raftstore import warming
 from raftstore.slices import in_slices
@@ -87,6 +88,7 @@ class Agent:
         self.servers = Servers(self.ground.rng)
         self.server: ServerParts | None = None
         self.wan: WanPool | None = None
+        self.way: StraightWay | None = None
         self.host: HostParts | None = None
         self.faces: Faces | None = None
 
@@ -192,7 +194,7 @@ class Agent:
         access = make_access(ground, self.backend, self.pool)
         archives: Archives = RemoteArchives(self.servers, self.pool, archive_config(config))
         if self.server is not None:
-            await self.server.start(self.gossip, access, self.wan)
+            await self.server.start(self.gossip, access, self.wan, self.way)
             archives = self.server.archives
         own = own_state(self.backend, access)
         host = self.host = HostParts(
@@ -218,6 +220,17 @@ class Agent:
         if push.wanted:
             self._owner.spawn(push.run(), name="metrics push")
 
+    def _pool_toward(self, datacenter: str) -> RpcPool:
+        """Connections to the servers of another datacenter."""
+        config, limits = self.config, self.config.limits
+        return RpcPool(
+            datacenter=config.datacenter,
+            node=config.node_name,
+            limits=RpcLimits(frame_max=limits.rpc_frame_max, inflight_max=limits.rpc_inflight_max),
+            tls=None if self.tls is None else self.tls.toward(datacenter),
+            theirs=datacenter,
+        )
+
     def _make_pool(self) -> RpcPool:
         config = self.config
         self.tls = load_tls(config, config.node_id)
@@ -239,6 +252,11 @@ class Agent:
         self.wan = make_wan(self.config, self.metrics, lan=lambda: self.gossip.members())
         await self.wan.start()
         self.ground.closers.add("wan pool", self.wan.stop)
+        way = self.way = StraightWay(
+            self.config.datacenter, self.wan.members, self._pool_toward, self.ground.rng
+        )
+        self.ground.closers.add("ways elsewhere", way.close)
+        self.metrics.add("elsewhere", way.stats)
 
     async def _start_gossip(self) -> None:
         self.gossip, self.events = make_gossip(
@@ -281,6 +299,7 @@ class Agent:
             archives=archives,
             gossip=self.gossip,
             wan=self.wan,
+            way=self.way or self._way_by_servers(),
             events=self.events,
             host=host,
             server=self.server,
@@ -294,6 +313,10 @@ class Agent:
         # They ask the faces, so they end before these do.
         self.ground.closers.add("watches", host.watches.close)
         host.watches.configure(self.config.watches)
+
+    def _way_by_servers(self) -> WayByServers | None:
+        backend = self.backend
+        return WayByServers(backend.call_server) if isinstance(backend, RemoteBackend) else None
 
     # ---- what happens while it runs ----
 

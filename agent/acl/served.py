@@ -46,7 +46,17 @@ TOKEN_BYTES_MAX = 4 * 1024 * 1024
 
 #: What needs no permission: where servers are, and what decides by itself.
 OPEN_METHODS = frozenset(
-    {*calls.WITHOUT_TOKEN, BOOTSTRAP_ACL, LOGIN, LOGOUT, OIDC_BEGIN, OIDC_FINISH}
+    {
+        *calls.WITHOUT_TOKEN,
+        BOOTSTRAP_ACL,
+        LOGIN,
+        LOGOUT,
+        OIDC_BEGIN,
+        OIDC_FINISH,
+        # They carry a token of their own, which the HTTP face looks at.
+        calls.HTTP,
+        calls.ELSEWHERE,
+    }
 )
 
 #: What methods of the leader need, whatever they carry.

@@ -286,9 +286,12 @@ class RemoteBackend:
         once = method not in REPEATABLE
         return await self._call(method, payload, hold_s=self._hold_s, once=once)
 
-    async def call_server(self, method: str, payload: bytes, *, hold_s: float) -> bytes:
-        """Have any server carry out a method. Raises ForwardError, RequestError."""
-        return await self._call(method, payload, hold_s=hold_s)
+    async def call_server(
+        self, method: str, payload: bytes, *, hold_s: float, once: bool = False
+    ) -> bytes:
+        """Have any server carry out a method; with ``once`` it is not repeated where it may have
+        happened. Raises ForwardError, RequestError."""
+        return await self._call(method, payload, hold_s=hold_s, once=once)
 
     async def leader(self) -> str:
         """The leader as a server knows it."""

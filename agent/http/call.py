@@ -123,8 +123,8 @@ class Call:
     """
 
     __slots__ = ("_cached", "_desk", "access", "address", "body", "caller", "consulted", "context",
-                 "failure_headers", "method", "params", "path", "quiet", "refusal", "request",
-                 "rest", "secret", "stream", "waiting")  # fmt: skip
+                 "failure_headers", "method", "params", "path", "quiet", "refusal", "relayed",
+                 "request", "rest", "secret", "stream", "waiting")  # fmt: skip
 
     def __init__(
         self, desk: Desk, request: Asked, method: str, path: str, rest: str, params: Params
@@ -151,6 +151,8 @@ class Call:
         self.address = ""
         #: Neither parameters nor headers say anything about how to answer.
         self.quiet = False
+        #: Whether another datacenter has sent it: then it goes no further.
+        self.relayed = False
         self._cached: Cached[Any] | None = None
 
     @property

@@ -22,6 +22,7 @@ from agent.definitions import CheckDefinition, ServiceDefinition
 from agent.events.log import EventLog
 from agent.listening import Sockets
 from agent.quotas import Quotas, RequestLimits
+from agent.wan.ways import Way
 from gossip import KeyOperation, KeyReport, coordinates
 from raftstore.definitions import Coordinate
 from raftstore.records import Check, CheckId, Json, Service, ServiceId, Session
@@ -292,6 +293,8 @@ class HttpContext:
     operations: ServerOperations
     sessions: LeaderSessions
     coordinates: LeaderCoordinates
+    #: Into other datacenters; None: there is none.
+    way: Way | None = None
     #: None: this agent is not in it.
     wan: ServerPool | None = None
     #: None: there is no access control.

@@ -18,20 +18,22 @@ from aiohttp import web
 
 from agent.acl.access import Access
 from agent.acl.caller import Denied
-from agent.backend.acting import ACTING
 from agent.backend.rpc.listener import REASONS
 from agent.config.schema import AclConfig, AgentConfig
 from agent.errors import AgentError, ConfigError, ForwardError, NoClusterLeader, RequestError
+from agent.http.answering import answered
 from agent.http.auditing import CALL, HttpAudit
 from agent.http.call import Asked, Call, Desk
 from agent.http.connections import Connections, address_of
 from agent.http.context import HttpContext
+from agent.http.elsewhere import answer_of_another
 from agent.http.faces import HttpFaces
 from agent.http.gate import Gate, token_of
 from agent.http.params import parse_query, refuse_enterprise
 from agent.http.paths import BadTarget, read_target
 from agent.http.prompt import PromptAnswers
 from agent.http.ready import ReadyAnswers
+from agent.http.relay import RelayedAnswers
 from agent.http.reply import (
     API_HEADERS,
     COMPRESS_INLINE_MAX_BYTES,
@@ -43,7 +45,7 @@ from agent.http.reply import (
     header,
 )
 from agent.http.routes import ROUTES, Body, Endpoint, Route, Router
-from agent.http.tokens import admit, check_consulted, check_routes
+from agent.http.tokens import check_routes
 from agent.http.ui_page import UI_PAGE
 from agent.http.waiting import Waiting
 from raftstore.errors import (
@@ -125,6 +127,7 @@ class HttpServer:
                 self._prompt_reply,
                 self._failure,
             )
+        self.relayed = RelayedAnswers(self._desk, self._router, self._failure)
         self._runner: web.ServerRunner | None = None
         self._connections: Connections | None = None
         self.faces: HttpFaces | None = None
@@ -276,7 +279,8 @@ class HttpServer:
                 call.stream = self._stream_body(request)
             elif request.body_exists:
                 await self._read_body(request, call, endpoint)
-            return await _answered(route, endpoint, call)
+            there = await answer_of_another(call, route, endpoint, request.raw_path)
+            return there or await answered(route, endpoint, call)
         except asyncio.CancelledError:
             raise
         except Exception as error:
@@ -314,7 +318,10 @@ class HttpServer:
             call.address = outer.address
             call.secret = call.secret or outer.secret
             refused = self._refusal(call, route, endpoint)
-            return refused or await _answered(route, endpoint, call)
+            if refused is not None:
+                return refused
+            there = await answer_of_another(call, route, endpoint, text)
+            return there or await answered(route, endpoint, call)
         except asyncio.CancelledError:
             raise
         except Exception as error:
@@ -408,31 +415,6 @@ class HttpServer:
                 return 500, "timed out"
             case _:
                 return 500, "Internal error; see the agent's log"
-
-
-async def _answered(route: Route, endpoint: Endpoint, call: Call) -> Reply:
-    if call.access.enabled:
-        reply = await _on_behalf(route, endpoint, call)
-    else:
-        reply = await endpoint.handler(call)
-    if reply.parts is not None:
-        await reply.assemble()
-    return reply
-
-
-async def _on_behalf(route: Route, endpoint: Endpoint, call: Call) -> Reply:
-    """Call a handler for whoever shows a token. Raises what ``admit`` and the handler do."""
-    acting = ACTING.set(call.secret or call.access.tokens.default)
-    try:
-        await admit(call, route, endpoint)
-        reply = await endpoint.handler(call)
-        check_consulted(call, endpoint, reply)
-        return reply
-    except Denied as denied:
-        call.refusal = denied.reason
-        raise
-    finally:
-        ACTING.reset(acting)
 
 
 def _peer(request: web.BaseRequest) -> str:

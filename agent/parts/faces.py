@@ -36,6 +36,7 @@ from agent.parts.host import HostParts
 from agent.parts.server import ServerParts
 from agent.reloading import Reload
 from agent.wan.pool import WanPool
+from agent.wan.ways import StraightWay, Way
 from gossip import Gossip
 from raftstore.records import Json
 from raftstore.slices import in_slices
@@ -50,6 +51,7 @@ class Behind:
     archives: Archives
     gossip: Gossip
     wan: WanPool | None
+    way: Way | None
     events: EventLog
     host: HostParts
     server: ServerParts | None
@@ -87,6 +89,8 @@ class Faces:
             ground.metrics.add("audit", log.stats)
         if config.port_http > 0 or config.port_https > 0:
             http = self._http = HttpServer(self._context())
+            if isinstance(self._behind.way, StraightWay):
+                self._behind.way.answer = http.relayed.answer
             await http.start()
             ground.closers.add("http", http.stop)
             ground.metrics.add("http", http.stats)
@@ -140,6 +144,7 @@ class Faces:
             local=behind.host.local,
             gossip=behind.gossip,
             wan=behind.wan,
+            way=behind.way,
             events=behind.events,
             cache=behind.host.cache if ground.config.http_use_cache else None,
             sockets=ground.sockets,

@@ -17,6 +17,7 @@ from agent.backend.archives import Archives
 from agent.backend.bootstrap import Bootstrap
 from agent.backend.formation import Formation
 from agent.backend.local import LocalBackend
+from agent.backend.rpc import calls
 from agent.backend.rpc.client import RpcPool
 from agent.backend.rpc.quota_gate import QuotaGate
 from agent.backend.rpc.server import ServerPort
@@ -40,6 +41,7 @@ from agent.membership import candidates, seen_servers
 from agent.parts.access import guarded
 from agent.parts.ground import Ground
 from agent.wan.pool import WanPool
+from agent.wan.ways import StraightWay
 from gossip import Gossip, MemberEvent
 from raftstore.errors import StoreError
 from raftstore.records import Json, NodeName
@@ -81,6 +83,7 @@ class ServerParts:
         self._port_tls = port_tls
         self._formation: Formation | None = None
         self._wan: WanPool | None = None
+        self._way: StraightWay | None = None
         self._duties: LeaderDuties | None = None
         self._keeper: ServersKeeper | None = None
 
@@ -115,9 +118,11 @@ class ServerParts:
         ground.closers.add("backend", backend.close)
         return backend
 
-    async def start(self, gossip: Gossip, access: Access, wan: WanPool | None) -> None:
+    async def start(
+        self, gossip: Gossip, access: Access, wan: WanPool | None, way: StraightWay | None
+    ) -> None:
         """Open the server's port, and take part in the election."""
-        self._wan = wan
+        self._wan, self._way = wan, way
         config = self._ground.config
         self.authority = Authority(
             self.backend, datacenter=config.datacenter, config=dict(config.ca_config)
@@ -144,6 +149,8 @@ class ServerParts:
         self.archives, transfers = server_archives(self.backend, self.store, config)
         ground.closers.add("archives", transfers.close)
         more = dict(transfers.methods)
+        if self._way is not None:
+            more |= {calls.HTTP: self._way.answer_here, calls.ELSEWHERE: self._way.pass_on}
         if config.auto_encrypt_allow_tls and self._port_tls is not None:
             issuer = AgentIssuer(self.backend, self._sign)
             more |= issuer.methods

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import concurrent.futures
 import os
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,9 @@ def until(condition: Any, what: str) -> None:
 def test_servers_of_two_datacenters_are_one_pool(tmp_path: Path) -> None:
     key, other = (base64.b64encode(os.urandom(32)).decode() for _ in range(2))
     quick = tmp_path / "quick.json"
-    quick.write_text('{"gossip_wan": {"profile": "local"}}')
+    quick.write_text(
+        '{"gossip_wan": {"profile": "local"}, "telemetry": {"prometheus_retention_time": "60s"}}'
+    )
     flags = ("-server", f"-encrypt={key}", f"-config-file={quick}")
     with cluster(tmp_path) as made:
         east1 = made.add("s1", *flags, "-datacenter=east", "-bootstrap-expect=2")
@@ -56,6 +59,7 @@ def test_servers_of_two_datacenters_are_one_pool(tmp_path: Path) -> None:
         until(lambda: _measured(east1) >= {"east", "west"}, "both are measured")
         assert "using WAN coordinates" in west.cli("rtt", "-wan", "s1.east")
 
+        _asked_across(client, east2, west)
         _rotate(east1, key, other)
         info = west.cli("info")
         assert "known_datacenters = 2" in info
@@ -67,6 +71,37 @@ def test_servers_of_two_datacenters_are_one_pool(tmp_path: Path) -> None:
         explained = east2.get("/v1/explain/datacenters").json
         assert explained["Pool"] == "running"
         assert [each["Name"] for each in explained["Datacenters"]] == ["east"]
+
+
+def _asked_across(client: AgentProcess, east: AgentProcess, west: AgentProcess) -> None:
+    """Reads, writes and waiting across the border, by a server and by a client agent."""
+    for at, agent in enumerate((client, east)):
+        assert agent.put(f"/v1/kv/k{at}?dc=west", b"there").json is True
+        assert west.get(f"/v1/kv/k{at}?raw").body == b"there"
+        assert agent.get(f"/v1/kv/k{at}").status == 404
+        assert agent.get(f"/v1/kv/k{at}?dc=west&raw").body == b"there"
+        (node,) = agent.get("/v1/catalog/nodes?dc=west").json
+        assert (node["Node"], node["Datacenter"]) == ("s1", "west")
+        lost = agent.get("/v1/kv/k0?dc=north")
+        assert (lost.status, lost.body) == (500, b"No path to datacenter")
+    index = west.get("/v1/kv/k0").index
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        path = f"/v1/kv/k0?dc=west&raw&index={index}&wait=60s"
+        held = pool.submit(client.get, path, timeout_s=90.0)
+        until(
+            lambda: int(_metric(west, "lictor_rpc_requests_total", 'kind="http"')) > 0,
+            "the question is there",
+        )
+        west.put("/v1/kv/k0", b"new")
+        assert held.result(60.0).body == b"new"
+    assert client.cli("kv", "get", "-datacenter=west", "k1") == "there\n"
+    assert client.get("/v1/catalog/datacenters").json == ["east", "west"]
+
+
+def _metric(agent: AgentProcess, name: str, label: str) -> str:
+    text = agent.get("/v1/agent/metrics?format=prometheus").body.decode()
+    line = next((line for line in text.splitlines() if line.startswith(name) and label in line), "")
+    return line.rpartition(" ")[2].partition(".")[0] or "0"
 
 
 def _measured(agent: AgentProcess) -> set[str]:

@@ -28,6 +28,9 @@ RAFT_SERVERS = "raft-servers"
 BOOTSTRAP_VIEW = "bootstrap-view"
 #: Of agent/connect/auto_encrypt.py: the one thing that a caller without a certificate may ask for.
 AGENT_CERTIFICATE = "agent-certificate"
+#: Of agent/wan: a request that is answered where it arrives, and one that a server passes on.
+HTTP = "http"
+ELSEWHERE = "elsewhere"
 #: Carries the secret of a token, and another method with its payload.
 AS = "as"
 #: What is asked without a token: where servers are and how far they have come.

@@ -232,8 +232,16 @@ class RpcPool:
     """Connections to servers by address, opened when first needed, one each."""
 
     def __init__(
-        self, *, datacenter: str, node: str, limits: RpcLimits, tls: ClientTls | None = None
+        self,
+        *,
+        datacenter: str,
+        node: str,
+        limits: RpcLimits,
+        tls: ClientTls | None = None,
+        theirs: str = "",
     ) -> None:
+        """``theirs`` is the servers' datacenter, where it is another one."""
+        self._theirs = theirs or datacenter
         self._hello = Hello(PROTOCOL_VERSION, datacenter, node)
         self._limits = limits
         self._tls = tls
@@ -318,7 +326,7 @@ class RpcPool:
             except BaseException:
                 connection.close()
                 raise
-        if theirs.datacenter != self._hello.datacenter:
+        if theirs.datacenter != self._theirs:
             connection.close()
             raise ForwardError(f"server is of datacenter {theirs.datacenter!r}", definite=True)
         return connection

@@ -187,6 +187,10 @@ class RpcTls:
         """The name that a server's certificate must carry."""
         return identity.server_name(self._own.datacenter, self._own.domain)
 
+    def toward(self, datacenter: str) -> TlsElsewhere:
+        """For requests to the servers of another datacenter."""
+        return TlsElsewhere(self, identity.server_name(datacenter, self._own.domain))
+
     @property
     def verifies_incoming(self) -> bool:
         """Are plain callers and callers without certificate refused?"""
@@ -223,6 +227,20 @@ class RpcTls:
     def names_of(self, certificate: bytes | None) -> str:
         """The names in a verified certificate, for people; "" without one."""
         return " ".join(identity.names(certificate))
+
+
+class TlsElsewhere:
+    """The same authority and certificate, and other names of servers."""
+
+    __slots__ = ("_tls", "server_name")
+
+    def __init__(self, tls: RpcTls, server_name: str) -> None:
+        self._tls = tls
+        self.server_name = server_name
+
+    def client_context(self) -> ssl.SSLContext | None:
+        """As it is in force."""
+        return self._tls.client_context()
 
 
 def _check_server(config: TlsConfig, own: Own, der: bytes) -> None:

@@ -30,6 +30,9 @@ def test_good_files_make_contexts(tmp_path: Path) -> None:
     tls = RpcTls(config(ca, ca.server("s", "n1")), SERVER)
     assert tls.server_name == "server.dc1.consul"
     assert tls.client_context() is not None
+    elsewhere = tls.toward("west")
+    assert elsewhere.server_name == "server.west.consul"
+    assert elsewhere.client_context() is tls.client_context()
     assert tls.peer_refusal(ca.server("other", "n9").der, "n9") == ""
     assert tls.peer_refusal(ca.server("other", "n9").der, "n8") == "certificate of another node"
     assert tls.peer_refusal(ca.client("c").der, "n8") == "certificate of a client"
