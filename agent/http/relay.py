@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 
 from agent.acl.builtin import ANONYMOUS_SECRET
@@ -55,8 +54,6 @@ class RelayedAnswers:
             self._check(request, route, endpoint)
             reply = await answered(route, endpoint, call)
             return await as_relayed(reply, bytes_max=self._bytes_max)
-        except asyncio.CancelledError:
-            raise
         except Exception as error:
             headers = call.failure_headers if call is not None else ()
             reply = self._failure(error, route, request.method, headers)
