@@ -7,6 +7,7 @@ request crosses the border once, for whoever is asked there answers it or says t
 
 from __future__ import annotations
 
+import logging
 import random
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
@@ -18,6 +19,8 @@ from agent.errors import ForwardError, RequestError
 from agent.wan import datacenters
 from agent.wan.relayed import RelayedReply, RelayedRequest, read_elsewhere, write_elsewhere
 from gossip import Member
+
+log = logging.getLogger("lictor.agent.wan")
 
 #: Servers of a datacenter that are tried before a request fails.
 TRIES_MAX = 3
@@ -112,6 +115,10 @@ class StraightWay:
             except ForwardError as error:
                 failed = error
                 servers.failed(server)
+                log.warning(
+                    "server elsewhere not asked datacenter=%s server=%s definite=%s error=%s",
+                    datacenter, server.name, error.definite, error,
+                )  # fmt: skip
                 if not error.definite and not repeatable:
                     break
         self.failures += 1
