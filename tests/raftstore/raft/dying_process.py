@@ -5,52 +5,18 @@ finds: the applied payloads must be 0, 1, 2, ...; prints "found <count>".
 """
 
 import asyncio
-import os
-import signal
 import sys
 from pathlib import Path
 
-from raftstore.raft import SnapshotFiles
 from tests.raftstore.raft.cluster import until
+from tests.raftstore.raft.dying import DyingFiles
 from tests.raftstore.raft.snapshots import SnapServer
 
 PHASE = sys.argv[2]
 ROUND, BATCH = 60, 6
-armed = False
-
-
-def reached(phase: str) -> None:
-    if armed and phase == PHASE:
-        os.kill(os.getpid(), signal.SIGKILL)
-
-
-class DyingFiles(SnapshotFiles):
-    def seal(self, file):
-        reached("written")
-        super().seal(file)
-        reached("sealed")
-
-    def verify(self, name):
-        found = super().verify(name)
-        reached("verified")
-        return found
-
-    def publish(self, temporary, name):
-        super().publish(temporary, name)
-        reached("renamed")
-
-    def sync(self):
-        super().sync()
-        reached("synced")
-
-    def discard_old(self, current):
-        reached("pointed")
-        super().discard_old(current)
-        reached("discarded")
 
 
 async def main() -> None:
-    global armed
     server = SnapServer("a", Path(sys.argv[1]))
     server.files_class = DyingFiles
     node = await server.start(trim_slice_entries=7)
@@ -61,7 +27,7 @@ async def main() -> None:
     def discard_trimmed(count: int) -> bool:
         more = discard(count)
         if more:
-            reached("trimmed")
+            DyingFiles.fate.reached("trimmed")
         return more
 
     server.journal.discard_trimmed = discard_trimmed
@@ -70,7 +36,7 @@ async def main() -> None:
     print("found", len(server.payloads), flush=True)
     if PHASE != "none":
         for number in range(3):
-            armed = number == 2
+            DyingFiles.fate.phase = PHASE if number == 2 else ""
             first = len(server.payloads)
             for start in range(first, first + ROUND, BATCH):  # a row of the journal for each
                 await asyncio.gather(

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import signal
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -28,7 +29,8 @@ class Process:
         self.dump: list[str] | None = None
         self.up = False
 
-    async def start(self) -> None:
+    async def start(self, *, die: str = "") -> None:
+        """``die``: the phase of a snapshot at which it kills itself (dying.py)."""
         self.up, self.dump = False, None
         self.process = await asyncio.create_subprocess_exec(
             sys.executable,
@@ -38,6 +40,7 @@ class Process:
             self.name,
             str(self.ports[self.name]),
             *(f"{name}={port}" for name, port in self.ports.items()),
+            *([f"die={die}"] if die else []),
             *self.options,
             cwd=ROOT,
             env={**os.environ, "PYTHONPATH": str(ROOT)},
@@ -68,6 +71,12 @@ class Process:
         with contextlib.suppress(ConnectionError):
             self.process.stdin.write(line.encode() + b"\n")
 
+    async def died(self) -> None:
+        """Wait until it has killed itself."""
+        async with asyncio.timeout(60):
+            assert await self.process.wait() == -signal.SIGKILL
+        await self.kill()
+
     async def kill(self) -> None:
         self.up, self.role = False, ""
         if self.process.returncode is None:
@@ -84,21 +93,22 @@ async def find_leader(processes: list[Process]) -> Process:
                 process.say("s")
         return any(process.role == "leader" for process in processes if process.up)
 
-    await until(ask)
+    await until(ask, 60.0)
     return next(process for process in processes if process.role == "leader" and process.up)
 
 
 async def write_until_acked(processes: list[Process], payload: str) -> None:
     """Try everybody until somebody acknowledges this payload."""
     attempt = 0
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(60):
         while True:
             attempt += 1
             tries = {process: f"{payload}.{attempt}" for process in processes if process.up}
             for process, name in tries.items():
                 process.say(f"w {name}")
             await until(
-                lambda tries=tries: all(n in p.acked or n in p.refused for p, n in tries.items())
+                lambda tries=tries: all(n in p.acked or n in p.refused for p, n in tries.items()),
+                60.0,
             )
             if any(name in process.acked for process, name in tries.items()):
                 return
@@ -113,7 +123,7 @@ async def three_processes(data: Path, *, snapshots: bool = False) -> AsyncIterat
     try:
         for process in processes:
             await process.start()
-        await until(lambda: all(process.up for process in processes))
+        await until(lambda: all(process.up for process in processes), 60.0)
         yield processes
     finally:
         for process in processes:
@@ -124,13 +134,13 @@ async def all_applied_what_was_acknowledged(processes: list[Process]) -> None:
     """All hold the same sequence, each payload once, and nothing acknowledged is missing."""
     acked = set().union(*(process.acked for process in processes))
 
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(60):
         while True:
             # One question at a time: a long list takes a while, and questions would pile up.
             for process in processes:
                 process.dump = None
                 process.say("d")
-            await until(lambda: all(process.dump is not None for process in processes))
+            await until(lambda: all(process.dump is not None for process in processes), 60.0)
             if processes[0].dump == processes[1].dump == processes[2].dump:
                 break
     applied = processes[0].dump

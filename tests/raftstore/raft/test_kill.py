@@ -9,6 +9,7 @@ import time
 import pytest
 
 from tests.raftstore.raft.cluster import until
+from tests.raftstore.raft.dying import INSTALLING, PHASES
 from tests.raftstore.raft.processes import (
     Process,
     all_applied_what_was_acknowledged,
@@ -58,7 +59,7 @@ async def take_snapshots(processes: list[Process], *, past: int) -> None:
     for process in processes:
         process.trimmed_to = 0
         process.say("t")
-    await until(lambda: all(process.trimmed_to > past for process in processes))
+    await until(lambda: all(process.trimmed_to > past for process in processes), 60.0)
 
 
 @pytest.mark.parametrize("killed", ["receiver", "sender"])
@@ -106,4 +107,60 @@ async def test_acknowledged_writes_survive_kill_9_of_everybody(tmp_path, kill_ro
                 await process.start()
             await until(lambda: all(process.up for process in processes))
             await write_until_acked(processes, f"end-{number}")
+            await all_applied_what_was_acknowledged(processes)
+
+
+PATIENT_S = 60.0
+
+
+async def some_writes(processes: list[Process], name: str, count: int) -> None:
+    """Acknowledged by whoever leads then; a busy machine may change its leader at any time."""
+    for number in range(count):
+        await write_until_acked(processes, f"{name}-{number}")
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("role", ["leader", "follower"])
+async def test_a_server_of_three_may_die_at_any_point_of_its_own_snapshot(tmp_path, role):
+    async with three_processes(tmp_path, snapshots=True) as processes:
+        for phase in PHASES:
+            await some_writes(processes, f"before-{phase}", 15)
+            await take_snapshots(processes, past=-1)  # from the second on there is one to discard
+            await some_writes(processes, f"then-{phase}", 15)
+            leader = await find_leader(processes)
+            victim = leader
+            if role == "follower":
+                victim = next(process for process in processes if process is not leader)
+            victim.say(f"x {phase}")
+            for number in range(200):
+                leader.say(f"w load-{phase}-{number}")
+            victim.say("t")
+            await victim.died()
+            others = [process for process in processes if process is not victim]
+            await write_until_acked(others, f"without-{phase}")
+            await victim.start()
+            await until(lambda victim=victim: victim.up, PATIENT_S)
+            await write_until_acked(processes, f"with-{phase}")
+            await all_applied_what_was_acknowledged(processes)
+
+
+@pytest.mark.long
+async def test_a_server_of_three_may_die_at_any_point_of_an_install(tmp_path):
+    async with three_processes(tmp_path, snapshots=True) as processes:
+        for phase in INSTALLING:
+            leader = await find_leader(processes)
+            receiver = next(process for process in processes if process is not leader)
+            await receiver.kill()
+            alive = [process for process in processes if process is not receiver]
+            await some_writes(alive, f"before-{phase}", 15)
+            await take_snapshots(alive, past=-1)
+            at = max(process.trimmed_to for process in alive)
+            await some_writes(alive, f"then-{phase}", 15)
+            await take_snapshots(alive, past=at)  # what the receiver lacks is gone from the logs
+            await receiver.start(die=phase)
+            await receiver.died()
+            await write_until_acked(alive, f"without-{phase}")
+            await receiver.start()
+            await until(lambda receiver=receiver: receiver.up, PATIENT_S)
+            await write_until_acked(processes, f"with-{phase}")
             await all_applied_what_was_acknowledged(processes)

@@ -22,6 +22,7 @@ from raftstore.raft.snapshot import (
     SnapshotReader,
     SnapshotWriter,
 )
+from tests.raftstore.raft.dying import PHASES
 
 HEADER = SnapshotHeader(cluster_id="c", index=70, term=3, config=(1, b"members"), stamp=1234.5)
 
@@ -131,7 +132,6 @@ def test_no_room_is_told_as_such(tmp_path):
 
 # -- kill -9 between any two steps
 
-PHASES = ["written", "sealed", "verified", "renamed", "synced", "pointed", "discarded", "trimmed"]
 ROOT = Path(__file__).resolve().parents[3]
 
 
