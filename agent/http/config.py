@@ -103,7 +103,7 @@ async def delete(call: Call) -> Reply:
     """Delete an entry; an absent one is gone already."""
     kind, slash, name = call.rest.partition("/")
     if not slash or not name:
-        return _refused(400, "Must provide both a kind and name to delete", "decode")
+        return _refused(404, "Must provide both a kind and name to delete", "decode")
     if kind not in kinds.KINDS:
         return _refused(400, kinds.bad_kind(kind), "decode")
     cas = parse_uint(call.params.get("cas")) if "cas" in call.params else None

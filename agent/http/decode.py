@@ -140,7 +140,7 @@ def _in_object(text: str, end: int) -> bool:
 # -- conversions ---------------------------------------------------------------------------------
 
 
-def _kind(value: Json) -> str:
+def kind_of(value: Json) -> str:
     match value:
         case bool():
             return "bool"
@@ -156,7 +156,7 @@ def _kind(value: Json) -> str:
 
 def _mismatch(name: str, value: Json, wanted: str) -> DecodeFailure:
     return DecodeFailure(
-        f"json: cannot unmarshal {_kind(value)} into Go struct field .{name} of type {wanted}"
+        f"json: cannot unmarshal {kind_of(value)} into Go struct field .{name} of type {wanted}"
     )
 
 
@@ -313,9 +313,11 @@ class Shape:
 
     def read(self, name: str, value: Json) -> dict[str, Any]:
         """The given fields by our names. Raises DecodeFailure for anything unexpected."""
+        if value is None and not name:
+            return {}  # a body that is null says nothing
         if not isinstance(value, dict):
             where = f"Go struct field .{name} of type" if name else "Go value of type"
-            raise DecodeFailure(f"json: cannot unmarshal {_kind(value)} into {where} {self.name}")
+            raise DecodeFailure(f"json: cannot unmarshal {kind_of(value)} into {where} {self.name}")
         found: dict[str, Any] = {}
         for key, item in value.items():
             entry = self._fields.get(key.lower())

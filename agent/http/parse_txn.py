@@ -15,6 +15,7 @@ from agent.http.decode import (
     DecodeFailure,
     Shape,
     ignored,
+    kind_of,
     load,
     octets,
     string,
@@ -159,8 +160,12 @@ def transaction(body: bytes, bounds: Bounds, *, datacenter: str) -> Parsed:
 
 
 def _fields(given: Json) -> list[dict[str, Any]]:
+    if given is None:
+        return []
     if not isinstance(given, list):
-        raise DecodeFailure("json: cannot unmarshal this into Go value of type api.TxnOps")
+        raise DecodeFailure(
+            f"json: cannot unmarshal {kind_of(given)} into Go value of type api.TxnOps"
+        )
     return [{} if item is None else OPERATION.read("", item) for item in given]
 
 

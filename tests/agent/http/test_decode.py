@@ -123,6 +123,7 @@ def test_an_unknown_field_is_named() -> None:
 
 def test_null_is_absence() -> None:
     assert SHAPE.read("", {"Name": None, "Tags": None}) == {}
+    assert SHAPE.read("", None) == {}
 
 
 @pytest.mark.parametrize(

@@ -231,3 +231,11 @@ def test_what_was_given_arrives_and_can_be_sent_on(wanted: list[dict[str, Any]],
         )  # fmt: skip
         assert operation.kv.index == each.get("Index", 0)
     assert found.read_only is all(each["Verb"] not in WRITES for each in wanted)
+
+
+@pytest.mark.parametrize(
+    ("body", "kind"), [(b"{}", "object"), (b'"a"', "string"), (b"1", "number")]
+)
+def test_a_body_that_is_no_list(body: bytes, kind: str) -> None:
+    status, text = refusal(body)
+    assert status == 400 and f"cannot unmarshal {kind} into Go value of type" in text
