@@ -52,6 +52,10 @@ def _unescaped(match: re.Match[str]) -> str:
 
 def _without_dots(path: str) -> str:
     kept: list[str] = []
+    if ";" in path and any(
+        part.partition(";")[0] in (".", "..") for part in path.split("/") if ";" in part
+    ):
+        raise AmbiguousPath("a dot segment has parameters, which some servers take away first")
     *segments, last = path.split("/")[1:]
     for segment in segments:
         if segment == "..":

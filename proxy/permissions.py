@@ -29,6 +29,8 @@ class Request:
     method: str = "GET"
     target: str = "/"
     headers: Mapping[str, str] = field(default_factory=dict)
+    #: The values of headers that came in several lines, line by line.
+    lines: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,16 +82,19 @@ def _header(given: Mapping[str, Any]) -> HeaderRule:
 def fits(one: Permission, request: Request, path: str, full_match: FullMatch) -> bool:
     """Whether a permission is about a request with this canonical path.
 
-    What cannot be read is taken for the worse: a denial counts, a permission does not.
+    What cannot be read is taken for the worse: a denial counts, a permission does not. So is what
+    has several readings: a method in small letters, a header in several lines.
     """
-    if one.methods and request.method.upper() not in one.methods:
+    lets_in = one.action in LETTING_IN
+    # Methods are case-sensitive (RFC 9110, 9.1), but not every application knows.
+    if one.methods and (request.method if lets_in else request.method.upper()) not in one.methods:
         return False
     try:
         if one.path_form and not _path_fits(one, path, full_match):
             return False
-        return all(_header_fits(rule, request.headers, full_match) for rule in one.headers)
+        return all(_header_fits(rule, request, full_match, lets_in) for rule in one.headers)
     except UnreadablePattern:
-        return one.action not in LETTING_IN
+        return not lets_in
 
 
 def _path_fits(one: Permission, path: str, full_match: FullMatch) -> bool:
@@ -108,9 +113,14 @@ def _own_form(path: str) -> str:
         return path
 
 
-def _header_fits(rule: HeaderRule, headers: Mapping[str, str], full_match: FullMatch) -> bool:
-    value = headers.get(rule.name)
-    return (value is not None and _value_fits(rule, value, full_match)) != rule.invert
+def _header_fits(rule: HeaderRule, request: Request, full_match: FullMatch, lets_in: bool) -> bool:
+    value = request.headers.get(rule.name)
+    lines = request.lines.get(rule.name, ())
+    readings = (
+        (each is not None and _value_fits(rule, each, full_match)) != rule.invert
+        for each in (value, *lines)
+    )
+    return all(readings) if lets_in else any(readings)
 
 
 def _value_fits(rule: HeaderRule, value: str, full_match: FullMatch) -> bool:

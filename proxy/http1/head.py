@@ -17,7 +17,7 @@ HEADERS_MAX = 100
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
 _VERSION = re.compile(r"HTTP/([0-9])\.([0-9])")
-_TARGET = re.compile(r"[\x21-\x7e\x80-\xff]+")
+_TARGET = re.compile(r"[\x21-\x7e]+")
 _HOST = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~%!$&'()*+,;=-]+)?(?::[0-9]{0,5})?")
 _STATUS = re.compile(r"HTTP/1\.([01]) ([1-9][0-9]{2})(?: ([\t\x20-\x7e\x80-\xff]*))?")
 
@@ -91,10 +91,10 @@ def read_request(raw: bytes) -> Request:
     numbers = _VERSION.fullmatch(version)
     if numbers is None:
         raise HttpViolation(400, "bad version")
-    if numbers[1] != "1":
+    if numbers[1] != "1" or numbers[2] not in "01":
         raise HttpViolation(505, "version not supported")
     headers = _headers(lines)
-    minor = min(int(numbers[2]), 1)
+    minor = int(numbers[2])
     return Request(method, origin_form(method, target, headers, minor), minor, headers)
 
 

@@ -187,7 +187,7 @@ class Core:
         self._open.add(stream_id)
         try:
             request = fields.read_request(_text(raw.headers))
-            fields.framing(request.headers, ended=ended)
+            fields.framing(request.headers, ended=ended, bodied=True)
         except HttpViolation as error:
             return [self._break(stream_id, str(error))]
         return [Asked(stream_id, request, ended)]

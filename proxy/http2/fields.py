@@ -69,8 +69,9 @@ def read_trailers(fields: Fields) -> Headers:
     return tuple(headers)
 
 
-def framing(headers: Headers, *, ended: bool) -> Framing:
-    """How a body is told: ``ended`` when there is none. Raises HttpViolation."""
+def framing(headers: Headers, *, ended: bool, bodied: bool = False) -> Framing:
+    """How a body is told: ``ended`` when there is none; ``bodied`` when a length must then be 0, as
+    that of a request. Raises HttpViolation."""
     values = {value.strip() for name, value in headers if name == "content-length"}
     if len(values) > 1:
         raise HttpViolation(400, "different Content-Lengths")
@@ -79,6 +80,8 @@ def framing(headers: Headers, *, ended: bool) -> Framing:
         if not _LENGTH.fullmatch(value) or int(value) > LENGTH_MAX:
             raise HttpViolation(400, "bad Content-Length")
         length = int(value)
+    if ended and bodied and length > 0:
+        raise HttpViolation(400, "a Content-Length without a body")
     if ended:
         return Framing()
     return Framing(length=length) if length > 0 else Framing(chunked=True)

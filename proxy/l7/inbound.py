@@ -46,6 +46,15 @@ class Told:
     rule: Rule | None = None
 
 
+def several(request: Request) -> dict[str, tuple[str, ...]]:
+    """The headers that came in several lines."""
+    found: dict[str, tuple[str, ...]] = {}
+    for name, value in request.headers:
+        lowered = name.lower()
+        found[lowered] = (*found.get(lowered, ()), value)
+    return {name: values for name, values in found.items() if len(values) > 1}
+
+
 class InboundHttp:
     """Serves the requests of one connection whose client is known."""
 
@@ -131,6 +140,7 @@ class InboundHttp:
             return Verdict(decision=stranger)
         joined = {name.lower(): request.get(name) or "" for name, _ in request.headers}
         tokens = self._key_sets.tokens(joined, request.target)
+        lines = several(request) if len(joined) < len(request.headers) else {}
 
         def look(name: str) -> Checked:
             checked = tokens(name)
@@ -140,7 +150,9 @@ class InboundHttp:
 
         return permissions.decide(
             policy.rules,
-            permissions.Request(method=request.method, target=request.target, headers=joined),
+            permissions.Request(
+                method=request.method, target=request.target, headers=joined, lines=lines
+            ),
             source=self._client.name,
             destination=policy.destination,
             default_allow=policy.default_allow,

@@ -54,3 +54,15 @@ def test_the_form_is_kept_once_it_is_reached(parts):
     assert canonical(path) == path
     assert "//" not in path and "\\" not in path
     assert not {".", ".."} & set(path.split("/"))
+
+
+@pytest.mark.parametrize(
+    "path", ["/a/..;/admin", "/..;x=1/admin", "/a/.;/b", "/%2e%2e;/admin", "/..;"]
+)
+def test_a_dot_segment_with_parameters_has_two_readings(path: str) -> None:
+    with pytest.raises(AmbiguousPath):
+        canonical(path)
+
+
+def test_parameters_elsewhere_stay() -> None:
+    assert canonical("/a;x=1/b;y") == "/a;x=1/b;y"

@@ -239,3 +239,20 @@ def test_a_token_that_is_good_lets_in_what_the_rule_lets_in():
     assert told(by_path, "/admin", Checked()).status == 401
     untold = Rule(source="web", destination="db", action="allow", permissions=1, providers=IDP)
     assert not told(untold).decision.allowed
+
+
+def test_what_has_several_readings_is_taken_for_the_worse() -> None:
+    """Found beside Envoy: a header in several lines, a method in small letters."""
+    rule = HeaderRule(name="x", form="exact", value="yes")
+    lines = {"x": ("no", "yes")}
+    twice = Request(headers={"x": "no, yes"}, lines=lines)
+    for action, counts in (("deny", True), ("allow", False)):
+        assert fits(Permission(action=action, headers=(rule,)), twice, "/", full) is counts
+        other = replace(rule, invert=True)
+        assert fits(Permission(action=action, headers=(other,)), twice, "/", full) is counts
+    same = Request(headers={"x": "yes, yes"}, lines={"x": ("yes", "yes")})
+    assert fits(Permission(action="deny", headers=(rule,)), same, "/", full)
+    gets = frozenset({"GET"})
+    small = Request(method="get")
+    assert fits(Permission(action="deny", methods=gets), small, "/", full)
+    assert not fits(Permission(action="allow", methods=gets), small, "/", full)

@@ -97,3 +97,9 @@ def test_any_bytes_are_a_request_or_refused(junk: bytes) -> None:
             continue
         assert isinstance(head, Request)
         assert not any("\r" in v or "\n" in v or "\0" in v for _, v in head.headers)
+
+
+@pytest.mark.parametrize("first", ["GET / HTTP/1.2", "GET / HTTP/1.9", "GET /\xe4 HTTP/1.1"])
+def test_found_beside_envoy(first: str) -> None:
+    with pytest.raises(HttpViolation):
+        read_request(f"{first}\r\nHost: a\r\n\r\n".encode("latin-1"))

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import h2.events
 from h2.config import H2Configuration
 from h2.connection import H2Connection
+from h2.exceptions import ProtocolError
 
 from proxy.http2.screen import Rates, Screen
 
@@ -103,13 +104,21 @@ def application(answers: Answers) -> Callable[..., Awaitable[None]]:
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         talk = Talk(reader, writer, client=False)
-        while await talk.more():
+        while await heard(talk):
             for stream in [each for each in talk.asked if talk.streams[each].ended]:
                 talk.asked.remove(stream)
                 await answers(talk, stream)
                 talk.flush()
 
     return serve
+
+
+async def heard(talk: Talk) -> bool:
+    """Hear more; what breaks the rules ends the connection."""
+    try:
+        return await talk.more()
+    except (ProtocolError, TimeoutError):
+        return False
 
 
 async def telling(talk: Talk, stream: int) -> None:

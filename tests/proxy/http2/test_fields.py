@@ -76,6 +76,9 @@ def test_lengths() -> None:
             fields.framing((("content-length", bad),), ended=False)
     with pytest.raises(HttpViolation):
         fields.framing((("content-length", "1"), ("content-length", "2")), ended=False)
+    with pytest.raises(HttpViolation):
+        fields.framing((("content-length", "5"),), ended=True, bodied=True)
+    assert fields.framing((("content-length", "5"),), ended=True).empty, "as to HEAD"
 
 
 def test_responses_and_trailers() -> None:

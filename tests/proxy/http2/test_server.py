@@ -168,19 +168,20 @@ async def test_what_breaks_the_rules_ends_its_stream(make: Make) -> None:
 
 
 async def test_a_client_that_leaves_takes_its_request_with_it(make: Make) -> None:
-    gone = asyncio.Event()
+    asked, gone = asyncio.Event(), asyncio.Event()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         talk = Talk(reader, writer, client=False)
         while await talk.more():
             for stream in talk.asked:
+                asked.set()
                 if talk.streams[stream].reset is not None:
                     gone.set()
 
     pair = await make(serve=serve)
     talk = await pair.connect()
     stream = talk.ask("/")
-    await until(lambda: bool(pair.db._http._links._links), "the application is asked", 30)
+    await asyncio.wait_for(asked.wait(), 30)
     talk.codec.reset_stream(stream, 8)
     talk.flush()
     await asyncio.wait_for(gone.wait(), 30)
@@ -223,16 +224,17 @@ async def test_a_slow_reader_holds_nobody_up(make: Make) -> None:
 
 
 async def test_draining_lets_requests_finish_and_takes_no_new_ones(make: Make) -> None:
-    go = asyncio.Event()
+    asked, go = asyncio.Event(), asyncio.Event()
 
     async def late(talk: Talk, stream: int) -> None:
+        asked.set()
         await go.wait()
         await telling(talk, stream)
 
     pair = await make(late)
     talk = await pair.connect()
     stream = talk.ask("/")
-    await until(lambda: bool(pair.db._http._links._links), "the application is asked", 30)
+    await asyncio.wait_for(asked.wait(), 30)
     drained = asyncio.get_running_loop().create_task(pair.web._http.drained(20.0))
     await talk.more()
     go.set()
