@@ -181,8 +181,8 @@ _OF_THE_MESH = frozenset(
     {"mesh", "api-gateway", "bound-api-gateway", "http-route", "tcp-route", "inline-certificate",
      "file-system-certificate", "jwt-provider"}
 )  # fmt: skip
-#: Kinds that everybody may read: whoever runs a proxy needs them.
-_READ_BY_ALL = frozenset({"proxy-defaults", "mesh"})
+#: Kinds that everybody may read: proxies, or agents, go by them.
+_READ_BY_ALL = frozenset({"proxy-defaults", "mesh", "control-plane-request-limit"})
 
 
 def config_entry_read(kind: str, name: str) -> Need | None:

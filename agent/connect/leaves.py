@@ -31,6 +31,7 @@ from agent.tasks import TaskOwner
 from proxy.certificate import PeerCertificate
 from proxy.revocations import NONE
 from proxy.spiffe import SpiffeId
+from raftstore.catalog_queries import CountServices
 from raftstore.errors import StoreError
 from raftstore.queries import CARootsAnswer, GetCARoots
 from raftstore.records import Check, CheckId, Service, ServiceId
@@ -320,7 +321,7 @@ class LeafCache:
                 continue
             index = reply.index
             self._roots = reply.value
-            self._renew_foreign(reply.value)
+            await self._renew_foreign(reply.value)
             if not reply.value.roots:
                 await asyncio.sleep(PAUSE_MIN_S)
 
@@ -345,8 +346,9 @@ class LeafCache:
                     log.warning("leaf is replaced service=%s reason=%s", service, why)
                     entry.wake.set()
 
-    def _renew_foreign(self, roots: CARootsAnswer) -> None:
-        """Renew what the active root did not sign, spread over time."""
+    async def _renew_foreign(self, roots: CARootsAnswer) -> None:
+        """Renew what the active root did not sign, spread over the time that all leaves of the
+        cluster need (contract A.7)."""
         signer = next((root.signing_key_id for root in roots.roots if root.active), None)
         if signer is None:
             return
@@ -355,10 +357,22 @@ class LeafCache:
             for entry in self._entries.values()
             if entry.issued is not None and entry.issued.signer_key_id != signer
         ]
-        spread_s = root_spread_s(len(foreign), _CSR_MAX_PER_SECOND)
+        if not foreign:
+            return
+        spread_s = root_spread_s(await self._leaves_of_all(len(foreign)), _CSR_MAX_PER_SECOND)
         loop = asyncio.get_running_loop()
         for entry in foreign:
             loop.call_later(self._rng.uniform(0.0, spread_s), entry.wake.set)
+
+    async def _leaves_of_all(self, own: int) -> int:
+        """How many leaves the cluster has, as far as a server can be asked."""
+        try:
+            options = Ask(consistency=Consistency.STALE)
+            found = (await self._backend.ask(CountServices(), options)).value
+        except (AgentError, StoreError) as error:
+            log.debug("services not counted error=%s", error)
+            return own
+        return max(own, found.native + found.kinds.get("connect-proxy", 0))
 
 
 def _new_request(identity: SpiffeId) -> tuple[str, str]:

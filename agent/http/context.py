@@ -312,6 +312,8 @@ class HttpContext:
     explainers: Mapping[str, Explainer] = field(default_factory=dict)
     audit: Callable[[bytes], None] | None = None
     quotas: Quotas = field(default_factory=lambda: Quotas(RequestLimits()))
+    #: Bounds that config entries set.
+    entry_quotas: Quotas = field(default_factory=lambda: Quotas(RequestLimits()))
     leave: Callable[[], Awaitable[None]] = _nothing
     reload: Callable[[], Awaitable[None]] = _nothing
     metrics_text: Callable[[], str] = _no_metrics

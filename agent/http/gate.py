@@ -17,7 +17,7 @@ from agent.http.call import Call
 from agent.http.params import Params
 from agent.http.reply import TEXT_TYPE, Reply, header
 from agent.http.routes import Class, Endpoint, Route
-from agent.quotas import Quotas
+from agent.quotas import Quotas, RequestLimits
 
 log = logging.getLogger("lictor.agent.http")
 
@@ -33,17 +33,20 @@ _RPC_WORDS = b"RPC rate limit exceeded"
 class Gate:
     """The bounds on requests at the door of the HTTP servers."""
 
-    __slots__ = ("_blocked", "_quotas", "_writers")
+    __slots__ = ("_blocked", "_everyones", "_quotas", "_writers")
 
-    def __init__(self, quotas: Quotas, rules: HttpRules) -> None:
+    def __init__(self, quotas: Quotas, rules: HttpRules, everyones: Quotas | None = None) -> None:
+        """``everyones``: bounds that config entries set on every agent alike."""
         self._quotas = quotas
+        self._everyones = everyones or Quotas(RequestLimits())
         self._blocked = rules.block_endpoints
         self._writers = tuple(ipaddress.ip_network(each) for each in rules.allow_write_http_from)
 
     @property
     def open(self) -> bool:
         """Whether nobody is asked anything."""
-        return not (self._quotas.active or self._blocked or self._writers)
+        bounded = self._quotas.active or self._everyones.active
+        return not (bounded or self._blocked or self._writers)
 
     def refusal(self, route: Route, endpoint: Endpoint, call: Call, address: str) -> Reply | None:
         """The answer to a request that may not be made; None when it may go on."""
@@ -65,10 +68,18 @@ class Gate:
     def _one_too_many(
         self, route: Route, endpoint: Endpoint, call: Call, address: str
     ) -> Reply | None:
-        if not self._quotas.active or route.path.startswith(_EXEMPT):
+        if route.path.startswith(_EXEMPT):
+            return None
+        return self._over(self._quotas, endpoint, call, address) or self._over(
+            self._everyones, endpoint, call, address
+        )
+
+    @staticmethod
+    def _over(quotas: Quotas, endpoint: Endpoint, call: Call, address: str) -> Reply | None:
+        if not quotas.active:
             return None
         kind = endpoint.kind
-        too_many = self._quotas.ask(
+        too_many = quotas.ask(
             write=kind in {Class.WRITE, Class.LOCAL_WRITE},
             token=token_of(call.headers, call.params),
             client=site(address.rpartition(":")[0].strip("[]")),

@@ -111,7 +111,7 @@ class HttpServer:
         )
         self._desk = Desk(context, self._waiting, self._ready, self._inner, access, headers)
         self._router = Router(ROUTES)
-        self._gate = Gate(context.quotas, config.http_rules)
+        self._gate = Gate(context.quotas, config.http_rules, context.entry_quotas)
         self._audit = HttpAudit(context.audit) if context.audit is not None else None
         self._prompt: PromptAnswers | None = None
         changes = context.prompt_changes or context.prompt

@@ -26,6 +26,7 @@ from agent.explain.raft import explain_raft
 from agent.explain.registry import Explainer, explainers
 from agent.explain.ring import explain_ring
 from agent.explain.server_port import explain_server_port
+from agent.http import entry_limits
 from agent.http.context import HttpContext
 from agent.http.server import HttpServer
 from agent.internal_tls import port_view
@@ -34,6 +35,7 @@ from agent.membership import described_configuration
 from agent.parts.ground import Ground
 from agent.parts.host import HostParts
 from agent.parts.server import ServerParts
+from agent.quotas import Quotas, RequestLimits
 from agent.reloading import Reload
 from agent.wan.pool import WanPool
 from agent.wan.ways import StraightWay, Way
@@ -72,6 +74,8 @@ class Faces:
         self._dns: DnsServer | None = None
         self._audit: AuditLog | None = None
         self._quotas = ground.quotas
+        self._entry_quotas = Quotas(RequestLimits())
+        ground.metrics.add("entry_request_limits", self._entry_quotas.stats)
         ground.metrics.add("request_limits", self._quotas.stats)
 
     async def start(self) -> None:
@@ -88,6 +92,10 @@ class Faces:
             ground.closers.add("audit log", log.close)
             ground.metrics.add("audit", log.stats)
         if config.port_http > 0 or config.port_https > 0:
+            limits = entry_limits.follow(
+                self._behind.backend, self._entry_quotas.change, rng=ground.rng
+            )
+            ground.owner.spawn(limits, name="request limits of config entries")
             http = self._http = HttpServer(self._context())
             if isinstance(self._behind.way, StraightWay):
                 self._behind.way.answer = http.relayed.answer
@@ -160,6 +168,7 @@ class Faces:
             raft_status=self._raft_configuration,
             archives=behind.archives,
             quotas=self._quotas,
+            entry_quotas=self._entry_quotas,
             audit=None if self._audit is None else self._audit.put,
             stats=ground.metrics.flat,
             rng=ground.rng,

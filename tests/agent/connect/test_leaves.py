@@ -12,15 +12,26 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
 from agent.backend import SignedLeaf
+from agent.backend.acting import ACTING
+from agent.backend.authority import CAWish
 from agent.connect import ca, leaves
 from agent.connect.authority import RATE_LIMITED, Authority
 from agent.connect.leaves import LeafCache
 from agent.errors import RequestError
 from agent.local.leaf_health import LeafStanding, leaf_check
-from raftstore.commands import NextSerial, SetCA
+from raftstore.commands import NextSerial, Register, SetCA
 from raftstore.errors import NoLeader
 from raftstore.queries import GetCAConfig, GetCARoots
-from raftstore.records import Check, CheckId, NodeName, Proxy, Service, ServiceId, ServiceName
+from raftstore.records import (
+    Check,
+    CheckId,
+    Node,
+    NodeName,
+    Proxy,
+    Service,
+    ServiceId,
+    ServiceName,
+)
 from tests.agent.connect.cluster import StateBackend
 
 
@@ -84,6 +95,51 @@ async def test_a_blocking_read_waits_its_time_and_wakes_on_a_new_leaf(
     assert renewed.modify_index > first.modify_index
     assert renewed.create_index == first.create_index
     assert renewed.private_key_pem != first.private_key_pem
+
+
+async def test_renewals_are_spread_by_the_leaves_of_the_whole_cluster(
+    backend: StateBackend, cache: LeafCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spread: list[int] = []
+    monkeypatch.setattr(leaves, "root_spread_s", lambda count, rate: spread.append(count) or 0.0)
+    for number in range(5):
+        kind = "connect-proxy" if number < 3 else ""
+        service = Service(
+            node=NodeName("n1"),
+            id=ServiceId(f"s{number}"),
+            name=ServiceName(f"s{number}"),
+            kind=kind,
+            proxy=Proxy(destination_service_name=ServiceName("web")),
+            connect_native=number == 3,
+        )
+        node = Node(name=NodeName("n1"), address="127.0.0.1")
+        await backend.change(Register(node=node, service=service))
+    await cache.leaf("web")
+    authority = Authority(backend, datacenter="dc1", config={})
+    await authority.configure(CAWish(rotate=True))
+    async with asyncio.timeout(10):
+        while not spread:
+            await asyncio.sleep(0.01)
+    assert spread == [4], "three sidecars and one native service"
+
+
+async def test_a_leaf_is_renewed_with_the_token_of_who_asked_last(
+    backend: StateBackend, cache: LeafCache
+) -> None:
+    seen: list[str | None] = []
+    sign = backend.signer
+
+    async def signer(csr_pem: str) -> SignedLeaf:
+        seen.append(ACTING.get())
+        return await sign(csr_pem)
+
+    backend.signer = signer
+    for secret in ("first", "second"):
+        ACTING.set(secret)
+        await cache.leaf("web")
+    ACTING.set("third")
+    await cache.renew("web")
+    assert seen == ["first", "third"]
 
 
 async def test_a_new_active_root_renews_every_leaf(
