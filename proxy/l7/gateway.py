@@ -101,7 +101,7 @@ class Gateway:
         self._idle = asyncio.Event()
         self._idle.set()
         self.stats = HttpStats()
-        self.observer = Observer(now=self._loop.time, wall=time.time, rng=rng)
+        self.observer = Observer(now=time.monotonic, wall=time.time, rng=rng)
         self._telemetry = Outlets(self.observer, hub.spawn)
         self._around = Surroundings(
             pool=self._pool,
