@@ -2,7 +2,9 @@
 
 Both rings are hurt at the same moment, so other work on the machine hurts both alike. What a member
 knows it prints, and what counts is when the line arrives here. `python -m tests.bench.gossip_bench
-NAME PORT [PEER]` is one member of ours, a process with nothing but `gossip` and uvloop.
+NAME PORT [PEER]` is one member of ours, a process with nothing but `gossip` and uvloop;
+`python -m tests.bench.gossip_bench trials 50` is the comparison with so many crashes, and beside
+it a ring of ours that does not notice its own stalls (`stall_min_time = "0s"`).
 """
 
 from __future__ import annotations
@@ -29,6 +31,8 @@ NAMES = tuple(f"m{number}" for number in range(5))
 PHASE_S = 1.0  # of the probe round, before each kill
 WAIT_S = 60.0
 IDLE_S = 10.0
+#: Last argument of a member that does not notice its own stalls.
+NO_STALLS = "no-stalls"
 TICK_S = 1 / os.sysconf("SC_CLK_TCK")
 
 
@@ -123,6 +127,10 @@ def _serf(name: str, port: int, rpc: int, peer: str) -> list[str]:
     return [SERF, "agent", f"-node={name}", bind, rpc_address, "-profile=lan", *join]
 
 
+def _without_stalls(name: str, port: int, rpc: int, peer: str) -> list[str]:
+    return [*_ours(name, port, rpc, peer), NO_STALLS]
+
+
 def _ours(name: str, port: int, rpc: int, peer: str) -> list[str]:
     return [
         sys.executable,
@@ -143,7 +151,9 @@ async def member(name: str, port: int, peers: list[str]) -> None:
     def arrived(event: UserEventArrived) -> None:
         print(f"event: {event.name}", flush=True)
 
-    config = GossipConfig.lan(name, bind_address="127.0.0.1", bind_port=port)
+    changes = {"stall_min_s": 0.0} if NO_STALLS in peers else {}
+    peers = [peer for peer in peers if peer != NO_STALLS]
+    config = GossipConfig.lan(name, bind_address="127.0.0.1", bind_port=port, **changes)
     gossip = Gossip(config, on_member=changed, on_user_event=arrived)
     await gossip.start()
     while peers and not (await gossip.join(peers)).joined:
@@ -153,9 +163,11 @@ async def member(name: str, port: int, peers: list[str]) -> None:
     await gossip.stop()
 
 
-async def compare(trials: int) -> dict[str, dict[str, list[float]]]:
+async def compare(trials: int, *, both: bool = False) -> dict[str, dict[str, list[float]]]:
     """Seconds from kill -9 and from an event, and processor time of idle members, by program."""
     rings = [Ring("lictor", "join: ", "failed: ", "event: ", _ours)]
+    if both:
+        rings.append(Ring("no stalls", "join: ", "failed: ", "event: ", _without_stalls))
     if SERF is not None:
         rings.append(
             Ring("serf", "EventMemberJoin: ", "EventMemberFailed: ", "user-event: ", _serf)
@@ -221,5 +233,16 @@ def bench(trials: int) -> None:
     uvloop.run(idle.measure())
 
 
-if __name__ == "__main__":
+def many(trials: int) -> None:
+    """Print median and worst of each ring."""
+    figures = uvloop.run(compare(trials, both=True))
+    print(f"\n{trials} trials, median (worst): {', '.join(figures)}")
+    for name in figures["lictor"]:
+        shown = [f"{median(f[name]):.3f} ({max(f[name]):.3f})" for f in figures.values()]
+        print(f"| {name} | {' | '.join(shown)} |", flush=True)
+
+
+if __name__ == "__main__" and sys.argv[1] == "trials":
+    many(int(sys.argv[2]))
+elif __name__ == "__main__":
     uvloop.run(member(sys.argv[1], int(sys.argv[2]), sys.argv[3:]))

@@ -43,6 +43,8 @@ def table(header: str, rows: Sequence[Sequence[object]]) -> str:
 
 def _cell(value: object) -> str:
     if isinstance(value, float):
+        if math.isinf(value):
+            return "never"
         return "-" if math.isnan(value) else f"{value:.2f}"
     if isinstance(value, int):
         return f"{value:,}"

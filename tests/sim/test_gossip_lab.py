@@ -13,8 +13,11 @@ from gossip.config import GossipConfig
 from gossip.members import Record
 from gossip.wire.messages import State
 from tests.gossip_lab import (
+    disasters,
     failures,
     false_alarms,
+    lives,
+    places,
     probe_theory,
     report,
     sections,
@@ -148,3 +151,36 @@ def test_results_become_tables_and_plots(tmp_path: Path) -> None:
     for name in ("detection", "dissemination"):
         picture = ElementTree.parse(tmp_path / f"{name}.svg")
         assert "members" in "".join(picture.getroot().itertext())
+
+
+@pytest.mark.sim_runs(1)
+def test_disasters_in_small(sim_seed: int) -> None:
+    crash = disasters.mass_crash(sim_seed, 20, 0.3)
+    assert (crash.missed, crash.about_the_living) == (0, 0)
+    saved = disasters.one_way(sim_seed, 10, "no UDP to or from n1", 40.0)
+    assert saved.about_healthy == saved.about_sick == 0
+    assert saved.saved_by_tcp
+    slow = disasters.overloaded(sim_seed, 16, 1, "Lifeguard", newest_first=True, seconds=20.0)
+    assert slow.healthy_about_healthy == 0
+    paused = disasters.pause(sim_seed, 10, 5.0)
+    assert paused.called_dead_by_it == 0
+    assert paused.alive_again < 5.0
+
+
+@pytest.mark.sim_runs(1)
+def test_lives_in_small(sim_seed: int) -> None:
+    parted = lives.partition(sim_seed, 6, 3, 20.0)
+    assert parted.called_dead
+    assert parted.back_after < 120.0
+    assert lives.name_case(sim_seed, 5, "new address, the same agent") < 5.0
+    assert lives.two_bearers(sim_seed, 5) == (True, False)
+    assert lives.answered(sim_seed, 6, 0.0, 0) == 1.0
+    assert lives.flood(sim_seed, 5, 5.0, 100, seconds=2.0).delivered > 0.9
+    assert lives.mass_join(sim_seed, 8, 1, 0.0).settled_after < 60.0
+
+
+def test_coordinates_fit_a_plane() -> None:
+    early, late = places.fit(1, 20, "plane", (20, 200))
+    assert late.median < early.median
+    assert late.median < 0.05
+    assert late.resets == 0
