@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from proxy import transparent
 from proxy.config import ProxyConfig
-from proxy.listeners import ListenOn
+from proxy.listeners import Listener, ListenOn
 from proxy.prefaced import Prefaced
 from proxy.redirected import Redirected
 from proxy.source import Endpoint, ExposedPath, MeshState, UpstreamSpec
@@ -42,8 +42,13 @@ class Doors:
         self._house = house
         self._destinations = transparent.Destinations()
 
-    def update(self, state: MeshState, listens: Iterable[tuple[str, int]]) -> None:
-        """Work by this state."""
+    def update(self, state: MeshState, listeners: Mapping[str, Listener]) -> None:
+        """Work by this state. Nobody is led to our own listeners by name of their address."""
+        listens = [
+            (each.on.address, each.port or each.on.port)
+            for each in listeners.values()
+            if not each.on.socket_path
+        ]
         self._destinations = transparent.destinations(state, listens)
 
     def wanted(self, state: MeshState) -> dict[str, Made]:
@@ -101,3 +106,9 @@ def listen_on(upstream: UpstreamSpec) -> ListenOn:
     if upstream.socket_path:
         return ListenOn(socket_path=upstream.socket_path, socket_mode=upstream.socket_mode)
     return ListenOn(address=upstream.bind_address, port=max(upstream.bind_port, 0))
+
+
+def is_told(state: MeshState) -> bool:
+    """Whether enough was told to serve what is registered."""
+    own, told = state.own, state.endpoints
+    return own is not None and all(each.key in told for each in own.upstreams)

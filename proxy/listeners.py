@@ -36,7 +36,7 @@ class ListenOn:
 class Listener:
     """One listening socket that wants to be open."""
 
-    __slots__ = ("_config", "_factory", "_server", "error", "name", "on")
+    __slots__ = ("_config", "_factory", "_given", "_inherited", "_server", "error", "name", "on")
 
     def __init__(
         self,
@@ -44,7 +44,11 @@ class Listener:
         on: ListenOn,
         factory: Callable[[], asyncio.Protocol],
         config: ProxyConfig,
+        inherited: socket.socket | None = None,
     ) -> None:
+        """``inherited`` listens there already: another process has opened it."""
+        self._inherited = inherited
+        self._given = False
         self.name = name
         self.on = on
         self.error = ""
@@ -65,6 +69,16 @@ class Listener:
         sockets = getattr(self._server, "sockets", ())
         return int(sockets[0].getsockname()[1]) if sockets else 0
 
+    @property
+    def descriptor(self) -> int:
+        """The file descriptor that listens, -1 while not open."""
+        sockets = getattr(self._server, "sockets", ())
+        return int(sockets[0].fileno()) if sockets else -1
+
+    def give_away(self) -> None:
+        """Another process has the socket too: closing ours does not end it."""
+        self._given = True
+
     async def run(self) -> None:
         """Open the socket, however often it takes; returns once it is open."""
         while True:
@@ -82,6 +96,11 @@ class Listener:
 
     async def _open(self) -> None:
         loop = asyncio.get_running_loop()
+        inherited, self._inherited = self._inherited, None
+        if inherited is not None:
+            make = loop.create_unix_server if self.on.socket_path else loop.create_server
+            self._server = await make(self._factory, sock=inherited, backlog=self._config.backlog)
+            return
         if not self.on.socket_path:
             self._server = await loop.create_server(
                 self._factory, self.on.address, self.on.port, backlog=self._config.backlog
@@ -101,7 +120,7 @@ class Listener:
         if server is None:
             return
         server.close()
-        if self.on.socket_path:
+        if self.on.socket_path and not self._given:
             Path(self.on.socket_path).unlink(missing_ok=True)
 
 

@@ -17,7 +17,7 @@ from collections import deque
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from proxy import admin, revocations, tls
+from proxy import admin, revocations, stats, tls
 from proxy.admin import Admin
 from proxy.authz import Policy
 from proxy.balance.round_robin import RoundRobin
@@ -25,9 +25,10 @@ from proxy.certificate import PeerCertificate
 from proxy.config import ProxyConfig
 from proxy.connection import Inbound, Outbound
 from proxy.departures import Departures
-from proxy.doors import TRANSPARENT, Doors, Refused, listen_on
+from proxy.doors import Doors, Refused, is_told, listen_on
 from proxy.effects import Record
 from proxy.errors import TlsMaterialError
+from proxy.handover import Inheritance
 from proxy.jwt import Jose
 from proxy.l7.gateway import Gateway, no_patterns
 from proxy.listeners import Listener, ListenOn
@@ -87,11 +88,13 @@ class Proxy:
         self._state = MeshState()
         self.policy: Policy | None = None
         self.revoked: Revocations = revocations.NONE
-        self._listeners: dict[str, Listener] = {}
+        self.listeners: dict[str, Listener] = {}
         self._doors = Doors(self)
         self._balancers: dict[str, RoundRobin] = {}
         self._sessions: set[Session] = set()
         self._departures = Departures(self.config)
+        #: Sockets of the process before us, until all that is wanted is open.
+        self.inheritance: Inheritance | None = None
         self._by_identity: dict[SpiffeId, set[Session]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._opening: dict[str, asyncio.Task[None]] = {}
@@ -151,7 +154,7 @@ class Proxy:
             log.warning("connections survived the end left=%d", len(self._sessions))
 
     def _close_listeners(self) -> None:
-        for name in list(self._listeners):
+        for name in list(self.listeners):
             self._close_listener(name)
 
     # What others may see.
@@ -165,17 +168,8 @@ class Proxy:
     def explain(self) -> dict[str, Any]:
         """What this proxy knows and why it refused: for people."""
         return {
-            "listeners": {
-                name: {"on": str(each.on), "open": each.is_open, "error": each.error}
-                for name, each in self._listeners.items()
-            },
-            "rules": [str(rule) for rule in (self.policy.rules if self.policy else ())],
-            "default_allow": self.policy.default_allow if self.policy else None,
+            **stats.shown(self._state, self.listeners, self.policy),
             "clients": {each.uri: len(all_) for each, all_ in self._by_identity.items()},
-            "endpoints": {
-                key: [f"{each.address}:{each.port}" for each in endpoints]
-                for key, endpoints in self._state.endpoints.items()
-            },
             "http": self._http.explain(),
             "tunnels": {"out": self.tunnels.explain(), "in": self._accepted.explain()},
             "denials": list(self._denials),
@@ -214,8 +208,17 @@ class Proxy:
 
     def port(self, listener: str = PUBLIC) -> int:
         """The port that a listener really has: the public one, or an upstream's by its key."""
-        found = self._listeners.get(listener)
+        found = self.listeners.get(listener)
         return found.port if found else 0
+
+    @property
+    def serving(self) -> bool:
+        """Whether everything that is wanted is open."""
+        return self._knows() and all(each.is_open for each in self.listeners.values())
+
+    def _knows(self) -> bool:
+        """Whether connections can be served, as far as that lies with what we were told."""
+        return self.contexts is not None and self.policy is not None and is_told(self._state)
 
     # The hub of sessions.
 
@@ -358,35 +361,32 @@ class Proxy:
                     session.run(session.core.rules_changed(policy, now=now))
 
     def _reconcile_listeners(self, own: OwnService) -> None:
+        if self.inheritance is not None and not self._knows():
+            return  # until then the process before us serves
         wanted: dict[str, tuple[ListenOn, Callable[[], asyncio.Protocol]]] = {}
         if own.listen_port and self.contexts is not None and self.policy is not None:
             on = ListenOn(address=own.listen_address, port=max(own.listen_port, 0))
             wanted[PUBLIC] = (on, self._accept_inbound)
         for upstream in own.upstreams:
             if upstream.listens:
-                wanted[upstream.key] = (
-                    listen_on(upstream),
-                    functools.partial(self.enter, upstream),
-                )
+                enter = functools.partial(self.enter, upstream)
+                wanted[upstream.key] = (listen_on(upstream), enter)
         wanted |= self._doors.wanted(self._state)
-        for name in list(self._listeners):
-            if name not in wanted or wanted[name][0] != self._listeners[name].on:
+        for name in list(self.listeners):
+            if name not in wanted or wanted[name][0] != self.listeners[name].on:
                 self._close_listener(name)
         for name, (on, factory) in wanted.items():
-            if name not in self._listeners:
-                listener = self._listeners[name] = Listener(name, on, factory, self.config)
+            if name not in self.listeners:
+                sock = self.inheritance.take(str(on)) if self.inheritance else None
+                listener = self.listeners[name] = Listener(name, on, factory, self.config, sock)
                 self._opening[name] = self.spawn(listener.run(), f"proxy listener {name}")
-        led, inbound = own.transparent, self._listeners.get(PUBLIC)
-        listens = {(led.address, self.port(TRANSPARENT) or led.port)} if led else set()
-        if inbound is not None:
-            listens.add((inbound.on.address, inbound.port or inbound.on.port))
-        self._doors.update(self._state, listens)
+        self._doors.update(self._state, self.listeners)
 
     def _close_listener(self, name: str) -> None:
         opening = self._opening.pop(name, None)
         if opening is not None:
             opening.cancel()
-        self._listeners.pop(name).close()
+        self.listeners.pop(name).close()
 
     # Accepting.
 

@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
+
+from proxy.authz import Policy
+from proxy.listeners import Listener
+from proxy.source import MeshState
 
 
 @dataclass(slots=True)
@@ -20,3 +26,21 @@ class ProxyStats:
     source_age_s: float = 0.0
     leaf_not_after_at: float = 0.0
     events: Counter[tuple[str, str]] = field(default_factory=Counter)
+
+
+def shown(
+    state: MeshState, listeners: Mapping[str, Listener], policy: Policy | None
+) -> dict[str, Any]:
+    """What a proxy knows and where it listens, for people."""
+    return {
+        "listeners": {
+            name: {"on": str(each.on), "open": each.is_open, "error": each.error}
+            for name, each in listeners.items()
+        },
+        "rules": [str(rule) for rule in (policy.rules if policy else ())],
+        "default_allow": policy.default_allow if policy else None,
+        "endpoints": {
+            key: [f"{each.address}:{each.port}" for each in endpoints]
+            for key, endpoints in state.endpoints.items()
+        },
+    }

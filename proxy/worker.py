@@ -23,6 +23,7 @@ from proxy.api_source import ApiSource, find_sidecar
 from proxy.config import ProxyConfig
 from proxy.errors import SourceError
 from proxy.feed_source import FeedSource, has_feed
+from proxy.handover import Handover, take
 from proxy.jwt import Jose
 from proxy.l7.gateway import no_patterns
 from proxy.permissions import FullMatch
@@ -62,6 +63,8 @@ class ProxyOptions:
     jose: Jose | None = None
     #: The listener for metrics, "address:port"; "" for the usual one, "off" for none.
     admin_bind: str = ""
+    #: A unix socket at which one process gives its listeners to the next; "" for none.
+    handover: str = ""
 
 
 def main_proxy(options: ProxyOptions) -> int:
@@ -90,12 +93,15 @@ async def run_proxy(options: ProxyOptions, *, say: Callable[[str], None] = print
     say("==> Log data will now stream in as it occurs:")
     say("")
     sys.stdout.flush()
+    heirs = await _take_over(options.handover, proxy)
     await source.start()
     await proxy.start()
     await _open_admin(proxy, source, options.admin_bind)
     try:
-        await stop.wait(options.parent_pid)
-        if stop.gracefully:
+        handed = await _until_told(stop, heirs, proxy, options.parent_pid)
+        if handed:
+            await stop.unless_again(proxy.drain(grace_s=0.0))
+        elif stop.gracefully:
             # With the agent gone there is nobody to take us out of health first, and a new agent's
             # sidecar wants the port: close the listeners at once.
             orphan = bool(options.parent_pid) and os.getppid() != options.parent_pid
@@ -106,8 +112,49 @@ async def run_proxy(options: ProxyOptions, *, say: Callable[[str], None] = print
         await proxy.close()
         await source.close()
         stop.close()
+        if heirs is not None:
+            heirs.close()
     log.info("proxy stopped")
     return 0
+
+
+async def _take_over(path: str, proxy: Proxy) -> Handover | None:
+    """Take the sockets of the process before us, if there is one."""
+    if not path:
+        return None
+    loop = asyncio.get_running_loop()
+    proxy.inheritance = await loop.run_in_executor(None, take, path)
+    return Handover(path, proxy.listeners)
+
+
+async def _until_told(stop: _Stop, heirs: Handover | None, proxy: Proxy, parent_pid: int) -> bool:
+    """Until a signal comes, or a successor serves; whether it was that."""
+    if heirs is None:
+        await stop.wait(parent_pid)
+        return False
+    loop = asyncio.get_running_loop()
+    told = loop.create_task(stop.wait(parent_pid))
+    served = loop.create_task(_serve_heirs(heirs, proxy))
+    await asyncio.wait({told, served}, return_when=asyncio.FIRST_COMPLETED)
+    for each in (told, served):
+        each.cancel()
+    await asyncio.gather(told, served, return_exceptions=True)
+    return heirs.given
+
+
+async def _serve_heirs(heirs: Handover, proxy: Proxy) -> None:
+    while not proxy.serving:  # noqa: ASYNC110  (at the start only)
+        await asyncio.sleep(0.02)
+    inheritance, proxy.inheritance = proxy.inheritance, None
+    try:
+        heirs.open()
+    except OSError as error:
+        log.warning("nobody can take over from us error=%s", error)
+        await asyncio.get_running_loop().create_future()
+    finally:
+        if inheritance is not None:
+            inheritance.serving()
+    await heirs.wait()
 
 
 async def _open_admin(proxy: Proxy, source: ApiSource | FeedSource, bind: str) -> None:

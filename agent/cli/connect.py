@@ -66,6 +66,7 @@ def proxy_options(call: Call) -> ProxyOptions:
         listen=flags.text("listen"),
         upstreams=tuple(_upstream(text) for text in flags["upstream"]),
         bind_address=flags.text("bind-address"),
+        handover=flags.text("handover"),
         config=ProxyConfig(tunnel=tunnel),
         full_match=full_match,
         jose=Jose(),
@@ -162,6 +163,11 @@ COMMANDS = {
                 "admin-bind",
                 'Address "host:port" of the listener for metrics, "off" for none. Without it, port'
                 "\n19100 of loopback or, if that is taken, any other.",
+            ),
+            Flag(
+                "handover",
+                "Unix socket at which a running proxy gives its listeners to the next one, which\n"
+                "is started with the same flags; the old one then drains and ends.",
             ),
             Flag("listen", 'Address "host:port" of the public listener.'),
             Flag("log-json", "Write log lines as JSON.", Kind.BOOL),

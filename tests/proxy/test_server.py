@@ -454,7 +454,7 @@ async def test_draining_lets_a_connection_finish_and_refuses_new_ones(mesh: Mesh
     assert await ask(reader, writer, b"one") == b"one"
     web = mesh.proxies["web"]
     draining = asyncio.get_running_loop().create_task(web.drain())
-    await until(lambda: not web._listeners, "listeners are closed")
+    await until(lambda: not web.listeners, "listeners are closed")
     assert await ask(reader, writer, b"two") == b"two"
     with pytest.raises(OSError):
         await connect(port)
@@ -500,7 +500,7 @@ async def test_a_unix_socket_upstream_gets_its_mode_and_a_stale_file_is_replaced
     await mesh.sidecar("web", endpoints=source_endpoints)
     own = mesh.sources["web"].state.own
     mesh.sources["web"].change(own=replace(own, upstreams=(upstream,)))
-    await until(lambda: mesh.proxies["web"]._listeners[path].is_open, "socket listens")
+    await until(lambda: mesh.proxies["web"].listeners[path].is_open, "socket listens")
     assert os.stat(path).st_mode & 0o777 == 0o600
     reader, writer = await asyncio.open_unix_connection(path)
     assert await ask(reader, writer, b"unix") == b"unix"
@@ -515,7 +515,7 @@ async def test_a_port_in_use_is_tried_again(mesh: Mesh) -> None:
         taken = other.getsockname()[1]
         own = mesh.sources["db"].state.own
         mesh.sources["db"].change(own=replace(own, listen_port=taken))
-        await until(lambda: bool(db._listeners[PUBLIC].error), "the bind fails")
+        await until(lambda: bool(db.listeners[PUBLIC].error), "the bind fails")
     await until(lambda: db.port(PUBLIC) == taken, "the bind works")
 
 

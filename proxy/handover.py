@@ -1,0 +1,144 @@
+"""Gives the listening sockets of a running proxy to the one that comes after it.
+
+The new process asks at a unix socket and gets the sockets themselves, so there is no moment in
+which nobody listens and no connection that waits to be accepted is lost. Once it serves, it says
+so, and the old one stops accepting and lets its connections end (mesh contract D.11). Only a
+process of the same user is answered.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import socket
+import struct
+from collections.abc import Mapping
+from pathlib import Path
+
+from proxy.listeners import Listener
+
+log = logging.getLogger("lictor.proxy.handover")
+
+#: What the kernel passes with one message at most (SCM_MAX_FD), and sockets in all.
+FDS_MAX = 250
+NAMES_MAX_BYTES = 65_536
+#: How long the old process waits for the new one to serve, and the new one for the sockets.
+SERVE_TIMEOUT_S, TAKE_TIMEOUT_S = 120.0, 5.0
+_SERVING = b"S"
+_CREDENTIALS = struct.Struct("3i")
+
+
+class Inheritance:
+    """Sockets that were taken over, by what they listen on, and whom to tell of the end."""
+
+    def __init__(self, sockets: Mapping[str, socket.socket], giver: socket.socket) -> None:
+        self._sockets = dict(sockets)
+        self._giver = giver
+
+    def take(self, on: str) -> socket.socket | None:
+        """The socket that listens there; it is the caller's from now on."""
+        return self._sockets.pop(on, None)
+
+    def serving(self) -> None:
+        """Tell the old process that we serve. What was not taken is closed."""
+        with contextlib.suppress(OSError):
+            self._giver.sendall(_SERVING)
+        self.close()
+
+    def close(self) -> None:
+        """Take nothing more."""
+        self._giver.close()
+        for each in self._sockets.values():
+            each.close()
+        self._sockets.clear()
+
+
+def take(path: str) -> Inheritance | None:
+    """Ask whoever runs for its sockets; None when nobody does. Blocks for a moment."""
+    giver = socket.socket(socket.AF_UNIX)
+    giver.settimeout(TAKE_TIMEOUT_S)
+    try:
+        giver.connect(path)
+        data, fds, _, _ = socket.recv_fds(giver, NAMES_MAX_BYTES, FDS_MAX)
+        while data and not data.endswith(b"\n"):
+            data += giver.recv(NAMES_MAX_BYTES)
+        names = json.loads(data)
+        found = {name: socket.socket(fileno=fd) for name, fd in zip(names, fds, strict=True)}
+    except (OSError, ValueError) as error:
+        giver.close()
+        if not isinstance(error, FileNotFoundError | ConnectionRefusedError):
+            log.warning("no sockets were taken over path=%s error=%s", path, error)
+        return None
+    return Inheritance(found, giver)
+
+
+class Handover:
+    """The side that gives."""
+
+    def __init__(self, path: str, listeners: Mapping[str, Listener]) -> None:
+        """``listeners`` are those that are open when somebody asks."""
+        self._path = Path(path)
+        self._listeners = listeners
+        self._listener: socket.socket | None = None
+        self.given = False
+
+    def open(self) -> None:
+        """Listen, in the place of whoever was asked before. Raises OSError."""
+        listener = socket.socket(socket.AF_UNIX)
+        beside = self._path.with_name(f"{self._path.name}.{os.getpid()}")
+        beside.unlink(missing_ok=True)
+        try:
+            listener.bind(str(beside))
+            beside.chmod(0o600)
+            listener.listen(1)
+            listener.setblocking(False)
+            beside.rename(self._path)  # at once: nobody finds neither of us
+        except OSError:
+            listener.close()
+            raise
+        self._listener = listener
+
+    async def wait(self) -> None:
+        """Until a successor serves."""
+        assert self._listener is not None
+        loop = asyncio.get_running_loop()
+        while True:
+            heir, _ = await loop.sock_accept(self._listener)
+            with heir:
+                if await self._give(heir, loop):
+                    self.given = True
+                    for each in self._listeners.values():
+                        each.give_away()
+                    return
+
+    async def _give(self, heir: socket.socket, loop: asyncio.AbstractEventLoop) -> bool:
+        raw = heir.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+        pid, uid, _ = _CREDENTIALS.unpack(raw)
+        if uid not in (0, os.geteuid()):
+            log.warning("another user asked for our sockets uid=%d", uid)
+            return False
+        heir.setblocking(False)
+        open_ones = [each for each in self._listeners.values() if each.descriptor >= 0]
+        given = {str(each.on): each.descriptor for each in open_ones[:FDS_MAX]}
+        try:
+            names = json.dumps(list(given)).encode() + b"\n"
+            socket.send_fds(heir, [names], list(given.values()))
+            async with asyncio.timeout(SERVE_TIMEOUT_S):
+                serves = await loop.sock_recv(heir, 1) == _SERVING
+        except (OSError, TimeoutError) as error:
+            log.warning("nobody took over pid=%d error=%s", pid, error)
+            return False
+        if serves:
+            log.info("another process serves now pid=%d", pid)
+        return serves
+
+    def close(self) -> None:
+        """Give nothing any more. The path is left to a successor."""
+        listener, self._listener = self._listener, None
+        if listener is not None:
+            listener.close()
+            if not self.given:
+                self._path.unlink(missing_ok=True)
