@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from proxy.authz import Policy
-from proxy.listeners import Listener
 from proxy.source import MeshState
 
 
@@ -28,9 +27,17 @@ class ProxyStats:
     events: Counter[tuple[str, str]] = field(default_factory=Counter)
 
 
-def shown(
-    state: MeshState, listeners: Mapping[str, Listener], policy: Policy | None
-) -> dict[str, Any]:
+class Door(Protocol):
+    """What there is to say of a listener."""
+
+    on: Any
+    error: str
+
+    @property
+    def is_open(self) -> bool: ...
+
+
+def shown(state: MeshState, listeners: Mapping[str, Door], policy: Policy | None) -> dict[str, Any]:
     """What a proxy knows and where it listens, for people."""
     return {
         "listeners": {
