@@ -15,10 +15,12 @@ from typing import Any
 
 from gossip.patterns import PatternError, Test, char_test, parse_pattern
 
-#: A pattern may come to this many instructions, and names longer than this are not taken apart: a
-#: search costs at most the product.
+#: A pattern may come to this many instructions, and names longer than this are not taken apart.
 INSTRUCTIONS_MAX = 128
 TEXT_MAX = 255
+#: A search costs at most the product of the two lengths, at 1 to 1.5 us a step for the worst
+#: pattern; one that could cost more is not made, so the loop is held for less than 10 ms.
+STEPS_MAX = 6000
 
 _WORD = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_")
 
@@ -46,9 +48,14 @@ class Captures:
         self._program = program
         self._groups = groups
 
+    @property
+    def text_max(self) -> int:
+        """Longer texts are not taken apart: there is no match in them."""
+        return min(TEXT_MAX, STEPS_MAX // len(self._program))
+
     def find(self, text: str) -> tuple[str, ...]:
         """The leftmost match and its groups, "" for a group that took no part; () if none."""
-        if len(text) > TEXT_MAX:
+        if len(text) > self.text_max:
             return ()
         nothing = (-1,) * (2 * self._groups)
         found: tuple[int, ...] | None = None

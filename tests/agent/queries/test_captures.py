@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.queries.captures import TEXT_MAX, compile_captures
+from agent.queries.captures import STEPS_MAX, TEXT_MAX, compile_captures
 from gossip.patterns import PatternError
 
 ATOMS = st.sampled_from(["a", "b", "[ab]", "[^a]", ".", r"\d", "-", "^", "$", r"\b"])
@@ -51,6 +51,14 @@ def test_a_pattern_that_kills_a_backtracking_engine_takes_no_time() -> None:
     began = time.process_time()
     assert pattern.find("a" * (TEXT_MAX - 1) + "b") == ()
     assert time.process_time() - began < 0.5
+
+
+def test_no_search_has_more_steps_than_the_bound() -> None:
+    usual = compile_captures("^geo-db-(.*?)-([^-]+?)$")
+    assert usual.text_max >= 250  # a DNS name has room for less before its suffix
+    hostile = compile_captures("(a|aa|a?a?){9}")
+    assert hostile.text_max * len(hostile._program) <= STEPS_MAX < TEXT_MAX * len(hostile._program)
+    assert hostile.find("a" * hostile.text_max) and not hostile.find("a" * (hostile.text_max + 1))
 
 
 def test_longer_texts_are_not_taken_apart() -> None:
