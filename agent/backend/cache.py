@@ -17,6 +17,7 @@ from typing import Any, Generic, TypeVar
 
 from agent.backend import Ask, Backend, Reply
 from agent.errors import ForwardError, RequestError
+from agent.rates import Bucket
 from agent.tasks import TaskOwner
 from raftstore.errors import StoreError
 from raftstore.queries import Query
@@ -84,8 +85,12 @@ class AnswerCache:
         answers_max: int,
         away_s: Callable[[], float],
         rng: random.Random,
+        fetch_rate: float = 0.0,
+        fetch_burst: int = 2,
     ) -> None:
-        """``away_s`` says for how many seconds no server has answered; 0 while one does."""
+        """``away_s`` says for how many seconds no server has answered; 0 while one does. An answer
+        that keeps changing is fetched ``fetch_rate`` times a second, 0 is no bound."""
+        self._fetch_rate, self._fetch_burst = fetch_rate, fetch_burst
         self._backend = backend
         self._max = answers_max
         self._away_s = away_s
@@ -222,6 +227,7 @@ class AnswerCache:
 
     async def _refresh(self, query: Query[Any], kept: _Kept) -> None:
         pause_s = PAUSE_MIN_S
+        bucket = Bucket(self._fetch_rate, self._fetch_burst, self._now())
         while self._now() - kept.used_at < IDLE_MAX_S or kept.waiting:
             index = kept.reply.index
             try:
@@ -235,6 +241,9 @@ class AnswerCache:
                 continue
             pause_s = PAUSE_MIN_S
             self._renew(kept, reply)
+            if self._fetch_rate:
+                await asyncio.sleep(bucket.wait_s(self._now()))
+                bucket.take()
         if self._kept.get(query) is kept:
             kept.task = None
             self._forget(query)

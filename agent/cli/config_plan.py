@@ -43,7 +43,11 @@ def _show(call: Call, found: dict[str, Any]) -> None:
     else:
         rows: list[tuple[str, ...]] = [("Key", "Effect", "Said by")]
         rows += [
-            (each["Key"], each["Effect"], ", ".join(each["Sources"]) or "(gone)")
+            (
+                each["Key"],
+                f"{each['Effect']} ({each['Why']})" if each.get("Why") else each["Effect"],
+                ", ".join(each["Sources"]) or "(gone)",
+            )
             for each in found["Changes"]
         ]
         call.say(columns(rows))
@@ -51,7 +55,7 @@ def _show(call: Call, found: dict[str, Any]) -> None:
 
 def _of_files(call: Call) -> Any:
     """Every key of these files, as a change from nothing."""
-    from agent.cli.reread import refused
+    from agent.cli.reread import refused, shown
     from agent.config.changes import changes
     from agent.config.load import AgentFlags, load
     from agent.errors import ConfigError
@@ -64,10 +68,7 @@ def _of_files(call: Call) -> Any:
     return {
         "Valid": True,
         "Error": "",
-        "Changes": [
-            {"Key": each.key, "Effect": each.effect.value, "Sources": list(each.sources)}
-            for each in changes({}, loaded.values, loaded.origins)
-        ],
+        "Changes": [shown(each) for each in changes({}, loaded.values, loaded.origins)],
         "Warnings": list(loaded.warnings),
     }
 

@@ -121,7 +121,7 @@ def _type(key: Key) -> str:
 
 def _standing(key: Key) -> str:
     if key.standing is Standing.LATER:
-        return "accepted, no effect yet"
+        return f"no effect: {key.note}" if key.note else "accepted, no effect yet"
     if key.standing is Standing.IGNORED:
         return "accepted, no effect"
     if key.standing is Standing.REFUSED:

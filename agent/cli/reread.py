@@ -6,7 +6,7 @@ import logging
 import threading
 from dataclasses import replace
 
-from agent.config.changes import Effect, changes, in_force
+from agent.config.changes import Change, Effect, changes, in_force
 from agent.config.load import AgentFlags, LoadedConfig, blamed, load, stamp
 from agent.config.rules import LOG_LEVELS
 from agent.config.schema import AgentConfig
@@ -61,16 +61,23 @@ class Reread:
         return {
             "Valid": True,
             "Error": "",
-            "Changes": [
-                {"Key": each.key, "Effect": each.effect.value, "Sources": list(each.sources)}
-                for each in found
-            ],
+            "Changes": [shown(each) for each in found],
             "Warnings": [each for each in loaded.warnings if each not in known],
         }
 
     def stamp(self) -> object:
         """How the files look now."""
         return stamp(self._flags.paths)
+
+
+def shown(change: Change) -> dict[str, Json]:
+    """A change of a key as a plan tells it."""
+    found: dict[str, Json] = {
+        "Key": change.key,
+        "Effect": change.effect.value,
+        "Sources": list(change.sources),
+    }
+    return found | ({"Why": change.why} if change.why else {})
 
 
 def refused(flags: AgentFlags, error: ConfigError) -> Json:

@@ -34,6 +34,7 @@ from agent.config.schema import (
 )
 from agent.config.telemetry import telemetry
 from agent.config.watches import watches
+from agent.config.web_ui import web_ui
 from agent.errors import ConfigError
 from raftstore.records import AutopilotConfig
 
@@ -109,7 +110,7 @@ def build(
             "log_level": values.get("log_level", "INFO").upper(),
             # As in the reference, nothing means the default.
             "session_ttl_min_s": plain.get("session_ttl_min_s") or SESSION_TTL_MIN_S,
-            "ui_enabled": plain.get("ui_enabled", values.get("ui", False)),
+            "ui": web_ui(values),
             "coordinates": CoordinateConfig(**fields.pop("coordinates", {})),
             **_pool(fields, "gossip_lan", "gossip", profile="lan"),
             **_pool(fields, "gossip_wan", "gossip_between", profile="wan"),

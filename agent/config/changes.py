@@ -30,6 +30,8 @@ class Change:
     key: str
     effect: Effect
     sources: tuple[str, ...] = ()
+    #: Why it has no effect, where that is known.
+    why: str = ""
 
 
 def effect_of(key: Key) -> Effect:
@@ -47,7 +49,12 @@ def changes(
         path for path in {*running, *read} if running.get(path, _ABSENT) != read.get(path, _ABSENT)
     )
     return tuple(
-        Change(path, effect_of(KEYS_BY_PATH[path]), tuple(origins.get(path, ())))
+        Change(
+            path,
+            effect_of(KEYS_BY_PATH[path]),
+            tuple(origins.get(path, ())),
+            KEYS_BY_PATH[path].note,
+        )
         for path in differing
     )
 

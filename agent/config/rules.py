@@ -260,7 +260,8 @@ def _without_effect(values: Values) -> Iterator[str]:
         if key.standing is Standing.IGNORED:
             note = key.note
         elif key.standing is Standing.LATER and values[path] != key.default:
-            note = f'config key "{path}" is not supported yet and has no effect'
+            why = key.note or "it is not supported yet"
+            note = f'config key "{path}" has no effect: {why}'
         if note and note not in told:
             told.add(note)
             yield note

@@ -188,6 +188,16 @@ class HttpRules:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class WebUi:
+    """`ui_config`: whether anything is shown, below which path, and which directory has it, "" for
+    a page that says that there is no web interface."""
+
+    on: bool = False
+    path: str = "/ui/"
+    directory: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TelemetryConfig:
     """Consul's `telemetry`. The longest of the prefixes in ``allowed`` and ``blocked`` decides
     whether a metric is told, ``filter_default`` where none fits."""
@@ -198,6 +208,7 @@ class TelemetryConfig:
     blocked: tuple[str, ...] = ()
     filter_default: bool = True
     statsd_address: str = ""
+    statsite_address: str = ""
     dogstatsd_addr: str = ""
     dogstatsd_tags: tuple[str, ...] = ()
 
@@ -395,7 +406,10 @@ class AgentConfig:
     acl: AclConfig = AclConfig()
     prometheus_retention_time_s: float = 0.0
     telemetry: TelemetryConfig = field(default_factory=TelemetryConfig)
-    ui_enabled: bool = False
+    ui: WebUi = WebUi()
+    #: How often an answer that is kept may be fetched anew, in times a second; 0 is no limit.
+    cache_entry_fetch_rate: float = 0.0
+    cache_entry_fetch_max_burst: int = 2
     http_rules: HttpRules = field(default_factory=HttpRules)
     #: Characters that cannot be printed may stand in paths.
     http_any_char: bool = False

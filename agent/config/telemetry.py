@@ -12,7 +12,7 @@ from agent.errors import ConfigError
 
 def telemetry(fields: Mapping[str, Any], values: Values) -> TelemetryConfig:
     """What the user wants. Raises ConfigError."""
-    for key in ("statsd_address", "dogstatsd_addr"):
+    for key in ("statsd_address", "statsite_address", "dogstatsd_addr"):
         text = values.get(f"telemetry.{key}", "")
         host, _, port = text.rpartition(":")
         if text and not (host and port.isdecimal() and 0 < int(port) <= 65535):

@@ -21,6 +21,7 @@ from agent.acl.caller import Denied
 from agent.backend.rpc.listener import REASONS
 from agent.config.schema import AclConfig, AgentConfig
 from agent.errors import AgentError, ConfigError, ForwardError, NoClusterLeader, RequestError
+from agent.http import web_ui
 from agent.http.answering import answered
 from agent.http.auditing import CALL, HttpAudit
 from agent.http.call import Asked, Call, Desk
@@ -46,7 +47,6 @@ from agent.http.reply import (
 )
 from agent.http.routes import ROUTES, Body, Endpoint, Route, Router
 from agent.http.tokens import check_routes
-from agent.http.ui_page import UI_PAGE
 from agent.http.waiting import Waiting
 from raftstore.errors import (
     LeadershipLost,
@@ -225,7 +225,7 @@ class HttpServer:
             return self._outside_reply(_redirect(request.method, target.redirect))
         found = self._router.find(target.path)
         if found is None:
-            return self._outside_reply(self._outside(request.method, target.path))
+            return self._outside_reply(await self._outside(request.method, target.path))
         route, rest = found
         if self._audit is None:
             reply = await self._routed(request, route, rest, target.query)
@@ -251,15 +251,18 @@ class HttpServer:
         self._responses[f"{reply.status // 100}xx"] += 1
         return reply
 
-    def _outside(self, method: str, path: str) -> Reply:
+    async def _outside(self, method: str, path: str) -> Reply:
         """Paths that are not in the table."""
-        if path == "/" and method in {"GET", "HEAD"}:
-            if self._context.config.ui_enabled:
-                return _redirect(method, "/ui/")
-            return Reply(b"Consul Agent", TEXT_TYPE)
-        if path == "/ui/" and method in {"GET", "HEAD"} and self._context.config.ui_enabled:
-            return Reply(UI_PAGE, "text/html; charset=utf-8")
-        return Reply(status=404)
+        if method not in {"GET", "HEAD"}:
+            return Reply(status=404)
+        ui = self._context.config.ui
+        if path == "/":
+            if ui.on and ui.path != "/":
+                return _redirect(method, ui.path)
+            if not ui.on:
+                return Reply(b"Consul Agent", TEXT_TYPE)
+        rest = web_ui.found_at(ui, path)
+        return Reply(status=404) if rest is None else await web_ui.answer(ui, rest)
 
     async def _routed(self, request: web.BaseRequest, route: Route, rest: str, query: str) -> Reply:
         method = request.method

@@ -59,6 +59,8 @@ class HostParts:
             answers_max=ground.config.limits.cache_answers_max,
             away_s=backend.away_s,
             rng=ground.rng,
+            fetch_rate=ground.config.cache_entry_fetch_rate,
+            fetch_burst=ground.config.cache_entry_fetch_max_burst,
         )
         self.local = LocalAgent(
             ground.config,

@@ -89,6 +89,28 @@ async def test_a_receiver_is_told_again_and_again() -> None:
     assert second == b"lictor.http_waiting:2|g"
 
 
+async def test_statsite_is_told_over_tcp() -> None:
+    heard: asyncio.Queue[bytes] = asyncio.Queue()
+
+    async def take(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heard.put_nowait(await reader.read())
+        writer.close()
+
+    server = await asyncio.start_server(take, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    config = TelemetryConfig(statsite_address=f"127.0.0.1:{port}", disable_hostname=True)
+    push = MetricsPush(config, metrics(Stats()).collect)
+    running = asyncio.get_running_loop().create_task(push.run(interval_s=0.001))
+    try:
+        async with asyncio.timeout(20):
+            first, second = await heard.get(), await heard.get()
+    finally:
+        running.cancel()
+        server.close()
+    assert first.splitlines()[0] == b"lictor.http_requests_total:3|c"
+    assert first.endswith(b"\n") and b"lictor.http_waiting:2|g" in second.splitlines()
+
+
 @given(
     st.lists(st.text("ab_", max_size=3), max_size=4),
     st.lists(st.text("ab_", max_size=3), max_size=4),

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from agent.config.keys.rows import BOOL, OPAQUE, STRING, STRINGS, Key, ignored, later, now, refused
 
+#: The authority of the mesh vouches for identities: whoever may have a certificate for a host name
+#: could take one for a server's.
+NO_NAMES = "certificates of agents say which agent it is, and name no hosts"
+
 MESH: tuple[Key, ...] = (
     now("default_intention_policy", STRING),
     now("connect.enabled", BOOL, "connect_enabled"),
@@ -19,10 +23,10 @@ MESH: tuple[Key, ...] = (
     ),
     now("auto_encrypt.tls", BOOL, "auto_encrypt_tls"),
     now("auto_encrypt.allow_tls", BOOL, "auto_encrypt_allow_tls"),
-    later("auto_encrypt.dns_san", STRINGS, ()),
-    later("auto_encrypt.ip_san", STRINGS, ()),
+    later("auto_encrypt.dns_san", STRINGS, (), NO_NAMES),
+    later("auto_encrypt.ip_san", STRINGS, (), NO_NAMES),
     refused("auto_config", OPAQUE, "auto_config is not supported", {}),
-    later("peering.enabled", BOOL, False),
+    later("peering.enabled", BOOL, False, "clusters are not peered"),
     ignored("experiments", STRINGS),
     ignored("xds", OPAQUE, "xds has no effect: there is no xDS server"),
 )

@@ -12,7 +12,6 @@ from agent.config.keys.rows import (
     STRINGS,
     Key,
     ignored,
-    later,
     now,
 )
 
@@ -25,9 +24,9 @@ HTTP: tuple[Key, ...] = (
     now("http_config.use_cache", BOOL, "http_use_cache"),
     now("http_config.max_header_bytes", INT, "limits.http_header_max"),
     now("disable_http_unprintable_char_filter", BOOL, "http_any_char"),
-    now("ui_config.enabled", BOOL, "ui_enabled"),
-    later("ui_config.dir", STRING, ""),
-    later("ui_config.content_path", STRING, "/ui/"),
+    now("ui_config.enabled", BOOL),
+    now("ui_config.dir", STRING),
+    now("ui_config.content_path", STRING),
     ignored("ui_config.metrics_provider", STRING),
     ignored("ui_config.metrics_provider_files", STRINGS),
     ignored("ui_config.metrics_provider_options_json", STRING),

@@ -15,6 +15,9 @@ from agent.config.keys.rows import (
     refused,
 )
 
+#: Why whatever is about the gRPC port does nothing.
+NO_GRPC = "there is no gRPC port, for there is no xDS server"
+
 NETWORK: tuple[Key, ...] = (
     now("bind_addr", STRING),
     now("advertise_addr", STRING),
@@ -27,12 +30,12 @@ NETWORK: tuple[Key, ...] = (
     now("addresses.dns", STRING),
     now("addresses.http", STRING),
     now("addresses.https", STRING),
-    later("addresses.grpc", STRING, ""),
+    later("addresses.grpc", STRING, "", NO_GRPC),
     now("ports.dns", INT, "port_dns"),
     now("ports.http", INT, "port_http"),
     now("ports.https", INT, "port_https"),
-    later("ports.grpc", INT, -1),
-    later("ports.grpc_tls", INT, -1),
+    later("ports.grpc", INT, -1, NO_GRPC),
+    later("ports.grpc_tls", INT, -1, NO_GRPC),
     now("ports.serf_lan", INT, "port_serf_lan"),
     now("ports.serf_wan", INT, "port_serf_wan"),
     now("ports.server", INT, "port_server"),

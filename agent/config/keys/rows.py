@@ -20,7 +20,8 @@ class Standing(enum.Enum):
     NOW = "now"
     #: Part of the contract, not built yet: accepted, and a warning when it asks for something.
     LATER = "later"
-    #: Accepted without effect for good; ``note`` is the warning, "" means without a word.
+    #: Accepted without effect for good; ``note`` is the warning, "" means without a word. Of a
+    #: LATER key it is the reason.
     IGNORED = "ignored"
     #: An error; ``note`` is its text.
     REFUSED = "refused"
@@ -59,9 +60,10 @@ def now(
     return Key(path=path, kind=kind, target=target, positive=positive, signed=signed, live=live)
 
 
-def later(path: str, kind: Kind | Shape, default: Any = None) -> Key:
-    """A key of the contract whose feature is missing; a value other than its default warns."""
-    return Key(path=path, kind=kind, standing=Standing.LATER, default=default)
+def later(path: str, kind: Kind | Shape, default: Any = None, note: str = "") -> Key:
+    """A key of the contract whose feature is missing; a value other than its default warns, with
+    ``note`` as the reason."""
+    return Key(path=path, kind=kind, standing=Standing.LATER, default=default, note=note)
 
 
 def ignored(path: str, kind: Kind | Shape, note: str = "") -> Key:

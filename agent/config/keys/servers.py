@@ -13,7 +13,6 @@ from agent.config.keys.rows import (
     Key,
     enterprise,
     ignored,
-    later,
     now,
 )
 
@@ -39,7 +38,7 @@ SERVERS: tuple[Key, ...] = (
     now("config_entries.bootstrap", OPAQUES),
     ignored("rpc.enable_streaming", BOOL),
     ignored("use_streaming_backend", BOOL),
-    later("cache.entry_fetch_rate", FLOAT, None),
-    later("cache.entry_fetch_max_burst", INT, 2),
+    now("cache.entry_fetch_rate", FLOAT, "cache_entry_fetch_rate", positive=True),
+    now("cache.entry_fetch_max_burst", INT, "cache_entry_fetch_max_burst", positive=True),
     now("discovery_max_stale", DURATION, "discovery_max_stale_s"),
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from agent.config.keys.rows import BOOL, DURATION, STRING, STRINGS, Key, ignored, later, now
+from agent.config.keys.rows import BOOL, DURATION, STRING, STRINGS, Key, ignored, now
 
 TELEMETRY: tuple[Key, ...] = (
     now(
@@ -13,7 +13,7 @@ TELEMETRY: tuple[Key, ...] = (
     now("telemetry.prefix_filter", STRINGS, live=True),
     now("telemetry.filter_default", BOOL, "telemetry.filter_default", live=True),
     now("telemetry.statsd_address", STRING, "telemetry.statsd_address"),
-    later("telemetry.statsite_address", STRING, ""),
+    now("telemetry.statsite_address", STRING, "telemetry.statsite_address"),
     now("telemetry.dogstatsd_addr", STRING, "telemetry.dogstatsd_addr"),
     now("telemetry.dogstatsd_tags", STRINGS, "telemetry.dogstatsd_tags"),
     *(

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from agent.config.definition_keys import Kind
+from agent.config.keys.network import NO_GRPC
 from agent.config.keys.rows import BOOL, STRING, Key, ignored, later, now
 
 _CERTIFICATES: Mapping[str, Kind] = {
@@ -20,6 +21,11 @@ _CERTIFICATES: Mapping[str, Kind] = {
     "tls_cipher_suites": STRING,
 }
 _OFF: Mapping[Kind, Any] = {STRING: "", BOOL: False}
+_NOT_BUILT: Mapping[str, str] = {
+    "tls.grpc": NO_GRPC,
+    "tls.https": "the HTTPS port dials nobody",
+    "tls.defaults": "only connections to servers know it: set it in tls.internal_rpc",
+}
 
 
 def _tls(path: str, kind: Kind) -> Key:
@@ -30,7 +36,9 @@ def _tls(path: str, kind: Kind) -> Key:
         built = name not in {"verify_outgoing", "verify_server_hostname"}  # it dials nobody
     if stanza == "tls.defaults" and name == "verify_server_hostname":
         built = False  # it belongs to the stanza of the server port
-    return now(path, kind, live=True) if built else later(path, kind, _OFF[kind])
+    if built:
+        return now(path, kind, live=True)
+    return later(path, kind, _OFF[kind], _NOT_BUILT[stanza])
 
 
 TLS: tuple[Key, ...] = (
@@ -38,12 +46,17 @@ TLS: tuple[Key, ...] = (
     now("verify_incoming_rpc", BOOL, live=True),
     now("tls.internal_rpc.require_node_id", BOOL, live=True),
     now("verify_incoming_https", BOOL, live=True),
-    later("server_name", STRING, ""),
+    later(
+        "server_name",
+        STRING,
+        "",
+        "a server's certificate has to name server.DATACENTER.DOMAIN, whatever its node is called",
+    ),
     ignored("tls_prefer_server_cipher_suites", BOOL),
     *(
         _tls(f"tls.{stanza}.{name}", kind)
         for stanza in ("defaults", "https", "internal_rpc", "grpc")
         for name, kind in _CERTIFICATES.items()
     ),
-    later("tls.grpc.use_auto_cert", BOOL, False),
+    later("tls.grpc.use_auto_cert", BOOL, False, NO_GRPC),
 )  # fmt: skip

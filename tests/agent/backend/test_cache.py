@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from agent.backend import Ask
+from agent.backend import Ask, Reply
 from agent.backend import cache as module
 from agent.backend.cache import AnswerCache, Freshness
 from agent.backend.remote import RemoteBackend
@@ -162,3 +162,41 @@ async def test_without_servers_the_last_answer_is_given_with_its_age(
     assert await value(cache, "k", max_age_s=0.0, stale_if_error_s=60.0) == (b"1", True)
     with pytest.raises(ForwardError):
         await value(cache, "unknown")
+
+
+async def test_what_keeps_changing_is_fetched_as_often_as_is_allowed() -> None:
+    asked = 0
+    slow = asyncio.Event()
+
+    class Busy:
+        """Has something newer whenever it is asked."""
+
+        async def ask(self, query, options=None):
+            nonlocal asked
+            asked += 1
+            if asked == 40:
+                slow.set()
+            await asyncio.sleep(0)
+            return Reply(value=asked, index=asked)
+
+    for rate, most in ((0.0, None), (0.001, 4)):
+        asked = 0
+        slow.clear()
+        kept = AnswerCache(
+            Busy(),  # type: ignore[arg-type]
+            answers_max=4,
+            away_s=lambda: 0.0,
+            rng=random.Random(1),
+            fetch_rate=rate,
+            fetch_burst=2,
+        )
+        try:
+            await kept.get(KVGet("a"), Ask())
+            if most is None:
+                await asyncio.wait_for(slow.wait(), 20)
+            else:
+                for _ in range(200):
+                    await asyncio.sleep(0)
+                assert asked <= most
+        finally:
+            await kept.close()

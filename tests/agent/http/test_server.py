@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from agent.config.schema import WebUi
 from agent.errors import ForwardError, NoClusterLeader, NoServers, RequestError
 from agent.http.server import HttpServer
 from raftstore.errors import LeadershipLost, NoLeader, ProposalTimeout, QueueFull
@@ -61,7 +62,7 @@ async def test_the_root_says_who_is_here(client: Client) -> None:
 
 
 async def test_where_the_root_leads_with_an_interface_is_something() -> None:
-    rig = await Rig(make_config(ui_enabled=True)).start()
+    rig = await Rig(make_config(ui=WebUi(on=True))).start()
     try:
         async with Client(rig.port) as other:
             got = await other.get("/")
