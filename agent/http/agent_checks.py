@@ -20,16 +20,15 @@ from raftstore.records import CRITICAL, PASSING, WARNING, CheckId
 async def list_all(call: Call) -> Reply:
     """The checks registered here, by id."""
     expression = call.params.get("filter")
-    keep = compile_filter(expression, filter_fields.CHECK) if expression else None
-    shown = {
-        check_id: render.local_check(check, call.context.config.node_name)
-        for check_id, check in call.context.local.checks().items()
-        if sees_check(call, check)
-    }
+    filtered = compile_filter(expression, filter_fields.CHECK) if expression else None
+    node = call.context.config.node_name
     call.consulted = True
-    if keep is not None:
-        shown = {key: item for key, item in shown.items() if keep(item)}
-    return call.json(shown)
+    return call.mapping(
+        {**call.context.local.checks()},
+        lambda check: render.local_check(check, node),
+        keep=lambda check: sees_check(call, check),
+        filtered=filtered,
+    )
 
 
 async def register(call: Call) -> Reply:

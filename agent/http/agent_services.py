@@ -25,16 +25,15 @@ async def list_all(call: Call) -> Reply:
     """The services registered here, by id."""
     datacenter = call.context.config.datacenter
     expression = call.params.get("filter")
-    keep = compile_filter(expression, filter_fields.SERVICE) if expression else None
-    shown = {
-        service_id: render.agent_service(call.context.local.merged(service), datacenter)
-        for service_id, service in call.context.local.services().items()
-        if sees_service(call, service)
-    }
+    filtered = compile_filter(expression, filter_fields.SERVICE) if expression else None
+    local = call.context.local
     call.consulted = True
-    if keep is not None:
-        shown = {key: item for key, item in shown.items() if keep(item)}
-    return call.json(shown)
+    return call.mapping(
+        {**local.services()},
+        lambda service: render.agent_service(local.merged(service), datacenter),
+        keep=lambda service: sees_service(call, service),
+        filtered=filtered,
+    )
 
 
 async def get(call: Call) -> Reply:

@@ -338,13 +338,19 @@ class Call:
 
     def mapping(
         self,
-        values: Mapping[str, T],
+        values: Mapping[Any, T],
         show: Callable[[T], Json],
         *,
+        keep: Callable[[T], bool] | None = None,
+        filtered: Callable[[Any], bool] | None = None,
         headers: tuple[str, ...] = (),
     ) -> Reply:
-        """The same for an object."""
-        items = ((name, show(value)) for name, value in values.items())
+        """The same for an object; ``values`` must not change any more."""
+        items = (
+            (name, show(value)) for name, value in values.items() if keep is None or keep(value)
+        )
+        if filtered is not None:
+            items = (item for item in items if filtered(item[1]))
         if len(values) <= LONG_ITEMS:
             return self.json(dict(items), headers=headers)
         parts = json_object_parts(items, pretty=self.pretty)

@@ -29,7 +29,7 @@ from agent.local.maintenance import NODE_MAINTENANCE, TYPE, maintenance_check, s
 from agent.local.node import sidecar_address
 from agent.local.registration import Policy, Registration, build_check, build_service
 from agent.local.revocation import Revoked
-from agent.local.services import LocalService
+from agent.local.services import LocalService, Records
 from agent.local.stored import Changes
 from agent.local.sync import Registering, Syncer
 from agent.tasks import TaskOwner
@@ -154,8 +154,8 @@ class LocalAgent:
     # ---- reading ----
 
     def services(self) -> Mapping[ServiceId, Service]:
-        """The services of this host by id."""
-        return {key: service.record for key, service in self._live.state.services.items()}
+        """The services of this host by id, as they are whenever one looks."""
+        return Records(self._live.state.services)
 
     def merged(self, service: Service) -> Service:
         """A service of this host with what config entries say of it (agent contract 2.2)."""
@@ -166,8 +166,8 @@ class LocalAgent:
         return self._live.proxied.paths(proxy_id)
 
     def checks(self) -> Mapping[CheckId, Check]:
-        """The checks of this host by id, as they stand now."""
-        return {key: check.record for key, check in self._live.state.checks.items()}
+        """The checks of this host by id, as they stand whenever one looks."""
+        return Records(self._live.state.checks)
 
     def sidecars(self) -> tuple[ServiceId, ...]:
         """The proxies that came from `connect.sidecar_service`."""

@@ -29,6 +29,8 @@ from raftstore.records import (
 
 #: Services, or checks, that are compared in one step: less than a millisecond.
 COMPARED_AT_ONCE = 128
+#: Of what is to be written.
+PLANNED_AT_ONCE = 256
 #: Agent contract 4.1: period of full syncs, and the pause after a failed one, in seconds.
 FULL_INTERVAL_S = 60.0
 RETRY_INTERVAL_S = 15.0
@@ -131,26 +133,31 @@ def plan(
     ]
     return (
         *adopted,
-        *_actions(
-            local,
-            node if _node_differs(node, remote.node) else None,
-            [service_id for service_id in stale_services if service_id in local.services],
-            [check_id for check_id in stale_checks if check_id in local.checks],
-            gone_services,
-            gone_checks,
+        *(
+            yield from _actions(
+                local,
+                node if _node_differs(node, remote.node) else None,
+                [service_id for service_id in stale_services if service_id in local.services],
+                [check_id for check_id in stale_checks if check_id in local.checks],
+                gone_services,
+                gone_checks,
+            )
         ),
     )
 
 
-def pending(local: LocalState, node: Node) -> tuple[Action, ...]:
-    """All that changed here and was not told yet, without looking at the catalog."""
-    return _actions(
-        local,
-        None if local.node_in_sync else node,
-        local.unsynced_services,
-        local.unsynced_checks,
-        local.gone_services,
-        local.gone_checks,
+def pending(local: LocalState, node: Node) -> Generator[None, None, tuple[Action, ...]]:
+    """All that changed here and was not told yet, without looking at the catalog. In short steps;
+    what changes between them is out of step still when its action has been carried out."""
+    return (
+        yield from _actions(
+            local,
+            None if local.node_in_sync else node,
+            local.unsynced_services,
+            local.unsynced_checks,
+            local.gone_services,
+            local.gone_checks,
+        )
     )
 
 
@@ -272,23 +279,37 @@ def _actions(
     checks: Iterable[CheckId],
     gone_services: Iterable[ServiceId],
     gone_checks: Iterable[CheckId],
-) -> tuple[Action, ...]:
+) -> Generator[None, None, tuple[Action, ...]]:
     """Additions before removals: a service that only changes its id stays reachable."""
     actions: list[Action] = [] if node is None else [SyncNode(node)]
     by_service: dict[ServiceId, list[LocalCheck]] = {}
-    for check_id in checks:
-        check = local.checks[check_id]
-        by_service.setdefault(check.record.service_id, []).append(check)
+    services, gone_services, gone_checks = tuple(services), tuple(gone_services), tuple(gone_checks)
+    for number, check_id in enumerate(tuple(checks), start=1):
+        check = local.checks.get(check_id)
+        if check is not None:
+            by_service.setdefault(check.record.service_id, []).append(check)
+        if number % PLANNED_AT_ONCE == 0:
+            yield
     alone: list[LocalCheck] = []
-    for service_id in services:
-        service = local.services[service_id]
+    for number, service_id in enumerate(services, start=1):
+        if number % PLANNED_AT_ONCE == 0:
+            yield
+        service = local.services.get(service_id)
         mine = by_service.pop(service_id, [])
+        if service is None:
+            continue  # it went meanwhile, with its checks
         together = tuple(check.record for check in mine if check.token == service.token)
         actions.append(SyncService(service.record, together))
         alone += [check for check in mine if check.token != service.token]
     for rest in by_service.values():
         alone += rest
-    actions += [SyncCheck(check.record) for check in alone]
+    # What went meanwhile must not be written.
+    actions = [
+        action
+        for action in actions
+        if not isinstance(action, SyncService) or action.service.id in local.services
+    ]
+    actions += [SyncCheck(check.record) for check in alone if check.record.id in local.checks]
     actions += [RemoveService(service_id) for service_id in gone_services]
     actions += [RemoveCheck(check_id) for check_id in gone_checks]
     return tuple(actions)

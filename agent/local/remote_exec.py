@@ -9,8 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
-import signal
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -27,6 +25,7 @@ from agent.events.remote import (
     read_job,
     read_payload,
 )
+from agent.local.programs import Programs
 from agent.tasks import TaskOwner
 from raftstore.commands import KVLock, Rejected
 from raftstore.errors import StoreError
@@ -36,8 +35,6 @@ log = logging.getLogger("lictor.agent.exec")
 
 #: Output is gathered for so many seconds before it is told.
 GATHER_S = 0.2
-#: A command that was killed has ended, and let go of its output, within so many seconds.
-END_S = 2.0
 _CUT = b"\n[output cut: limits.remote_exec_output_max is reached]\n"
 
 
@@ -65,6 +62,7 @@ class RemoteExec:
         self._running_max = running_max
         self._output_max = output_max
         self._owner = TaskOwner()
+        self._programs = Programs()
         self._stats = ExecStats()
 
     def asked(self, payload: bytes) -> None:
@@ -78,6 +76,7 @@ class RemoteExec:
     async def close(self) -> None:
         """End what runs."""
         await self._owner.close()
+        await self._programs.close()
 
     def stats(self) -> ExecStats:
         """Counters up to now."""
@@ -120,27 +119,12 @@ class RemoteExec:
         """Run the job and tell what it prints; gives its status."""
         with _words(job) as words:
             try:
-                process = await asyncio.create_subprocess_exec(
-                    *words,
-                    stdin=asyncio.subprocess.DEVNULL,
-                    stdout=asyncio.subprocess.PIPE,
-                    stderr=asyncio.subprocess.STDOUT,
-                    start_new_session=True,
-                )
+                async with self._programs.run(*words) as process:
+                    await self._tell(place, process, job.wait_s)
+                    return await process.wait()
             except (OSError, ValueError) as error:
                 await self._write(place, place.output(self._node, 0), str(error).encode())
                 return NOT_RUN
-            try:
-                await self._tell(place, process, job.wait_s)
-                return await process.wait()
-            finally:
-                if process.returncode is None:
-                    with contextlib.suppress(ProcessLookupError, PermissionError):
-                        os.killpg(process.pid, signal.SIGKILL)
-                    # To the end of its output, so that the pipe is closed.
-                    with contextlib.suppress(TimeoutError):
-                        async with asyncio.timeout(END_S):
-                            await process.communicate()
 
     async def _tell(
         self, place: Place, process: asyncio.subprocess.Process, silence_s: float

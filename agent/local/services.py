@@ -9,15 +9,24 @@ from __future__ import annotations
 
 import heapq
 import random
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Literal, Protocol, TypeVar
 
 from agent.definitions import CheckDefinition
 from raftstore.records import CRITICAL, Check, CheckId, Service, ServiceId, ServiceName
 
 #: Where a registration came from: a configuration file, or a request.
 Source = Literal["local", "remote"]
+
+K = TypeVar("K")
+R = TypeVar("R")
+R_co = TypeVar("R_co", covariant=True)
+
+
+class _Held(Protocol[R_co]):
+    @property
+    def record(self) -> R_co: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +61,24 @@ class Unsynced:
     checks: dict[CheckId, None]
     gone_services: dict[ServiceId, tuple[CheckId, ...]]
     gone_checks: dict[CheckId, None]
+
+
+class Records(Mapping[K, R]):
+    """What is registered as the catalog has it, by id: a look at what is here now, not a copy."""
+
+    __slots__ = ("_held",)
+
+    def __init__(self, held: Mapping[K, _Held[R]]) -> None:
+        self._held = held
+
+    def __getitem__(self, key: K) -> R:
+        return self._held[key].record
+
+    def __iter__(self) -> Iterator[K]:
+        return iter(self._held)
+
+    def __len__(self) -> int:
+        return len(self._held)
 
 
 class LocalState:

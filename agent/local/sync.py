@@ -174,7 +174,7 @@ class Syncer:
             else:
                 self._state.release_held(self._now())
                 self.stats.partial_syncs += 1
-            await self._carry_out(pending(self._state, self._node()))
+            await self._carry_out(await in_slices(pending(self._state, self._node())))
         except (StoreError, ForwardError, RequestError, _Refused) as error:
             self.stats.sync_failures += 1
             self._full.failed(self._now(), self._members())

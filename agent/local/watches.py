@@ -12,7 +12,6 @@ import json
 import logging
 import os
 import random
-import signal
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ import aiohttp
 import yarl
 
 from agent.local.checks.output import Tail
+from agent.local.programs import Programs
 from agent.tasks import TaskOwner
 from agent.watches.plan import HttpHandler, ScriptHandler, Watch
 from agent.watches.progress import News, Progress
@@ -39,8 +39,6 @@ ANSWER_BYTES_MAX = 64 * 1024 * 1024
 THREAD_BYTES = 64 * 1024
 #: The shortest time between two requests of one watch: a bound on answers that never block.
 PAUSE_MIN_S = 0.05
-#: A handler that was killed has ended, and let go of its output, within so many seconds.
-END_S = 2.0
 #: The first requests of many watches are spread over so many seconds.
 SPREAD_S = 0.5
 
@@ -81,7 +79,7 @@ class Watches:
         self._url = yarl.URL("http://localhost" if self._socket_path else api)
         self._rng = rng
         self._owner = TaskOwner()
-        self._endings: set[asyncio.Task[None]] = set()
+        self._programs = Programs()
         self._running: list[tuple[_Told, asyncio.Task[None]]] = []
         self._to_agent: aiohttp.ClientSession | None = None
         self._to_others: aiohttp.ClientSession | None = None
@@ -106,8 +104,7 @@ class Watches:
     async def close(self) -> None:
         """End all watches and their handlers."""
         await self._owner.close()
-        if self._endings:
-            await asyncio.wait(self._endings)
+        await self._programs.close()
         for session in (self._to_agent, self._to_others):
             if session is not None:
                 await session.close()
@@ -219,7 +216,7 @@ class Watches:
         body = await asyncio.to_thread(_written, news.data)
         try:
             if isinstance(handler, ScriptHandler):
-                told.outcome = await _run(handler, news, body, self._endings)
+                told.outcome = await _run(handler, news, body, self._programs)
             else:
                 told.outcome = await self._post(handler, news, body)
         except _FailedError as error:
@@ -268,65 +265,24 @@ def _session(connector: aiohttp.BaseConnector) -> aiohttp.ClientSession:
     )
 
 
-async def _run(
-    handler: ScriptHandler, news: News, body: bytes, endings: set[asyncio.Task[None]]
-) -> str:
-    """Run the program with the news on its standard input. Raises _FailedError.
-
-    ``endings`` are the ends of programs that were cut short, to be waited for.
-    """
+async def _run(handler: ScriptHandler, news: News, body: bytes, programs: Programs) -> str:
+    """Run the program with the news on its standard input. Raises _FailedError."""
     output = Tail(OUTPUT_MAX)
-    loop = asyncio.get_running_loop()
-    # A start that is cut short would leave its pipes open and its program running.
-    starting = loop.create_task(_started(handler, news), name="handler's start")
-    whole = False
+    as_of = {"CONSUL_HASH": news.hash} if news.hash else {"CONSUL_INDEX": str(news.index)}
     try:
-        process = await asyncio.shield(starting)
-        async with asyncio.TaskGroup() as group:
-            group.create_task(_feed(process, body))
-            group.create_task(_read_all(process, output))
-        code = await process.wait()
-        whole = True
+        async with programs.run(
+            *handler.args, with_input=True, env={**os.environ, **as_of}
+        ) as process:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(_feed(process, body))
+                group.create_task(_read_all(process, output))
+            code = await process.wait()
     except (OSError, ValueError) as error:
-        whole = True
         raise _FailedError(str(error)) from None
-    finally:
-        if not whole:
-            # A second request to end must not leave it half ended either.
-            ending = loop.create_task(_end(starting), name="handler's end")
-            endings.add(ending)
-            ending.add_done_callback(endings.discard)
-            await asyncio.shield(ending)
     if code:
         ended = f"exit status {code}" if code > 0 else f"signal {-code}"
         raise _FailedError(f"{ended}: {output.noted()}")
     return output.noted()
-
-
-async def _started(handler: ScriptHandler, news: News) -> asyncio.subprocess.Process:
-    """The program, in a process group of its own. Raises OSError and ValueError."""
-    as_of = {"CONSUL_HASH": news.hash} if news.hash else {"CONSUL_INDEX": str(news.index)}
-    return await asyncio.create_subprocess_exec(
-        *handler.args,
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-        env={**os.environ, **as_of},
-        start_new_session=True,
-    )
-
-
-async def _end(starting: asyncio.Task[asyncio.subprocess.Process]) -> None:
-    try:
-        process = await starting
-    except (OSError, ValueError):
-        return
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, signal.SIGKILL)
-    # To the end of its output, so that the pipe is closed; others may hold it open.
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(END_S):
-            await process.communicate()
 
 
 async def _feed(process: asyncio.subprocess.Process, body: bytes) -> None:

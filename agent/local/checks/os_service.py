@@ -12,6 +12,7 @@ from pathlib import Path
 
 from agent.definitions import CheckDefinition
 from agent.local.checks.probe import ProbeResult
+from agent.local.programs import Programs
 from raftstore.records import CRITICAL, PASSING, WARNING
 
 #: Seconds; the contract sets none for this platform.
@@ -32,29 +33,24 @@ def systemd_runs() -> bool:
     return BOOTED.is_dir()
 
 
-async def probe_os_service(check: CheckDefinition) -> ProbeResult:
+async def probe_os_service(check: CheckDefinition, programs: Programs | None = None) -> ProbeResult:
     """Ask about the unit ``check.os_service``; without a suffix it is a service."""
     unit = check.os_service
     if _UNIT.fullmatch(unit) is None:
         return ProbeResult(CRITICAL, f'"{unit}" is no name of a unit')
+    words = (
+        "systemctl", "show", "--property=LoadState", "--property=ActiveState", "--", unit
+    )  # fmt: skip
     try:
-        process = await asyncio.create_subprocess_exec(
-            "systemctl", "show", "--property=LoadState", "--property=ActiveState", "--", unit,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-        )  # fmt: skip
-    except OSError as error:
-        return ProbeResult(CRITICAL, f"systemctl cannot be run: {error.strerror or error}")
-    try:
-        async with asyncio.timeout(check.timeout_s or TIMEOUT_DEFAULT_S):
+        async with (
+            asyncio.timeout(check.timeout_s or TIMEOUT_DEFAULT_S),
+            (programs or Programs()).run(*words) as process,
+        ):
             said, _ = await process.communicate()
     except TimeoutError:
         return ProbeResult(CRITICAL, "systemctl did not answer in time", timed_out=True)
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
+    except OSError as error:
+        return ProbeResult(CRITICAL, f"systemctl cannot be run: {error.strerror or error}")
     return judge(unit, said.decode("utf-8", "replace"))
 
 

@@ -17,6 +17,7 @@ from agent.local.checks.probe import ProbeResult
 from agent.local.checks.script import probe_script
 from agent.local.checks.tcp import probe_tcp
 from agent.local.checks.udp import probe_udp
+from agent.local.programs import Programs
 from raftstore.records import CRITICAL
 
 log = logging.getLogger("lictor.agent.local.checks")
@@ -50,6 +51,7 @@ class Probes:
         """``agent_tls`` is None unless checks are to use the agent's certificate."""
         self._contexts = Contexts(agent_tls)
         self._http = HttpProber(self._contexts)
+        self._programs = Programs()
 
     def configure(self, agent_tls: TlsConfig | None) -> None:
         """Use these files from now on."""
@@ -58,6 +60,7 @@ class Probes:
     async def close(self) -> None:
         """Close what is open."""
         await self._http.close()
+        await self._programs.close()
 
     async def probe(self, check: CheckDefinition, output_max: int) -> ProbeResult:
         """Look once; whatever happens is a result."""
@@ -85,8 +88,8 @@ class Probes:
                 context = await self._contexts.of(check, h2ping.PROTOCOL) if tls else None
                 return await h2ping.probe_h2ping(check, context)
             case "os_service":
-                return await probe_os_service(check)
+                return await probe_os_service(check, self._programs)
             case "docker":
                 return await probe_docker(check, output_max)
             case _:
-                return await probe_script(check, output_max)
+                return await probe_script(check, output_max, self._programs)

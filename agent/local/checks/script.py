@@ -7,14 +7,12 @@ or the check is removed: a script's children must not outlive it and pile up.
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import os
-import signal
 
 from agent.definitions import CheckDefinition
 from agent.durations import format_s
 from agent.local.checks.output import Tail
 from agent.local.checks.probe import ProbeResult
+from agent.local.programs import Programs
 from raftstore.records import CRITICAL, PASSING, WARNING
 
 #: Agent contract 1.1, seconds.
@@ -22,33 +20,25 @@ TIMEOUT_DEFAULT_S = 30.0
 _READ_BYTES = 64 * 1024
 
 
-async def probe_script(check: CheckDefinition, output_max: int) -> ProbeResult:
+async def probe_script(
+    check: CheckDefinition, output_max: int, programs: Programs | None = None
+) -> ProbeResult:
     """Run ``check.args``; ``output_max`` bytes of its output are kept."""
     timeout_s = check.timeout_s or TIMEOUT_DEFAULT_S
     output = Tail(output_max)
     try:
-        process = await asyncio.create_subprocess_exec(
-            *check.args,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-            start_new_session=True,
-        )
-    except (OSError, ValueError) as error:
-        return ProbeResult(CRITICAL, str(error))
-    ended = False
-    try:
-        async with asyncio.timeout(timeout_s):
+        async with (
+            asyncio.timeout(timeout_s),
+            (programs or Programs()).run(*check.args) as process,
+        ):
             code = await _follow(process, output)
-            ended = True
     except TimeoutError:
         text = f"Timed out ({format_s(timeout_s)}) running check"
         if output.total:
             text += f"\n\n{output.noted()}"
         return ProbeResult(CRITICAL, text, timed_out=True)
-    finally:
-        if not ended:
-            await _end(process)
+    except (OSError, ValueError) as error:
+        return ProbeResult(CRITICAL, str(error))
     status = {0: PASSING, 1: WARNING}.get(code, CRITICAL)
     return ProbeResult(status, output.noted())
 
@@ -58,11 +48,3 @@ async def _follow(process: asyncio.subprocess.Process, output: Tail) -> int:
     while chunk := await process.stdout.read(_READ_BYTES):
         output.write(chunk)
     return await process.wait()
-
-
-async def _end(process: asyncio.subprocess.Process) -> None:
-    """Kill the whole group, and collect the process's status."""
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, signal.SIGKILL)
-    if process.returncode is None:
-        await process.wait()

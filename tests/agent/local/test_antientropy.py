@@ -86,10 +86,10 @@ def test_the_plan_converges(local: LocalState, catalog: Catalog) -> None:
     theirs = (catalog.services().get("consul"), catalog.checks().get(SERF_HEALTH))
     note(local, look(catalog, local))
     local.check_invariants()
-    carry_out(catalog, local, pending(local, NODE))
+    carry_out(catalog, local, at_once(pending(local, NODE)))
     assert look(catalog, local) == ()
     assert local.in_sync
-    assert pending(local, NODE) == ()
+    assert at_once(pending(local, NODE)) == ()
     left = (catalog.services().get("consul"), catalog.checks().get(SERF_HEALTH))
     if not (theirs[1] and theirs[1].service_id not in {"", "consul"}):
         assert left == theirs  # what the leader owns is never touched
@@ -133,7 +133,7 @@ def test_telling_only_what_changed_gives_the_same_as_comparing(steps) -> None:
     for step in [*steps, ("sync",)]:
         now += 1.0
         if step == ("sync",):
-            carry_out(catalog, local, pending(local, NODE))
+            carry_out(catalog, local, at_once(pending(local, NODE)))
         take(local, step, now)
         local.check_invariants()
     differences = [a for a in look(catalog, local) if not isinstance(a, AdoptTags)]
@@ -160,7 +160,7 @@ def test_what_changes_during_a_comparison_is_told_too(local, catalog, steps, bro
     else:
         note(local, actions)
     local.check_invariants()
-    carry_out(catalog, local, pending(local, NODE))
+    carry_out(catalog, local, at_once(pending(local, NODE)))
     if not broken_off:
         # Tags that others set may have come with a service that changed meanwhile.
         again = [a for a in look(catalog, local) if not isinstance(a, AdoptTags)]
@@ -174,7 +174,7 @@ def test_a_service_and_its_checks_with_the_same_token_are_one_write() -> None:
     for check_id, token in (("same", "t"), ("other", "u")):
         record = Check(node=HOST, id=CheckId(check_id), service_id=web.id)
         local.put_check(LocalCheck(record=record, definition=CheckDefinition(), token=token), 0.0)
-    node, service, check = pending(local, NODE)
+    node, service, check = at_once(pending(local, NODE))
     assert node == SyncNode(NODE)
     assert isinstance(service, SyncService) and [c.id for c in service.checks] == ["same"]
     assert isinstance(check, SyncCheck) and check.check.id == "other"
@@ -213,13 +213,13 @@ def test_output_that_is_held_back_is_no_difference() -> None:
     local, catalog = local_state(update_interval_s=300.0), Catalog()
     record = Check(node=HOST, id=CheckId("c"), status="passing", output="old")
     local.put_check(LocalCheck(record=record, definition=CheckDefinition()), 0.0)
-    carry_out(catalog, local, pending(local, NODE))
+    carry_out(catalog, local, at_once(pending(local, NODE)))
     local.update_check(CheckId("c"), "passing", "new", 1.0)
     assert look(catalog, local) == ()
-    assert pending(local, NODE) == ()
+    assert at_once(pending(local, NODE)) == ()
     assert local.deadline is not None and 151.0 <= local.deadline < 451.0
     assert local.release_held(local.deadline)
-    (action,) = pending(local, NODE)
+    (action,) = at_once(pending(local, NODE))
     assert isinstance(action, SyncCheck) and action.check.output == "new"
 
 
@@ -227,11 +227,11 @@ def test_a_change_during_a_write_stays_to_be_told() -> None:
     local = local_state()
     first = Service(node=HOST, id=ServiceId("w"), name=ServiceName("w"), port=1)
     local.register(LocalService(record=first))
-    actions = pending(local, NODE)
+    actions = at_once(pending(local, NODE))
     local.register(LocalService(record=replace(first, port=2)))
     for action in actions:
         mark_done(local, action)
-    (again,) = pending(local, NODE)
+    (again,) = at_once(pending(local, NODE))
     assert isinstance(again, SyncService) and again.service.port == 2
 
 
