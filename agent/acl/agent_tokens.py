@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from agent.config.schema import AclTokens
 
@@ -25,7 +25,7 @@ NAMES: Mapping[str, str] = {
 class AgentTokens:
     """Secrets by name. Which one is used for what is decided here."""
 
-    __slots__ = ("_secrets", "_set", "version")
+    __slots__ = ("_secrets", "_set", "_told", "version")
 
     def __init__(self, configured: AclTokens, kept: Mapping[str, str] | None = None) -> None:
         """``kept``: set while the agent ran before; these beat the configured ones."""
@@ -33,20 +33,30 @@ class AgentTokens:
         self._secrets = _configured(configured) | self._set
         #: Rises with every change.
         self.version = 0
+        self._told: list[Callable[[], None]] = []
+
+    def on_change(self, told: Callable[[], None]) -> None:
+        """Call back after every change."""
+        self._told.append(told)
+
+    def _changed(self) -> None:
+        self.version += 1
+        for told in self._told:
+            told()
 
     def set(self, name: str, secret: str) -> None:
         """Use another secret from now on; ``name`` is one of ``NAMES``' values."""
         assert name in self._secrets, "the caller has translated the name"
         self._secrets[name] = secret
         self._set[name] = secret
-        self.version += 1
+        self._changed()
 
     def reload(self, configured: AclTokens) -> None:
         """Use what the configuration says now, where nothing else was set since the start."""
         secrets = _configured(configured) | self._set
         if secrets != self._secrets:
             self._secrets = secrets
-            self.version += 1
+            self._changed()
 
     @property
     def set_at_runtime(self) -> Mapping[str, str]:

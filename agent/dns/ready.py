@@ -147,16 +147,16 @@ class ReadyAnswers:
         """Whether an answer that is kept depends on this query."""
         return query in self._by_query
 
-    def keep(self, key: Hashable, answer: ReadyAnswer) -> list[Query[Any]]:
-        """Keep an answer whose ``body`` has been made. Gives back the queries on which nothing
-        depends any more."""
+    def keep(self, key: Hashable, answer: ReadyAnswer, *, hot: bool = True) -> list[Query[Any]]:
+        """Keep an answer whose ``body`` has been made; one that is not ``hot`` must be looked at
+        each time. Gives back the queries on which nothing depends any more."""
         forgotten = self._remove(key)
         while self._answers and (
             len(self._answers) >= self._max or self._bytes + answer.cost_bytes > self._bytes_max
         ):
             forgotten += self._remove(next(iter(self._answers)))
         self._answers[key] = answer
-        if isinstance(key, bytes) and not answer.timed:
+        if hot and isinstance(key, bytes) and not answer.timed:
             self.hot[key] = answer.next
         self._bytes += answer.cost_bytes
         for query in answer.queries:
@@ -166,6 +166,11 @@ class ReadyAnswers:
     def expire(self, key: Hashable, answer: ReadyAnswer) -> list[Query[Any]]:
         """Forget this answer, if it is still the one that is kept; result as for ``keep``."""
         return self._remove(key) if self._answers.get(key) is answer else []
+
+    def cool(self) -> None:
+        """Each answer must be looked at from now on."""
+        self.hot.clear()
+        self.on_dropped(b"")
 
     def drop(self, query: Query[Any]) -> list[Query[Any]]:
         """Forget every answer that depends on ``query``; result as for ``keep``, without it."""
@@ -204,7 +209,7 @@ class ReadyAnswers:
         """Invariants: the two maps tell the same, within the bound."""
         assert len(self._answers) <= self._max
         kept = {key for key, answer in self._answers.items() if not answer.timed}
-        assert self.hot.keys() == {key for key in kept if isinstance(key, bytes)}
+        assert self.hot.keys() <= {key for key in kept if isinstance(key, bytes)}
         assert self._bytes == sum(answer.cost_bytes for answer in self._answers.values())
         pairs = {(query, key) for key, a in self._answers.items() for query in a.queries}
         assert pairs == {(query, key) for query, keys in self._by_query.items() for key in keys}

@@ -86,6 +86,14 @@ class Catalog(Protocol):
     ) -> Callable[[], None] | None: ...
 
 
+class Rights(Protocol):
+    """What may be seen by those who ask here (agent/acl/seen.py)."""
+
+    def generation(self) -> int: ...
+    def watch_rights(self, changed: Callable[[], None]) -> Callable[[], None] | None: ...
+    def on_token(self, changed: Callable[[], None]) -> None: ...
+
+
 class Later:
     """A question that has to wait, with the facts found so far; ``client`` is whose it is."""
 
@@ -108,7 +116,6 @@ class Resolver:
         "_cancels",
         "_clock",
         "_config",
-        "_generation",
         "_generation_seen",
         "_insiders",
         "_keeps",
@@ -118,6 +125,8 @@ class Resolver:
         "_negative",
         "_peeks",
         "_ready",
+        "_rights",
+        "_rights_watch",
         "_rng",
         "_rules",
         "_stats",
@@ -133,10 +142,10 @@ class Resolver:
         clock: Callable[[], float],
         stats: ResolverStats | None = None,
         memory: Memory | None = None,
-        generation: Callable[[], int] | None = None,
+        rights: Rights | None = None,
     ) -> None:
-        """``stats`` and ``memory`` are those of the resolver that this one follows; with another
-        ``generation`` nothing that was answered before counts any more."""
+        """``stats`` and ``memory`` are those of the resolver that this one follows; with other
+        ``rights`` nothing that was answered before counts any more."""
         dns = config.dns
         self._backend = backend
         self._config = config
@@ -155,7 +164,8 @@ class Resolver:
         self._ready = ReadyAnswers(limit)
         self._away_until = 0.0
         self._memory = memory or Memory(limit)
-        self._generation = generation
+        self._rights = rights
+        self._rights_watch: Callable[[], None] | None = None
         self._generation_seen = 0
         self._memory_age_s = dns.max_stale_s if dns.allow_stale else 0.0
         self._cache_age_s = dns.cache_max_age_s if dns.use_cache else 0.0
@@ -190,9 +200,9 @@ class Resolver:
 
     @property
     def hot(self) -> dict[bytes, Callable[[], bytes]]:
-        """Questions over UDP without their id -> the next reply without its id. Empty where each
-        question must be looked at; always the same dictionary."""
-        return {} if self._generation is not None else self._ready.hot
+        """Questions over UDP without their id -> the next reply without its id. Without those that
+        must be looked at; always the same dictionary."""
+        return self._ready.hot
 
     def respond(self, data: bytes, *, tcp: bool, client: str) -> bytes | Later | None:
         """The reply to a packet, None for no reply, or ``Later`` when somebody must be asked.
@@ -201,8 +211,8 @@ class Resolver:
         """
         stats = self._stats
         stats.questions += 1
-        if self._generation is not None:
-            self._look_at_generation(self._generation())
+        if self._rights is not None:
+            self._look_at_generation(self._rights.generation())
         # No packet is a tuple, so that none over UDP is answered at the length of TCP.
         key: Hashable = (data[2:],) if tcp else data[2:]
         ready = self._ready.get(key) or self._negative.get(key)
@@ -235,6 +245,28 @@ class Resolver:
             self.close()
             self._memory.clear()
 
+    def _rights_watched(self) -> bool:
+        """Whether we shall be told when other things may be seen."""
+        if self._rights is None:
+            return True
+        if self._rights_watch is None:
+            try:
+                self._rights_watch = self._rights.watch_rights(self.rights_changed)
+            except StoreError:  # too many watches
+                return False
+        return self._rights_watch is not None
+
+    def rights_changed(self) -> None:
+        """Tokens, policies or roles are others: look at what that means, and go on being told."""
+        if self._rights is None:
+            return
+        if self._rights_watch is not None:
+            self._rights_watch()
+            self._rights_watch = None
+        self._look_at_generation(self._rights.generation())
+        if not self._rights_watched():
+            self._ready.cool()
+
     async def respond_later(self, data: bytes, later: Later, *, tcp: bool) -> bytes:
         """The reply to a question that ``respond`` could not answer. A failing backend gives
         SERVFAIL; nothing is raised."""
@@ -259,6 +291,9 @@ class Resolver:
 
     def close(self) -> None:
         """Give up all watches."""
+        if self._rights_watch is not None:
+            self._rights_watch()
+            self._rights_watch = None
         self._ready.clear()
         self._negative.clear()
         for cancel in self._cancels.values():
@@ -378,7 +413,7 @@ class Resolver:
         answer = ReadyAnswer(orders, timed=timed, queries=queries, clock=time.monotonic)
         place = self._ready if outline.items else self._negative
         body = answer.body(int(self._clock()) if timed else 0)
-        self._forget(place.keep(key, answer))
+        self._forget(place.keep(key, answer, hot=self._rights_watched()))
         if outline.partial:  # the others have their turn soon
             asyncio.get_running_loop().call_later(
                 _PARTIAL_S, lambda: self._forget(place.expire(key, answer))

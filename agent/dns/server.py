@@ -19,7 +19,7 @@ from typing import Any, cast
 
 from agent.config.schema import AgentConfig
 from agent.dns.rate_limit import Fate, ResponseRates, slipped
-from agent.dns.resolver import Catalog, Later, Resolver, ResolverStats
+from agent.dns.resolver import Catalog, Later, Resolver, ResolverStats, Rights
 from agent.dns.workers import Workers, WorkerStats
 from agent.listening import Sockets
 from agent.tasks import TaskOwner
@@ -66,9 +66,9 @@ class DnsServer:
         "_clock",
         "_config",
         "_connections",
-        "_generation",
         "_listeners",
         "_resolver",
+        "_rights",
         "_rng",
         "_sockets",
         "_stats",
@@ -88,21 +88,21 @@ class DnsServer:
         rng: random.Random | None = None,
         clock: Callable[[], float] = time.time,
         sockets: Sockets | None = None,
-        generation: Callable[[], int] | None = None,
+        rights: Rights | None = None,
     ) -> None:
-        """``clock`` gives wall-clock seconds (for the SOA serial); with another ``generation``
-        nothing that was answered counts any more. Raises ValueError when the configured domain is
-        no domain name."""
+        """``clock`` gives wall-clock seconds (for the SOA serial); with other ``rights`` nothing
+        that was answered counts any more. Raises ValueError when the configured domain is no domain
+        name."""
         self._sockets = sockets or Sockets()
         self._config = config
         self._backend = backend
         self._rng = rng or random.Random()
         self._clock = clock
         self._stats = DnsStats()
-        self._generation = generation
-        self._resolver = Resolver(
-            config, backend, rng=self._rng, clock=clock, generation=generation
-        )
+        self._rights = rights
+        self._resolver = Resolver(config, backend, rng=self._rng, clock=clock, rights=rights)
+        if rights is not None:
+            rights.on_token(lambda: self._resolver.rights_changed())
         self._workers: Workers | None = None
         if config.dns.workers:
             self._workers = Workers(
@@ -206,7 +206,7 @@ class DnsServer:
             clock=self._clock,
             stats=stats,
             memory=self._resolver.memory,
-            generation=self._generation,
+            rights=self._rights,
         )
         self._resolver.close()
         self._resolver = fresh

@@ -131,7 +131,7 @@ class Faces:
         if not access.enabled:
             return DnsServer(config, self._behind.backend, rng=rng, sockets=sockets)
         seen = SeenState(access, self._behind.backend, lambda: access.tokens.dns)
-        return DnsServer(config, seen, rng=rng, sockets=sockets, generation=seen.generation)
+        return DnsServer(config, seen, rng=rng, sockets=sockets, rights=seen)
 
     def state_replaced(self) -> None:
         """Another state is in force: answers that are ready are none any more."""

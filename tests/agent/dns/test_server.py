@@ -7,7 +7,7 @@ import random
 import shutil
 import socket
 import struct
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 import dns.asyncquery
 import dns.flags
@@ -411,18 +411,58 @@ async def test_a_service_of_the_mesh_has_one_address_both_ways(catalog: Catalog)
     await server.stop()
 
 
-async def test_nothing_that_was_answered_counts_when_rights_change(catalog: Catalog) -> None:
-    generation = [1]
-    server = DnsServer(AgentConfig(node_name="n"), catalog, generation=lambda: generation[0])
+class Rights:
+    """What may be seen, set by hand; with ``tells`` whoever watches is told."""
+
+    def __init__(self, *, tells: bool) -> None:
+        self.number = 1
+        self.tells = tells
+        self.watching: list[Callable[[], None]] = []
+        self.asked = 0
+
+    def generation(self) -> int:
+        self.asked += 1
+        return self.number
+
+    def watch_rights(self, changed: Callable[[], None]) -> Callable[[], None] | None:
+        if not self.tells:
+            return None
+        self.watching.append(changed)
+        return lambda: self.watching.remove(changed) if changed in self.watching else None
+
+    def on_token(self, changed: Callable[[], None]) -> None:
+        pass
+
+    def change(self) -> None:
+        self.number += 1
+        watching, self.watching = self.watching, []
+        for changed in watching:
+            changed()
+
+
+@pytest.mark.parametrize("tells", [True, False], ids=["told", "looked at"])
+async def test_nothing_that_was_answered_counts_when_rights_change(
+    catalog: Catalog, tells: bool
+) -> None:
+    rights = Rights(tells=tells)
+    server = DnsServer(AgentConfig(node_name="n"), catalog, rights=rights)
     await server.listen((("127.0.0.1", 0),))
     for _ in range(3):
         await ask(server, "web.service.consul.")
     assert server.stats().resolver.ready_hits == 2
-    generation[0] = 2
+    assert rights.asked == (1 if tells else 3), "what is watched is not looked at each time"
+    rights.change()
     await ask(server, "web.service.consul.")
     assert server.stats().resolver.ready_hits == 2
     await ask(server, "web.service.consul.")
     assert server.stats().resolver.ready_hits == 3
+    rights.tells = False
+    rights.change()
+    assert not server.hot
+    for _ in range(3):
+        await ask(server, "web.service.consul.")
+    assert server.stats().resolver.ready_hits == 5
+    assert not server.hot and len(rights.watching) == 0
     await server.stop()
 
 
