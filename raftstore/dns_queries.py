@@ -7,7 +7,7 @@ import ipaddress
 from dataclasses import dataclass
 
 from raftstore.definitions import VirtualAddress
-from raftstore.queries import Footprint, Query, numbered
+from raftstore.queries import Footprint, HealthEntry, HealthService, Query, numbered
 from raftstore.records import Node, Service, ServiceName
 
 
@@ -75,3 +75,36 @@ class ListVirtualAddresses(Query[tuple[VirtualAddress, ...]]):
 
     def footprint(self) -> tuple[Footprint, ...]:
         return ((_VIRTUAL, ""),)
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """Instances that may be given out; ``partial`` says that there are others."""
+
+    entries: tuple[HealthEntry, ...]
+    partial: bool
+
+
+@numbered(171, Sample)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HealthSample(Query[Sample]):
+    """At most ``most`` instances without a critical check, or with ``only_passing`` with nothing
+    but passing ones: all of them, or as many drawn by ``seed``, each as likely as any other.
+
+    What a service of thousands costs is what is drawn of it.
+    """
+
+    service: ServiceName
+    tags: tuple[str, ...] = ()
+    connect: bool = False
+    only_passing: bool = False
+    most: int
+    seed: int
+
+    @property
+    def whole(self) -> HealthService:
+        """The question after all of them, which changes with the same things."""
+        return HealthService(service=self.service, tags=self.tags, connect=self.connect)
+
+    def footprint(self) -> tuple[Footprint, ...]:
+        return self.whole.footprint()

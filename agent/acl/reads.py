@@ -157,6 +157,12 @@ def _holder(
     return dq.AddressHolder(node=node, service=service), removed
 
 
+def _sample(authorizer: Authorizer, query: Any, value: dq.Sample) -> tuple[dq.Sample, bool]:
+    """What was drawn and may be seen. Who may not see all should ask for all instead."""
+    kept = tuple(item for item in value.entries if _keep_instance(authorizer, query, item))
+    return replace(value, entries=kept), len(kept) < len(value.entries)
+
+
 def _virtual(
     authorizer: Authorizer, query: Any, value: VirtualAddress | None
 ) -> tuple[VirtualAddress | None, bool]:
@@ -446,6 +452,7 @@ READS: Mapping[type[q.Query[Any]], ReadRule] = {
     # How many there are is told to every agent: it spreads its renewals by it.
     cq.CountServices: OPEN,
     dq.WhoHasAddress: ReadRule(shape=_holder),
+    dq.HealthSample: ReadRule(shape=_sample),
     dq.GetVirtualAddress: ReadRule(shape=_virtual),
     dq.VirtualAddressAt: ReadRule(shape=_virtual),
     dq.ListVirtualAddresses: ReadRule(keep=_keep_virtual),

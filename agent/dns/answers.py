@@ -23,6 +23,8 @@ from agent.dns.outline import (
     INSTANCES_MAX,
     SRV_INSTANCES_MAX,
     UDP_INSTANCES_MAX,
+    UDP_INSTANCES_MIN,
+    UDP_ROUNDS,
     Item,
     Outline,
     SoaAt,
@@ -30,7 +32,7 @@ from agent.dns.outline import (
 from agent.dns.rules import Rules, ttl
 from agent.dns.wire import Question, Record
 from agent.queries import QueryNotFound, QueryRefused, Request
-from raftstore.dns_queries import GetVirtualAddress, VirtualAddressAt, WhoHasAddress
+from raftstore.dns_queries import GetVirtualAddress, HealthSample, VirtualAddressAt, WhoHasAddress
 from raftstore.mesh_queries import IngressHealth
 from raftstore.queries import (
     HealthEntry,
@@ -47,6 +49,9 @@ CHASE_STEPS_MAX = 3
 #: Records behind a host name that a client without EDNS gets (DNS contract 5).
 CHASED_MAX = 5
 
+#: The shortest record with an address: a pointer, type, class, TTL, length, four bytes (RFC 1035).
+ADDRESS_RECORD_BYTES = 16
+
 _ADDRESS_TYPES = frozenset({RdataType.A, RdataType.AAAA, RdataType.ANY})
 _CHAIN_TYPES = frozenset({RdataType.CNAME, RdataType.A, RdataType.AAAA})
 _NODE_TYPES = _ADDRESS_TYPES | {RdataType.TXT}
@@ -61,8 +66,13 @@ def answer(
     *,
     client: str = "",
     tcp: bool = True,
+    seed: int | None = None,
 ) -> Outline:
-    """The outline of the reply to ``client`` (its address as text). Raises ``Missing``."""
+    """The outline of the reply to ``client`` (its address as text). Raises ``Missing``.
+
+    With a ``seed`` the catalog draws the instances of a large service; without one it is asked for
+    all of them.
+    """
     lookup = names.read(question.labels, question.qtype, rules.zones)
     if lookup.kind is Kind.OUTSIDE:
         if rules.recursion_available:
@@ -73,12 +83,21 @@ def answer(
     elif question.qtype in {RdataType.SOA, RdataType.NS, RdataType.AXFR}:
         outline = _apex(question.qtype, lookup.zone, rules, facts, rng)
     else:
-        most = SRV_INSTANCES_MAX if question.qtype == RdataType.SRV else INSTANCES_MAX
-        most = most if tcp else min(most, UDP_INSTANCES_MAX)
-        outline = _named(question, lookup, rules, facts, rng, client, most)
+        most = _most(question, tcp=tcp)
+        outline = _named(question, lookup, rules, facts, rng, client, most, seed)
     if rules.recursion_available:
         outline = replace(outline, recursion_available=True)
     return outline
+
+
+def _most(question: Question, *, tcp: bool) -> int:
+    """Instances that a reply is made from."""
+    most = SRV_INSTANCES_MAX if question.qtype == RdataType.SRV else INSTANCES_MAX
+    if tcp:
+        return most
+    payload = question.edns.payload_bytes if question.edns else 0
+    fitting = UDP_ROUNDS * payload // ADDRESS_RECORD_BYTES
+    return min(most, UDP_INSTANCES_MAX, max(UDP_INSTANCES_MIN, fitting))
 
 
 def _forwarded(zone: Zone, rules: Rules) -> Outline:
@@ -104,6 +123,7 @@ def _named(
     rng: random.Random,
     client: str,
     most: int,
+    seed: int | None,
 ) -> Outline:
     owner, qtype, edns = question.name, question.qtype, question.edns
     chased_max = CHASED_MAX if edns is None else INSTANCES_MAX
@@ -113,7 +133,7 @@ def _named(
     if lookup.kind is Kind.NOTHING or not rules.is_local(lookup.datacenter):
         return _nothing(lookup.zone)
     steps = chase_steps(qtype, CHASE_STEPS_MAX)
-    ask = _Ask(owner, qtype, lookup.zone, rules, facts, rng, steps, chased_max, source, most)
+    ask = _Ask(owner, qtype, lookup.zone, rules, facts, rng, steps, chased_max, source, most, seed)
     return _looked_up(ask, lookup)
 
 
@@ -147,6 +167,7 @@ class _Ask:
     chased_max: int = CHASED_MAX
     source: str = ""
     most: int = SRV_INSTANCES_MAX
+    seed: int | None = None
 
 
 # --- nodes, addr, reverse, apex
@@ -267,13 +288,30 @@ def _name_servers(zone: Zone, rules: Rules, facts: Facts, rng: random.Random) ->
 
 
 def _service(ask: _Ask, lookup: Lookup) -> Outline:
-    entries = ask.facts.get(service_query(lookup))
-    chosen = health.fit(entries, only_passing=ask.rules.only_passing)
-    partial = len(chosen) > ask.most
-    if partial:
-        chosen = ask.rng.sample(chosen, ask.most)
+    chosen, partial = _drawn(ask, service_query(lookup))
     outline = _instances(ask, chosen, ask.rules.service_ttl_s(lookup.name), shuffled=True)
     return replace(outline, partial=True) if partial else outline
+
+
+def _drawn(ask: _Ask, query: Query[tuple[HealthEntry, ...]]) -> tuple[Sequence[HealthEntry], bool]:
+    """Instances that are fit to be given out, in no order; and whether there are others."""
+    only_passing = ask.rules.only_passing
+    if ask.seed is not None and isinstance(query, HealthService):
+        sample = ask.facts.get(
+            HealthSample(
+                service=query.service,
+                tags=query.tags,
+                connect=query.connect,
+                only_passing=only_passing,
+                most=ask.most,
+                seed=ask.seed,
+            )
+        )
+        return sample.entries, sample.partial
+    chosen = health.fit(ask.facts.get(query), only_passing=only_passing)
+    if len(chosen) > ask.most:
+        return ask.rng.sample(chosen, ask.most), True
+    return chosen, False
 
 
 def _virtual(ask: _Ask, name: str) -> Outline:

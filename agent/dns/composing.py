@@ -54,7 +54,7 @@ class Composer:
 
 def composer_of(packet: bytes, question: Question, order: Sequence[Item]) -> Composer | None:
     """What makes ``packet`` from this order, and others from others; None where nothing can."""
-    if len(packet) >= _POINTER_MAX or packet[8:10] != b"\0\0":
+    if packet[8:10] != b"\0\0":
         return None
     count = packet[6] << 8 | packet[7]
     if not 1 <= count <= len(order):
@@ -65,6 +65,9 @@ def composer_of(packet: bytes, question: Question, order: Sequence[Item]) -> Com
         if piece is None:
             return None
         pieces[item] = piece
+    # What has no target points to the question alone, however far away that is.
+    if len(packet) >= _POINTER_MAX and any(target for _, target, _ in pieces.values()):
+        return None
     if count < len(order) and len({_sizes(piece) for piece in pieces.values()}) > 1:
         return None
     start = HEADER_BYTES + len(question.wire)

@@ -13,8 +13,10 @@ from agent.dns.wire import Record
 #: Instances that one reply is made from: no transport takes more answers (DNS contract 8). Of a
 #: bigger service a random part is drawn, which also bounds the time a question takes.
 INSTANCES_MAX = 4096
-#: The same over UDP, where no reply is so long: making records of more would hold up the loop.
-UDP_INSTANCES_MAX = 2048
+#: The same over UDP: so often what a reply can hold, within these bounds. Making records of more
+#: would hold up the loop.
+UDP_ROUNDS = 2
+UDP_INSTANCES_MIN, UDP_INSTANCES_MAX = 512, 2048
 SRV_INSTANCES_MAX = 1024
 
 

@@ -38,6 +38,7 @@ from agent.dns.wire import (
     write_reply,
 )
 from agent.errors import AgentError
+from raftstore.dns_queries import HealthSample
 from raftstore.errors import StoreError
 from raftstore.queries import Query
 
@@ -73,7 +74,7 @@ class ResolverStats:
 _PATIENCE_S = 0.5
 _AWAY_S = 1.0
 #: Of a service with more instances than a reply is made from, another part is drawn after so long.
-_PARTIAL_S = 1.0
+_PARTIAL_S = 0.25
 
 
 class Catalog(Protocol):
@@ -233,7 +234,8 @@ class Resolver:
         if outline is None:
             return Later(question, facts, client)
         if self._keeps and facts and not outline.personal and len(data) <= KEY_BYTES_MAX:
-            body = self._keep(key, question, outline, tuple(facts), tcp=tcp)
+            queries = tuple(dict.fromkeys(map(_watched_as, facts)))
+            body = self._keep(key, question, outline, queries, tcp=tcp)
             if body is not None:
                 return data[:2] + body
         return data[:2] + self._write(outline, question, tcp=tcp)
@@ -320,11 +322,13 @@ class Resolver:
         self, question: Question, facts: dict[Query[Any], Any], client: str, *, tcp: bool
     ) -> Outline | None:
         """The outline from what this process holds; None when that is not enough."""
+        # Of what somebody may not see all of nothing is drawn: too little might be left of it.
+        seed = self._rng.getrandbits(32) if self._rights is None else None
         while True:
             try:
                 known = Facts(facts)
                 outline = answers.answer(
-                    question, self._rules, known, self._rng, client=client, tcp=tcp
+                    question, self._rules, known, self._rng, client=client, tcp=tcp, seed=seed
                 )
                 return None if known.unknown else outline
             except Missing as missing:
@@ -440,6 +444,11 @@ class Resolver:
                 cancel = self._cancels.pop(query, None)
                 if cancel is not None:
                     cancel()
+
+
+def _watched_as(query: Query[Any]) -> Query[Any]:
+    """The query that changes with this one, alike for all that was drawn."""
+    return query.whole if isinstance(query, HealthSample) else query
 
 
 def _upstream_of(config: AgentConfig, stats: UpstreamStats) -> Upstream:

@@ -24,6 +24,8 @@ TCP_ANSWERS_MAX = INSTANCES_MAX
 TCP_SRV_ANSWERS_MAX = SRV_INSTANCES_MAX
 
 
+#: So often the length is guessed from the lengths that are known, before it is searched for.
+GUESSES_MAX = 6
 #: A pointer, type, class, TTL and the length of no data.
 _RECORD_BYTES_MIN = 12
 
@@ -156,25 +158,40 @@ class _Cutter:
             reply, packet = self._build(items, count, cut)
             if self._fits(reply, packet, budget, uncompressed):
                 return packet
-        return self._shrink(items, count, budget, uncompressed)
+        size = self._size(reply, packet, uncompressed)
+        return self._shrink(items, count, size, budget, uncompressed)
 
-    def _shrink(self, items: list[Item], count: int, budget: Budget, uncompressed: bool) -> bytes:
-        """The longest beginning that fits, at least one record; bisection, as size grows with
-        every record."""
+    def _shrink(
+        self, items: list[Item], count: int, size: int, budget: Budget, uncompressed: bool
+    ) -> bytes:
+        """The longest beginning that fits, at least one record; ``count``, of ``size`` bytes, are
+        too many. Size grows with every record: where records are of one length two guesses hit it,
+        otherwise bisection finds it."""
         low, high = 1, count
-        _, best = self._build(items, low, True)
-        while high - low > 1:
+        reply, best = self._build(items, low, True)
+        low_size, high_size = self._size(reply, best, uncompressed), size
+        for tries in range(count):
+            if high - low <= 1:
+                break
             middle = (low + high) // 2
+            if tries < GUESSES_MAX and high_size > low_size:
+                room = (budget.bytes_max - low_size) * (high - low) // (high_size - low_size)
+                # The second one is to show that one more does not fit.
+                middle = max(low + 1, min(high - 1, low + max(1, room)))
             reply, packet = self._build(items, middle, True)
-            if self._fits(reply, packet, budget, uncompressed):
-                low, best = middle, packet
+            made = self._size(reply, packet, uncompressed)
+            if made <= budget.bytes_max:
+                low, low_size, best = middle, made, packet
             else:
-                high = middle
+                high, high_size = middle, made
         return best
 
+    @staticmethod
+    def _size(reply: Reply, packet: bytes, uncompressed: bool) -> int:
+        return full_bytes(reply) if uncompressed else len(packet)
+
     def _fits(self, reply: Reply, packet: bytes, budget: Budget, uncompressed: bool) -> bool:
-        size = full_bytes(reply) if uncompressed else len(packet)
-        return size <= budget.bytes_max
+        return self._size(reply, packet, uncompressed) <= budget.bytes_max
 
     def _build(self, items: Sequence[Item], count: int, cut: bool) -> tuple[Reply, bytes]:
         answers = list(self._own[:count])

@@ -1,17 +1,21 @@
 """What the catalog answers: instances by name and tag, checks, nodes, and their indexes.
 
-Reads only. Nothing here filters by health: the faces decide whom they leave out.
+Reads only. Nothing here filters by health, for the faces decide whom they leave out; but ``sample``
+does, so that of a large service no more is read than is drawn.
 """
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator, Mapping
 
 from raftstore.catalog_queries import NodeDump, ServiceCounts
-from raftstore.dns_queries import AddressHolder
+from raftstore.dns_queries import AddressHolder, HealthSample, Sample
 from raftstore.queries import HealthEntry, NodeServicesAnswer, ServiceNode
 from raftstore.records import (
     CONSUL_SERVICE,
+    CRITICAL,
+    PASSING,
     Check,
     CheckId,
     Node,
@@ -108,6 +112,32 @@ class Lookups:
         for row, service in self._named(name, tags, connect):
             checks = row.checks_of(_NODE_ITSELF) + row.checks_of(service.id)
             yield HealthEntry(row.node, service, checks)
+
+    def sample(self, query: HealthSample) -> Sample:
+        """Some of the instances that may be given out, or all of them."""
+        row = self._row(query.service, query.connect)
+        if row is None:
+            return Sample((), partial=False)
+        wanted = {tag.lower() for tag in query.tags}
+        left = [
+            (node, service)
+            for (node, _), service in row.instances.items()
+            if not wanted or wanted <= {tag.lower() for tag in service.tags}
+        ]
+        rng = random.Random(query.seed)
+        found: list[HealthEntry] = []
+        while left and len(found) < query.most:
+            at = rng.randrange(len(left))
+            (node, service), left[at] = left[at], left[-1]
+            left.pop()
+            held = self._registry.nodes[node]
+            checks = held.checks_of(_NODE_ITSELF) + held.checks_of(service.id)
+            if all(
+                check.status == PASSING or not (query.only_passing or check.status == CRITICAL)
+                for check in checks
+            ):
+                found.append(HealthEntry(held.node, service, checks))
+        return Sample(tuple(found), partial=bool(left))
 
     def _named(
         self, name: str, tags: tuple[str, ...], connect: bool

@@ -15,7 +15,7 @@ from raftstore import commands as c
 from raftstore import queries as q
 from raftstore.catalog_queries import CountServices, DumpNode, DumpNodes
 from raftstore.config import StateLimits
-from raftstore.dns_queries import WhoHasAddress
+from raftstore.dns_queries import HealthSample, WhoHasAddress
 from raftstore.errors import DecodeError
 from raftstore.queries import Answer, At, Footprint, Query
 from raftstore.records import Actor, Restored, RestoreView
@@ -349,6 +349,10 @@ class StateMachine(State):
             q.GetCAConfig: (lambda _: ca.config, lambda _: ca.config_index()),
             q.GetCAProvider: (lambda _: ca.provider, lambda _: ca.roots_index()),
             q.GetAutopilot: (lambda _: autopilot.config, lambda _: autopilot.index()),
+            HealthSample: (
+                look.sample,
+                lambda x: look.name_index(x.service, connect=x.connect),
+            ),
             WhoHasAddress: (lambda x: look.holder(x.address), lambda _: look.holder_index()),
             GetRestore: (lambda _: self._restore_view(), lambda _: of(_RESTORES)),
             **self._session_readers(),

@@ -19,7 +19,7 @@ from sortedcontainers import SortedDict
 
 from raftstore import queries as q
 from raftstore import rows
-from raftstore.dns_queries import WhoHasAddress
+from raftstore.dns_queries import HealthSample, WhoHasAddress
 from raftstore.errors import NotInHistory
 from raftstore.queries import Change, Footprint, HistoryAnswer, Query
 from raftstore.records import Actor, Check, KVPair, Service, Session
@@ -66,7 +66,7 @@ _WRITTEN_COUNTS = 40
 _LOADED_AT_ONCE = 64
 
 #: What is asked of the history itself, and of what no journal keeps.
-_NOW_ONLY = (q.History, q.Diff, q.WhySessionEnded, GetRestore, WhoHasAddress)
+_NOW_ONLY = (q.History, q.Diff, q.WhySessionEnded, GetRestore, WhoHasAddress, HealthSample)
 
 
 def stamp(state: State, query: Query[Any]) -> tuple[int, ...]:

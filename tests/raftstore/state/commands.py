@@ -18,6 +18,7 @@ from raftstore import records as r
 from raftstore.catalog_queries import CountServices, DumpNode, DumpNodes
 from raftstore.dns_queries import (
     GetVirtualAddress,
+    HealthSample,
     ListVirtualAddresses,
     VirtualAddressAt,
     WhoHasAddress,
@@ -433,6 +434,7 @@ POPULATED: list[c.Command] = [
 #: Every query there is, over the names above.
 ALL_QUERIES: list[q.Query[Any]] = [
     GetRestore(),
+    *[HealthSample(service="web", most=2, seed=seed) for seed in range(2)],
     *[WhoHasAddress(address) for address in ("10.0.0.1", "10.0.0.2", "10.9.9.9")],
     *[GetVirtualAddress(r.ServiceName(name)) for name in ("web", "API", "proxy", "", "never")],
     *[VirtualAddressAt(f"240.0.0.{number}") for number in (1, 2, 9)],

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-import pytest
+from collections import Counter
 
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agent.dns import health
 from raftstore.commands import Deregister, Register
+from raftstore.dns_queries import HealthSample
 from raftstore.queries import ChecksInState, HealthService, ListNodes, ListServices, NodeServices
 from raftstore.records import Check, Node, Service
 from raftstore.state import StateMachine
@@ -46,3 +52,48 @@ def test_an_answer_does_not_change_in_the_hands_of_its_reader(state):
     copy = dict(before)
     state.apply(10, 0.0, Deregister(node="m"))
     assert before == copy
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(["passing", "warning", "critical"]), st.sampled_from(["x", "y"])),
+        max_size=12,
+    ),
+    st.booleans(),
+    st.sampled_from(["", "X"]),
+    st.integers(1, 14),
+    st.integers(0, 2**32),
+)
+def test_a_sample_is_a_part_of_what_may_be_given_out(
+    instances: list[tuple[str, str]], only_passing: bool, tag: str, most: int, seed: int
+) -> None:
+    state = StateMachine()
+    for number, (status, own) in enumerate(instances):
+        node = Node(name=f"n{number}", address="a")
+        check = Check(id="c", status=status) if number % 2 else Check(
+            id="c", service_id="web", status=status)  # fmt: skip
+        service = Service(id="web", name="web", tags=(own,))
+        state.apply(number + 2, 0.0, Register(node=node, service=service, checks=(check,)))
+    tags = (tag,) if tag else ()
+    asked = HealthSample(service="WEB", tags=tags, only_passing=only_passing, most=most, seed=seed)
+    found, all_of_them = state.answer(asked).value, state.answer(asked.whole).value
+    fit = health.fit(all_of_them, only_passing=only_passing)
+    drawn = [entry.node.name for entry in found.entries]
+    assert len(set(drawn)) == len(drawn) == min(most, len(fit))
+    assert all(entry in fit for entry in found.entries)
+    assert found.partial or len(drawn) == len(fit)
+    assert not (found.partial and most > len(instances))
+    assert state.answer(asked) == state.answer(asked), "drawn by the seed alone"
+
+
+def test_each_is_as_likely_as_any_other() -> None:
+    state = StateMachine()
+    for number in range(10):
+        node = Node(name=f"n{number}", address="a")
+        state.apply(number + 2, 0.0, Register(node=node, service=Service(id="w", name="w")))
+    counts: Counter[str] = Counter()
+    for seed in range(4000):
+        sample = state.answer(HealthSample(service="w", most=3, seed=seed)).value
+        counts.update(entry.node.name for entry in sample.entries)
+    assert sum(counts.values()) == 12000 and len(counts) == 10
+    assert sum((count - 1200) ** 2 / 1200 for count in counts.values()) < 33.7, "9 degrees, 1e-4"

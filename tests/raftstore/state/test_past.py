@@ -14,7 +14,7 @@ from raftstore import queries, rows
 from raftstore.commands import Command, Deregister, KVDeleteTree, KVSet, Register, SetCA
 from raftstore.config import StateLimits
 from raftstore.definitions import ACLToken
-from raftstore.dns_queries import WhoHasAddress
+from raftstore.dns_queries import HealthSample, WhoHasAddress
 from raftstore.errors import NotInHistory
 from raftstore.queries import (
     Answer,
@@ -37,7 +37,7 @@ from tests.strategies import long_examples
 
 ROOMY = StateLimits(tombstones_max=2)
 TIGHT = StateLimits(tombstones_max=2, history_entries_max=110, history_bytes_max=40_000)
-NOW_ONLY = (GetCAProvider, GetRestore, History, Diff, WhoHasAddress, WhySessionEnded)
+NOW_ONLY = (GetCAProvider, GetRestore, History, Diff, WhoHasAddress, HealthSample, WhySessionEnded)
 PAST_QUERIES = [
     query for query in ALL_QUERIES if not isinstance(query, NOW_ONLY) and not query.server_only
 ]
