@@ -5,6 +5,7 @@ WORKDIR /src
 COPY requirements.lock pyproject.toml README.md CHANGELOG.md LICENSE ./
 COPY agent ./agent
 COPY gossip ./gossip
+COPY jepsen-lite ./jepsen-lite
 COPY proxy ./proxy
 COPY raftstore ./raftstore
 # The versions of the lock file; what only development needs is not asked for.
