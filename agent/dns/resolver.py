@@ -19,6 +19,7 @@ from dns.rcode import Rcode
 
 from agent.backend import Ask, Consistency
 from agent.backend import Reply as Answered
+from agent.backend.cache import AnswerCache, Freshness
 from agent.config.schema import AgentConfig
 from agent.dns import answers, sizes
 from agent.dns.facts import FACTS_MAX, Facts, Missing
@@ -40,7 +41,7 @@ from agent.dns.wire import (
 from agent.errors import AgentError
 from raftstore.dns_queries import HealthSample
 from raftstore.errors import StoreError
-from raftstore.queries import Query
+from raftstore.queries import HealthService, Query
 
 log = logging.getLogger("lictor.agent.dns.resolver")
 
@@ -56,7 +57,8 @@ _NEGATIVE_SHARE = 8
 @dataclass(slots=True)
 class ResolverStats:
     """Counters since the start; ``ready_answers`` is a level, ``dropped`` got no reply at all,
-    ``remembered`` facts were taken from memory, the last of them ``remembered_age_s`` old."""
+    ``remembered`` facts were taken from memory, the last of them ``remembered_age_s`` old, and
+    ``cached`` ones from the answers that this agent keeps up to date."""
 
     questions: int = 0
     dropped: int = 0
@@ -65,6 +67,7 @@ class ResolverStats:
     failures: int = 0
     ready_answers: int = 0
     remembered: int = 0
+    cached: int = 0
     remembered_age_s: float = 0.0
     upstream: UpstreamStats = field(default_factory=UpstreamStats)
 
@@ -119,6 +122,7 @@ class Resolver:
         "_config",
         "_generation_seen",
         "_insiders",
+        "_kept",
         "_keeps",
         "_max_stale_s",
         "_memory",
@@ -144,9 +148,12 @@ class Resolver:
         stats: ResolverStats | None = None,
         memory: Memory | None = None,
         rights: Rights | None = None,
+        kept: AnswerCache | None = None,
     ) -> None:
         """``stats`` and ``memory`` are those of the resolver that this one follows; with other
-        ``rights`` nothing that was answered before counts any more."""
+        ``rights`` nothing that was answered before counts any more. ``kept`` are answers that this
+        agent keeps up to date, for `use_cache`."""
+        self._kept = kept if config.dns.use_cache else None
         dns = config.dns
         self._backend = backend
         self._config = config
@@ -366,7 +373,8 @@ class Resolver:
     async def _told(self, query: Query[Any]) -> Any:
         """What a server says; what one said before where none answers in time.
 
-        With the cache on, what is young enough is not asked for again.
+        With the cache on, what is young enough is not asked for again, and instances that were
+        found before are kept up to date: not those of any name that somebody makes up.
         """
         loop = asyncio.get_running_loop()
         memory, now = self._memory, loop.time()
@@ -378,6 +386,8 @@ class Resolver:
             return self._recalled(known)
         try:
             async with asyncio.timeout(None if known is None else _PATIENCE_S):
+                if self._kept is not None and known and isinstance(query, HealthService):
+                    return await self._from_cache(self._kept, query, known)
                 reply = await self._backend.ask(query, self._ask)
         except (StoreError, AgentError, TimeoutError):
             if known is None:
@@ -385,6 +395,21 @@ class Resolver:
             self._away_until = loop.time() + _AWAY_S
             return self._recalled(known)
         memory.keep(query, reply.value, now - reply.last_contact_s)
+        return reply.value
+
+    async def _from_cache(
+        self, kept: AnswerCache, query: HealthService, known: Recollection
+    ) -> Any:
+        if not known.value:
+            reply = await self._backend.ask(query, self._ask)
+        else:
+            bound = Freshness(max_age_s=self._cache_age_s or None)
+            found = await kept.get(query, self._ask, bound)
+            reply = found.reply
+            if found.hit:
+                self._stats.cached += 1
+        now = asyncio.get_running_loop().time()
+        self._memory.keep(query, reply.value, now - reply.last_contact_s)
         return reply.value
 
     def _recalled(self, known: Recollection) -> Any:

@@ -17,6 +17,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, cast
 
+from agent.backend.cache import AnswerCache
 from agent.config.schema import AgentConfig
 from agent.dns.rate_limit import Fate, ResponseRates, slipped
 from agent.dns.resolver import Catalog, Later, Resolver, ResolverStats, Rights
@@ -66,6 +67,7 @@ class DnsServer:
         "_clock",
         "_config",
         "_connections",
+        "_kept",
         "_listeners",
         "_resolver",
         "_rights",
@@ -89,10 +91,11 @@ class DnsServer:
         clock: Callable[[], float] = time.time,
         sockets: Sockets | None = None,
         rights: Rights | None = None,
+        kept: AnswerCache | None = None,
     ) -> None:
         """``clock`` gives wall-clock seconds (for the SOA serial); with other ``rights`` nothing
-        that was answered counts any more. Raises ValueError when the configured domain is no domain
-        name."""
+        that was answered counts any more. ``kept`` are answers that this agent keeps up to date.
+        Raises ValueError when the configured domain is no domain name."""
         self._sockets = sockets or Sockets()
         self._config = config
         self._backend = backend
@@ -100,7 +103,10 @@ class DnsServer:
         self._clock = clock
         self._stats = DnsStats()
         self._rights = rights
-        self._resolver = Resolver(config, backend, rng=self._rng, clock=clock, rights=rights)
+        self._kept = kept
+        self._resolver = Resolver(
+            config, backend, rng=self._rng, clock=clock, rights=rights, kept=kept
+        )
         if rights is not None:
             rights.on_token(lambda: self._resolver.rights_changed())
         self._workers: Workers | None = None
@@ -207,6 +213,7 @@ class DnsServer:
             stats=stats,
             memory=self._resolver.memory,
             rights=self._rights,
+            kept=self._kept,
         )
         self._resolver.close()
         self._resolver = fresh

@@ -129,7 +129,10 @@ class Faces:
         ground, access = self._ground, self._behind.access
         config, rng, sockets = ground.config, ground.rng, ground.sockets
         if not access.enabled:
-            return DnsServer(config, self._behind.backend, rng=rng, sockets=sockets)
+            # A server's own state is as good as any cache. With access control an answer is one
+            # token's, and the cache is everybody's.
+            kept = None if config.server else self._behind.host.cache
+            return DnsServer(config, self._behind.backend, rng=rng, sockets=sockets, kept=kept)
         seen = SeenState(access, self._behind.backend, lambda: access.tokens.dns)
         return DnsServer(config, seen, rng=rng, sockets=sockets, rights=seen)
 
