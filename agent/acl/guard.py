@@ -15,7 +15,7 @@ from typing import Any, Protocol, TypeVar, cast
 
 from agent.acl.builtin import ANONYMOUS_SECRET
 from agent.acl.caller import Caller, Denied, Need, TokenNotFound
-from agent.acl.reads import READS, ReadRule, list_need, visible_results
+from agent.acl.reads import READS, ReadRule, acts_for_a_query, list_need, visible_results
 from agent.acl.resolver import Resolver
 from agent.acl.writes import WRITES, Asking, operation_needs
 from agent.backend import Ask, Reply
@@ -77,11 +77,6 @@ class State(Protocol):
     ) -> Outcome: ...
     async def ask(self, query: Query[T], options: Ask = ...) -> Reply[T]: ...
     def peek(self, query: Query[T]) -> Reply[T] | None: ...
-
-
-def acts_for_a_query(query: Query[Any]) -> bool:
-    """Whether another token's rights may count than those of who asks."""
-    return isinstance(query, HealthService | CoordinatesOf) and bool(query.by_query)
 
 
 class Guard:

@@ -202,6 +202,11 @@ def _cut(key: str, separator: str, start: int) -> str:
     return key if at < 0 else key[: at + len(separator)]
 
 
+def acts_for_a_query(query: q.Query[Any]) -> bool:
+    """Whether another token's rights may count than those of who asks."""
+    return isinstance(query, q.HealthService | d.CoordinatesOf) and bool(query.by_query)
+
+
 def list_need(query: Any) -> Need | None:
     """What listing keys needs besides, where `acl.enable_key_list_policy` is on."""
     if isinstance(query, q.KVList | q.KVKeys):

@@ -14,7 +14,7 @@ from agent.acl.access import Access
 from agent.acl.authorizer import Authorizer
 from agent.acl.builtin import ANONYMOUS_SECRET
 from agent.acl.caller import Denied, TokenNotFound
-from agent.acl.guard import acts_for_a_query
+from agent.acl.reads import acts_for_a_query
 from agent.backend import Ask, Reply
 from agent.backend.acting import ACTING
 from raftstore.definition_queries import ACLTokenBySecret, ListACLPolicies, ListACLRoles

@@ -28,6 +28,9 @@ def _explain(call: Call) -> int:
         return call.fail(f"Unknown format: {wanted}")
     if not call.args:
         return call.fail("Error! Missing WHAT argument")
+    late = [word for word in call.args if word.startswith("-")]
+    if late:
+        return call.fail(f"Error! Flags stand before WHAT: {' '.join(late)}")
     # key=value words go into the query, everything else into the path.
     path = [word for word in call.args if "=" not in word]
     query = [(key, value) for key, _, value in (w.partition("=") for w in call.args if "=" in w)]

@@ -8,7 +8,6 @@ waits. Shuffling, limits and bytes are left to ``sizes``: an ``Outline`` may be 
 from __future__ import annotations
 
 import random
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -16,7 +15,7 @@ from dns.rcode import Rcode
 from dns.rdatatype import RdataType
 
 from agent import queries
-from agent.dns import addresses, health, names, records
+from agent.dns import addresses, apex, health, names, records
 from agent.dns.facts import Facts
 from agent.dns.names import Kind, Lookup, Zone, reverse_zone
 from agent.dns.outline import (
@@ -40,10 +39,8 @@ from raftstore.queries import (
     NodeServices,
     Query,
 )
-from raftstore.records import CONSUL_SERVICE, Node, NodeName, ServiceName
+from raftstore.records import Node, NodeName, ServiceName
 
-#: Servers named in an NS answer (DNS contract 3.1).
-NAME_SERVERS_MAX = 3
 #: Nested steps from a name to the end of its chain of CNAMEs (DNS contract 5).
 CHASE_STEPS_MAX = 3
 #: Records behind a host name that a client without EDNS gets (DNS contract 5).
@@ -55,7 +52,6 @@ ADDRESS_RECORD_BYTES = 16
 _ADDRESS_TYPES = frozenset({RdataType.A, RdataType.AAAA, RdataType.ANY})
 _CHAIN_TYPES = frozenset({RdataType.CNAME, RdataType.A, RdataType.AAAA})
 _NODE_TYPES = _ADDRESS_TYPES | {RdataType.TXT}
-_PLAIN_NODE_NAME = re.compile(r"[A-Za-z0-9-]+\Z")
 
 
 def answer(
@@ -81,7 +77,7 @@ def answer(
     if lookup.kind is Kind.REVERSE:
         outline = _reverse(question, lookup, rules, facts)
     elif question.qtype in {RdataType.SOA, RdataType.NS, RdataType.AXFR}:
-        outline = _apex(question.qtype, lookup.zone, rules, facts, rng)
+        outline = apex.apex(question.qtype, lookup.zone, rules, facts, rng)
     else:
         most = _most(question, tcp=tcp)
         outline = _named(question, lookup, rules, facts, rng, client, most, seed)
@@ -253,35 +249,6 @@ def _reverse(question: Question, lookup: Lookup, rules: Rules, facts: Facts) -> 
         own = question.qtype == RdataType.SOA
         return Outline(zone=owned, soa_at=SoaAt.ANSWER if own else SoaAt.AUTHORITY)
     return _nothing(owned)
-
-
-def _apex(qtype: int, zone: Zone, rules: Rules, facts: Facts, rng: random.Random) -> Outline:
-    """SOA, NS and AXFR are answered alike for every name of the zone."""
-    if qtype == RdataType.AXFR:
-        return Outline(rcode=Rcode.NOTIMP, zone=zone)
-    servers = _name_servers(zone, rules, facts, rng)
-    if qtype == RdataType.NS:
-        return Outline(zone=zone, items=tuple(servers))
-    return Outline(
-        zone=zone,
-        soa_at=SoaAt.ANSWER,
-        authority=tuple(record for item in servers for record in item.records),
-        additional=tuple(record for item in servers for record in item.needs),
-    )
-
-
-def _name_servers(zone: Zone, rules: Rules, facts: Facts, rng: random.Random) -> list[Item]:
-    """Up to three random passing servers, with their addresses."""
-    entries = facts.get(HealthService(service=ServiceName(CONSUL_SERVICE)))
-    found: list[Item] = []
-    for entry in health.fit(entries, only_passing=True):
-        name, packed = entry.node.name, records.address_bytes(entry.node.address)
-        target = node_target(name.lower(), rules.datacenter.lower(), zone)
-        if packed is None or target is None or not _PLAIN_NODE_NAME.match(name):
-            continue
-        own = records.ns(zone.wire, rules.node_ttl_s, target)
-        found.append(Item((own,), (records.address(target, rules.node_ttl_s, packed),)))
-    return rng.sample(found, min(NAME_SERVERS_MAX, len(found)))
 
 
 # --- services

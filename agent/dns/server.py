@@ -9,6 +9,7 @@ closes connections that are idle, slow to send or slow to read.
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import random
 import socket
@@ -63,14 +64,11 @@ class DnsServer:
     """Serves DNS for an agent."""
 
     __slots__ = (
-        "_backend",
-        "_clock",
         "_config",
         "_connections",
-        "_kept",
         "_listeners",
+        "_make",
         "_resolver",
-        "_rights",
         "_rng",
         "_sockets",
         "_stats",
@@ -98,15 +96,12 @@ class DnsServer:
         Raises ValueError when the configured domain is no domain name."""
         self._sockets = sockets or Sockets()
         self._config = config
-        self._backend = backend
         self._rng = rng or random.Random()
-        self._clock = clock
         self._stats = DnsStats()
-        self._rights = rights
-        self._kept = kept
-        self._resolver = Resolver(
-            config, backend, rng=self._rng, clock=clock, rights=rights, kept=kept
+        self._make = functools.partial(
+            Resolver, backend=backend, rng=self._rng, clock=clock, rights=rights, kept=kept
         )
+        self._resolver = self._make(config)
         if rights is not None:
             rights.on_token(lambda: self._resolver.rights_changed())
         self._workers: Workers | None = None
@@ -204,17 +199,7 @@ class DnsServer:
 
     def reload(self, config: AgentConfig) -> None:
         """Answer by another configuration from now on; addresses and limits stay."""
-        stats = self._resolver.stats()
-        fresh = Resolver(
-            config,
-            self._backend,
-            rng=self._rng,
-            clock=self._clock,
-            stats=stats,
-            memory=self._resolver.memory,
-            rights=self._rights,
-            kept=self._kept,
-        )
+        fresh = self._make(config, stats=self._resolver.stats(), memory=self._resolver.memory)
         self._resolver.close()
         self._resolver = fresh
         if self._workers is not None:
