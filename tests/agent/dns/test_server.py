@@ -18,7 +18,8 @@ import pytest
 from agent.backend.cache import AnswerCache
 from agent.config.schema import AgentConfig, DnsConfig, Limits
 from agent.dns import DnsServer
-from agent.dns.outline import UDP_INSTANCES_MAX
+from agent.dns.answers import ADDRESS_RECORD_BYTES
+from agent.dns.outline import UDP_ROUNDS
 from raftstore.queries import HealthService
 from raftstore.records import (
     CRITICAL,
@@ -494,17 +495,19 @@ async def test_nothing_that_was_answered_counts_when_rights_change(
 
 async def test_of_a_huge_service_every_instance_has_its_turn_though_nothing_moves() -> None:
     """A reply is made from a part of it, and that part must not stay the same."""
+    payload = 8192
+    huge = UDP_ROUNDS * payload // ADDRESS_RECORD_BYTES + 200
     catalog = Catalog()
-    for number in range(UDP_INSTANCES_MAX + 200):
+    for number in range(huge):
         node = Node(name=NodeName(f"n{number}"), address=f"10.{number // 250}.{number % 250}.1")
         service = Service(node=node.name, id=ServiceId("h"), name=ServiceName("huge"))
         catalog.register(node, service)
     server = await serve(catalog)
     seen: set[str] = set()
     host, port = server.addresses[0]
-    query = dns.message.make_query("huge.service.consul.", "A", use_edns=0, payload=8192)
+    query = dns.message.make_query("huge.service.consul.", "A", use_edns=0, payload=payload)
     async with asyncio.timeout(50):
-        while len(seen) < UDP_INSTANCES_MAX + 200:
+        while len(seen) < huge:
             message = await dns.asyncquery.udp(query, host, port=port, timeout=10)
             seen |= addresses(message)
             await asyncio.sleep(0.005)
