@@ -16,21 +16,6 @@ from raftstore.queries import GetCARoots
 from raftstore.records import Json
 from raftstore.revocations import DropRevocations, ListRevocations, RevokeLeaf
 
-
-def _time(name: str, value: Json) -> float:
-    """A time as Unix seconds; "" is none."""
-    text = string(name, value)
-    if not text:
-        return 0.0
-    try:
-        when = datetime.fromisoformat(text)
-    except ValueError:
-        when = None
-    if when is None or when.tzinfo is None:
-        raise DecodeFailure(f'"{text[:64]}" is no RFC 3339 time')
-    return when.timestamp()
-
-
 BODY = Shape(
     "Revocation",
     {
@@ -38,7 +23,7 @@ BODY = Shape(
         "CertPEM": ("cert_pem", string),
         "ServiceURI": ("uri", string),
         "Service": ("service", string),
-        "Before": ("before", _time),
+        "Before": ("before", string),
         "Reason": ("reason", string),
     },
 )
@@ -51,7 +36,7 @@ async def revoke(call: Call) -> Reply:
         given = BODY.read("", load(call.body))
     except DecodeFailure as error:
         raise RequestError(400, f"Bad request: Request decode failed: {error}") from None
-    wish = revoking.Wish(**given)
+    wish = revoking.Wish(**{**given, "before": _moment(given.get("before", ""))})
     roots = (await call.ask(GetCARoots())).value
     if not roots.trust_domain:
         raise RequestError(500, "CA is uninitialized and unable to revoke anything")
@@ -80,6 +65,19 @@ async def drop(call: Call) -> Reply:
     if not await call.change(DropRevocations((named,))):
         raise RequestError(404, f'No revocation has the id "{named}"')
     return call.json(True)
+
+
+def _moment(text: str) -> float:
+    """An RFC 3339 time as Unix seconds; "" is 0. Raises RequestError."""
+    if not text:
+        return 0.0
+    try:
+        when = datetime.fromisoformat(text)
+    except ValueError:
+        when = None
+    if when is None or when.tzinfo is None:
+        raise RequestError(400, f'Bad request: Before: "{text[:64]}" is no RFC 3339 time')
+    return when.timestamp()
 
 
 def _shown(each: RevokedLeaf, *, told: bool) -> Json:
