@@ -100,6 +100,7 @@ def exposed(proxy: dict[str, Any]) -> tuple[ExposedPath, ...]:
                 path=_text(path, "Path") or "/",
                 listener_port=_port(path, "ListenerPort"),
                 local_port=_port(path, "LocalPathPort"),
+                here_only=path.get("ParsedFromCheck") is True,
             )
         )
     return tuple(each for each in found if each.listener_port and each.local_port)

@@ -79,8 +79,8 @@ class ExposedPath:
     path: str
     listener_port: int
     local_port: int
-    #: Who may ask: these addresses and loopback ones. Empty: everybody.
-    allowed: frozenset[str] = frozenset()
+    #: Whether only this host may ask: so it is for paths of the agent's own checks.
+    here_only: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

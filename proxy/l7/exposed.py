@@ -68,10 +68,13 @@ class ExposedHttp:
             pipe.abort()
 
 
-def may_ask(exposed: ExposedPath, address: str) -> bool:
-    """Whether somebody at this address may ask for an exposed path."""
+def may_ask(exposed: ExposedPath, address: str, own: str) -> bool:
+    """Whether somebody at this address may ask for an exposed path; ``own`` is the one of ours that
+    was asked at. Who connects to an address of this host from this host comes from the same."""
+    if not exposed.here_only:
+        return True
     try:
         found = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:
         return False
-    return found.is_loopback or not exposed.allowed or str(found) in exposed.allowed
+    return found.is_loopback or address == own

@@ -287,7 +287,8 @@ class Gateway:
         await pipe.opened.wait()
         own, config = self._state.own, self._hub.config
         name = stream.transport.get_extra_info("peername")
-        if own is None or not isinstance(name, tuple) or not may_ask(exposed, name[0]):
+        here = (stream.transport.get_extra_info("sockname") or ("",))[0]
+        if own is None or not isinstance(name, tuple) or not may_ask(exposed, name[0], here):
             self._record("refused", "not_exposed_to", "", str(name))
             pipe.abort()
             return

@@ -52,12 +52,13 @@ async def test_only_the_exposed_path_is_served_in_clear(mesh: Mesh) -> None:
     await until(lambda: db.port(f"exposed:{port}") == 0, "it is not served any more", 20)
 
 
-def test_who_may_ask() -> None:
-    path = ExposedPath(path="/", listener_port=1, local_port=2, allowed=frozenset({"10.0.0.1"}))
-    assert [may_ask(path, a) for a in ("127.0.0.1", "::1", "10.0.0.1", "10.0.0.2", "")] == [
+def test_paths_of_checks_are_for_this_host_only() -> None:
+    path = ExposedPath(path="/", listener_port=1, local_port=2, here_only=True)
+    addresses = ("127.0.0.1", "::1", "10.0.0.1", "10.0.0.2", "")
+    assert [may_ask(path, each, "10.0.0.1") for each in addresses] == [
         True, True, True, False, False,
     ]  # fmt: skip
-    assert may_ask(replace(path, allowed=frozenset()), "10.0.0.2")
+    assert may_ask(replace(path, here_only=False), "10.0.0.2", "10.0.0.1")
 
 
 @pytest.mark.parametrize("mode", ["accept", "require"])
