@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 
 from proxy.errors import HttpViolation
 
@@ -54,8 +55,8 @@ class Response:
 
 def joined(headers: Iterable[tuple[str, str]], name: str) -> str | None:
     """All values of a header, joined by commas; None when it is not there."""
-    name = name.lower()
-    values = [value for each, value in headers if each.lower() == name]
+    name, size = name.lower(), len(name)
+    values = [value for each, value in headers if len(each) == size and each.lower() == name]
     return ", ".join(values) if values else None
 
 
@@ -117,16 +118,22 @@ def _lines(raw: bytes) -> tuple[str, list[str]]:
 def _headers(lines: list[str]) -> Headers:
     if len(lines) > HEADERS_MAX:
         raise HttpViolation(431, "too many headers")
-    headers: list[tuple[str, str]] = []
-    for line in lines:
-        name, colon, value = line.partition(":")
-        # No space before the colon, no folded line: both are read in two ways (rule 5).
-        if not colon or not _TOKEN.fullmatch(name):
-            raise HttpViolation(400, "bad header name")
-        if not _VALUE.fullmatch(value):
-            raise HttpViolation(400, "bad header value")
-        headers.append((name, value.strip(" \t")))
-    return tuple(headers)
+    return tuple([_seen(line) if len(line) <= _SEEN_LINE_MAX else _header(line) for line in lines])
+
+
+def _header(line: str) -> tuple[str, str]:
+    name, colon, value = line.partition(":")
+    # No space before the colon, no folded line: both are read in two ways (rule 5).
+    if not colon or not _TOKEN.fullmatch(name):
+        raise HttpViolation(400, "bad header name")
+    if not _VALUE.fullmatch(value):
+        raise HttpViolation(400, "bad header value")
+    return name, value.strip(" \t")
+
+
+#: Most lines of headers come again and again. What they say depends on nothing else.
+_SEEN_LINE_MAX = 128
+_seen = lru_cache(maxsize=4096)(_header)
 
 
 def origin_form(method: str, target: str, headers: Headers, minor: int) -> str:

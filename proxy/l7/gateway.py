@@ -40,6 +40,7 @@ from proxy.telemetry.entry import IN, OUT
 from proxy.telemetry.observer import Hop, Observer
 from proxy.telemetry.outlets import Outlets
 from proxy.tls import Contexts
+from proxy.tunnel.pool import Tunnels
 from proxy.tunnel.stream import TunnelStream
 
 log = logging.getLogger("lictor.proxy.l7")
@@ -59,6 +60,7 @@ class Hub(Protocol):
     config: ProxyConfig
     contexts: Contexts | None
     policy: Policy | None
+    tunnels: Tunnels
     revoked: Revocations
 
     def spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]: ...
@@ -128,7 +130,7 @@ class Gateway:
 
         clock, limits = self._loop.time, self._limits
         links = Links(hub.config, limits, now=clock, spawn=hub.spawn, revoked=revoked)
-        return Pool(hub.config, limits, revoked=revoked), links
+        return Pool(hub.config, limits, revoked=revoked, tunnels=hub.tunnels), links
 
     # Following the source.
 
@@ -178,8 +180,7 @@ class Gateway:
     def accept_stream(self, peer: PeerCertificate, make: Callable[[Owner], TunnelStream]) -> None:
         """A stream of a tunnel: as a connection from the mesh whose handshake is complete."""
         pipe = Pipe(self._limits, accepted=True)
-        pipe.stream_opened(make(pipe))
-        pipe.secured.set_result(peer)
+        pipe.joined_to(make(pipe), peer)
         self.stats.inbound_connections += 1
         self._adopt(pipe, self._inbound(pipe), "proxy http inbound")
 

@@ -86,6 +86,12 @@ class Pipe:
         self._writable.set()
         self._wake()
 
+    def joined_to(self, stream: Stream, peer: PeerCertificate) -> None:
+        """It is a stream of a tunnel, whose other end is known already."""
+        self.stream_opened(stream)
+        self.peer = peer
+        self.secured.set_result(peer)
+
     def handed_over(self) -> None:
         """The connection is a tunnel: its streams have pipes of their own."""
         self._stream = None  # type: ignore[assignment]
@@ -165,10 +171,12 @@ class Pipe:
         # An empty line before a request is let pass (RFC 9112, section 2.2).
         if self._buffer.startswith(b"\r\n"):
             del self._buffer[:2]
-        async with asyncio.timeout(rest_s):
-            while (end := head.end_of_head(self._buffer)) < 0:
-                if not await self._more(rest_s):
-                    raise HttpViolation(400, "the head was cut short")
+        end = head.end_of_head(self._buffer)
+        if end < 0:  # seldom: most heads come whole, and need no second clock
+            async with asyncio.timeout(rest_s):
+                while (end := head.end_of_head(self._buffer)) < 0:
+                    if not await self._more(rest_s):
+                        raise HttpViolation(400, "the head was cut short")
         raw = bytes(self._buffer[:end])
         del self._buffer[:end]
         self._read_on()
@@ -177,17 +185,21 @@ class Pipe:
     async def _more(self, timeout_s: float) -> bool:
         """Wait for more; False at the end."""
         size = len(self._buffer)
-        async with asyncio.timeout(timeout_s):
-            while len(self._buffer) == size:
-                if self._lost:
-                    raise PipeClosed(self._lost)
-                if self._over:
-                    return False
-                self._waiter = asyncio.get_running_loop().create_future()
-                try:
-                    await self._waiter
-                finally:
-                    self._waiter = None
+        while len(self._buffer) == size:
+            if self._lost:
+                raise PipeClosed(self._lost)
+            if self._over:
+                return False
+            loop = asyncio.get_running_loop()
+            self._waiter = waiter = loop.create_future()
+            # A timer that fails the future costs a fraction of `asyncio.timeout`, and every
+            # request waits here several times.
+            timer = loop.call_later(timeout_s, _expire, waiter)
+            try:
+                await waiter
+            finally:
+                timer.cancel()
+                self._waiter = None
         return True
 
     async def write(self, data: bytes, stall_s: float) -> None:
@@ -237,3 +249,8 @@ class Pipe:
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
+
+
+def _expire(waiter: asyncio.Future[None]) -> None:
+    if not waiter.done():
+        waiter.set_exception(TimeoutError())

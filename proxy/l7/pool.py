@@ -18,6 +18,7 @@ from proxy.revocations import NONE, Revocations
 from proxy.source import AppAddress
 from proxy.spiffe import SpiffeId
 from proxy.tls import Contexts
+from proxy.tunnel.pool import Far, Secured, Tunnels
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +52,9 @@ class Pool:
         *,
         http2: bool = False,
         revoked: Callable[[], Revocations] = lambda: NONE,
+        tunnels: Tunnels | None = None,
     ) -> None:
+        self._tunnels = tunnels
         self._http2 = http2
         self._revoked = revoked
         #: Every connection over mTLS that somebody still holds.
@@ -125,9 +128,31 @@ class Pool:
     async def _dial_peer(self, to: Peer, pipe: Pipe, contexts: Contexts | None) -> None:
         if contexts is None:
             raise PipeClosed("no leaf certificate yet")
+        if not self._http2 and self._tunnels is not None and len(to.expected) == 1:
+            await self._dial_tunnel(to, pipe, self._tunnels)
+            await self._check(to, pipe)
+            return
         context = contexts.http2[1] if self._http2 and contexts.http2 else contexts.client
         stream = TlsStream(pipe, self._config, context, server_side=False)
         await asyncio.get_running_loop().create_connection(lambda: stream, to.address, to.port)
+        await self._check(to, pipe)
+
+    async def _dial_tunnel(self, to: Peer, pipe: Pipe, tunnels: Tunnels) -> None:
+        """A stream of a warm connection where the host has tunnels, else one of its own."""
+        (who,) = to.expected
+        far = Far(to.address, to.port, to.expected, f"{who.name}.{who.datacenter}")
+        made = await tunnels.connect(far, pipe)
+        if not isinstance(made, Secured):
+            pipe.joined_to(*made)
+            return
+        made.stream.owner = pipe
+        pipe.stream_opened(made.stream)
+        if made.stream.lost:
+            raise PipeClosed("the connection broke at once")
+        pipe.stream_secured(made.stream, made.der)
+
+    async def _check(self, to: Peer, pipe: Pipe) -> None:
+        """Whoever answered must be whom we meant, by a certificate that counts."""
         self._dialled.add(pipe)
         peer = await pipe.secured
         why = self._revoked().why(peer)
