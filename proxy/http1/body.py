@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass
 
 from proxy.errors import HttpViolation
-from proxy.http1.head import Request, Response, joined
+from proxy.http1.head import Request, Response
 
 LENGTH_MAX = (1 << 63) - 1
 CHUNK_LINE_MAX = 16 + 1 + 256
@@ -52,8 +52,8 @@ def of_response(head: Response, *, to_method: str) -> Framing:
 
 def _framing(head: Request | Response, minor: int) -> Framing | None:
     lengths, codings = (
-        joined(head.headers, "content-length"),
-        joined(head.headers, "transfer-encoding"),
+        head.get("content-length"),
+        head.get("transfer-encoding"),
     )
     if codings is not None:
         if lengths is not None:

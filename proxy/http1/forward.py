@@ -53,7 +53,10 @@ class About:
 
 def dropped(headers: Headers) -> frozenset[str]:
     """The headers that end here: hop-by-hop ones and those that Connection names."""
-    named = {word.strip(" \t").lower() for word in (joined(headers, "connection") or "").split(",")}
+    words = joined(headers, "connection")
+    if not words:
+        return HOP_BY_HOP
+    named = {word.strip(" \t").lower() for word in words.split(",")}
     named.discard("")
     if named & _NOT_DROPPED or any(name.startswith("x-lictor-") for name in named):
         raise HttpViolation(400, "Connection names a header that must be kept")
@@ -64,7 +67,7 @@ def passed_on(headers: Headers) -> list[tuple[str, str]]:
     """Headers without those that end here. ``TE: trailers`` stays."""
     drop = dropped(headers)
     kept = [(name, value) for name, value in headers if name.lower() not in drop]
-    if (joined(headers, "te") or "").strip().lower() == "trailers":
+    if len(kept) < len(headers) and (joined(headers, "te") or "").strip().lower() == "trailers":
         kept.append(("TE", "trailers"))
     return kept
 

@@ -6,8 +6,8 @@ Pure. Names of headers keep their spelling; ``get`` finds them in any.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from functools import lru_cache
 
 from proxy.errors import HttpViolation
@@ -33,10 +33,15 @@ class Request:
     target: str
     minor: int
     headers: Headers
+    #: By name in lower case: a request is asked for some twenty headers on its way.
+    _values: Mapping[str, str] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_values", _by_name(self.headers))
 
     def get(self, name: str) -> str | None:
         """The value of a header, several lines joined by commas; None when there is none."""
-        return joined(self.headers, name)
+        return self._values.get(name.lower())
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,10 +52,22 @@ class Response:
     reason: str
     minor: int
     headers: Headers
+    _values: Mapping[str, str] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_values", _by_name(self.headers))
 
     def get(self, name: str) -> str | None:
         """As a request's."""
-        return joined(self.headers, name)
+        return self._values.get(name.lower())
+
+
+def _by_name(headers: Iterable[tuple[str, str]]) -> Mapping[str, str]:
+    found: dict[str, str] = {}
+    for name, value in headers:
+        name = name.lower()
+        found[name] = f"{found[name]}, {value}" if name in found else value
+    return found
 
 
 def joined(headers: Iterable[tuple[str, str]], name: str) -> str | None:

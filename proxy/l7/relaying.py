@@ -15,7 +15,7 @@ from proxy.http1 import body as framing
 from proxy.http1 import forward
 from proxy.http1.body import LAST_CHUNK, Framing, chunk
 from proxy.http1.head import Headers as Trailers
-from proxy.http1.head import Request, Response, joined, read_response
+from proxy.http1.head import Request, Response, read_response
 from proxy.l7.limits import HttpLimits
 from proxy.l7.messages import Answer, Body, Client, PipeBody
 from proxy.l7.pipe import Pipe, PipeClosed
@@ -98,7 +98,7 @@ class Began:
     @property
     def grpc_status(self) -> str:
         """The status of a gRPC call that ended with its head; "" for anything else."""
-        return joined(self.head.headers, "grpc-status") or ""
+        return self.head.get("grpc-status") or ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,7 +218,7 @@ async def give(
     while piece := await body.read():
         await answer.send(piece)
     await answer.end()
-    words = (joined(began.head.headers, "connection") or "").lower()
+    words = (began.head.get("connection") or "").lower()
     return not began.framing.until_close and began.head.minor >= 1 and "close" not in words
 
 
@@ -234,7 +234,7 @@ async def switch(
     """After 101 both sides speak another protocol: bytes both ways until either ends."""
     if not isinstance(upstream, Pipe):
         raise HttpViolation(502, "HTTP/2 does not switch protocols")
-    upgrade = joined(began.head.headers, "upgrade") or ""
+    upgrade = began.head.get("upgrade") or ""
     kept = [(n, v) for n, v in headers if n.lower() not in ("connection", "upgrade")]
     kept += [("Connection", "Upgrade"), ("Upgrade", upgrade)]
     raw = forward.response_bytes(began.head, kept, Framing(), close=False)

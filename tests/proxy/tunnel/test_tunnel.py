@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import os
 import ssl
 import time
 from collections.abc import AsyncIterator
@@ -335,3 +337,30 @@ async def test_streams_above_the_proxys_limit_are_refused(mesh: Mesh) -> None:
     assert event.status == 503
     hand.writer.transport.abort()
     assert port
+
+
+@pytest.mark.long
+@pytest.mark.timeout(600)
+async def test_a_gigabyte_arrives_whole(mesh: Mesh) -> None:
+    port = await mesh.pair(await mesh.app())
+    reader, writer = await connect(port)
+    sent, got = hashlib.sha256(), hashlib.sha256()
+    block = os.urandom(1 << 20)
+
+    async def send() -> None:
+        for number in range(1024):
+            part = number.to_bytes(8) + block[8:]
+            sent.update(part)
+            writer.write(part)
+            await writer.drain()
+        writer.write_eof()
+
+    async with asyncio.TaskGroup() as group:
+        group.create_task(send())
+        size = 0
+        while data := await reader.read(1 << 20):
+            got.update(data)
+            size += len(data)
+    assert size == 1 << 30
+    assert got.digest() == sent.digest()
+    writer.close()
