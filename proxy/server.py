@@ -203,6 +203,8 @@ class Proxy:
             "config_age_seconds": stats.source_age_s,
             "leaf_expiry_seconds": max(0.0, stats.leaf_not_after_at - time.time()),
             "root_count": float(len(self._state.roots_pem)),
+            "tunnel_connections": float(self.tunnels.open + self._accepted.open),
+            "tunnel_streams_active": float(self.tunnels.streams + self._accepted.streams),
         }
         return self._http.observer.metrics.text(gauges, counters)
 
@@ -312,7 +314,7 @@ class Proxy:
         if state.leaf is None or not state.roots_pem:
             return
         try:
-            contexts = tls.build(state.leaf, state.roots_pem, tunnel=self.config.tunnel != "off")
+            contexts = tls.build(state.leaf, state.roots_pem, tunnel=self.tunnels.on)
         except TlsMaterialError as error:
             self._stats.events["tls", "material_rejected"] += 1
             log.warning("new certificate refused, the old one stays error=%s", error)
@@ -396,10 +398,7 @@ class Proxy:
             return self.refuse("not_ready")
         if time.time() >= contexts.not_after_at:
             return self.refuse("leaf_expired")
-        limit = own.inbound_connections_max
-        if limit and self._stats.inbound_active >= limit:
-            return self.refuse("overflow")
-        if self._open() >= self.config.connections_max:
+        if self._full(own):
             return self.refuse("overflow")
         if self._http.serves_inbound():
             stream = self._http.accept_inbound(contexts)
@@ -407,8 +406,12 @@ class Proxy:
             session = self._inbound(own)
             stream = TlsStream(session, self.config, contexts.server, server_side=True)
             session.accept(stream)
-        stream.tunnelled = self._accepted.accept if self.config.tunnel != "off" else None
+        stream.tunnelled = self._accepted.accept
         return stream
+
+    def _full(self, own: OwnService) -> bool:
+        most, active = own.inbound_connections_max, self._stats.inbound_active
+        return self._open() >= self.config.connections_max or 0 < most <= active
 
     def _own_authority(self) -> str:
         own = self._state.own
@@ -417,10 +420,7 @@ class Proxy:
     def _take_stream(self, peer: PeerCertificate, make: Callable[[Owner], TunnelStream]) -> bool:
         """A stream of a tunnel: the same as a connection whose handshake is complete."""
         own = self._state.own
-        if own is None or self._closed or self._open() >= self.config.connections_max:
-            return False
-        limit = own.inbound_connections_max
-        if limit and self._stats.inbound_active >= limit:
+        if own is None or self._closed or self._full(own):
             self._stats.events["refused", "overflow"] += 1
             return False
         if self._http.serves_inbound():

@@ -86,6 +86,16 @@ class AcceptedLinks:
         """Forget it."""
         self._links.discard(link)
 
+    @property
+    def open(self) -> int:
+        """How many connections stand."""
+        return len(self._links)
+
+    @property
+    def streams(self) -> int:
+        """How many streams they carry."""
+        return sum(link.streams for link in self._links)
+
     def cut_revoked(self) -> None:
         """Other certificates count no more: no stream begins on one, sessions end the others."""
         for link in list(self._links):

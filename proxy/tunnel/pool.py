@@ -81,9 +81,14 @@ class Tunnels:
         self._sweeping: asyncio.TimerHandle | None = None
         self.counted = {"handshakes": 0, "streams": 0, "plain": 0}
 
+    @property
+    def on(self) -> bool:
+        """Whether there are tunnels at all, ours or accepted."""
+        return self._hub.config.tunnel != "off"
+
     def wanted(self, far: Far) -> bool:
         """Whether a tunnel to there is to be tried."""
-        if self._hub.config.tunnel == "off":
+        if not self.on:
             return False
         until = self._plain.get((far.address, far.port), 0.0)
         return until <= self._loop.time() or self._hub.config.tunnel == "require"
@@ -260,6 +265,16 @@ class Tunnels:
             group.links = []
         for link in links:
             link.leave()
+
+    @property
+    def open(self) -> int:
+        """How many connections stand."""
+        return len(self._links())
+
+    @property
+    def streams(self) -> int:
+        """How many streams they carry."""
+        return sum(link.streams for link in self._links())
 
     def cut_revoked(self) -> None:
         """Other certificates count no more: no stream begins on one, sessions end the others."""

@@ -138,6 +138,16 @@ async def test_a_request_arrives_with_the_clients_identity(make: Make) -> None:
     assert body.endswith(b"/svc/web")
 
 
+async def test_connections_of_requests_share_a_tunnel(make: Make) -> None:
+    pair = await make()
+    raw = b"GET /a HTTP/1.1\r\nHost: db\r\n\r\n"
+    for _, _, body in await asyncio.gather(*(pair.ask(raw) for _ in range(8))):
+        assert body.endswith(b"/svc/web")
+    out = pair.web.explain()["tunnels"]["out"]
+    assert (out["handshakes"], out["plain"]) == (1, 0)
+    assert 1 <= out["streams"] <= 8
+
+
 async def test_requests_in_a_row_and_at_once_are_answered_in_order(make: Make) -> None:
     pair = await make()
     reader, writer = await pair.connect()
