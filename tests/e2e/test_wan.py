@@ -9,8 +9,12 @@ import os
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.e2e.cluster import AgentProcess, cluster
 from tests.waiting import eventually
+
+pytestmark = [pytest.mark.e2e, pytest.mark.alone, pytest.mark.timeout(240)]
 
 WITHIN_S = 60.0
 
@@ -28,7 +32,7 @@ def until(condition: Any, what: str) -> None:
 def test_servers_of_two_datacenters_are_one_pool(tmp_path: Path) -> None:
     key, other = (base64.b64encode(os.urandom(32)).decode() for _ in range(2))
     quick = tmp_path / "quick.json"
-    more = {"gossip_wan": {"profile": "local"}, "telemetry": {"prometheus_retention_time": "60s"}}
+    more = {"gossip_wan": {"profile": "lan"}, "telemetry": {"prometheus_retention_time": "60s"}}
     quick.write_text(json.dumps(more))
     flags = ("-server", f"-encrypt={key}", f"-config-file={quick}")
     with cluster(tmp_path) as made:
