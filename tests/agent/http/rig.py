@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -646,7 +647,8 @@ class Client:
 
     async def __aexit__(self, *_: object) -> None:
         self.writer.close()
-        await self.writer.wait_closed()
+        with contextlib.suppress(ConnectionError):  # the server may have ended it
+            await self.writer.wait_closed()
 
     async def send(
         self,
