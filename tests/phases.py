@@ -22,7 +22,7 @@ AGAIN_MAX = 3
 TESTS_FAILED = 1  # pytest's exit code when tests ran and some failed
 TWO_AT_ONCE = ("--numprocesses=2", "--dist=loadfile")
 PHASES: tuple[tuple[str, ...], ...] = (
-    ("-m", "(not e2e or replay) and not interop", *TWO_AT_ONCE),
+    ("-m", "(not e2e or replay) and not interop and not alone and not long", *TWO_AT_ONCE),
     ("-m", "((e2e and not replay) or interop) and not alone and not long", *TWO_AT_ONCE),
     (
         "-m",

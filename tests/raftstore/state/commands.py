@@ -24,6 +24,7 @@ from raftstore.dns_queries import (
     WhoHasAddress,
 )
 from raftstore.restore_queries import GetRestore
+from raftstore.revocations import DropRevocations, ListRevocations, RevokeLeaf
 from raftstore.state.definitions import secret_hash
 from raftstore.virtual_commands import EnableVirtualAddresses
 
@@ -343,6 +344,23 @@ def definition_commands(indexes: st.SearchStrategy[int | None]) -> st.SearchStra
     )
 
 
+_revoked = st.sampled_from(["1", "2"])
+revocation_commands = st.one_of(
+    st.builds(
+        RevokeLeaf,
+        entry=st.builds(
+            d.RevokedLeaf,
+            id=_revoked,
+            serial=st.sampled_from(["", "0a:0b"]),
+            uri=st.sampled_from(["", "spiffe://x.consul/ns/default/dc/dc1/svc/web"]),
+            before=st.sampled_from([0.0, 5.0]),
+            expires_at=st.sampled_from([0.0, 3.0, 1e9]),
+        ),
+        life_s=st.sampled_from([0.0, 2.0, 1e6]),
+    ),
+    st.builds(DropRevocations, ids=st.lists(_revoked, max_size=2).map(tuple)),
+)
+
 #: A comparison with an index a few entries back, resolved when the command is applied.
 BACK = st.integers(0, 3)
 
@@ -362,6 +380,7 @@ def any_commands(index: int) -> st.SearchStrategy[c.Command]:
         transactions(index),
         autopilot_commands(st.none() | recent),
         st.builds(EnableVirtualAddresses),
+        revocation_commands,
         definition_commands(st.none() | recent),
         definition_commands(st.none() | recent),
     )
@@ -429,6 +448,7 @@ POPULATED: list[c.Command] = [
     dc.SetACLRole(d.ACLRole(id="1", name="p", policies=("1",))),
     dc.SetPreparedQuery(d.PreparedQuery(id="1", name="p", template=True)),
     dc.UpdateCoordinates((d.Coordinate(node="n1", content={"Vec": [0.5]}),)),
+    RevokeLeaf(d.RevokedLeaf(id="1", serial="0a"), 1e6),
 ]
 
 #: Every query there is, over the names above.
@@ -439,6 +459,7 @@ ALL_QUERIES: list[q.Query[Any]] = [
     *[GetVirtualAddress(r.ServiceName(name)) for name in ("web", "API", "proxy", "", "never")],
     *[VirtualAddressAt(f"240.0.0.{number}") for number in (1, 2, 9)],
     ListVirtualAddresses(),
+    ListRevocations(),
     q.ListNodes(),
     q.ListServices(),
     q.ListServices((("rack", "r1"),)),
