@@ -240,6 +240,9 @@ async def test_draining_lets_requests_finish_and_takes_no_new_ones(make: Make) -
     go.set()
     got = await talk.answer(stream)
     assert got.headers[":status"] == "200" and got.ended
+    while await talk.more():  # until the sidecar ends the connection
+        pass
+    talk.writer.close()
     assert await drained
     assert talk.goaway == 0
 
