@@ -18,6 +18,7 @@ from tests.waiting import eventually
 pytestmark = pytest.mark.e2e
 
 
+@pytest.mark.alone
 def test_three_servers_are_ready_in_under_four_seconds_and_idle_cheaply(fresh: Cluster) -> None:
     # pip compiles what it installs; a checkout has its byte code from the second start on.
     packages = [str(ROOT / name) for name in ("agent", "raftstore", "gossip", "proxy")]
