@@ -1,9 +1,8 @@
 """A whole proxy in one event loop: follows its `Source` and owns listeners and connections.
 
 Decides nothing about a connection (`connection` does); it keeps what all connections share (the
-contexts, the policy, the endpoints of each upstream) in step with the source, and finds the
-connections that a change concerns: by client identity, so that the cost of new rules grows with the
-number of distinct clients and not with the connections.
+contexts, the policy, the endpoints of each upstream) in step with the source, and finds whom a
+change concerns: by client identity, so that new rules cost by distinct clients, not connections.
 """
 
 from __future__ import annotations
@@ -144,10 +143,11 @@ class Proxy:
             self._http.close()
             self.tunnels.close()
         self._accepted.close()
-        tasks = list(self._tasks)
-        for task in tasks:
+        for task in (tasks := list(self._tasks)):
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        if self._http is not None:
+            await self._http.told()
         try:
             await asyncio.wait_for(self._idle.wait(), 1.0)
         except TimeoutError:

@@ -377,6 +377,11 @@ class Gateway:
         for pipe in list(self._pipes):
             pipe.abort()
 
+    async def told(self) -> None:
+        """Until the access log is written."""
+        if self._telemetry.file is not None:
+            await self._telemetry.file.close()
+
     def explain(self) -> dict[str, Any]:
         """Hosts and their standing, for people."""
         now = self._loop.time()

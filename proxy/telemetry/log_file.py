@@ -16,6 +16,7 @@ log = logging.getLogger("lictor.proxy.telemetry")
 
 LINES_MAX = 65_536
 GATHER_S = 0.1
+CLOSE_MAX_S = 2.0
 
 
 class LogFile:
@@ -74,8 +75,12 @@ class LogFile:
             self._idle.set()
 
     async def close(self) -> None:
-        """Write what is left."""
-        await self._idle.wait()
+        """Until what was taken is written; a disk that hangs holds nobody up for longer than
+        ``CLOSE_MAX_S``."""
+        try:
+            await asyncio.wait_for(self._idle.wait(), CLOSE_MAX_S)
+        except TimeoutError:
+            log.warning("access log was not written to its end path=%s", self._path)
 
 
 def _all(descriptor: int, raw: bytes) -> None:

@@ -81,6 +81,19 @@ async def test_the_access_log_has_one_line_for_each(make: Make, tmp_path: Path) 
     assert (inward["code"], inward["path"]) == (200, "/a?k=v")
 
 
+async def test_no_line_of_the_access_log_is_lost_at_the_end(
+    make: Make,  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    pair = await make()
+    path = tmp_path / "log"
+    logs = AccessLogs(kind="file", path=str(path))
+    pair.mesh.sources["web"].change(telemetry=Telemetry(access_logs=logs))
+    await pair.ask(GET)
+    await pair.web.close()
+    assert len(path.read_text().splitlines()) == 1
+
+
 async def test_a_second_proxy_takes_another_port(make: Make) -> None:  # noqa: F811
     pair = await make()
     first = await pair.web.open_admin(port=0)
