@@ -7,7 +7,9 @@ import http.client
 import http.server
 import json
 import socket
+import subprocess
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -15,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.cluster import AgentProcess, Cluster
+from tests.e2e.cluster import LICTOR, AgentProcess, Cluster
 from tests.waiting import eventually
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]
@@ -162,6 +164,34 @@ def test_requests_reach_the_application_with_who_asked(mesh: Mesh) -> None:
     assert client.startswith("URI=spiffe://")
     assert client.endswith("/svc/web")
     assert told["headers"]["x-request-id"]
+
+
+def test_an_operator_looks_at_requests_as_they_pass(mesh: Mesh) -> None:
+    looking = subprocess.Popen(
+        [
+            str(LICTOR),
+            "proxy",
+            "tap",
+            "-count=1",
+            "-json",
+            f"-http-addr={mesh.web.address}:8500",
+            "web",
+        ],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        while looking.poll() is None:  # until it looks on, which its end tells
+            works(lambda: ask(mesh.web, "/looked-at?secret=1"))
+            time.sleep(0.1)
+        assert looking.stdout is not None
+        entry = json.loads(looking.stdout.readline())
+        assert looking.returncode == 0
+        assert (entry["path"], entry["code"]) == ("/looked-at?secret=<redacted>", 200)
+    finally:
+        looking.kill()
+        looking.communicate()
+    assert "knows no proxy nobody" in mesh.web.cli("proxy", "tap", "nobody", expect=1)
 
 
 def test_large_bodies_and_head_pass_unchanged(mesh: Mesh) -> None:
