@@ -12,6 +12,7 @@ $(STAMP): requirements.lock pyproject.toml
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	$(BIN)/python -m compileall -q agent raftstore gossip proxy jepsen-lite # as pip does with what it copies
 	@touch $(STAMP)
 
 setup: $(STAMP) ## make .venv from requirements.lock, with the program in .venv/bin/lictor
