@@ -171,6 +171,7 @@ def test_only_requests_in_flight_fail_when_the_leader_is_killed(served: Cluster)
         assert max(user.slowest_s for user in users) < 7.0
 
 
+@pytest.mark.long
 def test_a_client_answers_from_its_cache_while_all_servers_are_away(served: Cluster) -> None:
     servers, client = served.agents[:3], served.agents[3]
     path = "/v1/health/service/fixed?cached"

@@ -219,6 +219,7 @@ def test_a_server_is_removed_or_leaves_and_the_rest_goes_on(standing: Cluster) -
     assert voters(others[0]) == {s.name for s in others}
 
 
+@pytest.mark.long
 def test_a_lost_quorum_is_recovered_from_the_one_that_is_left(tmp_path: Path) -> None:
     with cluster(tmp_path) as made:
         servers = made.servers(3)
