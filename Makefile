@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: help setup lock run demo test test-long check fmt e2e sim sim-gossip kill interop fuzz jepsen bench bench-mesh docs reference clean interop-clients
+.PHONY: help setup lock run demo test test-long check check-types check-rules fmt e2e sim sim-gossip kill interop fuzz jepsen bench bench-mesh docs reference clean interop-clients
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -36,8 +36,13 @@ test-long: setup ## what takes too long for `make test`
 check: setup ## style, types, import contracts and the rules about the repository
 	$(BIN)/ruff check --quiet .
 	$(BIN)/ruff format --quiet --check .
-	$(BIN)/codespell
+	$(MAKE) --no-print-directory --jobs=2 --output-sync=target check-types check-rules
+
+check-types: setup
 	$(BIN)/mypy
+
+check-rules: setup
+	$(BIN)/codespell
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest -q tests/repo
 

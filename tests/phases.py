@@ -25,9 +25,8 @@ COMPUTING = "(not e2e or replay) and not interop and not alone and not long"
 WHOLE_AGENTS = "((e2e and not replay) or interop) and not alone and not long"
 ALONE = "alone and not long"
 PHASES: tuple[tuple[str, ...], ...] = (
-    # Clusters wait for their elections: a third file keeps two cores busy. The rules about the
-    # repository are `make check`'s.
-    ("-m", COMPUTING, "--ignore=tests/repo", *THREE_AT_ONCE),
+    # Clusters wait for their elections: a third file keeps two cores busy.
+    ("-m", COMPUTING, *THREE_AT_ONCE),
     ("-m", WHOLE_AGENTS, *THREE_AT_ONCE),
     ("-m", ALONE),
 )
