@@ -70,7 +70,12 @@ def register_pair(web: AgentProcess, db: AgentProcess, app_port: int) -> tuple[s
         "/v1/agent/service/register",
         {"Name": "db", "Port": app_port, "Connect": {"SidecarService": {}}},
     )
-    upstream = {"DestinationName": "db", "LocalBindPort": 15432}
+    local = (web.address, 15432)
+    upstream = {
+        "DestinationName": "db",
+        "LocalBindAddress": local[0],
+        "LocalBindPort": local[1],
+    }
     web.put(
         "/v1/agent/service/register",
         {
@@ -79,7 +84,7 @@ def register_pair(web: AgentProcess, db: AgentProcess, app_port: int) -> tuple[s
             "Connect": {"SidecarService": {"Proxy": {"Upstreams": [upstream]}}},
         },
     )
-    return ("127.0.0.1", 15432)
+    return local
 
 
 def test_a_sidecar_is_found_as_soon_as_it_listens(fresh: Cluster) -> None:

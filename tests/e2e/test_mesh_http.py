@@ -282,7 +282,9 @@ def test_each_request_is_authorised_and_a_denial_can_be_found(mesh: Mesh) -> Non
     )
     try:
         eventually(
-            lambda: ask(mesh.web, "/admin")[0] == 403, within_s=10, what="the intention is in force"
+            lambda: all(ask(mesh.web, "/admin")[0] == 403 for _ in range(20)),
+            within_s=30,
+            what="the intention is in force at both sidecars",
         )
         mesh.one.seen.clear()
         mesh.two.seen.clear()

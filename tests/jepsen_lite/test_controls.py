@@ -24,7 +24,7 @@ BROKEN = Path(__file__).with_name("broken_lictor.py")
         pytest.param(
             "writes-without-syncing", "set", "power-loss", "complete-set", marks=pytest.mark.long
         ),
-        pytest.param("age-by-contact", "modes", "sync-slow", "staleness", marks=pytest.mark.long),
+        pytest.param("age-by-contact", "modes", "sync-lag", "staleness", marks=pytest.mark.long),
     ],
 )
 def test_a_promise_taken_away_is_noticed(

@@ -35,6 +35,7 @@ NEMESES: dict[str, Nemesis] = {
     "clock-jump": clock.JUMP,
     "clock-rate": clock.RATE,
     "sync-slow": disk.SLOW,
+    "sync-lag": disk.LAG,
     "sync-hang": disk.HANG,
     "sync-error": disk.ERROR,
     "disk-full": disk.FULL,

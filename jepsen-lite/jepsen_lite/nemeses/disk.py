@@ -21,6 +21,8 @@ from jepsen_lite.targets import Place
 
 _SOURCE = Path(__file__).parent / "disk_faults.c"
 _RECORD = struct.Struct("<qqq")
+#: Longer than a checker's slack, shorter than what makes a leader give a follower up.
+_LAG_MS = 500
 #: A node that cannot use its disk ends within this time.
 _REFUSE_WAIT_S = 5.0
 #: So long syncs hang before the power fails, so that something is not on disk yet.
@@ -84,6 +86,14 @@ def _slow(cluster: Cluster, rng: random.Random) -> str:
     for node in nodes:
         _order(node.place, "slow", delay_ms)
     return f"a sync takes {delay_ms} ms on {named(nodes)}"
+
+
+def _lag(cluster: Cluster, rng: random.Random) -> str:
+    """One follower falls behind, while the others go on without it and it hears all they say."""
+    leader = leader_or_any(cluster, rng)
+    node = rng.choice([each for each in running(cluster) if each not in leader] or leader)
+    _order(node.place, "slow", _LAG_MS)
+    return f"a sync takes {_LAG_MS} ms on {node.name}, a follower"
 
 
 def _hang(cluster: Cluster, rng: random.Random) -> str:
@@ -213,6 +223,7 @@ def _flip(path: Path, rng: random.Random) -> int:
 
 
 SLOW = Nemesis(inject=_slow, heal=_calm, why_not=_why_not, environment=_environment)
+LAG = Nemesis(inject=_lag, heal=_calm, why_not=_why_not, environment=_environment)
 HANG = Nemesis(inject=_hang, heal=_calm, why_not=_why_not, environment=_environment)
 ERROR = Nemesis(inject=_error, heal=_calm, why_not=_why_not, environment=_environment)
 FULL = Nemesis(inject=_full, heal=_calm, why_not=_why_not, environment=_environment)
