@@ -25,8 +25,14 @@ KEEP_PER_SAMPLE = 0.995
 FORGET_S = 30.0
 #: Share of requests that go anywhere, so that hosts that are not used are still known.
 PROBE_SHARE = 0.01
-#: Samples that every host must have before the fits count.
+#: Samples that every host must have before the fits count, and the share of requests that go where
+#: they are missing: a host whose first request was slow, because a connection had to be made for
+#: it, would otherwise be asked again only when its average had decayed, half a minute later.
 SAMPLES_MIN = 20
+LEARN_SHARE = 0.1
+#: Hosts whose marginal costs differ by no more than this are alike, and share: which of them is
+#: ahead is chance, and one host of two equal ones would have nearly all requests of a quiet hour.
+ALIKE = 1.1
 #: With more hosts, only so many drawn ones are compared.
 SCAN_MAX, DRAWN = 64, 8
 _SLOPE_MIN_S = 1e-6
@@ -71,7 +77,8 @@ class Fit:
 
 
 class Adaptive(PeakEWMA):
-    """Smallest marginal cost; two choices by moving average until every host is known."""
+    """Smallest marginal cost. Until every host is known: two choices by moving average, and some
+    requests to those that are not."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -94,12 +101,17 @@ class Adaptive(PeakEWMA):
         usable = self.usable(excluded)
         if not usable:
             return None
-        if any(self._fits[host.key].samples < SAMPLES_MIN for host in usable):
+        unknown = [host for host in usable if self._fits[host.key].samples < SAMPLES_MIN]
+        if unknown and rng.random() < LEARN_SHARE:
+            return rng.choice(unknown)
+        if unknown:
             return super().pick(now, rng, hash_value=hash_value, excluded=excluded)
         if rng.random() < PROBE_SHARE:
             return rng.choice(usable)
         drawn = usable if len(usable) <= SCAN_MAX else rng.sample(usable, DRAWN)
-        return min(drawn, key=self.marginal_cost)
+        costs = [self.marginal_cost(host) for host in drawn]
+        limit = min(costs) * ALIKE
+        return rng.choice([host for host, cost in zip(drawn, costs, strict=True) if cost <= limit])
 
     def marginal_cost(self, host: Host) -> float:
         """Seconds that one more request there adds to the wait of all, for its weight."""

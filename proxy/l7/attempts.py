@@ -26,13 +26,17 @@ Fly = Coroutine[Any, Any, "Flight"]
 
 @dataclass(slots=True)
 class Flight:
-    """A try. It counts as under way until it has landed."""
+    """A try. It counts as under way until it has landed.
+
+    ``asked_at`` is when there was a connection for it: making one says nothing about how long the
+    host takes for the requests that will follow, so balancing does not count it."""
 
     hosts: TargetHosts
     host: Host
     peer: Peer
     one: RequestState
     began_at: float
+    asked_at: float
     repeats: bool
     pipe: Pipe | Exchange | None = None
     result: Began | Failure = field(default_factory=Failure)
@@ -59,15 +63,16 @@ class Attempts:
         """Ask one host, for at most so long (0: as long as the request has). The caller lands it;
         when this raises it has landed."""
         around = self._around
+        now = around.now()
         flight = Flight(
-            hosts, host, peer_of(hosts.target, host, around.trust_domain()), one, around.now(),
+            hosts, host, peer_of(hosts.target, host, around.trust_domain()), one, now, now,
             repeats=one.budget is not None and (one.number > 0 or hedge),
         )  # fmt: skip
         hosts.started(host, flight.began_at)
         if flight.repeats and one.budget is not None:
             one.budget.retrying += 1
         try:
-            flight.pipe, flight.result = await self._ask(flight.peer, one, try_s)
+            flight.pipe, flight.result = await self._ask(flight.peer, one, try_s, flight)
         except asyncio.CancelledError:
             flight.failed = False  # another was quicker, or nobody waits any more
             self.land(flight)
@@ -91,7 +96,7 @@ class Attempts:
         blamed = flight.failed and not one.replay.client.gone
         now = around.now()
         flight.hosts.finished(
-            flight.host, now, now - flight.began_at, failed=blamed, draw=around.rng.random()
+            flight.host, now, now - flight.asked_at, failed=blamed, draw=around.rng.random()
         )
 
     async def race(self, first: Fly, after_s: float, second: Callable[[], Fly | None]) -> Flight:
@@ -126,7 +131,7 @@ class Attempts:
                     self.land(ended)
 
     async def _ask(
-        self, peer: Peer, one: RequestState, try_s: float
+        self, peer: Peer, one: RequestState, try_s: float, flight: Flight | None = None
     ) -> tuple[Pipe | Exchange | None, Began | Failure]:
         around = self._around
         left_s = one.deadline - around.now()
@@ -152,6 +157,8 @@ class Attempts:
         except (OSError, TimeoutError):
             # Whoever has no time left is told so, and not that nobody is there.
             return None, Failure(sent=False, timed_out=around.now() >= one.deadline)
+        if flight is not None:
+            flight.asked_at = around.now()
         result = await ask(pipe, out, one.request, one.replay, around.limits, timeout_s)
         if not isinstance(result, Began):
             pipe.abort()

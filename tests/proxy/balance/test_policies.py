@@ -127,6 +127,39 @@ def test_a_host_that_fails_fast_is_not_taken_for_a_fast_one(make) -> None:
     assert PENALTY_S > 1
 
 
+@pytest.mark.parametrize("seed", range(20))
+def test_a_host_whose_first_request_was_slow_is_asked_again_soon(seed: int) -> None:
+    policy, rng, now = Adaptive(), random.Random(seed), 0.0
+    policy.update(hosts(2), now)
+    picks: list[Host] = []
+    for _ in range(400):
+        host = policy.pick(now, rng)
+        assert host is not None
+        policy.started(host, now)
+        latency_s = 0.002 if picks else 1.0
+        now += latency_s
+        policy.finished(host, now, latency_s, False)
+        picks.append(host)
+    assert picks.index(picks[0], 1) < 150, "one slow request is no reason to leave a host alone"
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_two_hosts_that_are_alike_share_the_requests_of_a_quiet_hour(seed: int) -> None:
+    policy, rng, now = Adaptive(), random.Random(seed), 0.0
+    policy.update(hosts(2), now)
+    picks: Counter[Host] = Counter()
+    for turn in range(1500):
+        host = policy.pick(now, rng)
+        assert host is not None
+        policy.started(host, now)
+        latency_s = rng.uniform(0.0018, 0.0022)
+        policy.finished(host, now + latency_s, latency_s, False)
+        now += 0.1
+        if turn >= 500:
+            picks[host] += 1
+    assert min(picks.values()) > 250
+
+
 def test_a_fit_finds_the_line() -> None:
     fit, rng = Fit(), random.Random(2)
     for turn in range(400):
