@@ -31,6 +31,35 @@ class _StopError(Exception):
     """A signal asks us to stop."""
 
 
+class _Signals:
+    """A request to stop interrupts what is done, once, and never while a child is being started.
+
+    That child would run on, and nobody would know of it.
+    """
+
+    def __init__(self) -> None:
+        self._asked = False
+        self._holding = False
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, self._arrived)
+
+    def _arrived(self, _number: int, _frame: FrameType | None) -> None:
+        self._asked = True
+        if not self._holding:
+            self._holding = True  # asked again, we end the child all the same
+            raise _StopError
+
+    def hold(self) -> None:
+        """From now on a request waits for ``release``."""
+        self._holding = True
+
+    def release(self) -> None:
+        """From now on a request interrupts; one that has come already does at once."""
+        self._holding = self._asked
+        if self._asked:
+            raise _StopError
+
+
 def _watch(call: Call) -> int:
     if not call.flags.text("type"):
         return call.fail(
@@ -45,16 +74,10 @@ def _watch(call: Call) -> int:
         client.read("/v1/agent/self")  # is there an agent at all? As scripts know it
     except ClientError as error:
         return call.fail(f"Error querying {call.title} agent: {error}")
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _stop)
     try:
-        return _follow(call, client, plan)
+        return _follow(call, client, plan, _Signals())
     except _StopError:
         return 0
-
-
-def _stop(_number: int, _frame: FrameType | None) -> None:
-    raise _StopError
 
 
 def _parameters(call: Call) -> dict[str, Any]:
@@ -76,7 +99,7 @@ def _parameters(call: Call) -> dict[str, Any]:
     return given
 
 
-def _follow(call: Call, client: Client, plan: Plan) -> int:
+def _follow(call: Call, client: Client, plan: Plan, signals: _Signals) -> int:
     """Ask until the handler fails; without a handler, until there is something to show."""
     progress = Progress(plan)
     while True:
@@ -93,7 +116,7 @@ def _follow(call: Call, client: Client, plan: Plan) -> int:
             call.say(encoded(news.data, indent="    "))
             return 0
         try:
-            _handle(call, news)
+            _handle(call, news, signals)
         except _HandlerError as error:
             return call.fail(str(error))
 
@@ -106,12 +129,13 @@ def _ask(client: Client, plan: Plan, progress: Progress) -> News | None:
     return progress.answered(found, index=int(text) if text.isdecimal() else 0)
 
 
-def _handle(call: Call, news: News) -> None:
+def _handle(call: Call, news: News, signals: _Signals) -> None:
     """Run the command with the news on its standard input. Raises _HandlerError."""
     words = list(call.args)
     if call.flags["shell"]:
         words = ["/bin/sh", "-c", " ".join(words)]
     as_of = {"CONSUL_HASH": news.hash} if news.hash else {"CONSUL_INDEX": str(news.index)}
+    signals.hold()
     try:
         child = subprocess.Popen(  # noqa: S603  to run what the user says is what this is for
             words, stdin=subprocess.PIPE, env={**os.environ, **as_of}
@@ -119,6 +143,7 @@ def _handle(call: Call, news: News) -> None:
     except (OSError, ValueError) as error:
         raise _HandlerError(f"Error starting handler: {words[0]}: {error}") from None
     try:
+        signals.release()
         with contextlib.suppress(BrokenPipeError):  # it need not read
             child.communicate((encoded(news.data) + "\n").encode("utf-8", "surrogatepass"))
         code = child.wait()

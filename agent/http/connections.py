@@ -14,10 +14,12 @@ from collections.abc import Awaitable, Callable
 from typing import Any, cast
 
 from aiohttp import web
-from aiohttp.web_protocol import RequestHandler
+from aiohttp.http_exceptions import BadHttpMethod
+from aiohttp.web_protocol import RequestHandler, _ErrInfo
 
 from agent.config.schema import Limits
 from agent.http.lane import Heads, Lane, Seen
+from agent.http.methods import unknown_method
 from agent.http.prompt import PromptAnswers
 from agent.http.reply import UNSENT_MAX_BYTES, Reply
 
@@ -28,6 +30,9 @@ IDLE_MAX_S = 300.0
 #: What remains of a refused body is read for this long, so that the client sees the answer.
 LINGER_MAX_S = 2.0
 HEADERS_MAX = 100
+
+#: Answers a method (the first) that no path has; None if it is no matter of methods.
+OtherMethod = Callable[[str, str], Reply | None]
 
 _TOO_MANY = (
     b"HTTP/1.1 429 Too Many Requests\r\nContent-Type: text/plain; charset=utf-8\r\n"
@@ -48,7 +53,8 @@ class Connection(RequestHandler):
     """aiohttp's connection, quiet about what strangers send, with a lane beside it."""
 
     __slots__ = ("_address", "_answers", "_ended", "_give_up", "_head_max_s", "_head_timer",
-                 "_lane", "_later", "_on_malformed", "_pending")  # fmt: skip
+                 "_lane", "_later", "_on_malformed", "_other_method", "_pending",
+                 "_stumbled_at")  # fmt: skip
 
     def __init__(
         self,
@@ -56,12 +62,15 @@ class Connection(RequestHandler):
         heads: Heads,
         answers: PromptAnswers | None,
         on_malformed: Callable[[], None],
+        other_method: OtherMethod,
         head_max_s: float,
         **options: Any,
     ) -> None:
         super().__init__(manager, **options)
         self._answers = answers
         self._on_malformed = on_malformed
+        self._other_method = other_method
+        self._stumbled_at = b""
         self._lane = Lane(heads)
         self._pending: Seen | None = None
         self._address: str | None = None
@@ -90,6 +99,11 @@ class Connection(RequestHandler):
         message: str | None = None,
     ) -> web.StreamResponse:
         """What aiohttp could not read as HTTP ends here, and the connection with it."""
+        if isinstance(exc, BadHttpMethod) and (asked := unknown_method(self._stumbled_at)):
+            reply = self._other_method(*asked)
+            if reply is not None:
+                reply.keep_alive = False  # where the next request begins nobody knows
+                return cast(web.StreamResponse, reply)
         if status == 400:
             self._on_malformed()
         return super().handle_error(request, status, exc, message)
@@ -122,6 +136,8 @@ class Connection(RequestHandler):
         """Bytes for aiohttp. If they end within a head, the rest of it has a deadline."""
         super().data_received(data)
         if self._messages or self._current_request is not None:
+            if self._messages and isinstance(self._messages[-1][0], _ErrInfo):
+                self._stumbled_at = data
             self._head_is_whole()
         elif self._head_timer is None and self.transport is not None:
             self._head_timer = self._loop.call_later(self._head_max_s, self._head_is_late)
@@ -209,8 +225,10 @@ class Connections(web.Server):
         handle: Callable[[web.BaseRequest], Awaitable[Reply]],
         limits: Limits,
         answers: PromptAnswers | None,
+        other_method: OtherMethod,
     ) -> None:
         super().__init__(cast(Any, handle), handler_cancellation=True)
+        self._other_method = other_method
         #: Connections of one address; 0: any number. A reload may change it.
         self.limit = limits.http_max_conns_per_client
         self._max = limits.http_connections_max
@@ -246,6 +264,7 @@ class Connections(web.Server):
             self._heads,
             self._answers,
             self._count_malformed,
+            self._other_method,
             self._head_max_s,
             loop=self._loop,
             **self._options,

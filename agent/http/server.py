@@ -141,7 +141,7 @@ class HttpServer:
     async def start(self) -> None:
         """Listen everywhere. Raises OSError that names address and port, ConfigError."""
         config = self._context.config
-        connections = Connections(self.handle, config.limits, self._prompt)
+        connections = Connections(self.handle, config.limits, self._prompt, self._unknown_method)
         runner = web.ServerRunner(connections, shutdown_timeout=STOP_MAX_S)
         await runner.setup()
         self._connections, self._runner = connections, runner
@@ -236,6 +236,22 @@ class HttpServer:
         reply.headers += self._desk.api_headers
         if len(reply.body) >= GZIP_MIN_BYTES:
             await _compress(request, reply)
+        return self._count(reply)
+
+    def _unknown_method(self, method: str, raw: str) -> Reply | None:
+        """The answer to a method that the parser does not know; None where there is no path."""
+        self._requests += 1
+        try:
+            target = read_target(raw, any_char=self._context.config.http_any_char)
+        except BadTarget:
+            return None
+        if target.redirect:
+            return self._outside_reply(_redirect(method, target.redirect))
+        found = self._router.find(target.path)
+        if found is None:
+            return self._outside_reply(Reply(status=404))
+        reply = _other_method(found[0], method)
+        reply.headers += self._desk.api_headers
         return self._count(reply)
 
     def _prompt_reply(self, status: int) -> None:

@@ -65,6 +65,13 @@ async def test_a_command_that_runs_is_ended_with_the_watch(rig: Rig) -> None:
     assert await ended(process) == (0, "asked\n", "")
 
 
+async def test_a_command_that_is_being_started_is_ended_too(rig: Rig) -> None:
+    """The request to stop comes from the command itself, so it is there before we know of it."""
+    script = "trap 'echo asked; exit 0' TERM; kill -INT $PPID; while :; do sleep 0.05; done"
+    process = await start(rig.url, "-type=nodes", "-shell=false", "/bin/sh", "-c", script)
+    assert await ended(process) == (0, "asked\n", "")
+
+
 async def test_a_command_that_fails_ends_the_watch(rig: Rig) -> None:
     process = await start(rig.url, "-type=nodes", "exit 3")
     assert await ended(process) == (1, "", "Error executing handler: exit status 3\n")

@@ -82,6 +82,30 @@ async def test_a_wrong_method_is_405_with_allow(client: Client) -> None:
     assert (await client.get("/v1/status/leader")).status == 200
 
 
+@pytest.mark.parametrize("method", ["FROB", "get", "X-Y.z~1", "BREW"])
+async def test_any_word_may_be_a_method_and_is_answered_so(rig: Rig, method: str) -> None:
+    for before in (0, 2):  # the first of a connection, and after what the short way knows
+        async with Client(rig.port) as client:
+            for _ in range(before):
+                assert (await client.get("/v1/status/leader")).status == 200
+            got = await client.ask(method, "/v1/catalog/nodes?dc=dc1")
+            assert (got.status, got.text) == (405, f"method {method} not allowed")
+            assert got.headers["allow"] == "OPTIONS,GET"
+            assert got.headers["connection"] == "close"
+    assert rig.server.stats().malformed == 0
+
+
+@pytest.mark.parametrize(
+    ("target", "status", "location"),
+    [("/v1/nope", 404, ""), ("/v1//kv/a", 301, "/v1/kv/a"), ("/v1/kv/%zz", 400, "")],
+)
+async def test_an_unknown_method_changes_nothing_about_paths(
+    client: Client, target: str, status: int, location: str
+) -> None:
+    got = await client.ask("FROB", target)
+    assert (got.status, got.headers.get("location", "")) == (status, location)
+
+
 async def test_options_answers_without_running_anything(rig: Rig, client: Client) -> None:
     rig.backend.failure = RuntimeError("must not be asked")
     got = await client.ask("OPTIONS", "/v1/kv/x")
