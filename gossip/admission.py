@@ -69,13 +69,19 @@ def free_at(
 
     The same rules as ``name_is_held``'s.
     """
+    newer = claim.incarnation > record.incarnation
+    wait_s = reclaim_wait_s(claim.meta if newer else None, config)
+    return None if wait_s is None else changed_at + wait_s
+
+
+def reclaim_wait_s(meta: bytes | None, config: GossipConfig) -> float | None:
+    """How long after its holder's death a name goes to an agent of these tags; None: not by time."""
     waits = []
     if config.dead_node_reclaim_s > 0:
         waits.append(config.dead_node_reclaim_s)
-    claimant = identity(claim.meta, config.identity_tag)
-    if config.identity_reclaim_s > 0 and claimant and claim.incarnation > record.incarnation:
+    if config.identity_reclaim_s > 0 and identity(meta, config.identity_tag):
         waits.append(config.identity_reclaim_s)
-    return changed_at + min(waits) if waits else None
+    return min(waits, default=None)
 
 
 def name_is_held(

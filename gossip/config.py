@@ -86,7 +86,7 @@ class GossipConfig:
     identity_tag: str = "id"
     """The tag by which an agent says which one it is, whatever its name; Consul's agents use `id`.
     Empty: no tag counts as an identity."""
-    identity_reclaim_s: float = 10.0
+    identity_reclaim_s: float = 3.0
     """A name whose holder has been dead for so long goes to another agent at another address, and
     at once to the holder itself. 0: only after the dead record is purged, as the reference does."""
     dead_node_reclaim_s: float = 0.0

@@ -27,7 +27,7 @@ NO_KEYRING = "Keyring is empty (encryption not enabled)"
 NO_KEYRING_TO_MODIFY = "No keyring to modify (encryption not enabled)"
 RESPONSE_BYTES = 100  # for the response around a list of keys
 
-Answer = Callable[[Query, bytes], object]
+Answer = Callable[[Query, bytes, float], object]
 
 
 class KeyChanges:
@@ -52,42 +52,42 @@ class KeyChanges:
         self._waiting: deque[Query] = deque()
         self._saving: tuple[Query, tuple[bytes, ...]] | None = None
 
-    def receive(self, query: Query) -> None:
+    def receive(self, query: Query, now: float) -> None:
         """Answer now, or once the change is durable."""
         if query.name == LIST_QUERY:
-            self._say(query, key_list(self._keyring, self._config.query_response_bytes_max))
+            self._say(query, key_list(self._keyring, self._config.query_response_bytes_max), now)
         elif not self._keyring:
-            self._say(query, KeyResponse(False, NO_KEYRING_TO_MODIFY))
+            self._say(query, KeyResponse(False, NO_KEYRING_TO_MODIFY), now)
         elif len(self._waiting) >= self._config.key_changes_max:
-            self._say(query, KeyResponse(False, "too many changes of the keys wait for the disk"))
+            self._say(query, KeyResponse(False, "too many changes of the keys wait for the disk"), now)
         else:
             self._waiting.append(query)
-            self._advance()
+            self._advance(now)
 
-    def saved(self, error: str) -> None:
+    def saved(self, error: str, now: float) -> None:
         """The keys of the last SaveKeys are durable, or why they are not."""
         assert self._saving is not None, "keys saved that nobody wanted to save"
         query, keys = self._saving
         self._saving = None
         if error:
-            self._say(query, KeyResponse(False, f"Failed to write keyring file: {error}"))
+            self._say(query, KeyResponse(False, f"Failed to write keyring file: {error}"), now)
         else:
-            self._apply(query, keys)
-        self._advance()
+            self._apply(query, keys, now)
+        self._advance(now)
 
-    def _advance(self) -> None:
+    def _advance(self, now: float) -> None:
         while self._waiting and self._saving is None:
             query = self._waiting.popleft()
             try:
                 keys = self._wanted(query)
             except (DecodeError, KeyringError) as error:
-                self._say(query, KeyResponse(False, str(error)))
+                self._say(query, KeyResponse(False, str(error)), now)
                 continue
             if keys != self._keyring.keys and self._config.keyring_path:
                 self._saving = (query, keys)
                 self._save(SaveKeys(keys))
             else:
-                self._apply(query, keys)
+                self._apply(query, keys, now)
 
     def _wanted(self, query: Query) -> tuple[bytes, ...]:
         """The keyring as the query wants it. Raises DecodeError, KeyringError."""
@@ -106,14 +106,14 @@ class KeyChanges:
             )
         return wanted
 
-    def _apply(self, query: Query, keys: tuple[bytes, ...]) -> None:
+    def _apply(self, query: Query, keys: tuple[bytes, ...], now: float) -> None:
         if keys != self._keyring.keys:
             self._keyring.replace(keys)
             self._stats.key_changes += 1
-        self._say(query, KeyResponse(True))
+        self._say(query, KeyResponse(True), now)
 
-    def _say(self, query: Query, response: KeyResponse) -> None:
-        self._answer(query, serf.encode(response))
+    def _say(self, query: Query, response: KeyResponse, now: float) -> None:
+        self._answer(query, serf.encode(response), now)
 
 
 def key_list(keyring: Keyring, limit_bytes: int) -> KeyResponse:

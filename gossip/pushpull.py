@@ -106,6 +106,12 @@ def news(nodes: Iterable[NodeState], table: MemberTable) -> Iterator[NodeState]:
         yield node
 
 
+def buries(node: NodeState, local: Record) -> bool:
+    """Whether a peer knows our name as that of a dead member at another address."""
+    elsewhere = (node.address, node.port) != (local.address, local.port)
+    return node.name == local.name and node.state is State.DEAD and elsewhere
+
+
 def claims(nodes: Iterable[NodeState], local_name: str) -> Iterator[Alive | Suspect | Dead]:
     """What each record says, as messages. The dead become suspects: they get a chance to refute."""
     for node in nodes:

@@ -23,6 +23,7 @@ from gossip.keyring import Keyring
 from gossip.lamport import LamportClock, SeenBuffer
 from gossip.members import MemberTable
 from gossip.roster import MemberStatus, Roster
+from gossip.second_copies import SecondCopies
 from gossip.stats import GossipStats
 from gossip.wire import messages
 from gossip.wire import serf as wire
@@ -56,12 +57,13 @@ class Queries:
         self._seen = SeenBuffer(config.events_buffer, config.events_per_ltime_max, 0)
         self._vote: NameVote | None = None
         self.out: list[Effect] = []
+        self._second_copies = SecondCopies(config.gossip_interval_s)
         self.asking = Asking(config, stats)
         self.keys = KeyChanges(
             config,
             keyring,
             stats,
-            answer=lambda query, payload: self._respond(query, 0, payload),
+            answer=lambda query, payload, now: self._respond(query, 0, payload, now),
             save=self._save_keys,
         )
 
@@ -75,12 +77,14 @@ class Queries:
 
     @property
     def deadline(self) -> float:
-        """When the running vote, or the next query of ours, closes."""
+        """When the running vote, or the next query of ours, closes, or an answer goes again."""
         vote = math.inf if self._vote is None else self._vote.deadline
-        return min(vote, self.asking.deadline)
+        return min(vote, self.asking.deadline, self._second_copies.deadline)
 
     def tick(self, now: float) -> None:
-        """Close what has had its time."""
+        """Close what has had its time, and send what goes twice."""
+        for to, payload in self._second_copies.take_due(now):
+            self.send_user(to, payload)
         self.out += self.asking.tick(now)
         if self._vote is None or now < self._vote.deadline:
             return
@@ -126,7 +130,7 @@ class Queries:
         """The application's answer. Raises QueryError when it is too long or too late."""
         if now >= arrived.deadline:
             raise QueryError("response is past the deadline")
-        if not self._respond(arrived.query, 0, payload):
+        if not self._respond(arrived.query, 0, payload, now):
             limit = self._config.query_response_bytes_max
             raise QueryError(f"response exceeds limit of {limit} bytes")
 
@@ -134,18 +138,18 @@ class Queries:
         if not filters.concerns(query, self._config, tags):
             return
         if query.flags & wire.QUERY_FLAG_ACK:
-            self._respond(query, wire.RESPONSE_FLAG_ACK, None)
+            self._respond(query, wire.RESPONSE_FLAG_ACK, None, now)
         if query.name == internal_queries.CONFLICT_QUERY:
             answer = internal_queries.conflict_answer(query, self._config.name, self._roster)
             if answer is not None:
-                self._respond(query, 0, answer)
+                self._respond(query, 0, answer, now)
         elif query.name in KEY_QUERIES:
-            self.keys.receive(query)
+            self.keys.receive(query, now)
         elif not query.name.startswith(internal_queries.INTERNAL_PREFIX):
             self.out.append(QueryArrived(query, now + query.timeout_ns / NS))
 
-    def _respond(self, query: wire.Query, flags: int, payload: bytes | None) -> bool:
-        """Straight to the asker, and once more through others when it asks for relays.
+    def _respond(self, query: wire.Query, flags: int, payload: bytes | None, now: float) -> bool:
+        """Straight to the asker; when it asks for relays, also through others and twice.
 
         False when the answer is too long to be sent.
         """
@@ -164,7 +168,10 @@ class Queries:
         if (query.address, query.port) == (local.address, local.port):
             self.receive_response(response)
             return True
-        self.send_user(Address(query.address, query.port), data)
+        asker = Address(query.address, query.port)
+        self.send_user(asker, data)
+        if query.relay_factor > 0:
+            self._second_copies.add(asker, data, now)
         if query.relay_factor == 0 or len(self._roster) < query.relay_factor + 1:
             return True
         relayed = wire.encode(

@@ -167,5 +167,5 @@ class QueryStreams:
             log.warning("keyring not written path=%s error=%s", self._config.keyring_path, failure)
         else:
             log.info("keyring written keys=%d", len(keys))
-        self._core.queries.keys.saved(error)
+        self._core.queries.keys.saved(error, self._now())
         self._settle()

@@ -18,6 +18,8 @@ class GossipStats:
     suspicions_confirmed: int = 0
     refutations: int = 0
     """Times we had to contradict a claim about ourselves."""
+    claims_repeated: int = 0
+    """Times we said again that we live, since our name had been a dead member's elsewhere."""
     deaths_declared: int = 0
     """Suspicions of ours that ran out."""
     conflicts: int = 0

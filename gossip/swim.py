@@ -28,6 +28,7 @@ from gossip.effects import (
     RoundTrip,
     SendPacket,
 )
+from gossip.insistence import Insistence
 from gossip.members import MemberTable, Record
 from gossip.piggyback import Piggyback
 from gossip.probe import Probe, RelayedProbes
@@ -84,6 +85,7 @@ class Swim:
         )
         self.suspicions = self.claims.suspicions
         self.ack_payload: bytes | None = None
+        self._insistence = Insistence(config)
         self._relayed = RelayedProbes(config)
         self._probe: Probe | None = None
         self._probe_pending = False
@@ -151,6 +153,7 @@ class Swim:
             self._relayed.deadline,
             self.suspicions.deadline,
             self.claims.held.deadline,
+            self._insistence.deadline,
         )
         if self._probe is not None:
             at = min(at, self._probe.deadline)
@@ -175,6 +178,10 @@ class Swim:
         for name, running in self.suspicions.take_due(now):
             self.claims.ran_out(name, running, now)
         self.claims.judge_again(now)
+        if self._insistence.due(now) and not self.table.leaving:
+            self._stats.claims_repeated += 1
+            self.table.next_incarnation(0)
+            self.claims.spread_local()
         if now >= self._next_gossip_at and self._gossip_wanted():
             self._next_gossip_at = _next_tick(
                 self._next_gossip_at, self._config.gossip_interval_s, now
@@ -332,7 +339,9 @@ class Swim:
 
     def take(self, nodes: tuple[NodeState, ...], now: float) -> None:
         """Records of another member's table that was judged; each is a claim of its own."""
-        news = pushpull.news(nodes, self.table)
+        news = list(pushpull.news(nodes, self.table))
+        if any(pushpull.buries(node, self.table.local) for node in news):
+            self._insistence.taken_over(self.table.local.meta, now)
         for claim in pushpull.claims(news, self.table.local_name):
             match claim:
                 case Alive():

@@ -30,7 +30,7 @@ class GossipTiming:
     retransmit_mult: int = 4
     suspicion_mult: int = 4
     #: Lictor's own, see docs/operate/gossip.md. 0 turns each of them off.
-    identity_reclaim_s: float = 10.0
+    identity_reclaim_s: float = 3.0
     dead_node_reclaim_s: float = 0.0
     push_pull_strict: bool = False
     unique_node_ids: bool = True

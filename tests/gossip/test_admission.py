@@ -48,10 +48,10 @@ def table_with(state: State, *, id_: str = "a", at: float = 100.0, **changes: An
 @pytest.mark.parametrize(
     ("holder", "claimant", "incarnation", "after_s", "changes", "taken"),
     [
-        ("a", "b", 6, 10.0, {}, True),
-        ("a", "b", 6, 9.9, {}, False),  # another agent waits
+        ("a", "b", 6, 3.0, {}, True),
+        ("a", "b", 6, 2.9, {}, False),  # another agent waits
         ("a", "a", 6, 0.0, {}, True),  # the same agent at a new address does not
-        ("", "b", 6, 10.0, {}, True),
+        ("", "b", 6, 3.0, {}, True),
         ("a", "", 6, 99.0, {}, False),  # it does not say who it is
         ("a", "b", 5, 99.0, {}, False),  # older than the failure: a stale record
         ("a", "b", 6, 99.0, {"identity_reclaim_s": 0.0}, False),

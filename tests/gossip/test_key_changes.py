@@ -39,14 +39,14 @@ class Bench:
             config, self.ring, self.stats, answer=self._answered, save=self.saves.append
         )
 
-    def _answered(self, asked: serf.Query, payload: bytes) -> None:
+    def _answered(self, asked: serf.Query, payload: bytes, now: float) -> None:
         response = serf.decode(payload)
         assert isinstance(response, serf.KeyResponse)
         self.answers.append(response)
 
     def ask(self, name: str, key: bytes = b"", payload: bytes | None = None) -> None:
         data = serf.encode(serf.KeyRequest(key)) if payload is None else payload
-        self.core.receive(dataclasses.replace(query(), name=name, payload=data))
+        self.core.receive(dataclasses.replace(query(), name=name, payload=data), 0.0)
 
 
 def test_a_change_counts_once_it_is_durable() -> None:
@@ -55,7 +55,7 @@ def test_a_change_counts_once_it_is_durable() -> None:
     assert bench.saves == [SaveKeys((A, B))]
     assert bench.ring.keys == (A,)
     assert bench.answers == []
-    bench.core.saved("")
+    bench.core.saved("", 0.0)
     assert bench.ring.keys == (A, B)
     assert [answer.result for answer in bench.answers] == [True]
 
@@ -63,7 +63,7 @@ def test_a_change_counts_once_it_is_durable() -> None:
 def test_what_could_not_be_written_changes_nothing_and_says_so() -> None:
     bench = Bench(A)
     bench.ask(INSTALL_QUERY, B)
-    bench.core.saved("No space left on device")
+    bench.core.saved("No space left on device", 0.0)
     assert bench.ring.keys == (A,)
     assert not bench.answers[0].result
     assert "No space left" in bench.answers[0].message
@@ -77,7 +77,7 @@ def test_changes_are_made_one_after_the_other() -> None:
     bench.ask(REMOVE_QUERY, A)
     bench.ask(INSTALL_QUERY, B)
     for _ in range(3):
-        bench.core.saved("")
+        bench.core.saved("", 0.0)
     assert [save.keys for save in bench.saves] == [(A, B), (B, A), (B,)]
     assert bench.ring.keys == (B,)
     assert [answer.result for answer in bench.answers] == [True] * 4
@@ -100,7 +100,7 @@ def test_refusals_say_why() -> None:
     bench.ask(INSTALL_QUERY, payload=b"\xff")
     bench.ask(INSTALL_QUERY, payload=serf.encode(serf.JoinIntent(1, "x")))
     bench.ask(INSTALL_QUERY, B)
-    bench.core.saved("")
+    bench.core.saved("", 0.0)
     bench.ask(INSTALL_QUERY, C)
     texts = [answer.message for answer in bench.answers if not answer.result]
     assert texts[0] == "Requested key is not in the keyring"
@@ -123,7 +123,7 @@ def test_changes_that_wait_for_the_disk_are_bounded() -> None:
     for _ in range(4):
         bench.ask(INSTALL_QUERY, B)
     assert [answer.result for answer in bench.answers] == [False]
-    bench.core.saved("")
+    bench.core.saved("", 0.0)
     assert [answer.result for answer in bench.answers] == [False, True, True, True]
 
 
@@ -150,7 +150,7 @@ def test_every_query_is_answered_once_and_the_ring_is_never_empty(
             if not error:
                 written = bench.saves[saved].keys
             saved += 1
-            bench.core.saved(error)
+            bench.core.saved(error, 0.0)
     assert len(bench.answers) == len(asked)
     assert bench.ring.keys
     if durable:

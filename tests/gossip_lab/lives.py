@@ -139,9 +139,9 @@ def churn(seed: int, size: int, per_minute: float, minutes: float = 5.0) -> Chur
     return Churned(counts["leave"], counts["crash"], counts["join"], wrong, unsettled, max(tables))
 
 
-def name_case(seed: int, size: int, case: str) -> float:
+def name_case(seed: int, size: int, case: str, *, loss: float = 0.0) -> float:
     """Seconds until all know who has the name n1 now; infinite where nobody got it."""
-    net = grown(seed, size)
+    net = grown(seed, size, loss=loss)
     former = net.agents["n1"]
     former.core.set_tags({"id": "old"}, net.now)
     net.settle(former)

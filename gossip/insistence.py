@@ -1,0 +1,55 @@
+"""A newcomer that takes a dead member's name says so again, so that nobody misses it. Pure.
+
+Gossip leaves somebody out now and then: with c copies a member each is missed with probability e^-c
+(8 copies and 32 members: one ring in a hundred). Of other news the next full-state exchange, half a
+minute later, tells them. Here that would mean a name that some hold for dead and others for alive; so
+its new bearer says it anew, each time under a new incarnation, which all others pass on.
+"""
+
+from __future__ import annotations
+
+import math
+
+from gossip import admission
+from gossip.config import GossipConfig
+
+#: Seconds: after the first claim (a holder that came back has its name at once), and after the time
+#: from which another agent may have it. The three are independent, so e^-c becomes e^-3c.
+AGAIN_S = 1.0
+THEN_S = (0.25, 1.0)
+#: Seconds until the same may begin anew: some peers accept nobody until they forget the dead.
+PAUSE_S = 60.0
+
+
+class Insistence:
+    """When we say again that we live; ``deadline`` is infinite while there is no need to."""
+
+    __slots__ = ("_config", "_due", "_quiet_until", "times")
+
+    def __init__(self, config: GossipConfig) -> None:
+        self._config = config
+        self._due: list[float] = []
+        self._quiet_until = -math.inf
+        #: How often we have.
+        self.times = 0
+
+    @property
+    def deadline(self) -> float:
+        """When it is time next."""
+        return self._due[0] if self._due else math.inf
+
+    def taken_over(self, meta: bytes, now: float) -> None:
+        """A peer knows our name as that of a dead member at another address; ``meta`` are our tags."""
+        wait_s = admission.reclaim_wait_s(meta, self._config)
+        if now < self._quiet_until or wait_s is None:
+            return
+        self._quiet_until = now + wait_s + PAUSE_S
+        self._due = sorted(now + after for after in (AGAIN_S, *(wait_s + t for t in THEN_S)))
+
+    def due(self, now: float) -> bool:
+        """Whether it is time; what was missed meanwhile is said once."""
+        if now < self.deadline:
+            return False
+        self._due = [at for at in self._due if at > now]
+        self.times += 1
+        return True
