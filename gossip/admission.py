@@ -75,7 +75,7 @@ def free_at(
 
 
 def reclaim_wait_s(meta: bytes | None, config: GossipConfig) -> float | None:
-    """How long after its holder's death a name goes to an agent of these tags; None: not by time."""
+    """How long after its holder's death a name goes to an agent of these tags; None: never so."""
     waits = []
     if config.dead_node_reclaim_s > 0:
         waits.append(config.dead_node_reclaim_s)

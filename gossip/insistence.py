@@ -1,9 +1,9 @@
 """A newcomer that takes a dead member's name says so again, so that nobody misses it. Pure.
 
-Gossip leaves somebody out now and then: with c copies a member each is missed with probability e^-c
-(8 copies and 32 members: one ring in a hundred). Of other news the next full-state exchange, half a
-minute later, tells them. Here that would mean a name that some hold for dead and others for alive; so
-its new bearer says it anew, each time under a new incarnation, which all others pass on.
+Gossip leaves somebody out now and then: with c copies a member each is missed with probability
+e^-c (8 copies and 32 members: one ring in a hundred). Of other news the next full-state exchange,
+half a minute later, tells them. Here that would mean a name that some hold for dead and others for
+alive; so its new bearer says it anew, each time under a new incarnation, which all others pass on.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Insistence:
         return self._due[0] if self._due else math.inf
 
     def taken_over(self, meta: bytes, now: float) -> None:
-        """A peer knows our name as that of a dead member at another address; ``meta`` are our tags."""
+        """A peer knows our name as a dead member's at another address; ``meta`` are our tags."""
         wait_s = admission.reclaim_wait_s(meta, self._config)
         if now < self._quiet_until or wait_s is None:
             return

@@ -59,7 +59,9 @@ class KeyChanges:
         elif not self._keyring:
             self._say(query, KeyResponse(False, NO_KEYRING_TO_MODIFY), now)
         elif len(self._waiting) >= self._config.key_changes_max:
-            self._say(query, KeyResponse(False, "too many changes of the keys wait for the disk"), now)
+            self._say(
+                query, KeyResponse(False, "too many changes of the keys wait for the disk"), now
+            )
         else:
             self._waiting.append(query)
             self._advance(now)

@@ -1,9 +1,9 @@
 """Answers that are sent a second time, a moment later, because the asker reckons with loss. Pure.
 
-With k relays an answer is lost when its direct copy is, and one of two packets on each relay's way:
-p (1 - (1 - p)^2)^k of them at a loss of p, 2.1 % at a quarter with three relays. A second direct copy
-makes that p times as much, 0.5 %, for one packet more beside the 1 + 2k; the asker takes an answer
-once. It goes a gossip interval later, for losses come in bursts.
+With k relays an answer is lost when its direct copy is, and one of two packets on each relay's
+way: p (1 - (1 - p)^2)^k of them at a loss of p, 2.1 % at a quarter with three relays. A second
+direct copy makes that p times as much, 0.5 %, for one packet more beside the 1 + 2k; the asker
+takes an answer once. It goes a gossip interval later, for losses come in bursts.
 """
 
 from __future__ import annotations

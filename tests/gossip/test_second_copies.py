@@ -1,4 +1,4 @@
-"""Answers that go twice: a moment later, in order, bounded, and only where relays were asked for."""
+"""Answers that go twice: a moment later, in order, and bounded."""
 
 from __future__ import annotations
 
