@@ -17,6 +17,8 @@ _HIDDEN = frozenset("/\\\0")
 _ESCAPE = re.compile(r"%(..?)?", re.DOTALL)
 _HEX = re.compile(r"[0-9A-Fa-f]{2}")
 _SLASHES = re.compile(r"/{2,}")
+#: Paths that are in their one form: most are.
+_IN_FORM = re.compile(r"(?:/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*/?")
 
 
 def canonical(target: str, *, merge_slashes: bool = True) -> str:
@@ -28,6 +30,8 @@ def canonical(target: str, *, merge_slashes: bool = True) -> str:
     path = target.partition("?")[0]
     if len(path) > PATH_MAX:
         raise AmbiguousPath(f"the path is longer than {PATH_MAX} characters")
+    if path and _IN_FORM.fullmatch(path):
+        return path
     if path == "*":
         return path
     if "#" in path or any(ord(char) <= 0x20 or ord(char) == 0x7F for char in path):

@@ -189,12 +189,13 @@ class Proxy:
 
     def metrics(self) -> str:
         """All metrics in the Prometheus text format."""
-        stats, http = self.stats(), self._http.stats
+        stats, http, observer = self.stats(), self._http.stats, self._http.observer
         counters: dict[str, float] = {
             "connections_inbound": stats.inbound_total + http.inbound_connections,
             "connections_outbound": stats.outbound_total + http.outbound_connections,
             "leaf_rotations": stats.leaf_rotations,
-            "http_rejects": self._http.observer.metrics.rejects,
+            "http_rejects": observer.metrics.rejects,
+            "requests_short": observer.short,
             "denied_requests": http.denied,
             "intention_cut": stats.events["cut", "intention_changed"],
         }
@@ -206,7 +207,7 @@ class Proxy:
             "tunnel_connections": float(self.tunnels.open + self._accepted.open),
             "tunnel_streams_active": float(self.tunnels.streams + self._accepted.streams),
         }
-        return self._http.observer.metrics.text(gauges, counters)
+        return observer.metrics.text(gauges, counters)
 
     def port(self, listener: str = PUBLIC) -> int:
         """The port that a listener really has: the public one, or an upstream's by its key."""
@@ -240,9 +241,7 @@ class Proxy:
         """Count; remember and log what was refused or cut."""
         self._stats.events[record.event, record.reason] += 1
         if record.reason == "peer_gone":  # a TCP health check looks just like this
-            log.debug(
-                "connection %s reason=%s detail=%r", record.event, record.reason, record.detail
-            )
+            log.debug("connection %s reason=peer_gone detail=%r", record.event, record.detail)
             return
         if record.event in {"denied", "cut", "identity", "handshake"}:
             self._denials.append(record)

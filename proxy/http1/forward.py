@@ -72,6 +72,13 @@ def passed_on(headers: Headers) -> list[tuple[str, str]]:
     return kept
 
 
+def onward(head: Request | Response) -> list[tuple[str, str]]:
+    """What ``passed_on`` gives for its headers; most heads have nothing that ends here."""
+    if head.by_name.keys().isdisjoint(HOP_BY_HOP):
+        return list(head.headers)
+    return passed_on(head.headers)
+
+
 def changed(
     headers: Sequence[tuple[str, str]], changes: HeaderChanges, request: Request, about: About
 ) -> list[tuple[str, str]]:

@@ -33,15 +33,16 @@ class Request:
     target: str
     minor: int
     headers: Headers
-    #: By name in lower case: a request is asked for some twenty headers on its way.
-    _values: Mapping[str, str] = field(init=False, repr=False, compare=False)
+    #: By name in lower case, several lines joined by commas: a request is asked for some twenty
+    #: headers on its way.
+    by_name: Mapping[str, str] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "_values", _by_name(self.headers))
+        object.__setattr__(self, "by_name", _by_name(self.headers))
 
     def get(self, name: str) -> str | None:
         """The value of a header, several lines joined by commas; None when there is none."""
-        return self._values.get(name.lower())
+        return self.by_name.get(name.lower())
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,14 +53,14 @@ class Response:
     reason: str
     minor: int
     headers: Headers
-    _values: Mapping[str, str] = field(init=False, repr=False, compare=False)
+    by_name: Mapping[str, str] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "_values", _by_name(self.headers))
+        object.__setattr__(self, "by_name", _by_name(self.headers))
 
     def get(self, name: str) -> str | None:
         """As a request's."""
-        return self._values.get(name.lower())
+        return self.by_name.get(name.lower())
 
 
 def _by_name(headers: Iterable[tuple[str, str]]) -> Mapping[str, str]:

@@ -43,6 +43,13 @@ class Admission:
         self.waiting += 1
         return Entry.WAIT
 
+    @property
+    def is_free(self) -> bool:
+        """Whether ``enter`` would say GO."""
+        limits = self.limits
+        room = self.running < min(limits.requests_max, limits.connections_max)
+        return room and not self.waiting
+
     def leave(self) -> None:
         """One that ran has ended."""
         self.running -= 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import uuid
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
@@ -186,8 +187,13 @@ class Attempts:
 
 def peer_of(target: Target, host: Host, trust_domain: str) -> Peer:
     """Where a host is, and whose identity it must have."""
-    identity = SpiffeId.service(trust_domain, target.datacenter, target.service)
-    return Peer(host.address, host.port, frozenset({identity}))
+    return _peer(trust_domain, target.datacenter, target.service, host.address, host.port)
+
+
+@functools.lru_cache(maxsize=4096)
+def _peer(trust_domain: str, datacenter: str, service: str, address: str, port: int) -> Peer:
+    identity = SpiffeId.service(trust_domain, datacenter, service)
+    return Peer(address, port, frozenset({identity}))
 
 
 def outgoing(one: RequestState, source_ip: str) -> Outgoing:
@@ -196,7 +202,7 @@ def outgoing(one: RequestState, source_ip: str) -> Outgoing:
     about = About(source_ip, choice.resolver.target.service)
     headers = [
         (name, value)
-        for name, value in forward.passed_on(request.headers)
+        for name, value in forward.onward(request)
         if name.lower() not in ("expect", "x-lictor-mirror")
     ]
     for changes in choice.request_headers:

@@ -50,7 +50,7 @@ class ExposedHttp:
             await answer.whole(404, "not exposed")
             return
         query = request.target.partition("?")
-        headers = [(n, v) for n, v in forward.passed_on(request.headers) if n.lower() != "expect"]
+        headers = [(n, v) for n, v in forward.onward(request) if n.lower() != "expect"]
         out, replay = Outgoing(request.method, path + query[1] + query[2], headers), Replay(body)
         try:
             pipe = await self._pool.dial(self._to, None, self._connect_timeout_s)
@@ -60,7 +60,7 @@ class ExposedHttp:
         try:
             began = await ask(pipe, out, request, replay, self._limits, self._request_timeout_s)
             if isinstance(began, Began) and began.head.status != 101:
-                await give(pipe, began, answer, forward.passed_on(began.head.headers), self._limits)
+                await give(pipe, began, answer, forward.onward(began.head), self._limits)
             else:
                 late = not isinstance(began, Began) and began.timed_out
                 await answer.whole(504 if late else 502, "the application did not answer")

@@ -31,6 +31,7 @@ from proxy.l7.pipe import TUNNELLED, Pipe, PipeClosed
 from proxy.l7.pool import Pool
 from proxy.l7.request_state import Surroundings, UpstreamState
 from proxy.l7.serve import Handler, serve
+from proxy.l7.short import Planner, ShortWay
 from proxy.l7.upstreams import HTTP2, Upstreams
 from proxy.permissions import FullMatch
 from proxy.relay import Owner, PlainStream, TlsStream
@@ -99,6 +100,7 @@ class Gateway:
         self._pool, self._links = self._connections(hub)
         self._key_sets = KeySets(jose, spawn=hub.spawn, now=self._loop.time, wall=time.time)
         self._servers: set[Server] = set()
+        self._leaving = False
         self._pipes: set[Pipe] = set()
         self._idle = asyncio.Event()
         self._idle.set()
@@ -268,12 +270,23 @@ class Gateway:
             peer_address=pipe.peer_address,
             protocol=self._state.protocol,
         )
+        if self._state.protocol not in HTTP2:
+            self._shorten(pipe, handler.plan, hop)
         handle = self.observer.watched(handler.handle, hop)
         await self._serve(pipe, handle, self._state.protocol)
 
+    def _shorten(self, pipe: Pipe, plan: Planner, hop: Hop) -> None:
+        """Let plain requests of a connection go the short way."""
+        pipe.taker = ShortWay(
+            pipe, plan, self.observer, hop, self._limits, leaving=lambda: self._leaving
+        )
+
     async def _serve(self, pipe: Pipe, handle: Handler, protocol: str) -> None:
         if protocol not in HTTP2:
-            await serve(pipe, handle, self._limits, on_violation=self._violated)
+            await serve(
+                pipe, handle, self._limits,
+                on_violation=self._violated, leaving=lambda: self._leaving,
+            )  # fmt: skip
             return
         server = Server(
             pipe, handle, self._limits, on_violation=self._violated, now=self._loop.time
@@ -325,6 +338,8 @@ class Gateway:
             peer_address=pipe.peer_address,
             protocol=protocol,
         )
+        if protocol not in HTTP2:
+            self._shorten(pipe, handler.plan, hop)
         await self._serve(pipe, self.observer.watched(handler.handle, hop), protocol)
 
     def _told(self, told: Told, source: str) -> None:
@@ -350,6 +365,7 @@ class Gateway:
 
     async def drained(self, timeout_s: float) -> bool:
         """Wait until no connection is left; whether that came true."""
+        self._leaving = True  # answers say so; whoever asks nothing more is left to its idle time
         for server in list(self._servers):
             server.session.leave()
         try:

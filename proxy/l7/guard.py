@@ -43,6 +43,11 @@ class Guard:
         self.rate = RateLimit(config.rate_limits)
         self.concurrency = Concurrency(config.concurrency, now, rng) if config.concurrency else None
 
+    @property
+    def is_set(self) -> bool:
+        """Whether anything is limited."""
+        return self.concurrency is not None or self.rate.is_set
+
     def enter(self, path: str, now: float, full_match: FullMatch) -> Refused | None:
         """Why a request is not let in; None when it is, and then ``leave`` must follow."""
         wait_s = self.rate.wait_s(path, now, full_match)

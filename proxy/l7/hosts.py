@@ -126,6 +126,10 @@ class TargetHosts:
         if self._warmup is not None and self._warmup.due(now):
             self._weigh(now)
         keys = self._out(now)
+        if not keys and not tried and not self._levels:
+            chosen = self.policy.pick(now, rng, hash_value=hash_value, excluded=())
+            if chosen is not None:
+                return chosen
         before = {host.key for host in tried}
         far = self._far(keys, rng)
         policy = self.policy

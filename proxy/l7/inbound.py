@@ -7,7 +7,6 @@ forwarded: the canonical path, the same headers.
 from __future__ import annotations
 
 import secrets
-import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -15,7 +14,8 @@ from proxy import jwt, paths, permissions
 from proxy.authz import Policy, Rule, foreign
 from proxy.errors import AmbiguousPath
 from proxy.http1 import forward
-from proxy.http1.head import Request
+from proxy.http1.body import Framing
+from proxy.http1.head import Request, Response
 from proxy.http2 import grpc
 from proxy.jwt import Checked
 from proxy.key_sets import KeySets
@@ -25,10 +25,12 @@ from proxy.l7.messages import Answer, Body
 from proxy.l7.pipe import Pipe
 from proxy.l7.pool import Connections
 from proxy.l7.relaying import Began, Exchange, Outgoing, Replay, ask, give, switch, upgrade_wanted
+from proxy.l7.retries import Failure
 from proxy.permissions import FullMatch, Verdict
 from proxy.source import AppAddress
 from proxy.spiffe import SpiffeId
 from proxy.telemetry import entry
+from proxy.telemetry.entry import Notes
 
 #: What a denied client reads; the reason stays in the log, found by the reference.
 DENIED = "RBAC: access denied"
@@ -55,6 +57,49 @@ def several(request: Request) -> dict[str, tuple[str, ...]]:
     return {name: values for name, values in found.items() if len(values) > 1}
 
 
+class InboundPlan:
+    """A request to the application on the short way."""
+
+    __slots__ = ("_inbound", "_notes", "pipe", "raw", "timeout_s")
+
+    def __init__(
+        self, inbound: InboundHttp, pipe: Pipe, raw: bytes, timeout_s: float, notes: Notes
+    ) -> None:
+        self._inbound = inbound
+        self.pipe = pipe
+        self.raw = raw
+        self.timeout_s = timeout_s
+        self._notes = notes
+
+    def answered(self, head: Response) -> bool:
+        """Whatever the application says is its answer."""
+        return True
+
+    def headers(self, head: Response) -> list[tuple[str, str]]:
+        """The headers of the answer."""
+        return forward.onward(head)
+
+    def failed(self, failure: Failure) -> tuple[int, str] | None:
+        """A kept connection may have ended at the very moment: the long way asks on a fresh one."""
+        return None if failure.reset else _failure(self._notes, failure.timed_out)
+
+    def over(self, *, whole: bool) -> None:
+        """The request has ended."""
+        self._inbound.release(self.pipe, whole=whole)
+
+    def leave(self) -> None:
+        """It did not happen."""
+        self._inbound.release(self.pipe, whole=False)
+
+
+def _failure(notes: Notes, timed_out: bool) -> tuple[int, str]:
+    """What a client is told when the application gives no answer."""
+    notes.flag(entry.TIMEOUT if timed_out else entry.UPSTREAM_RESET)
+    if timed_out:
+        return 504, "the application did not answer in time"
+    return 502, "the application broke off"
+
+
 class InboundHttp:
     """Serves the requests of one connection whose client is known."""
 
@@ -76,6 +121,7 @@ class InboundHttp:
         now: Callable[[], float],
     ) -> None:
         self._client = client
+        self._certified = ("X-Forwarded-Client-Cert", f"URI={client.uri}")
         self._pipe = pipe
         self._pool = pool
         self._app = app
@@ -122,6 +168,37 @@ class InboundHttp:
         finally:
             guard.leave(self._now(), began_at, answered=0 < answer.status < 500)
 
+    def plan(self, request: Request, notes: Notes) -> InboundPlan | None:
+        """The short way of a request without a body that needs no waiting; else None."""
+        guard, keys = self._guard(), self._key_sets
+        if guard.is_set or keys.own_headers or self._policy().wanted:
+            return None
+        try:
+            path = paths.canonical(request.target)
+        except AmbiguousPath:
+            return None
+        decision = self._decide(request).decision
+        if not decision.allowed or decision.audited:
+            return None
+        pipe = self._pool.kept(self._app, self._now())
+        if not isinstance(pipe, Pipe):
+            return None
+        notes.decision = "allow"
+        if decision.rule is not None:
+            notes.rule, notes.precedence = str(decision.rule), decision.rule.precedence
+        query = request.target.partition("?")
+        target = path + query[1] + query[2]
+        raw = forward.request_bytes(request.method, target, self._headers(request), Framing())
+        timeout_s = grpc.lowered(self._request_timeout_s, request)
+        return InboundPlan(self, pipe, raw, timeout_s, notes)
+
+    def release(self, pipe: Pipe, *, whole: bool) -> None:
+        """A connection of the short way is free again, or at its end."""
+        if whole:
+            self._pool.keep(self._app, pipe, self._now())
+        else:
+            pipe.abort()
+
     async def _with_tokens(self, request: Request) -> Verdict:
         """Decide where tokens count: with the providers' key sets at hand, once more if the token
         names a key that may be new."""
@@ -138,7 +215,7 @@ class InboundHttp:
         stranger = foreign(self._client, policy.trust_domain)
         if stranger is not None:
             return Verdict(decision=stranger)
-        joined = {name.lower(): request.get(name) or "" for name, _ in request.headers}
+        joined = request.by_name
         tokens = self._key_sets.tokens(joined, request.target)
         lines = several(request) if len(joined) < len(request.headers) else {}
 
@@ -245,7 +322,7 @@ class InboundHttp:
         await self._give(kept, began, answer)
 
     async def _give(self, kept: Pipe | Exchange, began: Began, answer: Answer) -> None:
-        headers = forward.passed_on(began.head.headers)
+        headers = forward.onward(began.head)
         try:
             if began.head.status == 101:
                 answer.begun, answer.keep = True, False
@@ -259,22 +336,16 @@ class InboundHttp:
         kept.finish()
 
     async def _failed(self, answer: Answer, timed_out: bool) -> None:
-        answer.notes.flag(entry.TIMEOUT if timed_out else entry.UPSTREAM_RESET)
-        if timed_out:
-            await answer.whole(504, "the application did not answer in time")
-        else:
-            await answer.whole(502, "the application broke off")
+        await answer.whole(*_failure(answer.notes, timed_out))
 
     def _headers(self, request: Request) -> list[tuple[str, str]]:
         """What the application sees: who asked is told by us alone."""
         kept = [
             (name, value)
-            for name, value in forward.passed_on(request.headers)
+            for name, value in forward.onward(request)
             if name.lower() not in ("x-forwarded-client-cert", "expect")
         ]
-        kept.append(("X-Forwarded-Client-Cert", f"URI={self._client.uri}"))
-        if request.get("x-request-id") is None:
-            kept.append(("X-Request-Id", str(uuid.uuid4())))
+        kept.append(self._certified)
         if request.get("x-forwarded-proto") is None:
             kept.append(("X-Forwarded-Proto", "https"))
         return kept

@@ -92,6 +92,22 @@ class Answer(Protocol):
         ...
 
 
+class NoBody:
+    """The body of a request that has none."""
+
+    framing = Framing()
+    size = 0
+    trailers: Headers = ()
+    done = True
+
+    def __init__(self, client: Client) -> None:
+        self.client = client
+
+    async def read(self) -> bytes:
+        """Nothing."""
+        return b""
+
+
 class PipeBody:
     """A body that is being read from a connection."""
 

@@ -3,27 +3,30 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+import math
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
 from proxy import paths
 from proxy.balance.hosts import Host
 from proxy.errors import AmbiguousPath, HttpViolation
 from proxy.http1 import forward
+from proxy.http1.body import Framing
 from proxy.http1.forward import About
-from proxy.http1.head import Request
+from proxy.http1.head import Request, Response
 from proxy.http2 import grpc
 from proxy.l7 import faults, hedging, mirror
 from proxy.l7.admission import Entry
-from proxy.l7.attempts import Attempts, Flight
+from proxy.l7.attempts import Attempts, Flight, outgoing, peer_of
 from proxy.l7.failover import Failover
 from proxy.l7.hashing import RequestHash
 from proxy.l7.hosts import TargetHosts
-from proxy.l7.messages import Answer, Body
+from proxy.l7.messages import Answer, Body, NoBody
+from proxy.l7.outbound_plan import OutboundPlan, judged, note, told
 from proxy.l7.pipe import Pipe
 from proxy.l7.relaying import Began, Exchange, Replay, give, switch
 from proxy.l7.request_state import RequestState, Surroundings, UpstreamState
-from proxy.l7.retries import Failure, RetryPolicy, backoff_s, per_try_s, retry_after_s, wanted
+from proxy.l7.retries import Failure, RetryPolicy, backoff_s, per_try_s, wanted
 from proxy.l7.routes import Chain, Target
 from proxy.l7.settings import Mirroring
 from proxy.telemetry import entry
@@ -45,10 +48,14 @@ class OutboundHttp:
         self._around = around
         self._source_ip = source_ip
         self._attempts = Attempts(around, source_ip)
+        self._nothing = Replay(NoBody(pipe))
+        #: What the short way began and left.
+        self._left: RequestState | None = None
 
     async def handle(self, request: Request, body: Body, answer: Answer) -> None:
         """Route one request and see it through."""
-        around, state = self._around, self._upstream()
+        state = self._upstream()
+        taken_up, self._left = self._left, None
         answer.notes.upstream = state.service
         try:
             path = paths.canonical(request.target)
@@ -59,16 +66,12 @@ class OutboundHttp:
         settings = state.settings
         if settings.faults is not None and await self._faulted(state, request, answer):
             return
-        hashes = RequestHash(request, self._source_ip, around.rng)
-        choice = state.chain.choose(request, path, around.rng, around.full_match, hashes)
-        now = around.now()
-        timeout_s = grpc.lowered(choice.timeout_s, request)
-        deadline = now + timeout_s if timeout_s else float("inf")
-        if not await self._admitted(state, deadline):
+        one = taken_up or self._begun(state, request, path, Replay(body))
+        one.request, one.replay = request, Replay(body)
+        if not await self._admitted(state, one.deadline):
             answer.notes.flag(entry.OVERFLOW)
             await answer.whole(503, "upstream overflow", [("X-Lictor-Overloaded", "true")])
             return
-        one = RequestState(request, Replay(body), choice, hashes, deadline)
         try:
             await self._tries(state, one, answer)
         finally:
@@ -76,6 +79,17 @@ class OutboundHttp:
             state.proceed()
         if settings.mirroring is not None:
             self._mirror(state, settings.mirroring, one, path)
+
+    def _begun(
+        self, state: UpstreamState, request: Request, path: str, replay: Replay
+    ) -> RequestState:
+        """A request at its beginning: its way through the chain, its time."""
+        around = self._around
+        hashes = RequestHash(request, self._source_ip, around.rng)
+        choice = state.chain.choose(request, path, around.rng, around.full_match, hashes)
+        timeout_s = grpc.lowered(choice.timeout_s, request)
+        deadline = around.now() + timeout_s if timeout_s else math.inf
+        return RequestState(request, replay, choice, hashes, deadline)
 
     async def _faulted(self, state: UpstreamState, request: Request, answer: Answer) -> bool:
         """Carry out a fault that is wanted; whether the request has its answer by that."""
@@ -119,28 +133,26 @@ class OutboundHttp:
     async def _tries(self, state: UpstreamState, one: RequestState, answer: Answer) -> None:
         around = self._around
         while True:
-            found = self._select(state, one)
+            if one.failure is not None:
+                await self._pause(one, one.failure)
+            found, one.found = one.found or self._select(state, one), None
             if found is None:
                 answer.notes.flag(entry.NO_HOST)
                 await answer.whole(503, "no healthy upstream")
                 return
             hosts, host = found
-            _note(answer.notes, hosts.target, host, one.number + 1)
+            note(answer.notes, hosts.target, host, one.number + 1)
             if one.budget is None:
                 one.budget = hosts.budget
                 one.budget.first(around.now())
             failure = await self._try(state, hosts, host, one, answer)
             if failure is None:
                 return
-            if not failure.status and not self._may_repeat(state, one, failure):
+            if one.failure is None:
                 break
-            state.retries += 1
-            one.number += 1
-            one.tried.append(host)
-            await self._pause(one, failure)
         if one.number:
             answer.notes.flag(entry.RETRIES)
-        await _told(answer, failure)
+        await answer.whole(*told(answer.notes, failure))
 
     async def _pause(self, one: RequestState, failure: Failure) -> None:
         around = self._around
@@ -188,19 +200,18 @@ class OutboundHttp:
         one: RequestState,
         answer: Answer,
     ) -> Failure | None:
-        """One try at one host; None when its response was passed on, whatever it says."""
+        """One try at one host; None when its response was passed on, whatever it says. Where there
+        is to be another one, the request knows of this end."""
+        one.failure = None
         flight = await self._flight(state, hosts, host, one)
         try:
             result = flight.result
             if not isinstance(result, Began):
+                self._again(state, one, host, result)
                 return result
-            status = grpc.number(result.grpc_status)
-            flight.failed = result.head.status >= 500 or result.head.status == 429
+            flight.failed, failure = judged(result)
             assert flight.pipe is not None
-            failure = Failure(
-                status=result.head.status, grpc=status, retry_after_s=retry_after_s(result.head)
-            )
-            if self._may_repeat(state, one, failure):
+            if self._again(state, one, host, failure):
                 flight.pipe.abort()
                 return failure
             await self._give(flight.pipe, flight, result, one, answer)
@@ -255,11 +266,11 @@ class OutboundHttp:
             return policy.for_all_methods()
         return policy
 
-    def _may_repeat(self, state: UpstreamState, one: RequestState, failure: Failure) -> bool:
+    def _again(self, state: UpstreamState, one: RequestState, host: Host, failure: Failure) -> bool:
         """Whether there is another try after this end; it is then paid for. A response that is not
         to be repeated is passed on as it came."""
         now = self._around.now()
-        return (
+        again = (
             one.number < one.choice.retry.retries
             and not one.replay.client.gone
             and one.replay.repeatable
@@ -268,15 +279,17 @@ class OutboundHttp:
             and one.budget is not None
             and one.budget.take(now)
         )
+        if again:
+            state.retries += 1
+            one.number += 1
+            one.tried.append(host)
+            one.failure = failure
+        return again
 
     async def _give(
         self, pipe: Pipe | Exchange, flight: Flight, began: Began, one: RequestState, answer: Answer
     ) -> None:
-        around, about = self._around, About(self._source_ip, one.choice.resolver.target.service)
-        headers: Sequence[tuple[str, str]] = forward.passed_on(began.head.headers)
-        for changes in one.choice.response_headers:
-            headers = forward.changed(headers, changes, one.request, about)
-        headers = [*headers, *(("Set-Cookie", value) for value in one.hashes.cookies)]
+        around, headers = self._around, self.answer_headers(began.head, one)
         try:
             if began.head.status == 101:
                 answer.begun, answer.keep = True, False
@@ -288,6 +301,94 @@ class OutboundHttp:
             pipe.abort()
             raise
         pipe.finish()
+
+    def answer_headers(self, head: Response, one: RequestState) -> list[tuple[str, str]]:
+        """The headers of an answer as the route and its hashes want them."""
+        headers = forward.onward(head)
+        if one.choice.response_headers:
+            about = About(self._source_ip, one.choice.resolver.target.service)
+            for changes in one.choice.response_headers:
+                headers = forward.changed(headers, changes, one.request, about)
+        headers += [("Set-Cookie", value) for value in one.hashes.cookies]
+        return headers
+
+    # The short way.
+
+    def plan(self, request: Request, notes: Notes) -> OutboundPlan | None:
+        """The short way of a request without a body that needs no waiting; else None, and the long
+        way goes on with what was chosen."""
+        around, state = self._around, self._upstream()
+        settings = state.settings
+        if settings.faults or settings.mirroring or settings.hedging or not state.admission.is_free:
+            return None
+        try:
+            path = paths.canonical(request.target)
+        except AmbiguousPath:
+            return None
+        one = self._begun(state, request, path, self._nothing)
+        found = one.found = self._select(state, one)
+        if found is None:
+            return None
+        self._left = one
+        hosts, host = found
+        now, peer = around.now(), peer_of(hosts.target, host, around.trust_domain())
+        pipe = around.pool.kept(peer, now)
+        if not isinstance(pipe, Pipe):
+            return None
+        if not pipe.writable:
+            around.pool.keep(peer, pipe, now)
+            return None
+        self._left = one.found = None
+        notes.upstream = state.service
+        note(notes, hosts.target, host, 1)
+        one.budget = hosts.budget
+        one.budget.first(now)
+        state.admission.enter()
+        flight = Flight(hosts, host, peer, one, now, now, repeats=False, pipe=pipe)
+        hosts.started(host, now)
+        return OutboundPlan(self, state, flight, notes)
+
+    def sent(self, state: UpstreamState, one: RequestState) -> tuple[bytes, float]:
+        """What is sent on the short way, and how long its answer may take (0: any time)."""
+        out = outgoing(one, self._source_ip)
+        raw = forward.request_bytes(out.method, out.target, out.headers, Framing())
+        left_s = one.deadline - self._around.now()
+        return raw, self._per_try_s(state, one) or (0.0 if left_s == math.inf else left_s)
+
+    def answered(self, state: UpstreamState, flight: Flight, head: Response) -> bool:
+        """The head of an answer has come on the short way; False: the long way tries again."""
+        flight.hosts.latencies.add(self._around.now() - flight.began_at)
+        flight.failed, failure = judged(Began(head, Framing()))
+        if not self._again(state, flight.one, flight.host, failure):
+            return True
+        self._left = flight.one
+        return False
+
+    def failed(
+        self, state: UpstreamState, flight: Flight, failure: Failure, notes: Notes
+    ) -> tuple[int, str] | None:
+        """None came: what to say instead, or None when the long way goes on."""
+        one = flight.one
+        if failure.reset:
+            # A kept connection may have ended at the very moment: a fresh one to it shows.
+            flight.failed = False
+            one.found = flight.hosts, flight.host
+        elif not self._again(state, one, flight.host, failure):
+            return told(notes, failure)
+        self._left = one
+        return None
+
+    def short_over(self, state: UpstreamState, flight: Flight, *, whole: bool) -> None:
+        """A request has left the short way."""
+        self._attempts.land(flight)
+        state.admission.leave()
+        if state.waiting:
+            state.proceed()
+        assert isinstance(flight.pipe, Pipe)
+        if whole:
+            self._around.pool.keep(flight.peer, flight.pipe, self._around.now())
+        else:
+            flight.pipe.abort()
 
     # Copies.
 
@@ -329,26 +430,6 @@ class OutboundHttp:
             state.mirrors_left_out += 1
         finally:
             state.mirrors -= 1
-
-
-def _note(notes: Notes, target: Target, host: Host, tries: int) -> None:
-    notes.target, notes.endpoint, notes.tries = target.id, f"{host.address}:{host.port}", tries
-    before, named, _ = target.id.partition(f"{target.service}.")
-    notes.subset = before.rstrip(".") if named else ""
-
-
-async def _told(answer: Answer, failure: Failure) -> None:
-    if failure.timed_out:
-        answer.notes.flag(entry.TIMEOUT)
-        await answer.whole(504, "upstream request timeout")
-    elif failure.status:
-        await answer.whole(failure.status, "upstream failed")
-    elif failure.sent:
-        answer.notes.flag(entry.UPSTREAM_RESET)
-        await answer.whole(502, "upstream connection broke off")
-    else:
-        answer.notes.flag(entry.NO_CONNECTION)
-        await answer.whole(503, "no connection to any upstream host")
 
 
 def targets_of(chain: Chain) -> Mapping[str, tuple[Target, Mapping[str, object]]]:

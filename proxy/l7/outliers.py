@@ -32,6 +32,9 @@ class _Standing:
     trying: bool = False
 
 
+_NOBODY: frozenset[object] = frozenset()
+
+
 class Outliers:
     """The standing of the hosts of one target, by their keys."""
 
@@ -39,6 +42,8 @@ class Outliers:
         self._config = config
         self._standing: dict[object, _Standing] = {}
         self._sweep_at = now + config.interval_s
+        #: Whether anybody was ejected and is not yet forgiven: with many hosts it is dear to look.
+        self._out = False
 
     def update(self, keys: Iterable[object]) -> None:
         """These are the hosts now."""
@@ -47,6 +52,8 @@ class Outliers:
     def ejected(self, now: float) -> frozenset[object]:
         """Who gets no requests now. A host that has just come back gets one request as a trial."""
         self._sweep(now)
+        if not self._out:
+            return _NOBODY
         return frozenset(
             key
             for key, each in self._standing.items()
@@ -79,6 +86,7 @@ class Outliers:
             each.failures = 0  # seen, and let go
             return False
         each.times += 1
+        self._out = True
         pause_s = min(EJECTION_MAX_S, self._config.base_ejection_s * each.times)
         each.until = now + pause_s
         return True
@@ -103,3 +111,4 @@ class Outliers:
             if not each.times:
                 each.failures = 0 if due > 1 or each.clean else each.failures
             each.clean = True
+        self._out = any(each.times or each.until > now for each in self._standing.values())

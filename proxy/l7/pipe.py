@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
+from typing import Protocol
 
 from proxy import certificate
 from proxy.certificate import PeerCertificate
@@ -19,6 +21,26 @@ TUNNELLED = "tunnelled"
 
 class PipeClosed(OSError):
     """The other side is gone; ``reason`` is a word for logs."""
+
+
+class Taker(Protocol):
+    """Whoever takes what comes at once, before a coroutine is woken for it."""
+
+    def take(self, data: bytes) -> bool:
+        """Bytes have come; False leaves them to the coroutine."""
+        ...
+
+    def ended(self) -> None:
+        """No more will come: the peer has ended, or the connection is lost."""
+        ...
+
+    def paused(self) -> None:
+        """The peer takes no more for now."""
+        ...
+
+    def resumed(self) -> None:
+        """The peer takes more again."""
+        ...
 
 
 class Pipe:
@@ -38,6 +60,13 @@ class Pipe:
         self._paused = False
         #: Whoever works for this side: it is reset when this side is gone.
         self.servant: Servant | None = None
+        self.taker: Taker | None = None
+        #: Whether the coroutine waits for the first byte of a request.
+        self.between = False
+        #: What comes waits until the answer that the taker passes on is complete.
+        self.held_up = False
+        self._touched_at = -math.inf
+        self._timer: asyncio.TimerHandle = None  # type: ignore[assignment]
         #: Of the other side, once it is known.
         self.peer: PeerCertificate | None = None
         self.secured: asyncio.Future[PeerCertificate] = asyncio.get_running_loop().create_future()
@@ -65,6 +94,8 @@ class Pipe:
 
     def stream_over(self, stream: Stream) -> None:
         self._over = True
+        if self.taker is not None:
+            self.taker.ended()
         if self.servant is not None:
             # Whoever closes while an answer is due is taken to have gone, as other proxies do.
             self._fail("client_closed")
@@ -81,6 +112,8 @@ class Pipe:
 
     def _fail(self, reason: str) -> None:
         self._lost = self._lost or reason
+        if self.taker is not None:
+            self.taker.ended()
         if self.servant is not None:
             self.servant.abort()
         self._writable.set()
@@ -100,11 +133,14 @@ class Pipe:
     # What the stream hands over.
 
     def send(self, data: bytes) -> None:
+        if self.taker is not None and self.taker.take(data):
+            return
         self._buffer += data
         if len(self._buffer) > self._limits.buffer_bytes and not self._paused:
             self._paused = True
             self._stream.pause_reading()
-        self._wake()
+        if not self.held_up:
+            self._wake()
 
     def send_all(self, chunks: list[bytes]) -> None:
         for each in chunks:
@@ -112,9 +148,13 @@ class Pipe:
 
     def pause_reading(self) -> None:
         self._writable.clear()
+        if self.taker is not None:
+            self.taker.paused()
 
     def resume_reading(self) -> None:
         self._writable.set()
+        if self.taker is not None:
+            self.taker.resumed()
 
     # What a coroutine does.
 
@@ -142,6 +182,37 @@ class Pipe:
         """Whether nothing came that nobody asked for: a kept connection that can be used."""
         return self.open and not self._buffer
 
+    @property
+    def has_more(self) -> bool:
+        """Whether bytes wait to be read."""
+        return bool(self._buffer)
+
+    @property
+    def writable(self) -> bool:
+        """Whether the peer takes what is written."""
+        return self._writable.is_set() and not self._lost
+
+    def hold_back(self, held: bool) -> None:
+        """Read no more from this side's peer until the other side has taken what came."""
+        if not self._lost and self._stream is not None:
+            (self._stream.pause_reading if held else self._stream.resume_reading)()
+
+    def served(self, now: float) -> None:
+        """The taker is done with a request: what came meanwhile is next."""
+        self.held_up = False
+        self._touched_at = now
+        if self._buffer:
+            data = self.take()
+            if self.taker is None or not self.taker.take(data):
+                self.give_back(data)
+                self._wake()
+
+    def leave_to_coroutine(self, data: bytes) -> None:
+        """The taker gives back the request that it took."""
+        self.held_up = False
+        self.give_back(data)
+        self._wake()
+
     async def read(self, timeout_s: float) -> bytes:
         """What has come; waits for it. b"" at the end. Raises TimeoutError and PipeClosed."""
         if not self._buffer:
@@ -165,9 +236,13 @@ class Pipe:
         ``first_s`` for its first byte, ``rest_s`` from there to its end. Raises TimeoutError,
         PipeClosed and HttpViolation.
         """
-        while not self._buffer:
-            if not await self._more(first_s):
-                return b""
+        self.between = True
+        try:
+            while not self._buffer:
+                if not await self._more(first_s):
+                    return b""
+        finally:
+            self.between = False
         # An empty line before a request is let pass (RFC 9112, section 2.2).
         if self._buffer.startswith(b"\r\n"):
             del self._buffer[:2]
@@ -194,13 +269,24 @@ class Pipe:
             self._waiter = waiter = loop.create_future()
             # A timer that fails the future costs a fraction of `asyncio.timeout`, and every
             # request waits here several times.
-            timer = loop.call_later(timeout_s, _expire, waiter)
+            self._timer = loop.call_later(timeout_s, self._expire, waiter, timeout_s)
             try:
                 await waiter
             finally:
-                timer.cancel()
+                self._timer.cancel()
                 self._waiter = None
         return True
+
+    def _expire(self, waiter: asyncio.Future[None], timeout_s: float) -> None:
+        if waiter.done():
+            return
+        loop = asyncio.get_running_loop()
+        # Requests that a taker served woke nobody.
+        left_s = timeout_s if self.held_up else self._touched_at + timeout_s - loop.time()
+        if left_s > 0:
+            self._timer = loop.call_later(left_s, self._expire, waiter, timeout_s)
+        else:
+            waiter.set_exception(TimeoutError())
 
     async def write(self, data: bytes, stall_s: float) -> None:
         """Write and wait while the peer takes no more. Raises TimeoutError and PipeClosed."""
@@ -236,6 +322,11 @@ class Pipe:
         if self._stream is not None and not self._stream.lost:
             self._stream.abort()
 
+    def cut(self, reason: str) -> None:
+        """Reset, and from now on it counts as lost."""
+        self.abort()
+        self._fail(reason)
+
     def end_writing(self) -> None:
         """Tell the peer that no more will come."""
         if not self._lost:
@@ -249,8 +340,3 @@ class Pipe:
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
-
-
-def _expire(waiter: asyncio.Future[None]) -> None:
-    if not waiter.done():
-        waiter.set_exception(TimeoutError())

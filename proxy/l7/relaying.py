@@ -180,6 +180,8 @@ async def _head(
         if not raw:
             raise PipeClosed("closed without a response")
         head = read_response(raw)
+        if head.status == 101 and not upgrade_wanted(request):
+            raise HttpViolation(502, "nobody asked for another protocol")
         if head.status >= 200 or head.status == 101:
             if sending is not None and not sending.done() and head.status < 300:
                 await sending

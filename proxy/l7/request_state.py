@@ -18,7 +18,7 @@ from proxy.l7.hosts import TargetHosts
 from proxy.l7.limits import HttpLimits
 from proxy.l7.pool import Connections
 from proxy.l7.relaying import Replay
-from proxy.l7.retries import Budget
+from proxy.l7.retries import Budget, Failure
 from proxy.l7.routes import Chain, Choice
 from proxy.l7.settings import UpstreamSettings
 from proxy.permissions import FullMatch
@@ -86,3 +86,6 @@ class RequestState:
     number: int = 0
     budget: Budget | None = None
     headers: tuple[tuple[str, str], ...] = ()
+    #: The host for the next try where it was chosen before, and how the last try ended.
+    found: tuple[TargetHosts, Host] | None = None
+    failure: Failure | None = None

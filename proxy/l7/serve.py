@@ -20,11 +20,19 @@ Handler = Callable[[Request, Body, Answer], Awaitable[None]]
 
 
 async def serve(
-    pipe: Pipe, handle: Handler, limits: HttpLimits, *, on_violation: Callable[[str], None]
+    pipe: Pipe,
+    handle: Handler,
+    limits: HttpLimits,
+    *,
+    on_violation: Callable[[str], None],
+    leaving: Callable[[], bool] = lambda: False,
 ) -> None:
-    """Serve until the peer ends, breaks the rules, or is too slow. Never raises for what it did."""
+    """Serve until the peer ends, breaks the rules, or is too slow. Never raises for what it did.
+
+    Once ``leaving`` is true, answers say that the connection ends.
+    """
     try:
-        while await _one(pipe, handle, limits, on_violation):
+        while await _one(pipe, handle, limits, on_violation, leaving):
             pass
     except (PipeClosed, TimeoutError) as error:
         log.debug("connection ends reason=%s", error or "timeout")
@@ -34,7 +42,11 @@ async def serve(
 
 
 async def _one(
-    pipe: Pipe, handle: Handler, limits: HttpLimits, on_violation: Callable[[str], None]
+    pipe: Pipe,
+    handle: Handler,
+    limits: HttpLimits,
+    on_violation: Callable[[str], None],
+    leaving: Callable[[], bool],
 ) -> bool:
     """One request; whether another may follow."""
     try:
@@ -52,7 +64,7 @@ async def _one(
             limits.write_stall_s,
         )
         return False
-    answer = PipeAnswer(pipe, request, limits, keep=_keeps(request))
+    answer = PipeAnswer(pipe, request, limits, keep=_keeps(request) and not leaving())
     try:
         await handle(request, body, answer)
         if not answer.keep:

@@ -6,6 +6,7 @@ is none of HTTP's is ``OTHER``, a source beyond the first ``SOURCES_MAX`` is ``o
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterator, Mapping
 
@@ -15,6 +16,7 @@ BUCKETS_S = (
     0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
 )  # fmt: skip
 SOURCES_MAX = 256
+_MADE_MAX = 1024
 _METHODS = frozenset(
     {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"}
 )
@@ -34,8 +36,7 @@ class _Histogram:
     def add(self, seconds: float) -> None:
         self.total += 1
         self.total_s += seconds
-        place = next((n for n, most in enumerate(BUCKETS_S) if seconds <= most), len(BUCKETS_S))
-        self.counts[place] += 1
+        self.counts[bisect_left(BUCKETS_S, seconds)] += 1
 
 
 class RequestMetrics:
@@ -51,6 +52,9 @@ class RequestMetrics:
         self._timeouts: Counter[Labels] = Counter()
         self._overflows: Counter[Labels] = Counter()
         self._retries: Counter[Labels] = Counter()
+        #: Labels are made once for each kind of request; what is in them is bounded, the kinds that
+        #: are remembered are as well.
+        self._made: dict[tuple[object, ...], tuple[Labels, Labels, Labels, Labels]] = {}
         self._edges: Counter[tuple[str, str, str]] = Counter()
         self._sources: set[str] = set()
         self.rejects = 0
@@ -62,21 +66,24 @@ class RequestMetrics:
     def add(self, entry: Entry) -> None:
         """A request is over."""
         notes, outward = entry.notes, entry.direction == OUT
-        way: Labels = (("direction", entry.direction),)
-        if outward:
-            way += (("upstream", notes.upstream), ("subset", notes.subset))
-            if self.per_endpoint:
-                way += (("endpoint", notes.endpoint),)
-        method = entry.method if entry.method in _METHODS else "OTHER"
-        grpc = entry.grpc_status if entry.grpc_status.isdigit() else ""
-        grpc = grpc if not grpc or (len(grpc) < 3 and int(grpc) <= 16) else "2"
-        self._requests[
-            (*way, ("code", str(entry.code)), ("grpc_status", grpc), ("method", method))
-        ] += 1
-        klass = (*way, ("code_class", f"{entry.code // 100}xx"))
-        self._durations.setdefault(klass, _Histogram()).add(entry.duration_s)
-        self._bytes[(("direction", entry.direction), ("way", "rx"))] += notes.rx_bytes
-        self._bytes[(("direction", entry.direction), ("way", "tx"))] += notes.tx_bytes
+        endpoint = notes.endpoint if self.per_endpoint else ""
+        kind = (
+            entry.direction, notes.upstream, notes.subset, endpoint, entry.code,
+            entry.grpc_status, entry.method,
+        )  # fmt: skip
+        made = self._made.get(kind)
+        if made is None:
+            if len(self._made) >= _MADE_MAX:
+                self._made.clear()
+            made = self._made[kind] = self._labels(entry)
+        requests, klass, rx, tx = made
+        self._requests[requests] += 1
+        durations = self._durations.get(klass)
+        if durations is None:
+            durations = self._durations[klass] = _Histogram()
+        durations.add(entry.duration_s)
+        self._bytes[rx] += notes.rx_bytes
+        self._bytes[tx] += notes.tx_bytes
         if _TIMEOUTS in notes.flags:
             self._timeouts[(("kind", "request"),)] += 1
         if _OVERFLOWS in notes.flags:
@@ -85,6 +92,24 @@ class RequestMetrics:
             self._retries[(("upstream", notes.upstream),)] += notes.tries - 1
         if entry.direction == IN:
             self._decided(entry)
+
+    def _labels(self, entry: Entry) -> tuple[Labels, Labels, Labels, Labels]:
+        """Of one kind of request: for requests, durations, bytes in and out."""
+        notes, direction = entry.notes, ("direction", entry.direction)
+        way: Labels = (direction,)
+        if entry.direction == OUT:
+            way += (("upstream", notes.upstream), ("subset", notes.subset))
+            if self.per_endpoint:
+                way += (("endpoint", notes.endpoint),)
+        method = entry.method if entry.method in _METHODS else "OTHER"
+        grpc = entry.grpc_status if entry.grpc_status.isdigit() else ""
+        grpc = grpc if not grpc or (len(grpc) < 3 and int(grpc) <= 16) else "2"
+        return (
+            (*way, ("code", str(entry.code)), ("grpc_status", grpc), ("method", method)),
+            (*way, ("code_class", f"{entry.code // 100}xx")),
+            (direction, ("way", "rx")),
+            (direction, ("way", "tx")),
+        )
 
     def _decided(self, entry: Entry) -> None:
         source = self.source(entry.peer)

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import random
-import uuid
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from proxy.http1.head import Request
 from proxy.l7.messages import Answer, Body
 from proxy.l7.serve import Handler
 from proxy.telemetry import trace
-from proxy.telemetry.entry import CLIENT_GONE, UPSTREAM_RESET, Entry
+from proxy.telemetry.entry import CLIENT_GONE, UPSTREAM_RESET, Entry, Notes
 from proxy.telemetry.metrics import RequestMetrics
 
 #: Of all those that look on; one that is too slow misses entries, and the count says how many.
@@ -50,6 +49,63 @@ class Tap:
         self.news.set()
 
 
+class Watch:
+    """One request that is being watched."""
+
+    __slots__ = ("_at", "_began", "_hop", "_observer", "_span", "given", "notes", "request")
+
+    def __init__(self, observer: Observer, request: Request, hop: Hop, notes: Notes) -> None:
+        self._observer = observer
+        self._hop = hop
+        self._began, self._at = observer.now(), observer.wall()
+        rng = observer.rng
+        self._span = span = trace.span_of(request, rng, sample=observer.sample)
+        headers = trace.written(request, span)
+        if request.get("x-request-id") is None:
+            headers = (*headers, ("x-request-id", random_id(rng)))
+        #: As it came, and as it is to be handled.
+        self.given = request
+        self.request = Request(request.method, request.target, request.minor, headers)
+        self.notes = notes
+        notes.clock = observer.now
+
+    def over(self, status: int, grpc_status: str = "") -> None:
+        """The request is over."""
+        given, hop, span, notes = self.given, self._hop, self._span, self.notes
+        self._observer.over(
+            Entry(
+                at=self._at,
+                direction=hop.direction,
+                service=hop.service,
+                datacenter=hop.datacenter,
+                peer=hop.peer,
+                peer_address=hop.peer_address,
+                protocol=hop.protocol,
+                method=given.method,
+                host=given.get("host") or "",
+                path=given.target,
+                code=status,
+                grpc_status=grpc_status,
+                duration_s=self._observer.now() - self._began,
+                first_byte_s=max(0.0, notes.answered_at - self._began),
+                request_id=self.request.get("x-request-id") or "",
+                trace_id=span.trace_id,
+                span_id=span.span_id,
+                parent_id=span.parent_id,
+                sampled=span.sampled,
+                user_agent=given.get("user-agent") or "",
+                notes=notes,
+            )
+        )
+
+
+def random_id(rng: random.Random) -> str:
+    """A random UUID (RFC 9562, version 4). It is a name, not a secret."""
+    bits = rng.getrandbits(128) & ~(0xF000_C000 << 48) | (0x4000_8000 << 48)
+    digits = f"{bits:032x}"
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
+
+
 class Observer:
     """Everything that is told about the requests of one proxy."""
 
@@ -57,30 +113,29 @@ class Observer:
         self, *, now: Callable[[], float], wall: Callable[[], float], rng: random.Random
     ) -> None:
         self.metrics = RequestMetrics()
+        #: Requests that went the short way.
+        self.short = 0
         #: The share of new traces that are sampled.
         self.sample = 0.01
         #: Who gets each entry: the access log, the exporter of traces.
         self.sinks: tuple[Callable[[Entry], None], ...] = ()
         self.taps: set[Tap] = set()
-        self._now = now
-        self._wall = wall
-        self._rng = rng
+        self.now = now
+        self.wall = wall
+        self.rng = rng
+
+    def begin(self, request: Request, hop: Hop, notes: Notes) -> Watch:
+        """A request has come; ``request`` of what this gives is the one to handle."""
+        return Watch(self, request, hop, notes)
 
     def watched(self, handle: Handler, hop: Hop) -> Handler:
         """The same handler, watched."""
 
         async def observed(request: Request, body: Body, answer: Answer) -> None:
-            began, at = self._now(), self._wall()
-            span = trace.span_of(request.headers, self._rng, sample=self.sample)
-            headers = trace.written(request.headers, span)
-            request_id = request.get("x-request-id")
-            if request_id is None:
-                request_id = str(uuid.uuid4())
-                headers = (*headers, ("x-request-id", request_id))
             notes = answer.notes
-            notes.clock = self._now
+            watch = self.begin(request, hop, notes)
             try:
-                await handle(replace(request, headers=headers), body, answer)
+                await handle(watch.request, body, answer)
             except asyncio.CancelledError:
                 notes.flag(CLIENT_GONE)
                 raise
@@ -89,31 +144,7 @@ class Observer:
                 raise
             finally:
                 notes.rx_bytes = body.size
-                self.over(
-                    Entry(
-                        at=at,
-                        direction=hop.direction,
-                        service=hop.service,
-                        datacenter=hop.datacenter,
-                        peer=hop.peer,
-                        peer_address=hop.peer_address,
-                        protocol=hop.protocol,
-                        method=request.method,
-                        host=request.get("host") or "",
-                        path=request.target,
-                        code=answer.status,
-                        grpc_status=answer.grpc_status,
-                        duration_s=self._now() - began,
-                        first_byte_s=max(0.0, notes.answered_at - began),
-                        request_id=request_id,
-                        trace_id=span.trace_id,
-                        span_id=span.span_id,
-                        parent_id=span.parent_id,
-                        sampled=span.sampled,
-                        user_agent=request.get("user-agent") or "",
-                        notes=notes,
-                    )
-                )
+                watch.over(answer.status, answer.grpc_status)
 
         return observed
 

@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from proxy.http1.head import Headers
+from proxy.http1.head import Headers, Request
 
 _PARENT = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?")
 _HEX = re.compile(r"(?:[0-9a-f]{16}){1,2}")
@@ -30,6 +30,7 @@ _NAMES = frozenset(
         "x-b3-flags",
     }
 )
+_NO_FORMS: frozenset[str] = frozenset()
 _MULTI = ("x-b3-traceid", "x-b3-spanid", "x-b3-parentspanid", "x-b3-sampled", "x-b3-flags")
 
 
@@ -44,23 +45,22 @@ class Span:
     forms: frozenset[str] = frozenset()
 
 
-def told(headers: Headers) -> dict[str, str]:
-    """The headers that are about traces, in one pass; doubled ones are malformed, and joined."""
-    found: dict[str, str] = {}
-    for name, value in headers:
-        lowered = name.lower()
-        if lowered in _NAMES:
-            found[lowered] = f"{found[lowered]}, {value}" if lowered in found else value
-    return found
+def told(request: Request) -> dict[str, str]:
+    """The headers that are about traces; doubled ones are malformed, and joined."""
+    values = request.by_name
+    if _NAMES.isdisjoint(values):
+        return {}
+    return {name: values[name] for name in _NAMES & values.keys()}
 
 
-def span_of(headers: Headers, rng: random.Random, *, sample: float) -> Span:
+def span_of(request: Request, rng: random.Random, *, sample: float) -> Span:
     """The span of this hop: a child of the caller's, or a new root that is sampled by the dice."""
-    given = told(headers)
-    parent = _of_w3c(given) or _of_b3(given) if given else None
-    forms = frozenset(
-        form for form, name in (("b3", "b3"), ("multi", "x-b3-traceid")) if name in given
-    )
+    given = told(request)
+    parent, forms = None, _NO_FORMS
+    if given:
+        parent = _of_w3c(given) or _of_b3(given)
+        pairs = (("b3", "b3"), ("multi", "x-b3-traceid"))
+        forms = frozenset(form for form, name in pairs if name in given)
     own = _id(rng, 16)
     if parent is None:
         return Span(_id(rng, 32), own, "", rng.random() < sample, forms)
@@ -68,9 +68,9 @@ def span_of(headers: Headers, rng: random.Random, *, sample: float) -> Span:
     return Span(trace_id, own, span_id, sampled, forms)
 
 
-def written(headers: Headers, span: Span) -> Headers:
+def written(request: Request, span: Span) -> Headers:
     """Headers for the next hop, to which this span is the parent."""
-    given = told(headers)
+    given, headers = told(request), request.headers
     if not given:
         return (*headers, *_made(span))
     dropped = {"traceparent", "b3", *_MULTI}
@@ -122,4 +122,4 @@ def _of_b3(given: Mapping[str, str]) -> tuple[str, str, bool] | None:
 
 
 def _id(rng: random.Random, digits: int) -> str:
-    return f"{rng.randrange(1, 1 << (4 * digits)):0{digits}x}"
+    return f"{rng.getrandbits(4 * digits) or 1:0{digits}x}"

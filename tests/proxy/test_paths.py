@@ -66,3 +66,11 @@ def test_a_dot_segment_with_parameters_has_two_readings(path: str) -> None:
 
 def test_parameters_elsewhere_stay() -> None:
     assert canonical("/a;x=1/b;y") == "/a;x=1/b;y"
+
+
+@given(st.lists(st.text("ab.~_-1", max_size=3), max_size=4), st.booleans())
+def test_paths_that_are_in_their_form_stay_as_they_are(segments: list[str], ends: bool) -> None:
+    path = "/" + "/".join(segments) + "/" * ends
+    one_form = canonical(path)
+    # An escape takes the long way to the same form.
+    assert canonical(path.replace("a", "%61")) == one_form == canonical(one_form)

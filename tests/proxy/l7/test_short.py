@@ -1,0 +1,275 @@
+"""The short way of plain requests: the same answers as the long way, whatever either side does."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncIterator
+from dataclasses import replace
+
+import pytest
+
+from proxy.authz import Rule
+from proxy.balance.hosts import Host
+from proxy.l7.short import ShortWay
+from proxy.server import Proxy
+from proxy.source import UpstreamSpec
+from tests.proxy.l7.net import SPEC, chain, head_of
+from tests.proxy.mesh import Mesh, endpoint, until
+
+BIG = 8 << 20
+#: What the application does by path: pieces of its answer; "" is the end of its connection.
+SCRIPT: dict[str, list[bytes]] = {
+    "/plain": [b"HTTP/1.1 200 OK\r\nX-A: 1\r\nContent-Length: 5\r\n\r\nhello"],
+    "/pieces": [b"HTTP/1.1 200 OK\r\nContent-", b"Length: 10\r\n\r\nhello", b"hello"],
+    "/chunks": [
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhel", b"lo\r\n3\r\nabc\r\n",
+        b"0\r\n\r\n",
+    ],
+    "/close": [b"HTTP/1.1 200 OK\r\n\r\nhel", b"lo", b""],
+    "/bye": [b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok", b""],
+    "/early": [b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 200 OK\r\n"
+               b"Content-Length: 2\r\n\r\nok"],
+    "/empty": [b"HTTP/1.1 204 No Content\r\n\r\n"],
+    "/same": [b"HTTP/1.1 304 Not Modified\r\nETag: x\r\n\r\n"],
+    "/hops": [b"HTTP/1.1 200 OK\r\nConnection: x-b\r\nX-B: 1\r\nContent-Length: 0\r\n\r\n"],
+    "/bad": [b"HTTP/1.1 2x0 OK\r\n\r\n"],
+    "/switch": [b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n", b""],
+    "/error": [b"HTTP/1.1 503 No\r\nContent-Length: 2\r\n\r\nno"],
+    "/cut": [b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhello", b""],
+    "/never": [],
+}  # fmt: skip
+
+
+class App:
+    """Answers by the script."""
+
+    def __init__(self) -> None:
+        self.seen: list[tuple[str, dict[str, str]]] = []
+        self.open = 0
+        self.script = dict(SCRIPT)
+        #: Ends each connection when it has answered, without saying so.
+        self.rude = False
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.open += 1
+        try:
+            while True:
+                first, headers = await head_of(reader)
+                self.seen.append((first, headers))
+                method, target, _ = first.split()
+                pieces = self.script[target.partition("?")[0]]
+                if method == "HEAD":
+                    pieces = [pieces[0].partition(b"\r\n\r\n")[0] + b"\r\n\r\n"]
+                for piece in pieces:
+                    if not piece:
+                        return
+                    writer.write(piece)
+                    await writer.drain()
+                    await asyncio.sleep(0)
+                if self.rude:
+                    return
+        except (asyncio.IncompleteReadError, OSError):
+            pass
+        finally:
+            self.open -= 1
+            writer.close()
+
+
+class Net:
+    """web and db with one application."""
+
+    def __init__(self, mesh: Mesh, app: App, web: Proxy, db: Proxy) -> None:
+        self.mesh, self.app, self.web, self.db = mesh, app, web, db
+
+    @property
+    def short(self) -> tuple[int, int]:
+        """Requests of the short way at web and at db."""
+        return self.web._http.observer.short, self.db._http.observer.short
+
+    async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """A connection whose next plain request can go the short way."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.web.port(SPEC.key))
+        self.mesh.stack.callback(writer.close)
+        for _ in range(2):
+            assert (await ask(reader, writer, "/plain"))[0].endswith(" 200 OK")
+        return reader, writer
+
+    def idle(self) -> bool:
+        """Whether nothing is under way."""
+        state = self.web._http._upstreams[SPEC.key]
+        return not state.admission.running and not any(
+            sum(hosts.policy.active.values())  # type: ignore[attr-defined]
+            for hosts in state.hosts.values()
+        )
+
+
+async def ask(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, path: str, method: str = "GET",
+    more: str = "",
+) -> tuple[str, dict[str, str], bytes]:  # fmt: skip
+    writer.write(f"{method} {path} HTTP/1.1\r\nHost: db\r\n{more}\r\n".encode())
+    return await answer(reader, method)
+
+
+async def answer(
+    reader: asyncio.StreamReader, method: str = "GET"
+) -> tuple[str, dict[str, str], bytes]:
+    async with asyncio.timeout(30):
+        first, headers = await head_of(reader)
+        body = b""
+        if headers.get("transfer-encoding") == "chunked":
+            while size := int(await reader.readline(), 16):
+                body += (await reader.readexactly(size + 2))[:-2]
+            await reader.readline()
+        elif method != "HEAD":
+            body = await reader.readexactly(int(headers.get("content-length") or 0))
+    return first, headers, body
+
+
+@pytest.fixture
+async def net() -> AsyncIterator[Net]:
+    mesh, app = Mesh(), App()
+    async with mesh.stack:
+        db = await mesh.sidecar("db", app_port=await mesh.app(app.serve))
+        mesh.sources["db"].change(protocol="http")
+        spec = UpstreamSpec(name="db", bind_port=-1, bind_address="127.0.0.1")
+        web = await mesh.sidecar("web", upstreams=[spec])
+        host = Host(("n1", "db"), "127.0.0.1", endpoint(db).port)
+        mesh.sources["web"].change(chains={spec.key: chain()}, hosts={"db": (host,)})
+        await until(lambda: web.port(SPEC.key) > 0, "web listens")
+        yield Net(mesh, app, web, db)
+
+
+_NEW = re.compile(r"00-[0-9a-f]{32}-[0-9a-f]{16}-0[01]|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
+
+async def test_both_ways_say_the_same(net: Net, monkeypatch: pytest.MonkeyPatch) -> None:
+    cases = [
+        (path, method, more)
+        for path in SCRIPT
+        if path not in ("/never", "/cut")
+        for method in ("GET", "HEAD")
+        for more in ("", "X-One: 1\r\nx-one: 2\r\nTE: trailers\r\nConnection: keep-alive\r\n")
+        if method == "GET" or path in ("/plain", "/empty")
+    ]
+    cases += [("/plain?a=b%2F", "GET", "traceparent: x\r\n"), ("//plain/./x/..", "GET", "")]
+    net.app.script["/plain/"] = SCRIPT["/plain"]
+    found: list[list[object]] = []
+    for short in (True, False):
+        if not short:
+            monkeypatch.setattr(ShortWay, "take", lambda self, data: False)
+        before, told = net.short, []
+        for path, method, more in cases:
+            reader, writer = await net.connect()
+            said = await ask(reader, writer, path, method, more)
+            told.append((path, method, said, _NEW.sub("id", str(net.app.seen[-1]))))
+            writer.close()
+        found.append(told)
+        gone = [now - then for now, then in zip(net.short, before, strict=True)]
+        assert min(gone) > len(cases) if short else max(gone) == 0
+    for one, other in zip(*found, strict=True):
+        assert one == other
+    await until(net.idle, "nothing is under way")
+
+
+async def test_an_answer_that_is_cut_short_breaks_the_connection(net: Net) -> None:
+    reader, writer = await net.connect()
+    writer.write(b"GET /cut HTTP/1.1\r\nHost: db\r\n\r\n")
+    with pytest.raises((asyncio.IncompleteReadError, ConnectionError)):
+        await answer(reader)
+    await until(net.idle, "nothing is under way")
+
+
+async def test_hosts_that_end_kept_connections_cost_no_request(net: Net) -> None:
+    reader, writer = await net.connect()
+    net.app.rude = True
+    for _ in range(50):
+        assert (await ask(reader, writer, "/plain"))[2] == b"hello"
+    assert net.idle()
+
+
+async def test_requests_one_after_another_without_waiting_are_answered_in_order(net: Net) -> None:
+    reader, writer = await net.connect()
+    before = net.short
+    for path in ("/plain", "/chunks", "/pieces", "/plain", "/bye", "/early"):
+        writer.write(f"GET {path} HTTP/1.1\r\nHost: db\r\n\r\n".encode())
+        await asyncio.sleep(0)
+    bodies = [(await answer(reader))[2] for _ in range(6)]
+    assert bodies == [b"hello", b"helloabc", b"hellohello", b"hello", b"ok", b"ok"]
+    assert net.short != before
+
+
+async def test_a_client_that_leaves_frees_what_it_held(net: Net) -> None:
+    _, writer = await net.connect()
+    before = net.short[0]
+    writer.write(b"GET /never HTTP/1.1\r\nHost: db\r\n\r\n")
+    await until(lambda: net.app.seen[-1][0].startswith("GET /never"), "the application is asked")
+    assert net.short[0] == before + 1
+    writer.close()
+    await until(net.idle, "the request has ended")
+    await until(lambda: not net.app.open, "its connections are gone")
+
+
+async def test_a_client_that_does_not_read_holds_the_application_up(net: Net) -> None:
+    reader, writer = await net.connect()
+    net.app.script["/big"] = [b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % BIG] + [
+        b"x" * 65_536
+    ] * (BIG // 65_536)
+    before = net.short
+    transport = writer.transport
+    writer.write(b"GET /big HTTP/1.1\r\nHost: db\r\n\r\n")
+    await until(lambda: net.app.seen[-1][0].startswith("GET /big"), "the application is asked")
+    transport.pause_reading()
+    stats = net.web._http._pipes
+    await until(lambda: any(not pipe.writable for pipe in stats), "web holds back")
+    transport.resume_reading()
+    async with asyncio.timeout(60):
+        _, headers = await head_of(reader)
+        left = int(headers["content-length"])
+        while left:
+            left -= len(await reader.read(1 << 20))
+    assert (await ask(reader, writer, "/plain"))[2] == b"hello"
+    assert min(now - then for now, then in zip(net.short, before, strict=True)) >= 1
+
+
+async def test_what_the_route_repeats_is_repeated(net: Net) -> None:
+    net.mesh.sources["web"].change(
+        chains={SPEC.key: chain(destination={"NumRetries": 2, "RetryOnStatusCodes": [503]})}
+    )
+    reader, writer = await net.connect()
+    size = len(net.app.seen)
+    first, _, body = await ask(reader, writer, "/error")
+    assert first.split()[1] == "503" and body == b"no"
+    attempts = [headers.get("x-lictor-attempt") for _, headers in net.app.seen[size:]]
+    assert attempts == [None, "2", "3"]
+    await until(net.idle, "nothing is under way")
+
+
+async def test_a_host_that_speaks_no_http_is_not_asked_for_ever(net: Net) -> None:
+    reader, writer = await net.connect()
+    size = len(net.app.seen)
+    assert (await ask(reader, writer, "/bad"))[0].split()[1] == "502"
+    assert len(net.app.seen) == size + 1
+
+
+async def test_time_runs_out_on_the_short_way(net: Net) -> None:
+    soon = chain(destination={"RequestTimeout": "300ms"})
+    net.mesh.sources["web"].change(chains={SPEC.key: soon})
+    reader, writer = await net.connect()
+    before = net.short[0]
+    assert (await ask(reader, writer, "/never"))[0].split()[1] == "504"
+    assert net.short[0] == before + 1
+    assert (await ask(reader, writer, "/plain"))[2] == b"hello"
+    await until(net.idle, "nothing is under way")
+
+
+async def test_each_request_is_decided_by_the_rules_of_its_moment(net: Net) -> None:
+    reader, writer = await net.connect()
+    deny = Rule(source="web", destination="db", action="deny", precedence=9)
+    state = net.mesh.sources["db"].state
+    net.mesh.sources["db"].change(rules=(*(state.rules or ()), deny))
+    first, headers, _ = await ask(reader, writer, "/plain")
+    assert first.split()[1] == "403" and "x-lictor-reference" in headers
+    net.mesh.sources["db"].change(rules=(replace(deny, action="allow"),))
+    assert (await ask(reader, writer, "/plain"))[2] == b"hello"
