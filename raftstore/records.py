@@ -251,12 +251,18 @@ class CAConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CAProviderState:
-    """The signing key of the built-in provider. Never leaves the servers, never rendered."""
+    """The signing key of the built-in provider. Never leaves the servers, never rendered.
+
+    ``intermediate_cert`` is the root as the former one signed it. ``signing_chain`` is there where
+    the root's key is kept elsewhere: the certificate of ``private_key`` and those up to the root,
+    without that.
+    """
 
     root_id: str
     private_key: str
     root_cert: str
     intermediate_cert: str = ""
+    signing_chain: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,6 +40,7 @@ TYPES: dict[str, Any] = {
     **KINDS,
     "sessions": Session,
     "restores": Restored,
+    "ca-request": str,
 }
 CODECS: LazyCodecs[str] = LazyCodecs(TYPES)
 

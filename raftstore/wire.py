@@ -26,6 +26,7 @@ from raftstore import (
     queries,
     restore_queries,
     revocations,
+    signing_requests,
     virtual_commands,
 )
 from raftstore.codec import Codec, LazyCodecs, codec_for, pack, unpack
@@ -63,6 +64,7 @@ _REGISTERED = (
     mesh_queries,
     restore_queries,
     revocations,
+    signing_requests,
     virtual_commands,
 )
 

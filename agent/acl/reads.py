@@ -35,6 +35,7 @@ from raftstore.records import (
     TxnResult,
 )
 from raftstore.revocations import ListRevocations
+from raftstore.signing_requests import GetSigningRequest
 
 #: What a secret is shown as to those who may not have it.
 HIDDEN = "<hidden>"
@@ -420,6 +421,7 @@ READS: Mapping[type[q.Query[Any]], ReadRule] = {
     ListRevocations: OPEN,
     q.GetCAConfig: _OPERATOR,
     q.GetCAProvider: _SERVERS,
+    GetSigningRequest: _SERVERS,
     q.GetSession: ReadRule(shape=_one_session),
     q.NodeSessions: ReadRule(keep=_keep_session),
     q.ListSessions: ReadRule(keep=_keep_session),

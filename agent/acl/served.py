@@ -21,6 +21,7 @@ from agent.backend.operations import (
     AUTOPILOT_STATE,
     BOOTSTRAP_ACL,
     CONFIGURE_CA,
+    INSTALL_CA,
     LEADER_METHODS,
     LOGIN,
     LOGOUT,
@@ -28,6 +29,7 @@ from agent.backend.operations import (
     OIDC_FINISH,
     REMOVE_SERVER,
     RENEW_SESSION,
+    REQUEST_CA,
     SESSION_CLOCK,
     TRANSFER_LEADERSHIP,
     UPDATE_COORDINATE,
@@ -66,6 +68,8 @@ PLAIN_METHODS: Mapping[str, Need] = {
     AUTOPILOT_STATE: Need("operator", READ),
     SESSION_CLOCK: Need("operator", READ),
     CONFIGURE_CA: Need("operator", WRITE),
+    REQUEST_CA: Need("operator", WRITE),
+    INSTALL_CA: Need("operator", WRITE),
 }
 #: What is known of these is in their payload.
 _READ_FIRST = frozenset({RENEW_SESSION, UPDATE_COORDINATE})

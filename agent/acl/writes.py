@@ -32,6 +32,7 @@ from raftstore.records import (
     TxnService,
 )
 from raftstore.revocations import DropRevocations, RevokeLeaf
+from raftstore.signing_requests import OpenSigningRequest
 from raftstore.virtual_commands import EnableVirtualAddresses
 
 #: Needs of which one must be met.
@@ -352,6 +353,7 @@ WRITES: Mapping[type[c.Command], WriteRule] = {
     EnableVirtualAddresses: _SERVERS,
     RevokeLeaf: _OPERATOR,
     DropRevocations: _OPERATOR,
+    OpenSigningRequest: _SERVERS,
     dc.BootstrapACL: _SERVERS,
     dc.SetACLFact: _SERVERS,
 }

@@ -8,11 +8,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from agent.backend.operations import CONFIGURE_CA, AsksLeader
+from agent.backend.operations import CONFIGURE_CA, INSTALL_CA, REQUEST_CA, AsksLeader
+from agent.backend.rpc import calls
 from raftstore.codec import codec_for
 from raftstore.records import Json
 
-__all__ = ["CONFIGURE_CA", "AuthorityCalls", "CAWish", "decode_wish"]
+__all__ = [
+    "CONFIGURE_CA",
+    "INSTALL_CA",
+    "REQUEST_CA",
+    "AuthorityCalls",
+    "CAWish",
+    "decode_chain",
+    "decode_fresh",
+    "decode_wish",
+]
 
 #: A certificate and a key, and some settings.
 WISH_BYTES_MAX = 256 * 1024
@@ -37,6 +47,18 @@ def decode_wish(payload: bytes) -> CAWish:
     return wish
 
 
+def decode_fresh(payload: bytes) -> bool:
+    """Whether a signing request is to have another key. Raises DecodeError."""
+    fresh, *_ = calls.unpack(payload, bool)
+    return bool(fresh)
+
+
+def decode_chain(payload: bytes) -> tuple[str, bool]:
+    """Certificates as PEM, and whether to do without cross-signing. Raises DecodeError."""
+    chain_pem, force, *_ = calls.unpack(payload, str, bool)
+    return chain_pem, bool(force)
+
+
 class AuthorityCalls:
     """Asks the leader, from any agent."""
 
@@ -52,3 +74,15 @@ class AuthorityCalls:
         can be read.
         """
         await self._backend.on_leader(CONFIGURE_CA, _WISH.encode(wish))
+
+    async def request(self, *, fresh: bool) -> str:
+        """The open signing request of the intermediate, PEM; ``fresh`` opens another.
+
+        Raises as `configure`.
+        """
+        return (await self._backend.on_leader(REQUEST_CA, calls.pack(fresh))).decode()
+
+    async def install(self, chain_pem: str, *, force: bool) -> None:
+        """Sign with what was signed of it: intermediate, those above it, root. Raises as
+        `configure`."""
+        await self._backend.on_leader(INSTALL_CA, calls.pack(chain_pem, force))

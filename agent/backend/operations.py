@@ -26,6 +26,8 @@ UPDATE_COORDINATE = "update-coordinate"
 BOOTSTRAP_ACL = "bootstrap-acl"
 #: Of agent/backend/authority.py.
 CONFIGURE_CA = "configure-ca"
+REQUEST_CA = "request-ca"
+INSTALL_CA = "install-ca"
 #: Of agent/backend/logins.py.
 LOGIN = "acl-login"
 LOGOUT = "acl-logout"
@@ -40,6 +42,8 @@ LEADER_METHODS = (
     UPDATE_COORDINATE,
     BOOTSTRAP_ACL,
     CONFIGURE_CA,
+    REQUEST_CA,
+    INSTALL_CA,
     LOGIN,
     LOGOUT,
     OIDC_BEGIN,

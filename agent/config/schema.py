@@ -401,6 +401,8 @@ class AgentConfig:
     #: Whether connections between our sidecars share warm ones: "auto", "off", "require".
     proxy_tunnel: str = "auto"
     ca_config: Mapping[str, object] = field(default_factory=dict)
+    #: Holds the key under which servers keep the mesh's signing keys; "": they lie clear.
+    ca_seal_key_file: str = ""
     #: Written by the leader where there are none of that kind and name.
     config_entries: tuple[ConfigEntry, ...] = ()
     acl: AclConfig = AclConfig()

@@ -9,19 +9,31 @@ whole or not at all, whoever leads.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import secrets
 import uuid
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from agent.backend import Backend, SignedLeaf
-from agent.backend.authority import CONFIGURE_CA, CAWish, decode_wish
-from agent.connect import ca, roots, settings
+from agent.backend.authority import (
+    CONFIGURE_CA,
+    INSTALL_CA,
+    REQUEST_CA,
+    CAWish,
+    decode_chain,
+    decode_fresh,
+    decode_wish,
+)
+from agent.connect import ca, intermediates, roots, settings, standing
+from agent.connect.external import CHANGED, ExternalSigner
 from agent.connect.rate import TokenBucket
+from agent.connect.sealing import NO_SEAL, Seal
 from agent.connect.settings import CASettings
+from agent.connect.standing import Standing
 from agent.errors import AgentError, RequestError
 from raftstore.commands import Applied, NextSerial, SetCA, SetCAConfig
 from raftstore.errors import StoreError
@@ -41,7 +53,10 @@ EXPIRY_WARNING_S = 90 * 86_400.0
 #: How often the leader looks for roots that nobody needs any more (contract A.8), in seconds.
 PRUNE_INTERVAL_S = 3600.0
 BUSY = "cannot update, another change is running"
-_CHANGED = "the CA configuration was changed at the same time; try again"
+EXTERNAL_ROTATE = (
+    "the root's key is kept elsewhere: `lictor connect ca csr -new` asks for another certificate, "
+    "`lictor connect ca set-intermediate` installs it"
+)
 _BASE36 = "0123456789abcdefghijklmnopqrstuvwxyz"
 
 
@@ -58,6 +73,10 @@ class AuthorityStats:
     revocations_current: int = 0
     #: Seconds until the active root ends, as of the last look; 0 before the first.
     active_root_left_s: float = 0.0
+    #: The same of the certificate that signs, where the root's key is kept elsewhere.
+    intermediate_left_s: float = 0.0
+    #: 1 where the signing key lies clear in the log and in snapshots (no `ca_seal_key_file`).
+    clear_key_current: int = 0
 
 
 class Authority:
@@ -69,14 +88,18 @@ class Authority:
         *,
         datacenter: str,
         config: Mapping[str, Any],
+        seal: Seal = NO_SEAL,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        """``config`` is the agent's `ca_config`. Raises RequestError when it cannot be used."""
+        """``config`` is the agent's `ca_config`, ``seal`` closes keys before they are replicated.
+        Raises RequestError when the configuration cannot be used."""
         self._backend = backend
         self._datacenter = datacenter
         self._config = settings.normalise(config)
         self._settings = settings.read(config)
         self._now = now
+        self._seal = seal
+        self._external = ExternalSigner(backend, seal, now)
         self._bucket = TokenBucket(self._settings.csr_max_per_second)
         self._places = asyncio.Semaphore(self._settings.csr_max_concurrent or 1)
         self._places_max = self._settings.csr_max_concurrent or 1
@@ -86,7 +109,11 @@ class Authority:
     @property
     def methods(self) -> dict[str, Callable[[bytes, float], Awaitable[bytes]]]:
         """What other agents may ask of the leader."""
-        return {CONFIGURE_CA: self._configure}
+        return {
+            CONFIGURE_CA: self._configure,
+            REQUEST_CA: self._request,
+            INSTALL_CA: self._install,
+        }
 
     def stats(self) -> AuthorityStats:
         """The counters as they stand."""
@@ -100,15 +127,26 @@ class Authority:
         """Leader's duty: make trust domain and root when there are none. Safe to repeat."""
         if (await self._backend.ask(GetCARoots())).value.roots:
             return
-        cluster_id = self._settings.cluster_id or str(uuid.uuid4())
-        root = await self._new_root(self._settings, None, cluster_id)
-        config = {key: value for key, value in self._config.items() if key != "ClusterID"}
+        stored = (await self._backend.ask(GetCAConfig())).value
+        given = self._config if stored is None else stored.config
+        wanted = settings.read(given)
+        cluster_id = wanted.cluster_id or str(uuid.uuid4())
+        if stored is not None:
+            cluster_id = stored.cluster_id
+        config = {key: value for key, value in given.items() if key != "ClusterID"}
+        kept = CAConfig(cluster_id=cluster_id, config=settings.shown(config))
+        if wanted.external_signer:
+            if stored is None:
+                await self._backend.change(SetCAConfig(cas=0, config=kept))
+            log.warning("no leaf is signed until `lictor connect ca set-intermediate` is done")
+            return
+        root = await self._new_root(wanted, None, cluster_id)
         outcome = await self._backend.change(
             SetCA(
                 cas=0,
-                config=CAConfig(cluster_id=cluster_id, config=settings.shown(config)),
+                config=kept,
                 roots=(root.public,),
-                provider=root.secret,
+                provider=standing.kept(root.secret, self._seal),
             )
         )
         if isinstance(outcome, Applied) and outcome.value:
@@ -146,51 +184,78 @@ class Authority:
         await self.configure(decode_wish(payload))
         return b""
 
-    async def configure(self, wish: CAWish) -> None:
-        """Change the settings, and the root if they mean another. Raises RequestError."""
+    async def _request(self, payload: bytes, _left_s: float) -> bytes:
+        with self._alone():
+            return (await self._external.request(fresh=decode_fresh(payload))).encode()
+
+    async def _install(self, payload: bytes, _left_s: float) -> bytes:
+        chain_pem, force = decode_chain(payload)
+
+        async def cross_sign(root: ca.Root, old: CAProviderState) -> str:
+            return await self._cross_signed(root, old, force=force)
+
+        with self._alone():
+            self._stats.rotations += await self._external.install(chain_pem, cross_sign)
+        return b""
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
         if self._configuring:
             raise RequestError(500, BUSY)
         self._configuring = True
         try:
-            await self._change(wish)
+            yield
         finally:
             self._configuring = False
 
+    async def configure(self, wish: CAWish) -> None:
+        """Change the settings, and the root if they mean another. Raises RequestError."""
+        with self._alone():
+            await self._change(wish)
+
     async def _change(self, wish: CAWish) -> None:
-        known = await self._backend.ask(GetCARoots())
-        provider = (await self._backend.ask(GetCAProvider())).value
-        stored = (await self._backend.ask(GetCAConfig())).value
-        active = next((root for root in known.value.roots if root.active), None)
-        if stored is None or provider is None or active is None:
-            raise RequestError(500, "CA is uninitialized and unable to take a configuration")
-        values = settings.normalise({**stored.config, **wish.config})
+        found = await standing.read(self._backend, self._seal)
+        values = settings.followed(found.config.config, wish.config)
         wanted = settings.read(values)
         config = CAConfig(
             provider="consul",
-            cluster_id=stored.cluster_id,
+            cluster_id=found.config.cluster_id,
             config=settings.shown(values),
-            state=stored.state,
+            state=found.config.state,
             force_without_cross_signing=wish.force,
         )
-        root = None
-        if wish.rotate or roots.wants_another(wanted, active, provider):
-            root = await self._new_root(wanted, provider, stored.cluster_id)
-        if root is None or root.public.id == active.id:
-            command: SetCA | SetCAConfig = SetCAConfig(cas=stored.modify_index, config=config)
+        if wanted.external_signer and wish.rotate:
+            raise RequestError(500, EXTERNAL_ROTATE)
+        root = await self._wanted_root(wish, wanted, found)
+        if root is None or (found.active is not None and root.public.id == found.active.id):
+            cas = found.config.modify_index
+            command: SetCA | SetCAConfig = SetCAConfig(cas=cas, config=config)
         else:
-            listed, secret = roots.succeeded(
-                known.value.roots,
-                root,
-                await self._cross_signed(root, provider, force=wish.force),
-                now=self._now(),
-            )
-            command = SetCA(cas=known.index, config=config, roots=listed, provider=secret)
+            cross = ""
+            if found.provider is not None:
+                cross = await self._cross_signed(root, found.provider, force=wish.force)
+            listed, secret = roots.succeeded(found.roots, root, cross, now=self._now())
+            secret = standing.kept(secret, self._seal)
+            command = SetCA(cas=found.index, config=config, roots=listed, provider=secret)
         outcome = await self._backend.change(command)
         if not isinstance(outcome, Applied) or not outcome.value:
-            raise RequestError(500, _CHANGED)
+            raise RequestError(500, CHANGED)
         if isinstance(command, SetCA) and root is not None:
             self._stats.rotations += 1
-            log.warning("root rotated from=%s to=%s", active.id, root.public.id)
+            before = found.active.id if found.active is not None else "none"
+            log.warning("root rotated from=%s to=%s", before, root.public.id)
+
+    async def _wanted_root(
+        self, wish: CAWish, wanted: CASettings, found: Standing
+    ) -> ca.Root | None:
+        """The root that takes the place of the active one, None to leave that."""
+        if found.active is None or found.provider is None:
+            another = not wanted.external_signer
+        else:
+            another = wish.rotate or roots.wants_another(wanted, found.active, found.provider)
+        if not another:
+            return None
+        return await self._new_root(wanted, found.provider, found.config.cluster_id)
 
     async def _cross_signed(self, root: ca.Root, old: CAProviderState, *, force: bool) -> str:
         serial, _ = await self._next_serial()
@@ -221,14 +286,21 @@ class Authority:
         now, ttl_s = self._now(), settings.read(stored.config).leaf_ttl_s
         await self._forget_revocations(now.timestamp())
         self._watch_end(known.value.roots, now)
+        self._watch_intermediate(provider, now)
+        seals = self._seal.wants(provider.private_key)
+        self._stats.clear_key_current = int(not self._seal.key)
         kept, _ = roots.pruned(known.value.roots, leaf_ttl_s=ttl_s, now=now)
-        if len(kept) == len(known.value.roots):
+        if len(kept) == len(known.value.roots) and not seals:
             return
+        if seals:
+            provider = standing.kept(provider, self._seal)
         command = SetCA(cas=known.index, config=stored, roots=kept, provider=provider)
         outcome = await self._backend.change(command)
         if isinstance(outcome, Applied) and outcome.value:
             self._stats.pruned += len(known.value.roots) - len(kept)
-            log.info("old roots dropped count=%d", len(known.value.roots) - len(kept))
+            log.info(
+                "old roots dropped count=%d sealed=%s", len(known.value.roots) - len(kept), seals
+            )
 
     async def _forget_revocations(self, now: float) -> None:
         """Certificates that have ended need not be denied any more."""
@@ -245,6 +317,17 @@ class Authority:
                 self._stats.active_root_left_s = max(0.0, (end - now).total_seconds())
                 if self._stats.active_root_left_s < EXPIRY_WARNING_S:
                     log.warning("the active root ends soon root=%s end=%s", root.id, root.not_after)
+
+    def _watch_intermediate(self, provider: CAProviderState, now: datetime) -> None:
+        if not provider.signing_chain:
+            self._stats.intermediate_left_s = 0.0
+            return
+        signing = ca.signing_certificate(provider)
+        left = signing.not_valid_after_utc - now
+        self._stats.intermediate_left_s = max(0.0, left.total_seconds())
+        if now > intermediates.half_life_at(signing):
+            log.warning("the intermediate is past half of its life end=%s: have another signed "
+                        "(connect ca csr)", ca.rfc3339(signing.not_valid_after_utc))  # fmt: skip
 
     # Leaves
 
@@ -264,7 +347,7 @@ class Authority:
     async def _sign(self, csr_pem: str) -> SignedLeaf:
         known = (await self._backend.ask(GetCARoots())).value
         stored = (await self._backend.ask(GetCAConfig())).value
-        if not known.trust_domain:
+        if not known.roots:
             raise RequestError(500, NOT_READY)
         ca.read_csr(csr_pem, trust_domain=known.trust_domain, datacenter=self._datacenter)
         current = settings.read(stored.config) if stored is not None else self._settings
@@ -280,7 +363,7 @@ class Authority:
     async def _issue(self, csr_pem: str, trust_domain: str, current: CASettings) -> SignedLeaf:
         counter, index = await self._next_serial()
         # The signer is read last: nobody gets a leaf of a root that was replaced meanwhile.
-        provider = (await self._backend.ask(GetCAProvider())).value
+        provider = await standing.signer(self._backend, self._seal)
         if provider is None:
             raise RequestError(500, NOT_READY)
         signed = ca.sign_leaf(

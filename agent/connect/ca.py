@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -35,6 +36,8 @@ CSR_MAX_BYTES = 16_384
 RSA_BITS_MIN, EC_BITS_MIN = 2048, 256
 
 _CN_MAX = 64
+#: A root's serial number is shown as 64 bits (measured reference); those of others have up to 160.
+_SHOWN_SERIAL = (1 << 64) - 1
 _UNREADABLE = (
     ValueError,
     TypeError,
@@ -100,7 +103,7 @@ def make_root(
     building in some verifiers.
     """
     trust_domain = f"{cluster_id}.consul"
-    name = _name(f"pri-{name_part}.consul.ca.{cluster_id[:8]}.consul")
+    name = authority_name("pri", name_part, cluster_id)
     start = now.astimezone(UTC).replace(microsecond=0)
     end = start + timedelta(seconds=ttl_s)
     key_id = key_identifier(key.public_key())
@@ -113,8 +116,8 @@ def make_root(
         .not_valid_before(start)
         .not_valid_after(end)
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .add_extension(_usage(ca=True), critical=True)
-        .add_extension(_san(SpiffeId(kind=Kind.CA, trust_domain=trust_domain)), critical=False)
+        .add_extension(usage(ca=True), critical=True)
+        .add_extension(san(SpiffeId(kind=Kind.CA, trust_domain=trust_domain)), critical=False)
         .add_extension(x509.SubjectKeyIdentifier(key_id), critical=False)
         .add_extension(x509.AuthorityKeyIdentifier(key_id, None, None), critical=False)
         .sign(key, signature_hash(key))
@@ -122,24 +125,45 @@ def make_root(
     return root_of(certificate, key, cluster_id=cluster_id)
 
 
+def authority_name(place: str, name_part: str, cluster_id: str) -> x509.Name:
+    """The subject of an authority: ``place`` is "pri" for a root, "sec" for one below it."""
+    return _name(f"{place}-{name_part}.consul.ca.{cluster_id[:8]}.consul")
+
+
 def root_of(certificate: x509.Certificate, key: PrivateKey, *, cluster_id: str) -> Root:
     """The records of a root certificate and its key."""
-    pem = _pem(certificate)
+    return _records([certificate], key, cluster_id)
+
+
+def external_root(path: Sequence[x509.Certificate], key: PrivateKey, *, cluster_id: str) -> Root:
+    """The records of a root whose key we have not: ``path`` leads from the certificate of ``key``
+    to it, and has been checked."""
+    return _records(path, key, cluster_id)
+
+
+def _records(path: Sequence[x509.Certificate], key: PrivateKey, cluster_id: str) -> Root:
+    signing, certificate = path[0], path[-1]
+    pem, above = _pem(certificate), tuple(_pem(each) for each in path[:-1])
     root_id = colons(hashlib.sha1(certificate.public_bytes(serialization.Encoding.DER)).digest())  # noqa: S324  (an identifier that clients know, no signature)
-    kind, bits = kind_of(key)
+    of_root = certificate.public_key()
+    assert isinstance(of_root, ec.EllipticCurvePublicKey | rsa.RSAPublicKey)
+    kind = "rsa" if isinstance(of_root, rsa.RSAPublicKey) else "ec"
     public = CARoot(
         id=root_id,
         name=ROOT_NAME,
-        serial_number=certificate.serial_number,
-        signing_key_id=colons(subject_key_id(certificate)),
+        serial_number=certificate.serial_number & _SHOWN_SERIAL,
+        signing_key_id=colons(subject_key_id(signing)),
         external_trust_domain=cluster_id,
         not_before=rfc3339(certificate.not_valid_before_utc),
         not_after=rfc3339(certificate.not_valid_after_utc),
         root_cert=pem,
+        intermediate_certs=above,
         private_key_type=kind,
-        private_key_bits=bits,
+        private_key_bits=of_root.key_size,
     )
-    secret = CAProviderState(root_id=root_id, private_key=key_pem(key), root_cert=pem)
+    secret = CAProviderState(
+        root_id=root_id, private_key=key_pem(key), root_cert=pem, signing_chain="".join(above)
+    )
     return Root(public, secret)
 
 
@@ -160,7 +184,7 @@ def make_csr(key: PrivateKey, identity: SpiffeId) -> str:
     return (
         x509.CertificateSigningRequestBuilder()
         .subject_name(_name(common_name(identity)))
-        .add_extension(_san(identity), critical=False)
+        .add_extension(san(identity), critical=False)
         .sign(key, signature_hash(key))
         .public_bytes(serialization.Encoding.PEM)
         .decode()
@@ -231,7 +255,7 @@ def sign_leaf(
     (usages, validity, DNS names) is dropped. The end is never past the signer's own.
     """
     identity, csr = read_csr(csr_pem, trust_domain=trust_domain, datacenter=datacenter)
-    issuer = x509.load_pem_x509_certificate(signer.root_cert.encode())
+    issuer = signing_certificate(signer)
     key = serialization.load_pem_private_key(signer.private_key.encode(), password=None)
     assert isinstance(key, ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey)
     start = (now.astimezone(UTC) - timedelta(seconds=BACKDATE_S)).replace(microsecond=0)
@@ -249,21 +273,21 @@ def sign_leaf(
         .not_valid_before(start)
         .not_valid_after(end)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        .add_extension(_usage(ca=False), critical=True)
+        .add_extension(usage(ca=False), critical=True)
         .add_extension(
             x509.ExtendedKeyUsage(
                 [ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.SERVER_AUTH]
             ),
             critical=False,
         )
-        .add_extension(_san(identity), critical=False)
+        .add_extension(san(identity), critical=False)
         .add_extension(x509.SubjectKeyIdentifier(_spki_digest(csr)), critical=False)
         .add_extension(
             x509.AuthorityKeyIdentifier(subject_key_id(issuer), None, None), critical=False
         )
         .sign(key, signature_hash(key))
     )
-    chain = _pem(certificate) + _cross_signed(signer, now)
+    chain = _pem(certificate) + signer.signing_chain + _cross_signed(signer, now)
     return SignedCertificate(
         cert_pem=chain,
         serial_number=serial_hex(serial),
@@ -271,6 +295,11 @@ def sign_leaf(
         valid_after=start,
         valid_before=end,
     )
+
+
+def signing_certificate(signer: CAProviderState) -> x509.Certificate:
+    """The certificate of the key that signs: the root's, or that of an intermediate below it."""
+    return x509.load_pem_x509_certificate((signer.signing_chain or signer.root_cert).encode())
 
 
 def _cross_signed(signer: CAProviderState, now: datetime) -> str:
@@ -386,7 +415,8 @@ def signature_hash(
     return hashes.SHA512() if bits == 521 else hashes.SHA256()
 
 
-def _usage(*, ca: bool) -> x509.KeyUsage:
+def usage(*, ca: bool) -> x509.KeyUsage:
+    """What a key may be used for: an authority's, or a leaf's (contract A.2)."""
     return x509.KeyUsage(
         digital_signature=True,
         content_commitment=False,
@@ -404,7 +434,8 @@ def _name(common: str) -> x509.Name:
     return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common)])
 
 
-def _san(identity: SpiffeId) -> x509.SubjectAlternativeName:
+def san(identity: SpiffeId) -> x509.SubjectAlternativeName:
+    """The one alternative name that certificates of the mesh have."""
     return x509.SubjectAlternativeName([x509.UniformResourceIdentifier(identity.uri)])
 
 

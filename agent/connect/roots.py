@@ -36,6 +36,10 @@ def wants_another(settings: CASettings, active: CARoot, provider: CAProviderStat
     Lives and limits do not. A key or certificate that is given again is the same root; another type
     or size of key is another root, also where nothing else is given.
     """
+    if settings.external_signer:
+        return False  # another one comes with another intermediate, not with settings
+    if provider.signing_chain:
+        return True
     if settings.root_cert and settings.root_cert.strip() != provider.root_cert.strip():
         return True
     if settings.private_key:
@@ -90,11 +94,11 @@ def brought(settings: CASettings, key: PrivateKey, *, cluster_id: str, now: date
         raise _refused("the root certificate is not valid yet")
     if certificate.not_valid_after_utc <= now + timedelta(seconds=settings.leaf_ttl_s):
         raise _refused("the root certificate ends before its first leaf would")
-    _check_trust_domain(certificate, f"{cluster_id}.consul")
+    check_trust_domain(certificate, f"{cluster_id}.consul")
     return ca.root_of(certificate, key, cluster_id=cluster_id)
 
 
-def _check_trust_domain(certificate: x509.Certificate, trust_domain: str) -> None:
+def check_trust_domain(certificate: x509.Certificate, trust_domain: str) -> None:
     """A root that names a trust domain must name ours; it need not name one."""
     try:
         names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
@@ -112,8 +116,14 @@ def _check_trust_domain(certificate: x509.Certificate, trust_domain: str) -> Non
 def cross_sign(new: Root, old: CAProviderState, *, serial: int, now: datetime) -> str:
     """The new root's name and key, signed by the old root: PEM.
 
-    Raises RequestError when the old root cannot do that any more.
+    Raises RequestError when the old root cannot do that any more, or its key is kept elsewhere.
     """
+    if old.signing_chain:
+        raise RequestError(
+            500,
+            "the key of the old root is kept elsewhere and cannot sign the new one; to rotate all "
+            "the same, set ForceWithoutCrossSigning",
+        )
     fresh = x509.load_pem_x509_certificate(new.public.root_cert.encode())
     try:
         issuer = x509.load_pem_x509_certificate(old.root_cert.encode())
@@ -163,8 +173,19 @@ def succeeded(
         if root.id != new.public.id
     )
     crosses = (cross_signed,) if cross_signed else ()
-    fresh = replace(new.public, active=True, intermediate_certs=crosses)
+    below = new.public.intermediate_certs
+    fresh = replace(new.public, active=True, intermediate_certs=(*below, *crosses))
     return (*old, fresh), replace(new.secret, intermediate_cert=cross_signed)
+
+
+def renewed(
+    roots: Sequence[CARoot], new: Root, cross_signed: str
+) -> tuple[tuple[CARoot, ...], CAProviderState]:
+    """The list of roots, and the signer, once another intermediate of the active root signs."""
+    crosses = (cross_signed,) if cross_signed else ()
+    fresh = replace(new.public, intermediate_certs=(*new.public.intermediate_certs, *crosses))
+    listed = tuple(fresh if root.id == new.public.id else root for root in roots)
+    return listed, replace(new.secret, intermediate_cert=cross_signed)
 
 
 def pruned(

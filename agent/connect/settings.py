@@ -31,6 +31,7 @@ _KEYS = {
     "privatekey": "PrivateKey",
     "rootcert": "RootCert",
     "rotationperiod": "RotationPeriod",
+    "externalsigner": "ExternalSigner",
 }
 #: What is shown in the place of a key that an operator gave.
 REDACTED = "<redacted>"
@@ -53,16 +54,27 @@ class CASettings:
     key_bits: int = 256
     private_key: str = field(default="", repr=False)
     root_cert: str = ""
+    #: The root's key is kept elsewhere: the servers have that of an intermediate only.
+    external_signer: bool = False
 
 
 def normalise(given: Mapping[str, Any]) -> dict[str, Any]:
     """The same settings under Consul's JSON keys, over the defaults. Raises RequestError 500."""
     result = dict(DEFAULTS)
     for key, value in given.items():
-        known = _KEYS.get(key.replace("_", "").lower())
-        if known is None:
-            raise RequestError(500, f'error configuring provider: unknown CA config key "{key}"')
-        result[known] = value
+        result[_known(key)] = value
+    return result
+
+
+def followed(stored: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings once those given have taken their places. Raises RequestError 500.
+
+    A key and a root that were brought are over when the root's key is to be kept elsewhere.
+    """
+    result, fresh = normalise({**stored, **given}), {_known(key) for key in given}
+    if "ExternalSigner" in fresh and result["ExternalSigner"]:
+        for key in {"PrivateKey", "RootCert"} - fresh:
+            result.pop(key, None)
     return result
 
 
@@ -87,6 +99,11 @@ def read(config: Mapping[str, Any]) -> CASettings:
     key, cert = _pem(values, "PrivateKey"), _pem(values, "RootCert")
     if cert and not values.get("PrivateKey"):
         raise _refused("must provide a private key when providing a root cert")
+    external = values.get("ExternalSigner") or False
+    if not isinstance(external, bool):
+        raise _refused("ExternalSigner must be true or false")
+    if external and (cert or key):
+        raise _refused("with ExternalSigner no private key or root certificate is given")
     return CASettings(
         leaf_ttl_s=leaf_ttl_s,
         csr_max_per_second=float(_number(values, "CSRMaxPerSecond", 50)),
@@ -97,6 +114,7 @@ def read(config: Mapping[str, Any]) -> CASettings:
         key_bits=int(values.get("PrivateKeyBits") or DEFAULT_BITS[kind]),
         private_key="" if key == REDACTED else key,
         root_cert=cert,
+        external_signer=external,
     )
 
 
@@ -105,6 +123,13 @@ def shown(values: Mapping[str, Any]) -> dict[str, Any]:
     return {
         key: REDACTED if key == "PrivateKey" and value else value for key, value in values.items()
     }
+
+
+def _known(key: str) -> str:
+    known = _KEYS.get(key.replace("_", "").lower())
+    if known is None:
+        raise RequestError(500, f'error configuring provider: unknown CA config key "{key}"')
+    return known
 
 
 def _cluster_id(values: Mapping[str, Any]) -> str:

@@ -21,6 +21,9 @@ from proxy.revocations import read_serial
 from raftstore.queries import GetCAConfig, GetCARoots
 from raftstore.revocations import ListRevocations
 
+#: Providers of the reference that are known and not built in (contract A.8).
+_FOREIGN = frozenset({"vault", "aws-pca"})
+
 
 async def roots(call: Call) -> Reply:
     """The roots, as JSON or as one PEM bundle."""
@@ -58,6 +61,12 @@ async def configuration_get(call: Call) -> Reply:
 async def configuration_put(call: Call) -> Reply:
     """Change the CA's settings, and its root if they mean another. The provider is built in."""
     provider, config, force = parse.ca_configuration(call.body)
+    if provider in _FOREIGN:
+        reason = (
+            f'could not initialize provider: CA provider "{provider}" is not supported: use '
+            '"consul", with ExternalSigner where the root\'s key must stay elsewhere'
+        )
+        raise RequestError(500, reason)
     if provider and provider != "consul":
         reason = f'could not initialize provider: unknown CA provider "{provider}"'
         raise RequestError(500, reason)
@@ -72,6 +81,27 @@ async def rotate(call: Call) -> Reply:
     call.check_datacenter()
     wish = CAWish(rotate=True, force="force" in call.params)
     await AuthorityCalls(call.context.backend).configure(wish)
+    return await _active(call)
+
+
+async def signing_request(call: Call) -> Reply:
+    """The request for an intermediate, for the keeper of the root's key to sign (ours)."""
+    call.check_datacenter()
+    fresh = "new" in call.params
+    csr_pem = await AuthorityCalls(call.context.backend).request(fresh=fresh)
+    return Reply(csr_pem.encode(), "application/x-pem-file")
+
+
+async def set_intermediate(call: Call) -> Reply:
+    """What was signed of the request, with all above it: sign with it from now on (ours)."""
+    call.check_datacenter()
+    chain_pem = parse.intermediate(call.body)
+    force = "force" in call.params
+    await AuthorityCalls(call.context.backend).install(chain_pem, force=force)
+    return await _active(call)
+
+
+async def _active(call: Call) -> Reply:
     found = await call.context.backend.ask(GetCARoots())
     active = next((root.id for root in found.value.roots if root.active), "")
     return call.json({"ActiveRootID": active})

@@ -353,6 +353,18 @@ def ca_configuration(body: bytes) -> tuple[str, dict[str, Json], bool]:
     return found.get("provider", ""), found.get("config", {}), found.get("force", False)
 
 
+INTERMEDIATE = Shape("Intermediate", {"CertPEM": ("chain_pem", string)})
+
+
+def intermediate(body: bytes) -> str:
+    """Certificates as PEM: an intermediate and those above it."""
+    try:
+        found = INTERMEDIATE.read("", load(body))
+    except DecodeFailure as error:
+        raise RequestError(400, f"Bad request: Request decode failed: {error}") from None
+    return str(found.get("chain_pem", ""))
+
+
 INTENTION = Shape(
     "Intention",
     {

@@ -40,6 +40,7 @@ from agent.local.node import join_host_port
 from agent.membership import candidates, seen_servers
 from agent.parts.access import guarded
 from agent.parts.ground import Ground
+from agent.seal_key import read_seal
 from agent.wan.pool import WanPool
 from agent.wan.ways import StraightWay
 from gossip import Gossip, MemberEvent
@@ -125,7 +126,10 @@ class ServerParts:
         self._wan, self._way = wan, way
         config = self._ground.config
         self.authority = Authority(
-            self.backend, datacenter=config.datacenter, config=dict(config.ca_config)
+            self.backend,
+            datacenter=config.datacenter,
+            config=dict(config.ca_config),
+            seal=read_seal(config.ca_seal_key_file),
         )
         formation = self._formation = Formation(
             Bootstrap(own_id=self._ground.node_id, expect=config.bootstrap_expect),

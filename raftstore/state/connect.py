@@ -6,22 +6,25 @@ and times come finished in the command; making them is agent/connect's business.
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import replace
 
 from raftstore.commands import Applied, NextSerial, Outcome, Rejected, SetCA, SetCAConfig
 from raftstore.queries import CARootsAnswer
 from raftstore.records import CAConfig, CAProviderState, CARoot, same_content
+from raftstore.signing_requests import OpenSigningRequest
 from raftstore.state.tables import Indexes
 
 _ROOTS = "ca-roots"
 _CONFIG = "ca-config"
 _SERIAL = "ca-serial"
+_REQUEST = "ca-request"
 
 
 class ConnectCA:
     """What the servers share of the authority."""
 
-    __slots__ = ("_indexes", "config", "provider", "roots", "serial")
+    __slots__ = ("_indexes", "config", "provider", "requested", "roots", "serial")
 
     def __init__(self, indexes: Indexes) -> None:
         self._indexes = indexes
@@ -29,6 +32,8 @@ class ConnectCA:
         self.roots: tuple[CARoot, ...] = ()
         self.provider: CAProviderState | None = None
         self.serial = 0
+        #: Key of a certificate that somebody outside of the cluster is to sign; "" for none.
+        self.requested = ""
 
     def set_ca(self, index: int, command: SetCA) -> Outcome:
         """Replace everything but the counter, unless the roots have moved since ``cas``."""
@@ -42,6 +47,8 @@ class ConnectCA:
         before = self.roots
         self.roots = tuple([_stamped(root, stored.get(root.id), index) for root in command.roots])
         self.provider = command.provider  # a secret: the journal of changes does not see it
+        if command.provider.private_key == self.requested:
+            self._request(index, "")
         self._indexes.record((_ROOTS, "", before or None, self.roots))
         self._indexes.raise_to(_ROOTS, index)
         self._put_config(index, command.config)
@@ -65,6 +72,20 @@ class ConnectCA:
         self._indexes.raise_to(_CONFIG, index)
         if before is None or before.cluster_id != config.cluster_id:
             self._indexes.raise_to(_ROOTS, index)  # their trust domain is made of it
+
+    def open_request(self, index: int, command: OpenSigningRequest) -> Outcome:
+        """Keep the key of a signing request, in the place of any other."""
+        if not command.private_key:
+            return Rejected(index, "a signing request has a key")
+        self._request(index, command.private_key)
+        return Applied(index, True)
+
+    def _request(self, index: int, private_key: str) -> None:
+        if private_key == self.requested:
+            return
+        before, self.requested = self.requested, private_key
+        self._indexes.record((_REQUEST, "", key_print(before), key_print(private_key)))
+        self._indexes.raise_to(_REQUEST, index)
 
     def next_serial(self, index: int, command: NextSerial) -> Outcome:
         """Count up; the number is spent even if its certificate is never made."""
@@ -90,10 +111,19 @@ class ConnectCA:
         """Index of the configuration."""
         return self._indexes.of(_CONFIG)
 
+    def request_index(self) -> int:
+        """Index of the key that waits for its certificate."""
+        return self._indexes.of(_REQUEST)
+
     def check(self) -> None:
         """Assert what only our own bug can break."""
         assert not self.roots or sum(root.active for root in self.roots) == 1
         assert (self.provider is None) == (not self.roots), "roots and key go together"
+
+
+def key_print(private_key: str) -> str | None:
+    """A key in the journal of changes: by that it can be told from another, and no more."""
+    return hashlib.sha256(private_key.encode()).hexdigest()[:16] if private_key else None
 
 
 #: Parts of a provider's configuration that only the servers may know, in lower case.

@@ -20,6 +20,7 @@ from raftstore.errors import DecodeError
 from raftstore.queries import Answer, At, Footprint, Query
 from raftstore.records import Actor, Restored, RestoreView
 from raftstore.restore_queries import GetRestore
+from raftstore.signing_requests import GetSigningRequest, OpenSigningRequest
 from raftstore.state import listings, past, snapshots
 from raftstore.state.catalog import Catalog
 from raftstore.state.history import OpenChange
@@ -87,6 +88,7 @@ class StateMachine(State):
             c.SetCA: self.ca.set_ca,
             c.SetCAConfig: self.ca.set_config,
             c.NextSerial: self.ca.next_serial,
+            OpenSigningRequest: self.ca.open_request,
             c.SessionCreate: self.sessions.create,
             c.SessionDestroy: self.sessions.destroy,
             c.KVLock: self.locks.acquire,
@@ -348,6 +350,7 @@ class StateMachine(State):
             q.GetCARoots: (lambda _: ca.roots_answer(), lambda _: ca.roots_index()),
             q.GetCAConfig: (lambda _: ca.config, lambda _: ca.config_index()),
             q.GetCAProvider: (lambda _: ca.provider, lambda _: ca.roots_index()),
+            GetSigningRequest: (lambda _: ca.requested, lambda _: ca.request_index()),
             q.GetAutopilot: (lambda _: autopilot.config, lambda _: autopilot.index()),
             HealthSample: (
                 look.sample,

@@ -104,7 +104,7 @@ def _sections(state: State) -> list[_Section]:
         ("session-ends", state.sessions.ends(), _SESSION_END.to_plain),
         ("lock-delays", state.locks.delays.rows(), _same),
         ("intentions", state.intentions.rows(), _ENTRY.to_plain),
-        ("ca", [(ca.config, ca.roots, ca.provider, ca.serial)], _ca_to_plain),
+        ("ca", [(ca.config, ca.roots, ca.provider, ca.serial, ca.requested)], _ca_to_plain),
         ("autopilot", [found for found in (state.autopilot.config,) if found], _AUTOPILOT.to_plain),
         (_OUTCOMES, state.dedupe.rows(), _outcomes_to_plain),
         *[
@@ -337,18 +337,20 @@ def _load_session_end(state: State, row: Any, numbers: _Numbers) -> None:
 
 
 def _ca_to_plain(parts: tuple[Any, ...]) -> list[Any]:
-    config, roots, provider, serial = parts
+    config, roots, provider, serial, requested = parts
     return [
-        _CONFIG.to_plain(config), _ROOTS.to_plain(roots), _PROVIDER.to_plain(provider), serial
+        _CONFIG.to_plain(config), _ROOTS.to_plain(roots), _PROVIDER.to_plain(provider), serial,
+        requested,
     ]  # fmt: skip
 
 
 def _load_ca(state: State, row: Any, numbers: _Numbers) -> None:
-    config, roots, provider, serial = row
+    config, roots, provider, serial, *rest = row
     state.ca.config = numbers.record(_CONFIG.from_plain(config))
     state.ca.roots = numbers.all(_ROOTS.from_plain(roots))
     state.ca.provider = _PROVIDER.from_plain(provider)
     state.ca.serial = _index(serial)
+    state.ca.requested = _text(rest[0]) if rest else ""  # older snapshots have none
 
 
 def _outcomes_to_plain(row: tuple[Any, ...]) -> list[Any]:

@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import socketserver
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -190,6 +191,45 @@ def test_a_revoked_certificate_is_cut_everywhere_and_replaced_on_its_host(
 def _age_s(agent: AgentProcess, path: str) -> float:
     began = datetime.fromisoformat(agent.get(path).json["ValidAfter"])
     return (datetime.now(UTC) - began).total_seconds() - 60.0
+
+
+def openssl(folder: Path, *args: str) -> None:
+    subprocess.run(["openssl", *args], cwd=folder, check=True, capture_output=True, timeout=30)
+
+
+def test_a_root_whose_key_stays_outside_takes_over_under_an_open_connection(
+    pair: tuple[AgentProcess, AgentProcess, tuple[str, int]], tmp_path: Path
+) -> None:
+    """As docs/operate/authority.md tells it, with the keeper's own OpenSSL."""
+    web, db, port = pair
+    (tmp_path / "ca.json").write_text('{"Provider": "consul", "Config": {"ExternalSigner": true}}')
+    (tmp_path / "mesh.csr").write_text("")
+    web.cli("connect", "ca", "csr", expect=1)
+    with socket.create_connection(port, timeout=5) as held:
+        web.cli("connect", "ca", "set-config", f"-config-file={tmp_path / 'ca.json'}")
+        (tmp_path / "mesh.csr").write_text(web.cli("connect", "ca", "csr"))
+        openssl(
+            tmp_path, "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
+            "-nodes", "-subj", "/CN=Keeper", "-days", "3650", "-keyout", "root.key", "-out",
+            "root.crt",
+        )  # fmt: skip
+        openssl(
+            tmp_path, "x509", "-req", "-in", "mesh.csr", "-CA", "root.crt", "-CAkey", "root.key",
+            "-days", "365", "-copy_extensions", "copyall", "-out", "mesh.crt",
+        )  # fmt: skip
+        files = [str(tmp_path / name) for name in ("mesh.crt", "root.crt")]
+        db.cli("connect", "ca", "set-intermediate", files[0], expect=1)
+        assert "Signing below root" in db.cli("connect", "ca", "set-intermediate", *files)
+        for agent, name in ((web, "web"), (db, "db")):
+            renewed = agent.put(f"/v1/agent/connect/ca/leaf/{name}/renew").json["CertPEM"]
+            (tmp_path / "leaf.pem").write_text(renewed)
+            (tmp_path / "above.pem").write_text(renewed[renewed.index("-----END") + 26 :])
+            openssl(
+                tmp_path, "verify", "-CAfile", "root.crt", "-untrusted", "above.pem", "leaf.pem"
+            )
+        assert call(port) == b"hello", "new connections by the new leaves"
+        held.sendall(b"still")
+        assert held.recv(100) == b"still"
 
 
 def test_large_streams_pass_unharmed(

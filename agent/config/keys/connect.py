@@ -15,6 +15,7 @@ MESH: tuple[Key, ...] = (
     now("connect.ca_provider", STRING),
     now("proxy.tunnel", STRING, "proxy_tunnel"),
     now("connect.ca_config", OPAQUE, "ca_config"),
+    now("connect.ca_seal_key_file", STRING, "ca_seal_key_file"),
     refused(
         "connect.enable_mesh_gateway_wan_federation",
         BOOL,

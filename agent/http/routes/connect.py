@@ -18,6 +18,11 @@ CONNECT = (
         get(revocations.list_all, ""),
         write("DELETE", revocations.drop, "operator:write"),
     ),
+    route("/connect/ca/csr", write("PUT", connect.signing_request, "operator:write")),
+    route(
+        "/connect/ca/intermediate",
+        write("PUT", connect.set_intermediate, "operator:write", Body.JSON),
+    ),
     route("/connect/ca/rotate", write("PUT", connect.rotate, "operator:write")),
     route(
         "/connect/intentions",

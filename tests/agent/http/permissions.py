@@ -300,6 +300,10 @@ _CONNECT = {
     "DELETE /v1/connect/ca/revocations": one(
         "/v1/connect/ca/revocations?id=0a", "operator", "write"
     ),
+    "PUT /v1/connect/ca/csr": one("/v1/connect/ca/csr", "operator", "write"),
+    "PUT /v1/connect/ca/intermediate": one(
+        "/v1/connect/ca/intermediate", "operator", "write", "", {"CertPEM": ""}
+    ),
     "PUT /v1/connect/ca/rotate": one("/v1/connect/ca/rotate", "operator", "write"),
     "GET /v1/connect/intentions/match": one(
         "/v1/connect/intentions/match?by=destination&name=beta-db", *TO_DB_READ

@@ -84,6 +84,8 @@ OURS = {
     "/v1/agent/connect/proxy-edges/": "GET",
     "/v1/agent/connect/proxy-metrics/": "GET",
     "/v1/discovery/prometheus": "GET",
+    "/v1/connect/ca/csr": "PUT",
+    "/v1/connect/ca/intermediate": "PUT",
     "/v1/connect/ca/rotate": "PUT",
     "/v1/connect/ca/revoke": "PUT",
     "/v1/connect/ca/revocations": "GET,DELETE",

@@ -25,6 +25,7 @@ from raftstore.dns_queries import (
 )
 from raftstore.restore_queries import GetRestore
 from raftstore.revocations import DropRevocations, ListRevocations, RevokeLeaf
+from raftstore.signing_requests import GetSigningRequest, OpenSigningRequest
 from raftstore.state.definitions import secret_hash
 from raftstore.virtual_commands import EnableVirtualAddresses
 
@@ -160,6 +161,7 @@ def ca_commands(indexes: st.SearchStrategy[int]) -> st.SearchStrategy[c.Command]
         st.builds(c.SetCA, cas=indexes, config=_config, roots=_roots, provider=_provider),
         st.builds(c.SetCAConfig, cas=indexes, config=_config),
         st.just(c.NextSerial()),
+        st.builds(OpenSigningRequest, st.sampled_from(["", "k1", "k3"])),
     )
 
 
@@ -460,6 +462,7 @@ ALL_QUERIES: list[q.Query[Any]] = [
     *[VirtualAddressAt(f"240.0.0.{number}") for number in (1, 2, 9)],
     ListVirtualAddresses(),
     ListRevocations(),
+    GetSigningRequest(),
     q.ListNodes(),
     q.ListServices(),
     q.ListServices((("rack", "r1"),)),

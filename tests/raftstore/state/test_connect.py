@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 
+import msgpack
 import pytest
 
 from raftstore.commands import Applied, NextSerial, Rejected, SetCA, SetCAConfig
-from raftstore.queries import GetCAConfig, GetCAProvider, GetCARoots
+from raftstore.queries import Answer, GetCAConfig, GetCAProvider, GetCARoots
 from raftstore.records import CAConfig, CAProviderState, CARoot
+from raftstore.signing_requests import GetSigningRequest, OpenSigningRequest
 from raftstore.state import StateMachine
 
 CONFIG = CAConfig(cluster_id="u1", config={"LeafCertTTL": "72h"})
@@ -114,3 +116,30 @@ def test_a_configuration_written_first_does_not_stand_in_the_way_of_the_first_ro
 def test_a_serial_is_given_once(state):
     assert [state.apply(index, 0.0, NextSerial()).value for index in (3, 4, 9)] == [1, 2, 3]
     assert state.touched() == {("history", "")}
+
+
+def test_the_key_of_a_signing_request_waits_until_it_signs(state):
+    assert state.apply(5, 0.0, set_ca(root("r1"))) == Applied(5, True)
+    assert isinstance(state.apply(6, 0.0, OpenSigningRequest("")), Rejected)
+    state.apply(7, 0.0, OpenSigningRequest("other"))
+    state.apply(8, 0.0, OpenSigningRequest("waits"))
+    again = StateMachine()
+    again.restore(state.snapshot())
+    for each in (state, again):
+        assert each.answer(GetSigningRequest()) == Answer(8, "waits")
+        cas = each.answer(GetCARoots()).index
+        signer = dataclasses.replace(PROVIDER, signing_chain="chain")
+        command = dataclasses.replace(set_ca(root("r1"), cas=cas), provider=signer)
+        each.apply(9, 0.0, command)
+        assert each.answer(GetSigningRequest()).value == "waits", "another key signs"
+        waited = dataclasses.replace(signer, private_key="waits")
+        each.apply(10, 0.0, dataclasses.replace(command, cas=cas, provider=waited))
+        assert each.answer(GetCAProvider()).value == waited
+        assert each.answer(GetSigningRequest()).value == ""
+
+
+def test_no_key_that_waits_reaches_the_journal(state):
+    state.apply(5, 0.0, OpenSigningRequest("a-secret-key"))
+    assert b"a-secret-key" not in b"".join(
+        msgpack.packb(chunk) for chunk in state.snapshot() if "history" in chunk[0]
+    )

@@ -29,15 +29,25 @@ from raftstore.queries import (
 )
 from raftstore.records import Actor, Check, Node, Service
 from raftstore.restore_queries import GetRestore
+from raftstore.signing_requests import GetSigningRequest
 from raftstore.state import StateMachine, past
-from raftstore.state.connect import without_secrets
+from raftstore.state.connect import key_print, without_secrets
 from raftstore.state.listings import whole
 from tests.raftstore.state.commands import ALL_QUERIES, POPULATED, any_commands
 from tests.strategies import long_examples
 
 ROOMY = StateLimits(tombstones_max=2)
 TIGHT = StateLimits(tombstones_max=2, history_entries_max=110, history_bytes_max=40_000)
-NOW_ONLY = (GetCAProvider, GetRestore, History, Diff, WhoHasAddress, HealthSample, WhySessionEnded)
+NOW_ONLY = (
+    GetCAProvider,
+    GetSigningRequest,
+    GetRestore,
+    History,
+    Diff,
+    WhoHasAddress,
+    HealthSample,
+    WhySessionEnded,
+)
 PAST_QUERIES = [
     query for query in ALL_QUERIES if not isinstance(query, NOW_ONLY) and not query.server_only
 ]
@@ -72,6 +82,8 @@ def rows_of(state: StateMachine) -> Rows:
         found["ca-roots", ""] = state.ca.roots
     if state.ca.serial:
         found["ca-serial", ""] = state.ca.serial
+    if state.ca.requested:
+        found["ca-request", ""] = key_print(state.ca.requested)
     found |= {("sessions", session.id): session for session in state.sessions.all()}
     if state.autopilot.config:
         found["autopilot", ""] = state.autopilot.config
