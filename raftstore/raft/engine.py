@@ -185,6 +185,10 @@ class RaftEngine(SyncObj):  # type: ignore[misc]
         self._poller = NoPoller()
         self._restore()
 
+    def __dir__(self) -> list[str]:
+        """Nothing: PySyncObj looks through all methods for replicated ones twice in each start."""
+        return []
+
     def _restore(self) -> None:
         """Take over term, vote, commit and configuration from the journal (hazards B1, B7, D2)."""
         journal, config = self._journal, self._config
@@ -236,24 +240,30 @@ class RaftEngine(SyncObj):  # type: ignore[misc]
 
     def apply_is_due(self) -> bool:
         """Is there an entry that the next tick can apply?"""
-        if self.applies_held or self.apply_unfinished():
+        applied: int = self._SyncObj__raftLastApplied
+        if applied >= self._SyncObj__raftCommitIndex or applied >= self._journal.saved_index:
             return False
-        return self.applied_index() < min(self.commit_index(), self._journal.saved_index)
+        return not self.applies_held and not self.apply_unfinished()
 
     def commit_is_due(self) -> bool:
         """Will the next tick of a leader commit something that our own disk has?"""
-        index = self._held_by_majority(self._journal.saved_index) if self.leads() else 0
-        return index > self.commit_index()
+        saved, commit = self._journal.saved_index, self.commit_index()
+        return self.leads() and saved > commit and self._held_by_majority(saved) > commit
 
     def send_is_due(self) -> bool:
         """Leader: is there something for a peer whose window has room?"""
+        if not self.leads():
+            return False
         first, last = self._journal.first_index, self._journal.last_index
-        return self.leads() and any(
-            first < progress.next_index <= last
-            and peer in self._connected_ids
-            and progress.may_send(self._config.window_appends_max, self._config.window_bytes_max)
-            for peer, progress in self._progress.items()
-        )
+        config = self._config
+        for peer, progress in self._progress.items():
+            if (
+                first < progress.next_index <= last
+                and peer in self._connected_ids
+                and progress.may_send(config.window_appends_max, config.window_bytes_max)
+            ):
+                return True
+        return False
 
     @property
     def stamp(self) -> float:
@@ -409,8 +419,8 @@ class RaftEngine(SyncObj):  # type: ignore[misc]
         The same rule: what a majority holds, if it is of our own term (Raft, figure 8). Terms never
         fall along a log, so nothing below an entry of an older term is of ours.
         """
-        index = self._held_by_majority(self._journal.last_index)
-        if index > self.commit_index():
+        last, commit = self._journal.last_index, self.commit_index()
+        if last > commit and (index := self._held_by_majority(last)) > commit:
             self._SyncObj__raftCommitIndex = self._journal.commit_hint = index
 
     def _held_by_majority(self, own: int) -> int:

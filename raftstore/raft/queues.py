@@ -11,29 +11,27 @@ from raftstore.raft.requests import Proposal
 class Inbox:
     """Messages with their senders, in the order in which they came."""
 
-    __slots__ = ("_bytes", "_bytes_max", "_messages", "_messages_max")
+    __slots__ = ("_bytes", "_bytes_max", "_messages_max", "messages")
 
     def __init__(self, messages_max: int, bytes_max: int) -> None:
         self._messages_max = messages_max
         self._bytes_max = bytes_max
-        self._messages: list[tuple[str, Message]] = []
+        self.messages: list[tuple[str, Message]] = []
+        """What waits; to be looked at."""
         self._bytes = 0
-
-    def __len__(self) -> int:
-        return len(self._messages)
 
     def put(self, peer: str, message: Message, size: int) -> bool:
         """Queue a message of so many bytes; False when there is no room."""
         total = self._bytes + size
-        if len(self._messages) >= self._messages_max or total > self._bytes_max:
+        if len(self.messages) >= self._messages_max or total > self._bytes_max:
             return False
-        self._messages.append((peer, message))
+        self.messages.append((peer, message))
         self._bytes = total
         return True
 
     def take(self) -> list[tuple[str, Message]]:
         """Take out all."""
-        messages, self._messages = self._messages, []
+        messages, self.messages = self.messages, []
         self._bytes = 0
         return messages
 

@@ -257,7 +257,7 @@ class Replica:
 
     def only_proposals(self) -> int:
         """How many proposals wait for a step; 0 if other servers' messages do."""
-        return 0 if self._inbox else len(self._intake)
+        return 0 if self._inbox.messages else len(self._intake)
 
     def apply(self) -> None:
         """Apply a slice of what is committed; after a step, or beside the write of its batch."""
@@ -271,7 +271,7 @@ class Replica:
     def wants_step(self) -> bool:
         """Is there something that a step can do now?"""
         engine = self.engine
-        if self._inbox or self.installs.wants_step:
+        if self._inbox.messages or self.installs.wants_step:
             return True
         if engine.apply_is_due() or engine.commit_is_due():
             return True

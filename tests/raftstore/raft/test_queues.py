@@ -12,7 +12,7 @@ def test_an_inbox_is_bounded_by_number_and_by_bytes_and_taken_in_order():
     assert inbox.put("b", Removed(3), 40)
     assert inbox.put("c", Removed(4), 0)
     assert not inbox.put("d", Removed(5), 0)
-    assert len(inbox) == 3
+    assert len(inbox.messages) == 3
     assert inbox.take() == [("a", Removed(1)), ("b", Removed(3)), ("c", Removed(4))]
     assert inbox.take() == []
     assert inbox.put("a", Removed(6), 100)
