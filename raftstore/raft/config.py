@@ -74,6 +74,8 @@ class RaftConfig:
     """Entries applied by one step before the loop gets its turn again."""
     apply_budget_s: float = 0.003
     apply_bytes_max: int = 4 * MIB
+    acknowledge_first_s: float = 0.001
+    """A follower applies once it has acknowledged, unless its disk takes longer than this."""
     reads_waiting_max: int = 16_384
     journal_bytes_max: int = 4096 * MIB
     tail_entries_max: int = 50_000

@@ -194,8 +194,7 @@ class RaftNode:
     @property
     def cluster_id(self) -> str:
         """The cluster's id, or empty before bootstrap."""
-        config = self._replica.engine.config
-        return config.cluster_id if config is not None else ""
+        return config.cluster_id if (config := self._replica.engine.config) is not None else ""
 
     # -- callers
 
@@ -384,7 +383,10 @@ class RaftNode:
             self._network.send_all(work.late)
         else:
             self._disk.persist(work, work.batch)
-        self._apply()
+        if self._disk.writing is None or self._replica.engine.leads():
+            self._apply()
+        elif self._apply_due is None:
+            self._apply_due = self._loop.call_later(self._config.acknowledge_first_s, self._apply)
         self._notice_change()
         if self._snapshots is not None:
             for task in work.tasks:
@@ -419,15 +421,13 @@ class RaftNode:
         self._replica.persisted(work.batch)
         if self._snapshots is not None:
             self._snapshots.saved(work.batch)
-        self._release(work)
+        if self._running:  # what rested on the disk may leave now
+            self._network.send_all(work.late)
+            if self._apply_due is not None:
+                self._apply_due.cancel()
+                self._apply()
+            self._go_on()
         self._set_alarm()
-
-    def _release(self, work: Work) -> None:
-        """What rested on the disk may leave now."""
-        if not self._running:
-            return
-        self._network.send_all(work.late)
-        self._go_on()
 
     def _go_on(self) -> None:
         if self._founding is not None or self._replica.wants_step():

@@ -239,7 +239,7 @@ class LmdbJournal(Journal):
             raise JournalFull(f"{self._path}: the disk is full ({error})") from error
         self._refused = False
         self._saved_first = batch.state.first_index
-        self._unmeasured_bytes += sum(len(entry[0]) for entry in batch.entries)
+        self._unmeasured_bytes += sum([len(entry[0]) for entry in batch.entries])
         if self._measuring_is_due():
             self._take_measure()
 
@@ -322,13 +322,13 @@ class LmdbJournal(Journal):
     @property
     def full(self) -> bool:
         """Has the map no room for more payload (with what is on its way already)?"""
-        expected = self._expected_bytes + WRITE_SHARE * self.unsaved_bytes
-        if (
+        unsaved = WRITE_SHARE * self.unsaved_bytes  # asked with every proposal: no further calls
+        written = self._used_bytes + WRITE_SHARE * self._unmeasured_bytes
+        return (
             self._refused
-            or self._free_bytes - WRITE_SHARE * self.unsaved_bytes < self._reserve_bytes
-        ):
-            return True
-        return expected > FULL_SHARE * self._map_bytes
+            or self._free_bytes - unsaved < self._reserve_bytes
+            or written + unsaved > FULL_SHARE * self._map_bytes
+        )
 
     @property
     def pressed(self) -> bool:

@@ -19,7 +19,7 @@ from raftstore.queries import Answer
 from raftstore.records import Actor
 from tests.strategies import values_of
 
-few = settings(max_examples=25, deadline=None)
+few = settings(max_examples=8, deadline=None)  # of each of 160 types
 COMMANDS = list(commands.REGISTRY.values())
 QUERIES = list(queries.REGISTRY.values())
 RECORDS = [
@@ -86,7 +86,7 @@ _plain = st.recursive(
 )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(number=st.integers(0, 20), parts=st.lists(_plain, max_size=4))
 @pytest.mark.parametrize("read", READERS)
 def test_well_formed_msgpack_of_the_wrong_shape_raises_nothing_but_a_decode_error(

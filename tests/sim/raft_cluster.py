@@ -352,13 +352,17 @@ class Cluster:
             # Writes reach this disk in order and together, at the next quiet moment.
             self.unsynced.setdefault((node.name, life), []).append(work.batch)
             self.after(self.rng.uniform(0.0, 0.3), lambda: self.flush(node, life))
+        if not (node.syncing and self.event_count % 2):
+            self.apply_committed(node)  # beside the write, or else after it, as a follower does
+        if node.replica.wants_step():
+            self.queue_step(node)
+
+    def apply_committed(self, node: Node) -> None:
         before = node.replica.engine.applied_index()
-        node.replica.apply()  # beside the write
+        node.replica.apply()
         self.results(node)
         if node.replica.engine.applied_index() != before:
             self.check(node)
-        if node.replica.wants_step():
-            self.queue_step(node)
 
     def turn(self, node: Node) -> Any:
         return node.replica.step(self.now + self.wall_offset)
@@ -389,6 +393,7 @@ class Cluster:
         for peer, message in work.late:
             self.send(node.name, peer, message)
         self.check(node)
+        self.apply_committed(node)
         if node.replica.wants_step():
             self.queue_step(node)
 

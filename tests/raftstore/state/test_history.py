@@ -63,7 +63,7 @@ def test_moments_are_resolved_or_refused():
 
 
 # A transaction holds every kind of record: making one takes long on a busy machine.
-@long_examples(30)
+@long_examples(8)
 @given(data=st.data())
 @pytest.mark.parametrize("kind", RECORDS, ids=lambda kind: kind.__name__)
 def test_a_record_weighs_the_same_on_every_server(kind, data):
