@@ -36,12 +36,12 @@ class KeyedRing:
         for name, ring in self.rings.items():
             if name in self.silent or (question.nodes and name not in question.nodes):
                 continue
-            self._member(name, ring, answers).receive(_query(question))
+            self._member(name, ring, answers).receive(_query(question), 0.0)
         answers.end()
         return answers
 
     def _member(self, name: str, ring: Keyring, answers: Answers) -> KeyChanges:
-        def answered(_query: serf.Query, payload: bytes) -> None:
+        def answered(_query: serf.Query, payload: bytes, _now: float) -> None:
             answers.put(Answer(name, payload))
 
         return KeyChanges(self._config, ring, GossipStats(), answer=answered, save=_no_file)
