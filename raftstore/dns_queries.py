@@ -79,10 +79,12 @@ class ListVirtualAddresses(Query[tuple[VirtualAddress, ...]]):
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """Instances that may be given out; ``partial`` says that there are others."""
+    """Instances that may be given out; ``partial`` says that there are others among those that
+    were asked about, ``total`` how many the service has, fit or not."""
 
     entries: tuple[HealthEntry, ...]
     partial: bool
+    total: int = 0
 
 
 @numbered(171, Sample)
@@ -91,7 +93,9 @@ class HealthSample(Query[Sample]):
     """At most ``most`` instances without a critical check, or with ``only_passing`` with nothing
     but passing ones: all of them, or as many drawn by ``seed``, each as likely as any other.
 
-    What a service of thousands costs is what is drawn of it.
+    What a service of thousands costs is what is drawn of it. With a ``stop`` only those are asked
+    about that stand from ``start`` to before ``stop`` in an order that stays while none comes or
+    goes.
     """
 
     service: ServiceName
@@ -100,6 +104,8 @@ class HealthSample(Query[Sample]):
     only_passing: bool = False
     most: int
     seed: int
+    start: int = 0
+    stop: int = 0
 
     @property
     def whole(self) -> HealthService:

@@ -159,7 +159,7 @@ def _holder(
 
 
 def _sample(authorizer: Authorizer, query: Any, value: dq.Sample) -> tuple[dq.Sample, bool]:
-    """What was drawn and may be seen. Who may not see all should ask for all instead."""
+    """What was drawn and may be seen, drawn of what may be seen: less perhaps than was wanted."""
     kept = tuple(item for item in value.entries if _keep_instance(authorizer, query, item))
     return replace(value, entries=kept), len(kept) < len(value.entries)
 
@@ -459,7 +459,7 @@ READS: Mapping[type[q.Query[Any]], ReadRule] = {
     # How many there are is told to every agent: it spreads its renewals by it.
     cq.CountServices: OPEN,
     dq.WhoHasAddress: ReadRule(shape=_holder),
-    dq.HealthSample: ReadRule(shape=_sample),
+    dq.HealthSample: ReadRule(shape=_sample, whole=_CATALOG),
     dq.GetVirtualAddress: ReadRule(shape=_virtual),
     dq.VirtualAddressAt: ReadRule(shape=_virtual),
     dq.ListVirtualAddresses: ReadRule(keep=_keep_virtual),

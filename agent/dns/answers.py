@@ -21,6 +21,7 @@ from agent.dns.names import Kind, Lookup, Zone, reverse_zone
 from agent.dns.outline import (
     INSTANCES_MAX,
     SRV_INSTANCES_MAX,
+    STEP_INSTANCES,
     UDP_INSTANCES_MAX,
     UDP_INSTANCES_MIN,
     UDP_ROUNDS,
@@ -66,8 +67,9 @@ def answer(
 ) -> Outline:
     """The outline of the reply to ``client`` (its address as text). Raises ``Missing``.
 
-    With a ``seed`` the catalog draws the instances of a large service; without one it is asked for
-    all of them.
+    With a ``seed`` the catalog draws the instances of a large service, as many as one step of the
+    loop may look at: an outline that is ``wanting`` could have more (``large``). Without one it is
+    asked for all of them.
     """
     lookup = names.read(question.labels, question.qtype, rules.zones)
     if lookup.kind is Kind.OUTSIDE:
@@ -79,14 +81,14 @@ def answer(
     elif question.qtype in {RdataType.SOA, RdataType.NS, RdataType.AXFR}:
         outline = apex.apex(question.qtype, lookup.zone, rules, facts, rng)
     else:
-        most = _most(question, tcp=tcp)
+        most = instances_max(question, tcp=tcp)
         outline = _named(question, lookup, rules, facts, rng, client, most, seed)
     if rules.recursion_available:
         outline = replace(outline, recursion_available=True)
     return outline
 
 
-def _most(question: Question, *, tcp: bool) -> int:
+def instances_max(question: Question, *, tcp: bool) -> int:
     """Instances that a reply is made from."""
     most = SRV_INSTANCES_MAX if question.qtype == RdataType.SRV else INSTANCES_MAX
     if tcp:
@@ -257,7 +259,10 @@ def _reverse(question: Question, lookup: Lookup, rules: Rules, facts: Facts) -> 
 def _service(ask: _Ask, lookup: Lookup) -> Outline:
     chosen, partial = _drawn(ask, service_query(lookup))
     outline = _instances(ask, chosen, ask.rules.service_ttl_s(lookup.name), shuffled=True)
-    return replace(outline, partial=True) if partial else outline
+    if not partial:
+        return outline
+    wanting = ask.most if ask.seed is not None and len(chosen) < ask.most else 0
+    return replace(outline, partial=True, wanting=wanting)
 
 
 def _drawn(ask: _Ask, query: Query[tuple[HealthEntry, ...]]) -> tuple[Sequence[HealthEntry], bool]:
@@ -270,7 +275,7 @@ def _drawn(ask: _Ask, query: Query[tuple[HealthEntry, ...]]) -> tuple[Sequence[H
                 tags=query.tags,
                 connect=query.connect,
                 only_passing=only_passing,
-                most=ask.most,
+                most=min(ask.most, STEP_INSTANCES),
                 seed=ask.seed,
             )
         )
@@ -325,7 +330,7 @@ def _instances(ask: _Ask, chosen: Sequence[HealthEntry], ttl_s: int, *, shuffled
     if ask.qtype == RdataType.SRV:
         items = _srv_items(ask, chosen, ttl_s)
         return Outline(zone=ask.zone, items=items, shuffled=shuffled) if items else _no_data(ask)
-    found: dict[Record, int] = {}
+    found: dict[bytes, int] = {}
     hosts: list[bytes] = []
     for entry in chosen:
         text = _instance_address(ask, entry)
@@ -334,11 +339,14 @@ def _instances(ask: _Ask, chosen: Sequence[HealthEntry], ttl_s: int, *, shuffled
             target = records.name_wire(text)
             hosts += [] if target is None else [target]
         elif _family_fits(ask.qtype, packed):
-            record = records.address(ask.owner, ttl_s, packed)
-            found[record] = found.get(record, 0) + health.weight(entry)
+            found[packed] = found.get(packed, 0) + health.weight(entry)
     if found:
         limited = ask.qtype in _ADDRESS_TYPES
-        items = tuple(Item((record,), weight=weight) for record, weight in found.items())
+        made = (
+            Item((records.address(ask.owner, ttl_s, packed),), weight=weight)
+            for packed, weight in found.items()
+        )
+        items = tuple(made)
         return Outline(zone=ask.zone, items=items, shuffled=shuffled, address_limit=limited)
     if not hosts:
         return _no_data(ask)

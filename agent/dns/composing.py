@@ -11,7 +11,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from agent.dns.outline import Item
+from agent.dns.outline import STEP_INSTANCES, Item
+from agent.dns.steps import Steps
 from agent.dns.wire import HEADER_BYTES, Question
 
 #: The question's name, which every answer belongs to.
@@ -21,6 +22,9 @@ _POINTER_MAX = 0x4000
 #: An item that is one piece: its record behind the owner, where its target is (0: none), and what
 #: is said of that target.
 _Piece = tuple[bytes, int, tuple[bytes, ...]]
+#: Pieces by the identity of their item: to hash all records of thousands of items would take as
+#: long as to write them. Whoever holds this holds the items.
+_Pieces = dict[int, _Piece]
 
 
 class Composer:
@@ -28,18 +32,16 @@ class Composer:
 
     __slots__ = ("_count", "_pieces", "_prefix", "_suffix")
 
-    def __init__(
-        self, prefix: bytes, suffix: bytes, count: int, pieces: dict[Item, _Piece]
-    ) -> None:
+    def __init__(self, prefix: bytes, suffix: bytes, count: int, pieces: _Pieces) -> None:
         self._prefix = prefix
         self._suffix = suffix
         self._count = count
         self._pieces = pieces
 
     def compose(self, order: Sequence[Item]) -> bytes:
-        """The packet (id 0) for an order of the items."""
+        """The packet (id 0) for an order of the very items that this was made of."""
         pieces = self._pieces
-        chosen = [pieces[item] for item in order[: self._count]]
+        chosen = [pieces[id(item)] for item in order[: self._count]]
         parts = [self._prefix]
         parts += [piece[0] for piece in chosen]
         if chosen[0][1]:
@@ -52,26 +54,33 @@ class Composer:
         return b"".join(parts)
 
 
-def composer_of(packet: bytes, question: Question, order: Sequence[Item]) -> Composer | None:
+def composer_of(packet: bytes, question: Question, order: Sequence[Item]) -> Steps[Composer | None]:
     """What makes ``packet`` from this order, and others from others; None where nothing can."""
     if packet[8:10] != b"\0\0":
         return None
     count = packet[6] << 8 | packet[7]
     if not 1 <= count <= len(order):
         return None
-    pieces: dict[Item, _Piece] = {}
-    for item in order:
+    pieces: _Pieces = {}
+    shapes: set[tuple[int, tuple[int, ...]]] = set()
+    used = start = HEADER_BYTES + len(question.wire)
+    for number, item in enumerate(order):
         piece = _piece(item, question.name)
         if piece is None:
             return None
-        pieces[item] = piece
-    # What has no target points to the question alone, however far away that is.
-    if len(packet) >= _POINTER_MAX and any(target for _, target, _ in pieces.values()):
+        pieces[id(item)] = piece
+        record, target, needs = piece
+        # What has no target points to the question alone, however far away that is.
+        if target and len(packet) >= _POINTER_MAX:
+            return None
+        lengths = tuple([2 + len(need) for need in needs])
+        shapes.add((len(record), lengths))
+        if number < count:
+            used += len(record) + sum(lengths)
+        if number % STEP_INSTANCES == STEP_INSTANCES - 1:
+            yield
+    if count < len(order) and len(shapes) > 1:
         return None
-    if count < len(order) and len({_sizes(piece) for piece in pieces.values()}) > 1:
-        return None
-    start = HEADER_BYTES + len(question.wire)
-    used = start + sum(sum(_sizes(pieces[item])) for item in order[:count])
     made = Composer(packet[:start], packet[used:], count, pieces)
     return made if made.compose(order) == packet else None
 
@@ -87,8 +96,3 @@ def _piece(item: Item, owner: bytes) -> _Piece | None:
         return None
     needs = tuple([need.tail for need in item.needs])
     return (_OWNER + record.tail, len(_OWNER) + record.name_at, needs)
-
-
-def _sizes(piece: _Piece) -> tuple[int, int]:
-    record, _, needs = piece
-    return len(record), sum(2 + len(need) for need in needs)

@@ -13,10 +13,11 @@ from agent.dns.wire import Record
 #: Instances that one reply is made from: no transport takes more answers (DNS contract 8). Of a
 #: bigger service a random part is drawn, which also bounds the time a question takes.
 INSTANCES_MAX = 4096
-#: The same over UDP: so often what a reply can hold, within these bounds. Making records of more
-#: would hold up the loop.
+#: So many are looked at in one step of the loop: some five milliseconds.
+STEP_INSTANCES = 512
+#: The same over UDP: so often what a reply can hold, within these bounds.
 UDP_ROUNDS = 2
-UDP_INSTANCES_MIN, UDP_INSTANCES_MAX = 512, 2048
+UDP_INSTANCES_MIN, UDP_INSTANCES_MAX = 256, 2048
 SRV_INSTANCES_MAX = 1024
 
 
@@ -45,8 +46,9 @@ class Outline:
     """A reply before shuffling and cutting. ``one_of``: a single item is to be drawn.
     ``address_limit`` says that ``a_record_limit`` applies. ``forward``: the recursors are to be
     asked, and this is the reply if all of them fail. ``scoped``: it is one for the client's
-    subnet; ``partial``: instances were left out before; ``personal``: for where this client is,
-    so no other may get it."""
+    subnet; ``partial``: instances were left out before; ``wanting``: of so many instances it is to
+    be made, and it is of fewer though there are others; ``personal``: for where this client is, so
+    no other may get it."""
 
     rcode: Rcode = Rcode.NOERROR
     zone: Zone
@@ -62,5 +64,6 @@ class Outline:
     opt: bool = True
     forward: bool = False
     partial: bool = False
+    wanting: int = 0
     scoped: bool = False
     personal: bool = False

@@ -23,12 +23,13 @@ from agent.backend.cache import AnswerCache, Freshness
 from agent.config.schema import AgentConfig
 from agent.dns import answers, sizes
 from agent.dns.facts import FACTS_MAX, Facts, Missing
+from agent.dns.large import LargeAnswers
 from agent.dns.memory import Memory, Recollection
 from agent.dns.outline import Outline, SoaAt
 from agent.dns.ready import KEY_BYTES_MAX, ReadyAnswer, ReadyAnswers
-from agent.dns.recursion import LOCAL_NETWORKS, Insiders, others, parse_recursor
+from agent.dns.recursion import LOCAL_NETWORKS, Insiders
 from agent.dns.rules import DnsView, rules_of
-from agent.dns.upstream import Upstream, UpstreamStats
+from agent.dns.upstream import UpstreamStats, upstream_of
 from agent.dns.wire import (
     Question,
     Record,
@@ -46,6 +47,7 @@ from raftstore.queries import HealthService, Query
 log = logging.getLogger("lictor.agent.dns.resolver")
 
 T = TypeVar("T")
+Known = dict[Query[Any], Any]
 
 #: Where stale answers may not even be this old, every question asks anew.
 _READY_STALENESS_MIN_S = 86400.0
@@ -99,14 +101,18 @@ class Rights(Protocol):
 
 
 class Later:
-    """A question that has to wait, with the facts found so far; ``client`` is whose it is."""
+    """A question that has to wait, with the facts found so far; ``client`` is whose it is, and
+    ``wanting`` says how many instances it is about, where it is about many."""
 
-    __slots__ = ("client", "facts", "question")
+    __slots__ = ("client", "facts", "question", "wanting")
 
-    def __init__(self, question: Question, facts: dict[Query[Any], Any], client: str) -> None:
+    def __init__(
+        self, question: Question, facts: dict[Query[Any], Any], client: str, wanting: int
+    ) -> None:
         self.question = question
         self.facts = facts
         self.client = client
+        self.wanting = wanting
 
 
 class Resolver:
@@ -124,8 +130,8 @@ class Resolver:
         "_insiders",
         "_keeps",
         "_kept",
+        "_large",
         "_max_stale_s",
-        "_memory",
         "_memory_age_s",
         "_negative",
         "_peeks",
@@ -136,6 +142,7 @@ class Resolver:
         "_rules",
         "_stats",
         "_upstream",
+        "memory",
     )
 
     def __init__(
@@ -171,7 +178,8 @@ class Resolver:
         limit = max(1, config.limits.dns_ready_answers_max)
         self._ready = ReadyAnswers(limit)
         self._away_until = 0.0
-        self._memory = memory or Memory(limit)
+        #: What servers said, for the resolver that follows this one.
+        self.memory = memory or Memory(limit)
         self._rights = rights
         self._rights_watch: Callable[[], None] | None = None
         self._generation_seen = 0
@@ -181,16 +189,12 @@ class Resolver:
         self._cancels: dict[Query[Any], Callable[[], None]] = {}
         self._stats = stats or ResolverStats()
         self._insiders = Insiders(dns.recursion_allowed_cidrs or LOCAL_NETWORKS)
-        self._upstream = _upstream_of(config, self._stats.upstream)
+        self._upstream = upstream_of(config, self._stats.upstream)
+        self._large = LargeAnswers(self, self._rules, rng, clock)
 
     def stats(self) -> ResolverStats:
         self._stats.ready_answers = len(self._ready) + len(self._negative)
         return self._stats
-
-    @property
-    def memory(self) -> Memory:
-        """What servers said, for the resolver that follows this one."""
-        return self._memory
 
     @property
     def view(self) -> DnsView:
@@ -235,14 +239,14 @@ class Resolver:
             stats.refusals += 1
             return data[:2] + question.body
         facts: dict[Query[Any], Any] = {}
-        outline = self._outline_now(question, facts, client, tcp=tcp)
+        seed = self._rng.getrandbits(32)
+        outline = self.outline_from(question, facts, client, tcp=tcp, seed=seed)
         if outline is not None and outline.forward:
             outline = self._refused(outline, question, client)
-        if outline is None:
-            return Later(question, facts, client)
+        if outline is None or outline.wanting:
+            return Later(question, facts, client, 0 if outline is None else outline.wanting)
         if self._keeps and facts and not outline.personal and len(data) <= KEY_BYTES_MAX:
-            queries = tuple(dict.fromkeys(map(_watched_as, facts)))
-            body = self._keep(key, question, outline, queries, tcp=tcp)
+            body = self.keep(key, question, outline, facts, tcp=tcp)
             if body is not None:
                 return data[:2] + body
         return data[:2] + self._write(outline, question, tcp=tcp)
@@ -252,7 +256,7 @@ class Resolver:
         if generation != self._generation_seen:
             self._generation_seen = generation
             self.close()
-            self._memory.clear()
+            self.memory.clear()
 
     def _rights_watched(self) -> bool:
         """Whether we shall be told when other things may be seen."""
@@ -281,6 +285,10 @@ class Resolver:
         SERVFAIL; nothing is raised."""
         question = later.question
         try:
+            if later.wanting:
+                body = await self._large.reply(data[2:], later, tcp=tcp)
+                if body is not None:
+                    return data[:2] + body
             outline = await self._outline_asking(question, later.facts, later.client, tcp=tcp)
             if outline.forward:
                 refused = self._refused(outline, question, later.client)
@@ -325,12 +333,11 @@ class Resolver:
             return replace(outline, forward=False)
         return None
 
-    def _outline_now(
-        self, question: Question, facts: dict[Query[Any], Any], client: str, *, tcp: bool
+    def outline_from(
+        self, question: Question, facts: Known, client: str, *, tcp: bool, seed: int
     ) -> Outline | None:
-        """The outline from what this process holds; None when that is not enough."""
-        # Of what somebody may not see all of nothing is drawn: too little might be left of it.
-        seed = self._rng.getrandbits(32) if self._rights is None else None
+        """The outline from what this process holds, beside the facts that are known and are added
+        to; None when that is not enough."""
         while True:
             try:
                 known = Facts(facts)
@@ -339,16 +346,21 @@ class Resolver:
                 )
                 return None if known.unknown else outline
             except Missing as missing:
-                if not self._peeks:
+                held = self.seen_now(missing.query)
+                if held is None:
                     return None
-                try:
-                    held = self._backend.peek(missing.query)
-                except (StoreError, AgentError):
-                    return None
-                if held is None or held.last_contact_s > self._max_stale_s:
-                    return None
-                facts[missing.query] = held.value
+                facts[missing.query] = held
                 assert len(facts) <= FACTS_MAX * 2
+
+    def seen_now(self, query: Query[T]) -> T | None:
+        """What this process holds, None where it does not or that is too old."""
+        if not self._peeks:
+            return None
+        try:
+            held = self._backend.peek(query)
+        except (StoreError, AgentError):
+            return None
+        return None if held is None or held.last_contact_s > self._max_stale_s else held.value
 
     async def _outline_asking(
         self, question: Question, facts: dict[Query[Any], Any], client: str, *, tcp: bool
@@ -377,7 +389,7 @@ class Resolver:
         found before are kept up to date: not those of any name that somebody makes up.
         """
         loop = asyncio.get_running_loop()
-        memory, now = self._memory, loop.time()
+        memory, now = self.memory, loop.time()
         cached = memory.get(query, now, age_max_s=self._cache_age_s) if self._cache_age_s else None
         if cached is not None:
             return self._recalled(cached)
@@ -409,7 +421,7 @@ class Resolver:
             if found.hit:
                 self._stats.cached += 1
         now = asyncio.get_running_loop().time()
-        self._memory.keep(query, reply.value, now - reply.last_contact_s)
+        self.memory.keep(query, reply.value, now - reply.last_contact_s)
         return reply.value
 
     def _recalled(self, known: Recollection) -> Any:
@@ -422,22 +434,23 @@ class Resolver:
         rules, rng = self._rules, self._rng
         return sizes.write(outline, question, rules, tcp=tcp, rng=rng, now_s=now_s)[2:]
 
-    def _keep(
+    def keep(
         self,
         key: Hashable,
         question: Question,
         outline: Outline,
-        queries: tuple[Query[Any], ...],
+        facts: Known,
         *,
         tcp: bool,
+        orders: sizes.Orders | None = None,
     ) -> bytes | None:
         """Keep the answer if the backend promises to tell when it may change. No await lies
         between the look at the catalog and the watch, so no change slips through."""
-        for query in queries:
-            if query not in self._cancels and not self._watch(query):
-                self._forget(list(queries))
-                return None
-        orders = sizes.Orders(outline, question, self._rules, tcp=tcp, rng=self._rng)
+        queries = tuple(dict.fromkeys(map(_watched_as, facts)))
+        if self.watches(facts) is None:
+            self._forget(list(queries))
+            return None
+        orders = orders or sizes.Orders(outline, question, self._rules, tcp=tcp, rng=self._rng)
         timed = outline.soa_at is not SoaAt.NOWHERE
         answer = ReadyAnswer(orders, timed=timed, queries=queries, clock=time.monotonic)
         place = self._ready if outline.items else self._negative
@@ -448,6 +461,14 @@ class Resolver:
                 _PARTIAL_S, lambda: self._forget(place.expire(key, answer))
             )
         return body
+
+    def watches(self, facts: Known) -> list[object] | None:
+        """What tells when these facts change, others when they have changed; None where nobody
+        does."""
+        queries = dict.fromkeys(map(_watched_as, facts))
+        if not self._keeps or not all(q in self._cancels or self._watch(q) for q in queries):
+            return None
+        return [self._cancels[query] for query in queries]
 
     def _watch(self, query: Query[Any]) -> bool:
         try:
@@ -474,18 +495,3 @@ class Resolver:
 def _watched_as(query: Query[Any]) -> Query[Any]:
     """The query that changes with this one, alike for all that was drawn."""
     return query.whole if isinstance(query, HealthSample) else query
-
-
-def _upstream_of(config: AgentConfig, stats: UpstreamStats) -> Upstream:
-    """The recursors that a configuration names, without this agent itself."""
-    own = [(host, config.port_dns) for host in config.dns_addrs]
-    kept, ours = others([parse_recursor(text) for text in config.dns.recursors], own)
-    for recursor in ours:
-        log.warning("a recursor is this agent itself, left out recursor=%s", recursor)
-    return Upstream(
-        kept,
-        timeout_s=config.dns.recursor_timeout_s,
-        shuffled=config.dns.recursor_strategy == "random",
-        waiting_max=config.limits.dns_recursions_max,
-        stats=stats,
-    )

@@ -12,6 +12,7 @@ from agent.dns import records
 from agent.dns.composing import Composer, composer_of
 from agent.dns.outline import INSTANCES_MAX, SRV_INSTANCES_MAX, Item, Outline, SoaAt
 from agent.dns.rules import Rules
+from agent.dns.steps import Steps, at_once
 from agent.dns.wire import Question, Record, Reply, full_bytes, write_reply
 
 PLAIN_UDP_BYTES = 512
@@ -100,6 +101,10 @@ class Orders:
 
     def write(self, turn: int, now_s: int) -> bytes:
         """The packet that begins with the ``turn``-th item of the order."""
+        return at_once(self.writing(turn, now_s))
+
+    def writing(self, turn: int, now_s: int) -> Steps[bytes]:
+        """The same in steps: the first one takes long where items are many."""
         outline, rules = self._outline, self._rules
         items = self._order[turn:] + self._order[:turn]
         if self._composer is not None:
@@ -109,11 +114,12 @@ class Orders:
             del items[1:]
         elif outline.address_limit and rules.a_record_limit:
             del items[rules.a_record_limit :]
-        packet = _Cutter(outline, self._question, rules, now_s).fit(items, self._budget)
+        cutter = _Cutter(outline, self._question, rules, now_s)
+        packet = yield from cutter.fit(items, self._budget)
         if not self._looked:
             self._looked = True
             if len(order) > 1 and outline.soa_at is SoaAt.NOWHERE:
-                self._composer = composer_of(packet, self._question, order)
+                self._composer = yield from composer_of(packet, self._question, order)
         return packet
 
 
@@ -143,7 +149,7 @@ class _Cutter:
             else:
                 self._authority = (soa, *outline.authority)
 
-    def fit(self, items: list[Item], budget: Budget) -> bytes:
+    def fit(self, items: list[Item], budget: Budget) -> Steps[bytes]:
         total = len(self._own) + sum(len(item.records) for item in items)
         count = min(total, max(1, budget.answers_max))
         uncompressed = budget.uncompressed_after_cut and count < total
@@ -159,11 +165,12 @@ class _Cutter:
             if self._fits(reply, packet, budget, uncompressed):
                 return packet
         size = self._size(reply, packet, uncompressed)
-        return self._shrink(items, count, size, budget, uncompressed)
+        yield
+        return (yield from self._shrink(items, count, size, budget, uncompressed))
 
     def _shrink(
         self, items: list[Item], count: int, size: int, budget: Budget, uncompressed: bool
-    ) -> bytes:
+    ) -> Steps[bytes]:
         """The longest beginning that fits, at least one record; ``count``, of ``size`` bytes, are
         too many. Size grows with every record: where records are of one length two guesses hit it,
         otherwise bisection finds it."""
@@ -184,6 +191,7 @@ class _Cutter:
                 low, low_size, best = middle, made, packet
             else:
                 high, high_size = middle, made
+            yield
         return best
 
     @staticmethod

@@ -17,7 +17,18 @@ from dataclasses import dataclass
 
 from dns.rdatatype import RdataType
 
-from agent.dns.recursion import Judged, Loops, Recursor, Subject, Verdict, judge, with_id
+from agent.config.schema import AgentConfig
+from agent.dns.recursion import (
+    Judged,
+    Loops,
+    Recursor,
+    Subject,
+    Verdict,
+    judge,
+    others,
+    parse_recursor,
+    with_id,
+)
 from agent.dns.sizes import PLAIN_UDP_BYTES
 from agent.dns.wire import HEADER_BYTES, Question, Record, read_question
 
@@ -216,3 +227,18 @@ class _Inbox(asyncio.DatagramProtocol):
     def _put(self, item: bytes | Exception) -> None:
         with contextlib.suppress(asyncio.QueueFull):
             self._inbox.put_nowait(item)
+
+
+def upstream_of(config: AgentConfig, stats: UpstreamStats) -> Upstream:
+    """The recursors that a configuration names, without this agent itself."""
+    own = [(host, config.port_dns) for host in config.dns_addrs]
+    kept, ours = others([parse_recursor(text) for text in config.dns.recursors], own)
+    for recursor in ours:
+        log.warning("a recursor is this agent itself, left out recursor=%s", recursor)
+    return Upstream(
+        kept,
+        timeout_s=config.dns.recursor_timeout_s,
+        shuffled=config.dns.recursor_strategy == "random",
+        waiting_max=config.limits.dns_recursions_max,
+        stats=stats,
+    )

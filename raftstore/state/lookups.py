@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Mapping
+from itertools import islice
 
 from raftstore.catalog_queries import NodeDump, ServiceCounts
 from raftstore.dns_queries import AddressHolder, HealthSample, Sample
@@ -119,25 +120,25 @@ class Lookups:
         if row is None:
             return Sample((), partial=False)
         wanted = {tag.lower() for tag in query.tags}
-        left = [
-            (node, service)
-            for (node, _), service in row.instances.items()
-            if not wanted or wanted <= {tag.lower() for tag in service.tags}
-        ]
-        rng = random.Random(query.seed)
+        items = row.instances.items()
+        left = list(islice(items, query.start, query.stop) if query.stop else items)
+        # Of n numbers all are as likely as can be told: n is far below 2**53.
+        draw, nodes = random.Random(query.seed).random, self._registry.nodes
         found: list[HealthEntry] = []
         while left and len(found) < query.most:
-            at = rng.randrange(len(left))
-            (node, service), left[at] = left[at], left[-1]
+            at = int(draw() * len(left))
+            ((node, _), service), left[at] = left[at], left[-1]
             left.pop()
-            held = self._registry.nodes[node]
+            if wanted and not wanted <= {tag.lower() for tag in service.tags}:
+                continue
+            held = nodes[node]
             checks = held.checks_of(_NODE_ITSELF) + held.checks_of(service.id)
-            if all(
-                check.status == PASSING or not (query.only_passing or check.status == CRITICAL)
-                for check in checks
-            ):
+            for check in checks:
+                if check.status != PASSING and (query.only_passing or check.status == CRITICAL):
+                    break
+            else:
                 found.append(HealthEntry(held.node, service, checks))
-        return Sample(tuple(found), partial=bool(left))
+        return Sample(tuple(found), partial=bool(left), total=len(items))
 
     def _named(
         self, name: str, tags: tuple[str, ...], connect: bool
