@@ -21,13 +21,16 @@ LAST_FAILED = Path(".pytest_cache", "v", "cache", "lastfailed")
 AGAIN_MAX = 3
 TESTS_FAILED = 1  # pytest's exit code when tests ran and some failed
 THREE_AT_ONCE = ("--numprocesses=3", "--dist=loadfile")
-COMPUTING = "(not e2e or replay) and not interop and not alone and not long"
-WHOLE_AGENTS = "((e2e and not replay) or interop) and not alone and not long"
+TWO_AT_ONCE = ("--numprocesses=2", "--dist=loadfile")
+COMPUTING = "(not e2e or replay) and not interop and not calm and not alone and not long"
+WHOLE_AGENTS = "((e2e and not replay) or interop) and not calm and not alone and not long"
+CALM = "calm and not alone and not long"
 ALONE = "alone and not long"
 PHASES: tuple[tuple[str, ...], ...] = (
     # Clusters wait for their elections: a third file keeps two cores busy.
     ("-m", COMPUTING, *THREE_AT_ONCE),
     ("-m", WHOLE_AGENTS, *THREE_AT_ONCE),
+    ("-m", CALM, *TWO_AT_ONCE),
     ("-m", ALONE),
 )
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from tests.phases import AGAIN_MAX, phase
 
 #: Fails the first time it is run.
@@ -18,6 +20,12 @@ def test_late():
 """
 ALWAYS = "def test_wrong():\n    assert False\n"
 QUIET = ("-p", "no:xdist")
+
+
+@pytest.fixture(autouse=True)
+def bare(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Plugins take most of the time that these small runs take."""
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
 
 
 def test_what_passes_alone_is_let_through_and_named(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 from tests.e2e.cluster import AgentProcess, Cluster
 from tests.waiting import eventually
 
-pytestmark = [pytest.mark.e2e, pytest.mark.alone, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.e2e, pytest.mark.calm, pytest.mark.timeout(120)]
 
 
 class Writer:

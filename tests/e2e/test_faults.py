@@ -9,7 +9,7 @@ from jepsen_lite.checkers.compose import worst
 from jepsen_lite.report import as_text
 from jepsen_lite.run import FORWARDING, CannotRunError, Options, run
 
-pytestmark = [pytest.mark.e2e, pytest.mark.alone]
+pytestmark = [pytest.mark.e2e, pytest.mark.calm]
 
 
 @pytest.mark.timeout(120)

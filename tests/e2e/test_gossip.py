@@ -15,7 +15,7 @@ from gossip.wire.messages import Alive
 from tests.e2e.cluster import AgentProcess, Cluster
 from tests.waiting import eventually
 
-pytestmark = [pytest.mark.e2e, pytest.mark.alone, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.e2e, pytest.mark.calm, pytest.mark.timeout(120)]
 
 QUICK = """gossip_lan {
   probe_interval = "300ms"

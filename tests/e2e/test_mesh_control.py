@@ -20,7 +20,7 @@ from tests.e2e.cluster import AgentProcess, Cluster, cluster
 from tests.golden import http_replay
 from tests.waiting import eventually
 
-pytestmark = [pytest.mark.e2e, pytest.mark.alone]
+pytestmark = pytest.mark.e2e
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 MESH = sorted((GOLDEN / "http_mesh").glob("*.json")) + [
@@ -55,6 +55,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         yield running
 
 
+@pytest.mark.replay
 @pytest.mark.parametrize("path", MESH, ids=lambda path: path.stem)
 def test_a_client_agent_answers_as_recorded(path: Path, made: Cluster) -> None:
     url = f"http://{made.agents[-1].address}:8500"
@@ -140,6 +141,7 @@ def end(followers: list[Follower]) -> None:
         assert not one.is_alive()
 
 
+@pytest.mark.alone
 def test_an_intention_is_in_every_feed_within_a_second(made: Cluster) -> None:
     """Median of 20, from before the write is sent; the machine may be busy, so the bound of one
     is wider."""
@@ -183,6 +185,7 @@ def all_verify(followers: list[Follower]) -> None:
 
 
 @pytest.mark.long
+@pytest.mark.alone
 def test_a_root_is_rotated_under_fifty_sidecars(made: Cluster) -> None:
     """All hold new leaves within the window, and no leaf is without a valid chain on the way."""
     followers = follow(made.agents, "rotated", 50)
@@ -208,6 +211,7 @@ def test_a_root_is_rotated_under_fifty_sidecars(made: Cluster) -> None:
         end(followers)
 
 
+@pytest.mark.alone
 def test_leaves_are_signed_by_the_hundred(made: Cluster) -> None:
     """Three servers with disks and two clients, all asked at once; the aim is 300 in a second."""
     path = "/v1/connect/ca/configuration"

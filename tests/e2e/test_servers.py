@@ -15,7 +15,7 @@ import pytest
 from tests.e2e.cluster import AgentProcess, Cluster, cluster
 from tests.waiting import eventually
 
-pytestmark = [pytest.mark.e2e, pytest.mark.alone, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.e2e, pytest.mark.calm, pytest.mark.timeout(240)]
 
 #: Contact is judged generously, and new servers vote soon: tests run on busy machines.
 FAST = (

@@ -11,7 +11,7 @@ import pytest
 from tests.e2e.cluster import AgentProcess, Cluster, cluster
 from tests.waiting import eventually
 
-pytestmark = [pytest.mark.e2e, pytest.mark.alone, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.e2e, pytest.mark.calm, pytest.mark.timeout(120)]
 
 #: Hosts are found dead quickly, and TTLs may be short.
 QUICK = """-hcl=session_ttl_min = "1s"

@@ -14,7 +14,7 @@ import pytest
 from tests.e2e.cluster import AgentProcess, cluster
 from tests.waiting import eventually
 
-pytestmark = [pytest.mark.e2e, pytest.mark.alone, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.e2e, pytest.mark.calm, pytest.mark.timeout(240)]
 
 WITHIN_S = 60.0
 

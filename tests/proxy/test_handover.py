@@ -18,7 +18,7 @@ from tests.proxy.mesh import Mesh, endpoint, until
 from tests.proxy.test_api_source import SIDECAR, Agent, fill, health
 from tests.proxy.test_worker import answers, end, spawn
 
-pytestmark = [pytest.mark.alone, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.calm, pytest.mark.timeout(180)]
 
 
 @pytest.fixture

@@ -114,11 +114,13 @@ def test_every_instance_stands_at_every_place_equally_often(qtype: str) -> None:
     orders = sizes.Orders(outline, question, settings_, tcp=False, rng=rng)
     ticks = itertools.count()
     ready = ReadyAnswer(orders, timed=False, queries=(), clock=lambda: next(ticks) / 10)
-    packets = [ready.next() for _ in range(2003)]
+    packets = [ready.next() for _ in range(803)]
     assert len(set(packets)) > 200, "orders are drawn anew"
     places: list[collections.Counter[str]] = [collections.Counter() for _ in range(3)]
     for packet in packets:
-        message = dns.message.from_wire(b"\0\0" + packet, one_rr_per_rrset=True)
+        # Only what is looked at is read: the question and three answers.
+        front = b"\0\0" + packet[:2] + b"\0\1\0\3\0\0\0\0" + packet[10:]
+        message = dns.message.from_wire(front, one_rr_per_rrset=True, ignore_trailing=True)
         for place, counts in enumerate(places):
             counts[message.answer[place][0].to_text()] += 1
     for counts in places:
@@ -133,7 +135,7 @@ def test_weights_decide_who_stands_in_front_where_they_are_asked_for() -> None:
     settings_ = rules(weighted_order=True)
     outline = answers.answer(question, settings_, Facts({WEB: entries}), rng)
     counts: collections.Counter[str] = collections.Counter()
-    drawn = 4000
+    drawn = 1500
     for _ in range(drawn):
         packet = sizes.write(outline, question, settings_, tcp=False, rng=rng, now_s=0)
         message = dns.message.from_wire(packet, one_rr_per_rrset=True)
