@@ -134,6 +134,8 @@ class LocalAgent:
             tokens=self._tokens,
         )
         await self._restore()
+        if self._tokens is not None:
+            self._tokens.on_change(self._live.tokens_changed)
         self._owner.spawn(self._syncer.run(), name="anti-entropy")
         self._owner.spawn(self._reap(), name="critical services")
 

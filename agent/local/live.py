@@ -92,6 +92,11 @@ class Live:
         self.state.check_update_interval_s = config.check_update_interval_s
         self.runner.probes.configure(_tls_of(config))
 
+    def tokens_changed(self) -> None:
+        """Ask for config entries with the tokens that stand in now; known ones hold meanwhile."""
+        for service in self.state.services.values():
+            self.central.put(service.record)
+
     async def stop(self) -> None:
         """End all probes, timers and questions."""
         await self.runner.stop()

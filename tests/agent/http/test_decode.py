@@ -67,7 +67,7 @@ def test_broken_json_is_explained_in_gos_words(body: bytes, text: str) -> None:
     assert reason(load, body) == text
 
 
-@settings(max_examples=300)
+@settings(max_examples=120)
 @given(st.binary(max_size=40))
 def test_any_bytes_load_or_fail_cleanly(body: bytes) -> None:
     words = "none"

@@ -148,7 +148,7 @@ def requests(draw: st.DrawFn) -> tuple[str, str, bytes | None]:
     return method.upper(), f"{path}?{'&'.join(held)}", body
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.lists(requests(), min_size=5, max_size=25))
 def test_no_request_finds_a_fault_or_hangs(sent: list[tuple[str, str, bytes | None]]) -> None:
     asyncio.run(answered(sent))

@@ -154,7 +154,7 @@ _json = st.recursive(
 )  # fmt: skip
 
 
-@settings(max_examples=300)
+@settings(max_examples=120)
 @given(_json)
 def test_any_json_is_a_definition_or_a_400(value: Any) -> None:
     body = json.dumps(value).encode()

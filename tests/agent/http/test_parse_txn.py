@@ -186,7 +186,7 @@ _any_json = st.recursive(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(value=_any_json)
 def test_any_body_is_a_transaction_or_refused(value: Any) -> None:
     body = json.dumps([value, value]).encode()
@@ -213,7 +213,7 @@ _keys = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(wanted=st.lists(_keys, max_size=6), cut=st.integers(1, 76))
 def test_what_was_given_arrives_and_can_be_sent_on(wanted: list[dict[str, Any]], cut: int) -> None:
     def encoded(value: bytes) -> str:

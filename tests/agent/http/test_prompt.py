@@ -165,7 +165,7 @@ async def play(rig: Rig, script: list[list[tuple[list[bytes], int, bool]]]) -> l
 
 # Fifty scripts of several requests each: a minute of a busy machine, else a few seconds.
 @pytest.mark.timeout(180)
-@settings(max_examples=50, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 @given(script=scripts)
 def test_all_ways_give_the_same_bytes(
     loop: asyncio.AbstractEventLoop,

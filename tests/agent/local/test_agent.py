@@ -8,11 +8,14 @@ from dataclasses import replace
 
 import pytest
 
-from agent.config.schema import AgentConfig
+from agent.acl.agent_tokens import AgentTokens
+from agent.backend.acting import ACTING
+from agent.config.schema import AclTokens, AgentConfig
 from agent.definitions import CheckDefinition
 from agent.errors import ConfigError, NoServers, RequestError
 from agent.local import agent as module
 from agent.local.agent import LocalAgent
+from raftstore.definition_queries import GetConfigEntry
 from raftstore.records import CheckId, ServiceId, ServiceName
 from tests.agent.local.parts import HOST, NODE, Catalog, ttl, until, web
 
@@ -30,11 +33,12 @@ class House:
         self.running: list[LocalAgent] = []
         self.skew = 0.0
 
-    async def agent(self, **config) -> LocalAgent:
+    async def agent(self, tokens: AgentTokens | None = None, **config) -> LocalAgent:
         agent = LocalAgent(
             replace(self.config, **config),
             self.catalog,
             node=lambda: NODE,
+            tokens=tokens,
             clock=lambda: time.monotonic() + self.skew,
             unix_clock=lambda: time.time() + self.skew,
         )
@@ -349,3 +353,21 @@ async def test_in_dev_mode_nothing_is_written(house, tmp_path) -> None:
     agent = await house.agent(dev_mode=True)
     await agent.register_service(web())
     assert not list(tmp_path.iterdir())
+
+
+async def test_a_token_set_while_it_runs_asks_for_config_entries_anew(house) -> None:
+    asked: set[str | None] = set()
+    real = house.catalog.ask
+
+    async def ask(query, options=None):
+        if isinstance(query, GetConfigEntry):
+            asked.add(ACTING.get())
+        return await real(query, options)
+
+    house.catalog.ask = ask
+    tokens = AgentTokens(AclTokens())
+    agent = await house.agent(tokens=tokens)
+    await agent.register_service(web(port=80, sidecar=SIDECAR))
+    await until(lambda: asked == {None})
+    tokens.set("default", "another")
+    await until(lambda: asked == {None, "another"})

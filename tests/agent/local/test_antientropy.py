@@ -44,7 +44,7 @@ from tests.agent.local.parts import (
     service_records,
 )
 
-CHECKS = settings(max_examples=150, deadline=None)
+CHECKS = settings(max_examples=60, deadline=None)
 
 
 @st.composite

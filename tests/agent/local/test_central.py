@@ -128,3 +128,19 @@ async def test_each_proxy_asks_with_its_own_token(host: Host) -> None:
     finally:
         ACTING.reset(acting)
     assert asked == {("global", "a"), ("web", "a"), ("global", None), ("api", None)}
+
+
+async def test_another_token_asks_anew_and_what_is_known_holds_meanwhile(host: Host) -> None:
+    web = sidecar()
+    host.write(Kind="proxy-defaults", Mode="direct")
+    host.central.put(web)
+    await until(lambda: host.mode(web) == "direct")
+    host.catalog.error = NoServers()
+    host.tokens["web-proxy"] = "another"
+    host.central.put(web)
+    assert host.mode(web) == "direct"
+    assert all(token == "another" for _, token in host.central._tasks)
+    host.catalog.error = None
+    host.write(Kind="proxy-defaults", Mode="transparent")
+    await until(lambda: host.mode(web) == "transparent")
+    assert host.kept[-1].content is not None  # nothing of it was forgotten on the way

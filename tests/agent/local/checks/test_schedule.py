@@ -205,4 +205,4 @@ class ManyChecks(RuleBasedStateMachine):
 
 
 TestManyChecks = ManyChecks.TestCase
-TestManyChecks.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+TestManyChecks.settings = settings(max_examples=25, stateful_step_count=40, deadline=None)
