@@ -113,6 +113,11 @@ def _run(call: Call, client: Client, place: Place, job: Job) -> int:
         except ClientError as error:
             call.fail(f"Failed to delete the job: {error}")
     call.say(str(heard))
+    if not heard.begun:
+        call.fail(
+            "No agent has taken the job: they refuse jobs unless disable_remote_exec = false is in\n"
+            "their configuration, or the filters mean none."
+        )
     return _FAILED_STATUS if heard.failed else 0
 
 

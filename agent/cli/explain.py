@@ -41,6 +41,8 @@ def _explain(call: Call) -> int:
         found = call.client().read("/v1/explain/" + "/".join(path), query)
     except ClientError as error:
         return call.fail(f"Error querying {call.title} agent: {error}")
+    if found is None:
+        return call.fail(f"Nothing is known of {' '.join(call.args)}")
     if wanted == "json":
         call.say(json.dumps(found, indent=4, ensure_ascii=False))
     else:
@@ -56,6 +58,9 @@ def outline(value: Any, depth: int = 0) -> Iterator[str]:
             if isinstance(item, dict | list) and item:
                 yield f"{pad}{key}:"
                 yield from outline(item, depth + 1)
+            elif isinstance(item, str) and "\n" in item:
+                yield f"{pad}{key}:"
+                yield from (f"{pad}  | {line}".rstrip() for line in item.rstrip("\n").split("\n"))
             else:
                 yield f"{pad}{key}: {_word(item)}"
     elif isinstance(value, list):

@@ -109,7 +109,7 @@ class AgentProcess:
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait(10)
 
-    def wait(self, within_s: float = 20.0) -> int:
+    def wait(self, within_s: float = 60.0) -> int:
         """Its exit status."""
         assert self.process is not None
         return self.process.wait(within_s)
@@ -151,7 +151,7 @@ class AgentProcess:
         answer = ask(question, self.address, port=8600, timeout=3)
         return sorted(str(rdata) for rrset in answer.answer for rdata in rrset)
 
-    def cli(self, *words: str, expect: int = 0, timeout_s: float = 30) -> str:
+    def cli(self, *words: str, expect: int = 0, timeout_s: float = 60) -> str:
         """Run the command line against this agent; gives what it printed."""
         done = subprocess.run(
             [str(LICTOR), *words],
@@ -167,7 +167,7 @@ class AgentProcess:
         """The leader as this agent knows it, "" for none."""
         return str(self.get("/v1/status/leader").json)
 
-    def ready(self, within_s: float = 20.0) -> AgentProcess:
+    def ready(self, within_s: float = 60.0) -> AgentProcess:
         """Wait until it answers and knows a leader."""
         eventually(self.leader, within_s=within_s, what=f"{self.name} knows a leader")
         return self

@@ -50,7 +50,9 @@ def test_words_and_filters(agents: list[AgentProcess], tmp_path: Path) -> None:
     out = client.cli("exec", "-wait=2s", "-shell=false", "-node=^will", "echo", "$HOME")
     assert "    willing: $HOME\n" in out
     out = client.cli("exec", "-wait=500ms", "-node=^other", "true")
-    assert out == "0 / 0 node(s) completed / acknowledged\n"
+    said, _, why = out.partition("\n")
+    assert said == "0 / 0 node(s) completed / acknowledged"
+    assert "disable_remote_exec = false" in why
 
 
 def test_a_command_that_is_not_there_and_one_that_says_too_much(

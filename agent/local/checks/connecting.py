@@ -47,6 +47,10 @@ async def connect(target: str) -> socket.socket:
     raise DialFailed(first or lookup_error(host))
 
 
+#: OpenSSL's reasons where the other side does not speak TLS at all.
+_NO_TLS = frozenset({"WRONG_VERSION_NUMBER", "HTTP_REQUEST"})
+
+
 @contextlib.asynccontextmanager
 async def opened(
     target: str, context: ssl.SSLContext | None, server_name: str
@@ -64,7 +68,7 @@ async def opened(
         raise DialFailed(f"x509: {error.verify_message}") from None
     except (OSError, ValueError) as error:
         sock.close()
-        raise DialFailed(f"tls: {getattr(error, 'reason', None) or error}") from None
+        raise DialFailed(f"tls: {_words(error)}") from None
     except BaseException:
         sock.close()
         raise
@@ -72,3 +76,11 @@ async def opened(
         yield reader, writer
     finally:
         writer.transport.abort()
+
+
+def _words(error: OSError | ValueError) -> str:
+    """What is wrong with a handshake; in Go's words where one can tell what the other side is."""
+    reason = getattr(error, "reason", None)
+    if reason in _NO_TLS:
+        return "first record does not look like a TLS handshake"
+    return str(reason or error)

@@ -49,6 +49,20 @@ async def test_a_server_that_speaks_only_http_1_is_critical(tmp_path) -> None:
     assert result.output.startswith(f"Failed to dial to {target}: ")
 
 
+async def test_what_does_not_speak_tls_is_told_so() -> None:
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(100)
+        writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        writer.close()
+
+    server = await asyncio.start_server(talk, "127.0.0.1", 0)
+    async with server:
+        target = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        result = await over_tls(target)
+    words = "tls: first record does not look like a TLS handshake"
+    assert (result.status, result.output) == ("critical", f"Failed to dial to {target}: {words}")
+
+
 async def test_a_closed_port_is_critical() -> None:
     result = await over_tls("127.0.0.1:1")
     text = "Failed to dial to 127.0.0.1:1: dial tcp 127.0.0.1:1: connect: connection refused"
