@@ -115,8 +115,8 @@ def _run(call: Call, client: Client, place: Place, job: Job) -> int:
     call.say(str(heard))
     if not heard.begun:
         call.fail(
-            "No agent has taken the job: they refuse jobs unless disable_remote_exec = false is in\n"
-            "their configuration, or the filters mean none."
+            "No agent has taken the job: they refuse jobs unless disable_remote_exec = false is\n"
+            "in their configuration, or the filters mean none."
         )
     return _FAILED_STATUS if heard.failed else 0
 

@@ -194,6 +194,27 @@ def test_an_operator_looks_at_requests_as_they_pass(mesh: Mesh) -> None:
     assert "knows no proxy nobody" in mesh.web.cli("proxy", "tap", "nobody", expect=1)
 
 
+def test_a_check_goes_through_the_sidecar_where_an_entry_says_so(mesh: Mesh) -> None:
+    check = {
+        "ID": "alive", "Name": "alive", "ServiceID": "api-v1", "Interval": "1s",
+        "HTTP": f"http://{mesh.api.address}:{mesh.one.port}/alive",
+    }  # fmt: skip
+    mesh.api.put("/v1/agent/check/register", check)
+
+    def output() -> str:
+        found = mesh.api.get("/v1/agent/checks").json["alive"]
+        return str(found["Output"]) if found["Status"] == "passing" else ""
+
+    eventually(lambda: f":{mesh.one.port}/alive" in output(), within_s=30, what="it is asked")
+    entry = {"Kind": "service-defaults", "Name": "api", "Protocol": "http"}
+    mesh.entry(entry | {"Expose": {"Checks": True}})
+    eventually(lambda: ":21500/alive" in output(), within_s=30, what="it goes by the sidecar")
+    assert mesh.api.get("/v1/health/checks/api").json[-1]["ExposedPort"] == 21500
+    mesh.entry(entry)
+    eventually(lambda: f":{mesh.one.port}/alive" in output(), within_s=30, what="it is as before")
+    mesh.api.put("/v1/agent/check/deregister/alive")
+
+
 def test_large_bodies_and_head_pass_unchanged(mesh: Mesh) -> None:
     status, told, _ = ask(mesh.web, "/upload", "PUT", b"x" * 3_000_000)
     assert (status, told["size"]) == (200, 3_000_000)
