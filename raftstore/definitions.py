@@ -146,6 +146,7 @@ class RevokedLeaf:
     (hex with colons), or all of the SPIFFE id ``uri`` that were issued before ``before``.
 
     Times are Unix seconds. ``expires_at``: none of them is valid any more, so the entry may go.
+    ``counter``: serials up to this one (their lower half) had been given out by then; 0: not known.
     """
 
     id: str
@@ -157,6 +158,7 @@ class RevokedLeaf:
     expires_at: float = 0.0
     create_index: int = 0
     modify_index: int = 0
+    counter: int = 0
 
 
 #: The kinds of definitions by the name of their table, in the order of snapshots: ONLY APPEND.

@@ -7,7 +7,13 @@ import json
 from agent.cli.command import Call, Command, columns
 from agent.cli.flags import Flag
 
-_WAYS = {"serial": "SerialNumber", "uri": "ServiceURI", "service": "Service", "cert": "CertPEM"}
+_WAYS = {
+    "serial": "SerialNumber",
+    "uri": "ServiceURI",
+    "service": "Service",
+    "node": "Node",
+    "cert": "CertPEM",
+}
 
 
 def _revoke(call: Call) -> int:
@@ -18,7 +24,7 @@ def _revoke(call: Call) -> int:
     if call.args:
         return call.fail("Should have no non-flag arguments.")
     if len(given) != 1:
-        return call.fail("One of -serial, -cert, -uri and -service must be given.")
+        return call.fail("One of -serial, -cert, -uri, -service and -node must be given.")
     name, value = next(iter(given.items()))
     if name == "cert":
         try:
@@ -70,9 +76,10 @@ def _unrevoke(call: Call) -> int:
 COMMANDS = {
     ("connect", "ca", "revoke"): Command(
         usage="connect ca revoke [options]",
-        help="Denies certificates of services to all sidecars at once, on open connections too.\n"
-        "Agents replace those of services on their hosts by themselves; to keep a service out,\n"
-        "take its token or deny it by an intention as well.",
+        help="Denies certificates of services to all sidecars at once, and those that client\n"
+        "agents were given (auto_encrypt) to the servers, on open connections too. Agents replace\n"
+        "their own and those of services on their hosts by themselves; to keep somebody out, take\n"
+        "the token, or deny a service by an intention as well.",
         run=_revoke,
         server=True,
         flags=(
@@ -80,7 +87,11 @@ COMMANDS = {
             Flag("cert", "File with one certificate as PEM."),
             Flag("uri", "SPIFFE id all of whose certificates issued so far are denied."),
             Flag("service", "The same by the name of a service of this datacenter."),
-            Flag("before", "With -uri or -service: only those issued before this RFC 3339 time."),
+            Flag("node", "The same by the name of a client agent's node."),
+            Flag(
+                "before",
+                "With -uri, -service or -node: only those issued before this RFC 3339 time.",
+            ),
             Flag("reason", "Why, for those who read the list."),
         ),
     ),

@@ -8,6 +8,7 @@ server that gives them out takes certificates of the mesh from its callers, of a
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import random
 import time
@@ -17,15 +18,18 @@ from typing import Protocol
 
 from cryptography import x509
 
-from agent.backend import Ask, Backend
+from agent.backend import Ask, Backend, Consistency
 from agent.backend.rpc import calls
-from agent.connect import ca
+from agent.connect import ca, revoking
 from agent.connect.authority import NOT_READY
 from agent.connect.renewal import Retry, renew_at
 from agent.errors import AgentError, RequestError
+from proxy.certificate import PeerCertificate
+from proxy.revocations import Revocations
 from proxy.spiffe import Kind, SpiffeId
 from raftstore.errors import DecodeError, StoreError
 from raftstore.queries import GetCARoots
+from raftstore.revocations import ListRevocations
 
 log = logging.getLogger("lictor.agent.connect.auto_encrypt")
 
@@ -39,6 +43,7 @@ class Trusting(Protocol):
     """Where a server's port keeps whom it trusts (agent/backend/rpc/tls.py)."""
 
     def trust_mesh(self, roots_pem: tuple[str, ...]) -> None: ...
+    def deny(self, denied: Revocations) -> None: ...
 
 
 class Adopting(Protocol):
@@ -87,6 +92,26 @@ class AgentIssuer:
                 index = 0
             await asyncio.sleep(ROOTS_PAUSE_S)
 
+    async def follow_revocations(
+        self, tls: Trusting, look_again: Callable[[], Awaitable[None]]
+    ) -> None:
+        """Have the port deny what was revoked, for ever; ``look_again`` at what is open."""
+        index = 0
+        while True:
+            try:
+                options = Ask(min_index=index, wait_s=ROOTS_WAIT_S if index else 0.0)
+                found = await self._backend.ask(ListRevocations(), options)
+                if found.index != index:
+                    tls.deny(revoking.in_force(found.value))
+                    await look_again()
+                index = found.index
+                if index:
+                    continue
+            except (AgentError, StoreError, ValueError) as error:
+                log.warning("revocations cannot be read error=%s", error)
+                index = 0
+            await asyncio.sleep(ROOTS_PAUSE_S)
+
 
 @dataclass(slots=True)
 class AutoEncryptStats:
@@ -117,6 +142,8 @@ class AgentCertificate:
         self._node = node
         self._rng = rng
         self._adopted = adopted
+        self._held: PeerCertificate | None = None
+        self._denied = asyncio.Event()
         self.stats = AutoEncryptStats()
 
     async def run(self) -> None:
@@ -141,7 +168,32 @@ class AgentCertificate:
                 rng=self._rng,
             )
             log.info("certificate of this agent adopted serial=%x", certificate.serial_number)
-            await asyncio.sleep(max(1.0, at - now))
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._denied.wait(), max(1.0, at - now))
+
+    async def follow_revocations(self, backend: Backend) -> None:
+        """Get another certificate at once when this one counts no more, for ever.
+
+        A server that denies it lets us ask for another and for nothing else: that tells as well.
+        """
+        retry, index = Retry(self._rng), 0
+        while True:
+            held = self._held
+            try:
+                options = Ask(consistency=Consistency.STALE, min_index=index, wait_s=ROOTS_WAIT_S)
+                found = await backend.ask(ListRevocations(), options)
+            except (AgentError, StoreError) as error:
+                refused = isinstance(error, RequestError) and error.status == 403
+                if refused and held is not None and held is self._held:
+                    self._denied.set()
+                await asyncio.sleep(max(ROOTS_PAUSE_S, retry.failed_s()))
+                continue
+            retry.succeeded()
+            index = found.index if found.index >= index else 0
+            if self._held is not None and revoking.in_force(found.value).why(self._held):
+                self._denied.set()
+                index = 0  # whether the next one counts is to be seen as well
+                await asyncio.sleep(ROOTS_PAUSE_S)
 
     async def _renew(self) -> x509.Certificate:
         domain, _ = self._read(await self._ask(calls.pack("")))
@@ -157,6 +209,13 @@ class AgentCertificate:
         certificate = x509.load_pem_x509_certificate(cert_pem.encode())
         self._tls.adopt(cert_pem, ca.key_pem(key))
         await self._adopted()
+        self._denied.clear()
+        self._held = PeerCertificate(
+            identity=identity,
+            serial_number=certificate.serial_number,
+            not_after_at=certificate.not_valid_after_utc.timestamp(),
+            not_before_at=certificate.not_valid_before_utc.timestamp(),
+        )
         return certificate
 
     @staticmethod

@@ -9,6 +9,7 @@ from urllib.parse import unquote
 from agent.acl.authorizer import WRITE
 from agent.acl.caller import Need
 from agent.backend.authority import AuthorityCalls, CAWish
+from agent.connect import revoking
 from agent.errors import RequestError
 from agent.explain.intention import decision, default_of
 from agent.http import parse, render
@@ -17,7 +18,6 @@ from agent.http.params import parse_bool
 from agent.http.reply import Reply
 from proxy import authz, spiffe
 from proxy.errors import IdentityError
-from proxy.revocations import read_serial
 from raftstore.queries import GetCAConfig, GetCARoots
 from raftstore.revocations import ListRevocations
 
@@ -163,19 +163,9 @@ async def authorize(call: Call) -> Reply:
         ours = await call.context.backend.ask(GetCARoots())
         found = authz.foreign(identity, ours.value.trust_domain) or found
     if found.allowed and serial:
-        why = await _revoked(call, serial)
+        listed = (await call.context.backend.ask(ListRevocations())).value
+        why = revoking.denied(listed, identity, serial)
         found = replace(found, allowed=False, reason=why) if why else found
     return call.json(
         {"Authorized": found.allowed, "Reason": found.reason}, headers=("X-Cache: MISS",)
     )
-
-
-async def _revoked(call: Call, serial: str) -> str:
-    """Why a certificate counts no more, "" if it does. Only its serial number is known here."""
-    try:
-        wanted = read_serial(serial)
-    except ValueError:
-        return ""  # clients may write there what they like
-    listed = (await call.context.backend.ask(ListRevocations())).value
-    known = any(each.serial and read_serial(each.serial) == wanted for each in listed)
-    return f"Certificate with serial {serial} was revoked" if known else ""

@@ -23,6 +23,7 @@ BODY = Shape(
         "CertPEM": ("cert_pem", string),
         "ServiceURI": ("uri", string),
         "Service": ("service", string),
+        "Node": ("node", string),
         "Before": ("before", string),
         "Reason": ("reason", string),
     },

@@ -31,5 +31,6 @@ def agent_certificate(
         rng=ground.rng,
         adopted=adopted,
     )
+    ground.owner.spawn(certificate.follow_revocations(backend), name="own revocations")
     ground.metrics.add("auto_encrypt", lambda: certificate.stats)
     return certificate

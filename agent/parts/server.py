@@ -155,10 +155,9 @@ class ServerParts:
         more = dict(transfers.methods)
         if self._way is not None:
             more |= {calls.HTTP: self._way.answer_here, calls.ELSEWHERE: self._way.pass_on}
+        issuer = AgentIssuer(self.backend, self._sign)
         if config.auto_encrypt_allow_tls and self._port_tls is not None:
-            issuer = AgentIssuer(self.backend, self._sign)
             more |= issuer.methods
-            ground.owner.spawn(issuer.follow_roots(self._port_tls), name="roots of the mesh")
         service = RpcService(self.backend, self.store, bootstrap_view=formation.view, more=more)
         service.answer_bytes_max = config.limits.rpc_frame_max
         servant = guarded(service, access, config)
@@ -174,6 +173,10 @@ class ServerParts:
         await port.start()
         ground.closers.add("server port", port.stop)
         ground.metrics.add("rpc", lambda: port.stats)
+        if config.auto_encrypt_allow_tls and self._port_tls is not None:
+            tls, spawn = self._port_tls, ground.owner.spawn
+            spawn(issuer.follow_roots(tls), name="roots of the mesh")
+            spawn(issuer.follow_revocations(tls, port.look_again), name="denied agents")
 
     async def _sign(self, csr_pem: str) -> str:
         return (await self.backend.sign_leaf(csr_pem)).cert_pem

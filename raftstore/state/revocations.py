@@ -32,10 +32,13 @@ def make_table(indexes: Indexes) -> Table[RevokedLeaf]:
 class Revocations:
     """Keeps the list."""
 
-    def __init__(self, table: Table[RevokedLeaf], now: Callable[[], float]) -> None:
-        """``now`` is the replicated time."""
+    def __init__(
+        self, table: Table[RevokedLeaf], now: Callable[[], float], serial: Callable[[], int]
+    ) -> None:
+        """``now`` is the replicated time, ``serial`` the last serial number that was taken."""
         self._table = table
         self._now = now
+        self._serial = serial
 
     def appliers(self) -> dict[type, Callable[[int, Any], Outcome]]:
         """How each command is carried out."""
@@ -58,12 +61,15 @@ class Revocations:
             before=given.before or now,
             revoked_at=now,
             expires_at=given.expires_at or now + command.life_s,
+            # Of an earlier moment it is not known which had been given out.
+            counter=self._serial() if given.uri and not given.before else 0,
         )
         if stored is not None:
             entry = replace(
                 entry,
                 before=max(entry.before, stored.before),
                 expires_at=max(entry.expires_at, stored.expires_at),
+                counter=max(entry.counter, stored.counter),
             )
         self._table.put(index, entry)
         return Applied(index, given.id)

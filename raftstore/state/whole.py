@@ -58,7 +58,9 @@ class State(ABC):
         self.registry.on_node_removed.append(self.definitions.node_removed)
         self.sessions.on_ended.append(self.definitions.end_session)
         self.virtual = VirtualAddresses(self.definitions.virtual, self.registry, self.sessions)
-        self.revocations = Revocations(self.definitions.revoked, lambda: self.sessions.stamp)
+        self.revocations = Revocations(
+            self.definitions.revoked, lambda: self.sessions.stamp, lambda: self.ca.serial
+        )
         self.dedupe = Dedupe(limits)
         self.history = History(limits)
         self.lookups = Lookups(self.registry, self.indexes)

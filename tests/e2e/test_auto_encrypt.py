@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 import ssl
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
@@ -177,3 +180,58 @@ def test_a_node_that_its_token_does_not_speak_for_gets_none(pair: Cluster, ca: T
     payload = calls.write_as(MANAGEMENT, calls.AGENT_CERTIFICATE, calls.pack(csr))
     answer = asked(server, context, calls.AS, payload)
     assert isinstance(answer, Failure) and "must be an agent ID" in answer.text
+
+
+def test_a_denied_certificate_of_an_agent_is_cut_and_may_only_ask_for_another(
+    pair: Cluster, ca: TestCA, tmp_path: Path
+) -> None:
+    """A second holder of the name stands for the thief; the agent itself goes on."""
+    from agent.connect import ca as mesh
+    from proxy.spiffe import Kind, SpiffeId
+
+    server, client = pair.agents
+    stranger = ssl.create_default_context(cafile=str(ca.file))
+    answer = asked(server, stranger, calls.AGENT_CERTIFICATE, calls.pack(""))
+    assert isinstance(answer, Reply)
+    domain, *_ = calls.unpack(answer.payload, str)
+    key = mesh.generate_key()
+    identity = SpiffeId(kind=Kind.AGENT, trust_domain=domain, datacenter="dc1", name="c1")
+    request = calls.pack(mesh.make_csr(key, identity))
+    payload = calls.write_as(AGENT, calls.AGENT_CERTIFICATE, request)
+    answer = asked(server, stranger, calls.AS, payload)
+    assert isinstance(answer, Reply), answer
+    _, cert_pem, *_ = calls.unpack(answer.payload, str, str)
+    (tmp_path / "c1.pem").write_text(cert_pem + mesh.key_pem(key))
+    thief = ssl.create_default_context(cafile=str(ca.file))
+    thief.load_cert_chain(tmp_path / "c1.pem")
+    assert isinstance(asked(server, thief, calls.LEADER, b""), Reply)
+    issued = metric(client, "lictor_auto_encrypt_issued_total")
+    with (
+        socket.create_connection((server.address, 8300), 5) as plain,
+        thief.wrap_socket(plain, server_hostname="server.dc1.consul") as held,
+    ):
+        held.settimeout(10)
+        held.sendall(RPC_FIRST_BYTE + encode(Hello(PROTOCOL_VERSION, "dc1", "c1")))
+        assert held.recv(65536), "the greeting"
+        # Certificates count in seconds: all of them are older than the moment of the revocation.
+        body = {"Node": "c1", "Reason": "stolen", "Before": "2100-01-01T00:00:00Z"}
+        made = server.put("/v1/connect/ca/revoke", body, headers=token()).json
+        began = time.monotonic()
+        with contextlib.suppress(ConnectionError):
+            while held.recv(65536):
+                pass
+        assert time.monotonic() - began < 5, "cut"
+    refused = asked(server, thief, calls.LEADER, b"")
+    assert isinstance(refused, Failure) and refused.code == "status-403", refused
+    eventually(
+        lambda: metric(client, "lictor_auto_encrypt_issued_total") > issued,
+        within_s=30,
+        what="the agent asks for another certificate",
+    )
+    path = f"/v1/connect/ca/revocations?id={quote(made['ID'], safe='')}"
+    assert server.request("DELETE", path, headers=token()).status == 200
+    eventually(
+        lambda: client.get("/v1/kv/a", headers=token()).status == 404,
+        within_s=30,
+        what="the client agent's requests are answered",
+    )

@@ -163,6 +163,14 @@ def test_a_revoked_certificate_is_cut_everywhere_and_replaced_on_its_host(
         with contextlib.suppress(ConnectionResetError):
             assert held.recv(100) == b"", "the open connection was cut"
         assert time.monotonic() - revoked < 1
+    # Who does mTLS by itself and asks is told so too, by the number of the old certificate.
+    native = {
+        "Target": "db",
+        "ClientCertSerial": before,
+        "ClientCertURI": web.get(leaf).json["ServiceURI"],
+    }
+    told = db.request("POST", "/v1/agent/connect/authorize", native).json
+    assert (told["Authorized"], "issued so far" in told["Reason"]) == (False, True)
     renewed = eventually(
         lambda: (new := web.get(leaf).json["SerialNumber"]) != before and new,
         within_s=10,

@@ -28,6 +28,7 @@ log = logging.getLogger("lictor.agent.rpc.listener")
 REASONS = (
     "bad frame",
     "certificate of no agent",
+    "certificate was revoked",
     "client does not read",
     "client holds too many bytes",
     "connections per client",

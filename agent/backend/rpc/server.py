@@ -93,6 +93,7 @@ class PortTls(ListenerTls, Protocol):
     """What the port needs to know of TLS (agent/backend/rpc/tls.py)."""
 
     def standing(self, certificate: bytes | None) -> Standing: ...
+    def denied(self, certificate: bytes | None) -> str: ...
 
 
 class AcceptsPeers(Protocol):
@@ -191,6 +192,18 @@ class ServerPort:
         self.per_client[client] -= 1
         if not self.per_client[client]:
             del self.per_client[client]
+
+    async def look_again(self) -> None:
+        """Cut those whose certificates were denied meanwhile; others get their turn in between."""
+        for number, transport in enumerate(list(self._transports)):
+            encrypted = transport.get_extra_info("ssl_object")
+            if self.tls is not None and encrypted is not None and not transport.is_closing():
+                why = self.tls.denied(encrypted.getpeercert(binary_form=True))
+                if why:
+                    self.door.refuse("certificate was revoked", _client(transport), why)
+                    transport.abort()
+            if number % FRAMES_AT_ONCE == FRAMES_AT_ONCE - 1:
+                await asyncio.sleep(0)
 
     async def stop(self) -> None:
         """Stop listening and cut what is open."""

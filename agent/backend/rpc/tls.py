@@ -29,8 +29,10 @@ from agent.backend.rpc.certificate_files import (
 from agent.backend.rpc.expiry import DAY_S, ExpiryWarnings, Held, soonest
 from agent.certificates import TlsConfig
 from agent.errors import ConfigError
+from proxy import certificate as mesh_certificate
 from proxy import spiffe
 from proxy.errors import IdentityError
+from proxy.revocations import NONE, Revocations
 from proxy.source import LeafPair
 from proxy.spiffe import Kind
 from proxy.tls import load_chain
@@ -82,6 +84,7 @@ class RpcTls:
         self._own = own
         self._gives_out = gives_out
         self._roots_pem: tuple[str, ...] = ()
+        self._denied = NONE
         self._adopted: LeafPair | None = None
         self._stats = TlsStats()
         self._warnings = ExpiryWarnings()
@@ -128,6 +131,20 @@ class RpcTls:
         self._roots_pem = roots_pem
         self._read(self._config)
 
+    def deny(self, denied: Revocations) -> None:
+        """Certificates of the mesh that count no more, from now on."""
+        self._denied = denied
+
+    def denied(self, certificate: bytes | None) -> str:
+        """Why a verified certificate counts no more, "" if it does. Those of the operator's
+        authority always count: it has its own ways."""
+        if certificate is None or self._denied == NONE:
+            return ""
+        try:
+            return self._denied.why(mesh_certificate.read(certificate, client=True))
+        except IdentityError:
+            return ""
+
     def adopt(self, cert_pem: str, key_pem: str) -> None:
         """Show this certificate to servers from now on. Raises ValueError when it is none."""
         before = self._adopted
@@ -143,6 +160,8 @@ class RpcTls:
         if certificate is None:
             limited = self._gives_out and self._config.verify_incoming
             return Standing.ONLY_A_CERTIFICATE if limited else Standing.ALL
+        if self.denied(certificate):
+            return Standing.ONLY_A_CERTIFICATE
         if not self._roots_pem:
             return Standing.ALL
         uris = [name for name in identity.names(certificate) if name.startswith("spiffe:")]

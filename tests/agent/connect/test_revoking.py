@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from agent.connect.revoking import REASON_CHARS_MAX, Wish, entry, in_force
+from agent.connect import ca
+from agent.connect.revoking import REASON_CHARS_MAX, Wish, denied, entry, in_force
 from agent.errors import RequestError
+from proxy.spiffe import SpiffeId
 from raftstore.definitions import RevokedLeaf
 from tests.proxy.mesh import TRUST_DOMAIN, Authority
 
@@ -39,7 +41,8 @@ def test_the_ways_to_name_what_is_meant() -> None:
         ({"service": "db", "reason": "x" * (REASON_CHARS_MAX + 1)}, "Reason"),
         ({"uri": "http://x"}, "ServiceURI"),
         ({"uri": "spiffe://other.consul/ns/default/dc/dc1/svc/db"}, "other.consul"),
-        ({"uri": f"spiffe://{TRUST_DOMAIN}/agent/client/dc/dc1/id/n"}, "not of a service"),
+        ({"uri": f"spiffe://{TRUST_DOMAIN}"}, "not of a service"),
+        ({"node": "n", "service": "web"}, "give one of"),
         ({"cert_pem": "x"}, "no certificate"),
         ({"cert_pem": "x" * 70_000}, "CertPEM has at most"),
     ],
@@ -55,3 +58,25 @@ def test_certificates_of_others_and_of_an_authority_are_refused() -> None:
         made(cert_pem=foreign)
     with pytest.raises(RequestError, match="rotate the root"):
         made(cert_pem=Authority().root.public.root_cert)
+
+
+def test_a_client_agent_is_denied_by_its_nodes_name():
+    made = entry(Wish(node="n1"), trust_domain=TRUST_DOMAIN, datacenter="dc1")
+    uri = f"spiffe://{TRUST_DOMAIN}/agent/client/dc/dc1/id/n1"
+    assert made.uri == uri
+    by_uri = Wish(uri=uri)
+    assert entry(by_uri, trust_domain=TRUST_DOMAIN, datacenter="dc1") == made
+
+
+def test_by_its_serial_number_alone_a_certificate_is_known_to_be_older_than_a_revocation():
+    web = SpiffeId.service(TRUST_DOMAIN, "dc1", "web")
+    listed = [RevokedLeaf(id="0a", serial="0a"), RevokedLeaf(id=web.uri, uri=web.uri, counter=7)]
+
+    def why(counter: int, who: SpiffeId = web) -> str:
+        return denied(listed, who, ca.serial_hex(ca.compose_serial(99, counter)))
+
+    assert "issued so far" in why(7) and "issued so far" in why(1)
+    assert why(8) == "" and why(7, SpiffeId.service(TRUST_DOMAIN, "dc1", "api")) == ""
+    assert "serial 0A was" in denied(listed, web, "0A")
+    for text in ("", "not hex", "0", "f" * 41):
+        assert denied(listed, web, text) == ""

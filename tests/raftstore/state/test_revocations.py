@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from raftstore.commands import Applied, Outcome, Rejected
+from raftstore.commands import Applied, NextSerial, Outcome, Rejected
 from raftstore.definitions import RevokedLeaf
 from raftstore.revocations import DropRevocations, ListRevocations, RevokeLeaf
 from raftstore.state import StateMachine
@@ -67,3 +67,17 @@ def test_entries_are_dropped_and_what_means_nothing_is_refused() -> None:
     assert book.write(DropRevocations(("0a", "0b"))) == Applied(2, 1)
     assert book.listed() == {}
     assert isinstance(book.write(RevokeLeaf(RevokedLeaf(id="x"), 1.0)), Rejected)
+
+
+def test_of_an_id_the_entry_knows_which_serials_had_been_given_out() -> None:
+    book = Book()
+    uri = "spiffe://td/ns/default/dc/dc1/svc/web"
+    for _ in range(3):
+        book.write(NextSerial())
+    book.write(RevokeLeaf(RevokedLeaf(id=uri, uri=uri), 100.0))
+    assert book.listed()[uri].counter == 3
+    book.write(NextSerial())
+    book.write(RevokeLeaf(RevokedLeaf(id=uri, uri=uri, before=900.0), 100.0))
+    assert book.listed()[uri].counter == 3, "an earlier moment says nothing of serials"
+    book.write(RevokeLeaf(RevokedLeaf(id=uri, uri=uri), 100.0))
+    assert book.listed()[uri].counter == 4
