@@ -39,8 +39,8 @@ class TooManyKeys(Exception):
 class KVStore:
     """All keys, sorted."""
 
-    __slots__ = ("_heights", "_held", "_indexes", "_undo", "may_sweep", "pairs", "removable",
-                 "sweep", "tombstones")  # fmt: skip
+    __slots__ = ("_heights", "_held", "_indexes", "_undo", "may_sweep", "may_sweep_tree", "pairs",
+                 "removable", "sweep", "tombstones")  # fmt: skip
 
     def __init__(self, indexes: Indexes, *, tombstones_max: int) -> None:
         self._indexes = indexes
@@ -53,6 +53,8 @@ class KVStore:
         self.sweep: Sweep | None = None
         #: Whether a transaction is at its last write: what it takes away may go in slices as well.
         self.may_sweep = False
+        #: Whether no later operation of it concerns the tree that one deletes.
+        self.may_sweep_tree = False
         #: How many keys the open transaction may still remove or free by trees and sessions before
         #: its last write.
         self.removable = 0
@@ -117,13 +119,15 @@ class KVStore:
 
     def delete_tree(self, index: int, command: KVDeleteTree) -> Applied:
         """Delete every key with the prefix. Raises TooManyKeys."""
-        in_slices = self.may_sweep or not self._undo.open
+        is_last = self.may_sweep or not self._undo.open
+        # There is one tree in a sweep: a second one of a transaction goes at once.
+        in_slices = self.sweep is None and (is_last or self.may_sweep_tree)
         most = AT_ONCE_MAX if in_slices else self.removable
         found = list(islice(self._below(command.prefix), most + 1))
         if len(found) > AT_ONCE_MAX and in_slices:
             self._sweeping(index).tree = command.prefix
             return Applied(index, True)
-        if not in_slices:  # later writes of the transaction may want these keys again
+        if not (is_last and in_slices):  # all that a transaction removes at once is bounded
             self._use_up(len(found))
         for pair in found:
             self.remove(index, pair)

@@ -23,13 +23,13 @@ from raftstore.state.kv import TooManyKeys
 from raftstore.state.sessions import Sessions
 from raftstore.state.tables import Indexes
 from raftstore.state.txn_catalog import CatalogVerbs
-from raftstore.state.txn_keys import READING_VERBS, KeyVerbs
+from raftstore.state.txn_keys import READING_VERBS, TREE_VERBS, KeyVerbs
 
 _ANSWER = codec_for(TxnAnswer)
 
 _TOO_MANY_KEYS = (
     "the writes of a transaction before its last one may remove or free {} keys by trees and"
-    " sessions: make this one the last"
+    " sessions that concern later ones: make this one the last"
 )
 
 #: What a key takes beside its name and value when it is encoded, rounded up.
@@ -69,12 +69,14 @@ class Transactions:
         self._indexes.begin()
         limit = self._limits.txn_results_bytes_max
         left = _writes(operations)
+        number = 0
         too_many = False
 
         def carry_out(operation: TxnOperation) -> Step:
-            nonlocal left, too_many
+            nonlocal left, number, too_many
             left -= _writes((operation,))
-            self._keys.may_sweep(left == 0)
+            number += 1
+            self._keys.may_sweep(left == 0, tree=_apart(operation, operations[number:]))
             if too_many:
                 return (), ""  # what is there is half done, and none of it stays
             try:
@@ -85,7 +87,7 @@ class Transactions:
 
         self._keys.begin(self._limits.txn_removed_max)
         answer = _all(operations, _bounded(limit, carry_out))
-        self._keys.may_sweep(False)
+        self._keys.may_sweep(False, tree=False)
         if answer.errors:
             self._indexes.undo.rollback()
             return Applied(index, pack(_ANSWER.to_plain(answer)))
@@ -152,6 +154,19 @@ def _reads(operation: TxnOperation) -> bool:
         return operation.kv.verb in READING_VERBS
     verbs = (operation.node, operation.service, operation.check)
     return operation.session is None and all(each is None or each.verb == "get" for each in verbs)
+
+
+def _apart(operation: TxnOperation, later: tuple[TxnOperation, ...]) -> bool:
+    """Does it delete a tree that no later operation looks at, writes to or may free a key of?"""
+    if operation.kv is None or operation.kv.verb != "delete-tree":
+        return False
+    prefix = operation.kv.key
+    return all(
+        each.kv is not None
+        and not each.kv.key.startswith(prefix)
+        and not (each.kv.verb in TREE_VERBS and prefix.startswith(each.kv.key))
+        for each in later
+    )
 
 
 def _over(limit: int) -> str:

@@ -21,6 +21,9 @@ READING_VERBS = frozenset(
     {"get", "get-or-empty", "get-tree", "check-index", "check-session", "check-not-exists"}
 )
 
+#: Verbs that concern every key with a prefix.
+TREE_VERBS = frozenset({"get-tree", "delete-tree"})
+
 _Step = tuple[tuple[TxnResult, ...], str]
 
 _pair = maker_of(KVPair)
@@ -40,9 +43,11 @@ class KeyVerbs:
         """A transaction begins, whose writes before the last may remove so many keys at once."""
         self._kv.removable = removable
 
-    def may_sweep(self, may: bool) -> None:
-        """Whether what goes now is not written again: then it may go in slices (sweeps.py)."""
+    def may_sweep(self, may: bool, *, tree: bool) -> None:
+        """Whether what goes now, or the tree that goes now, is not looked at or written again: then
+        it may go in slices (sweeps.py)."""
         self._kv.may_sweep = may
+        self._kv.may_sweep_tree = tree
 
     def refusal(self, operation: TxnKV, *, writes: bool) -> str:
         """Why the operation cannot even be tried, "" when it can."""
