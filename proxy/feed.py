@@ -26,26 +26,39 @@ RESOURCES_MAX = 65_536
 
 
 class Resources:
-    """The resources that a proxy holds, by name."""
+    """The resources that a proxy holds, by name.
+
+    An agent that has begun anew tells everything again, as it learns it. Until that is complete,
+    what it has not told yet is taken to be as it was: a proxy that serves must not lose its hosts
+    because its agent was started again.
+    """
 
     def __init__(self) -> None:
         self.version = ""
         self._held: dict[str, Any] = {}
+        #: What an agent that has begun anew has told so far; None while all that is held is its.
+        self._renewed: set[str] | None = None
 
     def take(self, answer: Any) -> None:
         """Take what is new. Raises SourceError, and then nothing has changed."""
         if not isinstance(answer, dict) or not isinstance(answer.get("Version"), str):
             raise SourceError("the feed's answer has no version")
-        held = {} if answer.get("Full") else dict(self._held)
+        held, renewed = dict(self._held), self._renewed
+        if answer.get("Full"):
+            renewed = set()
         for each in answer.get("Resources") or ():
             if not isinstance(each, dict) or not isinstance(each.get("Name"), str):
                 raise SourceError("a resource of the feed has no name")
             held[each["Name"]] = each.get("Value")
+            if renewed is not None:
+                renewed.add(each["Name"])
         for name in answer.get("Removed") or ():
             held.pop(str(name), None)
+        if renewed is not None and answer.get("Complete") is not False:
+            held, renewed = {name: held[name] for name in held if name in renewed}, None
         if len(held) > RESOURCES_MAX:
             raise SourceError(f"the feed has more than {RESOURCES_MAX} resources")
-        self._held = held
+        self._held, self._renewed = held, renewed
         self.version = str(answer["Version"])
 
     def state(self, proxy_id: str, *, listen_address: str, default: Default | None) -> MeshState:

@@ -449,7 +449,8 @@ def _write_eof(transport: asyncio.Transport) -> None:
 def _reset(transport: asyncio.Transport) -> None:
     raw: socket.socket | None = transport.get_extra_info("socket")
     if raw is not None and raw.family in (socket.AF_INET, socket.AF_INET6):
-        # Linger of zero: close() sends a reset, so nobody can take this for a whole stream.
-        with contextlib.suppress(OSError):
+        # Linger of zero: close() sends a reset, so nobody can take this for a whole stream. The
+        # socket may be closed already, for which uvloop has a ValueError.
+        with contextlib.suppress(OSError, ValueError):
             raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")
     transport.abort()

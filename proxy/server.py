@@ -197,7 +197,6 @@ class Proxy:
             "http_rejects": observer.metrics.rejects,
             "requests_short": observer.short,
             "denied_requests": http.denied,
-            "intention_cut": stats.events["cut", "intention_changed"],
         }
         gauges = {
             "connections_active": float(self._open()),
@@ -207,7 +206,7 @@ class Proxy:
             "tunnel_connections": float(self.tunnels.open + self._accepted.open),
             "tunnel_streams_active": float(self.tunnels.streams + self._accepted.streams),
         }
-        return observer.metrics.text(gauges, counters)
+        return observer.metrics.text(gauges, counters, self._http.families(stats.events))
 
     def port(self, listener: str = PUBLIC) -> int:
         """The port that a listener really has: the public one, or an upstream's by its key."""

@@ -7,6 +7,7 @@ at once. A child of an agent ends with its parent when it is told the parent's p
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ctypes
 import logging
 import os
@@ -55,6 +56,8 @@ class ProxyOptions:
     upstreams: tuple[tuple[str, int], ...] = ()
     drain_s: float | None = None
     parent_pid: int = 0
+    #: How long it goes on without its parent, for a successor to take over.
+    outlives_s: float = 0.0
     bind_address: str = ""
     config: ProxyConfig = field(default_factory=ProxyConfig)
     #: How patterns of intentions and routes are matched, in bounded time.
@@ -69,7 +72,7 @@ class ProxyOptions:
 
 def main_proxy(options: ProxyOptions) -> int:
     """Run a proxy on uvloop until it is told to stop; the exit code."""
-    if options.parent_pid and not _die_with(options.parent_pid):
+    if options.parent_pid and not options.outlives_s and not _die_with(options.parent_pid):
         return 0
     return int(uvloop.run(run_proxy(options)))
 
@@ -98,7 +101,7 @@ async def run_proxy(options: ProxyOptions, *, say: Callable[[str], None] = print
     await proxy.start()
     await _open_admin(proxy, source, options.admin_bind)
     try:
-        handed = await _until_told(stop, heirs, proxy, options.parent_pid)
+        handed = await _until_told(stop, heirs, proxy, options)
         if handed:
             await stop.unless_again(proxy.drain(grace_s=0.0))
         elif stop.gracefully:
@@ -127,13 +130,16 @@ async def _take_over(path: str, proxy: Proxy) -> Handover | None:
     return Handover(path, proxy.listeners)
 
 
-async def _until_told(stop: _Stop, heirs: Handover | None, proxy: Proxy, parent_pid: int) -> bool:
+async def _until_told(
+    stop: _Stop, heirs: Handover | None, proxy: Proxy, options: ProxyOptions
+) -> bool:
     """Until a signal comes, or a successor serves; whether it was that."""
+    waiting = stop.wait(options.parent_pid, options.outlives_s)
     if heirs is None:
-        await stop.wait(parent_pid)
+        await waiting
         return False
     loop = asyncio.get_running_loop()
-    told = loop.create_task(stop.wait(parent_pid))
+    told = loop.create_task(waiting)
     served = loop.create_task(_serve_heirs(heirs, proxy))
     await asyncio.wait({told, served}, return_when=asyncio.FIRST_COMPLETED)
     for each in (told, served):
@@ -250,14 +256,20 @@ class _Stop:
         self._event.set()
         self._again.set()
 
-    async def wait(self, parent_pid: int) -> None:
-        """Until a signal, or until the parent is gone."""
+    async def wait(self, parent_pid: int, outlives_s: float = 0.0) -> None:
+        """Until a signal, or until the parent has been gone for so long."""
         while not self._event.is_set():
             try:
                 await asyncio.wait_for(self._event.wait(), _PARENT_CHECK_S if parent_pid else None)
             except TimeoutError:
                 if os.getppid() != parent_pid:
-                    log.warning("the agent is gone, stopping parent_pid=%d", parent_pid)
+                    log.warning(
+                        "the agent is gone, stopping parent_pid=%d in_s=%g", parent_pid, outlives_s
+                    )
+                    if outlives_s:
+                        with contextlib.suppress(TimeoutError):
+                            await asyncio.wait_for(self._event.wait(), outlives_s)
+                            return
                     self.gracefully = True
                     return
 

@@ -43,6 +43,7 @@ def proxy_options(call: Call) -> ProxyOptions:
     """What the proxy is told. Raises ValueError for upstreams that cannot be read."""
     from agent.cli.client import DEFAULT_ADDRESS, read_options
     from agent.connect.sidecars import PARENT_PID_VARIABLE
+    from agent.durations import parse_s
     from agent.explain.intention import full_match
     from agent.login.jose import Jose
     from proxy.config import ProxyConfig
@@ -67,6 +68,7 @@ def proxy_options(call: Call) -> ProxyOptions:
         upstreams=tuple(_upstream(text) for text in flags["upstream"]),
         bind_address=flags.text("bind-address"),
         handover=flags.text("handover"),
+        outlives_s=parse_s(flags.text("outlives-agent") or "0s"),
         config=ProxyConfig(tunnel=tunnel),
         full_match=full_match,
         jose=Jose(),
@@ -168,6 +170,11 @@ COMMANDS = {
                 "handover",
                 "Unix socket at which a running proxy gives its listeners to the next one, which\n"
                 "is started with the same flags; the old one then drains and ends.",
+            ),
+            Flag(
+                "outlives-agent",
+                "How long a child of an agent goes on when that is gone, so that the next agent's\n"
+                "child can take over. Without it, it ends with its agent.",
             ),
             Flag("listen", 'Address "host:port" of the public listener.'),
             Flag("log-json", "Write log lines as JSON.", Kind.BOOL),

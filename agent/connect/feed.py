@@ -27,6 +27,8 @@ ORDER = (
     "upstream",
     "proxy",
 )
+#: Without these no proxy works, whatever its registration asks for.
+ALWAYS = ("roots", "revocations", "leaf", "intentions", "mesh", "proxy")
 _RANK = {kind: rank for rank, kind in enumerate(ORDER)}
 
 
@@ -72,7 +74,7 @@ class Feed:
         self._epoch = epoch
         self._version = 0
         self._floor = 0
-        self._wanted: tuple[str, ...] = ()
+        self._wanted: tuple[str, ...] = ALWAYS
         self.resources: dict[str, Any] = {}
         self._changed_at: dict[str, int] = {}
         self._removed: dict[str, int] = {}

@@ -21,7 +21,7 @@ from typing import Any, Protocol, TypeVar
 from agent.backend import Ask, Backend, Consistency
 from agent.backend.acting import ACTING
 from agent.connect import implicit, upstreams
-from agent.connect.feed import Delta, Feed, Standing
+from agent.connect.feed import ALWAYS, Delta, Feed, Standing
 from agent.connect.leaves import Leaf
 from agent.connect.renewal import Retry
 from agent.errors import AgentError, RequestError
@@ -418,7 +418,7 @@ class Feeds:
                 )
         providers = upstreams.providers_of(feed.resources.get("intentions", ()))
         feed.want([
-            "roots", "revocations", "leaf", "intentions", "mesh", "proxy",
+            *ALWAYS,
             *(f"jwt/{name}" for name in providers),
             *(f"upstream/{one.key}" for one in mine),
             *(f"chain/{one.key}" for one in mine),

@@ -1,14 +1,20 @@
 """Supervises one proxy process per local sidecar registration (mesh contract D.1).
 
 A proxy never runs inside the agent, so that its crash or its load cannot stop gossip or Raft. Each
-child is told its parent's process id and ends with it; stopping is SIGTERM, a drain, then SIGKILL.
-When to start again is decided by `restarts`.
+child is told its parent's process id and ends with it, or some time after it where it is to outlive
+the agent; stopping is SIGTERM, a drain, then SIGKILL. When to start again is decided by `restarts`.
+
+A child that is to be replaced (another token, another version of the program) is not stopped: its
+successor takes its listening sockets (`proxy.handover`), and then it drains and ends by itself. So
+do a former agent's children when those of its next start are there.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
+import importlib.util
 import logging
 import os
 import random
@@ -18,6 +24,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from agent.connect.restarts import FIRST_S, MAX_S, Restarts
@@ -40,6 +47,8 @@ STOP_TIMEOUT_S = 37.0
 CHILDREN_MAX = 256
 #: Without a drain a child closes its sockets and is gone.
 QUICK_STOP_TIMEOUT_S = 3.0
+#: A unix socket's path has 107 bytes, and a new one begins beside the old one's (".PID").
+HANDOVER_PATH_MAX_BYTES = 96
 _DRAIN_CHECK_S = 0.1
 
 
@@ -65,7 +74,10 @@ class SidecarStats:
 class _Child:
     """One wanted sidecar: its process while there is one, and what it said last."""
 
-    __slots__ = ("exit_code", "lines", "process", "restarts", "spec", "stopping", "task")
+    __slots__ = (
+        "exit_code", "let_go", "lines", "process", "program", "replaced", "restarts", "spec",
+        "stopping", "task",
+    )  # fmt: skip
 
     def __init__(self, spec: SidecarSpec, restarts: Restarts) -> None:
         self.spec = spec
@@ -75,6 +87,12 @@ class _Child:
         self.stopping = asyncio.Event()
         self.exit_code: int | None = None
         self.lines: deque[str] = deque(maxlen=LINES_KEPT)
+        #: A successor takes its sockets: it ends by itself and is not started again.
+        self.replaced = False
+        #: The agent ends and it does not.
+        self.let_go = False
+        #: The program as it was when the child was started.
+        self.program: object = None
 
 
 class Sidecars:
@@ -86,6 +104,9 @@ class Sidecars:
         http_addr: str,
         bind_address: str = "",
         tunnel: str = "auto",
+        handover_dir: Path | None = None,
+        outlives_s: float = 0.0,
+        program: Callable[[], object] = lambda: None,
         command: Callable[[SidecarSpec], Sequence[str]] | None = None,
         rng: random.Random | None = None,
         stop_timeout_s: float = STOP_TIMEOUT_S,
@@ -94,19 +115,24 @@ class Sidecars:
     ) -> None:
         """``command`` gives the command line of a child; by default this program's own proxy,
         which listens on ``bind_address`` unless its registration says otherwise ("": everywhere).
+        Children give their sockets to their successors in ``handover_dir``, and go on for
+        ``outlives_s`` without us. ``program`` tells one state of the program on disk from another.
         ``on_change`` hears the proxy id each time a child starts or ends.
         """
         self._http_addr = http_addr
         self._bind_address = bind_address
         self._tunnel = tunnel
+        self._handover_dir = handover_dir
+        self._outlives_s = outlives_s
+        self._program = program
         self._command = command or self._own_command
         self._rng = rng or random.Random()
         self._stop_timeout_s = stop_timeout_s
         self._backoff_s = backoff_s
         self._on_change = on_change
         self._children: dict[str, _Child] = {}
-        #: Children that were dropped and still drain, so that a successor waits for their port.
-        self._leaving: dict[str, _Child] = {}
+        #: Children that were dropped or replaced and are still there.
+        self._leaving: set[_Child] = set()
         self._owner = TaskOwner()
         self._stats = SidecarStats()
         self._stopped = False
@@ -119,7 +145,20 @@ class Sidecars:
             command += ["-bind-address", self._bind_address]
         if self._tunnel != "auto":
             command += ["-tunnel", self._tunnel]
+        path = self._handover_path(spec.proxy_id)
+        if path:
+            command += ["-handover", path]
+        if path and self._outlives_s:
+            command += ["-outlives-agent", f"{self._outlives_s:g}s"]
         return command
+
+    def _handover_path(self, proxy_id: str) -> str:
+        """Where a child gives its sockets to the next one; "" where the name would be too long."""
+        if self._handover_dir is None:
+            return ""
+        name = hashlib.sha256(proxy_id.encode()).hexdigest()[:16]
+        path = str(self._handover_dir / name)
+        return path if len(path.encode()) <= HANDOVER_PATH_MAX_BYTES else ""
 
     async def follow(
         self,
@@ -144,8 +183,10 @@ class Sidecars:
         by_id = {spec.proxy_id: spec for spec in specs}
         for proxy_id, child in list(self._children.items()):
             if by_id.get(proxy_id) != child.spec:
+                self._drop(child, wanted=proxy_id in by_id)
+        for child in self._leaving:
+            if child.spec.proxy_id not in by_id:
                 child.stopping.set()
-                self._leaving[proxy_id] = self._children.pop(proxy_id)
         for proxy_id, spec in by_id.items():
             if proxy_id in self._children:
                 continue
@@ -154,22 +195,54 @@ class Sidecars:
                     "too many sidecars, not started proxy_id=%s max=%d", proxy_id, CHILDREN_MAX
                 )
                 continue
-            first_s, max_s = self._backoff_s
-            child = _Child(spec, Restarts(rng=self._rng, first_s=first_s, max_s=max_s))
-            self._children[proxy_id] = child
-            child.task = self._owner.spawn(
-                self._supervise(child, self._leaving.get(proxy_id)), name=f"sidecar {proxy_id}"
-            )
+            self._begin(spec)
+
+    def upgrade(self) -> int:
+        """Replace the children that run another state of the program than the one on disk; how
+        many."""
+        program = self._program()
+        old = [child for child in self._children.values() if child.program != program]
+        for child in old:
+            self._drop(child, wanted=True)
+            self._begin(child.spec)
+        return len(old)
+
+    def _drop(self, child: _Child, *, wanted: bool) -> None:
+        """Another child takes its place, or none (``wanted``)."""
+        proxy_id = child.spec.proxy_id
+        del self._children[proxy_id]
+        under_way = any(each.spec.proxy_id == proxy_id for each in self._leaving)
+        if wanted and self._handover_path(proxy_id) and child.process and not under_way:
+            child.replaced = True
+        else:
+            child.stopping.set()
+        self._leaving.add(child)
+
+    def _begin(self, spec: SidecarSpec) -> None:
+        """Start a child; where nothing is handed over, once those before it have left its port."""
+        first_s, max_s = self._backoff_s
+        child = _Child(spec, Restarts(rng=self._rng, first_s=first_s, max_s=max_s))
+        self._children[spec.proxy_id] = child
+        before = [
+            each.task
+            for each in self._leaving
+            if each.spec.proxy_id == spec.proxy_id and not each.replaced and each.task is not None
+        ]
+        child.task = self._owner.spawn(
+            self._supervise(child, before), name=f"sidecar {spec.proxy_id}"
+        )
 
     async def stop(self, *, drain: bool = False) -> None:
-        """Stop all children and wait until they have ended; none outlives this call.
+        """Stop all children and wait until they have ended; or let them go, where they are to
+        outlive us: else none outlives this call.
 
         The agent's own end does not wait for a drain (up to 35 s) unless it is asked to.
         """
         self._stopped = True
         self._drain = drain
-        everyone = [*self._children.values(), *self._leaving.values()]
+        everyone = [*self._children.values(), *self._leaving]
         for child in everyone:
+            child.let_go = self._outlives_s > 0 and bool(self._handover_path(child.spec.proxy_id))
             child.stopping.set()
         tasks = [child.task for child in everyone if child.task is not None]
         if tasks:
@@ -180,8 +253,7 @@ class Sidecars:
     def stats(self) -> SidecarStats:
         """The counters as they stand."""
         self._stats.running = sum(
-            child.process is not None
-            for child in (*self._children.values(), *self._leaving.values())
+            child.process is not None for child in (*self._children.values(), *self._leaving)
         )
         return self._stats
 
@@ -199,14 +271,14 @@ class Sidecars:
 
     # One child.
 
-    async def _supervise(self, child: _Child, before: _Child | None) -> None:
+    async def _supervise(self, child: _Child, before: Sequence[asyncio.Task[None]]) -> None:
         proxy_id = child.spec.proxy_id
         try:
-            if before is not None and before.task is not None:
-                await asyncio.wait([before.task])
+            if before:
+                await asyncio.wait(before)
             while not child.stopping.is_set():
                 await self._run_once(child)
-                if child.stopping.is_set():
+                if child.stopping.is_set() or child.replaced:
                     return
                 delay_s = child.restarts.ended_s(now=time.monotonic())
                 self._stats.restarts += 1
@@ -216,12 +288,12 @@ class Sidecars:
                 )  # fmt: skip
                 await _wait(child.stopping, delay_s)
         finally:
-            if self._leaving.get(proxy_id) is child:
-                del self._leaving[proxy_id]
+            self._leaving.discard(child)
 
     async def _run_once(self, child: _Child) -> None:
         """Run the child until it ends, or until it is told to stop and has ended."""
         child.restarts.started(now=time.monotonic())
+        child.program = self._program()
         try:
             child.process = process = await asyncio.create_subprocess_exec(
                 *self._command(child.spec),
@@ -246,17 +318,22 @@ class Sidecars:
         stopping = self._owner.spawn(child.stopping.wait(), name="sidecar stop")
         try:
             await asyncio.wait({ended, stopping}, return_when=asyncio.FIRST_COMPLETED)
-            if not ended.done():
+            if not ended.done() and not child.let_go:
                 await self._terminate(child, process, ended)
         finally:
             stopping.cancel()
-            if process.returncode is None:  # cancelled: leave no orphan
+            if child.let_go:
+                log.info("sidecar goes on proxy_id=%s pid=%d", child.spec.proxy_id, process.pid)
+            elif process.returncode is None:  # cancelled: leave no orphan
                 with contextlib.suppress(ProcessLookupError):
                     process.kill()
             child.exit_code = process.returncode
             child.process = None
             self._on_change(child.spec.proxy_id)
-        await asyncio.wait({reading}, timeout=1.0)
+        if not child.let_go:
+            await asyncio.wait({reading}, timeout=1.0)
+        else:
+            ended.cancel()
         reading.cancel()
 
     async def _terminate(
@@ -309,6 +386,16 @@ def _environment(spec: SidecarSpec) -> dict[str, str]:
     if spec.token:
         environment[TOKEN_VARIABLE] = spec.token
     return environment
+
+
+def program_on_disk() -> object:
+    """Something that is another thing once the sidecars' program on disk is another one."""
+    spec = importlib.util.find_spec("proxy")  # found, not imported: an agent does not need it
+    if spec is None or spec.origin is None:
+        return None
+    root = Path(spec.origin).parent
+    states = [path.stat() for path in sorted(root.rglob("*.py"))]
+    return tuple((each.st_size, each.st_mtime_ns) for each in states)
 
 
 async def _wait(event: asyncio.Event, seconds: float) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 from agent.acl.agent_tokens import AgentTokens
 from agent.backend import Backend
@@ -13,7 +14,7 @@ from agent.backend.remote import RemoteBackend
 from agent.config.schema import AgentConfig
 from agent.connect.feeds import Feeds
 from agent.connect.leaves import LeafCache
-from agent.connect.sidecars import Sidecars, SidecarSpec
+from agent.connect.sidecars import Sidecars, SidecarSpec, program_on_disk
 from agent.events.log import EventLog
 from agent.gossiping import coordinate_sender
 from agent.http.parse_config import subset_filter
@@ -106,6 +107,7 @@ class HostParts:
         """Take over what may change while it runs. Raises ConfigError with all as it was."""
         await self.local.reload(config)
         self.watches.configure(config.watches)
+        self.sidecars.upgrade()
         meta_changed = self._config.node_meta != config.node_meta
         self._config = replace(self._config, node_meta=config.node_meta)
         if meta_changed:
@@ -147,6 +149,9 @@ class HostParts:
             http_addr=own_http(config),
             bind_address=sidecar_address(config),
             tunnel=config.proxy_tunnel,
+            handover_dir=_handover_dir(config),
+            outlives_s=config.proxy_outlives_agent_s,
+            program=program_on_disk,
             on_change=lambda proxy_id: self.local.sidecar_changed(ServiceId(proxy_id)),
         )
         ground.closers.add("sidecars", self.sidecars.stop)
@@ -154,3 +159,12 @@ class HostParts:
         if config.connect_enabled and config.connect_builtin_proxy == "auto":
             sidecars = self.sidecars.follow(self.local.watch_once, self._wanted_sidecars)
             ground.owner.spawn(sidecars, name="sidecars")
+
+
+def _handover_dir(config: AgentConfig) -> Path | None:
+    """Where sidecars give their sockets to their successors; None without a data directory."""
+    if not config.data_dir:
+        return None
+    path = Path(config.data_dir) / "sidecars"
+    path.mkdir(mode=0o700, exist_ok=True)
+    return path

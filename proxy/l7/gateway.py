@@ -6,10 +6,11 @@ Owns tasks and streams and decides nothing about a request: that do ``inbound`` 
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import random
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -40,6 +41,7 @@ from proxy.source import AppAddress, ExposedPath, MeshState, UpstreamSpec
 from proxy.telemetry.entry import IN, OUT
 from proxy.telemetry.observer import Hop, Observer
 from proxy.telemetry.outlets import Outlets
+from proxy.telemetry.standing import Family, families
 from proxy.tls import Contexts
 from proxy.tunnel.pool import Tunnels
 from proxy.tunnel.stream import TunnelStream
@@ -273,7 +275,7 @@ class Gateway:
         if self._state.protocol not in HTTP2:
             self._shorten(pipe, handler.plan, hop)
         handle = self.observer.watched(handler.handle, hop)
-        await self._serve(pipe, handle, self._state.protocol)
+        await self._serve(pipe, handle, self._state.protocol, hop)
 
     def _shorten(self, pipe: Pipe, plan: Planner, hop: Hop) -> None:
         """Let plain requests of a connection go the short way."""
@@ -281,12 +283,19 @@ class Gateway:
             pipe, plan, self.observer, hop, self._limits, leaving=lambda: self._leaving
         )
 
-    async def _serve(self, pipe: Pipe, handle: Handler, protocol: str) -> None:
+    async def _serve(
+        self, pipe: Pipe, handle: Handler, protocol: str, hop: Hop | None = None
+    ) -> None:
+        """``hop`` is None for what nobody watches."""
         if protocol not in HTTP2:
             await serve(
-                pipe, handle, self._limits,
-                on_violation=self._violated, leaving=lambda: self._leaving,
-            )  # fmt: skip
+                pipe,
+                handle,
+                self._limits,
+                on_violation=self._violated,
+                on_refused=functools.partial(self.observer.refused, hop),
+                leaving=lambda: self._leaving,
+            )
             return
         server = Server(
             pipe, handle, self._limits, on_violation=self._violated, now=self._loop.time
@@ -340,7 +349,7 @@ class Gateway:
         )
         if protocol not in HTTP2:
             self._shorten(pipe, handler.plan, hop)
-        await self._serve(pipe, self.observer.watched(handler.handle, hop), protocol)
+        await self._serve(pipe, self.observer.watched(handler.handle, hop), protocol, hop)
 
     def _told(self, told: Told, source: str) -> None:
         event = "audited" if told.allowed else "denied"
@@ -399,17 +408,32 @@ class Gateway:
             await self._telemetry.file.close()
 
     def explain(self) -> dict[str, Any]:
-        """Hosts and their standing, for people."""
+        """Upstreams, their hosts and the hosts' standing, for people."""
         now = self._loop.time()
         return {
             key: {
-                name: {
-                    "policy": hosts.name or "adaptive",
-                    "hosts": [f"{h.address}:{h.port}" for h in hosts.hosts],
-                    "ejected": sorted(str(k) for k in hosts.outliers.ejected(now)),
-                    "retries_refused": hosts.budget.exhausted,
-                }
-                for name, hosts in upstream.hosts.items()
+                "retries": upstream.retries,
+                "hedges": upstream.hedges,
+                "faults": upstream.faults,
+                "mirrored": upstream.mirrored,
+                "mirrors_left_out": upstream.mirrors_left_out,
+                "running": upstream.admission.running,
+                "waiting": upstream.admission.waiting,
+                "overflows": upstream.admission.overflows,
+                "targets": {
+                    name: {
+                        "policy": hosts.name or "adaptive",
+                        "picks": hosts.picks,
+                        "hosts": [f"{h.address}:{h.port}" for h in hosts.hosts],
+                        "ejected": sorted(str(k) for k in hosts.outliers.ejected(now)),
+                        "retries_refused": hosts.budget.exhausted,
+                    }
+                    for name, hosts in upstream.hosts.items()
+                },
             }
             for key, upstream in self._upstreams.items()
         }
+
+    def families(self, events: Mapping[tuple[str, str], int]) -> list[Family]:
+        """The metrics of upstreams and of what happened to connections."""
+        return families(self._upstreams.values(), events, self._loop.time())

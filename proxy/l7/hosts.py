@@ -71,6 +71,7 @@ class TargetHosts:
         self._weighed: tuple[Host, ...] = ()
         self._levels: tuple[tuple[Host, ...], ...] = ()
         self.ejections = 0
+        self.picks = 0
         self.panics = 0
 
     def update(self, hosts: Sequence[Host], now: float) -> tuple[Host, ...]:
@@ -160,6 +161,7 @@ class TargetHosts:
 
     def started(self, host: Host, now: float) -> None:
         """A request goes to a host."""
+        self.picks += 1
         self.policy.started(host, now)
         self.outliers.started(host.key, now)
         self.budget.active += 1

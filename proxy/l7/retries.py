@@ -131,12 +131,15 @@ class Budget:
         self._firsts.append(now)
         self._forget(now)
 
+    def left(self, now: float) -> float:
+        """How many retries the share of the last seconds still allows."""
+        self._forget(now)
+        return RATIO * len(self._firsts) + PER_SECOND_MIN * WINDOW_S - len(self._retries)
+
     def take(self, now: float) -> bool:
         """Whether one more retry may be made; it then counts."""
-        self._forget(now)
-        allowed = RATIO * len(self._firsts) + PER_SECOND_MIN * WINDOW_S
         most = max(CONCURRENT_MIN, CONCURRENT_SHARE * self.active)
-        if len(self._retries) + 1 > allowed or self.retrying + 1 > most:
+        if self.left(now) < 1 or self.retrying + 1 > most:
             self.exhausted += 1
             return False
         self._retries.append(now)

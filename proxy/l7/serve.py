@@ -25,14 +25,16 @@ async def serve(
     limits: HttpLimits,
     *,
     on_violation: Callable[[str], None],
+    on_refused: Callable[[int], None] = lambda _: None,
     leaving: Callable[[], bool] = lambda: False,
 ) -> None:
     """Serve until the peer ends, breaks the rules, or is too slow. Never raises for what it did.
 
-    Once ``leaving`` is true, answers say that the connection ends.
+    ``on_refused`` hears the status of what was no request. Once ``leaving`` is true, answers say
+    that the connection ends.
     """
     try:
-        while await _one(pipe, handle, limits, on_violation, leaving):
+        while await _one(pipe, handle, limits, on_violation, on_refused, leaving):
             pass
     except (PipeClosed, TimeoutError) as error:
         log.debug("connection ends reason=%s", error or "timeout")
@@ -46,6 +48,7 @@ async def _one(
     handle: Handler,
     limits: HttpLimits,
     on_violation: Callable[[str], None],
+    on_refused: Callable[[int], None],
     leaving: Callable[[], bool],
 ) -> bool:
     """One request; whether another may follow."""
@@ -59,6 +62,7 @@ async def _one(
         body = PipeBody(pipe, frame, limits, continues=expects and not frame.empty)
     except HttpViolation as error:
         on_violation(str(error))
+        on_refused(error.status)
         await pipe.write(
             own_answer(error.status, str(error), close=True) + str(error).encode(),
             limits.write_stall_s,

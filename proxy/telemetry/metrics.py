@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from proxy.telemetry.entry import IN, OUT, Entry
+from proxy.telemetry.standing import Family, Labels
 
 BUCKETS_S = (
     0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
@@ -21,8 +22,6 @@ _METHODS = frozenset(
     {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"}
 )
 _TIMEOUTS, _OVERFLOWS = "UT", "UO"
-
-Labels = tuple[tuple[str, str], ...]
 
 
 class _Histogram:
@@ -147,9 +146,21 @@ class RequestMetrics:
 
     # Exposition.
 
-    def text(self, gauges: Mapping[str, float], counters: Mapping[str, float]) -> str:
-        """The Prometheus text format; plain gauges and counters of the whole proxy come along."""
-        return "".join(self._lines(gauges, counters))
+    def text(
+        self,
+        gauges: Mapping[str, float],
+        counters: Mapping[str, float],
+        families: Sequence[Family] = (),
+    ) -> str:
+        """The Prometheus text format; plain gauges and counters of the whole proxy come along, and
+        what stands elsewhere."""
+        return "".join((*self._lines(gauges, counters), *self._families(families)))
+
+    def _families(self, families: Sequence[Family]) -> Iterator[str]:
+        for family in families:
+            yield f"# TYPE lictor_proxy_{family.name} {family.kind}\n"
+            for labels, number in family.lines():
+                yield f"lictor_proxy_{family.name}{self._shown(labels)} {number:g}\n"
 
     def _lines(self, gauges: Mapping[str, float], counters: Mapping[str, float]) -> Iterator[str]:
         at_zero: dict[str, list[Labels]] = {

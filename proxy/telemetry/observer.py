@@ -8,11 +8,12 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from proxy.errors import HttpViolation
 from proxy.http1.head import Request
 from proxy.l7.messages import Answer, Body
 from proxy.l7.serve import Handler
 from proxy.telemetry import trace
-from proxy.telemetry.entry import CLIENT_GONE, UPSTREAM_RESET, Entry, Notes
+from proxy.telemetry.entry import BAD_REQUEST, CLIENT_GONE, UPSTREAM_RESET, Entry, Notes
 from proxy.telemetry.metrics import RequestMetrics
 
 #: Of all those that look on; one that is too slow misses entries, and the count says how many.
@@ -133,9 +134,13 @@ class Observer:
 
         async def observed(request: Request, body: Body, answer: Answer) -> None:
             notes = answer.notes
-            watch = self.begin(request, hop, notes)
+            watch, broken = self.begin(request, hop, notes), 0
             try:
                 await handle(watch.request, body, answer)
+            except HttpViolation as error:
+                notes.flag(BAD_REQUEST)
+                broken = error.status
+                raise
             except asyncio.CancelledError:
                 notes.flag(CLIENT_GONE)
                 raise
@@ -144,9 +149,29 @@ class Observer:
                 raise
             finally:
                 notes.rx_bytes = body.size
-                watch.over(answer.status, answer.grpc_status)
+                watch.over(answer.status or broken, answer.grpc_status)
 
         return observed
+
+    def refused(self, hop: Hop | None, status: int) -> None:
+        """What came was no request: nobody knows its method or path."""
+        if hop is None:
+            return
+        notes = Notes()
+        notes.flag(BAD_REQUEST)
+        self.over(
+            Entry(
+                at=self.wall(),
+                direction=hop.direction,
+                service=hop.service,
+                datacenter=hop.datacenter,
+                peer=hop.peer,
+                peer_address=hop.peer_address,
+                protocol=hop.protocol,
+                code=status,
+                notes=notes,
+            )
+        )
 
     def over(self, entry: Entry) -> None:
         """A request is over."""

@@ -99,3 +99,36 @@ async def test_a_second_proxy_takes_another_port(make: Make) -> None:  # noqa: F
     first = await pair.web.open_admin(port=0)
     second = await pair.db.open_admin(port=first)
     assert second and second != first
+
+
+async def test_what_is_no_request_has_a_line_as_well(make: Make, tmp_path: Path) -> None:  # noqa: F811
+    pair = await make()
+    path = tmp_path / "log"
+    logs = AccessLogs(kind="file", path=str(path))
+    pair.mesh.sources["web"].change(telemetry=Telemetry(access_logs=logs))
+    await pair.ask(b"GET / HTTP/1.1\r\nHost: db\r\nHost: db\r\n\r\n")
+    short = b"POST / HTTP/1.1\r\nHost: db\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n"
+    await pair.ask(short)
+
+    def lines() -> list[dict[str, Any]]:
+        text = path.read_text() if path.exists() else ""
+        return [json.loads(line) for line in text.splitlines()]
+
+    await until(lambda: len(lines()) == 2, "both have a line", 30)
+    assert [each["code"] for each in lines()] == [400, 400]
+    assert all("DPE" in each["flags"] for each in lines())
+
+
+async def test_metrics_of_hosts_and_of_what_happened_stand_at_zero_and_count(make: Make) -> None:  # noqa: F811
+    pair = await make()
+    port = await pair.web.open_admin(port=0)
+    before = (await ask(port, "/metrics"))[1].decode()
+    for name in ("hedges", "faults", "mirrored", "intention_cut", "tls_handshake_failures"):
+        assert f"# TYPE lictor_proxy_{name}_total counter" in before
+    of_db = 'service="web",dc="dc1",upstream="db",target="db"'
+    assert f'lictor_proxy_endpoints{{{of_db},state="healthy"}} 1' in before
+    for _ in range(2):
+        await pair.ask(GET)
+    after = (await ask(port, "/metrics"))[1].decode()
+    assert f'lictor_proxy_lb_picks_total{{{of_db},policy="adaptive"}} 2' in after
+    assert f"lictor_proxy_ejected{{{of_db}}} 0" in after

@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-from agent.config.keys.rows import BOOL, OPAQUE, STRING, STRINGS, Key, ignored, later, now, refused
+from agent.config.keys.rows import (
+    BOOL,
+    DURATION,
+    OPAQUE,
+    STRING,
+    STRINGS,
+    Key,
+    ignored,
+    later,
+    now,
+    refused,
+)
 
 #: The authority of the mesh vouches for identities: whoever may have a certificate for a host name
 #: could take one for a server's.
@@ -14,6 +25,7 @@ MESH: tuple[Key, ...] = (
     now("connect.builtin_proxy", STRING, "connect_builtin_proxy"),
     now("connect.ca_provider", STRING),
     now("proxy.tunnel", STRING, "proxy_tunnel"),
+    now("proxy.outlives_agent", DURATION, "proxy_outlives_agent_s"),
     now("connect.ca_config", OPAQUE, "ca_config"),
     now("connect.ca_seal_key_file", STRING, "ca_seal_key_file"),
     refused(

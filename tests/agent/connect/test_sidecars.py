@@ -199,3 +199,60 @@ async def test_the_own_command_names_the_proxy_and_keeps_the_token_off_the_comma
         sys.executable, "-m", "agent", "connect", "proxy",
         "-proxy-id", "web-sidecar-proxy", "-http-addr", "127.0.0.1:8500",
     ]  # fmt: skip
+
+
+async def test_a_child_with_another_token_is_replaced_and_goes_on_until_it_ends_by_itself(
+    make: Make, tmp_path: Path
+) -> None:
+    sidecars = make(FOREVER, handover_dir=tmp_path)
+    sidecars.reconcile([SidecarSpec("a", token="one")])
+    await until(lambda: ready(sidecars, "a"), "it runs")
+    first = pid_of(sidecars, "a")
+    sidecars.reconcile([SidecarSpec("a", token="two")])
+    await until(lambda: pid_of(sidecars, "a") not in {0, first}, "the other one runs as well")
+    assert alive(first) and sidecars.stats().running == 2
+    os.kill(first, signal.SIGKILL)  # as if it had given its sockets away
+    await until(lambda: sidecars.stats().running == 1, "only the other one is left")
+    assert sidecars.stats().restarts == 0
+    sidecars.reconcile([])
+    await until(lambda: sidecars.stats().running == 0, "it ends, as it is not wanted")
+
+
+async def test_what_is_not_wanted_any_more_ends_also_where_it_was_being_replaced(
+    make: Make, tmp_path: Path
+) -> None:
+    sidecars = make(FOREVER, handover_dir=tmp_path)
+    sidecars.reconcile([SidecarSpec("a", token="one")])
+    await until(lambda: ready(sidecars, "a"), "it runs")
+    sidecars.reconcile([SidecarSpec("a", token="two")])
+    await until(lambda: sidecars.stats().running == 2, "both run")
+    sidecars.reconcile([])
+    await until(lambda: sidecars.stats().running == 0, "both end")
+
+
+async def test_children_of_another_state_of_the_program_are_replaced(
+    make: Make, tmp_path: Path
+) -> None:
+    states = ["old"]
+    sidecars = make(FOREVER, handover_dir=tmp_path, program=lambda: states[-1])
+    sidecars.reconcile(["a", "b"])
+    await until(lambda: ready(sidecars, "a", "b"), "both run")
+    assert sidecars.upgrade() == 0
+    before = pid_of(sidecars, "a")
+    states.append("new")
+    assert sidecars.upgrade() == 2
+    await until(lambda: pid_of(sidecars, "a") not in {0, before}, "another one runs")
+    assert sidecars.upgrade() == 0
+
+
+async def test_children_that_are_to_outlive_the_agent_are_let_go(
+    make: Make, tmp_path: Path
+) -> None:
+    sidecars = make(FOREVER, handover_dir=tmp_path, outlives_s=5.0)
+    sidecars.reconcile(["a"])
+    await until(lambda: ready(sidecars, "a"), "it runs")
+    pid = pid_of(sidecars, "a")
+    await sidecars.stop()
+    assert alive(pid)
+    os.kill(pid, signal.SIGKILL)
+    await until(lambda: not alive(pid), "it has ended")

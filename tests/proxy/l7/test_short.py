@@ -6,6 +6,7 @@ import asyncio
 import re
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -155,11 +156,12 @@ async def test_both_ways_say_the_same(net: Net, monkeypatch: pytest.MonkeyPatch)
     ]
     cases += [("/plain?a=b%2F", "GET", "traceparent: x\r\n"), ("//plain/./x/..", "GET", "")]
     net.app.script["/plain/"] = SCRIPT["/plain"]
-    found: list[list[object]] = []
+    found: list[list[Any]] = []
     for short in (True, False):
         if not short:
             monkeypatch.setattr(ShortWay, "take", lambda self, data: False)
-        before, told = net.short, []
+        before = net.short
+        told: list[Any] = []
         for path, method, more in cases:
             reader, writer = await net.connect()
             said = await ask(reader, writer, path, method, more)
@@ -217,7 +219,7 @@ async def test_a_client_that_does_not_read_holds_the_application_up(net: Net) ->
         b"x" * 65_536
     ] * (BIG // 65_536)
     before = net.short
-    transport = writer.transport
+    transport: Any = writer.transport
     writer.write(b"GET /big HTTP/1.1\r\nHost: db\r\n\r\n")
     await until(lambda: net.app.seen[-1][0].startswith("GET /big"), "the application is asked")
     transport.pause_reading()
