@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from agent.backend.coordinates import CoordinateCalls
 from agent.backend.operations import AsksLeader
 from agent.config.schema import AgentConfig
+from agent.connect.clients import CLIENTS_QUERY
 from agent.events.log import EventLog
 from agent.explain.ring import answer_clock
 from agent.local.coordinates import CoordinateSender
@@ -25,11 +27,12 @@ def make_gossip(
     *,
     on_member: Callable[[MemberEvent], None],
     on_lost: Callable[[str], None],
+    clients: Callable[[bytes], Awaitable[bytes | None]],
 ) -> tuple[Gossip, EventLog]:
     """A member that is not started yet, and its user events. Raises OSError.
 
     ``on_lost`` is told why the member has stopped by itself: an agent that nobody watches and that
-    watches nobody must not go on.
+    watches nobody must not go on. ``clients`` answers who has connections into this host.
     """
     if config.data_dir:
         (Path(config.data_dir) / "serf").mkdir(mode=0o700, exist_ok=True)
@@ -41,7 +44,7 @@ def make_gossip(
         on_member=on_member,
         on_user_event=events.arrived,
         on_name_lost=lambda name: on_lost(f"the ring knows another agent named {name!r}"),
-        on_query=_answer,
+        on_query=partial(_answer, clients),
     )
     metrics.add("gossip", member.stats)
     metrics.add("events", events.stats)
@@ -61,8 +64,12 @@ def make_wan(
     return pool
 
 
-async def _answer(name: str, payload: bytes) -> bytes | None:
+async def _answer(
+    clients: Callable[[bytes], Awaitable[bytes | None]], name: str, payload: bytes
+) -> bytes | None:
     """What this agent says to queries of the ring."""
+    if name == CLIENTS_QUERY:
+        return await clients(payload)
     return answer_clock(name, time.time())
 
 

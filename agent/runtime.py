@@ -260,12 +260,20 @@ class Agent:
 
     async def _start_gossip(self) -> None:
         self.gossip, self.events = make_gossip(
-            self.config, self.metrics, on_member=self._member_changed, on_lost=self._fail
+            self.config,
+            self.metrics,
+            on_member=self._member_changed,
+            on_lost=self._fail,
+            clients=self._tell_clients,
         )
         await self.gossip.start()
         self.ground.closers.add("gossip", self.gossip.stop)
         if self.server is not None:
             self._refresh_servers()
+
+    async def _tell_clients(self, payload: bytes) -> bytes | None:
+        """Nobody has connections here before there is anything."""
+        return None if self.host is None else await self.host.clients.answer(payload)
 
     def _get_certificate(self, host: HostParts) -> None:
         """Of a client agent that is to have one of the servers."""

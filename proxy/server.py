@@ -170,6 +170,7 @@ class Proxy:
         return {
             **stats.shown(self._state, self.listeners, self.policy),
             "clients": {each.uri: len(all_) for each, all_ in self._by_identity.items()},
+            "http_clients": self._http.clients(),
             "http": self._http.explain(),
             "tunnels": {"out": self.tunnels.explain(), "in": self._accepted.explain()},
             "denials": list(self._denials),

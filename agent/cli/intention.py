@@ -259,6 +259,7 @@ def _plan(call: Call) -> int:
     try:
         path = "/".join(quote(_bare(name), safe="*") for name in call.args)
         query = [("action", actions[0] if actions else "allow")]
+        query += [("live", "")] if call.flags["live"] else []
         found = call.client().read(f"/v1/explain/intention-plan/{path}", query)
     except (ClientError, ValueError) as error:
         return call.fail(f"Error planning the intention: {error}", 2)
@@ -266,13 +267,33 @@ def _plan(call: Call) -> int:
         call.say(f"There is: {found['Replaces']}")
     if not found["Changes"]:
         call.say("No pair of known services would be decided differently.")
-        return 0
+        return _live(call, found)
     rows: list[tuple[Any, ...]] = [("Source", "Destination", "Now", "Then")]
     rows += [tuple(each.values()) for each in found["Changes"]]
     call.say(columns(rows))
     if found["Count"] > len(found["Changes"]):
         call.say(f"... and {found['Count'] - len(found['Changes'])} more pairs")
-    return 0
+    return _live(call, found)
+
+
+def _live(call: Call, found: Mapping[str, Any]) -> int:
+    """The connections that stand and would not any more."""
+    live = found["Live"]
+    if live is None:
+        return 0
+    if live["Ending"]:
+        rows: list[tuple[Any, ...]] = [
+            ("Source", "Destination", "Node", "Connections", "HTTP Connections")
+        ]
+        rows += [tuple(each.values())[:5] for each in live["Ending"]]
+        call.say("\nConnections that would be cut, and those whose requests would be refused:")
+        call.say(columns(rows))
+    else:
+        call.say("\nNo connection that stands would be cut.")
+    call.say(f"{live['Heard']} of {live['Asked']} agents told of their sidecars.")
+    if live["More"]:
+        call.say("Some have more connections than they could tell of.")
+    return call.fail(f"Error asking the agents: {live['Error']}", 2) if live["Error"] else 0
 
 
 COMMANDS = {
@@ -304,6 +325,7 @@ COMMANDS = {
             Flag("audit", "Allow connections and tell of them.", Kind.BOOL),
             Flag("deny", "Deny connections.", Kind.BOOL),
             Flag("delete", "Delete the intention.", Kind.BOOL),
+            Flag("live", "Ask all agents which connections that stand would end.", Kind.BOOL),
         ),
     ),
     ("intention", "check"): Command(

@@ -12,6 +12,7 @@ from itertools import product
 
 from agent.backend import Backend
 from agent.errors import RequestError
+from agent.explain.clients import Found
 from agent.explain.intention import rules_of
 from proxy.authz import ANY, DEFAULT_ACL_OFF, LETTING_IN, Decision, Rule, decide, precedence
 from raftstore.queries import ListIntentions, ListServices
@@ -110,14 +111,45 @@ def changes(
     return count, listed
 
 
+#: The connections that stand from a source into a destination, where * is any.
+Live = Callable[[str, str], Awaitable[Found]]
+
+
+def ending(before: Rules, after: Rules, found: Found, *, default_allow: bool) -> list[Json]:
+    """Which of the connections that stand the change would end, or refuse the requests of."""
+    shown: list[Json] = []
+    for each in found.standings:
+        was, will = (
+            _answer(rules, each.source, each.destination, default_allow=default_allow)
+            for rules in (before, after)
+        )
+        if was == will or will in LETTING_IN:
+            continue
+        shown.append(
+            {
+                "Source": each.source,
+                "Destination": each.destination,
+                "Node": each.node,
+                "Connections": each.connections,
+                "HTTPConnections": each.http,
+                "After": will,
+            }
+        )
+    return shown
+
+
 def intention_planner(
     backend: Backend,
     paced: Paced,
+    live: Live | None = None,
     *,
     default_allow: bool = True,
     default_reason: str = DEFAULT_ACL_OFF,
 ) -> Callable[[Sequence[str], Mapping[str, str]], Awaitable[Json]]:
-    """The explainer for `/v1/explain/intention-plan/<source>/<destination>?action=`."""
+    """The explainer for `/v1/explain/intention-plan/<source>/<destination>?action=`.
+
+    With ``live`` in the query string the agents are asked for the connections that stand.
+    """
 
     async def explain(arguments: Sequence[str], query: Mapping[str, str]) -> Json:
         if len(arguments) != 2:
@@ -144,6 +176,16 @@ def intention_planner(
             )
         )
         held = before.get((source, destination))
+        standing: Json = None
+        if live is not None and "live" in query:
+            found = await live(source, destination)
+            standing = {
+                "Asked": found.asked,
+                "Heard": found.heard,
+                "More": found.more,
+                "Error": found.error,
+                "Ending": ending(before, after, found, default_allow=default_allow),
+            }
         return {
             "Source": source,
             "Destination": destination,
@@ -152,6 +194,7 @@ def intention_planner(
             "Replaces": None if held is None else str(held),
             "Count": count,
             "Changes": [_shown(flip) for flip in listed],
+            "Live": standing,
             "Default": {"Allowed": default_allow, "Reason": default_reason},
         }
 

@@ -10,7 +10,7 @@ from agent.dns.rules import DnsView
 from agent.explain.certificate import certificate_explainer
 from agent.explain.dns import explain_dns, wish_of
 from agent.explain.intention import default_of, intention_explainer
-from agent.explain.intention_plan import Paced, intention_planner
+from agent.explain.intention_plan import Live, Paced, intention_planner
 from agent.explain.keyring import KeyedPool, explain_keyring
 from agent.explain.member import GossipView, LeaderView, explain_member
 from agent.explain.query import query_explainer
@@ -49,6 +49,7 @@ def explainers(
     limits: Callable[[], Json],
     logins: Callable[[], Json],
     paced: Paced,
+    live: Live,
 ) -> dict[str, Explainer]:
     """Everything this agent can explain."""
 
@@ -74,7 +75,7 @@ def explainers(
         "events": _plain(events),
         "feeds": _plain(feeds),
         "intention": intention_explainer(backend, wall=wall, **default_of(config)),
-        "intention-plan": intention_planner(backend, paced, **default_of(config)),
+        "intention-plan": intention_planner(backend, paced, live, **default_of(config)),
         "keyring": gossip_keys,
         "limits": _plain(limits),
         "login": _plain(logins),

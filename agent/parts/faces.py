@@ -19,6 +19,7 @@ from agent.config.schema import AgentConfig
 from agent.dns.rules import DnsView
 from agent.dns.server import DnsServer
 from agent.events.log import EventLog
+from agent.explain.clients import ask as ask_clients
 from agent.explain.datacenters import explain_datacenters
 from agent.explain.limits import explain_limits
 from agent.explain.process import explain_process
@@ -206,6 +207,9 @@ class Faces:
             logins=lambda: None if server is None else server.logins.explain(),
             limits=lambda: explain_limits(self._ground.config, self._quotas),
             paced=in_slices,
+            live=lambda source, destination: ask_clients(
+                behind.gossip, behind.host.clients.here, source, destination
+            ),
         )
 
     def _explain_member(self, name: str) -> object | None:

@@ -14,6 +14,7 @@ from agent.backend.remote import RemoteBackend
 from agent.config.schema import AgentConfig
 from agent.connect.feeds import Feeds
 from agent.connect.leaves import LeafCache
+from agent.connect.live_clients import LiveClients
 from agent.connect.sidecars import Sidecars, SidecarSpec, program_on_disk
 from agent.events.log import EventLog
 from agent.gossiping import coordinate_sender
@@ -35,6 +36,7 @@ class HostParts:
     sender: CoordinateSender
     leaves: LeafCache
     feeds: Feeds
+    clients: LiveClients
     sidecars: Sidecars
     watches: Watches
 
@@ -142,6 +144,9 @@ class HostParts:
             token_of=self.local.token_of,
             central=config.enable_central_service_config,
             default_allow=config.acl.intentions_allow,
+        )
+        self.clients = LiveClients(
+            node=config.node_name, services=self.local.services, standings=self.feeds.standings
         )
         ground.closers.add("feeds of proxies", self.feeds.close)
         ground.metrics.add("feeds", self.feeds.stats)

@@ -10,6 +10,7 @@ import functools
 import logging
 import random
 import time
+from collections import Counter
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
@@ -406,6 +407,10 @@ class Gateway:
         """Until the access log is written."""
         if self._telemetry.file is not None:
             await self._telemetry.file.close()
+
+    def clients(self) -> dict[str, int]:
+        """Connections from the mesh that stand, by the client's SPIFFE URI."""
+        return Counter(pipe.peer.identity.uri for pipe in self._pipes if pipe.peer is not None)
 
     def explain(self) -> dict[str, Any]:
         """Upstreams, their hosts and the hosts' standing, for people."""

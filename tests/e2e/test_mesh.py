@@ -131,6 +131,9 @@ def test_a_denied_intention_refuses_new_connections_and_cuts_open_ones(
     with socket.create_connection(port, timeout=5) as held:
         held.sendall(b"first")
         assert held.recv(100) == b"first"
+        planned = web.cli("intention", "plan", "-deny", "-live", "web", "db")
+        assert ["web", "db", "db-host", "1", "0"] in [line.split() for line in planned.splitlines()]
+        assert "3 of 3 agents told of their sidecars" in planned
         web.cli("intention", "create", "-deny", "web", "db")
         denied = time.monotonic()
         eventually(lambda: refused(port), within_s=1, what="new connections refused")

@@ -8,7 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agent.connect.clients import Standing
 from agent.errors import RequestError
+from agent.explain.clients import Found
 from agent.explain.intention import decision
 from agent.explain.intention_plan import DELETE, intention_planner
 from raftstore.commands import DeleteIntention, SetIntention
@@ -113,3 +115,25 @@ async def test_what_is_planned_is_what_happens(
         for one in every
         if before[one, other] != after[one, other]
     ]
+
+
+async def test_of_the_connections_that_stand_those_are_told_that_would_not() -> None:
+    backend = await a_backend(("web", "db", "allow"), ("api", "*", "deny"))
+    stands = (
+        Standing("web", "db", "n1", 3, 1),
+        Standing("old", "db", "n2", 2, 0),
+        Standing("api", "db", "n2", 1, 0),
+    )
+
+    async def live(source: str, destination: str) -> Found:
+        assert (source, destination) == ("*", "db")
+        return Found(stands, asked=3, heard=2, more=True)
+
+    planner = intention_planner(backend, in_slices, live, default_allow=True)
+    shown: Any = await planner(("*", "db"), {"action": "deny", "live": ""})
+    # The exact rule of web still wins; api is denied already, its connection is about to end.
+    assert [tuple(each.values()) for each in shown["Live"]["Ending"]] == [
+        ("old", "db", "n2", 2, 0, "deny")
+    ]
+    assert (shown["Live"]["Asked"], shown["Live"]["Heard"], shown["Live"]["More"]) == (3, 2, True)
+    assert (await plan(backend, "*", "db", action="deny"))["Live"] is None
