@@ -74,6 +74,7 @@ class Registering(Protocol):
     """Chooses the token of a registration (agent/acl/agent_tokens.py)."""
 
     def registering(self, own: str, *, configured: bool) -> str: ...
+    def on_change(self, told: Callable[[], None]) -> None: ...
 
 
 class _Refused(Exception):
