@@ -13,6 +13,7 @@ import pytest
 
 from tests.e2e.cluster import fresh_address
 from tests.golden import cli_scenarios
+from tests.golden.forked_cli import forking
 from tests.waiting import eventually
 
 pytestmark = [pytest.mark.e2e, pytest.mark.replay]
@@ -57,6 +58,13 @@ def agent_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             agent.wait()
 
 
+@pytest.fixture(scope="module")
+def forked() -> Iterator[None]:
+    with forking(player):
+        yield
+
+
+@pytest.mark.usefixtures("forked")
 @pytest.mark.parametrize("name", sorted(path.stem for path in FOLDER.glob("*.json")))
 def test_a_command_with_access_control_answers_as_recorded(
     name: str, agent_url: str, capsys: pytest.CaptureFixture[str]

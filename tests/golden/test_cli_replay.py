@@ -12,6 +12,7 @@ import pytest
 
 from tests.e2e.cluster import fresh_address
 from tests.golden import cli_scenarios
+from tests.golden.forked_cli import forking
 from tests.waiting import eventually
 
 pytestmark = [pytest.mark.e2e, pytest.mark.replay]
@@ -76,6 +77,13 @@ def test_a_command_without_an_agent_answers_as_recorded(
         play(program, f"http://127.0.0.1:{nobody.getsockname()[1]}", name, capsys)
 
 
+@pytest.fixture(scope="module")
+def forked() -> Iterator[None]:
+    with forking(player):
+        yield
+
+
+@pytest.mark.usefixtures("forked")
 @pytest.mark.parametrize("name", cli_scenarios.names(alone=False))
 def test_a_command_with_an_agent_answers_as_recorded(
     name: str, program: Path, agent_url: str, capsys: pytest.CaptureFixture[str]
