@@ -17,6 +17,7 @@ import uuid
 
 from agent import logs, service_manager
 from agent.acl.access import Access
+from agent.backend.acting import ACTING
 from agent.backend.archive_transfers import RemoteArchives
 from agent.backend.archives import Archives
 from agent.backend.balance import keep_balance
@@ -223,13 +224,16 @@ class Agent:
     def _pool_toward(self, datacenter: str) -> RpcPool:
         """Connections to the servers of another datacenter."""
         config, limits = self.config, self.config.limits
-        return RpcPool(
+        pool = RpcPool(
             datacenter=config.datacenter,
             node=config.node_name,
             limits=RpcLimits(frame_max=limits.rpc_frame_max, inflight_max=limits.rpc_inflight_max),
             tls=None if self.tls is None else self.tls.toward(datacenter),
             theirs=datacenter,
         )
+        # The caller's, never this server's own: what that may do ends at the border.
+        pool.acting = lambda: ACTING.get() or ""
+        return pool
 
     def _make_pool(self) -> RpcPool:
         config = self.config
@@ -253,7 +257,11 @@ class Agent:
         await self.wan.start()
         self.ground.closers.add("wan pool", self.wan.stop)
         way = self.way = StraightWay(
-            self.config.datacenter, self.wan.members, self._pool_toward, self.ground.rng
+            self.config.datacenter,
+            self.wan.members,
+            self._pool_toward,
+            self.ground.rng,
+            nearest_first=self.wan.datacenters,
         )
         self.ground.closers.add("ways elsewhere", way.close)
         self.metrics.add("elsewhere", way.stats)
@@ -324,7 +332,12 @@ class Agent:
 
     def _way_by_servers(self) -> WayByServers | None:
         backend = self.backend
-        return WayByServers(backend.call_server) if isinstance(backend, RemoteBackend) else None
+        if not isinstance(backend, RemoteBackend):
+            return None
+        config = self.config
+        return WayByServers(
+            backend.call_server, config.datacenter, hold_s=config.rpc_hold_timeout_s
+        )
 
     # ---- what happens while it runs ----
 

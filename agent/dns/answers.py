@@ -16,7 +16,7 @@ from dns.rdatatype import RdataType
 
 from agent import queries
 from agent.dns import addresses, apex, health, names, records
-from agent.dns.facts import Facts
+from agent.dns.facts import Facts, NoDatacenter
 from agent.dns.names import Kind, Lookup, Zone, reverse_zone
 from agent.dns.outline import (
     INSTANCES_MAX,
@@ -128,11 +128,14 @@ def _named(
     source = (edns.subnet_address if edns is not None else "") or client
     if lookup.kind is Kind.ADDR:
         return _addr(owner, lookup, rules)
-    if lookup.kind is Kind.NOTHING or not rules.is_local(lookup.datacenter):
+    if lookup.kind is Kind.NOTHING:
         return _nothing(lookup.zone)
     steps = chase_steps(qtype, CHASE_STEPS_MAX)
     ask = _Ask(owner, qtype, lookup.zone, rules, facts, rng, steps, chased_max, source, most, seed)
-    return _looked_up(ask, lookup)
+    try:
+        return _looked_up(ask.of(lookup.datacenter), lookup)
+    except NoDatacenter:
+        return _nothing(lookup.zone)
 
 
 def _looked_up(ask: _Ask, lookup: Lookup) -> Outline:
@@ -166,6 +169,12 @@ class _Ask:
     source: str = ""
     most: int = SRV_INSTANCES_MAX
     seed: int | None = None
+
+    def of(self, datacenter: str) -> _Ask:
+        """The same in another datacenter; "" stays."""
+        if self.rules.is_local(datacenter):
+            return self
+        return replace(self, rules=self.rules.of(datacenter), facts=self.facts.of(datacenter))
 
 
 # --- nodes, addr, reverse, apex
@@ -301,9 +310,12 @@ def _virtual(ask: _Ask, name: str) -> Outline:
 def _prepared(ask: _Ask, name: str) -> Outline:
     """What a prepared query finds. One that is not there does not exist; one that is there and
     cannot be carried out is a server failure (DNS contract 12)."""
-    request = Request(name=name, agent=ask.rules.node, source_ip=ask.source)
+    rules = ask.rules
+    request = Request(
+        name=name, agent=rules.node, source_ip=ask.source, datacenter=rules.datacenter
+    )
     try:
-        found = queries.run(queries.execution(request, ask.rng), ask.facts.get)
+        found = queries.run(queries.execution(request, ask.rng), ask.facts.answer)
     except QueryNotFound:
         return _nothing(ask.zone)
     except QueryRefused:
@@ -313,7 +325,9 @@ def _prepared(ask: _Ask, name: str) -> Outline:
     if query.dns_ttl_s is not None:
         ttl_s = ttl(query.dns_ttl_s)
     most = ask.most
-    outline = _instances(ask, found.nodes[:most], ttl_s, shuffled=not found.ordered)
+    outline = _instances(
+        ask.of(found.datacenter), found.nodes[:most], ttl_s, shuffled=not found.ordered
+    )
     scoped = outline.rcode == Rcode.NOERROR
     return replace(
         outline,
@@ -469,10 +483,11 @@ def chase(target: bytes, ask: _Ask, steps: int) -> tuple[Record, ...]:
     )  # fmt: skip
     if lookup.kind is Kind.ADDR:
         outline = _addr(target, lookup, ask.rules)
-    elif not ask.rules.is_local(lookup.datacenter):
-        return ()
     else:
-        outline = _looked_up(inner, lookup)
+        try:
+            outline = _looked_up(inner.of(lookup.datacenter), lookup)
+        except NoDatacenter:
+            return ()
     items = list(outline.items)
     if outline.shuffled:
         ask.rng.shuffle(items)

@@ -10,13 +10,14 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable, Hashable
-from typing import Any, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 from agent.dns import sizes
 from agent.dns.gathering import Gathering
 from agent.dns.outline import Outline
 from agent.dns.ready import KEY_BYTES_MAX
 from agent.dns.rules import Rules
+from agent.dns.sources import Known
 from agent.dns.steps import Steps
 from agent.dns.wire import Question
 from raftstore.dns_queries import HealthSample
@@ -27,8 +28,6 @@ from raftstore.queries import Query
 TRIES = 3
 
 T = TypeVar("T")
-
-Known = dict[Query[Any], Any]
 
 
 class Waiting(Protocol):

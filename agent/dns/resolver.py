@@ -13,12 +13,11 @@ import random
 import time
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from dns.rcode import Rcode
 
 from agent.backend import Ask, Consistency
-from agent.backend import Reply as Answered
 from agent.backend.cache import AnswerCache, Freshness
 from agent.config.schema import AgentConfig
 from agent.dns import answers, sizes
@@ -29,6 +28,7 @@ from agent.dns.outline import Outline, SoaAt
 from agent.dns.ready import KEY_BYTES_MAX, ReadyAnswer, ReadyAnswers
 from agent.dns.recursion import LOCAL_NETWORKS, Insiders
 from agent.dns.rules import DnsView, rules_of
+from agent.dns.sources import AskElsewhere, Catalog, Known, Rights, nobody, watched
 from agent.dns.upstream import UpstreamStats, upstream_of
 from agent.dns.wire import (
     Question,
@@ -40,14 +40,14 @@ from agent.dns.wire import (
     write_reply,
 )
 from agent.errors import AgentError
-from raftstore.dns_queries import HealthSample
+from agent.queries import Datacenters, Elsewhere
+from agent.queries import Question as Asked
 from raftstore.errors import StoreError
 from raftstore.queries import HealthService, Query
 
 log = logging.getLogger("lictor.agent.dns.resolver")
 
 T = TypeVar("T")
-Known = dict[Query[Any], Any]
 
 #: Where stale answers may not even be this old, every question asks anew.
 _READY_STALENESS_MIN_S = 86400.0
@@ -82,33 +82,13 @@ _AWAY_S = 1.0
 _PARTIAL_S = 0.25
 
 
-class Catalog(Protocol):
-    """Where answers come from: the part of a backend that reads."""
-
-    async def ask(self, query: Query[T], options: Ask = ...) -> Answered[T]: ...
-    def peek(self, query: Query[T]) -> Answered[T] | None: ...
-    def watch_once(
-        self, query: Query[Any], on_change: Callable[[], None]
-    ) -> Callable[[], None] | None: ...
-
-
-class Rights(Protocol):
-    """What may be seen by those who ask here (agent/acl/seen.py)."""
-
-    def generation(self) -> int: ...
-    def watch_rights(self, changed: Callable[[], None]) -> Callable[[], None] | None: ...
-    def on_token(self, changed: Callable[[], None]) -> None: ...
-
-
 class Later:
     """A question that has to wait, with the facts found so far; ``client`` is whose it is, and
     ``wanting`` says how many instances it is about, where it is about many."""
 
     __slots__ = ("client", "facts", "question", "wanting")
 
-    def __init__(
-        self, question: Question, facts: dict[Query[Any], Any], client: str, wanting: int
-    ) -> None:
+    def __init__(self, question: Question, facts: Known, client: str, wanting: int) -> None:
         self.question = question
         self.facts = facts
         self.client = client
@@ -126,6 +106,7 @@ class Resolver:
         "_cancels",
         "_clock",
         "_config",
+        "_elsewhere",
         "_generation_seen",
         "_insiders",
         "_keeps",
@@ -156,10 +137,12 @@ class Resolver:
         memory: Memory | None = None,
         rights: Rights | None = None,
         kept: AnswerCache | None = None,
+        elsewhere: AskElsewhere | None = None,
     ) -> None:
         """``stats`` and ``memory`` are those of the resolver that this one follows; with other
         ``rights`` nothing that was answered before counts any more. ``kept`` are answers that this
         agent keeps up to date, for `use_cache`."""
+        self._elsewhere = elsewhere
         self._kept = kept if config.dns.use_cache else None
         dns = config.dns
         self._backend = backend
@@ -204,6 +187,7 @@ class Resolver:
             config=self._config,
             recursors=tuple(map(str, upstream.recursors)),
             looping=tuple(map(str, upstream.loops.known())),
+            elsewhere=self._elsewhere,
         )
 
     def tell_dropped(self, told: Callable[[bytes], None]) -> None:
@@ -238,7 +222,7 @@ class Resolver:
         if isinstance(question, Refusal):
             stats.refusals += 1
             return data[:2] + question.body
-        facts: dict[Query[Any], Any] = {}
+        facts: Known = {}
         seed = self._rng.getrandbits(32)
         outline = self.outline_from(question, facts, client, tcp=tcp, seed=seed)
         if outline is not None and outline.forward:
@@ -346,10 +330,16 @@ class Resolver:
                 )
                 return None if known.unknown else outline
             except Missing as missing:
-                held = self.seen_now(missing.query)
+                query = missing.query
+                if isinstance(query, Elsewhere | Datacenters):
+                    if self._elsewhere is not None:
+                        return None
+                    facts[query] = nobody(query)
+                    continue
+                held = self.seen_now(query)
                 if held is None:
                     return None
-                facts[missing.query] = held
+                facts[query] = held
                 assert len(facts) <= FACTS_MAX * 2
 
     def seen_now(self, query: Query[T]) -> T | None:
@@ -363,7 +353,7 @@ class Resolver:
         return None if held is None or held.last_contact_s > self._max_stale_s else held.value
 
     async def _outline_asking(
-        self, question: Question, facts: dict[Query[Any], Any], client: str, *, tcp: bool
+        self, question: Question, facts: Known, client: str, *, tcp: bool
     ) -> Outline:
         names: dict[bytes, tuple[Record, ...]] = {}
         seed = self._rng.getrandbits(64)
@@ -379,8 +369,16 @@ class Resolver:
                 found = await asyncio.gather(*map(self._upstream.look_up, known.unknown))
                 names |= zip(known.unknown, found, strict=True)
             except Missing as missing:
-                facts[missing.query] = await self._told(missing.query)
+                facts[missing.query] = await self._found(missing.query)
                 assert len(facts) <= FACTS_MAX * 2
+
+    async def _found(self, query: Asked) -> Any:
+        """What the state says, ours or another datacenter's."""
+        if not isinstance(query, Elsewhere | Datacenters):
+            return await self._told(query)
+        if isinstance(query, Elsewhere) and self._rules.is_local(query.datacenter.lower()):
+            return await self._told(query.query)
+        return nobody(query) if self._elsewhere is None else await self._elsewhere(query, self._ask)
 
     async def _told(self, query: Query[Any]) -> Any:
         """What a server says; what one said before where none answers in time.
@@ -446,7 +444,7 @@ class Resolver:
     ) -> bytes | None:
         """Keep the answer if the backend promises to tell when it may change. No await lies
         between the look at the catalog and the watch, so no change slips through."""
-        queries = tuple(dict.fromkeys(map(_watched_as, facts)))
+        queries = watched(facts)
         if self.watches(facts) is None:
             self._forget(list(queries))
             return None
@@ -465,8 +463,12 @@ class Resolver:
     def watches(self, facts: Known) -> list[object] | None:
         """What tells when these facts change, others when they have changed; None where nobody
         does."""
-        queries = dict.fromkeys(map(_watched_as, facts))
-        if not self._keeps or not all(q in self._cancels or self._watch(q) for q in queries):
+        queries = watched(facts)
+        if (
+            not queries
+            or not self._keeps
+            or not all(q in self._cancels or self._watch(q) for q in queries)
+        ):
             return None
         return [self._cancels[query] for query in queries]
 
@@ -490,8 +492,3 @@ class Resolver:
                 cancel = self._cancels.pop(query, None)
                 if cancel is not None:
                     cancel()
-
-
-def _watched_as(query: Query[Any]) -> Query[Any]:
-    """The query that changes with this one, alike for all that was drawn."""
-    return query.whole if isinstance(query, HealthSample) else query

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from agent.config.schema import AgentConfig
 from agent.dns.names import Zone, Zones, make_zone, reverse_zones
 from agent.dns.records import SoaTimes
+from agent.dns.sources import AskElsewhere
 
 #: No client gets more than this many answer records in a plain UDP reply (DNS contract 8).
 UDP_ANSWERS_MAX = 8
@@ -52,14 +53,20 @@ class Rules:
         """Whether a datacenter label means this one ("" does)."""
         return not datacenter or datacenter == self.datacenter.lower()
 
+    def of(self, datacenter: str) -> Rules:
+        """The same for names in another datacenter."""
+        return replace(self, datacenter=datacenter)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DnsView:
-    """What an explanation needs to know of a DNS face: by what it answers, and whom it asks."""
+    """What an explanation needs to know of a DNS face: by what it answers, and whom it asks;
+    ``elsewhere`` is the way to other datacenters."""
 
     config: AgentConfig
     recursors: tuple[str, ...] = ()
     looping: tuple[str, ...] = ()
+    elsewhere: AskElsewhere | None = None
 
 
 def ttl(seconds: float) -> int:

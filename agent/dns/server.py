@@ -21,7 +21,8 @@ from typing import Any, cast
 from agent.backend.cache import AnswerCache
 from agent.config.schema import AgentConfig
 from agent.dns.rate_limit import Fate, ResponseRates, slipped
-from agent.dns.resolver import Catalog, Later, Resolver, ResolverStats, Rights
+from agent.dns.resolver import Later, Resolver, ResolverStats
+from agent.dns.sources import AskElsewhere, Catalog, Rights
 from agent.dns.workers import Workers, WorkerStats
 from agent.listening import Sockets
 from agent.tasks import TaskOwner
@@ -90,6 +91,7 @@ class DnsServer:
         sockets: Sockets | None = None,
         rights: Rights | None = None,
         kept: AnswerCache | None = None,
+        elsewhere: AskElsewhere | None = None,
     ) -> None:
         """``clock`` gives wall-clock seconds (for the SOA serial); with other ``rights`` nothing
         that was answered counts any more. ``kept`` are answers that this agent keeps up to date.
@@ -99,8 +101,9 @@ class DnsServer:
         self._rng = rng or random.Random()
         self._stats = DnsStats()
         self._make = functools.partial(
-            Resolver, backend=backend, rng=self._rng, clock=clock, rights=rights, kept=kept
-        )
+            Resolver, backend=backend, rng=self._rng, clock=clock, rights=rights, kept=kept,
+            elsewhere=elsewhere,
+        )  # fmt: skip
         self._resolver = self._make(config)
         if rights is not None:
             rights.on_token(lambda: self._resolver.rights_changed())

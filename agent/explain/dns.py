@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -27,6 +27,7 @@ from agent.dns.names import Kind, Lookup
 from agent.dns.outline import Outline
 from agent.dns.recursion import LOCAL_NETWORKS, Insiders
 from agent.dns.rules import DnsView, Rules, rules_of
+from agent.dns.sources import nobody
 from agent.dns.wire import Question, read_question
 from agent.errors import RequestError
 from agent.queries import QueryNotFound, QueryRefused
@@ -89,9 +90,10 @@ async def explain_dns(backend: Backend, view: DnsView, wish: Wish) -> dict[str, 
             "UseCache": config.dns.use_cache,
         },
     }
-    known: dict[Query[Any], Asked[Any]] = {}
-    outline, outside = await _outline(question, wish, rules, backend, options, known)
-    told["Facts"] = [_fact(query, asked) for query, asked in known.items()]
+    asking = _Asking(backend, view, options)
+    outline, outside = await _outline(question, wish, rules, asking.ask)
+    told["Facts"] = [_fact(query, asked) for query, asked in asking.known.items()]
+    told["AskedElsewhere"] = [_away(query, value) for query, value in asking.away.items()]
     if not rules.is_local(lookup.datacenter):
         pass
     elif lookup.kind in {Kind.SERVICE, Kind.CONNECT, Kind.INGRESS}:
@@ -201,19 +203,49 @@ async def _outline(
     question: Question,
     wish: Wish,
     rules: Rules,
-    backend: Backend,
-    options: Ask,
-    facts: dict[Query[Any], Asked[Any]],
+    ask: Callable[[queries.Question], Awaitable[Any]],
 ) -> tuple[Outline, list[bytes]]:
     """The outline, and the names outside the zones that it would take to make it whole."""
+    facts: dict[queries.Question, Any] = {}
     while True:
-        values = Facts({query: asked.value for query, asked in facts.items()})
+        values = Facts(facts)
         try:
             rng = random.Random(0)
             outline = answers.answer(question, rules, values, rng, client=wish.client, tcp=wish.tcp)
             return outline, values.unknown
         except Missing as missing:
-            facts[missing.query] = await backend.ask(missing.query, options)
+            facts[missing.query] = await ask(missing.query)
+
+
+class _Asking:
+    """Asks for facts, and keeps how each was answered."""
+
+    def __init__(self, backend: Backend, view: DnsView, options: Ask) -> None:
+        self._backend, self._elsewhere, self._options = backend, view.elsewhere, options
+        self.known: dict[Query[Any], Asked[Any]] = {}
+        self.away: dict[queries.Elsewhere | queries.Datacenters, Any] = {}
+
+    async def ask(self, query: queries.Question) -> Any:
+        """The value that counts for the answer."""
+        if isinstance(query, queries.Elsewhere | queries.Datacenters):
+            there = self._elsewhere
+            value = nobody(query) if there is None else await there(query, self._options)
+            self.away[query] = value
+            return value
+        self.known[query] = await self._backend.ask(query, self._options)
+        return self.known[query].value
+
+
+def _away(query: queries.Elsewhere | queries.Datacenters, value: Any) -> dict[str, Any]:
+    """What another datacenter was asked, and whether it answered."""
+    if isinstance(query, queries.Datacenters):
+        return {"Query": "Datacenters", "Found": list(value)}
+    return {
+        "Datacenter": query.datacenter,
+        "Query": type(query.query).__name__,
+        "Known": value is not queries.NOWHERE,
+        "Answered": value is not queries.NOWHERE and value is not None,
+    }
 
 
 def _fact(query: Query[Any], asked: Asked[Any]) -> dict[str, Any]:

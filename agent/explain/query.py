@@ -62,7 +62,7 @@ async def explain_query(backend: Backend, name: str, *, connect: bool = False) -
             {**_instance(entry), "Because": why} for entry, why in kept[:INSTANCES_MAX]
         ],
         "Order": f'nearest to "{service.near}" first' if service.near else "drawn each time",
-        "Failover": "no other datacenter is known here",
+        "Failover": _failover(service.failover, found=bool(given)),
     }
 
 
@@ -70,6 +70,18 @@ def _found_by(asked: str, query_id: str, name: str) -> str:
     if asked.lower() == query_id:
         return "its id"
     return "its name" if asked.lower() == name.lower() else "what the name begins with"
+
+
+def _failover(failover: queries.Failover, *, found: bool) -> str:
+    if not queries.looks_elsewhere(failover):
+        return "none is named"
+    if found:
+        return "not needed: there are instances here"
+    if failover.targets:
+        return "the targets in their order"
+    named = ", ".join(failover.datacenters or ())
+    nearest = f"the {failover.nearest_n} nearest" if failover.nearest_n > 0 else ""
+    return " then ".join(part for part in (nearest, named) if part)
 
 
 def _instance(entry: HealthEntry) -> dict[str, Json]:

@@ -17,6 +17,7 @@ from agent.acl.access import Access
 from agent.acl.caller import EVERYBODY, Need
 from agent.acl.rules import Level
 from agent.backend import Ask, Consistency
+from agent.backend.archives import Archives
 from agent.backend.cache import AnswerCache, Cached
 from agent.errors import RequestError
 from agent.http import params as query_params
@@ -122,9 +123,10 @@ class Call:
     whether anybody has looked at what that one may do.
     """
 
-    __slots__ = ("_cached", "_desk", "access", "address", "body", "caller", "consulted", "context",
-                 "failure_headers", "method", "params", "path", "quiet", "refusal", "relayed",
-                 "request", "rest", "secret", "stream", "waiting")  # fmt: skip
+    __slots__ = ("_cached", "_desk", "access", "address", "archives", "body", "caller",
+                 "consulted", "context", "failure_headers", "method", "params", "path", "quiet",
+                 "refusal", "relayed", "request", "rest", "secret", "stream",
+                 "waiting")  # fmt: skip
 
     def __init__(
         self, desk: Desk, request: Asked, method: str, path: str, rest: str, params: Params
@@ -133,6 +135,8 @@ class Call:
         self.context = desk.context
         self.access = desk.access
         self.caller = EVERYBODY
+        #: Another datacenter's snapshots, where those are asked for.
+        self.archives: Archives | None = None
         self.consulted = False
         #: The secret of the token that is shown, "" for none.
         self.secret = ""

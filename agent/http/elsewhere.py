@@ -5,19 +5,27 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Mapping
 
+from agent.backend.acting import ACTING
 from agent.backend.rpc import calls
 from agent.errors import RequestError
 from agent.http.call import Call
 from agent.http.reply import Reply
 from agent.http.routes import Body, Class, Endpoint, Route
+from agent.keeping import archive_config
 from agent.wan.relayed import HEADERS, RelayedReply, RelayedRequest
 from agent.wan.ways import NoPath
 
 #: What every datacenter answers alike, or what this agent alone can say.
 _HERE = ("/v1/agent/", "/v1/explain/", "/v1/watch", "/v1/snapshot", "/v1/catalog/datacenters",
          "/v1/coordinate/datacenters")  # fmt: skip
+#: Requests whose body may name a datacenter, as in the reference.
+_BODY_NAMES = frozenset({"/v1/catalog/register", "/v1/catalog/deregister", "/v1/coordinate/update"})
+_DATACENTER = re.compile(rb'"datacenter"', re.IGNORECASE)
+SNAPSHOT = "/v1/snapshot"
 #: What only servers know of all datacenters: a client agent asks one of its own.
 _SERVERS_KNOW = frozenset({"/v1/catalog/datacenters", "/v1/coordinate/datacenters"})
 #: Added to the time that a request may take elsewhere, in seconds: the way there and back.
@@ -46,16 +54,46 @@ def wanted_datacenter(call: Call, route: Route, endpoint: Endpoint) -> str:
         return ""
     if route.path in _SERVERS_KNOW and endpoint.method == "GET":
         return "" if context.config.server else own
-    wanted = call.params.get("dc").lower() if "dc" in call.params else ""
+    wanted = _named(call, route).lower()
     if not wanted or wanted == own or not may_be_elsewhere(route, endpoint):
         return ""
     return wanted if context.way.may_lead_to(wanted) else ""
+
+
+def _named(call: Call, route: Route) -> str:
+    """The datacenter that a request names: in its body, where that has a place for it."""
+    if route.path in _BODY_NAMES and _DATACENTER.search(call.body):
+        try:
+            found = json.loads(call.body)
+        except (ValueError, RecursionError):
+            found = None  # the handler says what is wrong with it
+        for key, value in found.items() if isinstance(found, dict) else ():
+            if key.lower() == "datacenter" and isinstance(value, str) and value:
+                return value
+    return call.params.get("dc") if "dc" in call.params else ""
+
+
+async def _archive(call: Call, route: Route, endpoint: Endpoint) -> Reply | None:
+    """A snapshot of another datacenter, where the token is looked at; None for one of ours."""
+    wanted = call.params.get("dc").lower() if "dc" in call.params else ""
+    own = call.context.config.datacenter.lower()
+    if route.path != SNAPSHOT or not wanted or wanted == own or call.context.way is None:
+        return None
+    call.archives = call.context.way.archives(wanted, archive_config(call.context.config))
+    acting = ACTING.set(call.secret or call.access.tokens.default)
+    try:
+        return await endpoint.handler(call)
+    finally:
+        ACTING.reset(acting)
 
 
 async def answer_of_another(
     call: Call, route: Route, endpoint: Endpoint, target: str
 ) -> Reply | None:
     """The answer of whoever has to give it; None where that is this agent. Raises ForwardError."""
+    archive = await _archive(call, route, endpoint)
+    if archive is not None:
+        return archive
     datacenter = wanted_datacenter(call, route, endpoint)
     return await _asked_there(call, datacenter, target) if datacenter else None
 
@@ -96,7 +134,11 @@ async def as_relayed(reply: Reply, *, bytes_max: int) -> RelayedReply:
     """An answer of ours for another datacenter. Raises RequestError for one that is too long."""
     body = b"".join((reply.body, *reply.more))
     if len(body) > bytes_max:
-        raise RequestError(500, f"the answer is too long for another datacenter: {len(body)}")
+        raise RequestError(
+            500,
+            f"The answer of {len(body)} bytes is too long to be sent to another datacenter (limit "
+            f"{bytes_max}): ask for less, ask an agent there, or raise limits.rpc_frame_max",
+        )
     return RelayedReply(
         status=reply.status, content_type=reply.content_type, lines=reply.headers, body=body
     )

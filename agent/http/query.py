@@ -19,13 +19,13 @@ from agent.http.call import FAILED_READ, Call, done
 from agent.http.params import parse_bool
 from agent.http.parse_query import prepared_query, refuse
 from agent.http.reply import Reply
+from agent.wan.questions import told
 from raftstore.definition_commands import DeletePreparedQuery, SetPreparedQuery
 from raftstore.definition_queries import (
     GetPreparedQuery,
     ListPreparedQueries,
 )
 from raftstore.definitions import PreparedQuery
-from raftstore.queries import Query
 from raftstore.records import Json
 from raftstore.uuids import lookup_problem
 
@@ -140,7 +140,7 @@ async def execute(call: Call) -> Reply:
     head = {
         "Service": found.query.service.service,
         "DNS": {"TTL": found.query.dns_ttl},
-        "Datacenter": call.context.config.datacenter,
+        "Datacenter": found.datacenter or call.context.config.datacenter,
         "Failovers": found.failovers,
         **_meta(answered),
     }
@@ -196,6 +196,7 @@ def _request(call: Call) -> queries.Request:
         limit=int(limit) if limit else 0,
         connect=bool(connect),
         source_ip=_source_ip(call),
+        datacenter=call.context.config.datacenter,
     )
 
 
@@ -221,7 +222,16 @@ class _Asking:
         )
         self._last: Answered[Any] | None = None
 
-    async def ask(self, query: Query[Any]) -> Any:
+    async def ask(self, query: queries.Question) -> Any:
+        call = self._call
+        if isinstance(query, queries.Elsewhere | queries.Datacenters):
+            return await told(
+                call.context.way,
+                query,
+                self._options,
+                secret=call.secret or call.access.tokens.default,
+                timeout_s=call.context.config.rpc_hold_timeout_s,
+            )
         self._last = await self._call.ask(query, self._options)
         return self._last.value
 

@@ -9,6 +9,7 @@ from aiohttp.web import BaseRequest
 
 from agent import backend
 from agent.backend import Consistency
+from agent.backend.archives import Archives
 from agent.errors import RequestError
 from agent.http import params as query_params
 from agent.http.call import Call
@@ -49,11 +50,8 @@ class FileReply(Reply):
 
 async def save(call: Call) -> Reply:
     """The state as an archive, no older than the request unless `stale` allows it."""
-    call.check_datacenter()
+    archives = _archives(call)
     mode, _ = query_params.consistency(call.params)
-    archives = call.context.archives
-    if archives is None:
-        raise RequestError(500, "this agent keeps no snapshots")
     saved = await archives.save(stale=mode is Consistency.STALE)
     told: backend.Reply[None] = backend.Reply(
         value=None,
@@ -68,9 +66,17 @@ async def save(call: Call) -> Reply:
 
 async def restore(call: Call) -> Reply:
     """Replace the state by the archive in the body, on all servers or not at all."""
-    call.check_datacenter()
-    archives = call.context.archives
-    if archives is None or call.stream is None:
-        raise RequestError(500, "this agent keeps no snapshots")
+    archives = _archives(call)
+    assert call.stream is not None, "the route's body is a stream"
     await archives.restore(call.stream, call.actor)
     return Reply()
+
+
+def _archives(call: Call) -> Archives:
+    """Those of the datacenter that is asked. Raises RequestError."""
+    if call.archives is not None:
+        return call.archives
+    call.check_datacenter()
+    if call.context.archives is None:
+        raise RequestError(500, "this agent keeps no snapshots")
+    return call.context.archives

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from agent.acl.access import Access
 from agent.acl.seen import SeenState
 from agent.audit.sink import AuditLog
+from agent.backend import Ask
 from agent.backend.archives import Archives
 from agent.backend.local import LocalBackend
 from agent.backend.operations import Operations
@@ -36,13 +37,18 @@ from agent.membership import described_configuration
 from agent.parts.ground import Ground
 from agent.parts.host import HostParts
 from agent.parts.server import ServerParts
+from agent.queries import Datacenters, Elsewhere
 from agent.quotas import Quotas, RequestLimits
 from agent.reloading import Reload
 from agent.wan.pool import WanPool
+from agent.wan.questions import told
 from agent.wan.ways import StraightWay, Way
 from gossip import Gossip
 from raftstore.records import Json
 from raftstore.slices import in_slices
+
+#: Resolvers ask again after five seconds (resolv.conf(5)): by then the answer should be there.
+DNS_AWAY_MAX_S = 4.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,13 +135,26 @@ class Faces:
     def _make_dns(self) -> DnsServer:
         ground, access = self._ground, self._behind.access
         config, rng, sockets = ground.config, ground.rng, ground.sockets
+        way, tokens = self._behind.way, access.tokens
+
+        async def elsewhere(question: Elsewhere | Datacenters, options: Ask) -> object:
+            secret = tokens.dns or tokens.default
+            return await told(way, question, options, secret=secret, timeout_s=DNS_AWAY_MAX_S)
+
         if not access.enabled:
             # A server's own state is as good as any cache. With access control an answer is one
             # token's, and the cache is everybody's.
             kept = None if config.server else self._behind.host.cache
-            return DnsServer(config, self._behind.backend, rng=rng, sockets=sockets, kept=kept)
+            return DnsServer(
+                config,
+                self._behind.backend,
+                rng=rng,
+                sockets=sockets,
+                kept=kept,
+                elsewhere=elsewhere,
+            )
         seen = SeenState(access, self._behind.backend, lambda: access.tokens.dns)
-        return DnsServer(config, seen, rng=rng, sockets=sockets, rights=seen)
+        return DnsServer(config, seen, rng=rng, sockets=sockets, rights=seen, elsewhere=elsewhere)
 
     def state_replaced(self) -> None:
         """Another state is in force: answers that are ready are none any more."""

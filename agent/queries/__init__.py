@@ -19,6 +19,7 @@ from agent.queries.definition import (
     problem,
     to_content,
 )
+from agent.queries.elsewhere import NOWHERE, Datacenters, Elsewhere, Nowhere, Question
 from agent.queries.execution import (
     ADDRESS,
     Candidates,
@@ -29,22 +30,27 @@ from agent.queries.execution import (
     Wish,
     arrangement,
     candidates,
-    execution,
     meeting,
     resolution,
     run,
     run_asking,
 )
+from agent.queries.failover import execution, looks_elsewhere, wanted
 from agent.queries.template import TemplateError, compile_template
 
 __all__ = [
     "ADDRESS",
+    "NOWHERE",
     "Candidates",
+    "Datacenters",
     "Definition",
+    "Elsewhere",
     "Executed",
     "Failover",
+    "Nowhere",
     "QueryNotFound",
     "QueryRefused",
+    "Question",
     "Request",
     "ServiceQuery",
     "Target",
@@ -56,10 +62,12 @@ __all__ = [
     "compile_template",
     "definition_of",
     "execution",
+    "looks_elsewhere",
     "meeting",
     "problem",
     "resolution",
     "run",
     "run_asking",
     "to_content",
+    "wanted",
 ]

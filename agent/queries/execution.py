@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 from agent.distance import nearest_first, places
 from agent.errors import AgentError
 from agent.queries.definition import Definition, ServiceQuery, definition_of
+from agent.queries.elsewhere import Question
 from agent.queries.template import TemplateError, compile_template
 from raftstore.definition_queries import (
     CoordinatesOf,
@@ -32,6 +33,7 @@ T = TypeVar("T")
 
 #: What a step must know -> what it comes to in the end.
 Steps = Generator[Query[Any], Any, T]
+Q = TypeVar("Q", bound=Question)
 
 #: The agent that is asked; whoever has the address from which the question comes.
 AGENT, ADDRESS = "_agent", "_ip"
@@ -59,7 +61,7 @@ class Request:
     """A wish to carry out a query. ``agent`` is the node of the agent that was asked.
 
     ``near`` is a node, "_agent" or "_ip" (``source_ip`` says which that is); "" leaves it to the
-    query. ``limit`` 0 is none.
+    query. ``limit`` 0 is none. ``datacenter`` is the one whose query it is.
     """
 
     name: str
@@ -69,6 +71,7 @@ class Request:
     connect: bool = False
     segment: str = ""
     source_ip: str = ""
+    datacenter: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,7 +88,7 @@ class Executed:
     """The instances in the order in which they are to be used.
 
     ``ordered`` says that the order means something. ``failovers`` counts other datacenters that
-    were tried: there is none yet that could be.
+    were tried; ``datacenter`` is the last of them that answered, "" for the query's own.
     """
 
     record: PreparedQuery
@@ -93,9 +96,10 @@ class Executed:
     nodes: tuple[HealthEntry, ...]
     ordered: bool
     failovers: int = 0
+    datacenter: str = ""
 
 
-def run(steps: Steps[T], get: Callable[[Query[Any]], Any]) -> T:
+def run(steps: Generator[Q, Any, T], get: Callable[[Q], Any]) -> T:
     """Take all steps with answers that are at hand. What ``get`` raises ends them."""
     try:
         query = next(steps)
@@ -108,7 +112,7 @@ def run(steps: Steps[T], get: Callable[[Query[Any]], Any]) -> T:
         steps.close()
 
 
-async def run_asking(steps: Steps[T], ask: Callable[[Query[Any]], Awaitable[Any]]) -> T:
+async def run_asking(steps: Generator[Q, Any, T], ask: Callable[[Q], Awaitable[Any]]) -> T:
     """The same where answers take time."""
     try:
         query = next(steps)
@@ -173,12 +177,6 @@ def arrangement(found: Candidates, request: Request, rng: random.Random) -> Step
     if request.limit > 0:
         nodes = nodes[: request.limit]
     return Executed(record=found.record, query=found.query, nodes=tuple(nodes), ordered=bool(near))
-
-
-def execution(request: Request, rng: random.Random) -> Steps[Executed]:
-    """Carry out a query. Raises QueryNotFound, QueryRefused."""
-    found = yield from candidates(request)
-    return (yield from arrangement(found, request, rng))
 
 
 def _coordinates(found: Candidates, request: Request, near: str) -> Steps[list[Coordinate]]:

@@ -86,9 +86,11 @@ def write_elsewhere(datacenter: str, method: str, payload: bytes) -> bytes:
 def read_elsewhere(payload: bytes) -> tuple[str, str, bytes]:
     """Datacenter, method and its payload. Raises DecodeError.
 
-    It cannot hold itself: a request goes over the border between datacenters once.
+    It is a request of the API, or a question to the state with a token. It cannot hold itself: a
+    request goes over the border between datacenters once.
     """
     datacenter, method, inner, *_ = calls.unpack(payload, str, str, bytes)
-    if method != calls.HTTP:
+    asks = method == calls.AS and calls.read_as(inner)[1] == calls.ASK
+    if method != calls.HTTP and not asks:
         raise DecodeError("this is not asked of other datacenters")
     return datacenter, method, inner

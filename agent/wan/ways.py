@@ -7,11 +7,15 @@ request crosses the border once, for whoever is asked there answers it or says t
 
 from __future__ import annotations
 
+import json
 import logging
 import random
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Protocol
+from typing import Protocol, TypeVar
 
+from agent.backend import Ask, Reply
+from agent.backend.archive_transfers import RemoteArchives
+from agent.backend.archives import ArchiveConfig
 from agent.backend.rpc import calls
 from agent.backend.rpc.client import RemoteFailure, RpcPool
 from agent.backend.servers import Servers
@@ -19,11 +23,17 @@ from agent.errors import ForwardError, RequestError
 from agent.wan import datacenters
 from agent.wan.relayed import RelayedReply, RelayedRequest, read_elsewhere, write_elsewhere
 from gossip import Member
+from raftstore.queries import Query
+from raftstore.slices import in_slices
+
+T = TypeVar("T")
 
 log = logging.getLogger("lictor.agent.wan")
 
 #: Servers of a datacenter that are tried before a request fails.
 TRIES_MAX = 3
+#: Between our agents it tells an unknown datacenter from one that cannot be reached.
+_UNKNOWN_STATUS = 404
 
 
 class NoPath(RequestError):
@@ -31,6 +41,14 @@ class NoPath(RequestError):
 
     def __init__(self) -> None:
         super().__init__(500, "No path to datacenter")
+
+
+class UnknownDatacenter(NoPath):
+    """No member of the pool of servers has ever named this datacenter."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.status = _UNKNOWN_STATUS
 
 
 class Way(Protocol):
@@ -46,6 +64,21 @@ class Way(Protocol):
         """Have a request answered there. Raises NoPath, ForwardError."""
         ...
 
+    async def ask(
+        self, datacenter: str, query: Query[T], options: Ask, *, secret: str, timeout_s: float
+    ) -> Reply[T]:
+        """What its state says to whoever shows a token. Raises NoPath (UnknownDatacenter where
+        nobody knows it), ForwardError, RequestError."""
+        ...
+
+    async def datacenters(self) -> list[str]:
+        """All that are known, the nearest first. Raises NoPath, ForwardError."""
+        ...
+
+    def archives(self, datacenter: str, config: ArchiveConfig) -> RemoteArchives:
+        """Its snapshots, with the token that is acting. Raises NoPath, RequestError."""
+        ...
+
 
 class StraightWay:
     """A server's."""
@@ -56,10 +89,13 @@ class StraightWay:
         members: Callable[[], Sequence[Member]],
         make_pool: Callable[[str], RpcPool],
         rng: random.Random,
+        *,
+        nearest_first: Callable[[], list[str]] = list,
     ) -> None:
-        """``make_pool`` gives the connections to a datacenter."""
+        """``make_pool`` gives the connections to a datacenter; ``nearest_first`` all of them."""
         self._own = own
         self._members = members
+        self._nearest_first = nearest_first
         self._make_pool = make_pool
         self._rng = rng
         self._servers: dict[str, Servers] = {}
@@ -92,6 +128,31 @@ class StraightWay:
         )
         return RelayedReply.decode(raw)
 
+    async def ask(
+        self, datacenter: str, query: Query[T], options: Ask, *, secret: str, timeout_s: float
+    ) -> Reply[T]:
+        """Ask one server after the other."""
+        payload = calls.write_as(secret, calls.ASK, calls.AskCall(query, options).encode())
+        raw = await self._ask(datacenter, calls.AS, payload, timeout_s=timeout_s, repeatable=True)
+        return await in_slices(calls.decode_reply(query, raw))
+
+    async def datacenters(self) -> list[str]:
+        """By the pool of servers."""
+        return self._nearest_first()
+
+    def archives(self, datacenter: str, config: ArchiveConfig) -> RemoteArchives:
+        """Piece by piece from one of its servers."""
+        servers = self._looked(datacenter)
+        if servers.preferred() is None:
+            raise NoPath
+        return RemoteArchives(servers, self._pool(datacenter), config)
+
+    def _pool(self, datacenter: str) -> RpcPool:
+        pool = self._pools.get(datacenter)
+        if pool is None:
+            pool = self._pools[datacenter] = self._make_pool(datacenter)
+        return pool
+
     async def _ask(
         self, datacenter: str, method: str, payload: bytes, *, timeout_s: float, repeatable: bool
     ) -> bytes:
@@ -102,11 +163,8 @@ class StraightWay:
             server = servers.preferred()
             if server is None:
                 break
-            pool = self._pools.get(datacenter)
-            if pool is None:
-                pool = self._pools[datacenter] = self._make_pool(datacenter)
             try:
-                return await pool.call(
+                return await self._pool(datacenter).call(
                     (server.host, server.port), method, payload, timeout_s=timeout_s
                 )
             except RemoteFailure as error:
@@ -122,16 +180,21 @@ class StraightWay:
                 if not error.definite and not repeatable:
                     break
         self.failures += 1
-        raise NoPath if failed is None else failed
+        if failed is not None:
+            raise failed
+        known = datacenter in datacenters.by_datacenter(self._members())
+        raise NoPath if known else UnknownDatacenter
 
     async def pass_on(self, payload: bytes, timeout_s: float) -> bytes:
         """What a client agent of ours wants of another datacenter. Raises NoPath, ForwardError."""
         datacenter, method, inner = read_elsewhere(payload)
         if datacenter == self._own:
+            if method != calls.HTTP:
+                raise ForwardError("this is asked of a server itself", definite=True)
             return await self.answer_here(inner, timeout_s)
-        request = RelayedRequest.decode(inner)
+        repeatable = method != calls.HTTP or RelayedRequest.decode(inner).method == "GET"
         return await self._ask(
-            datacenter, method, inner, timeout_s=timeout_s, repeatable=request.method == "GET"
+            datacenter, method, inner, timeout_s=timeout_s, repeatable=repeatable
         )
 
     async def answer_here(self, payload: bytes, timeout_s: float) -> bytes:
@@ -158,8 +221,11 @@ class StraightWay:
 class WayByServers:
     """A client agent's: by the servers of its own datacenter."""
 
-    def __init__(self, call: CallsServer) -> None:
+    def __init__(self, call: CallsServer, own: str, *, hold_s: float) -> None:
+        """``own`` is the datacenter of the servers that ``call`` reaches."""
         self._call = call
+        self._own = own
+        self._hold_s = hold_s
 
     def may_lead_to(self, datacenter: str) -> bool:
         """The servers know."""
@@ -170,11 +236,37 @@ class WayByServers:
     ) -> RelayedReply:
         """Have one of them ask."""
         payload = write_elsewhere(datacenter, calls.HTTP, request.encode())
+        return RelayedReply.decode(await self._passed_on(payload, timeout_s, once=not repeatable))
+
+    async def ask(
+        self, datacenter: str, query: Query[T], options: Ask, *, secret: str, timeout_s: float
+    ) -> Reply[T]:
+        """Have one of them ask."""
+        asked = calls.write_as(secret, calls.ASK, calls.AskCall(query, options).encode())
+        payload = write_elsewhere(datacenter, calls.AS, asked)
+        raw = await self._passed_on(payload, timeout_s, once=False)
+        return await in_slices(calls.decode_reply(query, raw))
+
+    async def datacenters(self) -> list[str]:
+        """As one of them knows them."""
+        request = RelayedRequest(method="GET", target="/v1/catalog/datacenters")
+        reply = await self.http(self._own, request, timeout_s=self._hold_s, repeatable=True)
+        found = json.loads(reply.body) if reply.status == 200 else []
+        return [name for name in found if isinstance(name, str)] if type(found) is list else []
+
+    def archives(self, datacenter: str, config: ArchiveConfig) -> RemoteArchives:
+        """A snapshot would lie on three agents at once."""
+        raise RequestError(
+            400, "a snapshot of another datacenter is taken through a server, not a client agent"
+        )
+
+    async def _passed_on(self, payload: bytes, timeout_s: float, *, once: bool) -> bytes:
         try:
-            raw = await self._call(calls.ELSEWHERE, payload, hold_s=timeout_s, once=not repeatable)
+            return await self._call(calls.ELSEWHERE, payload, hold_s=timeout_s, once=once)
         except RequestError as error:
-            raise (NoPath() if error.text == NoPath().text else error) from None
-        return RelayedReply.decode(raw)
+            if error.text != NoPath().text:
+                raise
+            raise (UnknownDatacenter if error.status == _UNKNOWN_STATUS else NoPath) from None
 
 
 class CallsServer(Protocol):

@@ -284,7 +284,9 @@ class RpcPool:
         return True
 
     def _with_token(self, method: str, payload: bytes) -> tuple[str, bytes]:
-        secret = self.acting() if self.acting and method not in calls.WITHOUT_TOKEN else ""
+        if method == calls.AS or method in calls.WITHOUT_TOKEN:
+            return method, payload
+        secret = self.acting() if self.acting else ""
         return (calls.AS, calls.write_as(secret, method, payload)) if secret else (method, payload)
 
     async def _connection(self, address: tuple[str, int]) -> _Connection:

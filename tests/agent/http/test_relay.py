@@ -156,3 +156,31 @@ async def test_a_token_is_carried_and_resolved_there() -> None:
         denied = RelayedRequest(method="GET", target="/v1/kv/a")
         assert way.west is not None
         assert (await way.west.server.relayed.answer(denied)).status == 403
+
+
+async def test_a_body_may_name_the_datacenter() -> None:
+    async with two() as (way, here, there):
+        node = {"Node": "far", "Address": "10.2.0.1", "Datacenter": "West"}
+        assert (await here.put("/v1/catalog/register", node)).json is True
+        assert (await there.get("/v1/catalog/node/far")).json["Node"]["Address"] == "10.2.0.1"
+        assert (await here.get("/v1/catalog/node/far")).json is None
+        gone = {"Node": "far", "datacenter": "west"}
+        # What the body says counts, as in the reference.
+        assert (await here.put("/v1/catalog/deregister?dc=east", gone)).json is True
+        assert (await there.get("/v1/catalog/node/far")).json is None
+        asked = len(way.asked)
+        lost = await here.put("/v1/catalog/register", node | {"Datacenter": "north"})
+        assert (lost.status, lost.body) == (500, b"No path to datacenter")
+        broken = await here.ask("PUT", "/v1/catalog/register?dc=west", b'{"Datacenter": "west",')
+        assert broken.status == 400
+        assert len(way.asked) == asked + 1
+
+
+async def test_an_answer_that_is_too_long_is_refused_in_words() -> None:
+    async with two() as (way, here, there):
+        assert way.west is not None
+        way.west.server.relayed._bytes_max = 100
+        await there.ask("PUT", "/v1/kv/a", b"x" * 200)
+        found = await here.get("/v1/kv/a?dc=west&raw")
+        assert found.status == 500
+        assert b"too long to be sent to another datacenter (limit 100)" in found.body

@@ -99,3 +99,17 @@ def test_nobody_is_sent_further_and_nothing_else_is_passed_on() -> None:
     for method in (calls.ELSEWHERE, calls.CHANGE, calls.AS):
         with pytest.raises(DecodeError):
             read_elsewhere(write_elsewhere("west", method, b""))
+
+
+def test_a_question_with_a_token_is_passed_on_and_nothing_else_in_its_clothes() -> None:
+    asked = calls.write_as("secret", calls.ASK, b"question")
+    assert read_elsewhere(write_elsewhere("west", calls.AS, asked)) == ("west", calls.AS, asked)
+    for method, inner in (
+        (calls.AS, calls.write_as("secret", calls.CHANGE, b"")),
+        (calls.AS, calls.write_as("", calls.AS, asked)),
+        (calls.AS, calls.write_as("", calls.ELSEWHERE, b"")),
+        (calls.AS, b"junk"),
+        (calls.ASK, b""),
+    ):
+        with pytest.raises(DecodeError):
+            read_elsewhere(write_elsewhere("west", method, inner))
