@@ -1,4 +1,5 @@
-"""Which of its addresses a node or an instance shows for a type of question (DNS contract 9)."""
+"""Which of its addresses a node or an instance shows for a type of question (DNS contract 9), and
+the names that stand for them."""
 
 from __future__ import annotations
 
@@ -6,6 +7,8 @@ from collections.abc import Mapping
 
 from dns.rdatatype import RdataType
 
+from agent.dns import records
+from agent.dns.names import Zone
 from raftstore.records import Node, Service
 
 _V4, _V6 = "lan_ipv4", "lan_ipv6"
@@ -33,3 +36,13 @@ def _choose(tagged: Mapping[str, str], default: str, qtype: int) -> str:
     if qtype == RdataType.AAAA:
         return tagged.get(_V6) or default
     return tagged.get(_V6) or tagged.get(_V4) or default
+
+
+def node_target(name: str, datacenter: str, zone: Zone) -> bytes | None:
+    """``NODE.node.DC.ZONE``, None when the node's name does not fit into a name."""
+    return records.name_wire(f"{name}.node.{datacenter}.{zone.text}")
+
+
+def service_target(name: str, datacenter: str, zone: Zone) -> bytes | None:
+    """``SERVICE.service.DC.ZONE``, None when the name does not fit into one."""
+    return records.name_wire(f"{name}.service.{datacenter}.{zone.text}")

@@ -241,9 +241,11 @@ def _reverse(question: Question, lookup: Lookup, rules: Rules, facts: Facts) -> 
     if lookup.address:
         holder = facts.get(WhoHasAddress(records.address_text(lookup.address)))
         if holder.node is not None:
-            target = node_target(holder.node.name, rules.datacenter, rules.zones.primary)
+            target = addresses.node_target(holder.node.name, rules.datacenter, rules.zones.primary)
         if target is None and holder.service is not None:
-            target = service_target(holder.service.name, rules.datacenter, rules.zones.primary)
+            target = addresses.service_target(
+                holder.service.name, rules.datacenter, rules.zones.primary
+            )
         if target is None and records.is_virtual(lookup.address):
             virtual = facts.get(VirtualAddressAt(records.address_text(lookup.address)))
             if virtual is not None and virtual.freed_at is None:
@@ -431,7 +433,7 @@ def _srv_item(ask: _Ask, entry: HealthEntry, ttl_s: int) -> Item | None:
     text = _instance_address(ask, entry)
     packed = records.address_bytes(text)
     datacenter = ask.rules.datacenter
-    home = node_target(entry.node.name, datacenter, ask.zone)
+    home = addresses.node_target(entry.node.name, datacenter, ask.zone)
     if packed is None:
         target = records.name_wire(text)
     elif text == entry.node.address and text != entry.service.address:
@@ -451,16 +453,6 @@ def _srv_item(ask: _Ask, entry: HealthEntry, ttl_s: int) -> Item | None:
     if target == home:
         return Item((own,), (*needs, *texts))
     return Item((own,), needs, texts)
-
-
-def node_target(name: str, datacenter: str, zone: Zone) -> bytes | None:
-    """``NODE.node.DC.ZONE``, None when the node's name does not fit into a name."""
-    return records.name_wire(f"{name}.node.{datacenter}.{zone.text}")
-
-
-def service_target(name: str, datacenter: str, zone: Zone) -> bytes | None:
-    """``SERVICE.service.DC.ZONE``, None when the name does not fit into one."""
-    return records.name_wire(f"{name}.service.{datacenter}.{zone.text}")
 
 
 # --- chains

