@@ -248,6 +248,20 @@ def sidecar_of(body: Any, service_id: str) -> str:
     return found[0]
 
 
+def gateway_of(body: Any, kind: str, name: str) -> str:
+    """The one gateway of a kind and name among the agent's services."""
+    services = _object(body, "services")
+    found = [
+        str(gateway_id)
+        for gateway_id, each in services.items()
+        if (_text(_object(each, "service"), "Kind"), _text(each, "Service")) == (kind, name)
+    ]
+    if len(found) != 1:
+        told = f"More than one {kind}" if found else f"No {kind}"
+        raise SourceError(f'{told} with the service name "{name}" is registered on this agent')
+    return found[0]
+
+
 def _object(value: Any, what: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise SourceError(f"{what} is no JSON object")

@@ -315,6 +315,17 @@ async def find_sidecar(
     http_addr: str, service_id: str, *, token: str = "", body_max_bytes: int = 16 * 1024 * 1024
 ) -> str:
     """The id of the one proxy registered for a service. Raises SourceError if none or several."""
+    services = await _services(http_addr, token=token, body_max_bytes=body_max_bytes)
+    return api_json.sidecar_of(services, service_id)
+
+
+async def find_gateway(http_addr: str, kind: str, name: str, *, token: str = "") -> str:
+    """The id of the one gateway of a name. Raises SourceError if there is none, or several."""
+    services = await _services(http_addr, token=token, body_max_bytes=16 * 1024 * 1024)
+    return api_json.gateway_of(services, f"{kind}-gateway", name)
+
+
+async def _services(http_addr: str, *, token: str, body_max_bytes: int) -> Any:
     url = http_addr if "://" in http_addr else f"http://{http_addr}"
     headers = {"X-Consul-Token": token} if token else None
     timeout = aiohttp.ClientTimeout(total=10.0)
@@ -332,4 +343,4 @@ async def find_sidecar(
         raise SourceError(
             f"Failed looking up sidecar proxy info: {url}: {reason or type(error).__name__}"
         ) from error
-    return api_json.sidecar_of(api_json.load(body), service_id)
+    return api_json.load(body)

@@ -13,10 +13,11 @@ from typing import Protocol
 
 from proxy import transparent
 from proxy.config import ProxyConfig
+from proxy.l7.ingress import IngressListener
 from proxy.listeners import Listener, ListenOn
 from proxy.prefaced import Prefaced
 from proxy.redirected import Redirected
-from proxy.source import Endpoint, ExposedPath, MeshState, UpstreamSpec
+from proxy.source import Endpoint, ExposedPath, MeshState, OwnService, UpstreamSpec
 from proxy.transparent import PassOn, Refuse, ToInstance, ToUpstream
 
 Made = tuple[ListenOn, Callable[[], asyncio.Protocol]]
@@ -32,6 +33,7 @@ class House(Protocol):
     def accept_direct(self, upstream: UpstreamSpec, endpoint: Endpoint) -> asyncio.Protocol: ...
     def accept_passing(self, address: str, port: int) -> asyncio.Protocol: ...
     def accept_exposed(self, exposed: ExposedPath) -> asyncio.Protocol: ...
+    def accept_ingress(self, door: IngressListener) -> asyncio.Protocol: ...
     def refuse(self, reason: str) -> asyncio.Protocol: ...
 
 
@@ -41,6 +43,7 @@ class Doors:
     def __init__(self, house: House) -> None:
         self._house = house
         self._destinations = transparent.Destinations()
+        self._own: OwnService | None = None
 
     def update(self, state: MeshState, listeners: Mapping[str, Listener]) -> None:
         """Work by this state. Nobody is led to our own listeners by name of their address."""
@@ -49,6 +52,7 @@ class Doors:
             for each in listeners.values()
             if not each.on.socket_path
         ]
+        self._own = state.own
         self._destinations = transparent.destinations(state, listens)
 
     def wanted(self, state: MeshState) -> dict[str, Made]:
@@ -60,6 +64,10 @@ class Doors:
             on = ListenOn(address=state.own.listen_address, port=each.listener_port)
             accept = functools.partial(self._house.accept_exposed, each)
             found[f"exposed:{each.listener_port}"] = (on, accept)
+        for door in state.own.ingress:
+            on = ListenOn(address=state.own.listen_address, port=door.port)
+            come = functools.partial(self._from_outside, door.port)
+            found[f"ingress:{door.port}"] = (on, come)
         led = state.own.transparent
         if led is not None:
             found[TRANSPARENT] = (
@@ -67,6 +75,18 @@ class Doors:
                 lambda: Redirected(self._choose),
             )
         return found
+
+    def _from_outside(self, port: int) -> asyncio.Protocol:
+        """A connection to an ingress gateway: bytes go to the one service, requests by host."""
+        own = self._own
+        door = next((each for each in own.ingress if each.port == port), None) if own else None
+        if own is None or door is None:
+            return self._house.refuse("no_service")
+        if door.protocol != "tcp":
+            return self._house.accept_ingress(door)
+        names = {each.name for each in door.services}
+        found = next((each for each in own.upstreams if each.name in names), None)
+        return self._house.accept_outbound(found) if found else self._house.refuse("no_service")
 
     def _choose(self, address: str, port: int) -> asyncio.Protocol:
         house = self._house

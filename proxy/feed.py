@@ -16,7 +16,7 @@ from proxy.authz import Default
 from proxy.balance.hosts import Host
 from proxy.errors import SourceError
 from proxy.jwt import Provider, TokenError, read_provider
-from proxy.l7 import guard, settings
+from proxy.l7 import guard, ingress, settings
 from proxy.l7.locality import Locality
 from proxy.l7.routes import Chain, read_chain
 from proxy.source import Endpoint, MeshState, UpstreamSpec
@@ -85,6 +85,9 @@ class Resources:
             listen_address=listen_address,
         )  # fmt: skip
         config = body.get("Config") if isinstance(body.get("Config"), dict) else {}
+        if held.get("ingress-gateway") is not None:
+            doors = ingress.listeners(held["ingress-gateway"])
+            own = replace(own, listen_port=0, ingress=doors)
         own = replace(own, guard=guard.read(body.get("RateLimits"), config or {}))
         state = replace(
             state,

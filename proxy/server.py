@@ -30,6 +30,7 @@ from proxy.errors import TlsMaterialError
 from proxy.handover import Inheritance
 from proxy.jwt import Jose
 from proxy.l7.gateway import Gateway, no_patterns
+from proxy.l7.ingress import IngressListener
 from proxy.listeners import Listener, ListenOn
 from proxy.passthrough import PassThrough
 from proxy.permissions import FullMatch
@@ -190,24 +191,21 @@ class Proxy:
 
     def metrics(self) -> str:
         """All metrics in the Prometheus text format."""
-        stats, http, observer = self.stats(), self._http.stats, self._http.observer
+        stats = self.stats()
         counters: dict[str, float] = {
-            "connections_inbound": stats.inbound_total + http.inbound_connections,
-            "connections_outbound": stats.outbound_total + http.outbound_connections,
+            "connections_inbound": stats.inbound_total,
+            "connections_outbound": stats.outbound_total,
             "leaf_rotations": stats.leaf_rotations,
-            "http_rejects": observer.metrics.rejects,
-            "requests_short": observer.short,
-            "denied_requests": http.denied,
         }
         gauges = {
-            "connections_active": float(self._open()),
+            "connections_active": float(len(self._sessions) + self._http.stats.open),
             "config_age_seconds": stats.source_age_s,
             "leaf_expiry_seconds": max(0.0, stats.leaf_not_after_at - time.time()),
             "root_count": float(len(self._state.roots_pem)),
             "tunnel_connections": float(self.tunnels.open + self._accepted.open),
             "tunnel_streams_active": float(self.tunnels.streams + self._accepted.streams),
         }
-        return observer.metrics.text(gauges, counters, self._http.families(stats.events))
+        return self._http.metrics(gauges, counters, stats.events)
 
     def port(self, listener: str = PUBLIC) -> int:
         """The port that a listener really has: the public one, or an upstream's by its key."""
@@ -410,7 +408,7 @@ class Proxy:
 
     def _full(self, own: OwnService) -> bool:
         most, active = own.inbound_connections_max, self._stats.inbound_active
-        return self._open() >= self.config.connections_max or 0 < most <= active
+        return self._crowded or 0 < most <= active
 
     def _own_authority(self) -> str:
         own = self._state.own
@@ -448,7 +446,7 @@ class Proxy:
     def accept_outbound(self, upstream: UpstreamSpec, source: str = "") -> asyncio.Protocol:
         """For a connection of the local application; ``source`` is where it says it comes from."""
         if self._http.serves_outbound(upstream):
-            if self._open() >= self.config.connections_max:
+            if self._crowded:
                 return self.refuse("overflow")
             return self._http.accept_outbound(upstream, source)
         candidates = self._balancers[upstream.key].candidates(self.config.dial_attempts_max)
@@ -464,9 +462,11 @@ class Proxy:
 
     def accept_exposed(self, exposed: ExposedPath) -> asyncio.Protocol:
         """The protocol for a connection to an exposed path."""
-        if self._open() >= self.config.connections_max:
-            return self.refuse("overflow")
-        return self._http.accept_exposed(exposed)
+        return self.refuse("overflow") if self._crowded else self._http.accept_exposed(exposed)
+
+    def accept_ingress(self, door: IngressListener) -> asyncio.Protocol:
+        """The protocol for a connection from outside the mesh."""
+        return self.refuse("overflow") if self._crowded else self._http.accept_ingress(door)
 
     def enter(self, upstream: UpstreamSpec) -> asyncio.Protocol:
         """The first protocol of a connection at an upstream's listener."""
@@ -475,7 +475,7 @@ class Proxy:
         return self._doors.prefaced(upstream, mode) if mode else self.accept_outbound(upstream)
 
     def _begin(self, core: Outbound | None) -> asyncio.Protocol:
-        if core is None or self._open() >= self.config.connections_max:
+        if core is None or self._crowded:
             return self.refuse("overflow" if core else "upstream_overflow")
         session = Session(self, core, self._loop)
         self._departures.began(core)
@@ -486,8 +486,9 @@ class Proxy:
         session.accept(stream)
         return stream
 
-    def _open(self) -> int:
-        return len(self._sessions) + self._http.stats.open
+    @property
+    def _crowded(self) -> bool:
+        return len(self._sessions) + self._http.stats.open >= self.config.connections_max
 
     def _adopt(self, session: Session) -> None:
         self._sessions.add(session)

@@ -15,6 +15,7 @@ from proxy.authz import DEFAULT_ACL_OFF, Rule
 from proxy.balance.hosts import Host
 from proxy.jwt import Provider
 from proxy.l7.guard import GuardConfig
+from proxy.l7.ingress import IngressListener
 from proxy.l7.locality import Locality
 from proxy.l7.routes import Chain
 from proxy.l7.settings import UpstreamSettings
@@ -114,6 +115,8 @@ class OwnService:
     transparent: Transparent | None = None
     #: Whether the application is told in a PROXY header who each connection comes from.
     sends_proxy_header: bool = False
+    #: Of an ingress gateway, which has no application and no public listener.
+    ingress: tuple[IngressListener, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

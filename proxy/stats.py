@@ -27,6 +27,18 @@ class ProxyStats:
     events: Counter[tuple[str, str]] = field(default_factory=Counter)
 
 
+@dataclass(slots=True)
+class HttpStats:
+    """Of connections with requests: counters since start, and how many are open."""
+
+    inbound_connections: int = 0
+    outbound_connections: int = 0
+    violations: int = 0
+    denied: int = 0
+    audited: int = 0
+    open: int = 0
+
+
 class Door(Protocol):
     """What there is to say of a listener."""
 

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field, replace
 import uvloop
 
 from proxy import admin
-from proxy.api_source import ApiSource, find_sidecar
+from proxy.api_source import ApiSource, find_gateway, find_sidecar
 from proxy.config import ProxyConfig
 from proxy.errors import SourceError
 from proxy.feed_source import FeedSource, has_feed
@@ -51,6 +51,8 @@ class ProxyOptions:
     sidecar_for: str = ""
     proxy_id: str = ""
     service: str = ""
+    #: The kind of gateway to be, with ``service`` as its name; "" for a sidecar.
+    gateway: str = ""
     service_addr: str = ""
     listen: str = ""
     upstreams: tuple[tuple[str, int], ...] = ()
@@ -176,7 +178,7 @@ async def _source(options: ProxyOptions, say: Callable[[str], None]) -> ApiSourc
     chosen = [bool(each) for each in (options.sidecar_for, options.proxy_id, options.service)]
     if sum(chosen) != 1:
         raise SourceError("one of -sidecar-for, -proxy-id and -service must be given")
-    if options.service:
+    if options.service and not options.gateway:
         say("    Configuration mode: Flags")
         own = own_of_flags(options)
         say(f"               Service: {own.name}")
@@ -190,6 +192,10 @@ async def _source(options: ProxyOptions, say: Callable[[str], None]) -> ApiSourc
         return ApiSource(http_addr=options.http_addr, token=options.token, own=own)
     proxy_id = options.proxy_id
     say("    Configuration mode: Agent API")
+    if options.gateway:
+        proxy_id = await find_gateway(
+            options.http_addr, options.gateway, options.service, token=options.token
+        )
     if options.sidecar_for:
         proxy_id = await find_sidecar(options.http_addr, options.sidecar_for, token=options.token)
         say(f"        Sidecar for ID: {options.sidecar_for}")

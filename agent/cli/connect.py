@@ -63,6 +63,7 @@ def proxy_options(call: Call) -> ProxyOptions:
         sidecar_for=flags.text("sidecar-for"),
         proxy_id=flags.text("proxy-id"),
         service=flags.text("service"),
+        gateway=_gateway(flags.text("gateway"), flags.text("service")),
         service_addr=flags.text("service-addr"),
         listen=flags.text("listen"),
         upstreams=tuple(_upstream(text) for text in flags["upstream"]),
@@ -76,6 +77,15 @@ def proxy_options(call: Call) -> ProxyOptions:
         # The variable is inherited: it is meant for us only when it names our parent.
         parent_pid=int(parent) if parent == str(os.getppid()) else 0,
     )
+
+
+def _gateway(kind: str, name: str) -> str:
+    """The kind of gateway that is asked for. Raises ValueError for one that we cannot be."""
+    if kind and kind != "ingress":
+        raise ValueError(f'-gateway must be ingress, not "{kind}"')
+    if kind and not name:
+        raise ValueError("-gateway needs -service, the name that the gateway is registered by")
+    return kind
 
 
 def _upstream(text: str) -> tuple[str, int]:
@@ -165,6 +175,11 @@ COMMANDS = {
                 "admin-bind",
                 'Address "host:port" of the listener for metrics, "off" for none. Without it, port'
                 "\n19100 of loopback or, if that is taken, any other.",
+            ),
+            Flag(
+                "gateway",
+                "Kind of gateway to be: ingress. Needs -service, the name of its registration\n"
+                "with the local agent and of its config entry.",
             ),
             Flag(
                 "handover",

@@ -25,6 +25,7 @@ ORDER = (
     "endpoints",
     "chain",
     "upstream",
+    "ingress-gateway",
     "proxy",
 )
 #: Without these no proxy works, whatever its registration asks for.

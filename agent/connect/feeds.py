@@ -20,7 +20,7 @@ from typing import Any, Protocol, TypeVar
 
 from agent.backend import Ask, Backend, Consistency
 from agent.backend.acting import ACTING
-from agent.connect import implicit, upstreams
+from agent.connect import implicit, ingress, upstreams
 from agent.connect.feed import ALWAYS, Delta, Feed, Standing
 from agent.connect.leaves import Leaf
 from agent.connect.renewal import Retry
@@ -44,7 +44,7 @@ IDLE_MAX_S = 900.0
 WAIT_S = 300.0
 #: What comes at once is told at once: seconds for which a change waits for others.
 GATHER_S = 0.005
-PROXY_KINDS = frozenset({"connect-proxy"})
+PROXY_KINDS = frozenset({"connect-proxy", ingress.KIND})
 
 
 class Leaves(Protocol):
@@ -250,7 +250,7 @@ class Feeds:
         if follower.gone:
             return
         follower.cancel_local = self._local.watch_once(lambda: self._registered(follower))
-        service = self._local.services().get(ServiceId(follower.proxy_id))
+        service = ingress.named(self._local.services().get(ServiceId(follower.proxy_id)))
         if service is None or service.kind not in PROXY_KINDS:
             self._followers.pop(follower.proxy_id, None)
             self._end(follower)
@@ -337,6 +337,8 @@ class Feeds:
 
     def _extended(self, follower: _Follower, service: Service) -> Service:
         """The registration with the upstreams that a transparent proxy need not name."""
+        if service.kind == ingress.KIND:
+            return ingress.extended(service, follower.defaults)
         if follower.allowed is None or not upstreams.is_transparent(service, follower.defaults):
             return service
         own, held = service.proxy.destination_service_name, follower.virtual
@@ -401,6 +403,7 @@ class Feeds:
         made: dict[str, Any] = {
             "proxy": upstreams.proxy_of(service, follower.defaults, follower.exposed),
             "mesh": follower.defaults.get("mesh/mesh", {}),
+            **ingress.told(service, follower.defaults),
             **{f"upstream/{one.key}": one for one in mine},
             **{f"chain/{key}": chain for key, chain in chains.items()},
         }
@@ -418,8 +421,7 @@ class Feeds:
                 )
         providers = upstreams.providers_of(feed.resources.get("intentions", ()))
         feed.want([
-            *ALWAYS,
-            *(f"jwt/{name}" for name in providers),
+            *ALWAYS, *ingress.resources(service), *(f"jwt/{name}" for name in providers),
             *(f"upstream/{one.key}" for one in mine),
             *(f"chain/{one.key}" for one in mine),
             *(f"endpoints/{target_id}" for target_id in targets),

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from agent.connect import ingress
 from raftstore.entries.central import UPSTREAMS_MAX, apply_settings, merged, settings_of
 from raftstore.entries.defaults import GLOBAL, protocol_of
 from raftstore.places import Locality
@@ -83,7 +84,7 @@ def defaults_of(service: Service, *, central: bool = True) -> tuple[tuple[str, s
     """The config entries whose settings count, as kind and name; without ``central`` none of
     `proxy-defaults` and `service-defaults`."""
     if not central:
-        return (("mesh", "mesh"),)
+        return (("mesh", "mesh"), *ingress.entry_of(service))
     proxy = service.proxy
     named = [
         one.destination_name
@@ -93,6 +94,7 @@ def defaults_of(service: Service, *, central: bool = True) -> tuple[tuple[str, s
     found = [
         ("proxy-defaults", GLOBAL),
         ("mesh", "mesh"),
+        *ingress.entry_of(service),
         ("service-defaults", proxy.destination_service_name),
     ]
     return tuple(dict.fromkeys([*found, *(("service-defaults", name) for name in named)]))

@@ -12,7 +12,7 @@ import random
 import time
 from collections import Counter
 from collections.abc import Callable, Coroutine, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Protocol
 
 from proxy.authz import Policy
@@ -20,6 +20,7 @@ from proxy.certificate import PeerCertificate
 from proxy.config import ProxyConfig
 from proxy.effects import Record
 from proxy.errors import UnreadablePattern
+from proxy.http1.head import Request
 from proxy.http2.clients import Links
 from proxy.http2.server import Server
 from proxy.jwt import Jose
@@ -27,7 +28,10 @@ from proxy.key_sets import KeySets
 from proxy.l7.exposed import ExposedHttp, may_ask
 from proxy.l7.guard import Guard, GuardConfig
 from proxy.l7.inbound import InboundHttp, Told
+from proxy.l7.ingress import IngressListener
+from proxy.l7.ingress_http import IngressHttp
 from proxy.l7.limits import HttpLimits
+from proxy.l7.messages import Answer, Body
 from proxy.l7.outbound import OutboundHttp
 from proxy.l7.pipe import TUNNELLED, Pipe, PipeClosed
 from proxy.l7.pool import Pool
@@ -39,10 +43,11 @@ from proxy.permissions import FullMatch
 from proxy.relay import Owner, PlainStream, TlsStream
 from proxy.revocations import Revocations
 from proxy.source import AppAddress, ExposedPath, MeshState, UpstreamSpec
+from proxy.stats import HttpStats
 from proxy.telemetry.entry import IN, OUT
 from proxy.telemetry.observer import Hop, Observer
 from proxy.telemetry.outlets import Outlets
-from proxy.telemetry.standing import Family, families
+from proxy.telemetry.standing import families
 from proxy.tls import Contexts
 from proxy.tunnel.pool import Tunnels
 from proxy.tunnel.stream import TunnelStream
@@ -69,18 +74,6 @@ class Hub(Protocol):
 
     def spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]: ...
     def record(self, record: Record) -> None: ...
-
-
-@dataclass(slots=True)
-class HttpStats:
-    """Counters since start, and how many connections are open."""
-
-    inbound_connections: int = 0
-    outbound_connections: int = 0
-    violations: int = 0
-    denied: int = 0
-    audited: int = 0
-    open: int = 0
 
 
 class Gateway:
@@ -203,6 +196,14 @@ class Gateway:
         pipe = Pipe(self._limits)
         stream = PlainStream(pipe, self._hub.config)
         self._adopt(pipe, self._exposed(pipe, stream, exposed), "proxy http exposed")
+        return stream
+
+    def accept_ingress(self, door: IngressListener) -> asyncio.Protocol:
+        """The protocol for a connection from outside the mesh."""
+        pipe = Pipe(self._limits)
+        stream = PlainStream(pipe, self._hub.config)
+        self.stats.outbound_connections += 1
+        self._adopt(pipe, self._ingress(pipe, stream, door), "proxy http ingress")
         return stream
 
     def _adopt(self, pipe: Pipe, work: Coroutine[Any, Any, None], name: str) -> None:
@@ -352,6 +353,42 @@ class Gateway:
             self._shorten(pipe, handler.plan, hop)
         await self._serve(pipe, self.observer.watched(handler.handle, hop), protocol, hop)
 
+    async def _ingress(self, pipe: Pipe, stream: PlainStream, door: IngressListener) -> None:
+        await pipe.opened.wait()
+        name = stream.transport.get_extra_info("peername")
+        source_ip = name[0] if isinstance(name, tuple) else ""
+        pipe.begin()
+        made: dict[str, OutboundHttp] = {}
+
+        def now() -> IngressListener:
+            own = self._state.own
+            return next((d for d in (own.ingress if own else ()) if d.port == door.port), door)
+
+        async def onward(service: str, request: Request, body: Body, answer: Answer) -> None:
+            state = self._upstreams.named(service)
+            if state is None:
+                await answer.whole(503, "no such service is known here")
+                return
+            handler = made.get(service)
+            if handler is None:
+                around = self._around2 if state.chain.protocol in HTTP2 else self._around
+                known = state
+                handler = made[service] = OutboundHttp(
+                    lambda: self._upstreams.named(service) or known, pipe, around, source_ip
+                )
+            await handler.handle(request, body, answer)
+
+        own = self._state.own
+        hop = Hop(
+            direction=OUT,
+            service=own.name if own else "",
+            datacenter=self._state.datacenter,
+            peer_address=pipe.peer_address,
+            protocol=door.protocol,
+        )
+        handle = IngressHttp(now, onward, source_ip).handle
+        await self._serve(pipe, self.observer.watched(handle, hop), door.protocol, hop)
+
     def _told(self, told: Told, source: str) -> None:
         event = "audited" if told.allowed else "denied"
         self.stats.audited += told.allowed
@@ -439,6 +476,20 @@ class Gateway:
             for key, upstream in self._upstreams.items()
         }
 
-    def families(self, events: Mapping[tuple[str, str], int]) -> list[Family]:
-        """The metrics of upstreams and of what happened to connections."""
-        return families(self._upstreams.values(), events, self._loop.time())
+    def metrics(
+        self,
+        gauges: Mapping[str, float],
+        counters: Mapping[str, float],
+        events: Mapping[tuple[str, str], int],
+    ) -> str:
+        """The Prometheus text of the whole proxy: what it counts itself, and all about requests."""
+        stats, told = self.stats, dict(counters)
+        told["connections_inbound"] += stats.inbound_connections
+        told["connections_outbound"] += stats.outbound_connections
+        told |= {
+            "http_rejects": self.observer.metrics.rejects,
+            "requests_short": self.observer.short,
+            "denied_requests": stats.denied,
+        }
+        standing = families(self._upstreams.values(), events, self._loop.time())
+        return self.observer.metrics.text(gauges, told, standing)

@@ -28,7 +28,8 @@ FRONTS = frozenset(
     "agent/__main__.py agent/acl/access.py agent/acl/served.py agent/dns/__init__.py "
     "raftstore/raft/__init__.py gossip/__init__.py "
     "raftstore/raft/replica.py agent/backend/rpc/service.py agent/internal_tls.py "
-    "agent/keeping.py proxy/l7/inbound.py proxy/l7/exposed.py proxy/l7/outbound_plan.py".split()
+    "agent/keeping.py proxy/l7/inbound.py proxy/l7/exposed.py proxy/l7/outbound_plan.py "
+    "proxy/l7/ingress_http.py".split()
 )
 
 

@@ -1,0 +1,107 @@
+"""The door of the mesh: requests from outside find their service by its host."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+
+from proxy.errors import SourceError
+from proxy.http1.forward import HeaderChanges
+from proxy.l7.ingress import IngressListener, IngressService, listeners
+from proxy.source import UpstreamSpec
+from tests.proxy.l7.net import Net, net
+from tests.proxy.mesh import Mesh, until
+
+DOOR = IngressListener(
+    port=8080,
+    protocol="http",
+    services=(
+        IngressService(name="a", hosts=("a.example", "*.a.example")),
+        IngressService(name="b", hosts=("*.example",)),
+        IngressService(name="c"),
+        IngressService(name="d", hosts=("*",)),
+    ),
+)
+
+
+@pytest.mark.parametrize(
+    ("host", "service"),
+    [
+        ("a.example", "a"), ("A.EXAMPLE:8080", "a"), ("x.a.example", "a"), ("b.example", "b"),
+        ("x.y.example", "b"), (".example", "d"), ("c.ingress.consul", "c"),
+        ("c.ingress.dc1.consul:80", "c"), ("cc.ingress.consul", "d"), ("", "d"), ("[::1]:80", "d"),
+    ],
+)  # fmt: skip
+def test_the_nearest_host_counts(host: str, service: str) -> None:
+    found = DOOR.service_of(host)
+    assert found is not None and found.name == service
+
+
+def test_nobody_is_meant_by_a_strange_host() -> None:
+    assert replace(DOOR, services=DOOR.services[:3]).service_of("other") is None
+
+
+def entry(**more: object) -> dict[str, object]:
+    return {"Listeners": [{"Port": 80, "Protocol": "http", "Services": [{"Name": "a"}], **more}]}
+
+
+def test_entries_are_read_or_refused_whole() -> None:
+    (found,) = listeners(entry())
+    assert (found.port, found.protocol, found.services[0].name) == (80, "http", "a")
+    for bad in (entry(TLS={"Enabled": True}), {"TLS": {"Enabled": True}, **entry()},
+                entry(Protocol="udp"), entry(Services=[{"Name": "*"}])):  # fmt: skip
+        with pytest.raises(SourceError):
+            listeners(bad)
+
+
+async def ask(port: int, host: str, *more: str) -> tuple[int, bytes]:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    lines = ["GET /x HTTP/1.1", f"Host: {host}", "Connection: close", *more]
+    writer.write(("\r\n".join(lines) + "\r\n\r\n").encode())
+    raw = await asyncio.wait_for(reader.read(), 30)
+    writer.close()
+    return int(raw.split()[1]), raw
+
+
+async def opened(made: Net, protocol: str, *hosts: str) -> int:
+    """web as a gateway with one listener; its port."""
+    own = made.mesh.sources["web"].state.own
+    assert own is not None
+    spec = UpstreamSpec(name="db")
+    state = made.mesh.sources["web"].state
+    (key,) = state.chains
+    changes = {"X-Out": "%SERVICE%"}
+    service = IngressService(name="db", hosts=hosts)
+    if protocol == "http":
+        service = replace(
+            service,
+            request_headers=HeaderChanges(add={"X-In": "1"}),
+            response_headers=HeaderChanges(set=changes),
+        )
+    door = IngressListener(port=0, protocol=protocol, services=(service,))
+    made.change(
+        own=replace(own, upstreams=(spec,), ingress=(door,), listen_port=0),
+        chains={spec.key: state.chains[key]},
+        settings={spec.key: state.settings[key]},
+        endpoints={spec.key: state.endpoints.get(key, ())},
+    )
+    await until(lambda: made.web.port("ingress:0") > 0, "the door is open")
+    return made.web.port("ingress:0")
+
+
+async def test_requests_come_in_by_host_and_say_nothing_of_the_mesh_themselves() -> None:
+    mesh = Mesh()
+    async with mesh.stack:
+        made = await net(mesh, "one")
+        port = await opened(made, "http", "shop.example")
+        liar = "X-Forwarded-Client-Cert: URI=me"
+        status, raw = await ask(port, "shop.example", liar, "X-Forwarded-For: 10.1.1.1")
+        assert status == 200 and raw.endswith(b"one") and b"\r\nX-Out: db\r\n" in raw
+        (seen,) = made.apps["one"].seen
+        headers = seen[1]
+        assert headers["x-in"] == "1" and headers["x-forwarded-for"] == "10.1.1.1, 127.0.0.1"
+        assert headers["x-forwarded-client-cert"].endswith("/svc/web")
+        assert (await ask(port, "other.example"))[0] == 404
+        assert len(made.apps["one"].seen) == 1
