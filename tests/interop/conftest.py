@@ -4,14 +4,25 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from tests.e2e.cluster import AgentProcess, cluster
 from tests.waiting import eventually
 
+HERE = Path(__file__).parent
+#: Foreign programs begin slowly on a busy machine; a test that knows better says so itself.
+TIMEOUT_S = 240
+
 #: The secret of the agent with access control.
 SECRET = "b1d7a3e0-5a52-4c0c-9d1c-0d6f3a1e8f11"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.parent == HERE and item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(TIMEOUT_S))
 
 
 @pytest.fixture(scope="session")

@@ -14,7 +14,7 @@ from tests.waiting import eventually
 pytestmark = [
     pytest.mark.interop,
     pytest.mark.long,
-    pytest.mark.timeout(600),
+    pytest.mark.timeout(900),
     pytest.mark.skipif(bool(absent()), reason=absent()),
 ]
 #: How long Patroni may take for a step on a busy machine: starting PostgreSQL, copying, promoting.

@@ -6,7 +6,7 @@ import json
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent.definitions import CheckDefinition
@@ -76,6 +76,7 @@ def test_the_state_of_a_ttl_check_survives_the_disk(status, output, expires) -> 
     assert read_state(json.loads(json.dumps(state_json(state)))) == state
 
 
+@settings(max_examples=50)
 @given(json_values | near_misses)
 def test_anything_else_is_an_error_of_one_kind(data) -> None:
     for read in (lambda d: read_service(d, HOST), lambda d: read_check(d, HOST), read_state):
