@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from agent.cli.command import NAMESPACE_FLAGS, Call, Command, columns
+from agent.cli.command import FORMAT, NAMESPACE_FLAGS, Call, Command, columns
 from agent.cli.flags import Flag, Kind
 
 _ID_SHOWN = 8
@@ -29,9 +29,7 @@ def _datacenters(call: Call) -> int:
         found = call.client().read("/v1/catalog/datacenters")
     except ClientError as error:
         return call.fail(f"Error listing datacenters: {error}")
-    for name in found or ():
-        call.say(name)
-    return 0
+    return call.show(found or [], lambda: "\n".join(found or ()))
 
 
 def _meta(call: Call) -> list[tuple[str, str]]:
@@ -51,11 +49,10 @@ def _nodes(call: Call) -> int:
         found = call.client().read(path, query)
     except ClientError as error:
         return call.fail(f"Error listing nodes: {error}")
-    if not found:
+    if not found and call.flags.text("format") != "json":
         call.fail("No nodes match the given query - try expanding your search.")
         return 0
-    call.say(nodes_table(found, detailed=call.flags["detailed"]))
-    return 0
+    return call.show(found or [], lambda: nodes_table(found, detailed=call.flags["detailed"]))
 
 
 def nodes_table(nodes: Iterable[Mapping[str, Any]], *, detailed: bool) -> str:
@@ -91,11 +88,10 @@ def _services(call: Call) -> int:
             services = call.client().read("/v1/catalog/services", _meta(call))
     except ClientError as error:
         return call.fail(f"Error listing services: {error}")
-    if not services:
+    if not services and call.flags.text("format") != "json":
         call.fail("No services match the given query - try expanding your search.")
         return 0
-    call.say(services_text(services, tags=call.flags["tags"]))
-    return 0
+    return call.show(services, lambda: services_text(services, tags=call.flags["tags"]))
 
 
 def node_services(answer: Mapping[str, Any] | None) -> dict[str, list[str]]:
@@ -122,6 +118,7 @@ COMMANDS = {
         help="Lists all known datacenters, the nearest first.",
         run=_datacenters,
         server=True,
+        flags=(FORMAT,),
     ),
     ("catalog", "nodes"): Command(
         usage="catalog nodes [options]",
@@ -130,6 +127,7 @@ COMMANDS = {
         server=True,
         flags=(
             Flag("detailed", "Show whole ids, addresses and metadata.", Kind.BOOL),
+            FORMAT,
             Flag("filter", "Only nodes for which this expression holds."),
             Flag("near", "Sort by round-trip time from this node; _agent for the agent's own."),
             _META,
@@ -142,6 +140,7 @@ COMMANDS = {
         run=_services,
         server=True,
         flags=(
+            FORMAT,
             Flag("node", "Only services of this node."),
             _META,
             Flag("tags", "Show each service's tags.", Kind.BOOL),

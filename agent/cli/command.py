@@ -6,6 +6,7 @@ Standard output carries results, standard error everything else (cli-config cont
 from __future__ import annotations
 
 import io
+import json
 import sys
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
@@ -31,6 +32,7 @@ SERVER_FLAGS = (
     Flag("datacenter", "Datacenter to ask; the agent's own by default."),
     Flag("stale", "Let any server answer, also one that lags behind.", Kind.BOOL),
 )
+FORMAT = Flag("format", "Output format: pretty or json.", default="pretty")
 NAMESPACE_FLAGS = (
     Flag("namespace", "Only the default namespace exists."),
     Flag("partition", "Only the default partition exists."),
@@ -100,6 +102,17 @@ class Call:
         """A line of error; gives the exit status."""
         print(text, file=self.err)
         return status
+
+    def show(self, value: Any, pretty: Callable[[], str]) -> int:
+        """Print what came back as `-format` wants it; the exit status."""
+        wanted = self.flags.text("format")
+        if wanted == "json":
+            self.say(json.dumps(value, indent=4, ensure_ascii=False))
+        elif wanted == "pretty":
+            self.say(pretty())
+        else:
+            return self.fail(f"Unknown format: {wanted}")
+        return 0
 
     def client(self) -> Client:
         """The HTTP client that flags and environment describe. Raises SetupError."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from agent.cli.command import Call, Command, columns, help_text
+from agent.cli.command import FORMAT, Call, Command, columns, help_text
 from agent.cli.flags import Flag, Kind
 from gossip.patterns import PatternError, compile_pattern
 
@@ -31,8 +31,7 @@ def _members(call: Call) -> int:
     chosen = [m for m in found or () if wanted.search(_STATUS.get(m["Status"], "unknown"))]
     if not chosen:
         return _NOBODY_STATUS
-    call.say(members_table(chosen, detailed=call.flags["detailed"]))
-    return 0
+    return call.show(chosen, lambda: members_table(chosen, detailed=call.flags["detailed"]))
 
 
 def members_table(members: Iterable[Mapping[str, Any]], *, detailed: bool) -> str:
@@ -146,6 +145,7 @@ COMMANDS: dict[tuple[str, ...], Command] = {
         help="Lists the members of the cluster that the agent knows by gossip.",
         run=_members,
         flags=(
+            FORMAT,
             Flag("detailed", "Show all tags.", Kind.BOOL),
             Flag("segment", "Show members of one segment only.", default="_all"),
             Flag("status", "Show members with a status that fits this pattern.", default=".*"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import time
@@ -162,3 +163,16 @@ def test_members_are_listed_by_the_command_line(trio: Cluster) -> None:
         assert f"{agent.address}:8301" in line
         assert "alive" in line
         assert kind in line
+    told = json.loads(by_name(trio, "c1").cli("members", "-format=json", "-status=alive"))
+    assert {each["Name"] for each in told} == {agent.name for agent in trio.agents}
+
+
+def test_the_catalog_is_listed_as_data_too(trio: Cluster) -> None:
+    c1 = by_name(trio, "c1")
+    nodes = json.loads(c1.cli("catalog", "nodes", "-format=json"))
+    assert {node["Node"] for node in nodes} == {agent.name for agent in trio.agents}
+    assert json.loads(c1.cli("catalog", "nodes", "-format=json", "-service=none")) == []
+    assert "consul" in json.loads(c1.cli("catalog", "services", "-format=json"))
+    assert json.loads(c1.cli("catalog", "datacenters", "-format=json")) == ["dc1"]
+    wrong = c1.cli("catalog", "datacenters", "-format=yaml", expect=1)
+    assert wrong == "Unknown format: yaml\n"
