@@ -146,7 +146,7 @@ def test_control_configurations_that_overtake_each_other_break_the_cluster():
 def test_control_a_lease_on_voters_that_are_not_loyal_reads_old_values():
     operators = Operators(lease=True, corners_per_s=0.7)
     world = {"spares": 0, "faults": SMOOTH, "operators": operators}
-    assert "stale read" in first_failure(engine=Disloyal, first=44, **world)
+    assert "stale read" in first_failure(engine=Disloyal, first=78, **world)
 
 
 def test_control_a_lease_that_outlives_an_ordered_election_reads_old_values():
@@ -158,7 +158,7 @@ def test_control_a_lease_that_outlives_an_ordered_election_reads_old_values():
 def test_control_a_lease_on_a_clock_that_sleeps_with_the_machine_reads_old_values():
     operators = Operators(lease=True, jumps_per_s=1)
     world = {"spares": 0, "faults": SMOOTH, "operators": operators}
-    assert "stale read" in first_failure(counts_sleep=False, first=14, **world)
+    assert "stale read" in first_failure(counts_sleep=False, first=40, **world)
 
 
 class Trusting(RaftEngine):
