@@ -43,6 +43,7 @@ def gossip_config(config: AgentConfig) -> GossipConfig:
         reconnect_timeout_s=config.reconnect_timeout_s,
         reconnect_timeout_of=reconnect_timeout_of,
         admits=functools.partial(lan_objection, config.datacenter),
+        networks=config.serf_lan_allowed_cidrs,
         **_pool(config, config.gossip_lan, config.gossip, LAN),
     )
 
@@ -64,6 +65,7 @@ def wan_gossip_config(config: AgentConfig) -> GossipConfig:
         keys=config.gossip_wan_keys,
         reconnect_timeout_s=config.reconnect_timeout_wan_s,
         admits=wan_objection,
+        networks=config.serf_wan_allowed_cidrs,
         **_pool(config, config.gossip_wan, config.gossip_between, WAN),
     )
 

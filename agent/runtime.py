@@ -14,6 +14,7 @@ import random
 import signal
 import sys
 import uuid
+from collections.abc import Callable, Sequence
 
 from agent import logs, service_manager
 from agent.acl.access import Access
@@ -49,7 +50,7 @@ from agent.reloading import Reload, Source
 from agent.tasks import TaskOwner
 from agent.wan.pool import WanPool
 from agent.wan.ways import StraightWay, WayByServers
-from gossip import MemberEvent
+from gossip import Member, MemberEvent
 from raftstore import warming
 from raftstore.slices import in_slices
 
@@ -252,16 +253,24 @@ class Agent:
     async def _start_wan(self) -> None:
         """Before this server's neighbours hear of it, for these will join it there."""
         if not self.config.in_wan:
+            if self.config.server:
+                self._make_way(lambda: (), lambda: [self.config.datacenter])
             return
         self.wan = make_wan(self.config, self.metrics, lan=lambda: self.gossip.members())
         await self.wan.start()
         self.ground.closers.add("wan pool", self.wan.stop)
+        self._make_way(self.wan.members, self.wan.datacenters)
+
+    def _make_way(
+        self, members: Callable[[], Sequence[Member]], nearest_first: Callable[[], list[str]]
+    ) -> None:
+        """To other datacenters; a server outside of their pool answers its client agents only."""
         way = self.way = StraightWay(
             self.config.datacenter,
-            self.wan.members,
+            members,
             self._pool_toward,
             self.ground.rng,
-            nearest_first=self.wan.datacenters,
+            nearest_first=nearest_first,
         )
         self.ground.closers.add("ways elsewhere", way.close)
         self.metrics.add("elsewhere", way.stats)

@@ -8,6 +8,8 @@ move by section 3.3, and beyond it when the claimant says which agent it is.
 
 from __future__ import annotations
 
+import functools
+import ipaddress
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -55,8 +57,26 @@ def identity(meta: bytes | None, tag: str) -> str:
     return wire.decode_tags(meta or b"").get(tag, "") if meta and tag else ""
 
 
-def objection(name: str, meta: bytes | None, config: GossipConfig) -> str:
-    """Why the application does not want the member in this ring; empty when it does."""
+@functools.lru_cache(maxsize=8)
+def _networks(cidrs: tuple[str, ...]) -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]:
+    return tuple(ipaddress.ip_network(cidr, strict=False) for cidr in cidrs)
+
+
+def foreign(address: bytes, config: GossipConfig) -> str:
+    """Why nobody may be at an address; empty when one may."""
+    if not config.networks or len(address) not in (4, 16):
+        return ""  # a claim of neither length is invalid anyway
+    place = ipaddress.ip_address(address)
+    mapped = place.ipv4_mapped if isinstance(place, ipaddress.IPv6Address) else None
+    if any((mapped or place) in network for network in _networks(config.networks)):
+        return ""
+    return f"its address {place} is outside of the networks that are allowed"
+
+
+def objection(name: str, meta: bytes | None, address: bytes, config: GossipConfig) -> str:
+    """Why the member is not wanted in this ring; empty when it is."""
+    if why := foreign(address, config):
+        return why
     if config.admits is None:
         return ""
     return config.admits(name, wire.decode_tags(meta or b""))

@@ -8,6 +8,7 @@ agent uses on one machine. Nothing here reads a file or a flag.
 from __future__ import annotations
 
 import dataclasses
+import ipaddress
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -136,6 +137,8 @@ class GossipConfig:
     """How often a failed member may be tried again."""
     reconnect_timeout_s: float = 24 * 3600.0
     """Failed members are forgotten after."""
+    networks: tuple[str, ...] = ()
+    """CIDRs: a member at an address outside of all of them is not let in. Empty lets in any."""
     admits: Callable[[str, Mapping[str, str]], str] | None = None
     """Says why a member of this name and with these tags may not be in the ring, "" if it may. It
     is asked of each claim, so that one stranger keeps nobody out but itself."""
@@ -226,6 +229,11 @@ class GossipConfig:
             raise ConfigError("encryption_version must be 0 or 1")
         if self.probe_timeout_s > self.probe_interval_s:
             raise ConfigError("probe_timeout_s must not exceed probe_interval_s")
+        for cidr in self.networks:
+            try:
+                ipaddress.ip_network(cidr, strict=False)
+            except ValueError:
+                raise ConfigError(f"no network: {cidr!r}") from None
         if min(self.probe_interval_s, self.probe_timeout_s, self.gossip_interval_s) <= 0:
             raise ConfigError("intervals must be positive")
         if min(self.identity_reclaim_s, self.dead_node_reclaim_s, self.stall_min_s) < 0:

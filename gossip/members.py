@@ -192,7 +192,7 @@ class MemberTable:
         versions = record.versions if record is not None and silent else claim.versions
         if not self._config.push_pull_strict and (why := admission.unfit(claim.node, versions)):
             return why
-        if why := admission.objection(claim.node, claim.meta, self._config):
+        if why := admission.objection(claim.node, claim.meta, claim.address, self._config):
             return why
         holder = self._other_bearer(claim)
         if holder is None:

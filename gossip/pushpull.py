@@ -76,7 +76,7 @@ def verify_some(remote: Iterable[NodeState], config: GossipConfig) -> None:
         versions = node.versions or b""
         if versions not in fits:
             fits[versions] = unfit(node.name, versions)
-        reason = fits[versions] or objection(node.name, node.meta, config)
+        reason = fits[versions] or objection(node.name, node.meta, node.address, config)
         if not reason:
             return
         why = why or reason

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import ipaddress
 import re
 import uuid
 from collections.abc import Iterator
@@ -47,8 +48,18 @@ def check_values(values: Values, *, dev: bool, data_dir_is_file: bool) -> None:
     _check_server(values, dev=dev)
     _check_protocols(values)
     check_encrypt(values.get("encrypt", ""))
+    _check_networks(values)
     check_unix_mode(values.get("unix_sockets.mode", ""))
     _check_identity(values)
+
+
+def _check_networks(values: Values) -> None:
+    for key in ("serf_lan_allowed_cidrs", "serf_wan_allowed_cidrs"):
+        for cidr in values.get(key, ()):
+            try:
+                ipaddress.ip_network(cidr, strict=False)
+            except ValueError:
+                raise ConfigError(f"{key}: invalid CIDR: {cidr}") from None
 
 
 def _check_refused(values: Values) -> None:

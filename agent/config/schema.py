@@ -290,6 +290,9 @@ class AgentConfig:
     #: Where gossip listens; "" is ``bind_addr``.
     serf_lan_addr: str = ""
     serf_wan_addr: str = ""
+    #: Networks whose addresses members may have; () for all.
+    serf_lan_allowed_cidrs: tuple[str, ...] = ()
+    serf_wan_allowed_cidrs: tuple[str, ...] = ()
     client_addrs: tuple[str, ...] = ("127.0.0.1",)
     #: Where each face listens, if not on ``client_addrs``; HTTP also on "unix:///path".
     addresses_http: tuple[str, ...] = ()

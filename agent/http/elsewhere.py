@@ -28,6 +28,10 @@ _DATACENTER = re.compile(rb'"datacenter"', re.IGNORECASE)
 SNAPSHOT = "/v1/snapshot"
 #: What only servers know of all datacenters: a client agent asks one of its own.
 _SERVERS_KNOW = frozenset({"/v1/catalog/datacenters", "/v1/coordinate/datacenters"})
+#: What concerns both pools, of which a client agent is in one.
+_KEYRING = "/v1/operator/keyring"
+#: A query of each pool's members, one after the other.
+_KEYRING_MAX_S = 60.0
 #: Added to the time that a request may take elsewhere, in seconds: the way there and back.
 _SLACK_S = 2.0
 
@@ -43,7 +47,7 @@ def may_be_elsewhere(route: Route, endpoint: Endpoint) -> bool:
 
 def servers_know(route: Route) -> bool:
     """Whether a client agent asks its servers for this."""
-    return route.path in _SERVERS_KNOW
+    return route.path in _SERVERS_KNOW or route.path == _KEYRING
 
 
 def wanted_datacenter(call: Call, route: Route, endpoint: Endpoint) -> str:
@@ -54,6 +58,9 @@ def wanted_datacenter(call: Call, route: Route, endpoint: Endpoint) -> str:
         return ""
     if route.path in _SERVERS_KNOW and endpoint.method == "GET":
         return "" if context.config.server else own
+    if route.path == _KEYRING:
+        local_only = "local-only" in call.params
+        return "" if context.config.server or local_only else own
     wanted = _named(call, route).lower()
     if not wanted or wanted == own or not may_be_elsewhere(route, endpoint):
         return ""
@@ -95,10 +102,13 @@ async def answer_of_another(
     if archive is not None:
         return archive
     datacenter = wanted_datacenter(call, route, endpoint)
-    return await _asked_there(call, datacenter, target) if datacenter else None
+    if not datacenter:
+        return None
+    slow_s = _KEYRING_MAX_S if route.path == _KEYRING else 0.0
+    return await _asked_there(call, datacenter, target, slow_s)
 
 
-async def _asked_there(call: Call, datacenter: str, target: str) -> Reply | None:
+async def _asked_there(call: Call, datacenter: str, target: str, slow_s: float) -> Reply | None:
     way = call.context.way
     assert way is not None, "somebody knew a way"
     config = call.context.config
@@ -111,6 +121,7 @@ async def _asked_there(call: Call, datacenter: str, target: str) -> Reply | None
     )
     blocking = call.method == "GET" and "index" in call.params
     timeout_s = calls.HOLD_MAX_S if blocking else config.rpc_hold_timeout_s + _SLACK_S
+    timeout_s = max(timeout_s, slow_s)
     repeatable = call.method == "GET"
     try:
         if not blocking:

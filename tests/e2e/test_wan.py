@@ -82,7 +82,7 @@ def test_servers_of_two_datacenters_are_one_pool(tmp_path: Path) -> None:
         _found_across(client, east2, west)
         _saved_across(client, east2, west, tmp_path)
         _false_server(east1, west, tmp_path, ca)
-        _rotate(east1, key, other)
+        _rotate(client, key, other)  # whose server reaches both pools
         info = west.cli("info")
         assert "known_datacenters = 2" in info
         assert "serf_wan" in info

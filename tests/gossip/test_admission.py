@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import random
 from typing import Any
 
@@ -211,3 +212,27 @@ def test_refusals_are_bounded_and_the_newest_stay(entries: list[tuple[str, str]]
         assert seen is not None
         assert (seen.reason, seen.at) == (reason, float(at))
         assert list(refusals)[-1] == name
+
+
+@pytest.mark.parametrize(
+    ("networks", "address", "let_in"),
+    [
+        ((), "10.0.0.1", True),
+        (("10.0.0.0/8",), "10.255.0.1", True),
+        (("10.0.0.0/8",), "11.0.0.1", False),
+        (("10.0.0.0/8", "fd00::/8"), "fd00::1", True),
+        (("10.0.0.0/8",), "::ffff:10.0.0.1", True),
+        (("10.0.0.0/8",), "fd00::1", False),
+        (("10.1.2.3/8",), "10.9.9.9", True),
+    ],
+)
+def test_members_are_of_the_networks_that_are_allowed(
+    networks: tuple[str, ...], address: str, let_in: bool
+) -> None:
+    table = MemberTable(GossipConfig.lan("me", networks=networks), random.Random(1))
+    table.set_local(address=bytes((10, 0, 0, 1)), port=1, meta=b"", now=0.0)
+    packed = ipaddress.ip_address(address).packed
+    claim = Alive(incarnation=1, node="other", address=packed, port=2, meta=b"", versions=VERSIONS)
+    verdict = table.claim_alive(claim, 0.0)
+    assert verdict is (Verdict.JOINED if let_in else Verdict.UNFIT)
+    assert bool(table.unfit(claim)) is not let_in

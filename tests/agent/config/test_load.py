@@ -273,6 +273,10 @@ def test_a_fragment_is_named_by_its_place() -> None:
             "dns_config.recursion_allowed_cidrs: invalid CIDR: 10.0.0.0/40",
         ),
         (
+            {"serf_wan_allowed_cidrs": ["10.0.0.0/8", "10.0.0"]},
+            "serf_wan_allowed_cidrs: invalid CIDR: 10.0.0",
+        ),
+        (
             {"retry_join": ["provider=aws x=y"]},
             "retry_join: joining through a cloud provider is not supported: provider=aws x=y",
         ),
