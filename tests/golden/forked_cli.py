@@ -2,8 +2,8 @@
 
 The recorded scenarios call the program some nine hundred times, and most of what that costs is
 Python loading modules. A call here is a process of its own as ever, with its own session, words,
-environment and folder; only the modules were there before. The scenarios that touch no agent start
-the installed program itself.
+environment and folder; only the modules were there before. Some scenarios start the installed
+program itself.
 
     python -m tests.golden.forked_cli SOCKET_FD      # the process that forks
 """
@@ -86,8 +86,8 @@ def told(file: IO[bytes]) -> str:
 
 
 @contextlib.contextmanager
-def forking(player: ModuleType) -> Iterator[None]:
-    """Within it the player forks its commands."""
+def forking(player: ModuleType) -> Iterator[ForkedCli]:
+    """A process that forks, and what takes the place of the player's ``execute``."""
     mine, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with mine, theirs:
         process = subprocess.Popen(
@@ -96,12 +96,9 @@ def forking(player: ModuleType) -> Iterator[None]:
             cwd=ROOT,
         )
         theirs.close()
-        before = player.execute
-        player.execute = ForkedCli(mine, player.Result).execute
         try:
-            yield
+            yield ForkedCli(mine, player.Result)
         finally:
-            player.execute = before
             mine.close()
             process.wait(KILLED_WITHIN_S)
 

@@ -13,7 +13,7 @@ import pytest
 
 from tests.e2e.cluster import fresh_address
 from tests.golden import cli_scenarios
-from tests.golden.forked_cli import forking
+from tests.golden.forked_cli import ForkedCli, forking
 from tests.waiting import eventually
 
 pytestmark = [pytest.mark.e2e, pytest.mark.replay]
@@ -45,7 +45,7 @@ def agent_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         for path in ("/v1/acl/token/self", "/v1/connect/ca/configuration"):
             eventually(
                 lambda path=path: player.call(url, "GET", path, token=TOKEN)[0] == 200,
-                within_s=20,
+                within_s=60,
                 what=f"{path} is answered",
             )
         yield url
@@ -59,16 +59,20 @@ def agent_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def forked() -> Iterator[None]:
-    with forking(player):
-        yield
+def forked() -> Iterator[ForkedCli]:
+    with forking(player) as cli:
+        yield cli
 
 
-@pytest.mark.usefixtures("forked")
 @pytest.mark.parametrize("name", sorted(path.stem for path in FOLDER.glob("*.json")))
 def test_a_command_with_access_control_answers_as_recorded(
-    name: str, agent_url: str, capsys: pytest.CaptureFixture[str]
+    name: str,
+    agent_url: str,
+    forked: ForkedCli,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
+    monkeypatch.setattr(player, "execute", forked.execute)
     scenario = json.loads((FOLDER / f"{name}.json").read_text())
     assert scenario["steps"]
     for step in scenario["steps"]:

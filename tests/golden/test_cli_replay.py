@@ -12,7 +12,7 @@ import pytest
 
 from tests.e2e.cluster import fresh_address
 from tests.golden import cli_scenarios
-from tests.golden.forked_cli import forking
+from tests.golden.forked_cli import ForkedCli, forking
 from tests.waiting import eventually
 
 pytestmark = [pytest.mark.e2e, pytest.mark.replay]
@@ -40,14 +40,14 @@ def agent_url(program: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     try:
         eventually(
             lambda: player.call(f"http://{address}:8500", "GET", "/v1/status/leader")[1] != '""',
-            within_s=20,
+            within_s=60,
             what="the agent has a leader",
         )
         eventually(
             lambda: (
                 player.call(f"http://{address}:8500", "GET", "/v1/agent/connect/ca/roots")[0] == 200
             ),
-            within_s=20,
+            within_s=60,
             what="the agent has a root certificate",
         )
         yield f"http://{address}:8500"
@@ -68,26 +68,41 @@ def play(program: Path, url: str, name: str, capsys: pytest.CaptureFixture[str])
     assert runner.failed == 0, capsys.readouterr().out
 
 
+#: Scenarios that start the installed program itself.
+STARTED = ("help-catalog-kv", "keygen", "tls-ca", "unknown-command", "version")
+
+
+@pytest.fixture(scope="module")
+def forked() -> Iterator[ForkedCli]:
+    with forking(player) as cli:
+        yield cli
+
+
 @pytest.mark.parametrize("name", cli_scenarios.names(alone=True))
 def test_a_command_without_an_agent_answers_as_recorded(
-    name: str, program: Path, capsys: pytest.CaptureFixture[str]
+    name: str,
+    program: Path,
+    forked: ForkedCli,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
+    if name not in STARTED:
+        monkeypatch.setattr(player, "execute", forked.execute)
     with socket.socket() as nobody:
         nobody.bind(("127.0.0.1", 0))
         play(program, f"http://127.0.0.1:{nobody.getsockname()[1]}", name, capsys)
 
 
-@pytest.fixture(scope="module")
-def forked() -> Iterator[None]:
-    with forking(player):
-        yield
-
-
-@pytest.mark.usefixtures("forked")
 @pytest.mark.parametrize("name", cli_scenarios.names(alone=False))
 def test_a_command_with_an_agent_answers_as_recorded(
-    name: str, program: Path, agent_url: str, capsys: pytest.CaptureFixture[str]
+    name: str,
+    program: Path,
+    agent_url: str,
+    forked: ForkedCli,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
+    monkeypatch.setattr(player, "execute", forked.execute)
     play(program, agent_url, name, capsys)
 
 
