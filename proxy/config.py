@@ -46,6 +46,10 @@ class ProxyConfig:
     #: After SIGTERM: how long new connections are still taken, and how long old ones may finish.
     drain_grace_s: float = 5.0
     drain_timeout_s: float = 30.0
+    #: After rules that let a request in no more: how long a stream (gRPC, an upgrade) still lives,
+    #: and how long any other request that is under way may take to finish (contract B.6).
+    intention_drain_s: float = 0.5
+    intention_finish_s: float = 30.0
     #: A listener that cannot bind is tried again after this time (contract D.3).
     bind_retry_s: float = 5.0
     #: Refused connections that are remembered for `explain`.

@@ -355,9 +355,9 @@ class Proxy:
         )
         now = self._loop.time()
         for identity, sessions in list(self._by_identity.items()):
-            if not policy.decide(identity).allowed:
-                for session in list(sessions):
-                    session.run(session.core.rules_changed(policy, now=now))
+            for session in () if policy.decide(identity).allowed else list(sessions):
+                session.run(session.core.rules_changed(policy, now=now))
+        self._http.rules_changed()
 
     def _reconcile_listeners(self, own: OwnService) -> None:
         if self.inheritance is not None and not self._knows():

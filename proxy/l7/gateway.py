@@ -47,7 +47,7 @@ from proxy.stats import HttpStats
 from proxy.telemetry.entry import IN, OUT
 from proxy.telemetry.observer import Hop, Observer
 from proxy.telemetry.outlets import Outlets
-from proxy.telemetry.standing import families
+from proxy.telemetry.standing import families, shown
 from proxy.tls import Contexts
 from proxy.tunnel.pool import Tunnels
 from proxy.tunnel.stream import TunnelStream
@@ -98,6 +98,7 @@ class Gateway:
         self._servers: set[Server] = set()
         self._leaving = False
         self._pipes: set[Pipe] = set()
+        self._handlers: dict[Pipe, InboundHttp] = {}
         self._idle = asyncio.Event()
         self._idle.set()
         self.stats = HttpStats()
@@ -152,6 +153,17 @@ class Gateway:
         """Whether an upstream's chain is one of requests."""
         known = self._upstreams.get(upstream.key)
         return known is not None and known.chain.protocol in HTTP
+
+    def rules_changed(self) -> None:
+        """Decide again about the requests that are under way."""
+        config = self._hub.config
+        for pipe, handler in list(self._handlers.items()):
+            denied = handler.rules_changed(
+                stream_s=config.intention_drain_s, request_s=config.intention_finish_s
+            )
+            if denied and pipe.peer is not None:
+                uri, told = pipe.peer.identity.uri, f"{denied} requests under way"
+                self._record("cut", "intention_changed", uri, told)
 
     def revoked(self) -> None:
         """Other certificates count no more: reset what stands on one."""
@@ -214,6 +226,7 @@ class Gateway:
 
     def _gone(self, pipe: Pipe) -> None:
         self._pipes.discard(pipe)
+        self._handlers.pop(pipe, None)
         self.stats.open -= 1
         if not self._pipes:
             self._idle.set()
@@ -265,7 +278,10 @@ class Gateway:
             guard=lambda: self._guard,
             tell=lambda told: self._told(told, peer.identity.uri),
             now=self._loop.time,
+            limit=lambda: asyncio.timeout(None),
+            later=self._loop.call_later,
         )
+        self._handlers[pipe] = handler
         hop = Hop(
             direction=IN,
             service=own.name,
@@ -451,30 +467,7 @@ class Gateway:
 
     def explain(self) -> dict[str, Any]:
         """Upstreams, their hosts and the hosts' standing, for people."""
-        now = self._loop.time()
-        return {
-            key: {
-                "retries": upstream.retries,
-                "hedges": upstream.hedges,
-                "faults": upstream.faults,
-                "mirrored": upstream.mirrored,
-                "mirrors_left_out": upstream.mirrors_left_out,
-                "running": upstream.admission.running,
-                "waiting": upstream.admission.waiting,
-                "overflows": upstream.admission.overflows,
-                "targets": {
-                    name: {
-                        "policy": hosts.name or "adaptive",
-                        "picks": hosts.picks,
-                        "hosts": [f"{h.address}:{h.port}" for h in hosts.hosts],
-                        "ejected": sorted(str(k) for k in hosts.outliers.ejected(now)),
-                        "retries_refused": hosts.budget.exhausted,
-                    }
-                    for name, hosts in upstream.hosts.items()
-                },
-            }
-            for key, upstream in self._upstreams.items()
-        }
+        return shown(self._upstreams, self._loop.time())
 
     def metrics(
         self,

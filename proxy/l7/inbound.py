@@ -26,6 +26,7 @@ from proxy.l7.pipe import Pipe
 from proxy.l7.pool import Connections
 from proxy.l7.relaying import Began, Exchange, Outgoing, Replay, ask, give, switch, upgrade_wanted
 from proxy.l7.retries import Failure
+from proxy.l7.under_way import Later, Limit, UnderWay
 from proxy.permissions import FullMatch, Verdict
 from proxy.source import AppAddress
 from proxy.spiffe import SpiffeId
@@ -60,12 +61,20 @@ def several(request: Request) -> dict[str, tuple[str, ...]]:
 class InboundPlan:
     """A request to the application on the short way."""
 
-    __slots__ = ("_inbound", "_notes", "pipe", "raw", "timeout_s")
+    __slots__ = ("_inbound", "_key", "_notes", "_over", "pipe", "raw", "timeout_s")
 
     def __init__(
-        self, inbound: InboundHttp, pipe: Pipe, raw: bytes, timeout_s: float, notes: Notes
+        self,
+        inbound: InboundHttp,
+        request: Request,
+        pipe: Pipe,
+        raw: bytes,
+        timeout_s: float,
+        notes: Notes,
     ) -> None:
         self._inbound = inbound
+        self._key = inbound.under_way.begin(request, self._end)
+        self._over = False
         self.pipe = pipe
         self.raw = raw
         self.timeout_s = timeout_s
@@ -85,11 +94,21 @@ class InboundPlan:
 
     def over(self, *, whole: bool) -> None:
         """The request has ended."""
+        self._over = True
+        self._inbound.under_way.end(self._key)
         self._inbound.release(self.pipe, whole=whole)
 
     def leave(self) -> None:
         """It did not happen."""
-        self._inbound.release(self.pipe, whole=False)
+        self.over(whole=False)
+
+    def _end(self, after_s: float | None) -> None:
+        if after_s is not None:
+            self._inbound.later(after_s, self._cut)
+
+    def _cut(self) -> None:
+        if not self._over:
+            self._inbound.broken_off()
 
 
 def _failure(notes: Notes, timed_out: bool) -> tuple[int, str]:
@@ -119,7 +138,10 @@ class InboundHttp:
         guard: Callable[[], Guard],
         tell: Callable[[Told], None],
         now: Callable[[], float],
+        limit: Callable[[], Limit],
+        later: Later,
     ) -> None:
+        """``limit`` makes what may end a request early, ``later`` calls after so many seconds."""
         self._client = client
         self._certified = ("X-Forwarded-Client-Cert", f"URI={client.uri}")
         self._pipe = pipe
@@ -134,6 +156,21 @@ class InboundHttp:
         self._guard = guard
         self._tell = tell
         self._now = now
+        self._limit = limit
+        self.later = later
+        self.under_way = UnderWay()
+
+    def rules_changed(self, *, stream_s: float, request_s: float) -> int:
+        """Decide again about what is under way; how many requests are to end."""
+        return self.under_way.decide(
+            lambda request: self._decide(request).decision.allowed,
+            stream_s=stream_s,
+            request_s=request_s,
+        )
+
+    def broken_off(self) -> None:
+        """End the connection: HTTP/1.1 has no other way to end an answer that has begun."""
+        self._pipe.abort()
 
     async def handle(self, request: Request, body: Body, answer: Answer) -> None:
         """Decide by today's rules, then let the application answer."""
@@ -164,9 +201,37 @@ class InboundHttp:
             await answer.whole(refused.status, refused.text, refused.headers)
             return
         try:
-            await self._forward(request, target, body, answer, verdict.tokens)
+            await self._while_allowed(request, target, body, answer, verdict.tokens)
         finally:
             guard.leave(self._now(), began_at, answered=0 < answer.status < 500)
+
+    async def _while_allowed(
+        self,
+        request: Request,
+        target: str,
+        body: Body,
+        answer: Answer,
+        tokens: tuple[Checked, ...],
+    ) -> None:
+        """Forward it; new rules may end it."""
+        key = None
+        try:
+            async with self._limit() as until:
+
+                def ending(after_s: float | None) -> None:
+                    until.reschedule(None if after_s is None else self._now() + after_s)
+
+                key = self.under_way.begin(request, ending)
+                await self._forward(request, target, body, answer, tokens)
+        except TimeoutError:
+            if until.expired() and not answer.begun:
+                verdict = self._decide(request)
+                decision = verdict.decision
+                await self._deny(answer, request, decision.reason, decision.rule, verdict)
+                return
+            raise
+        finally:
+            self.under_way.end(key)
 
     def plan(self, request: Request, notes: Notes) -> InboundPlan | None:
         """The short way of a request without a body that needs no waiting; else None."""
@@ -190,7 +255,7 @@ class InboundHttp:
         target = path + query[1] + query[2]
         raw = forward.request_bytes(request.method, target, self._headers(request), Framing())
         timeout_s = grpc.lowered(self._request_timeout_s, request)
-        return InboundPlan(self, pipe, raw, timeout_s, notes)
+        return InboundPlan(self, request, pipe, raw, timeout_s, notes)
 
     def release(self, pipe: Pipe, *, whole: bool) -> None:
         """A connection of the short way is free again, or at its end."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from proxy.l7.hosts import TargetHosts
@@ -106,3 +106,30 @@ def _events(events: Mapping[tuple[str, str], int]) -> Iterator[Family]:
             (reason,): float(count) for (of, reason), count in events.items() if of == event
         }
         yield Family(name, "counter", ("reason",), samples)
+
+
+def shown(upstreams: Mapping[str, UpstreamState], now: float) -> dict[str, Any]:
+    """Upstreams, their hosts and the hosts' standing, for people."""
+    return {
+        key: {
+            "retries": upstream.retries,
+            "hedges": upstream.hedges,
+            "faults": upstream.faults,
+            "mirrored": upstream.mirrored,
+            "mirrors_left_out": upstream.mirrors_left_out,
+            "running": upstream.admission.running,
+            "waiting": upstream.admission.waiting,
+            "overflows": upstream.admission.overflows,
+            "targets": {
+                name: {
+                    "policy": hosts.name or "adaptive",
+                    "picks": hosts.picks,
+                    "hosts": [f"{h.address}:{h.port}" for h in hosts.hosts],
+                    "ejected": sorted(str(k) for k in hosts.outliers.ejected(now)),
+                    "retries_refused": hosts.budget.exhausted,
+                }
+                for name, hosts in upstream.hosts.items()
+            },
+        }
+        for key, upstream in upstreams.items()
+    }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field, replace
@@ -388,3 +389,62 @@ async def test_a_body_of_unknown_length_ends_with_the_connection_of_an_old_clien
     assert b"ontent-" not in head
     assert b"chunked" not in head
     assert body == b"abc"
+
+
+async def test_new_rules_end_streams_at_once_and_let_requests_finish(make: Make) -> None:
+    go_on = asyncio.Event()
+
+    async def application(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        _, headers = await head_of(reader)
+        if "upgrade" in headers:
+            writer.write(
+                b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: w\r\n\r\n"
+            )
+            while data := await reader.read(100):
+                writer.write(data)
+        elif "application/grpc" in headers.get("content-type", ""):
+            await reader.read()
+        else:
+            await go_on.wait()
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ndone")
+            writer.close()
+
+    def asking(path: str, *lines: str, method: str = "GET") -> bytes:
+        return "\r\n".join([f"{method} {path} HTTP/1.1", "Host: d", *lines, "", ""]).encode()
+
+    async def socket(path: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        reader, writer = await pair.connect()
+        writer.write(asking(path, "Connection: Upgrade", "Upgrade: w"))
+        assert (await asyncio.wait_for(head_of(reader), 5))[0].startswith("HTTP/1.1 101")
+        return reader, writer
+
+    pair = await make(application)
+    stays, cut = await socket("/stays"), await socket("/cut")
+    rpc, short, long = [await pair.connect() for _ in range(3)]
+    rpc[1].write(asking("/rpc", "Content-Type: application/grpc", "Content-Length: 0",
+                        method="POST"))  # fmt: skip
+    short[1].write(asking("/a"))
+    long[1].write(asking("/b", "Content-Length: 0", method="POST"))
+    inbound = pair.db._http
+
+    def open_() -> int:
+        return sum(len(each.under_way._open) for each in inbound._handlers.values())
+
+    while open_() < 5:
+        await asyncio.sleep(0)
+    rule = Rule(
+        source="web", destination="db", action="", permissions=1, precedence=9,
+        matches=(Permission(action="allow", path_form="exact", path="/stays"),
+                 Permission(action="deny", path_form="prefix", path="/")),
+    )  # fmt: skip
+    pair.mesh.sources["db"].change(rules=(rule,))
+    assert pair.db.stats().events["cut", "intention_changed"] >= 1
+    with contextlib.suppress(ConnectionError):
+        assert await asyncio.wait_for(cut[0].read(), 5) == b""
+    first, *_ = await asyncio.wait_for(head_of(rpc[0]), 5)
+    assert first.split()[1] == "403", "no answer had begun: it is told"
+    go_on.set()
+    for reader, _ in (short, long):
+        assert (await asyncio.wait_for(head_of(reader), 5))[0].split()[1] == "200"
+    stays[1].write(b"still")
+    assert await asyncio.wait_for(stays[0].readexactly(5), 5) == b"still"
