@@ -78,6 +78,10 @@ class _Table:
         yield from self.prefixes.values()
 
 
+#: Of all resources that no rule speaks of.
+_EMPTY = _Table()
+
+
 def _wins(level: Level, other: Level) -> bool:
     """Of two rules for the same: deny, then the one that gives more."""
     return other is not Level.DENY and (level is Level.DENY or level > other)
@@ -95,17 +99,27 @@ class Authorizer:
         self.default_allow = default_allow
         self.management = management
         self._all: dict[tuple[str, Level], bool] = {}
-        self._tables = {resource: _Table() for resource in RESOURCES}
+        # Most tokens speak of a few resources, and there are thousands of tokens.
+        self._tables = dict.fromkeys(RESOURCES, _EMPTY)
         for rule in rules:
-            self._tables[rule.resource].add(rule)
+            self._own(rule.resource).add(rule)
         self._derive_intentions()
         for table in self._tables.values():
             table.freeze()
 
+    def _own(self, resource: str) -> _Table:
+        table = self._tables[resource]
+        if table is _EMPTY:
+            table = self._tables[resource] = _Table()
+        return table
+
     def _derive_intentions(self) -> None:
         """Whoever may see a service may see its intentions, unless a rule speaks of these."""
-        services, intentions = self._tables["service"], self._tables["intention"]
-        for rule in tuple(services.all()):
+        services = tuple(self._tables["service"].all())
+        if not services:
+            return
+        intentions = self._own("intention")
+        for rule in services:
             held = intentions.prefixes if rule.prefix else intentions.exact
             level = Level.DENY if rule.level is Level.DENY else Level.READ
             held.setdefault(
@@ -134,7 +148,9 @@ class Authorizer:
             return True
         if name == "*" and resource == "intention":
             return self._any_service(verb).allowed
-        rule = self.rule_for(resource, name)
+        rule = self._tables[resource].find(name)
+        if rule is None and resource in _FALLBACK:
+            rule = self.rule_for(resource, name)
         if rule is not None:
             return rule.level >= verb
         return self.default_allow and resource not in _NEVER_BY_DEFAULT

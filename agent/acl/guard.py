@@ -155,14 +155,16 @@ class Guard:
 
     def asks_plainly(self, caller: Caller, query: Query[Any]) -> bool:
         """Whether a question may be asked as it is; what is denied is neither counted nor told."""
-        rule = READS[type(query)]
-        if caller.authorizer.management:
+        rule, authorizer = READS[type(query)], caller.authorizer
+        if authorizer.management:
             return True
         if rule.instead is not None and rule.instead(query) is not query:
             return False
         for needs in rule.needs(query):
-            group = (needs,) if isinstance(needs, Need) else needs
-            if not any(need.met(caller.authorizer) for need in group):
+            if isinstance(needs, Need):
+                if not needs.met(authorizer):
+                    return False
+            elif not any(need.met(authorizer) for need in needs):
                 return False
         listed = list_need(query) if self._key_list_policy else None
         return listed is None or listed.met(caller.authorizer)

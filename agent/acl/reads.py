@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from agent.acl.authorizer import LIST, READ, WRITE, Authorizer
-from agent.acl.caller import Need
+from agent.acl.caller import Need, need_of
 from agent.acl.writes import AnyOf, config_entry_read, config_entry_write, query_name
 from raftstore import catalog_queries as cq
 from raftstore import definition_queries as d
@@ -409,7 +409,7 @@ READS: Mapping[type[q.Query[Any]], ReadRule] = {
     q.NodeChecks: ReadRule(keep=_keep_check, whole=_CATALOG),
     q.ServiceChecks: ReadRule(keep=_keep_check, whole=_CATALOG),
     q.ChecksInState: ReadRule(keep=_keep_check, whole=_CATALOG),
-    q.KVGet: ReadRule(needs=lambda query: (Need("key", READ, query.key),)),
+    q.KVGet: ReadRule(needs=lambda query: (need_of("key", READ, query.key),)),
     q.KVList: ReadRule(keep=_keep_pair, whole=("key",)),
     q.KVKeys: ReadRule(
         shape=_key_names, instead=lambda query: q.KVKeys(query.prefix) if query.separator else query

@@ -12,7 +12,7 @@ from collections.abc import Callable, Generator, Mapping
 from typing import Any
 
 from agent.acl.authorizer import READ, WRITE
-from agent.acl.caller import DENIED, Need
+from agent.acl.caller import DENIED, Need, need_of
 from agent.errors import RequestError
 from raftstore import commands as c
 from raftstore import definition_commands as dc
@@ -142,7 +142,7 @@ def _deregister(command: c.Deregister) -> Asking:
 
 
 def _key(command: Any) -> tuple[AnyOf, ...]:
-    return _one(Need("key", WRITE, command.key))
+    return _one(need_of("key", WRITE, command.key))
 
 
 def _tree(command: c.KVDeleteTree) -> tuple[AnyOf, ...]:

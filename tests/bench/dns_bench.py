@@ -48,13 +48,18 @@ def question(name: str, qtype: str, *, edns: bool = False) -> bytes:
 def catalog() -> Catalog:
     """One service with a single instance, one with twenty."""
     made = Catalog()
+    fill(made)
+    return made
+
+
+def fill(made: Catalog) -> None:
+    """Register them."""
     for number in range(20):
         node = Node(name=NodeName(f"node-{number}"), address=f"10.1.0.{number + 1}")
         many = Service(node=node.name, id=ServiceId("web"), name=ServiceName("web"), port=8080)
         made.register(node, many)
     one = Service(node=NodeName("node-0"), id=ServiceId("db"), name=ServiceName("db"), port=5432)
     made.register(Node(name=NodeName("node-0"), address="10.1.0.1"), one)
-    return made
 
 
 def drive(address: tuple[str, int], packets: list[bytes], seconds: float) -> float:

@@ -28,8 +28,9 @@ import uvloop
 from agent.config.schema import AgentConfig
 from agent.dns import DnsServer
 from raftstore.records import Check, CheckId, Node, NodeName, Service, ServiceId, ServiceName
+from tests.agent.acl.test_seen import Setting
 from tests.agent.dns.catalog import Catalog
-from tests.bench.dns_bench import catalog
+from tests.bench.dns_bench import catalog, fill
 
 SERVICES, INSTANCES = 5_000, 20
 NODES = 2_000
@@ -87,8 +88,17 @@ async def _serve_small(_: object) -> tuple[str, int]:
     return await _served(catalog())
 
 
-async def _served(source: Catalog) -> tuple[str, int]:
-    server = DnsServer(AgentConfig(node_name="bench"), source, rng=random.Random(1))
+async def _serve_guarded(_: object) -> tuple[str, int]:
+    """The same with the eyes of a token that may see it, which is watched as on a server."""
+    setting = Setting()
+    fill(setting.state)
+    setting.policy('service_prefix "" { policy = "read" }\nnode_prefix "" { policy = "read" }')
+    return await _served(setting.seen, rights=setting.seen)
+
+
+async def _served(source: Any, *, rights: Any = None) -> tuple[str, int]:
+    config = AgentConfig(node_name="bench")
+    server = DnsServer(config, source, rng=random.Random(1), rights=rights)
     await server.listen((("127.0.0.1", 0),))
     _KEPT.append(server)
     return server.addresses[0]
@@ -202,10 +212,12 @@ def bench(seconds: float, *, changing: bool) -> None:
     print(f"|{'-' * 40}|-------------|-------|--------|-------|------|-------")
     floor = under(_serve_floor, None, SMALL, seconds)
     ours = under(_serve_small, None, SMALL, seconds)
+    guarded = under(_serve_guarded, None, SMALL, seconds)
     half = under(_serve_small, None, SMALL, seconds, rate=ours.per_second / 2)
     _row("floor: asyncio, answers as long", floor, floor)
     _row("20 instances, A and SRV", ours, floor)
-    _row("the same at half the load", half, floor)
+    _row("the same with access control", guarded, floor)
+    _row("without it at half the load", half, floor)
     if changing:
         still = under(_serve_large, 0, LARGE, seconds)
         moving = under(_serve_large, CHANGES_PER_S, LARGE, seconds)

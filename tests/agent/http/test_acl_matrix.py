@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
+import pytest_asyncio
 
 from agent.acl.rules import SCALARS
 from agent.config.schema import AclConfig, AclTokens
@@ -53,6 +54,9 @@ LEFT_OUT = {
     "GET /v1/internal/ui/service-topology/",
     "GET /v1/internal/ui/metrics-proxy/",
 }
+
+
+together = pytest.mark.asyncio(loop_scope="module")
 
 
 def names_of_endpoints() -> set[str]:
@@ -133,31 +137,38 @@ class Held:
         )
         await local.register_check(CheckDefinition(name="node-check", ttl_s=9.0))
 
-    async def use(self, stanzas: list[Stanza]) -> None:
+    async def use(self, stanzas: list[Stanza]) -> str:
+        """Give the token these rules; the id of their policy."""
         rules = "".join(stanza.hcl() for stanza in stanzas)
         number = next(self._numbers)
         policy = d.ACLPolicy(id=f"policy-{number}", name=f"p{number}", content={"Rules": rules})
         await self.rig.backend.change(dc.SetACLPolicy(policy))
         token = d.ACLToken(accessor=HELD, secret=HELD, policies=(policy.id,), content={})
         await self.rig.backend.change(dc.SetACLToken(token))
+        return policy.id
 
     async def ask(self, method: str, spec: Spec, secret: str) -> Got:
         headers = {"X-Consul-Token": secret} if secret else {}
         return await self.client.ask(method, spec.target, spec.payload, headers)
 
 
-@pytest.fixture(params=["deny", "allow"])
-async def held(request: pytest.FixtureRequest) -> AsyncIterator[Held]:
+@pytest_asyncio.fixture(params=["deny", "allow"], scope="module", loop_scope="module")
+async def served(request: pytest.FixtureRequest) -> AsyncIterator[Held]:
+    """One agent for all of them: to start one takes longer than to ask it."""
     default = request.param
     tokens = AclTokens(initial_management=MANAGEMENT)
     acl = AclConfig(enabled=True, default_policy=default, tokens=tokens)
     rig = await Rig(make_config(acl=acl)).start()
     async with Client(rig.port) as client:
-        found = Held(rig, client, default)
-        await found.seed()
         await client.ask("PUT", "/v1/event/fire/alpha-event", b"", {"X-Consul-Token": MANAGEMENT})
-        yield found
+        yield Held(rig, client, default)
     await rig.stop()
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def held(served: Held) -> Held:
+    await served.seed()
+    return served
 
 
 # -- rules ---------------------------------------------------------------------------------------
@@ -224,6 +235,7 @@ ALL = {**SPECS, **MORE}
 
 
 @pytest.mark.parametrize("name", [name for name, spec in ALL.items() if not spec.open])
+@together
 async def test_a_token_gets_what_its_rules_give(name: str, held: Held) -> None:
     method, spec = name.split(" ")[0], ALL[name]
     for stanzas in rule_sets(spec):
@@ -235,6 +247,7 @@ async def test_a_token_gets_what_its_rules_give(name: str, held: Held) -> None:
 
 
 @pytest.mark.parametrize("name", [name for name, spec in ALL.items() if not spec.open])
+@together
 async def test_other_kinds_of_tokens(name: str, held: Held) -> None:
     method, spec = name.split(" ")[0], ALL[name]
     got = await held.ask(method, spec, "")
@@ -250,6 +263,7 @@ async def test_other_kinds_of_tokens(name: str, held: Held) -> None:
 
 
 @pytest.mark.parametrize("name", [name for name, spec in SPECS.items() if spec.open])
+@together
 async def test_what_is_open_looks_at_no_token(name: str, held: Held) -> None:
     method, spec = name.split(" ")[0], SPECS[name]
     for secret in ("", "1c0ffee0-0000-4000-8000-000000000000", MANAGEMENT):
@@ -257,10 +271,11 @@ async def test_what_is_open_looks_at_no_token(name: str, held: Held) -> None:
         assert not denied(got), (got.status, got.body)
 
 
+@together
 async def test_a_query_is_carried_out_with_its_own_token(held: Held) -> None:
     rules = [Stanza("service", "alpha-web", "read"), Stanza("node", "alpha-node", "read")]
-    await held.use(rules)
-    token = d.ACLToken(accessor=CARRIED, secret="beta-secret", policies=("policy-0",), content={})
+    policy = await held.use(rules)
+    token = d.ACLToken(accessor=CARRIED, secret="beta-secret", policies=(policy,), content={})
     await held.rig.backend.change(dc.SetACLToken(token))
     got = await held.ask("GET", Spec("/v1/query/carried/execute"), "")
     assert (got.status, b"10.0.0.1" in got.body) == (200, True)
@@ -274,6 +289,7 @@ async def test_a_query_is_carried_out_with_its_own_token(held: Held) -> None:
     assert (got.status, got.body) == (403, b"ACL not found")
 
 
+@together
 async def test_a_registration_keeps_the_token_that_was_shown(held: Held) -> None:
     await held.use([Stanza("service_prefix", "", "write")])
     for token, kept in (("", HELD), ("another", "another")):
@@ -284,6 +300,7 @@ async def test_a_registration_keeps_the_token_that_was_shown(held: Held) -> None
         assert definitions[-1].token == kept
 
 
+@together
 async def test_a_secret_is_in_no_answer(held: Held) -> None:
     """Whatever is asked with less than acl:write."""
     reads_all = Stanza("query_prefix", "", "write")
