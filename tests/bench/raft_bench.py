@@ -24,7 +24,7 @@ import uvloop
 
 from agent.loop.collector import Collector
 from raftstore import wire
-from raftstore.commands import KVSet, Outcome, RequestId
+from raftstore.commands import Outcome, kv_set, request_id
 from raftstore.errors import StoreError
 from raftstore.raft import FIRST_BYTE
 from raftstore.store import Store, StoreConfig
@@ -96,12 +96,13 @@ async def writes(store: Store, outstanding: int, seconds: float, size: int) -> R
 
     def begin(done: Callable[[Outcome | StoreError], None]) -> None:
         number = next(numbers)
-        command = KVSet(key=f"bench/{number % 100_000}", value=number.to_bytes(8, "big") * size)
-        request = RequestId(f"load-{began}", number, max(1, number - outstanding))
+        value = number.to_bytes(8, "big") * size
+        command = kv_set(f"bench/{number % 100_000}", value, 0, None)
+        request = request_id(sender, number, max(1, number - outstanding))
         payload = wire.encode_command(command, request_id=request)
         store.propose_soon(payload, timeout_s=10.0, done=done)
 
-    began = time.time()
+    sender = f"load-{time.time()}"
     return await _Load(seconds, begin).run(outstanding)
 
 
