@@ -120,6 +120,7 @@ async def some_writes(processes: list[Process], name: str, count: int) -> None:
 
 
 @pytest.mark.long
+@pytest.mark.timeout(300)  # on a busy machine twenty processes start in turn
 @pytest.mark.parametrize("role", ["leader", "follower"])
 async def test_a_server_of_three_may_die_at_any_point_of_its_own_snapshot(tmp_path, role):
     async with three_processes(tmp_path, snapshots=True) as processes:
@@ -145,6 +146,7 @@ async def test_a_server_of_three_may_die_at_any_point_of_its_own_snapshot(tmp_pa
 
 
 @pytest.mark.long
+@pytest.mark.timeout(300)  # on a busy machine twenty processes start in turn
 async def test_a_server_of_three_may_die_at_any_point_of_an_install(tmp_path):
     async with three_processes(tmp_path, snapshots=True) as processes:
         for phase in INSTALLING:
