@@ -5,19 +5,26 @@ The certificates themselves are read and judged in agent/backend/rpc/tls.py.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from agent.backend.rpc.admission import HandshakeRates
 from agent.backend.rpc.server import ServerPort, ServerPortConfig
-from agent.backend.rpc.tls import Own, RpcTls
 from agent.config.schema import AgentConfig
 from agent.errors import ConfigError
 from agent.explain.server_port import PortView
-from raftstore.store import Store
+
+if TYPE_CHECKING:
+    from agent.backend.rpc.tls import RpcTls
+    from raftstore.store import Store
 
 
 def load_tls(config: AgentConfig, node_id: str) -> RpcTls | None:
     """This agent's certificates, None if it has none. Raises ConfigError."""
     if not (config.tls.has_ca or config.tls.cert_file):
         return None
+    # A library of 9 MB: only for those who have certificates.
+    from agent.backend.rpc.tls import Own, RpcTls
+
     own = Own(
         datacenter=config.datacenter,
         domain=config.dns.domain,

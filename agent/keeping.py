@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+from agent.archive_bounds import archive_config
 from agent.backend.archive_transfers import ArchiveTransfers
-from agent.backend.archives import ArchiveConfig, LocalArchives
-from agent.backend.local import LocalBackend
+from agent.backend.archives import LocalArchives
 from agent.config.schema import AgentConfig
 from agent.errors import ConfigError
 from raftstore.raft.members import Config
@@ -12,16 +14,8 @@ from raftstore.recover import take_peers_file
 from raftstore.recovery import RecoveryRefused
 from raftstore.store import Store, StoreConfig
 
-
-def archive_config(config: AgentConfig) -> ArchiveConfig:
-    """The bounds of an agent's configuration."""
-    return ArchiveConfig(
-        folder=config.data_dir,
-        bytes_max=config.limits.archive_max_size,
-        unpacked_bytes_max=config.limits.archive_max_unpacked_size,
-        timeout_s=config.limits.archive_timeout_s,
-        at_once_max=config.limits.archives_max,
-    )
+if TYPE_CHECKING:
+    from agent.backend.local import LocalBackend
 
 
 def store_config(config: AgentConfig) -> StoreConfig:

@@ -1,61 +1,33 @@
-"""Names and exposition of metrics. The only place that knows the format.
+"""Names of metrics, and who counts them.
 
-Libraries count in plain ``Stats`` dataclasses; this module turns their fields into metrics at the
-moment somebody reads them, so counting costs an attribute and a metric exists, at zero, from the
-start. A number becomes a counter (``_total``) unless the field is declared a gauge here; a mapping
-from a word to a number becomes one counter with the label ``kind``, a Histogram a histogram.
+Libraries count in plain ``Stats`` dataclasses; their fields become metrics at the moment somebody
+reads them, so counting costs an attribute and a metric exists, at zero, from the start.
 """
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
-from prometheus_client.core import (
-    CounterMetricFamily,
-    GaugeMetricFamily,
-    HistogramMetricFamily,
-    Metric,
-)
-from prometheus_client.registry import Collector
+if TYPE_CHECKING:
+    from prometheus_client.core import Metric
 
-from agent.histogram import Histogram
+    from agent.exposition import Exposition
 
-#: Fields that go up and down, as "area.field"; everything else only grows.
-_GAUGE_WORDS = (
-    "_s",
-    "_bytes_held",
-    "_open",
-    "_held",
-    "_index",
-    "health_score",
-    "members",
-    "services",
-    "checks",
-    "pending",
-    "term",
-    "_current",
-    "waiting",
-    "tcp_connections",
-    "ready_answers",
-)
 
 #: Reads one area's counters; called at exposition time.
 Source = Callable[[], Any]
 
 
-class AgentMetrics(Collector):
+class AgentMetrics:
     """All metrics of this process."""
 
     def __init__(self) -> None:
-        self.registry = CollectorRegistry(auto_describe=False)
         self._sources: dict[str, Source] = {}
         self._prefix = "lictor"
         self._tells: Callable[[str], bool] = lambda name: True
-        self.registry.register(self)
-        ProcessCollector(registry=self.registry)
+        self._exposition: Exposition | None = None
 
     def choose(self, prefix: str, tells: Callable[[str], bool]) -> None:
         """Tell only metrics for which ``tells`` says so, under names that begin with ``prefix``."""
@@ -66,19 +38,30 @@ class AgentMetrics(Collector):
         assert area not in self._sources, f"metrics area {area} is taken"
         self._sources[area] = source
 
-    def collect(self) -> Iterator[Metric]:
-        """Every metric as it is now (called by prometheus_client)."""
+    def fields(self) -> Iterator[tuple[str, str, Any]]:
+        """Full name, short name and value of everything that is to be told, as it is now."""
         for area, source in self._sources.items():
-            stats = source()
-            for name, value in _fields(stats):
+            for name, value in _fields(source()):
                 full = f"{self._prefix}_{area}_{name}"
-                metric = _metric(full, name, value) if self._tells(full) else None
-                if metric is not None:
-                    yield metric
+                if self._tells(full):
+                    yield full, name, value
+
+    def collect(self) -> Iterator[Metric]:
+        """Every metric as it is now."""
+        return self._exposed().collect()
 
     def text(self) -> str:
         """The Prometheus text format."""
-        return generate_latest(self.registry).decode()
+        return self._exposed().text()
+
+    def _exposed(self) -> Exposition:
+        if self._exposition is None:
+            # 2 MB and 25 ms of a library, for agents whose metrics somebody reads. Whoever does
+            # so in the loop has had it loaded (agent/late.py).
+            from agent.exposition import Exposition
+
+            self._exposition = Exposition(self.fields)
+        return self._exposition
 
     def flat(self) -> dict[str, dict[str, str]]:
         """The same numbers as Consul's `Stats` sections: section -> key -> text."""
@@ -103,21 +86,3 @@ def _fields(stats: Any) -> Iterator[tuple[str, Any]]:
             yield from ((f"{field.name}_{name}", inner) for name, inner in _fields(value))
         else:
             yield field.name, value
-
-
-def _metric(full: str, name: str, value: Any) -> Metric | None:
-    if isinstance(value, bool):
-        value = int(value)
-    if isinstance(value, int | float):
-        if name.endswith(_GAUGE_WORDS):
-            return GaugeMetricFamily(full, name.replace("_", " "), value=value)
-        return CounterMetricFamily(full, name.replace("_", " "), value=value)
-    if isinstance(value, Histogram):
-        buckets, total = value.buckets(), value.total
-        return HistogramMetricFamily(full, name.replace("_", " "), buckets=buckets, sum_value=total)
-    if isinstance(value, Mapping) and all(isinstance(n, int | float) for n in value.values()):
-        family = CounterMetricFamily(full, name.replace("_", " "), labels=["kind"])
-        for kind, number in value.items():
-            family.add_metric([str(kind)], number)
-        return family
-    return None

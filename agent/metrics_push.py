@@ -7,11 +7,14 @@ import logging
 import socket
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-
-from prometheus_client.core import Metric
+from typing import TYPE_CHECKING
 
 from agent.config.schema import TelemetryConfig
+from agent.late import loaded
 from agent.statsd import Lines, packets
+
+if TYPE_CHECKING:
+    from prometheus_client.core import Metric
 
 log = logging.getLogger("lictor.agent.metrics")
 
@@ -57,6 +60,7 @@ class MetricsPush:
 
     async def run(self, *, interval_s: float = INTERVAL_S) -> None:
         """Tell all of them, until cancelled."""
+        await loaded("agent.exposition")
         while True:
             await asyncio.sleep(interval_s)
             for address, lines, stream in self._receivers:

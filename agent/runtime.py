@@ -15,22 +15,21 @@ import signal
 import sys
 import uuid
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from agent import logs, service_manager
 from agent.acl.access import Access
+from agent.archive_bounds import archive_config
 from agent.backend.acting import ACTING
 from agent.backend.archive_transfers import RemoteArchives
 from agent.backend.archives import Archives
 from agent.backend.balance import keep_balance
-from agent.backend.local import LocalBackend
 from agent.backend.remote import RemoteBackend
 from agent.backend.rpc.client import RpcLimits, RpcPool
-from agent.backend.rpc.tls import RpcTls
 from agent.backend.servers import Servers
 from agent.config.schema import AgentConfig
 from agent.gossiping import make_gossip, make_wan
 from agent.internal_tls import load_tls, reload_tls
-from agent.keeping import archive_config
 from agent.leader.leaving import until_removed
 from agent.listening import Sockets
 from agent.local.joining import join_all, lan_plan, wan_plan
@@ -44,7 +43,6 @@ from agent.parts.encryption import agent_certificate
 from agent.parts.faces import Behind, Faces
 from agent.parts.ground import Closers, Ground
 from agent.parts.host import HostParts
-from agent.parts.server import ServerParts
 from agent.quotas import Quotas
 from agent.reloading import Reload, Source
 from agent.tasks import TaskOwner
@@ -53,6 +51,11 @@ from agent.wan.ways import StraightWay, WayByServers
 from gossip import Member, MemberEvent
 from raftstore import warming
 from raftstore.slices import in_slices
+
+if TYPE_CHECKING:
+    from agent.backend.local import LocalBackend
+    from agent.backend.rpc.tls import RpcTls
+    from agent.parts.server import ServerParts
 
 log = logging.getLogger("lictor.agent")
 
@@ -184,6 +187,9 @@ class Agent:
         self.pool = self._make_pool()
         ground.closers.add("rpc pool", self.pool.close)
         if config.server:
+            # Half of the program: an agent that is no server never loads it.
+            from agent.parts.server import ServerParts
+
             # A server's port speaks TLS with a certificate of its own, or not at all.
             port_tls = self.tls if config.tls.complete else None
             self.server = ServerParts(

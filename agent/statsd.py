@@ -6,8 +6,11 @@ What only grows is told as what it grew by since the last time, everything else 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
 
-from prometheus_client.core import Metric
+if TYPE_CHECKING:
+    from prometheus_client.core import Metric
+
 
 #: Bytes of one packet: it fits into a frame of Ethernet with all headers.
 PACKET_BYTES = 1400

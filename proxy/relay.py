@@ -19,7 +19,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from proxy.config import ProxyConfig
-from proxy.tls import failure
+from proxy.handshakes import failure
 
 #: The largest plaintext of a TLS record (RFC 8446, section 5.1): what one SSL_read can give.
 _RECORD_BYTES = 16_384

@@ -11,11 +11,14 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 from proxy import spiffe
-from proxy.certificate import PeerCertificate
 from proxy.errors import IdentityError
 from proxy.spiffe import SpiffeId
+
+if TYPE_CHECKING:
+    from proxy.certificate import PeerCertificate
 
 #: A leaf begins so many seconds before it was signed, for clocks that are behind (contract A.2).
 BACKDATE_S = 60.0

@@ -24,10 +24,6 @@ from proxy.tunnel.frames import ALPN as TUNNEL_ALPN
 #: Contract D.12; the three suites of TLS 1.3 are OpenSSL's default.
 _CIPHERS_1_2 = "ECDHE+AESGCM:ECDHE+CHACHA20"
 
-# Numbers of X509_verify_cert that have a word of their own in logs and metrics.
-_EXPIRED = {9, 10}  # not yet valid, expired
-_UNKNOWN_CA = {2, 18, 19, 20, 21}  # no issuer, self-signed, untrusted chain
-
 
 @dataclass(frozen=True, slots=True)
 class Contexts:
@@ -99,23 +95,3 @@ def load_chain(context: ssl.SSLContext, leaf: LeafPair) -> None:
         path.touch(0o600)
         path.write_bytes(pem)
         context.load_cert_chain(path)
-
-
-def failure(error: BaseException | None) -> str:
-    """The word for a failed handshake (contract D.12): what logs and metrics count."""
-    if isinstance(error, ssl.SSLCertVerificationError):
-        if error.verify_code in _EXPIRED:
-            return "expired"
-        return "unknown_ca" if error.verify_code in _UNKNOWN_CA else "bad_certificate"
-    if isinstance(error, ssl.SSLError):
-        reason = getattr(error, "reason", None) or ""  # absent when Python itself raised it
-        if "DID_NOT_RETURN_A_CERTIFICATE" in reason:
-            return "no_cert"
-        if reason in {"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "UNEXPECTED_MESSAGE"}:
-            return "not_tls"
-        if "PROTOCOL" in reason or "VERSION" in reason:
-            return "version"
-        if "ALERT" in reason:
-            return "refused_by_peer"
-        return "handshake_failed"
-    return "peer_gone"

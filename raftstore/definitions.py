@@ -7,10 +7,16 @@ is needed to find a record, to keep it unique or to end it stands beside its con
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from raftstore.records import Json, NodeName
+
+
+def secret_hash(secret: str) -> str:
+    """What finds a token by its secret without telling the secret: SHA-256 in hex."""
+    return hashlib.sha256(secret.encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

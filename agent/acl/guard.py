@@ -29,9 +29,9 @@ from raftstore.definition_queries import (
     GetACLPolicy,
     GetACLRole,
 )
+from raftstore.definitions import secret_hash
 from raftstore.queries import HealthService, Query, ReadTransaction
 from raftstore.records import Actor, ServiceName, TxnAnswer, TxnError
-from raftstore.state.definitions import secret_hash
 
 log = logging.getLogger("lictor.agent.acl")
 

@@ -16,9 +16,9 @@ from agent.backend import Ask, Backend, RaftConfiguration, Reply, SignedLeaf
 from agent.backend.acting import ACTING
 from raftstore.commands import Command, Outcome
 from raftstore.definition_queries import ACLTokenBySecret
+from raftstore.definitions import secret_hash
 from raftstore.queries import Query
 from raftstore.records import Actor
-from raftstore.state.definitions import secret_hash
 
 T = TypeVar("T")
 

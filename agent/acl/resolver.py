@@ -24,9 +24,8 @@ from raftstore.definition_queries import (
     GetACLPolicy,
     GetACLRole,
 )
-from raftstore.definitions import ACLPolicy, ACLRole, ACLToken
+from raftstore.definitions import ACLPolicy, ACLRole, ACLToken, secret_hash
 from raftstore.queries import Query
-from raftstore.state.definitions import secret_hash
 
 T = TypeVar("T")
 

@@ -18,8 +18,8 @@ from agent.acl.reads import acts_for_a_query
 from agent.backend import Ask, Reply
 from agent.backend.acting import ACTING
 from raftstore.definition_queries import ACLTokenBySecret, ListACLPolicies, ListACLRoles
+from raftstore.definitions import secret_hash
 from raftstore.queries import Query
-from raftstore.state.definitions import secret_hash
 
 T = TypeVar("T")
 

@@ -21,17 +21,17 @@ import time
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
-from typing import IO, Any, Protocol
+from typing import IO, TYPE_CHECKING, Any, Protocol
 
-from agent.backend.local import LocalBackend
 from agent.errors import ForwardError, RequestError
 from agent.tasks import TaskOwner
 from raftstore.commands import BeginRestore, Command, EndRestore, Rejected, StageRestore
 from raftstore.errors import StoreError
 from raftstore.records import Actor
-from raftstore.state.machine import ANOTHER
-from raftstore.state.staging import LENGTH
-from raftstore.store import Store
+
+if TYPE_CHECKING:
+    from agent.backend.local import LocalBackend
+    from raftstore.store import Store
 
 log = logging.getLogger("lictor.agent.archives")
 
@@ -301,6 +301,8 @@ class LocalArchives:
             try:
                 return await self._before_the_end(begin, actor)
             except RequestError as error:
+                from raftstore.state.machine import ANOTHER  # where the command was applied
+
                 if not error.text.endswith(ANOTHER) or loop.time() > until:
                     raise
             await asyncio.sleep(TURN_PAUSE_S)
@@ -328,5 +330,7 @@ def _failed(reason: str) -> RequestError:
 
 
 def _next_part(parts: IO[bytes]) -> bytes:
+    from raftstore.state.staging import LENGTH  # a server's: whoever has an archive has it loaded
+
     (length,) = LENGTH.unpack(parts.read(LENGTH.size))
     return parts.read(length)

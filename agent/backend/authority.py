@@ -24,6 +24,10 @@ __all__ = [
     "decode_wish",
 ]
 
+#: What the leader answers to whom it cannot sign for now.
+NOT_READY = "CA is uninitialized and unable to sign certificates yet: no root certificate"
+RATE_LIMITED = "rate limited"
+
 #: A certificate and a key, and some settings.
 WISH_BYTES_MAX = 256 * 1024
 

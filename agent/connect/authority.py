@@ -14,7 +14,6 @@ import logging
 import secrets
 import uuid
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -22,18 +21,22 @@ from agent.backend import Backend, SignedLeaf
 from agent.backend.authority import (
     CONFIGURE_CA,
     INSTALL_CA,
+    NOT_READY,
+    RATE_LIMITED,
     REQUEST_CA,
     CAWish,
     decode_chain,
     decode_fresh,
     decode_wish,
 )
-from agent.connect import ca, intermediates, roots, settings, standing
+from agent.connect import ca, intermediates, roots, serials, settings, standing
+from agent.connect.authority_door import AuthorityStats
 from agent.connect.external import CHANGED, ExternalSigner
 from agent.connect.rate import TokenBucket
 from agent.connect.sealing import NO_SEAL, Seal
 from agent.connect.settings import CASettings
 from agent.connect.standing import Standing
+from agent.dates import rfc3339
 from agent.errors import AgentError, RequestError
 from raftstore.commands import Applied, NextSerial, SetCA, SetCAConfig
 from raftstore.errors import StoreError
@@ -45,8 +48,6 @@ log = logging.getLogger("lictor.agent.connect.authority")
 
 #: How long a request may wait for its turn (measured reference, contract A.6).
 RATE_WAIT_MAX_S = 0.5
-RATE_LIMITED = "rate limited"
-NOT_READY = "CA is uninitialized and unable to sign certificates yet: no root certificate"
 
 #: A root that ends sooner than this is warned about, in seconds.
 EXPIRY_WARNING_S = 90 * 86_400.0
@@ -60,25 +61,6 @@ EXTERNAL_ROTATE = (
 _BASE36 = "0123456789abcdefghijklmnopqrstuvwxyz"
 
 
-@dataclass(slots=True)
-class AuthorityStats:
-    """Counters since start."""
-
-    signed: int = 0
-    refused: int = 0
-    limited: int = 0
-    rotations: int = 0
-    pruned: int = 0
-    #: Entries of the deny list, as this server has it.
-    revocations_current: int = 0
-    #: Seconds until the active root ends, as of the last look; 0 before the first.
-    active_root_left_s: float = 0.0
-    #: The same of the certificate that signs, where the root's key is kept elsewhere.
-    intermediate_left_s: float = 0.0
-    #: 1 where the signing key lies clear in the log and in snapshots (no `ca_seal_key_file`).
-    clear_key_current: int = 0
-
-
 class Authority:
     """Signs with the replicated key. Only on servers: it asks for what never leaves them."""
 
@@ -90,8 +72,10 @@ class Authority:
         config: Mapping[str, Any],
         seal: Seal = NO_SEAL,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        stats: AuthorityStats | None = None,
     ) -> None:
-        """``config`` is the agent's `ca_config`, ``seal`` closes keys before they are replicated.
+        """``config`` is the agent's `ca_config`, ``seal`` closes keys before they are replicated,
+        ``stats`` counts on, where somebody has begun.
         Raises RequestError when the configuration cannot be used."""
         self._backend = backend
         self._datacenter = datacenter
@@ -104,7 +88,7 @@ class Authority:
         self._places = asyncio.Semaphore(self._settings.csr_max_concurrent or 1)
         self._places_max = self._settings.csr_max_concurrent or 1
         self._configuring = False
-        self._stats = AuthorityStats()
+        self._stats = stats or AuthorityStats()
 
     @property
     def methods(self) -> dict[str, Callable[[bytes, float], Awaitable[bytes]]]:
@@ -327,7 +311,7 @@ class Authority:
         self._stats.intermediate_left_s = max(0.0, left.total_seconds())
         if now > intermediates.half_life_at(signing):
             log.warning("the intermediate is past half of its life end=%s: have another signed "
-                        "(connect ca csr)", ca.rfc3339(signing.not_valid_after_utc))  # fmt: skip
+                        "(connect ca csr)", rfc3339(signing.not_valid_after_utc))  # fmt: skip
 
     # Leaves
 
@@ -371,7 +355,7 @@ class Authority:
             signer=provider,
             trust_domain=trust_domain,
             datacenter=self._datacenter,
-            serial=ca.compose_serial(secrets.randbits(64), counter),
+            serial=serials.compose_serial(secrets.randbits(64), counter),
             ttl_s=current.leaf_ttl_s,
             now=self._now(),
         )

@@ -19,9 +19,9 @@ from typing import Protocol
 from cryptography import x509
 
 from agent.backend import Ask, Backend, Consistency
+from agent.backend.authority import NOT_READY
 from agent.backend.rpc import calls
 from agent.connect import ca, revoking
-from agent.connect.authority import NOT_READY
 from agent.connect.renewal import Retry, renew_at
 from agent.errors import AgentError, RequestError
 from proxy.certificate import PeerCertificate

@@ -20,6 +20,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from agent.connect.serials import colons, serial_hex
+from agent.dates import rfc3339
 from agent.errors import RequestError
 from proxy import spiffe
 from proxy.errors import IdentityError
@@ -319,22 +321,6 @@ def common_name(identity: SpiffeId) -> str:
     return f"{name[: _CN_MAX - len(rest)]}{rest}"
 
 
-def serial_hex(serial: int) -> str:
-    """A serial number as clients see it: bytes in hex with colons."""
-    return colons(serial.to_bytes(max(1, (serial.bit_length() + 7) // 8), "big"))
-
-
-def compose_serial(random_64: int, counter: int) -> int:
-    """A leaf's serial (contract A.9): random bits above, the replicated counter below.
-
-    The top bit of the random half is dropped so that the number stays positive in 16 bytes of DER,
-    and its lowest bit is set so that the upper half is never empty.
-    """
-    assert 0 <= random_64 < 1 << 64
-    assert 0 <= counter < 1 << 64
-    return ((random_64 & ((1 << 63) - 1)) | 1) << 64 | counter
-
-
 def key_identifier(key: ec.EllipticCurvePublicKey | rsa.RSAPublicKey) -> bytes:
     """SKI: SHA-256 of the public key's DER form, 32 bytes (contract A.2)."""
     return hashlib.sha256(
@@ -351,16 +337,6 @@ def key_pem(key: PrivateKey) -> str:
         serialization.PrivateFormat.TraditionalOpenSSL,
         serialization.NoEncryption(),
     ).decode()
-
-
-def colons(data: bytes) -> str:
-    """Bytes as lower-case hex with colons."""
-    return data.hex(":")
-
-
-def rfc3339(moment: datetime) -> str:
-    """A moment as text in UTC, whole seconds."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _requested_identity(extensions: x509.Extensions) -> SpiffeId:

@@ -15,20 +15,18 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Protocol
-
-from cryptography import x509
+from typing import TYPE_CHECKING, Protocol
 
 from agent.backend import Ask, Backend, Consistency, SignedLeaf
 from agent.backend.acting import ACTING
-from agent.connect import ca, revoking
-from agent.connect.authority import NOT_READY, RATE_LIMITED
+from agent.backend.authority import NOT_READY, RATE_LIMITED
 from agent.connect.renewal import Retry, renew_at, root_spread_s
+from agent.connect.serials import colons
+from agent.dates import rfc3339
 from agent.errors import AgentError, RequestError
 from agent.local import leaf_health
 from agent.local.leaf_health import LeafStanding
 from agent.tasks import TaskOwner
-from proxy.certificate import PeerCertificate
 from proxy.revocations import NONE
 from proxy.spiffe import SpiffeId
 from raftstore.catalog_queries import CountServices
@@ -36,6 +34,9 @@ from raftstore.errors import StoreError
 from raftstore.queries import CARootsAnswer, GetCARoots
 from raftstore.records import Check, CheckId, Service, ServiceId
 from raftstore.revocations import ListRevocations
+
+if TYPE_CHECKING:
+    from proxy.certificate import PeerCertificate
 
 log = logging.getLogger("lictor.agent.connect.leaves")
 
@@ -339,6 +340,8 @@ class LeafCache:
                 continue
             retry.succeeded()
             index = reply.index if reply.index >= index else 0
+            from agent.connect import revoking  # as below; a leaf was made before this
+
             self._revoked = revoking.in_force(reply.value)
             for service, entry in self._entries.items():
                 why = self._revoked.why(entry.issued.certificate) if entry.issued else ""
@@ -375,7 +378,11 @@ class LeafCache:
         return max(own, found.native + found.kinds.get("connect-proxy", 0))
 
 
+# The library that makes certificates takes 9 MB and 40 ms: it comes with the first leaf, on the
+# thread that makes its key, and an agent without services of the mesh never needs it.
 def _new_request(identity: SpiffeId) -> tuple[str, str]:
+    from agent.connect import ca
+
     key = ca.generate_key()
     return ca.key_pem(key), ca.make_csr(key, identity)
 
@@ -383,6 +390,10 @@ def _new_request(identity: SpiffeId) -> tuple[str, str]:
 def _read(
     signed: SignedLeaf, service: str, identity: SpiffeId, key_pem: str, before: _Issued | None
 ) -> _Issued:
+    from cryptography import x509
+
+    from proxy.certificate import PeerCertificate
+
     certificate = x509.load_pem_x509_certificate(signed.cert_pem.encode())
     signer = certificate.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier).value
     valid_after, valid_before = certificate.not_valid_before_utc, certificate.not_valid_after_utc
@@ -401,7 +412,7 @@ def _read(
         leaf=leaf,
         valid_after_at=valid_after.timestamp(),
         valid_before_at=valid_before.timestamp(),
-        signer_key_id=ca.colons(signer.key_identifier or b""),
+        signer_key_id=colons(signer.key_identifier or b""),
         certificate=PeerCertificate(
             identity=identity,
             serial_number=certificate.serial_number,
@@ -412,4 +423,4 @@ def _read(
 
 
 def _text(moment: datetime) -> str:
-    return ca.rfc3339(moment.astimezone(UTC))
+    return rfc3339(moment.astimezone(UTC))

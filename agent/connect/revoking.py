@@ -8,12 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from cryptography import x509
-
-from agent.connect import ca
+from agent.connect.serials import serial_hex
 from agent.errors import RequestError
 from proxy import spiffe
-from proxy.certificate import UNREADABLE
 from proxy.errors import IdentityError
 from proxy.revocations import Revocations, of_entries, read_serial
 from proxy.spiffe import SpiffeId
@@ -57,7 +54,7 @@ def entry(wish: Wish, *, trust_domain: str, datacenter: str) -> RevokedLeaf:
         return _certificate(wish, trust_domain)
     if wish.serial:
         try:
-            serial = ca.serial_hex(read_serial(wish.serial))
+            serial = serial_hex(read_serial(wish.serial))
         except ValueError as error:
             raise _bad(str(error)) from None
         return RevokedLeaf(id=serial, serial=serial, reason=wish.reason)
@@ -68,6 +65,11 @@ def entry(wish: Wish, *, trust_domain: str, datacenter: str) -> RevokedLeaf:
 def _certificate(wish: Wish, trust_domain: str) -> RevokedLeaf:
     if len(wish.cert_pem) > PEM_CHARS_MAX:
         raise _bad(f"CertPEM has at most {PEM_CHARS_MAX} characters")
+    # A library of 9 MB: only where there is a certificate to read.
+    from cryptography import x509
+
+    from proxy.certificate import UNREADABLE
+
     try:
         found = x509.load_pem_x509_certificate(wish.cert_pem.encode())
         names = found.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
@@ -79,7 +81,7 @@ def _certificate(wish: Wish, trust_domain: str) -> RevokedLeaf:
         raise _bad(f"CertPEM is of trust domain {identity.trust_domain}, we are {trust_domain}")
     if identity.kind is spiffe.Kind.CA:
         raise _bad("CertPEM is of an authority: rotate the root instead")
-    serial = ca.serial_hex(found.serial_number)
+    serial = serial_hex(found.serial_number)
     return RevokedLeaf(
         id=serial,
         serial=serial,

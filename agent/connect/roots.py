@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from agent.connect import ca
 from agent.connect.ca import PrivateKey, Root
 from agent.connect.settings import CASettings
+from agent.dates import rfc3339
 from agent.errors import RequestError
 from proxy import spiffe
 from proxy.errors import IdentityError
@@ -166,7 +167,7 @@ def succeeded(
 
     A root that comes back takes its old place in the list.
     """
-    at = ca.rfc3339(now)
+    at = rfc3339(now)
     old = tuple(
         replace(root, active=False, rotated_out_at=at) if root.active else root
         for root in roots

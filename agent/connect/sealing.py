@@ -13,9 +13,6 @@ import binascii
 import hashlib
 from dataclasses import dataclass, field
 
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-
 from agent.errors import RequestError
 
 KEY_BYTES = 32
@@ -42,6 +39,9 @@ class Seal:
         if not self.key:
             return private_key
         assert len(nonce) == NONCE_BYTES
+        # A library of 9 MB, which whoever has a private key in hand has loaded already.
+        from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
         sealed = AESGCM(self.key).encrypt(nonce, private_key.encode(), _BOUND_TO)
         packed = base64.b64encode(nonce + sealed).decode()
         return f"{_MARK}{self.known_as}:{packed}"
@@ -52,6 +52,9 @@ class Seal:
             return kept
         if not self.key:
             raise RequestError(500, NO_KEY)
+        from cryptography.exceptions import InvalidTag
+        from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
         known_as, _, packed = kept.removeprefix(_MARK).partition(":")
         try:
             raw = base64.b64decode(packed, validate=True)

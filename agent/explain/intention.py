@@ -14,7 +14,6 @@ from typing import TypedDict
 from agent.backend import Backend
 from agent.config.schema import AgentConfig
 from agent.errors import RequestError
-from agent.explain.tokens import tokens_of
 from gossip.patterns import Pattern, PatternError, compile_pattern
 from proxy.authz import DEFAULT_ACL_OFF, DEFAULT_BY_ACL, DEFAULT_BY_POLICY, Decision, Rule, decide
 from proxy.errors import UnreadablePattern
@@ -113,6 +112,8 @@ def intention_explainer(
         answer = await backend.ask(MatchIntentions("destination", (destination,)))
         rules = rules_of(answer.value.get(destination, ()))
         request = _request(query)
+        from agent.explain.tokens import tokens_of  # needs a library of 9 MB
+
         tokens = await tokens_of(backend, rules, request or Request(), wall)
         verdict = decide_request(
             rules,

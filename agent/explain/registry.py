@@ -8,7 +8,6 @@ from agent.backend import Backend
 from agent.config.schema import AgentConfig
 from agent.dns.rules import DnsView
 from agent.explain.certificate import certificate_explainer
-from agent.explain.dns import explain_dns, wish_of
 from agent.explain.intention import default_of, intention_explainer
 from agent.explain.intention_plan import Live, Paced, intention_planner
 from agent.explain.keyring import KeyedPool, explain_keyring
@@ -17,6 +16,7 @@ from agent.explain.query import query_explainer
 from agent.explain.restore import restore_explainer
 from agent.explain.service import service_explainer
 from agent.explain.session import AsksClock, explain_session
+from agent.late import loaded
 from raftstore.records import CheckId, Json
 
 #: Answers with data; gets the path's further parts and the query string.
@@ -54,29 +54,28 @@ def explainers(
     """Everything this agent can explain."""
 
     async def one_question(arguments: Sequence[str], query: Mapping[str, str]) -> Json:
+        await loaded("agent.explain.dns")
+        from agent.explain.dns import explain_dns, wish_of
+
         return await explain_dns(backend, dns(), wish_of(arguments, query))
 
     async def member(arguments: Sequence[str], query: Mapping[str, str]) -> Json:
         return explain_member(gossip, leader, arguments)
 
-    async def one_check(arguments: Sequence[str], query: Mapping[str, str]) -> Json:
-        return check(CheckId("/".join(arguments)))
-
-    async def gossip_keys(arguments: Sequence[str], query: Mapping[str, str]) -> Json:
-        return await explain_keyring(config, keyring)
-
     return {
         "certificate": certificate_explainer(backend, config.datacenter),
-        "check": one_check,
+        "check": _check(check),
         "configuration": _awaited(configuration),
         "coordinates": _plain(coordinates),
         "datacenters": _plain(datacenters),
         "dns": one_question,
         "events": _plain(events),
         "feeds": _plain(feeds),
-        "intention": intention_explainer(backend, wall=wall, **default_of(config)),
+        "intention": _after(
+            "agent.explain.tokens", intention_explainer(backend, wall=wall, **default_of(config))
+        ),
         "intention-plan": intention_planner(backend, paced, live, **default_of(config)),
-        "keyring": gossip_keys,
+        "keyring": _awaited(lambda: explain_keyring(config, keyring)),
         "limits": _plain(limits),
         "login": _plain(logins),
         "loop": _plain(loop),
@@ -92,6 +91,25 @@ def explainers(
         "sidecars": _plain(sidecars),
         "watches": _plain(watches),
     }
+
+
+def _after(module: str, explainer: Explainer) -> Explainer:
+    """The same, once a module is there that it will want."""
+
+    async def explain(arguments: Sequence[str], query: Mapping[str, str]) -> Json:
+        await loaded(module)
+        return await explainer(arguments, query)
+
+    return explain
+
+
+def _check(check: Callable[[CheckId], Json]) -> Explainer:
+    """A check by its id, which may hold slashes."""
+
+    async def explain(arguments: Sequence[str], query: Mapping[str, str]) -> Json:
+        return check(CheckId("/".join(arguments)))
+
+    return explain
 
 
 def _session(backend: Backend, clock: AsksClock) -> Explainer:

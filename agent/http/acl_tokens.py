@@ -36,9 +36,8 @@ from raftstore.definition_queries import (
     GetACLToken,
     ListACLTokens,
 )
-from raftstore.definitions import ACLToken
+from raftstore.definitions import ACLToken, secret_hash
 from raftstore.records import Json
-from raftstore.state.definitions import secret_hash
 from raftstore.uuids import uuid_problem
 
 _CLONE = "/clone"

@@ -25,6 +25,7 @@ from agent.http.context import GossipMember, GossipPool
 from agent.http.params import parse_bool
 from agent.http.parse import several
 from agent.http.reply import Reply
+from agent.late import loaded
 from agent.wan.members import bare_name
 from gossip.coordinates import Coordinate
 from raftstore.records import Json
@@ -178,6 +179,7 @@ async def metrics(call: Call) -> Reply:
         if call.context.config.prometheus_retention_time_s <= 0:
             reason = "Prometheus is not enabled since its retention time is not positive"
             raise RequestError(415, reason)
+        await loaded("agent.exposition")
         return Reply(call.context.metrics_text().encode(), _PROMETHEUS)
     return call.json(interval(call))
 

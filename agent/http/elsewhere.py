@@ -9,13 +9,13 @@ import json
 import re
 from collections.abc import Mapping
 
+from agent.archive_bounds import archive_config
 from agent.backend.acting import ACTING
 from agent.backend.rpc import calls
 from agent.errors import RequestError
 from agent.http.call import Call
 from agent.http.reply import Reply
 from agent.http.routes import Body, Class, Endpoint, Route
-from agent.keeping import archive_config
 from agent.wan.relayed import HEADERS, RelayedReply, RelayedRequest
 from agent.wan.ways import NoPath
 

@@ -11,6 +11,7 @@ import pwd
 import socket
 import stat
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from aiohttp import web
 
@@ -19,8 +20,10 @@ from agent.backend.rpc.listener import Door, Listener, ListenerLimits
 from agent.config.network import UNIX
 from agent.config.schema import AgentConfig, Limits, UnixSockets
 from agent.errors import ConfigError
-from agent.http.https import HttpsTls
 from agent.listening import Sockets
+
+if TYPE_CHECKING:
+    from agent.http.https import HttpsTls
 
 log = logging.getLogger("lictor.agent.http")
 
@@ -69,6 +72,9 @@ class HttpFaces:
                 else:
                     await self._open_plain(address, config.port_http)
         if tls_port >= 0:
+            # A library of 9 MB: only for those who have certificates.
+            from agent.http.https import HttpsTls
+
             self.tls = HttpsTls(config.https)
             for address in config.https_addrs:
                 self._open_secure(address, tls_port, config)

@@ -9,6 +9,7 @@ from agent import CONSUL_VERSION
 from agent.http import openapi_tables as tables
 from agent.http.decode import Shape, schema_of
 from agent.http.reply import JSON_TYPE
+from agent.http.routes.late import documentation
 from agent.http.routes.table import Body, Endpoint, Route
 from raftstore.records import Json
 
@@ -53,7 +54,7 @@ def key_of(route: Route, endpoint: Endpoint) -> str:
 
 def _operation(route: Route, endpoint: Endpoint, shapes: dict[str, Shape]) -> Object:
     key = key_of(route, endpoint)
-    words = (endpoint.handler.__doc__ or "").strip()
+    words = documentation(endpoint.handler).strip()
     operation: Object = {
         "operationId": _WORD.sub("-", f"{endpoint.method} {path_of(route)[4:]}".lower()).strip("-"),
         "tags": [route.path.split("/")[2]],

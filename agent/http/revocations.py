@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from agent.acl.authorizer import READ
 from agent.connect import revoking
-from agent.connect.ca import rfc3339
+from agent.dates import rfc3339
 from agent.errors import RequestError
 from agent.http.call import Call
 from agent.http.decode import DecodeFailure, Shape, load, string

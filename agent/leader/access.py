@@ -45,11 +45,10 @@ from raftstore.definition_queries import (
     GetACLPolicy,
     GetACLToken,
 )
-from raftstore.definitions import ACLFact, ACLPolicy, ACLToken
+from raftstore.definitions import ACLFact, ACLPolicy, ACLToken, secret_hash
 from raftstore.errors import StoreError
 from raftstore.queries import Query
 from raftstore.records import Actor
-from raftstore.state.definitions import secret_hash
 
 log = logging.getLogger("lictor.agent.leader.access")
 

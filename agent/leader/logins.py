@@ -10,15 +10,14 @@ import contextlib
 import json
 import time
 import uuid
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from agent.acl import identities, tokens
 from agent.acl.caller import DENIED, NOT_FOUND
 from agent.acl.definitions import token_content
-from agent.backend import Ask, Reply
 from agent.backend.local import LeaderMethod
 from agent.backend.logins import (
     Login,
@@ -30,9 +29,10 @@ from agent.backend.logins import (
 from agent.backend.operations import LOGIN, LOGOUT, OIDC_BEGIN, OIDC_FINISH
 from agent.durations import parse_s
 from agent.errors import RequestError
+from agent.leader.login_door import LoginStats, Replicated
 from agent.leader.oidc import BrowserLogins, UnknownMethod
 from agent.login import bindings, claims, fetch, jwt, kubernetes, methods, oidc
-from raftstore.commands import Command, Outcome, Rejected
+from raftstore.commands import Rejected
 from raftstore.definition_commands import DeleteACLTokens, SetACLToken
 from raftstore.definition_queries import (
     ACLTokenBySecret,
@@ -41,38 +41,13 @@ from raftstore.definition_queries import (
     GetACLRole,
     ListACLBindingRules,
 )
-from raftstore.definitions import ACLAuthMethod, ACLPolicy, ACLRole, ACLToken
-from raftstore.queries import Query
+from raftstore.definitions import ACLAuthMethod, ACLPolicy, ACLRole, ACLToken, secret_hash
 from raftstore.records import Actor, Json
-from raftstore.state.definitions import secret_hash
 
 T = TypeVar("T")
 
 #: Logins that are remembered for people.
 REMEMBERED = 64
-OUTCOMES = (
-    "given", "unknown method", "unreadable method", "bad token", "not vouched for", "bad binding",
-    "nothing bound",
-)  # fmt: skip
-
-
-class Replicated(Protocol):
-    """The leader's way to the state."""
-
-    async def change(
-        self, command: Command, *, actor: Actor | None = None, timeout_s: float | None = None
-    ) -> Outcome: ...
-    async def ask(self, query: Query[T], options: Ask = ...) -> Reply[T]: ...
-
-
-@dataclass(slots=True)
-class LoginStats:
-    """Logins by their outcome, logouts, and questions to those who vouch."""
-
-    logins: Counter[str] = field(default_factory=lambda: Counter(dict.fromkeys(OUTCOMES, 0)))
-    logouts: int = 0
-    vouchers_asked: int = 0
-    vouchers_failed: int = 0
 
 
 class _Refused(Exception):
@@ -112,12 +87,14 @@ class LoginKeeper:
         *,
         datacenter: str,
         unix_clock: Callable[[], float] = time.time,
+        stats: LoginStats | None = None,
     ) -> None:
+        """``stats`` counts on, where somebody has begun."""
         self._backend = backend
         self._datacenter = datacenter
         self._now = unix_clock
         self._vouchers = fetch.Vouchers()
-        self._stats = LoginStats()
+        self._stats = stats or LoginStats()
         self._last: deque[dict[str, Json]] = deque(maxlen=REMEMBERED)
         self._browsers = BrowserLogins(backend, self._vouchers, unix_clock)
         self.methods: dict[str, LeaderMethod] = {

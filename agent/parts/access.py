@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import time
+from typing import TYPE_CHECKING
 
 from agent.acl.access import Access
 from agent.acl.agent_tokens import AgentTokens
@@ -18,17 +19,19 @@ from agent.acl.served import RESOLVE_TOKEN, GuardedService, check_methods, decod
 from agent.backend import Backend
 from agent.backend.acting import ACTING
 from agent.backend.archive_transfers import ARCHIVE_METHODS
-from agent.backend.local import LocalBackend
 from agent.backend.remote import RemoteBackend
 from agent.backend.rpc import calls
 from agent.backend.rpc.client import RpcPool
-from agent.backend.rpc.service import RpcService
 from agent.config.schema import AgentConfig
-from agent.connect.ca import requested_identity
 from agent.errors import RequestError
 from agent.local import token_file
 from agent.parts.ground import Ground
 from proxy.spiffe import Kind
+
+if TYPE_CHECKING:
+    from agent.backend.local import LocalBackend
+    from agent.backend.rpc.service import RpcService
+    from proxy.spiffe import SpiffeId
 
 #: Without a server that answers within so many seconds the down policy decides.
 RESOLVE_MAX_S = 2.0
@@ -89,7 +92,7 @@ def _leaf_need(payload: bytes) -> Need:
 
 
 def _signing_need(csr_pem: str) -> Need:
-    identity = requested_identity(csr_pem)
+    identity = _requested_identity(csr_pem)
     return Need("service" if identity.kind is Kind.SERVICE else "node", WRITE, identity.name)
 
 
@@ -97,7 +100,14 @@ def _certificate_need(payload: bytes) -> Need | None:
     csr_pem, *_ = calls.unpack(payload, str)
     if not csr_pem:
         return None  # only the trust domain is asked for, which is no secret
-    return Need("node", WRITE, requested_identity(str(csr_pem)).name)
+    return Need("node", WRITE, _requested_identity(str(csr_pem)).name)
+
+
+def _requested_identity(csr_pem: str) -> SpiffeId:
+    # A library of 9 MB: whoever asks us to sign has had it in use.
+    from agent.connect.ca import requested_identity
+
+    return requested_identity(csr_pem)
 
 
 def make_access(ground: Ground, backend: LocalBackend | RemoteBackend, pool: RpcPool) -> Access:
@@ -109,7 +119,7 @@ def make_access(ground: Ground, backend: LocalBackend | RemoteBackend, pool: Rpc
     check_declared()
     check_methods()
     resolver: Resolver = NoResolver()
-    if config.acl.enabled and isinstance(backend, LocalBackend):
+    if config.acl.enabled and not isinstance(backend, RemoteBackend):
         resolver = ServerResolver(
             backend,
             config.acl,
@@ -132,7 +142,7 @@ def make_access(ground: Ground, backend: LocalBackend | RemoteBackend, pool: Rpc
         backend,
         resolver=resolver,
         tokens=tokens,
-        holds_state=isinstance(backend, LocalBackend),
+        holds_state=not isinstance(backend, RemoteBackend),
         unix_clock=time.time,
     )
     ground.metrics.add("acl_resolver", resolver.stats)

@@ -5,16 +5,15 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from agent.acl.access import Access
 from agent.acl.seen import SeenState
 from agent.audit.sink import AuditLog
 from agent.backend import Ask
 from agent.backend.archives import Archives
-from agent.backend.local import LocalBackend
 from agent.backend.operations import Operations
 from agent.backend.remote import RemoteBackend
-from agent.backend.rpc.tls import RpcTls
 from agent.backend.sessions import SessionCalls
 from agent.config.schema import AgentConfig
 from agent.dns.rules import DnsView
@@ -36,7 +35,6 @@ from agent.loop.watchdog import Watchdog
 from agent.membership import described_configuration
 from agent.parts.ground import Ground
 from agent.parts.host import HostParts
-from agent.parts.server import ServerParts
 from agent.queries import Datacenters, Elsewhere
 from agent.quotas import Quotas, RequestLimits
 from agent.reloading import Reload
@@ -46,6 +44,11 @@ from agent.wan.ways import StraightWay, Way
 from gossip import Gossip
 from raftstore.records import Json
 from raftstore.slices import in_slices
+
+if TYPE_CHECKING:
+    from agent.backend.local import LocalBackend
+    from agent.backend.rpc.tls import RpcTls
+    from agent.parts.server import ServerParts
 
 #: Resolvers ask again after five seconds (resolv.conf(5)): by then the answer should be there.
 DNS_AWAY_MAX_S = 4.0
@@ -168,7 +171,7 @@ class Faces:
         return HttpContext(
             config=ground.config,
             backend=behind.backend,
-            prompt=behind.backend if isinstance(behind.backend, LocalBackend) else None,
+            prompt=None if isinstance(behind.backend, RemoteBackend) else behind.backend,
             prompt_changes=behind.backend,
             prompt_questions=behind.backend,
             access=behind.access,

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from agent.acl.agent_tokens import AgentTokens
 from agent.backend import Backend
 from agent.backend.cache import AnswerCache
-from agent.backend.local import LocalBackend
 from agent.backend.remote import RemoteBackend
 from agent.config.schema import AgentConfig
 from agent.connect.feeds import Feeds
@@ -28,6 +28,9 @@ from agent.local.watches import Watches
 from agent.parts.ground import Ground
 from gossip import Gossip
 from raftstore.records import ServiceId
+
+if TYPE_CHECKING:
+    from agent.backend.local import LocalBackend
 
 
 class HostParts:

@@ -11,6 +11,7 @@ import functools
 import logging
 import uuid
 from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
 
 from agent.acl.access import Access
 from agent.backend.archives import Archives
@@ -22,17 +23,15 @@ from agent.backend.rpc.client import RpcPool
 from agent.backend.rpc.quota_gate import QuotaGate
 from agent.backend.rpc.server import ServerPort
 from agent.backend.rpc.service import RpcService
-from agent.backend.rpc.tls import RpcTls
 from agent.backend.servers import ServerAddress, Servers
-from agent.connect.authority import Authority
-from agent.connect.auto_encrypt import AgentIssuer
+from agent.connect.authority_door import AuthorityDoor
 from agent.internal_tls import port_config
 from agent.keeping import server_archives, store_config, use_peers_file
 from agent.leader.access import AccessKeeper
 from agent.leader.coordinates import CoordinateKeeper
 from agent.leader.duties import LeaderDuties
 from agent.leader.entries import ensure_entries
-from agent.leader.logins import LoginKeeper
+from agent.leader.login_door import LoginDoor
 from agent.leader.servers import ServersKeeper, ensure_config
 from agent.leader.sessions import SessionKeeper
 from agent.leader.virtual_addresses import ensure_virtual_addresses
@@ -47,6 +46,10 @@ from gossip import Gossip, MemberEvent
 from raftstore.errors import StoreError
 from raftstore.records import Json, NodeName
 from raftstore.store import Store
+
+if TYPE_CHECKING:
+    from agent.backend.rpc.tls import RpcTls
+    from agent.connect.auto_encrypt import AgentIssuer
 
 log = logging.getLogger("lictor.agent")
 
@@ -125,7 +128,7 @@ class ServerParts:
         """Open the server's port, and take part in the election."""
         self._wan, self._way = wan, way
         config = self._ground.config
-        self.authority = Authority(
+        self.authority = AuthorityDoor(
             self.backend,
             datacenter=config.datacenter,
             config=dict(config.ca_config),
@@ -155,8 +158,11 @@ class ServerParts:
         more = dict(transfers.methods)
         if self._way is not None:
             more |= {calls.HTTP: self._way.answer_here, calls.ELSEWHERE: self._way.pass_on}
-        issuer = AgentIssuer(self.backend, self._sign)
+        issuer: AgentIssuer | None = None
         if config.auto_encrypt_allow_tls and self._port_tls is not None:
+            from agent.connect.auto_encrypt import AgentIssuer  # heavy, and rarely wanted
+
+            issuer = AgentIssuer(self.backend, self._sign)
             more |= issuer.methods
         service = RpcService(self.backend, self.store, bootstrap_view=formation.view, more=more)
         service.answer_bytes_max = config.limits.rpc_frame_max
@@ -173,7 +179,7 @@ class ServerParts:
         await port.start()
         ground.closers.add("server port", port.stop)
         ground.metrics.add("rpc", lambda: port.stats)
-        if config.auto_encrypt_allow_tls and self._port_tls is not None:
+        if issuer is not None and self._port_tls is not None:
             tls, spawn = self._port_tls, ground.owner.spawn
             spawn(issuer.follow_roots(tls), name="roots of the mesh")
             spawn(issuer.follow_revocations(tls, port.look_again), name="denied agents")
@@ -199,7 +205,7 @@ class ServerParts:
         ground.metrics.add("coordinate_updates", coordinates.stats)
         ground.metrics.add("ca", self.authority.stats)
         access = AccessKeeper(backend, config.acl, data_dir=config.data_dir)
-        logins = self.logins = LoginKeeper(backend, datacenter=config.datacenter)
+        logins = self.logins = LoginDoor(backend, datacenter=config.datacenter)
         ground.closers.add("logins", logins.close)
         ground.metrics.add("acl_logins", logins.stats)
         backend.leader_methods = (

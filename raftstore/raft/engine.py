@@ -22,8 +22,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any, NoReturn
 
-from pysyncobj import SyncObj, SyncObjConf
-
 from raftstore.raft.ballot import PreVotes, is_majority, log_is_current
 from raftstore.raft.config import RaftConfig
 from raftstore.raft.elections import (
@@ -72,7 +70,16 @@ from raftstore.raft.members import STAGING, UNTOLD_DISK, Config, Disk, decode_co
 from raftstore.raft.outbox import Outbox, Outgoing
 from raftstore.raft.patience import Patience, turn
 from raftstore.raft.progress import Progress
-from raftstore.raft.stock import NoPoller, PeerNode, StockLog, StockOutlet, clock, now
+from raftstore.raft.stock import (
+    NoPoller,
+    PeerNode,
+    StockLog,
+    StockOutlet,
+    SyncObj,
+    SyncObjConf,
+    clock,
+    now,
+)
 from raftstore.raft.strangers import is_heard, is_impostor
 
 FOLLOWER, CANDIDATE, LEADER = 0, 1, 2

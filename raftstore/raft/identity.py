@@ -15,19 +15,8 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
-
 from raftstore.raft.members import NODE_ID_CHARS_MAX
 
-_UNREADABLE = (
-    ValueError,
-    TypeError,
-    UnsupportedAlgorithm,
-    x509.InvalidVersion,
-    x509.DuplicateExtension,
-    x509.UnsupportedGeneralNameType,
-)
 _AGENT_URI = re.compile(
     r"spiffe://([A-Za-z0-9._-]{1,255})/agent/(server|client)/dc/([a-z0-9_-]{1,64})"
     rf"(?:/id/([A-Za-z0-9._-]{{1,{NODE_ID_CHARS_MAX}}}))?"
@@ -101,6 +90,10 @@ def names(der: bytes | None) -> list[str]:
 def _names(der: bytes | None) -> tuple[list[str], list[str]]:
     if not der:
         raise IdentityError(Refusal.NO_CERTIFICATE)
+    # A library of 9 MB: only for those who have certificates.
+    from cryptography import x509
+    from cryptography.exceptions import UnsupportedAlgorithm
+
     try:
         extensions = x509.load_der_x509_certificate(der).extensions
         found = extensions.get_extension_for_class(x509.SubjectAlternativeName).value
@@ -110,7 +103,14 @@ def _names(der: bytes | None) -> tuple[list[str], list[str]]:
         )
     except x509.ExtensionNotFound:
         raise IdentityError(Refusal.NAMELESS) from None
-    except _UNREADABLE:
+    except (
+        ValueError,
+        TypeError,
+        UnsupportedAlgorithm,
+        x509.InvalidVersion,
+        x509.DuplicateExtension,
+        x509.UnsupportedGeneralNameType,
+    ):
         raise IdentityError(Refusal.UNREADABLE) from None
 
 

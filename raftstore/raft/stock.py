@@ -11,21 +11,33 @@ from __future__ import annotations
 import hashlib
 import inspect
 import os
+import sys
 import warnings
 import zlib
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-import pysyncobj.journal
-import pysyncobj.serializer
-import pysyncobj.syncobj
-import pysyncobj.tcp_connection
-import pysyncobj.version
-from pysyncobj import SyncObj
-from pysyncobj.node import Node
-from pysyncobj.transport import Transport
-
 from raftstore.raft.log import Journal
+
+# PySyncObj offers an encryption that we have no use for (peers speak TLS), and loads a library of
+# 9 MB for it. It does without where that is not installed: so it is not, for this moment.
+_FERNET = "cryptography.fernet"
+_fernet = sys.modules.get(_FERNET)
+sys.modules[_FERNET] = None  # type: ignore[assignment]  # as the import system has it for "none"
+try:
+    import pysyncobj.journal
+    import pysyncobj.serializer
+    import pysyncobj.syncobj
+    import pysyncobj.tcp_connection
+    import pysyncobj.version
+    from pysyncobj import SyncObj as SyncObj
+    from pysyncobj import SyncObjConf as SyncObjConf
+    from pysyncobj.node import Node
+    from pysyncobj.transport import Transport
+finally:
+    del sys.modules[_FERNET]
+    if _fernet is not None:
+        sys.modules[_FERNET] = _fernet
 
 VERSION = "0.3.17"
 SOURCES_SHA256 = "6728356aca8fa9ac82c69079cc30418e95f64d506ea7897112098e93a88d6499"

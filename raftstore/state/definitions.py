@@ -6,7 +6,6 @@ definitions mean belongs to the layers above; config entries are changed by conf
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
@@ -27,11 +26,6 @@ Read = Callable[[Any], Any]
 
 #: The fact that the first management token was made.
 _BOOTSTRAP = "bootstrap"
-
-
-def secret_hash(secret: str) -> str:
-    """What finds a token by its secret without telling the secret: SHA-256 in hex."""
-    return hashlib.sha256(secret.encode()).hexdigest()
 
 
 class Definitions:
@@ -141,7 +135,7 @@ class Definitions:
         secret = token.secret or (stored.secret if stored else "")
         if not secret:
             return Rejected(index, "Invalid Token: no SecretID is set")
-        token = replace(token, secret=secret, secret_hash=secret_hash(secret))
+        token = replace(token, secret=secret, secret_hash=d.secret_hash(secret))
         holders = self.tokens.group("secret", token.secret_hash)
         if any(holder.accessor.lower() != token.accessor.lower() for holder in holders):
             return Rejected(index, "Invalid Token: SecretID is already in use")
@@ -310,7 +304,7 @@ class Definitions:
         for table in self.tables.values():
             table.check()
         for token in self.tokens.all():
-            assert not token.secret or token.secret_hash == secret_hash(token.secret)
+            assert not token.secret or token.secret_hash == d.secret_hash(token.secret)
         for rule in self.rules.all():
             assert self.methods.get(rule.auth_method) is not None, "a rule has lost its method"
         for coordinate in self.coordinates.all():

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.connect import ca
+from agent.connect import serials
 from proxy.certificate import PeerCertificate
 from proxy.revocations import BACKDATE_S, NONE, of_entries, read_serial
 from proxy.spiffe import SpiffeId
@@ -20,7 +20,7 @@ def certificate(serial: int = 1, *, issued_at: float = 1000.0) -> PeerCertificat
 
 @given(st.integers(1, 2**159 - 1))
 def test_a_serial_is_read_as_it_is_shown(serial: int) -> None:
-    assert read_serial(ca.serial_hex(serial)) == serial
+    assert read_serial(serials.serial_hex(serial)) == serial
     assert read_serial(f"{serial:X}") == serial
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from proxy import tls
 from proxy.errors import TlsMaterialError
+from proxy.handshakes import failure
 from proxy.source import LeafPair
 from tests.proxy.mesh import Authority
 
@@ -67,5 +68,5 @@ def test_a_key_is_never_printed() -> None:
 
 
 def test_whatever_else_fails_has_a_word() -> None:
-    assert tls.failure(None) == "peer_gone"
-    assert tls.failure(ssl.SSLError(1, "odd")) == "handshake_failed"
+    assert failure(None) == "peer_gone"
+    assert failure(ssl.SSLError(1, "odd")) == "handshake_failed"

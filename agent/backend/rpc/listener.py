@@ -19,7 +19,7 @@ from typing import Protocol
 
 from agent.backend.rpc.admission import HandshakeRates, Handshakes
 from agent.tasks import TaskOwner
-from proxy.tls import failure
+from proxy.handshakes import failure
 from raftstore.raft.refusals import Refusal, Refusals
 
 log = logging.getLogger("lictor.agent.rpc.listener")

@@ -38,7 +38,7 @@ from agent.backend.rpc.frames import (
 from agent.backend.rpc.listener import Door, Listener, ListenerLimits, ListenerTls
 from agent.backend.rpc.outbox import Outbox
 from agent.backend.rpc.quota_gate import WORDS, QuotaGate
-from agent.backend.rpc.tls import Standing
+from agent.backend.rpc.standing import Standing
 from agent.errors import ForwardError, RequestError
 from agent.tasks import TaskOwner
 from raftstore.answers import AnswerTooLarge

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from agent.backend import Reply
-from agent.backend.local import LocalBackend
 from agent.backend.operations import LEADER_METHODS
 from agent.backend.rpc import calls
 from agent.errors import ForwardError, NoClusterLeader
@@ -20,7 +19,10 @@ from raftstore.commands import Outcome
 from raftstore.errors import DecodeError, EncodeError
 from raftstore.queries import Query
 from raftstore.slices import at_once, in_slices
-from raftstore.store import Store
+
+if TYPE_CHECKING:
+    from agent.backend.local import LocalBackend
+    from raftstore.store import Store
 
 #: Answers that are turned into bytes at the same time. All take turns with one processor, so more
 #: would only hold more memory.

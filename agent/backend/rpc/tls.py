@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import enum
 import logging
 import ssl
 import time
@@ -27,6 +26,7 @@ from agent.backend.rpc.certificate_files import (
     unusable,
 )
 from agent.backend.rpc.expiry import DAY_S, ExpiryWarnings, Held, soonest
+from agent.backend.rpc.standing import Standing
 from agent.certificates import TlsConfig
 from agent.errors import ConfigError
 from proxy import certificate as mesh_certificate
@@ -52,14 +52,6 @@ class Own:
     domain: str
     server: bool
     node_id: str
-
-
-class Standing(enum.Enum):
-    """What a caller of the server port may ask for."""
-
-    ALL = "all"
-    ONLY_A_CERTIFICATE = "only a certificate"
-    NOTHING = "nothing"
 
 
 @dataclass(slots=True)

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from agent.http import (
-    acl,
-    acl_bindings,
-    acl_login,
-    acl_methods,
-    acl_policies,
-    acl_roles,
-    acl_tokens,
-)
 from agent.http.acl_links import switched_on
+from agent.http.routes.late import LateHandlers
 from agent.http.routes.table import Body, Endpoint, Handler, Route, get, route, write
 from agent.http.tokens import ANY_TOKEN, OPEN
+
+acl = LateHandlers("acl")
+acl_bindings = LateHandlers("acl_bindings")
+acl_login = LateHandlers("acl_login")
+acl_methods = LateHandlers("acl_methods")
+acl_policies = LateHandlers("acl_policies")
+acl_roles = LateHandlers("acl_roles")
+acl_tokens = LateHandlers("acl_tokens")
 
 
 def _get(handler: Handler, permission: str = "acl:read") -> Endpoint:

@@ -7,13 +7,15 @@ from agent.http import (
     agent_checks,
     agent_health,
     agent_services,
-    agent_streams,
-    agent_tokens,
     connect,
-    feed,
 )
 from agent.http.acl_links import switched_on
+from agent.http.routes.late import LateHandlers
 from agent.http.routes.table import LOCAL, Body, Class, get, local_put, route, write
+
+agent_streams = LateHandlers("agent_streams")
+agent_tokens = LateHandlers("agent_tokens")
+feed = LateHandlers("feed")
 
 AGENT = (
     route("/agent/self", get(agent.self_, "agent:read", LOCAL)),

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from agent.http import config, discovery_chain
+from agent.http.routes.late import LateHandlers
 from agent.http.routes.table import Body, Class, get, route, write
+
+config = LateHandlers("config")
+discovery_chain = LateHandlers("discovery_chain")
 
 CONFIG = (
     route("/config", write("PUT", config.put, "service:write", Body.JSON)),

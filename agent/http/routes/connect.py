@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from agent.http import connect, intentions, revocations
+from agent.http import connect
+from agent.http.routes.late import LateHandlers
 from agent.http.routes.table import Body, get, route, write
+
+intentions = LateHandlers("intentions")
+revocations = LateHandlers("revocations")
 
 CONNECT = (
     route("/connect/ca/roots", get(connect.roots, "")),

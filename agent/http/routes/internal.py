@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from agent.http import federation, ui, ui_gateways
+from agent.http.routes.late import LateHandlers
 from agent.http.routes.table import get, route
+
+federation = LateHandlers("federation")
+ui = LateHandlers("ui")
+ui_gateways = LateHandlers("ui_gateways")
 
 INTERNAL = (
     route("/internal/ui/nodes", get(ui.nodes, "node:read")),

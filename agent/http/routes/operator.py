@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from agent.http import operator, operator_keyring, operator_usage
+from agent.http.routes.late import LateHandlers
 from agent.http.routes.table import LOCAL, Body, Class, get, route, write
+
+operator = LateHandlers("operator")
+operator_keyring = LateHandlers("operator_keyring")
+operator_usage = LateHandlers("operator_usage")
 
 OPERATOR = (
     route(

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-from agent.http import description, discovery, explain, history, watch
+from agent.http import explain
+from agent.http.routes.late import LateHandlers
 from agent.http.routes.table import LOCAL, get, route
 from agent.http.tokens import ANY_TOKEN
+
+description = LateHandlers("description")
+discovery = LateHandlers("discovery")
+history = LateHandlers("history")
+watch = LateHandlers("watch")
 
 OWN = (
     route("/explain/", get(explain.explain, ANY_TOKEN)),

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from agent.http import query
+from agent.http.routes.late import LateHandlers
 from agent.http.routes.table import Body, get, route, write
 from agent.http.tokens import ANY_TOKEN
+
+query = LateHandlers("query")
 
 QUERY = (
     route(

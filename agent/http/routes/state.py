@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
-from agent.http import coordinate, event, kv, session, snapshot, status, txn
+from agent.http import kv, session, status
+from agent.http.routes.late import LateHandlers
 from agent.http.routes.table import LOCAL, Body, Class, get, planned, route, write
+
+coordinate = LateHandlers("coordinate")
+event = LateHandlers("event")
+snapshot = LateHandlers("snapshot")
+txn = LateHandlers("txn")
 
 STATE = (
     route(

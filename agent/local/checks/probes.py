@@ -7,10 +7,8 @@ from enum import Enum
 
 from agent.certificates import TlsConfig
 from agent.definitions import CheckDefinition
-from agent.local.checks import h2ping
+from agent.late import loaded
 from agent.local.checks.contexts import Contexts
-from agent.local.checks.docker import probe_docker
-from agent.local.checks.grpc import probe_grpc
 from agent.local.checks.http import HttpProber
 from agent.local.checks.os_service import probe_os_service
 from agent.local.checks.probe import ProbeResult
@@ -42,6 +40,10 @@ LANES = {
     "docker": Lane.PROGRAM,
     "os_service": Lane.PROGRAM,
 }
+
+
+#: What is asked for in the TLS handshake of checks that speak HTTP/2 (RFC 9113, 3.2).
+HTTP2 = "h2"
 
 
 class Probes:
@@ -81,15 +83,24 @@ class Probes:
                 return await probe_udp(check)
             case "grpc":
                 tls = check.grpc_use_tls
-                context = await self._contexts.of(check, h2ping.PROTOCOL) if tls else None
+                context = await self._contexts.of(check, HTTP2) if tls else None
+                await loaded("agent.local.checks.grpc")  # HTTP/2 is only for those who check it
+                from agent.local.checks.grpc import probe_grpc
+
                 return await probe_grpc(check, context)
             case "h2ping":
                 tls = check.h2ping_use_tls
-                context = await self._contexts.of(check, h2ping.PROTOCOL) if tls else None
-                return await h2ping.probe_h2ping(check, context)
+                context = await self._contexts.of(check, HTTP2) if tls else None
+                await loaded("agent.local.checks.h2ping")
+                from agent.local.checks.h2ping import probe_h2ping
+
+                return await probe_h2ping(check, context)
             case "os_service":
                 return await probe_os_service(check, self._programs)
             case "docker":
+                await loaded("agent.local.checks.docker")
+                from agent.local.checks.docker import probe_docker
+
                 return await probe_docker(check, output_max)
             case _:
                 return await probe_script(check, output_max, self._programs)

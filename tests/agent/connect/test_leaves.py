@@ -14,9 +14,10 @@ from cryptography.hazmat.primitives import serialization
 from agent.backend import SignedLeaf
 from agent.backend.acting import ACTING
 from agent.backend.authority import CAWish
-from agent.connect import ca, leaves
+from agent.connect import ca, leaves, serials
 from agent.connect.authority import RATE_LIMITED, Authority
 from agent.connect.leaves import LeafCache
+from agent.dates import rfc3339
 from agent.errors import RequestError
 from agent.local.leaf_health import LeafStanding, leaf_check
 from raftstore.commands import NextSerial, Register, SetCA
@@ -62,8 +63,8 @@ async def test_a_leaf_comes_with_its_key_and_says_whose_it_is(
     assert leaf.private_key_pem.startswith("-----BEGIN EC PRIVATE KEY-----")
     trust_domain = (await backend.ask(GetCARoots())).value.trust_domain
     assert leaf.service_uri == f"spiffe://{trust_domain}/ns/default/dc/dc1/svc/web"
-    assert leaf.serial_number == ca.serial_hex(cert.serial_number)
-    assert leaf.valid_before == ca.rfc3339(cert.not_valid_after_utc)
+    assert leaf.serial_number == serials.serial_hex(cert.serial_number)
+    assert leaf.valid_before == rfc3339(cert.not_valid_after_utc)
     assert "PRIVATE" not in repr(leaf)
 
 

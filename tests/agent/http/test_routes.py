@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from agent.config.schema import Limits
 from agent.http.routes import ROUTES, Body, Class, Route, Router
+from agent.http.routes.late import documentation
 
 #: Section 23 of the HTTP API contract, as far as this agent serves it: methods -> paths.
 CONTRACT = {
@@ -126,7 +127,7 @@ def test_the_table_is_the_contracts_index() -> None:
 def test_every_route_has_permission_limits_and_documentation(route: Route) -> None:
     for endpoint in route.endpoints:
         assert endpoint.permission or route.name in OPEN
-        assert endpoint.handler.__doc__
+        assert documentation(endpoint.handler)
         if endpoint.method == "GET":
             assert endpoint.body is Body.NONE
         if endpoint.kind in {Class.WRITE, Class.LOCAL_WRITE}:

@@ -16,6 +16,7 @@ from raftstore import mesh_queries as mq
 from raftstore import queries as q
 from raftstore import records as r
 from raftstore.catalog_queries import CountServices, DumpNode, DumpNodes
+from raftstore.definitions import secret_hash
 from raftstore.dns_queries import (
     GetVirtualAddress,
     HealthSample,
@@ -26,7 +27,6 @@ from raftstore.dns_queries import (
 from raftstore.restore_queries import GetRestore
 from raftstore.revocations import DropRevocations, ListRevocations, RevokeLeaf
 from raftstore.signing_requests import GetSigningRequest, OpenSigningRequest
-from raftstore.state.definitions import secret_hash
 from raftstore.virtual_commands import EnableVirtualAddresses
 
 NODES = ["n1", "N1", "n2", "n3"]

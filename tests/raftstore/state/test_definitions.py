@@ -12,10 +12,10 @@ from raftstore import definition_commands as c
 from raftstore import definition_queries as q
 from raftstore import definitions as d
 from raftstore.commands import Applied, Command, Deregister, Register, Rejected
+from raftstore.definitions import secret_hash
 from raftstore.queries import History, Query
 from raftstore.records import Node, Session
 from raftstore.state import StateMachine
-from raftstore.state.definitions import secret_hash
 
 SECRET = "4a3c9d0e-secret"
 SESSION = "5e551000-0000-4000-8000-00000000000a"
