@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
-from agent.backend.authority import CAWish
+from agent.backend.authority import INSTALL_CA, REQUEST_CA, CAWish
+from agent.backend.rpc import calls
 from agent.connect import ca
 from agent.connect.authority import BUSY, Authority
 from agent.connect.renewal import renew_at
@@ -18,6 +20,7 @@ from proxy.spiffe import SpiffeId
 from raftstore.errors import NoLeader
 from raftstore.queries import GetCAConfig, GetCARoots
 from tests.agent.connect.cluster import StateBackend
+from tests.agent.connect.keeper import Keeper
 from tests.agent.connect.paths import load_chain, verifies
 
 RSA = {"PrivateKeyType": "rsa", "PrivateKeyBits": 2048}
@@ -153,12 +156,40 @@ class Holder:
             pass
 
 
+def test_a_year_of_renewals_and_rotations_with_servers_down_at_bad_moments() -> None:
+    asyncio.run(years(1, rotate))
+
+
+@pytest.mark.long
 def test_ten_years_of_renewals_and_rotations_with_servers_down_at_bad_moments() -> None:
-    """Once: on a clock of its own it does not matter which loop turns."""
-    asyncio.run(ten_years())
+    asyncio.run(years(10, rotate))
 
 
-async def ten_years() -> None:
+@pytest.mark.long
+def test_ten_years_below_a_root_that_is_kept_elsewhere() -> None:
+    asyncio.run(years(10, below_a_keeper()))
+
+
+Turn = Callable[[Authority, Clock, random.Random], Awaitable[None]]
+
+
+def below_a_keeper() -> Turn:
+    """Each turn another intermediate, for a year or for less; the first begins with the root."""
+    keepers: list[Keeper] = []
+
+    async def turn(authority: Authority, clock: Clock, rng: random.Random) -> None:
+        if not keepers:
+            keepers.append(Keeper(clock.now, days=20 * 365))
+            await authority.configure(CAWish(config={"ExternalSigner": True}))
+        keepers[0].now = clock.now
+        asked = await authority.methods[REQUEST_CA](calls.pack(rng.random() < 0.5), 1.0)
+        signed = keepers[0].intermediate(asked.decode(), days=rng.choice([365, 200]))
+        await authority.methods[INSTALL_CA](calls.pack(signed, False), 1.0)
+
+    return turn
+
+
+async def years(count: int, turn: Turn) -> None:
     """Steps of six hours, leaves of thirty days. Servers are down for less than the tenth of a
     leaf's life that is left after the last renewal, often around rotations."""
     rng = random.Random(4711)
@@ -169,7 +200,7 @@ async def ten_years() -> None:
     seen: list[str] = []
     down_until = clock.now
     rotate_at = clock.now + timedelta(days=30)
-    end = clock.now + timedelta(days=3653)
+    end = clock.now + timedelta(days=365 * count)
     while clock.now < end:
         clock.now += timedelta(hours=6)
         backend.down = clock.now < down_until
@@ -177,7 +208,7 @@ async def ten_years() -> None:
             down_until = clock.now + timedelta(hours=rng.choice([12, 24, 48]))
         if clock.now >= rotate_at and not backend.down:
             rotate_at = clock.now + timedelta(days=rng.randint(40, 120))
-            await rotate(authority, rng)
+            await turn(authority, clock, rng)
             if rng.random() < 0.5:  # nobody hears of it at first
                 down_until = clock.now + timedelta(hours=rng.choice([12, 24, 48]))
         if not backend.down:
@@ -196,9 +227,12 @@ async def ten_years() -> None:
             seen += active
         assert len(backend.machine.ca.roots) <= 3
         backend.machine.check()
-    assert len(seen) > 30 and authority.stats().pruned > 25
+    if turn is rotate:
+        assert len(seen) > 3 * count and authority.stats().pruned > 2.5 * count
+    else:
+        assert len(seen) == 2, "one that was made here, and the keeper's"
 
 
-async def rotate(authority: Authority, rng: random.Random) -> None:
+async def rotate(authority: Authority, _clock: Clock, rng: random.Random) -> None:
     kind = rng.choice([{"PrivateKeyType": "ec", "PrivateKeyBits": 384}, {}, {}, {}])
     await authority.configure(CAWish(config=kind, rotate=not kind or rng.random() < 0.5))
