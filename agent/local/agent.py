@@ -131,6 +131,7 @@ class LocalAgent:
             clock=self._now,
             on_failure=lambda error: self._befell(f"the catalog was not told: {error}"),
             on_revoked=self._revoke,
+            on_compared=self._files.keep_name,
             tokens=self._tokens,
         )
         await self._restore()
@@ -150,6 +151,8 @@ class LocalAgent:
             loaded = await self._files.load(self._node().name)
         except OSError as error:
             raise ConfigError(f"registrations in data_dir cannot be read: {error}") from None
+        assert self._syncer is not None, "made before what is restored can change"
+        self._syncer.former_names = loaded.former_names
         self._live.central.restore(loaded.entries)
         await self._kept.apply(await self._defined.restore(self._config, loaded))
 

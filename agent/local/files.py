@@ -19,6 +19,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
+from agent.local.former import former_names, keep_only
 from agent.local.identity import write_durably
 from agent.local.stored import (
     Changes,
@@ -87,6 +88,11 @@ class Files:
         if self._root is not None and not self._closed:
             self._executor.submit(self._write_entry, entry)
 
+    def keep_name(self, node: NodeName) -> None:
+        """The catalog knows this host by that name alone; kept soon."""
+        if self._root is not None and not self._closed:
+            self._executor.submit(self._write_name, self._root, node)
+
     async def close(self) -> None:
         """Write what is waiting and end the thread."""
         while self._flushing is not None:
@@ -128,6 +134,12 @@ class Files:
                 self._remove("services/configs", entry.key)
         except OSError as error:
             log.warning("config entry not kept entry=%s error=%s", entry.key, error)
+
+    def _write_name(self, root: Path, node: NodeName) -> None:
+        try:
+            keep_only(root, node)
+        except OSError as error:
+            log.warning("name of the node not kept error=%s", error)
 
     def _apply(self, changes: Changes) -> None:
         for service in changes.services:
@@ -187,6 +199,7 @@ class Files:
             checks=tuple(c for c, _ in self._read("checks", lambda data: read_check(data, node))),
             states=tuple(state for state, _ in self._read("checks/state", read_state)),
             entries=self._load_entries(self._root / "services/configs"),
+            former_names=former_names(self._root, node),
         )
 
     def _load_entries(self, folder: Path) -> tuple[KeptEntry, ...]:

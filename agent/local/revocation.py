@@ -31,6 +31,12 @@ class Revoked:
     services: tuple[ServiceId, ...] = ()
     checks: tuple[CheckId, ...] = ()
 
+    def __or__(self, other: Revoked) -> Revoked:
+        return Revoked(
+            tuple(dict.fromkeys((*self.services, *other.services))),
+            tuple(dict.fromkeys((*self.checks, *other.checks))),
+        )
+
     def __bool__(self) -> bool:
         return bool(self.services or self.checks)
 

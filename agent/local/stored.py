@@ -71,6 +71,8 @@ class Loaded:
     checks: tuple[LocalCheck, ...] = ()
     states: tuple[KeptState, ...] = ()
     entries: tuple[KeptEntry, ...] = ()
+    #: What the catalog may still call this host (former.py).
+    former_names: tuple[NodeName, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

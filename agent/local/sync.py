@@ -43,7 +43,7 @@ from agent.local.services import LocalCheck, LocalService, LocalState
 from raftstore.commands import Rejected
 from raftstore.errors import EncodeError, NotInHistory, StoreError
 from raftstore.queries import At, Change, History, NodeChecks, NodeServices
-from raftstore.records import Check, Node, Service
+from raftstore.records import Check, Node, NodeName, Service
 from raftstore.slices import in_slices
 
 log = logging.getLogger("lictor.agent.anti_entropy")
@@ -95,13 +95,19 @@ class Syncer:
         clock: Callable[[], float],
         on_failure: Callable[[Exception], None] = lambda _: None,
         on_revoked: Callable[[Revoked], Awaitable[None]] | None = None,
+        on_compared: Callable[[NodeName], None] = lambda _: None,
         tokens: Registering | None = None,
     ) -> None:
         """``on_revoked`` removes here what a request has removed from the catalog; without it
-        that is written again. ``tokens`` says with whose token a service or check is written."""
+        that is written again. ``on_compared`` is told the name under which the catalog now has
+        all, if the host had others before. ``tokens`` says with whose token a service or check is
+        written."""
         self._tokens = tokens
         self._on_failure = on_failure
         self._on_revoked = on_revoked
+        self._on_compared = on_compared
+        #: What the catalog may still call this host (former.py).
+        self.former_names: tuple[NodeName, ...] = ()
         self._compared_at: At | None = None
         self._state = state
         self._backend = backend
@@ -188,6 +194,9 @@ class Syncer:
         else:
             if full:
                 self._full.succeeded(self._now(), self._members())
+                if self.former_names:
+                    self.former_names = ()
+                    self._on_compared(self._node().name)
 
     async def _compare(self) -> None:
         """Find out all differences and note them, so that none is lost if a write fails."""
@@ -220,18 +229,18 @@ class Syncer:
         lost_checks = missing_checks(self._state, (check.id for check in checks))
         if not lost_services and not lost_checks:
             return Revoked()
-        name = self._node().name
-        of_services = await self._changes("services", f"{name.lower()}/")
-        if of_services is None:
-            return Revoked()
-        of_nodes = await self._changes("nodes", name.lower())
-        of_checks = await self._changes("checks", f"{name.lower()}/") if lost_checks else ()
-        return Revoked(
-            services=revoked_services(
-                self._state, lost_services, of_services, of_nodes or (), name
-            ),
-            checks=revoked_checks(self._state, lost_checks, of_checks or (), of_services, name),
-        )
+        found = Revoked()
+        for name in (self._node().name, *self.former_names):
+            of_services = await self._changes("services", f"{name.lower()}/")
+            if of_services is None:
+                return Revoked()
+            of_nodes = await self._changes("nodes", name.lower()) or ()
+            of_checks = await self._changes("checks", f"{name.lower()}/") if lost_checks else ()
+            found |= Revoked(
+                revoked_services(self._state, lost_services, of_services, of_nodes, name),
+                revoked_checks(self._state, lost_checks, of_checks or (), of_services, name),
+            )
+        return found
 
     async def _changes(self, table: str, key: str) -> Sequence[Change] | None:
         """Since the last comparison, oldest first; None if the journal does not reach back."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -15,8 +17,9 @@ from agent.definitions import CheckDefinition
 from agent.errors import ConfigError, NoServers, RequestError
 from agent.local import agent as module
 from agent.local.agent import LocalAgent
+from raftstore.commands import Deregister
 from raftstore.definition_queries import GetConfigEntry
-from raftstore.records import CheckId, ServiceId, ServiceName
+from raftstore.records import Actor, CheckId, NodeName, ServiceId, ServiceName
 from tests.agent.local.parts import HOST, NODE, Catalog, ttl, until, web
 
 WEB = ServiceId("web")
@@ -29,6 +32,7 @@ class House:
 
     def __init__(self, data_dir: str) -> None:
         self.catalog = Catalog()
+        self.node = NODE
         self.config = AgentConfig(node_name=HOST, data_dir=data_dir)
         self.running: list[LocalAgent] = []
         self.skew = 0.0
@@ -37,7 +41,7 @@ class House:
         agent = LocalAgent(
             replace(self.config, **config),
             self.catalog,
-            node=lambda: NODE,
+            node=lambda: self.node,
             tokens=tokens,
             clock=lambda: time.monotonic() + self.skew,
             unix_clock=lambda: time.time() + self.skew,
@@ -371,3 +375,25 @@ async def test_a_token_set_while_it_runs_asks_for_config_entries_anew(house) -> 
     await until(lambda: asked == {None})
     tokens.set("default", "another")
     await until(lambda: asked == {None, "another"})
+
+
+async def test_a_deregistration_counts_for_a_host_that_has_another_name_since(house) -> None:
+    """Renamed twice, and the catalog was never compared under the name in between."""
+    somebody = Actor(address="10.0.0.9:4711", node="other")
+    agent = await house.agent()
+    for name in ("web", "db"):
+        await agent.register_service(web(name=ServiceName(name), port=80))
+    await house.stop()
+    machine, gone = house.catalog.machine, Deregister(node=HOST, service_id=WEB)
+    machine.apply(machine.index + 1, time.time() + 60.0, gone, actor=somebody)
+    house.catalog.error = NoServers()
+    house.node = replace(NODE, name=NodeName("between"))
+    await house.agent()
+    await house.stop()
+    house.catalog.error = None
+    house.node = replace(NODE, name=NodeName("renamed"))
+    agent = await house.agent()
+    await until(lambda: set(house.catalog.services("renamed")) == {"db"})
+    assert set(agent.services()) == {"db"}
+    names = Path(house.config.data_dir, "node-names")
+    await until(lambda: json.loads(names.read_text()) == ["renamed"])
