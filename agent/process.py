@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ctypes
 import os
 import sys
 from collections.abc import Callable
@@ -23,6 +24,9 @@ from agent.loop.timed import TimedLoop
 from agent.reloading import Source
 from agent.runtime import Agent
 
+#: mallopt(3).
+_M_ARENA_MAX = -8
+
 
 def run_agent(
     config: AgentConfig,
@@ -36,6 +40,7 @@ def run_agent(
     mend are printed as ``==> text`` and end with 1.
     """
     logs.configure(config.log_level, as_json=config.log_json)
+    _one_arena()
     lock: int | None = None
     try:
         if config.log_file.path:
@@ -71,6 +76,16 @@ def run_agent(
     if agent.restarting:
         _execute_anew(sockets)
     return status
+
+
+def _one_arena() -> None:
+    """Have threads take memory from one heap.
+
+    Who holds the interpreter is alone there anyway, and heaps of their own leave 1 to 2 MB behind.
+    Where the C library has no such switch it stays as it is.
+    """
+    with contextlib.suppress(AttributeError, OSError):
+        ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)
 
 
 def _execute_anew(sockets: Sockets) -> None:

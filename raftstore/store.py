@@ -21,7 +21,6 @@ from tempfile import TemporaryDirectory
 from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 from raftstore import wire
-from raftstore.archive import ArchiveMeta
 from raftstore.commands import Applied, Command, Outcome, Rejected, RequestId, StageRestore
 from raftstore.config import StoreConfig
 from raftstore.errors import CorruptState, DecodeError, NoLeader, QueueFull, Refused, StoreError
@@ -35,6 +34,7 @@ from raftstore.state.dedupe import gone
 from raftstore.watches import Watches
 
 if TYPE_CHECKING:
+    from raftstore.archive import ArchiveMeta
     from raftstore.raft import Journal, Operations, SnapshotFiles
     from raftstore.raft.log import SnapshotPointer
     from raftstore.raft.transport import PeerTls

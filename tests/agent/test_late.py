@@ -19,7 +19,7 @@ ENTRIES = {
 #: What costs much and few processes want. Each takes 0.5 to 9 MB and up to 40 ms of every start.
 RARE = """
     cryptography.hazmat h2 hpack prometheus_client statistics decimal multiprocessing hcl2 lark
-    wsgiref http.server dns.message agent.login agent.leader.logins agent.leader.oidc
+    wsgiref tarfile http.server dns.message agent.login agent.leader.logins agent.leader.oidc
     agent.connect.ca agent.connect.roots agent.backend.rpc.tls agent.http.https agent.exposition
     proxy.source proxy.server proxy.l7 proxy.http2 agent.explain.dns agent.explain.tokens
     agent.http.ui agent.http.acl_methods agent.http.intentions agent.http.query
