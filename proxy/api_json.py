@@ -75,6 +75,7 @@ def own_service(body: Any, proxy_id: str, *, listen_address: str = ANY_ADDRESS) 
             _text(proxy, "LocalServiceAddress") or "127.0.0.1",
             _port(proxy, "LocalServicePort"),
             _text(proxy, "LocalServiceSocketPath"),
+            proxy_header=config.get("lictor_proxy_protocol") == "send_v2",
         ),
         upstreams=tuple(_upstream(each) for each in upstreams),
         local_connect_timeout_s=_milliseconds(config, "local_connect_timeout_ms"),
@@ -83,7 +84,6 @@ def own_service(body: Any, proxy_id: str, *, listen_address: str = ANY_ADDRESS) 
         inbound_connections_max=_count(config, "max_inbound_connections"),
         exposed=exposed(proxy),
         transparent=_transparent(proxy),
-        sends_proxy_header=config.get("lictor_proxy_protocol") == "send_v2",
     )
 
 

@@ -11,7 +11,7 @@ import logging
 from collections.abc import Coroutine
 from typing import Any, Protocol
 
-from proxy import certificate
+from proxy import certificate, proxy_protocol
 from proxy.authz import Policy
 from proxy.certificate import PeerCertificate
 from proxy.config import ProxyConfig
@@ -268,6 +268,12 @@ class Session:
         except asyncio.CancelledError:  # it may have been connected in the very same turn
             stream.abort()
             raise
+        if target.proxy_header and self._downstream is not None:
+            identity = self.identity
+            uri = identity.uri.encode() if identity is not None else b""
+            stream.send(proxy_protocol.told(
+                self._downstream.peer_address, f"{target.address}:{target.port}", uri
+            ))  # fmt: skip
         return stream
 
     def _dialled(self, stream: Stream, peer: PeerCertificate | None) -> None:

@@ -25,11 +25,16 @@ from proxy.telemetry.settings import QUIET, Telemetry
 
 @dataclass(frozen=True, slots=True)
 class AppAddress:
-    """Where the local application listens: host and port, or a unix socket's path."""
+    """Where the local application listens: host and port, or a unix socket's path.
+
+    With ``proxy_header`` it is told in a PROXY header (version 2) who each connection comes from;
+    connections with requests are shared, and have none.
+    """
 
     address: str = "127.0.0.1"
     port: int = 0
     socket_path: str = ""
+    proxy_header: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,8 +118,6 @@ class OwnService:
     guard: GuardConfig = field(default_factory=GuardConfig)
     exposed: tuple[ExposedPath, ...] = ()
     transparent: Transparent | None = None
-    #: Whether the application is told in a PROXY header who each connection comes from.
-    sends_proxy_header: bool = False
     #: Of an ingress gateway, which has no application and no public listener.
     ingress: tuple[IngressListener, ...] = ()
 

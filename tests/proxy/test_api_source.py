@@ -338,7 +338,7 @@ json_values = st.recursive(
 )  # fmt: skip
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(json_values)
 def test_json_of_any_shape_is_read_or_refused(value: Any) -> None:
     body = api_json.load(json.dumps(value).encode())

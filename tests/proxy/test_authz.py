@@ -41,7 +41,7 @@ def obvious(rules: list[Rule], source: str, destination: str, default: bool) -> 
     return default
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(rules_of, st.sampled_from("abcd"), st.sampled_from("abcd"), st.booleans(), st.integers())
 def test_the_decision_is_that_of_the_most_exact_pair(
     rules: list[Rule], source: str, destination: str, default: bool, seed: int

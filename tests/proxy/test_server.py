@@ -16,6 +16,7 @@ import pytest
 import uvloop
 from cryptography import x509
 
+from proxy import proxy_protocol
 from proxy.revocations import of_entries
 from proxy.server import PUBLIC
 from proxy.source import Endpoint, LeafPair, UpstreamSpec
@@ -572,3 +573,37 @@ async def test_a_hundred_streams_arrive_whole_over_three_rotations(mesh: Mesh) -
         assert proxy.stats().leaf_rotations == 3
         await until(lambda each=proxy: not each.stats().inbound_active, "all have ended")
         assert not proxy.stats().events
+
+
+@pytest.mark.parametrize("tunnel", ["auto", "off"])
+async def test_an_application_may_be_told_who_each_connection_comes_from(tunnel: str) -> None:
+    heard: asyncio.Queue[bytes] = asyncio.Queue()
+
+    async def app(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        data = await reader.read(4096)
+        while not data.endswith(b"hello"):
+            data += await reader.read(4096)
+        heard.put_nowait(data)
+        writer.write(b"hello")
+        await writer.drain()
+
+    made = Mesh(replace(QUICK, tunnel=tunnel))
+    async with made.stack:
+        app_port = await made.app(app)
+        db = await made.sidecar("db", app_port=app_port)
+        own = made.sources["db"].state.own
+        assert own is not None
+        made.sources["db"].change(own=replace(own, app=replace(own.app, proxy_header=True)))
+        spec = UpstreamSpec(name="db", bind_port=-1)
+        web = await made.sidecar("web", upstreams=[spec], endpoints={spec.key: (endpoint(db),)})
+        await until(lambda: web.port(spec.key) > 0, "web listens")
+        reader, writer = await connect(web.port(spec.key))
+        assert await ask(reader, writer, b"hello") == b"hello"
+        data = await asyncio.wait_for(heard.get(), 30)
+        preface = proxy_protocol.read(data)
+        assert preface is not None and data[preface.size :] == b"hello"
+        assert preface.source is not None and preface.source[0] == "127.0.0.1"
+        assert preface.target == ("127.0.0.1", app_port)
+        (kind, uri), = preface.tlvs  # fmt: skip
+        assert kind == proxy_protocol.TLV_SPIFFE and uri.endswith(b"/svc/web")
+        await close(writer)
