@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from typing import Any
 
@@ -18,7 +18,7 @@ from proxy.source import UpstreamSpec
 from tests.proxy.l7.net import SPEC, chain, head_of
 from tests.proxy.mesh import Mesh, endpoint, until
 
-BIG = 8 << 20
+BIG = 32 << 20
 #: What the application does by path: pieces of its answer; "" is the end of its connection.
 SCRIPT: dict[str, list[bytes]] = {
     "/plain": [b"HTTP/1.1 200 OK\r\nX-A: 1\r\nContent-Length: 5\r\n\r\nhello"],
@@ -49,15 +49,22 @@ class App:
         self.seen: list[tuple[str, dict[str, str]]] = []
         self.open = 0
         self.script = dict(SCRIPT)
-        #: Ends each connection when it has answered, without saying so.
+        #: Ends each connection instead of answering its second request.
         self.rude = False
+        #: Pieces that were written, and what to look at before each.
+        self.written = 0
+        self.look: Callable[[], None] = lambda: None
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.open += 1
+        answered = 0
         try:
             while True:
                 first, headers = await head_of(reader)
                 self.seen.append((first, headers))
+                answered += 1
+                if self.rude and answered > 1:
+                    return
                 method, target, _ = first.split()
                 pieces = self.script[target.partition("?")[0]]
                 if method == "HEAD":
@@ -65,11 +72,11 @@ class App:
                 for piece in pieces:
                     if not piece:
                         return
+                    self.look()
                     writer.write(piece)
                     await writer.drain()
+                    self.written += 1
                     await asyncio.sleep(0)
-                if self.rude:
-                    return
         except (asyncio.IncompleteReadError, OSError):
             pass
         finally:
@@ -218,13 +225,29 @@ async def test_a_client_that_does_not_read_holds_the_application_up(net: Net) ->
     net.app.script["/big"] = [b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % BIG] + [
         b"x" * 65_536
     ] * (BIG // 65_536)
-    before = net.short
+    before, most = net.short, 0
     transport: Any = writer.transport
-    writer.write(b"GET /big HTTP/1.1\r\nHost: db\r\n\r\n")
-    await until(lambda: net.app.seen[-1][0].startswith("GET /big"), "the application is asked")
     transport.pause_reading()
-    stats = net.web._http._pipes
-    await until(lambda: any(not pipe.writable for pipe in stats), "web holds back")
+    pipes = net.web._http._pipes
+
+    def look() -> None:
+        nonlocal most
+        streams: list[Any] = [pipe._stream for pipe in pipes]
+        most = max(most, *(each.transport.get_write_buffer_size() for each in streams))
+
+    net.app.look = look
+    writer.write(b"GET /big HTTP/1.1\r\nHost: db\r\n\r\n")
+    await until(lambda: any(not pipe.writable for pipe in pipes), "web holds back")
+    still, last = 0, 0
+
+    def stuck() -> bool:
+        nonlocal still, last
+        still = still + 1 if net.app.written == last else 0
+        last = net.app.written
+        return still > 20
+
+    await until(stuck, "the application is held up")
+    assert most < 8 << 20, f"{most} bytes wait in web"
     transport.resume_reading()
     async with asyncio.timeout(60):
         _, headers = await head_of(reader)
