@@ -155,10 +155,10 @@ def told(source: str, target: str, spiffe_uri: bytes) -> bytes:
     """The header for the local application: whence a connection comes, and by its certificate from
     whom (TLV 0xE0). Addresses are "host:port"; what is no address of IP is left out."""
     tlvs = ((TLV_SPIFFE, spiffe_uri),) if spiffe_uri else ()
-    return v2(_address(source), _address(target), tlvs)
+    return v2(_place(source), _place(target), tlvs)
 
 
-def _address(text: str) -> tuple[str, int] | None:
+def _place(text: str) -> tuple[str, int] | None:
     host, _, port = text.rpartition(":")
     try:
         return str(ipaddress.ip_address(host.strip("[]"))), int(port)
