@@ -11,13 +11,13 @@ from agent.cli.acl_calls import (
     META,
     NO_MERGE,
     UsageError,
-    id_of,
     misused,
     put,
     read_or_none,
     show,
 )
-from agent.cli.client import ClientError, expect
+from agent.cli.acl_kinds import RULE
+from agent.cli.client import ClientError
 from agent.cli.command import Call, Command
 from agent.cli.flags import Flag, Kind
 
@@ -62,19 +62,11 @@ def _create(call: Call) -> int:
     return show(call, found, forms.binding_rule)
 
 
-def _wanted(call: Call) -> str:
-    """The id. Raises UsageError."""
-    try:
-        return id_of(call.client(), "rule", call.flags.text("id"))
-    except ClientError as error:
-        raise UsageError(f"Error determining binding rule ID: {error}") from None
-
-
 def _read(call: Call) -> int:
     if not call.flags.text("id"):
         return call.fail("Must specify the -id parameter")
     try:
-        wanted = _wanted(call)
+        wanted = RULE.wanted(call, call.client())
         found = read_or_none(call.client(), f"/v1/acl/binding-rule/{wanted}")
     except UsageError as error:
         return call.fail(str(error))
@@ -91,7 +83,7 @@ def _update(call: Call) -> int:
         return call.fail("Cannot update a binding rule without specifying the -id parameter")
     client = call.client()
     try:
-        wanted = _wanted(call)
+        wanted = RULE.wanted(call, call.client())
         held = read_or_none(client, f"/v1/acl/binding-rule/{wanted}")
     except UsageError as error:
         return call.fail(str(error))
@@ -119,28 +111,9 @@ def _update(call: Call) -> int:
     return show(call, found, forms.binding_rule)
 
 
-def _delete(call: Call) -> int:
-    if not call.flags.text("id"):
-        return call.fail("Must specify the -id parameter")
-    try:
-        wanted = _wanted(call)
-        expect(call.client().delete(f"/v1/acl/binding-rule/{wanted}"))
-    except UsageError as error:
-        return call.fail(str(error))
-    except ClientError as error:
-        return call.fail(f'Error deleting binding rule "{wanted}": {error}')
-    call.say(f'Binding rule "{wanted}" deleted successfully')
-    return 0
-
-
 def _list(call: Call) -> int:
     method = call.flags.text("method")
-    query = [("authmethod", method)] if method else []
-    try:
-        found = call.client().read("/v1/acl/binding-rules", query)
-    except ClientError as error:
-        return call.fail(f"Failed to retrieve the binding rule list: {error}")
-    return show(call, found, forms.binding_rules)
+    return RULE.list_all(call, [("authmethod", method)] if method else [])
 
 
 COMMANDS: dict[tuple[str, ...], Command] = {
@@ -172,7 +145,7 @@ COMMANDS: dict[tuple[str, ...], Command] = {
     ("acl", "binding-rule", "delete"): Command(
         usage="acl binding-rule delete -id ID",
         help="Deletes a binding rule. Tokens that were given out stay.",
-        run=_delete,
+        run=RULE.delete,
         server=True,
         namespace=True,
         flags=(_ID,),

@@ -18,7 +18,8 @@ from agent.cli.acl_calls import (
     read_or_none,
     show,
 )
-from agent.cli.client import ClientError, expect
+from agent.cli.acl_kinds import METHOD
+from agent.cli.client import ClientError
 from agent.cli.command import Call, Command
 from agent.cli.flags import Flag, Kind
 from agent.durations import format_ns, parse_ns
@@ -156,26 +157,6 @@ def _update(call: Call) -> int:
     return show(call, found, forms.method)
 
 
-def _delete(call: Call) -> int:
-    name = call.flags.text("name")
-    if not name:
-        return call.fail("Must specify the -name parameter")
-    try:
-        expect(call.client().delete(f"/v1/acl/auth-method/{part(name)}"))
-    except ClientError as error:
-        return call.fail(f'Error deleting auth method "{name}": {error}')
-    call.say(f'Auth method "{name}" deleted successfully')
-    return 0
-
-
-def _list(call: Call) -> int:
-    try:
-        found = call.client().read("/v1/acl/auth-methods")
-    except ClientError as error:
-        return call.fail(f"Failed to retrieve the auth method list: {error}")
-    return show(call, found, forms.methods)
-
-
 COMMANDS: dict[tuple[str, ...], Command] = {
     ("acl", "auth-method", "create"): Command(
         usage="acl auth-method create -type TYPE -name NAME [options]",
@@ -204,7 +185,7 @@ COMMANDS: dict[tuple[str, ...], Command] = {
     ("acl", "auth-method", "delete"): Command(
         usage="acl auth-method delete -name NAME",
         help="Deletes an auth method with its binding rules and the tokens that it gave out.",
-        run=_delete,
+        run=METHOD.delete,
         server=True,
         namespace=True,
         flags=(_NAME,),
@@ -212,7 +193,7 @@ COMMANDS: dict[tuple[str, ...], Command] = {
     ("acl", "auth-method", "list"): Command(
         usage="acl auth-method list [options]",
         help="Lists the auth methods.",
-        run=_list,
+        run=METHOD.list_all,
         server=True,
         namespace=True,
         flags=(FORMAT, META),

@@ -12,13 +12,12 @@ from agent.cli.acl_calls import (
     NO_MERGE,
     UsageError,
     data,
-    id_of,
-    id_of_name,
     misused,
     put,
     show,
 )
-from agent.cli.client import Client, ClientError, expect
+from agent.cli.acl_kinds import POLICY
+from agent.cli.client import ClientError
 from agent.cli.command import Call, Command
 from agent.cli.flags import Flag, Kind
 
@@ -26,11 +25,6 @@ _ID = Flag("id", "Id of the policy, or its beginning.")
 _NAME = Flag("name", "Name of the policy.")
 _RULES = Flag("rules", "The rules: text, @file, or - for standard input.")
 _DATACENTER = Flag("valid-datacenter", "Datacenter it holds in; repeatable.", Kind.LIST)
-
-
-def _whole(policy: dict[str, Any]) -> dict[str, Any]:
-    """As Go's client prints it: a list that is not there is null."""
-    return {"Datacenters": None} | policy
 
 
 def _create(call: Call) -> int:
@@ -56,29 +50,22 @@ def _create(call: Call) -> int:
         found = put(call.client(), "/v1/acl/policy", policy)
     except ClientError as error:
         return call.fail(f"Failed to create new policy: {error}")
-    return show(call, _whole(found), forms.policy)
-
-
-def _wanted(call: Call, client: Client) -> str:
-    """The id that -id or -name tells. Raises ClientError."""
-    if call.flags.text("id"):
-        return id_of(client, "policy", call.flags.text("id"))
-    return id_of_name(client, "policy", call.flags.text("name"))
+    return show(call, POLICY.whole(found), forms.policy)
 
 
 def _read(call: Call) -> int:
-    if not call.flags.text("id") and not call.flags.text("name"):
+    if not POLICY.given(call):
         return call.fail("Must specify either the -id or -name parameters")
     client = call.client()
     try:
-        wanted = _wanted(call, client)
-    except ClientError as error:
-        return call.fail(f"Error determining policy ID: {error}")
+        wanted = POLICY.wanted(call, client)
+    except UsageError as error:
+        return call.fail(str(error))
     try:
         found = client.read(f"/v1/acl/policy/{wanted}")
     except ClientError as error:
         return call.fail(f'Error reading policy "{wanted}": {error}')
-    return show(call, _whole(found), forms.policy)
+    return show(call, POLICY.whole(found), forms.policy)
 
 
 def _update(call: Call) -> int:
@@ -87,9 +74,9 @@ def _update(call: Call) -> int:
         return call.fail("Cannot update a policy without specifying the -id or -name parameter")
     client = call.client()
     try:
-        wanted = _wanted(call, client)
-    except ClientError as error:
-        return call.fail(f"Error determining policy ID: {error}")
+        wanted = POLICY.wanted(call, client)
+    except UsageError as error:
+        return call.fail(str(error))
     try:
         rules = data(call, flags.text("rules"))
     except UsageError as error:
@@ -111,31 +98,7 @@ def _update(call: Call) -> int:
         found = put(client, f"/v1/acl/policy/{wanted}", policy)
     except ClientError as error:
         return call.fail(f'Error updating policy "{wanted}": {error}')
-    return show(call, _whole(found), forms.policy)
-
-
-def _delete(call: Call) -> int:
-    if not call.flags.text("id") and not call.flags.text("name"):
-        return call.fail("Must specify the -id or -name parameters")
-    client = call.client()
-    try:
-        wanted = _wanted(call, client)
-    except ClientError as error:
-        return call.fail(f"Error determining policy ID: {error}")
-    try:
-        expect(client.delete(f"/v1/acl/policy/{wanted}"))
-    except ClientError as error:
-        return call.fail(f'Error deleting policy "{wanted}": {error}')
-    call.say(f'Policy "{wanted}" deleted successfully')
-    return 0
-
-
-def _list(call: Call) -> int:
-    try:
-        found = call.client().read("/v1/acl/policies")
-    except ClientError as error:
-        return call.fail(f"Failed to retrieve the policy list: {error}")
-    return show(call, [_whole(each) for each in found], forms.policies)
+    return show(call, POLICY.whole(found), forms.policy)
 
 
 COMMANDS: dict[tuple[str, ...], Command] = {
@@ -175,7 +138,7 @@ COMMANDS: dict[tuple[str, ...], Command] = {
     ("acl", "policy", "delete"): Command(
         usage="acl policy delete [-id ID | -name NAME]",
         help="Deletes a policy. Tokens and roles lose what it gave.",
-        run=_delete,
+        run=POLICY.delete,
         server=True,
         namespace=True,
         flags=(_ID, _NAME),
@@ -183,7 +146,7 @@ COMMANDS: dict[tuple[str, ...], Command] = {
     ("acl", "policy", "list"): Command(
         usage="acl policy list [options]",
         help="Lists the policies.",
-        run=_list,
+        run=POLICY.list_all,
         server=True,
         namespace=True,
         flags=(FORMAT, META),

@@ -13,7 +13,6 @@ from agent.cli.acl_calls import (
     NO_MERGE,
     UsageError,
     id_of,
-    id_of_name,
     linked,
     merged,
     merged_links,
@@ -26,7 +25,8 @@ from agent.cli.acl_calls import (
     show,
     templates_of,
 )
-from agent.cli.client import ClientError, expect
+from agent.cli.acl_kinds import ROLE
+from agent.cli.client import ClientError
 from agent.cli.command import Call, Command
 from agent.cli.flags import Flag
 
@@ -141,31 +141,6 @@ def _update(call: Call) -> int:
     return show(call, found, forms.role)
 
 
-def _delete(call: Call) -> int:
-    given, name = call.flags.text("id"), call.flags.text("name")
-    if not given and not name:
-        return call.fail("Must specify the -id or -name parameters")
-    client = call.client()
-    try:
-        wanted = id_of(client, "role", given) if given else id_of_name(client, "role", name)
-    except ClientError as error:
-        return call.fail(f"Error determining role ID: {error}")
-    try:
-        expect(client.delete(f"/v1/acl/role/{wanted}"))
-    except ClientError as error:
-        return call.fail(f'Error deleting role "{wanted}": {error}')
-    call.say(f'Role "{wanted}" deleted successfully')
-    return 0
-
-
-def _list(call: Call) -> int:
-    try:
-        found = call.client().read("/v1/acl/roles")
-    except ClientError as error:
-        return call.fail(f"Failed to retrieve the role list: {error}")
-    return show(call, found, forms.roles)
-
-
 COMMANDS: dict[tuple[str, ...], Command] = {
     ("acl", "role", "create"): Command(
         usage="acl role create -name NAME [options]",
@@ -194,7 +169,7 @@ COMMANDS: dict[tuple[str, ...], Command] = {
     ("acl", "role", "delete"): Command(
         usage="acl role delete [-id ID | -name NAME]",
         help="Deletes a role. Tokens lose what it gave.",
-        run=_delete,
+        run=ROLE.delete,
         server=True,
         namespace=True,
         flags=(_ID, _NAME),
@@ -202,7 +177,7 @@ COMMANDS: dict[tuple[str, ...], Command] = {
     ("acl", "role", "list"): Command(
         usage="acl role list [options]",
         help="Lists the roles.",
-        run=_list,
+        run=ROLE.list_all,
         server=True,
         namespace=True,
         flags=(FORMAT, META),

@@ -22,7 +22,8 @@ from agent.cli.acl_calls import (
     show,
     templates_of,
 )
-from agent.cli.client import Client, ClientError, expect
+from agent.cli.acl_kinds import TOKEN
+from agent.cli.client import Client, ClientError
 from agent.cli.command import Call, Command
 from agent.cli.flags import Flag, Kind
 
@@ -174,31 +175,6 @@ def _clone(call: Call) -> int:
     return show(call, found, forms.token)
 
 
-def _delete(call: Call) -> int:
-    if not _id(call):
-        return call.fail("Must specify the -id parameter")
-    client = call.client()
-    try:
-        wanted = id_of(client, "token", _id(call))
-    except ClientError as error:
-        return call.fail(f"Error determining token ID: {error}")
-    try:
-        expect(client.delete(f"/v1/acl/token/{wanted}"))
-    except ClientError as error:
-        return call.fail(f'Error deleting token "{wanted}": {error}')
-    call.say(f'Token "{wanted}" deleted successfully')
-    return 0
-
-
-def _list(call: Call) -> int:
-    try:
-        found = call.client().read("/v1/acl/tokens")
-    except ClientError as error:
-        return call.fail(f"Failed to retrieve the token list: {error}")
-    # As Go's client prints them: whether a token is of the old kind is always said.
-    return show(call, [{"Legacy": False, **each} for each in found], forms.tokens)
-
-
 def _merge(what: str) -> Flag:
     return Flag(f"merge-{what}", "Add to those that are there instead of replacing.", Kind.BOOL)
 
@@ -268,7 +244,7 @@ COMMANDS: dict[tuple[str, ...], Command] = {
     ("acl", "token", "delete"): Command(
         usage="acl token delete -id ID",
         help="Deletes a token; who shows it gets nothing any more.",
-        run=_delete,
+        run=TOKEN.delete,
         server=True,
         namespace=True,
         flags=_IDS,
@@ -276,7 +252,7 @@ COMMANDS: dict[tuple[str, ...], Command] = {
     ("acl", "token", "list"): Command(
         usage="acl token list [options]",
         help="Lists the tokens.",
-        run=_list,
+        run=TOKEN.list_all,
         server=True,
         namespace=True,
         flags=(FORMAT, META),
