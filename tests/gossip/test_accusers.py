@@ -97,7 +97,7 @@ STEPS = st.lists(
 )
 
 
-@settings(max_examples=200)
+@settings(max_examples=60)
 @given(STEPS, st.integers(2, 30))
 def test_bounds_hold_whatever_is_claimed(
     steps: list[tuple[str, str, int, float]], ring_size: int

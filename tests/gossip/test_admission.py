@@ -162,7 +162,7 @@ RECORDS = st.lists(
 )
 
 
-@settings(max_examples=300)
+@settings(max_examples=80)
 @given(RECORDS, st.integers(0, 6))
 def test_odd_records_never_keep_out_a_good_one(records: list[NodeState], at: int) -> None:
     swim = Swim(

@@ -188,7 +188,7 @@ def test_a_damaged_stream_is_read_or_refused(data: bytes, size: int) -> None:
     member.core.check()
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(st.lists(STEPS, max_size=12))
 def test_whatever_is_said_the_core_keeps_its_invariants(
     steps: list[list[Message] | PushPull | float],

@@ -338,7 +338,7 @@ def test_a_lamport_time_out_of_reach_is_dropped() -> None:
     bench.core.local_state(join=False)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.lists(st.binary(max_size=80), max_size=6), st.integers(0, 13), st.integers(0, 9))
 def test_no_packet_breaks_a_member(parts: list[bytes], kind: int, inner: int) -> None:
     bench = Bench()

@@ -249,6 +249,27 @@ def _latency(rows: Rows, folder: Path) -> str:
     )
 
 
+def _joins(rows: Rows, folder: Path) -> str:
+    ways = sorted({(row["seeds"], row["per_second"]) for row in rows})
+    lines = [
+        Line(
+            f"{seeds} asked, {f'{rate:.0f}/s' if rate else 'at once'}",
+            [
+                (row["size"], row["settled_after"])
+                for row in rows
+                if (row["seeds"], row["per_second"]) == (seeds, rate)
+            ],
+        )
+        for seeds, rate in ways
+    ]
+    picture = chart(
+        "Seconds until a joined ring is one", Axis("members", logarithmic=True), Axis("s", low=0),
+        [line for line in lines if len(line.points) > 1],
+    )  # fmt: skip
+    (folder / "joins.svg").write_text(picture)
+    return plain(rows)
+
+
 def plain(rows: Rows) -> str:
     """All columns as they are kept."""
     columns = list(dict.fromkeys(key for row in rows for key in row))
@@ -264,6 +285,7 @@ SECTIONS: dict[str, Callable[[Rows, Path], str]] = {
     "alarms": _alarms,
     "grace": _grace,
     "stopped": _stopped,
+    "joins": _joins,
     **dict.fromkeys(
         (
             "crashes",
@@ -272,7 +294,6 @@ SECTIONS: dict[str, Callable[[Rows, Path], str]] = {
             "partitions",
             "links",
             "pauses",
-            "joins",
             "churns",
             "names",
             "queries",

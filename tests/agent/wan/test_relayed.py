@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent.backend.rpc import calls
@@ -56,6 +56,7 @@ JUNK = st.recursive(
 )
 
 
+@settings(max_examples=40)
 @given(st.lists(JUNK, max_size=6))
 def test_any_values_are_read_or_refused(values: list[object]) -> None:
     payload = calls.pack(*values)

@@ -46,7 +46,7 @@ ANY_MESSAGE: st.SearchStrategy[Message] = st.one_of(
 )
 
 
-@settings(max_examples=300)
+@settings(max_examples=100)
 @given(ANY_MESSAGE)
 def test_what_was_encoded_is_decoded(message: Message) -> None:
     assert messages.decode(messages.encode(message)) == message

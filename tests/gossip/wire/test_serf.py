@@ -88,7 +88,7 @@ ANY_MESSAGE: st.SearchStrategy[SerfMessage] = st.one_of(
 )
 
 
-@settings(max_examples=400)
+@settings(max_examples=120)
 @given(ANY_MESSAGE)
 def test_what_was_encoded_is_decoded(message: SerfMessage) -> None:
     assert serf.decode(serf.encode(message)) == message
