@@ -31,11 +31,11 @@ from raftstore import dns_queries as nq
 from raftstore import mesh_queries as mq
 from raftstore import queries as q
 from raftstore import records as r
+from raftstore.definitions import secret_hash
 from raftstore.entries import kinds
 from raftstore.restore_queries import GetRestore
 from raftstore.revocations import DropRevocations, ListRevocations, RevokeLeaf
 from raftstore.signing_requests import GetSigningRequest, OpenSigningRequest
-from raftstore.state.definitions import secret_hash
 from raftstore.virtual_commands import EnableVirtualAddresses
 from tests.agent.acl.model import Stanza
 from tests.agent.acl.test_resolver import policy, token
