@@ -14,7 +14,7 @@ from jepsen_lite.history import Json
 
 #: What a target may offer beyond registers.
 TXN, SESSIONS, BLOCKING, CATALOG, STALE_AGE = "txn", "sessions", "blocking", "catalog", "stale-age"
-MESH = "mesh"
+MESH, KEEPING = "mesh", "keeping"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,6 +127,14 @@ class MeshClient(Protocol):
     def intended(self, source: str, destination: str) -> Outcome:
         """Whether a connection is allowed, by a consistent read. The value is a boolean."""
         ...
+
+
+class KeepingClient(Client, Protocol):
+    """Can keep its connection."""
+
+    def keeping(self) -> KeepingClient: ...
+
+    def close(self) -> None: ...
 
 
 class ConsulLike(Client, LockClient, WatchClient, CatalogClient, MeshClient, Protocol):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import copy
 import http.client
 import json
 import ssl
@@ -35,6 +36,7 @@ class _Reply:
 
 class ConsulClient:
     """Speaks to one agent, a connection for each request: no outcome depends on an earlier one.
+    ``keeping()`` gives one that keeps its connection.
 
     ``prefix`` stands before every key; with ``tls`` connections are encrypted and the agent's
     certificate is verified.
@@ -58,6 +60,21 @@ class ConsulClient:
         self._prefix = prefix
         self._headers = {"X-Consul-Token": token} if token else {}
         self._tls = tls
+        self._keeps = False
+        self._kept: http.client.HTTPConnection | None = None
+
+    def keeping(self) -> ConsulClient:
+        """The same with a connection that stays open until a request on it fails: what is asked on
+        it is before a frozen server the moment it wakes, with nothing to be accepted first."""
+        kept = copy.copy(self)
+        kept._keeps = True
+        return kept
+
+    def close(self) -> None:
+        """End the connection that is kept."""
+        if self._kept is not None:
+            self._kept.close()
+            self._kept = None
 
     # keys
 
@@ -281,12 +298,17 @@ class ConsulClient:
             connection.close()
 
     def _request(self, method: str, path: str, *, timeout_s: float | None = None) -> _Reply:
-        connection = self._connection(timeout_s or self._timeout_s)
+        connection = self._kept or self._connection(timeout_s or self._timeout_s)
+        self._kept = None
         try:
             connection.request(method, path, headers=self._headers)
-            return _read(connection)
+            reply = _read(connection)
+            if self._keeps:
+                self._kept = connection
+            return reply
         finally:
-            connection.close()
+            if self._kept is not connection:
+                connection.close()
 
     def _connection(self, timeout_s: float) -> http.client.HTTPConnection:
         if self._tls is None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from jepsen_lite.client import BLOCKING, CATALOG, MESH, SESSIONS, STALE_AGE, TXN, Client
+from jepsen_lite.client import BLOCKING, CATALOG, KEEPING, MESH, SESSIONS, STALE_AGE, TXN, Client
 from jepsen_lite.consul_http import ConsulClient
 from jepsen_lite.etcd_http import EtcdClient
 
@@ -69,7 +69,7 @@ class Lictor:
     program: tuple[str, ...] = ()
     extra: dict[str, Any] = field(default_factory=dict)
     name: str = "lictor"
-    offers: frozenset[str] = frozenset({TXN, SESSIONS, BLOCKING, CATALOG, STALE_AGE, MESH})
+    offers: frozenset[str] = frozenset({TXN, SESSIONS, BLOCKING, CATALOG, STALE_AGE, MESH, KEEPING})
     ports: tuple[str, ...] = ("http", "dns", "server", "serf_lan")
     peer_ports: tuple[str, ...] = ("server", "serf_lan")
 
@@ -130,7 +130,7 @@ class Consul(Lictor):
 
     name: str = "consul"
     #: Its own proxy has to be started by hand.
-    offers: frozenset[str] = frozenset({TXN, SESSIONS, BLOCKING, CATALOG, STALE_AGE})
+    offers: frozenset[str] = frozenset({TXN, SESSIONS, BLOCKING, CATALOG, STALE_AGE, KEEPING})
 
     def _found(self) -> tuple[str, ...]:
         return (found_program("consul"),)

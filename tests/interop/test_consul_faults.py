@@ -1,7 +1,8 @@
 """What a real Consul shows under faults, and lictor does not (docs/faults.md).
 
 After a restart of all its servers a leader of Consul answers default reads before it has caught up,
-so they show values older than ones that were acknowledged. Wants `consul` on the PATH.
+and a leader that was frozen answers those that wait at its door before it learns that another one
+leads: both show values older than ones that were acknowledged. Wants `consul` on the PATH.
 """
 
 from __future__ import annotations
@@ -18,18 +19,24 @@ from jepsen_lite.targets import Consul, Lictor, Target
 
 pytestmark = [pytest.mark.interop, pytest.mark.long, pytest.mark.timeout(900)]
 
-#: Whether a read meets the moment is chance; each try has some ten restarts.
+#: Workload, nemesis, clients, seconds.
+RESTARTED = ("modes", "kill-all", 16, 40.0)
+FROZEN = ("seldom", "pause-leader", 60, 60.0)
+#: Whether a read meets the moment is chance; each try has some ten faults.
 TRIES = 3
 
 
-def restarted(target: Target, folder: Path, seed: int) -> tuple[Verdict, str]:
-    """The verdict about default and consistent reads when all servers are killed and restarted."""
+def judged(
+    target: Target, folder: Path, seed: int, fault: tuple[str, str, int, float]
+) -> tuple[Verdict, str]:
+    """The verdict about default and consistent reads under a fault."""
+    workload, nemesis, clients, seconds = fault
     options = Options(
-        workload="modes",
-        nemesis=("kill-all",),
+        workload=workload,
+        nemesis=(nemesis,),
         seed=seed,
-        seconds=40.0,
-        clients=16,
+        seconds=seconds,
+        clients=clients,
         folder=folder,
         target=target,
     )
@@ -39,11 +46,20 @@ def restarted(target: Target, folder: Path, seed: int) -> tuple[Verdict, str]:
 
 
 @pytest.mark.skipif(shutil.which("consul") is None, reason="no consul on the PATH")
-def test_consuls_default_reads_are_old_after_a_restart(tmp_path: Path) -> None:
-    found = [restarted(Consul(), tmp_path / str(seed), seed) for seed in range(1, TRIES + 1)]
-    assert any(verdict.validity is Validity.INVALID for verdict, _ in found), found
+@pytest.mark.parametrize("fault", [RESTARTED, FROZEN], ids=["restarted", "frozen"])
+def test_default_reads_of_consul_are_old(
+    tmp_path: Path, fault: tuple[str, str, int, float]
+) -> None:
+    found: list[str] = []
+    for seed in range(1, TRIES + 1):
+        verdict, text = judged(Consul(), tmp_path / str(seed), seed, fault)
+        if verdict.validity is Validity.INVALID:
+            return
+        found.append(text)
+    raise AssertionError("\n".join(found))
 
 
-def test_our_default_reads_are_not(tmp_path: Path) -> None:
-    verdict, text = restarted(Lictor(), tmp_path, 1)
+@pytest.mark.parametrize("fault", [RESTARTED, FROZEN], ids=["restarted", "frozen"])
+def test_ours_are_not(tmp_path: Path, fault: tuple[str, str, int, float]) -> None:
+    verdict, text = judged(Lictor(), tmp_path, 1, fault)
     assert verdict.validity is Validity.VALID, text

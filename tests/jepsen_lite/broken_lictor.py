@@ -45,10 +45,23 @@ def age_by_contact() -> None:
     RaftEngine.age_s = lambda engine, _wall: engine.last_contact_s() or 0.0  # type: ignore[method-assign]
 
 
+def cuts_without_conflict() -> None:
+    """A message that comes a second time cuts the log after what it repeats (hazard A1)."""
+
+    def take_entries(engine: RaftEngine, _peer: Any, message: Any) -> bool:
+        engine._journal.cut_from(message.prev_index + 1)
+        for entry in message.entries:
+            engine._journal.append(entry)
+        return True
+
+    RaftEngine._take_entries = take_entries  # type: ignore[method-assign]
+
+
 BREAKAGES = {
     "reads-without-asking": reads_without_asking,
     "writes-without-syncing": writes_without_syncing,
     "age-by-contact": age_by_contact,
+    "cuts-without-conflict": cuts_without_conflict,
 }
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """Outcomes are honest: a change that may have happened is never called failed."""
 
+import http.server
 import socket
 import threading
 
@@ -54,3 +55,35 @@ def test_a_change_without_an_answer_is_unknown_and_a_read_failed(hang: bool) -> 
         thread.join()
         for connection in kept:
             connection.close()
+
+
+@pytest.mark.parametrize("keeps", [True, False])
+def test_a_connection_is_kept_where_that_is_wanted_and_made_anew_after_a_failure(
+    keeps: bool,
+) -> None:
+    seen: list[int] = []
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            seen.append(self.client_address[1])
+            if len(seen) == 3:
+                self.close_connection = True
+                return
+            self.send_response(404)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        client = ConsulClient("127.0.0.1", server.server_port, timeout_s=10)
+        client = client.keeping() if keeps else client
+        assert [client.read("k").type for _ in range(4)] == [OK, OK, FAIL, OK]
+        client.close()
+        server.shutdown()
+    assert len(set(seen)) == (2 if keeps else 4)

@@ -21,10 +21,10 @@ BROKEN = Path(__file__).with_name("broken_lictor.py")
     ("breakage", "workload", "nemesis", "checker"),
     [
         ("reads-without-asking", "modes", "isolate-leader", "linearizable"),
-        pytest.param(
-            "writes-without-syncing", "set", "power-loss", "complete-set", marks=pytest.mark.long
-        ),
-        pytest.param("age-by-contact", "modes", "sync-lag", "staleness", marks=pytest.mark.long),
+        ("reads-without-asking", "seldom", "pause-leader", "linearizable"),
+        ("writes-without-syncing", "set", "power-loss", "complete-set"),
+        ("cuts-without-conflict", "set", "flap,kill-leader", "complete-set"),
+        ("age-by-contact", "modes", "sync-lag", "staleness"),
     ],
 )
 def test_a_promise_taken_away_is_noticed(
@@ -32,8 +32,9 @@ def test_a_promise_taken_away_is_noticed(
 ) -> None:
     options = Options(
         workload=workload,
-        nemesis=(nemesis,),
-        seconds=12.0,
+        nemesis=tuple(nemesis.split(",")),
+        clients=30 if workload == "seldom" else 6,
+        seconds=20.0,
         pause_s=1.5,
         hold_s=2.5,
         folder=tmp_path,

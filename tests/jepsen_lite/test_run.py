@@ -31,7 +31,7 @@ def options(folder: Path, bug: str = "", **changes: object) -> Options:
 
 @pytest.mark.parametrize(
     ("workload", "nemesis"),
-    [("register", "kill"), ("register", "pause"), ("cas", "kill-all"), ("counter", "starve")],
+    [("register", "kill"), ("seldom", "pause"), ("cas", "kill-all"), ("counter", "starve")],
 )
 def test_an_honest_store_is_found_valid(tmp_path: Path, workload: str, nemesis: str) -> None:
     result = run(options(tmp_path, workload=workload, nemesis=(nemesis,)))

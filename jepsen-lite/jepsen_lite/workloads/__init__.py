@@ -19,6 +19,7 @@ from jepsen_lite.workloads import (
     intention,
     lock,
     register,
+    seldom,
     set_,
     watch,
 )
@@ -44,6 +45,7 @@ WORKLOADS: dict[str, Workload] = {
     "register": register.REGISTER,
     "cas": register.CAS_ONLY,
     "modes": register.MODES,
+    "seldom": seldom.Seldom(),
     "append": append.Append(),
     "set": set_.Set(),
     "counter": counter.Counter(),
