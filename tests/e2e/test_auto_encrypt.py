@@ -190,6 +190,11 @@ def test_a_denied_certificate_of_an_agent_is_cut_and_may_only_ask_for_another(
     from proxy.spiffe import Kind, SpiffeId
 
     server, client = pair.agents
+    eventually(
+        lambda: client.get("/v1/kv/a", headers=token()).status == 404,
+        within_s=30,
+        what="the client agent's requests are answered",
+    )
     stranger = ssl.create_default_context(cafile=str(ca.file))
     answer = asked(server, stranger, calls.AGENT_CERTIFICATE, calls.pack(""))
     assert isinstance(answer, Reply)
