@@ -34,6 +34,7 @@ from proxy.source import AppAddress, OwnService, UpstreamSpec
 log = logging.getLogger("lictor.proxy.worker")
 
 _PR_SET_PDEATHSIG = 1  # prctl(2)
+_M_ARENA_MAX = -8  # mallopt(3)
 _PARENT_CHECK_S = 1.0
 
 
@@ -74,6 +75,7 @@ class ProxyOptions:
 
 def main_proxy(options: ProxyOptions) -> int:
     """Run a proxy on uvloop until it is told to stop; the exit code."""
+    _one_arena()
     if options.parent_pid and not options.outlives_s and not _die_with(options.parent_pid):
         return 0
     return int(uvloop.run(run_proxy(options)))
@@ -292,6 +294,12 @@ class _Stop:
         """Take the handlers away."""
         self._loop.remove_signal_handler(signal.SIGTERM)
         self._loop.remove_signal_handler(signal.SIGINT)
+
+
+def _one_arena() -> None:
+    """Have threads take memory from one heap, where the C library can: see agent/process.py."""
+    with contextlib.suppress(AttributeError, OSError):
+        ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)
 
 
 def _die_with(parent_pid: int) -> bool:

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import math
 import random
-import statistics
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from proxy.balance.hosts import Counted, Host, draw_two
+from proxy.median import median
 
 #: Time in which a good sample takes back all but a third of a bad one.
 DECAY_S = 10.0
@@ -50,7 +50,7 @@ class PeakEWMA(Counted):
     def update(self, hosts: Sequence[Host], now: float) -> None:
         super().update(hosts, now)
         kept = {h.key: self._averages[h.key] for h in self.hosts if h.key in self._averages}
-        start = statistics.median([a.now_s(now) for a in kept.values()]) if kept else 0.0
+        start = median([a.now_s(now) for a in kept.values()]) if kept else 0.0
         self._averages = {h.key: kept.get(h.key) or _Average(start, now) for h in self.hosts}
 
     def pick(

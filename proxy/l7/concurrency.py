@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import math
 import random
-import statistics
 from dataclasses import dataclass, field
+
+from proxy.median import median
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,14 +77,14 @@ class Concurrency:
             self._adapt(now)
 
     def _measured(self, now: float) -> None:
-        self.idle_s = max(1e-6, statistics.median(self._samples))
+        self.idle_s = max(1e-6, median(self._samples))
         self._measuring, self._samples = False, []
         self._window_at = now + self.config.window_s
         # Not all sidecars of a service at the same time.
         self._measure_at = now + self.config.idle_every_s * self.rng.uniform(0.85, 1.15)
 
     def _adapt(self, now: float) -> None:
-        seen_s = max(1e-6, statistics.median(self._samples))
+        seen_s = max(1e-6, median(self._samples))
         self._samples = []
         self._window_at = now + self.config.window_s
         gradient = min(1.0, max(0.5, self.idle_s * (1 + self.config.tolerance) / seen_s))

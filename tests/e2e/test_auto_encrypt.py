@@ -210,6 +210,7 @@ def test_a_denied_certificate_of_an_agent_is_cut_and_may_only_ask_for_another(
     thief = ssl.create_default_context(cafile=str(ca.file))
     thief.load_cert_chain(tmp_path / "c1.pem")
     assert isinstance(asked(server, thief, calls.LEADER, b""), Reply)
+    client.ready(60)  # the server alone has been enough up to here
     issued = metric(client, "lictor_auto_encrypt_issued_total")
     with (
         socket.create_connection((server.address, 8300), 5) as plain,
