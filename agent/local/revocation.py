@@ -63,6 +63,13 @@ def missing_checks(local: LocalState, remote: Iterable[CheckId]) -> tuple[CheckI
     )
 
 
+def asked_for_since(local: LocalState, key: ServiceId) -> bool:
+    """Whether a registration came while the journal was being asked: none of it has been told yet,
+    and it is not what was kept on disk. What the journal says is about the one before."""
+    service = local.services.get(key)
+    return service is not None and key in local.unsynced_services and not service.kept_at
+
+
 def revoked_services(
     local: LocalState,
     missing: Iterable[ServiceId],

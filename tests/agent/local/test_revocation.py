@@ -6,6 +6,7 @@ import pytest
 
 from agent.local.revocation import (
     SKEW_MAX_S,
+    asked_for_since,
     missing_checks,
     missing_services,
     revoked_checks,
@@ -90,6 +91,13 @@ def test_a_registration_from_disk_must_be_clearly_older_than_the_removal() -> No
     assert revoked(older, removal()) == (WEB,)
     about_as_old = state_with(told=False, kept_at=101.0 - SKEW_MAX_S)
     assert revoked(about_as_old, removal()) == ()
+
+
+def test_a_registration_that_comes_while_the_journal_is_asked_is_told_apart() -> None:
+    assert asked_for_since(state_with(told=False), WEB)
+    assert not asked_for_since(state_with(told=False, kept_at=1.0), WEB)
+    assert not asked_for_since(state_with(), WEB)
+    assert not asked_for_since(local_state(), WEB)
 
 
 def test_one_that_was_asked_for_again_since_stays() -> None:
