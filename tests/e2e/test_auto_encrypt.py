@@ -158,6 +158,7 @@ def test_a_services_certificate_makes_no_agent(pair: Cluster, ca: TestCA, tmp_pa
     assert 'kind="certificate of no agent"} 1' in server.get(
         "/v1/agent/metrics?format=prometheus", headers=token()
     ).body.decode().replace(".0\n", "\n")
+    assert "data_received" not in server.log, "what comes with a refused greeting is let lie"
 
 
 def test_a_node_that_its_token_does_not_speak_for_gets_none(pair: Cluster, ca: TestCA) -> None:

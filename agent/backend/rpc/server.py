@@ -361,6 +361,8 @@ class _Session(asyncio.Protocol):
 
     def _read(self, data: bytes) -> None:
         """Take in some frames. A read may hold ten thousand: others get their turn in between."""
+        if self._transport is None or self._transport.is_closing():
+            return  # cut as it began, or by a frame before: what else came is nobody's
         full = False
         try:
             frames = self._reader.feed(data, 0 if self._blocked else FRAMES_AT_ONCE)
