@@ -28,7 +28,8 @@ CALM = "calm and not alone and not long"
 ALONE = "alone and not long"
 PHASES: tuple[tuple[str, ...], ...] = (
     # Clusters wait for their elections: a third file keeps two cores busy.
-    ("-m", COMPUTING, *THREE_AT_ONCE),
+    # The rules about the repository are for `make check`.
+    ("-m", COMPUTING, *THREE_AT_ONCE, "--ignore=tests/repo"),
     ("-m", WHOLE_AGENTS, *THREE_AT_ONCE),
     ("-m", CALM, *TWO_AT_ONCE),
     ("-m", ALONE),

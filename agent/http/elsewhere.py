@@ -86,9 +86,10 @@ async def _archive(call: Call, route: Route, endpoint: Endpoint) -> Reply | None
     own = call.context.config.datacenter.lower()
     if route.path != SNAPSHOT or not wanted or wanted == own or call.context.way is None:
         return None
-    call.archives = call.context.way.archives(wanted, archive_config(call.context.config))
     acting = ACTING.set(call.secret or call.access.tokens.default)
     try:
+        config = archive_config(call.context.config)
+        call.archives = await call.context.way.archives(wanted, config)
         return await endpoint.handler(call)
     finally:
         ACTING.reset(acting)

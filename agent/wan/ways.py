@@ -75,7 +75,7 @@ class Way(Protocol):
         """All that are known, the nearest first. Raises NoPath, ForwardError."""
         ...
 
-    def archives(self, datacenter: str, config: ArchiveConfig) -> RemoteArchives:
+    async def archives(self, datacenter: str, config: ArchiveConfig) -> RemoteArchives:
         """Its snapshots, with the token that is acting. Raises NoPath, RequestError."""
         ...
 
@@ -140,7 +140,7 @@ class StraightWay:
         """By the pool of servers."""
         return self._nearest_first()
 
-    def archives(self, datacenter: str, config: ArchiveConfig) -> RemoteArchives:
+    async def archives(self, datacenter: str, config: ArchiveConfig) -> RemoteArchives:
         """Piece by piece from one of its servers."""
         servers = self._looked(datacenter)
         if servers.preferred() is None:
@@ -254,8 +254,10 @@ class WayByServers:
         found = json.loads(reply.body) if reply.status == 200 else []
         return [name for name in found if isinstance(name, str)] if type(found) is list else []
 
-    def archives(self, datacenter: str, config: ArchiveConfig) -> RemoteArchives:
+    async def archives(self, datacenter: str, config: ArchiveConfig) -> RemoteArchives:
         """A snapshot would lie on three agents at once."""
+        if datacenter not in (name.lower() for name in await self.datacenters()):
+            raise NoPath
         raise RequestError(
             400, "a snapshot of another datacenter is taken through a server, not a client agent"
         )

@@ -36,7 +36,7 @@ def test_a_promise_taken_away_is_noticed(
         clients=30 if workload == "seldom" else 6,
         seconds=20.0,
         pause_s=1.5,
-        hold_s=2.5,
+        hold_s=6.0 if workload == "seldom" else 2.5,
         folder=tmp_path,
         target=Lictor(program=(sys.executable, str(BROKEN), breakage)),
     )

@@ -21,8 +21,8 @@ from jepsen_lite.worker import Worker
 
 _KEYS = 4
 _WRITERS = 3
-#: Between two questions of a reader: freezes last some seconds.
-_THINKS_S = 3.0
+#: Between two questions of a reader: longer than a freeze, so that some come late in it.
+_THINKS_S = 10.0
 #: Writers leave time for others: a reader learns no more from more of them.
 _WRITES_EACH_S = 0.1
 #: Longer than a server is frozen.

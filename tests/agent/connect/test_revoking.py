@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from agent.connect import ca
+from agent.connect import ca, serials
 from agent.connect.revoking import REASON_CHARS_MAX, Wish, denied, entry, in_force
 from agent.errors import RequestError
 from proxy.spiffe import SpiffeId
@@ -73,7 +73,7 @@ def test_by_its_serial_number_alone_a_certificate_is_known_to_be_older_than_a_re
     listed = [RevokedLeaf(id="0a", serial="0a"), RevokedLeaf(id=web.uri, uri=web.uri, counter=7)]
 
     def why(counter: int, who: SpiffeId = web) -> str:
-        return denied(listed, who, ca.serial_hex(ca.compose_serial(99, counter)))
+        return denied(listed, who, ca.serial_hex(serials.compose_serial(99, counter)))
 
     assert "issued so far" in why(7) and "issued so far" in why(1)
     assert why(8) == "" and why(7, SpiffeId.service(TRUST_DOMAIN, "dc1", "api")) == ""

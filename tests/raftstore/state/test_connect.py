@@ -133,6 +133,7 @@ def test_the_key_of_a_signing_request_waits_until_it_signs(state):
         each.apply(9, 0.0, command)
         assert each.answer(GetSigningRequest()).value == "waits", "another key signs"
         waited = dataclasses.replace(signer, private_key="waits")
+        cas = each.answer(GetCARoots()).index
         each.apply(10, 0.0, dataclasses.replace(command, cas=cas, provider=waited))
         assert each.answer(GetCAProvider()).value == waited
         assert each.answer(GetSigningRequest()).value == ""
