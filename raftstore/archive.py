@@ -60,6 +60,8 @@ TABLE_NAMES = {
     "groups": "Group",
     "head": "Head",
 }
+#: Those that hold what nobody else may have: secrets of tokens and of auth methods, signing keys.
+SECRET_TABLES = ("ACLToken", "ACLAuthMethod", "ConnectCA")
 
 
 class ArchiveError(DecodeError):
@@ -91,6 +93,16 @@ class ArchiveMeta:
     """(node id, address, role) of those that made up the cluster. Never restored."""
     size: int = 0
     tables: tuple[TableSize, ...] = ()
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """Tables in it that hold secrets. Keys and values of users may be secrets as well."""
+        return secret_tables(self.tables)
+
+
+def secret_tables(tables: tuple[TableSize, ...]) -> tuple[str, ...]:
+    """Those of these tables that have rows and hold secrets."""
+    return tuple(each.name for each in tables if each.count and each.name in SECRET_TABLES)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

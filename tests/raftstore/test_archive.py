@@ -15,7 +15,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from raftstore import commands as c
-from raftstore.archive import META, STATE, SUMS, ArchiveError, ArchiveLimits, ArchiveReader
+from raftstore.archive import (
+    META,
+    SECRET_TABLES,
+    STATE,
+    SUMS,
+    ArchiveError,
+    ArchiveLimits,
+    ArchiveReader,
+)
 from raftstore.archive_check import check
 from raftstore.archiving import write_archive
 from raftstore.errors import DecodeError
@@ -103,6 +111,7 @@ def test_reading_counts_what_is_in_it(archive):
     assert not {"outcomes", "history", "staged", "restored"} & counts.keys()
     meta = json.loads(files(archive)[META])
     assert {t["Name"]: t["Count"] for t in meta["Tables"]} == counts
+    assert meta["Secrets"] == [name for name in counts if name in SECRET_TABLES] != []
     assert reader.meta.index == 40
 
 
