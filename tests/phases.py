@@ -26,14 +26,31 @@ COMPUTING = "(not e2e or replay) and not interop and not calm and not alone and 
 WHOLE_AGENTS = "((e2e and not replay) or interop) and not calm and not alone and not long"
 CALM = "calm and not alone and not long"
 ALONE = "alone and not long"
-PHASES: tuple[tuple[str, ...], ...] = (
-    # Clusters wait for their elections: a third file keeps two cores busy.
-    # The rules about the repository are for `make check`.
-    ("-m", COMPUTING, *THREE_AT_ONCE, "--ignore=tests/repo"),
-    ("-m", WHOLE_AGENTS, *THREE_AT_ONCE),
-    ("-m", CALM, *TWO_AT_ONCE),
-    ("-m", ALONE),
-)
+
+
+def phases(root: Path = ROOT) -> tuple[tuple[str, ...], ...]:
+    """What pytest is told in each phase."""
+    return (
+        # Clusters wait for their elections: a third file keeps two cores busy.
+        # The rules about the repository are for `make check`.
+        ("-m", COMPUTING, *THREE_AT_ONCE, "--ignore=tests/repo"),
+        ("-m", WHOLE_AGENTS, *THREE_AT_ONCE, *marked(root, "e2e", "interop")),
+        ("-m", CALM, *TWO_AT_ONCE, *marked(root, "calm")),
+        ("-m", ALONE, *marked(root, "alone")),
+    )
+
+
+def marked(root: Path, *names: str) -> list[str]:
+    """The files of tests in which one of these marks stands. Every process of a phase reads all
+    files that it is given, and reading all of them takes as long as many tests."""
+    words = [f"mark.{name}" for name in names]
+    found = sorted((root / "tests").rglob("test_*.py"))
+    texts = {path: path.read_text() for path in found}
+    return [
+        str(path.relative_to(root))
+        for path, text in texts.items()
+        if any(word in text for word in words)
+    ]
 
 
 def pytest(root: Path, *arguments: str) -> int:
@@ -66,7 +83,7 @@ def phase(arguments: tuple[str, ...], again: list[str], root: Path = ROOT) -> in
 def main() -> int:
     again: list[str] = []
     code = 0
-    for arguments in PHASES:
+    for arguments in phases():
         code = phase(arguments, again)
         if code:
             break

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.phases import AGAIN_MAX, phase
+from tests.phases import AGAIN_MAX, ROOT, marked, phase, phases
 
 #: Fails the first time it is run.
 ONCE = """
@@ -60,3 +60,20 @@ def test_all_passed_says_nothing(tmp_path: Path) -> None:
     again: list[str] = []
     assert phase(QUIET, again, tmp_path) == 0
     assert again == []
+
+
+def test_the_files_of_a_mark_are_found(tmp_path: Path) -> None:
+    folder = tmp_path / "tests" / "deep"
+    folder.mkdir(parents=True)
+    (folder / "test_one.py").write_text("pytestmark = [pytest.mark.e2e, pytest.mark.calm]")
+    (folder / "test_two.py").write_text("@pytest.mark.calm\ndef test_this(): ...")
+    (folder / "test_three.py").write_text("def test_that(): ...")
+    found = ["tests/deep/test_one.py", "tests/deep/test_two.py"]
+    assert marked(tmp_path, "calm", "alone") == found
+    assert marked(tmp_path, "e2e") == found[:1]
+
+
+def test_every_phase_has_files() -> None:
+    first, *others = phases(ROOT)
+    assert "tests/repo" in first[-1]
+    assert all(Path(ROOT, each[-1]).is_file() for each in others)
