@@ -360,10 +360,10 @@ class Proxy:
         self._http.rules_changed()
 
     def _reconcile_listeners(self, own: OwnService) -> None:
-        if self.inheritance is not None and not self._knows():
-            return  # until then the process before us serves
+        if self.contexts is None or (self.inheritance is not None and not self._knows()):
+            return  # hosts would be blamed for what we lack; or the process before us serves
         wanted: dict[str, tuple[ListenOn, Callable[[], asyncio.Protocol]]] = {}
-        if own.listen_port and self.contexts is not None and self.policy is not None:
+        if own.listen_port and self.policy is not None:
             on = ListenOn(address=own.listen_address, port=max(own.listen_port, 0))
             wanted[PUBLIC] = (on, self._accept_inbound)
         for upstream in own.upstreams:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import hashlib
 import os
+import random
 import socket
 import ssl
 import time
@@ -18,10 +19,11 @@ from cryptography import x509
 
 from proxy import proxy_protocol
 from proxy.revocations import of_entries
-from proxy.server import PUBLIC
+from proxy.server import PUBLIC, Proxy
 from proxy.source import Endpoint, LeafPair, UpstreamSpec
 from proxy.spiffe import SpiffeId
 from tests.proxy.mesh import QUICK, Authority, Mesh, endpoint, rule, until
+from tests.proxy.mesh import TestSource as MeshSource
 
 
 @pytest.fixture
@@ -372,6 +374,23 @@ async def test_a_new_leaf_cuts_nothing_and_serves_new_connections(mesh: Mesh) ->
     assert mesh.proxies["db"].stats().leaf_rotations == 1
     await close(writer)
     await close(fresh_writer)
+
+
+async def test_nobody_is_let_in_before_the_leaf_has_come(mesh: Mesh) -> None:
+    """Calls that fail for want of it would be held against the hosts that they were for."""
+    await mesh.pair(await mesh.app())
+    db, known = endpoint(mesh.proxies["db"]), mesh.sources["web"].state
+    spec = UpstreamSpec(name="db", bind_port=-1)
+    source = MeshSource(replace(known, leaf=None, endpoints={spec.key: (db,)}))
+    late = Proxy(source, mesh.config, rng=random.Random(2))
+    await late.start()
+    mesh.stack.push_async_callback(late.close)
+    assert not late.listeners and not late.serving
+    source.change(leaf=known.leaf)
+    await until(lambda: late.port(spec.key) > 0, "its upstream listens")
+    reader, writer = await connect(late.port(spec.key))
+    assert await ask(reader, writer, b"hello") == b"hello"
+    await close(writer)
 
 
 async def test_old_and_new_root_are_trusted_at_once_while_leaves_change(mesh: Mesh) -> None:
