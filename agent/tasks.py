@@ -13,6 +13,9 @@ from typing import Any, TypeVar
 
 log = logging.getLogger("lictor.agent.tasks")
 
+#: After this many seconds a task that still runs is cancelled again.
+CANCEL_AGAIN_S = 1.0
+
 T = TypeVar("T")
 
 
@@ -64,11 +67,13 @@ class TaskOwner:
     async def close(self) -> None:
         """Cancel what still runs and wait until it has ended."""
         self._closed = True
-        tasks = list(self._tasks)
-        for task in tasks:
-            task.cancel()
-        if tasks:
-            await asyncio.gather(*tasks, return_exceptions=True)
+        tasks = set(self._tasks)
+        while tasks:
+            # More than once: what a library awaits may swallow one, as `wait_for` of 3.11 does when
+            # its time comes at that very moment.
+            for task in tasks:
+                task.cancel()
+            _, tasks = await asyncio.wait(tasks, timeout=CANCEL_AGAIN_S)
 
     def __len__(self) -> int:
         return len(self._tasks)

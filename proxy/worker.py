@@ -268,7 +268,8 @@ class _Stop:
         """Until a signal, or until the parent has been gone for so long."""
         while not self._event.is_set():
             try:
-                await asyncio.wait_for(self._event.wait(), _PARENT_CHECK_S if parent_pid else None)
+                async with asyncio.timeout(_PARENT_CHECK_S if parent_pid else None):
+                    await self._event.wait()
             except TimeoutError:
                 if os.getppid() != parent_pid:
                     log.warning(
@@ -276,7 +277,8 @@ class _Stop:
                     )
                     if outlives_s:
                         with contextlib.suppress(TimeoutError):
-                            await asyncio.wait_for(self._event.wait(), outlives_s)
+                            async with asyncio.timeout(outlives_s):
+                                await self._event.wait()
                             return
                     self.gracefully = True
                     return

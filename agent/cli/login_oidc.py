@@ -64,7 +64,7 @@ class _Answered(BaseHTTPRequestHandler):
 def log_in(call: Call, *, method: str, listen: str, meta: dict[str, str]) -> str:
     """The secret of the token that the login gives. Raises LoginError, ClientError."""
     host, _, port = listen.rpartition(":")
-    if not host or not port.isdigit() or int(port) > 65535:
+    if not host or not (port.isascii() and port.isdigit()) or int(port) > 65535:
         raise LoginError(f'invalid -oidc-callback-listen-addr "{listen}"')
     try:
         server = _Waiting((host.strip("[]"), int(port)))

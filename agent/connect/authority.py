@@ -375,7 +375,8 @@ class Authority:
         if places != self._places_max:
             self._places, self._places_max = asyncio.Semaphore(places), places
         try:
-            await asyncio.wait_for(self._places.acquire(), RATE_WAIT_MAX_S)
+            async with asyncio.timeout(RATE_WAIT_MAX_S):
+                await self._places.acquire()
         except TimeoutError:
             raise RequestError(429, RATE_LIMITED) from None
 

@@ -169,7 +169,8 @@ class AgentCertificate:
             )
             log.info("certificate of this agent adopted serial=%x", certificate.serial_number)
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._denied.wait(), max(1.0, at - now))
+                async with asyncio.timeout(max(1.0, at - now)):
+                    await self._denied.wait()
 
     async def follow_revocations(self, backend: Backend) -> None:
         """Get another certificate at once when this one counts no more, for ever.

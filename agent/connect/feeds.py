@@ -164,7 +164,8 @@ class Feeds:
             if left_s <= 0:
                 return follower.feed.since(version)
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(follower.news.wait(), left_s)
+                async with asyncio.timeout(left_s):
+                    await follower.news.wait()
                 await asyncio.sleep(GATHER_S)
 
     def heard(self, proxy_id: str, version: str, reason: str, admin_port: int = 0) -> bool:

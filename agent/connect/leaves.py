@@ -176,7 +176,8 @@ class LeafCache:
                 if issued.leaf.modify_index > min_index or left_s <= 0:
                     return issued.leaf
                 try:
-                    await asyncio.wait_for(changed.wait(), left_s)
+                    async with asyncio.timeout(left_s):
+                        await changed.wait()
                 except TimeoutError:
                     return issued.leaf
             elif entry.limited and entry.error is not None:
@@ -268,7 +269,8 @@ class LeafCache:
         if seconds <= 0:
             return
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(entry.wake.wait(), seconds)
+            async with asyncio.timeout(seconds):
+                await entry.wake.wait()
 
     async def _pause_after_failure(self, service: str, entry: _Entry, retry: Retry) -> None:
         pause_s = retry.limited_s(now=time.time()) if entry.limited else retry.failed_s()

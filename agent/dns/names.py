@@ -217,7 +217,10 @@ def _reverse(words: tuple[str, ...], zone: Zone) -> Lookup:
     inner = words[:-2][::-1]
     address = b""
     if words[-2:][::-1] == _REVERSE_V4 and len(inner) == 4:
-        if all(word.isdigit() and len(word) <= 3 and int(word) < 256 for word in inner):
+        if all(
+            word.isascii() and word.isdigit() and len(word) <= 3 and int(word) < 256
+            for word in inner
+        ):
             address = bytes(int(word) for word in inner)
     elif words[-2:][::-1] == _REVERSE_V6 and len(inner) == 32:
         text = "".join(inner)

@@ -57,7 +57,12 @@ def taken_apart(target: bytes) -> Blocking | None:
             return None  # a name that only the long way's reader knows
         else:
             rest.append(part)
-    if index is None or not index.isdigit() or len(index) > _DIGITS_MAX or not int(index):
+    if (
+        index is None
+        or not (index.isascii() and index.isdigit())
+        or len(index) > _DIGITS_MAX
+        or not int(index)
+    ):
         return None
     asked = path + mark + b"&".join(rest) if rest else path
     return Blocking(asked, int(index), (wait or b"").decode("ascii"))

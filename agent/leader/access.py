@@ -166,7 +166,7 @@ class AccessKeeper:
             path.unlink()
         except OSError:
             return 0
-        return int(text) if text.isdigit() else 0
+        return int(text) if text.isascii() and text.isdigit() else 0
 
 
 def management_token(description: str, *, secret: str, now: float, accessor: str = "") -> ACLToken:

@@ -78,7 +78,8 @@ class LogFile:
         """Until what was taken is written; a disk that hangs holds nobody up for longer than
         ``CLOSE_MAX_S``."""
         try:
-            await asyncio.wait_for(self._idle.wait(), CLOSE_MAX_S)
+            async with asyncio.timeout(CLOSE_MAX_S):
+                await self._idle.wait()
         except TimeoutError:
             log.warning("access log was not written to its end path=%s", self._path)
 

@@ -101,7 +101,8 @@ class RequestMetrics:
             if self.per_endpoint:
                 way += (("endpoint", notes.endpoint),)
         method = entry.method if entry.method in _METHODS else "OTHER"
-        grpc = entry.grpc_status if entry.grpc_status.isdigit() else ""
+        digits = entry.grpc_status.isascii() and entry.grpc_status.isdigit()
+        grpc = entry.grpc_status if digits else ""
         grpc = grpc if not grpc or (len(grpc) < 3 and int(grpc) <= 16) else "2"
         return (
             (*way, ("code", str(entry.code)), ("grpc_status", grpc), ("method", method)),

@@ -46,7 +46,8 @@ class Exporter:
         async with aiohttp.ClientSession(timeout=timeout) as session:
             while True:
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._full.wait(), self._every_s)
+                    async with asyncio.timeout(self._every_s):
+                        await self._full.wait()
                 self._full.clear()
                 while self._queue:
                     count = min(BATCH_MAX, len(self._queue))

@@ -351,7 +351,7 @@ class RaftNode:
 
     def _learn_address(self, node_id: str, address: str) -> None:
         host, _, port = address.rpartition(":")
-        if host and port.isdigit():
+        if host and port.isascii() and port.isdigit():
             self._network.set_address(node_id, host.strip("[]"), int(port))
 
     # -- steps

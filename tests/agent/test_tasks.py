@@ -7,6 +7,7 @@ import logging
 
 import pytest
 
+from agent import tasks
 from agent.tasks import TaskOwner, when_ended
 
 
@@ -16,6 +17,23 @@ async def test_closing_the_owner_ends_its_tasks() -> None:
     await owner.close()
     assert task.cancelled()
     assert len(owner) == 0
+
+
+async def test_who_swallows_a_cancellation_is_told_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tasks, "CANCEL_AGAIN_S", 0.01)
+
+    async def deaf() -> None:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            await asyncio.Event().wait()
+
+    owner = TaskOwner()
+    task = owner.spawn(deaf(), name="deaf")
+    await asyncio.sleep(0)
+    async with asyncio.timeout(30):
+        await owner.close()
+    assert task.cancelled()
 
 
 async def test_an_error_nobody_awaits_is_logged(caplog: pytest.LogCaptureFixture) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -75,6 +75,7 @@ def test_what_entries_come_to() -> None:
     ]
 
 
+@example([("", "\u00b2")])  # a digit that is no number
 @given(st.lists(st.tuples(st.text(max_size=20), st.text(max_size=20)), max_size=5))
 def test_nothing_from_outside_breaks_the_form(given: list[tuple[str, str]]) -> None:
     metrics = RequestMetrics()
