@@ -27,6 +27,8 @@ TABLE = 65_537
 _OFFSET_SEED, _STEP_SEED = 0, 1
 #: Places or points that are made at a time.
 SLICE = 256
+#: Places that one slice of a table of Maglev looks at.
+LOOKS = 4096
 
 
 class _Hashed(Counted):
@@ -146,6 +148,7 @@ def maglev_slices(
     places = [-1] * size
     at = offsets[:]
     turns = [0.0] * len(names)
+    looked = 0
     while True:
         for host, weight in enumerate(weights):
             turns[host] += weight / heaviest
@@ -155,6 +158,9 @@ def maglev_slices(
             place, step = at[host], steps[host]
             while places[place] >= 0:
                 place = (place + step) % size
+                looked += 1
+                if not looked % LOOKS:  # the last free places are far apart
+                    yield
             places[place] = host
             at[host] = (place + step) % size
             left -= 1
