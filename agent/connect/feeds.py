@@ -160,11 +160,10 @@ class Feeds:
             if follower.feed.is_news(version):
                 self._stats.told += 1
                 return follower.feed.since(version)
-            left_s = deadline - loop.time()
-            if left_s <= 0:
+            if loop.time() >= deadline:
                 return follower.feed.since(version)
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(left_s):
+                async with asyncio.timeout_at(deadline):
                     await follower.news.wait()
                 await asyncio.sleep(GATHER_S)
 
