@@ -52,6 +52,7 @@ from proxy.tls import Contexts
 from proxy.tunnel.accepted import AcceptedLinks
 from proxy.tunnel.pool import Tunnels
 from proxy.tunnel.stream import TunnelStream
+from proxy.waiting import set_within
 
 log = logging.getLogger("lictor.proxy.server")
 
@@ -124,9 +125,7 @@ class Proxy:
         for session in list(self._sessions):
             session.run(session.core.drain(self.config.drain_timeout_s, now=now))
         until = now + self.config.drain_timeout_s + 1.0
-        try:
-            await asyncio.wait_for(self._idle.wait(), until - now)
-        except TimeoutError:
+        if not await set_within(self._idle, until - now):
             log.warning("connections did not drain left=%d", len(self._sessions))
         if not await self._http.drained(max(0.0, until - self._loop.time())):
             log.warning("requests did not drain left=%d", self._http.stats.open)
@@ -149,9 +148,7 @@ class Proxy:
         await asyncio.gather(*tasks, return_exceptions=True)
         if self._http is not None:
             await self._http.told()
-        try:
-            await asyncio.wait_for(self._idle.wait(), 1.0)
-        except TimeoutError:
+        if not await set_within(self._idle, 1.0):
             log.warning("connections survived the end left=%d", len(self._sessions))
 
     def _close_listeners(self) -> None:

@@ -30,6 +30,7 @@ from proxy.l7.gateway import no_patterns
 from proxy.permissions import FullMatch
 from proxy.server import Proxy
 from proxy.source import AppAddress, OwnService, UpstreamSpec
+from proxy.waiting import set_within
 
 log = logging.getLogger("lictor.proxy.worker")
 
@@ -267,21 +268,15 @@ class _Stop:
     async def wait(self, parent_pid: int, outlives_s: float = 0.0) -> None:
         """Until a signal, or until the parent has been gone for so long."""
         while not self._event.is_set():
-            try:
-                async with asyncio.timeout(_PARENT_CHECK_S if parent_pid else None):
-                    await self._event.wait()
-            except TimeoutError:
-                if os.getppid() != parent_pid:
-                    log.warning(
-                        "the agent is gone, stopping parent_pid=%d in_s=%g", parent_pid, outlives_s
-                    )
-                    if outlives_s:
-                        with contextlib.suppress(TimeoutError):
-                            async with asyncio.timeout(outlives_s):
-                                await self._event.wait()
-                            return
+            if await set_within(self._event, _PARENT_CHECK_S if parent_pid else None):
+                return
+            if os.getppid() != parent_pid:
+                log.warning(
+                    "the agent is gone, stopping parent_pid=%d in_s=%g", parent_pid, outlives_s
+                )
+                if not outlives_s or not await set_within(self._event, outlives_s):
                     self.gracefully = True
-                    return
+                return
 
     async def unless_again(self, work: object) -> None:
         """Run until done, or until another signal."""

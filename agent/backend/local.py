@@ -417,6 +417,8 @@ class LocalBackend:
                     timeout_s=deadline - loop.time(),
                 )
                 return calls.decode_leaf(raw)
+            except EncodeError:
+                raise  # no other attempt carries it either
             except (StoreError, ForwardError) as error:
                 code = getattr(error, "code", "")
                 if code.startswith("status-"):

@@ -12,6 +12,8 @@ import os
 import sys
 from collections import deque
 
+from proxy.waiting import set_within
+
 log = logging.getLogger("lictor.proxy.telemetry")
 
 LINES_MAX = 65_536
@@ -77,10 +79,7 @@ class LogFile:
     async def close(self) -> None:
         """Until what was taken is written; a disk that hangs holds nobody up for longer than
         ``CLOSE_MAX_S``."""
-        try:
-            async with asyncio.timeout(CLOSE_MAX_S):
-                await self._idle.wait()
-        except TimeoutError:
+        if not await set_within(self._idle, CLOSE_MAX_S):
             log.warning("access log was not written to its end path=%s", self._path)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from collections import deque
 from collections.abc import Iterable
@@ -12,6 +11,7 @@ from typing import Any
 import aiohttp
 
 from proxy.telemetry.entry import IN, Entry
+from proxy.waiting import set_within
 
 log = logging.getLogger("lictor.proxy.telemetry")
 
@@ -45,9 +45,7 @@ class Exporter:
         timeout = aiohttp.ClientTimeout(total=10.0)
         async with aiohttp.ClientSession(timeout=timeout) as session:
             while True:
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(self._every_s):
-                        await self._full.wait()
+                await set_within(self._full, self._every_s)
                 self._full.clear()
                 while self._queue:
                     count = min(BATCH_MAX, len(self._queue))

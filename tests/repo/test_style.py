@@ -28,6 +28,18 @@ LEFTOVER = re.compile(r"\b(FIXME|XXX|HACK)\b|\bTODO\b")
 BANNED_NAMES = frozenset({"utils", "helpers", "common", "manager", "base", "misc"})
 
 
+def test_nothing_waits_by_a_function_that_swallows_cancellations() -> None:
+    """`asyncio.wait_for` of Python 3.11 does, when both come at once (proxy/waiting.py)."""
+    found = [
+        f"{path.relative_to(ROOT)}:{node.lineno}"
+        for path in PRODUCT
+        for node in nodes(path)
+        if isinstance(node, ast.Attribute) and node.attr == "wait_for"
+        if isinstance(node.value, ast.Name) and node.value.id == "asyncio"
+    ]
+    assert not found, found
+
+
 def test_functions_stay_under_seventy_lines() -> None:
     long = [
         f"{path.relative_to(ROOT)}: {node.name} has {lines} lines"
