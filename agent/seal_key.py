@@ -15,8 +15,9 @@ log = logging.getLogger("lictor.agent")
 SEAL_KEY_VARIABLE = "LICTOR_CA_SEAL_KEY"
 
 
-def read_seal(path: str) -> Seal:
-    """What the mesh's signing keys are sealed with before they reach the log.
+def read_seal(path: str, *, on_disk: bool = True) -> Seal:
+    """What the mesh's signing keys are sealed with before they reach the log; ``on_disk``: whether
+    that log is kept, so that a key that lies clear in it is worth a warning.
 
     Raises ConfigError for a file that is none.
     """
@@ -29,7 +30,9 @@ def read_seal(path: str) -> Seal:
             return Seal(read_key(given))
     except (OSError, ValueError) as error:
         raise ConfigError(f"connect.ca_seal_key_file: {error}") from error
-    log.warning(
-        "the mesh's signing keys lie clear in the log and in snapshots: connect.ca_seal_key_file"
-    )
+    if on_disk:
+        log.warning(
+            "the mesh's signing keys lie clear in the log and in snapshots: "
+            "connect.ca_seal_key_file"
+        )
     return Seal()

@@ -132,7 +132,7 @@ class ServerParts:
             self.backend,
             datacenter=config.datacenter,
             config=dict(config.ca_config),
-            seal=read_seal(config.ca_seal_key_file),
+            seal=read_seal(config.ca_seal_key_file, on_disk=bool(config.data_dir)),
         )
         formation = self._formation = Formation(
             Bootstrap(own_id=self._ground.node_id, expect=config.bootstrap_expect),

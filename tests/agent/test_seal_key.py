@@ -32,3 +32,11 @@ def test_what_is_none_is_refused_and_not_told(tmp_path):
         assert "secret" not in str(refused.value).replace(str(tmp_path), "")
     with pytest.raises(ConfigError, match="No such file"):
         read_seal(str(tmp_path / "none"))
+
+
+@pytest.mark.parametrize("on_disk", [True, False])
+def test_a_key_that_lies_clear_is_told_where_it_lies_at_all(
+    on_disk: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert read_seal("", on_disk=on_disk) == NO_SEAL
+    assert ("lie clear" in caplog.text) is on_disk
