@@ -9,19 +9,27 @@ from __future__ import annotations
 import asyncio
 import functools
 from collections.abc import Callable, Mapping
-from typing import Protocol
+from typing import Any, Protocol
 
-from proxy import transparent
+from proxy import client_hello, permissive, terminating, transparent
+from proxy.client_hello import NoHello
 from proxy.config import ProxyConfig
+from proxy.errors import TlsMaterialError
+from proxy.front import Front, Fronts
 from proxy.l7.ingress import IngressListener
+from proxy.l7.settings import UpstreamSettings
 from proxy.listeners import Listener, ListenOn
+from proxy.peeked import Peeked
+from proxy.permissive import Way
 from proxy.prefaced import Prefaced
-from proxy.redirected import Redirected
-from proxy.source import Endpoint, ExposedPath, MeshState, OwnService, UpstreamSpec
+from proxy.redirected import Redirected, original
+from proxy.relay import TlsStream
+from proxy.source import AppAddress, Endpoint, ExposedPath, MeshState, OwnService, UpstreamSpec
 from proxy.transparent import PassOn, Refuse, ToInstance, ToUpstream
 
 Made = tuple[ListenOn, Callable[[], asyncio.Protocol]]
 TRANSPARENT = "transparent"
+LINKED = "linked"
 
 
 class House(Protocol):
@@ -29,12 +37,30 @@ class House(Protocol):
 
     config: ProxyConfig
 
-    def accept_outbound(self, upstream: UpstreamSpec, source: str = "") -> asyncio.Protocol: ...
+    def accept_outbound(
+        self, upstream: UpstreamSpec, source: str = "", secured: TlsStream | None = None
+    ) -> asyncio.Protocol: ...
     def accept_direct(self, upstream: UpstreamSpec, endpoint: Endpoint) -> asyncio.Protocol: ...
-    def accept_passing(self, address: str, port: int) -> asyncio.Protocol: ...
+    def accept_passing(self, to: AppAddress, *, permitted: bool = False) -> asyncio.Protocol: ...
     def accept_exposed(self, exposed: ExposedPath) -> asyncio.Protocol: ...
-    def accept_ingress(self, door: IngressListener) -> asyncio.Protocol: ...
-    def refuse(self, reason: str) -> asyncio.Protocol: ...
+    def accept_ingress(
+        self, door: IngressListener, secured: TlsStream | None
+    ) -> asyncio.Protocol: ...
+    def accept_inbound(self) -> asyncio.Protocol: ...
+    def accept_linked(self, service: str) -> asyncio.Protocol: ...
+    def refuse(self, reason: str, secured: TlsStream | None = None) -> asyncio.Protocol: ...
+    def unsecured(self, reason: str) -> None: ...
+
+
+class Wing(Protocol):
+    """The proxies of the services that a gateway stands for."""
+
+    @property
+    def ready(self) -> bool: ...
+
+    def accept(self, service: str) -> asyncio.Protocol | None: ...
+    def metrics(self, own: str) -> str: ...
+    def explain(self) -> dict[str, Any]: ...
 
 
 class Doors:
@@ -44,6 +70,9 @@ class Doors:
         self._house = house
         self._destinations = transparent.Destinations()
         self._own: OwnService | None = None
+        self._suffix = ""
+        self._fronts = Fronts()
+        self._settings: Mapping[str, UpstreamSettings] = {}
 
     def update(self, state: MeshState, listeners: Mapping[str, Listener]) -> None:
         """Work by this state. Nobody is led to our own listeners by name of their address."""
@@ -52,7 +81,9 @@ class Doors:
             for each in listeners.values()
             if not each.on.socket_path
         ]
-        self._own = state.own
+        self._fronts.update(state.leaf)
+        self._own, self._settings = state.own, state.settings
+        self._suffix = terminating.suffix(state.datacenter, state.trust_domain)
         self._destinations = transparent.destinations(state, listens)
 
     def wanted(self, state: MeshState) -> dict[str, Made]:
@@ -68,6 +99,9 @@ class Doors:
             on = ListenOn(address=state.own.listen_address, port=door.port)
             come = functools.partial(self._from_outside, door.port)
             found[f"ingress:{door.port}"] = (on, come)
+        if state.own.linked_port:
+            on = ListenOn(address=state.own.listen_address, port=max(state.own.linked_port, 0))
+            found[LINKED] = (on, self._from_the_mesh)
         led = state.own.transparent
         if led is not None:
             found[TRANSPARENT] = (
@@ -82,11 +116,65 @@ class Doors:
         door = next((each for each in own.ingress if each.port == port), None) if own else None
         if own is None or door is None:
             return self._house.refuse("no_service")
+        if door.tls is None:
+            return self._let_in(door, None)
+        try:
+            context = self._fronts.context(door.tls, door.protocol)
+        except TlsMaterialError:
+            return self._house.refuse("no_certificate")
+        take = functools.partial(self._let_in, door)
+        return Front(self._house.config, context, take, self._house.unsecured).stream
+
+    def _let_in(self, door: IngressListener, secured: TlsStream | None) -> asyncio.Protocol:
         if door.protocol != "tcp":
-            return self._house.accept_ingress(door)
+            return self._house.accept_ingress(door, secured)
         names = {each.name for each in door.services}
-        found = next((each for each in own.upstreams if each.name in names), None)
-        return self._house.accept_outbound(found) if found else self._house.refuse("no_service")
+        upstreams = self._own.upstreams if self._own is not None else ()
+        found = next((each for each in upstreams if each.name in names), None)
+        if found is None:
+            return self._house.refuse("no_service", secured)
+        return self._house.accept_outbound(found, secured=secured)
+
+    def _from_the_mesh(self) -> asyncio.Protocol:
+        """A connection to a terminating gateway: its handshake says which service it is for."""
+        return Peeked(
+            self._linked, late=lambda *_: None, timeout_s=self._house.config.handshake_timeout_s
+        )
+
+    def _linked(self, first: bytes, transport: asyncio.Transport) -> asyncio.Protocol | None:
+        del transport
+        try:
+            name = client_hello.server_name(first)
+        except NoHello:
+            return self._house.refuse("not_tls")
+        services = self._own.linked if self._own is not None else ()
+        if name is None:
+            return None
+        return self._house.accept_linked(terminating.service_of(name, services, self._suffix))
+
+    def come_in(self) -> asyncio.Protocol:
+        """A connection at the public listener."""
+        own = self._own
+        if own is None or not own.permissive or own.transparent is None:
+            return self._house.accept_inbound()
+        return Peeked(
+            functools.partial(self._permit, own.app),
+            late=functools.partial(self._permit, own.app, late=True),
+            timeout_s=permissive.SILENT_S,
+        )
+
+    def _permit(
+        self, app: AppAddress, first: bytes, transport: asyncio.Transport, *, late: bool = False
+    ) -> asyncio.Protocol | None:
+        meant = original(transport.get_extra_info("socket"))
+        port = meant[1] if meant is not None else 0
+        match permissive.way(first, meant_port=port, app_port=app.port, late=late):
+            case Way.WAIT:
+                return None
+            case Way.CLEAR:
+                return self._house.accept_passing(app, permitted=True)
+            case Way.TLS:
+                return self._house.accept_inbound()
 
     def _choose(self, address: str, port: int) -> asyncio.Protocol:
         house = self._house
@@ -96,12 +184,17 @@ class Doors:
             case ToInstance(upstream, endpoint):
                 return house.accept_direct(upstream, endpoint)
             case PassOn():
-                return house.accept_passing(address, port)
+                return house.accept_passing(AppAddress(address, port))
             case Refuse(reason):
                 return house.refuse(reason)
 
-    def prefaced(self, upstream: UpstreamSpec, mode: str) -> asyncio.Protocol:
-        """For an upstream whose connections say who they come from."""
+    def enter(self, upstream: UpstreamSpec) -> asyncio.Protocol:
+        """The first protocol of a connection at an upstream's listener: it may say in a header who
+        it comes from."""
+        settings = self._settings.get(upstream.key)
+        mode = settings.proxy_protocol if settings is not None else ""
+        if not mode:
+            return self._house.accept_outbound(upstream)
 
         def refused(reason: str) -> None:
             del reason

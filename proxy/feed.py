@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from proxy import api_json
+from proxy import api_json, terminating, tls_range
 from proxy.authz import Default
 from proxy.balance.hosts import Host
 from proxy.errors import SourceError
@@ -21,6 +21,7 @@ from proxy.l7.locality import Locality
 from proxy.l7.routes import Chain, read_chain
 from proxy.source import Endpoint, MeshState, UpstreamSpec
 from proxy.telemetry import settings as telemetry
+from proxy.tls_range import USUAL, TlsRange
 
 RESOURCES_MAX = 65_536
 
@@ -88,14 +89,26 @@ class Resources:
         if held.get("ingress-gateway") is not None:
             doors = ingress.listeners(held["ingress-gateway"])
             own = replace(own, listen_port=0, ingress=doors)
-        own = replace(own, guard=guard.read(body.get("RateLimits"), config or {}))
+        protocol = str(body.get("Protocol") or "tcp")
+        if held.get("terminating-gateway") is not None:
+            named = terminating.names(held["terminating-gateway"])
+            own = replace(own, listen_port=0, linked=named, linked_port=own.listen_port)
+        if held.get("linked") is not None:
+            there = terminating.application(held["linked"], requests=protocol != "tcp")
+            own = replace(own, listen_port=0, app=there)
+        own = replace(
+            own,
+            guard=guard.read(body.get("RateLimits"), config or {}),
+            permissive=body.get("MutualTLSMode") == "permissive",
+        )
         state = replace(
             state,
             own=own,
-            protocol=str(body.get("Protocol") or "tcp"),
+            protocol=protocol,
             locality=_locality(body),
             telemetry=telemetry.read(config or {}),
             mesh_destinations_only=_mesh_only(held.get("mesh")),
+            tls=_ranges(held.get("mesh")),
         )
         if "intentions" in held and default is not None:
             rules = api_json.rules({own.name: held["intentions"] or []}, own.name)
@@ -168,6 +181,13 @@ def _hosts(value: Any) -> tuple[Host, ...]:
 def _mesh_only(mesh: Any) -> bool:
     given = mesh.get("TransparentProxy") if isinstance(mesh, Mapping) else None
     return isinstance(given, Mapping) and given.get("MeshDestinationsOnly") is True
+
+
+def _ranges(mesh: Any) -> tuple[TlsRange, TlsRange]:
+    given = mesh.get("TLS") if isinstance(mesh, Mapping) else None
+    if not isinstance(given, Mapping):
+        return USUAL, USUAL
+    return tls_range.read(given.get("Incoming")), tls_range.read(given.get("Outgoing"))
 
 
 def _locality(value: Mapping[str, Any]) -> Locality:

@@ -42,7 +42,7 @@ class FeedSource:
         """``listen_address`` is where to listen when the registration names no address."""
         self._url = http_addr if "://" in http_addr else f"http://{http_addr}"
         self._path = f"/v1/agent/connect/feed/{quote(proxy_id, safe='')}"
-        self._proxy_id = proxy_id
+        self.proxy_id = proxy_id
         self._token = token
         self._listen_address = listen_address or api_json.ANY_ADDRESS
         self._config = config or ApiSourceConfig()
@@ -134,7 +134,7 @@ class FeedSource:
         """Work by what is held; the reason why that cannot be, "" if it can."""
         try:
             state = self._resources.state(
-                self._proxy_id,
+                self.proxy_id,
                 listen_address=self._listen_address,
                 default=self._default,
             )

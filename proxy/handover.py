@@ -15,6 +15,7 @@ import logging
 import os
 import socket
 import struct
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -27,6 +28,8 @@ FDS_MAX = 250
 NAMES_MAX_BYTES = 65_536
 #: How long the old process waits for the new one to serve, and the new one for the sockets.
 SERVE_TIMEOUT_S, TAKE_TIMEOUT_S = 120.0, 5.0
+#: Between two questions of a new process, where another one is just being given the sockets.
+AGAIN_S = 0.1
 _SERVING = b"S"
 _CREDENTIALS = struct.Struct("3i")
 
@@ -57,22 +60,33 @@ class Inheritance:
 
 
 def take(path: str) -> Inheritance | None:
-    """Ask whoever runs for its sockets; None when nobody does. Blocks for a moment."""
-    giver = socket.socket(socket.AF_UNIX)
-    giver.settimeout(TAKE_TIMEOUT_S)
-    try:
+    """Ask whoever runs for its sockets; None when nobody does. Blocks for a moment, or until a
+    handover that is under way is over: then whoever serves now is asked."""
+    deadline = time.monotonic() + SERVE_TIMEOUT_S + TAKE_TIMEOUT_S
+    while True:
+        try:
+            return _asked(path)
+        except (FileNotFoundError, ConnectionRefusedError):
+            return None
+        except (OSError, ValueError) as error:
+            if time.monotonic() >= deadline:
+                log.warning("no sockets were taken over path=%s error=%s", path, error)
+                return None
+        time.sleep(AGAIN_S)
+
+
+def _asked(path: str) -> Inheritance:
+    with contextlib.ExitStack() as undo:
+        giver = undo.enter_context(socket.socket(socket.AF_UNIX))
+        giver.settimeout(TAKE_TIMEOUT_S)
         giver.connect(path)
         data, fds, _, _ = socket.recv_fds(giver, NAMES_MAX_BYTES, FDS_MAX)
+        sockets = [undo.enter_context(socket.socket(fileno=fd)) for fd in fds]
         while data and not data.endswith(b"\n"):
             data += giver.recv(NAMES_MAX_BYTES)
-        names = json.loads(data)
-        found = {name: socket.socket(fileno=fd) for name, fd in zip(names, fds, strict=True)}
-    except (OSError, ValueError) as error:
-        giver.close()
-        if not isinstance(error, FileNotFoundError | ConnectionRefusedError):
-            log.warning("no sockets were taken over path=%s error=%s", path, error)
-        return None
-    return Inheritance(found, giver)
+        found = dict(zip(json.loads(data), sockets, strict=True))
+        undo.pop_all()
+        return Inheritance(found, giver)
 
 
 class Handover:
@@ -112,6 +126,8 @@ class Handover:
                     self.given = True
                     for each in self._listeners.values():
                         each.give_away()
+                    # Whoever waits here already is to ask the one that serves now.
+                    self._listener.close()
                     return
 
     async def _give(self, heir: socket.socket, loop: asyncio.AbstractEventLoop) -> bool:

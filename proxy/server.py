@@ -23,8 +23,7 @@ from proxy.balance.round_robin import RoundRobin
 from proxy.certificate import PeerCertificate
 from proxy.config import ProxyConfig
 from proxy.connection import Inbound, Outbound
-from proxy.departures import Departures
-from proxy.doors import Doors, Refused, is_told, listen_on
+from proxy.doors import Doors, Refused, Wing, is_told, listen_on
 from proxy.effects import Record
 from proxy.errors import TlsMaterialError
 from proxy.handover import Inheritance
@@ -37,6 +36,7 @@ from proxy.permissions import FullMatch
 from proxy.relay import Owner, PlainStream, TlsStream
 from proxy.revocations import Revocations
 from proxy.session import Session
+from proxy.sessions import Sessions
 from proxy.source import (
     AppAddress,
     Endpoint,
@@ -46,7 +46,6 @@ from proxy.source import (
     Source,
     UpstreamSpec,
 )
-from proxy.spiffe import SpiffeId
 from proxy.stats import ProxyStats
 from proxy.tls import Contexts
 from proxy.tunnel.accepted import AcceptedLinks
@@ -92,19 +91,17 @@ class Proxy:
         self.listeners: dict[str, Listener] = {}
         self._doors = Doors(self)
         self._balancers: dict[str, RoundRobin] = {}
-        self._sessions: set[Session] = set()
-        self._departures = Departures(self.config)
         #: Sockets of the process before us, until all that is wanted is open.
         self.inheritance: Inheritance | None = None
-        self._by_identity: dict[SpiffeId, set[Session]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._opening: dict[str, asyncio.Task[None]] = {}
         self._stats = ProxyStats()
+        self._sessions = Sessions(self.config, self._stats)
         self._denials: deque[Record] = deque(maxlen=self.config.denials_kept_max)
-        self._idle = asyncio.Event()
-        self._idle.set()
         self._closed = False
         self._admin: Admin | None = None
+        #: Of a gateway that stands for services: their proxies.
+        self.wing: Wing | None = None
 
     # Life.
 
@@ -122,10 +119,10 @@ class Proxy:
         self._close_listeners()
         self._accepted.leave()
         now = self._loop.time()
-        for session in list(self._sessions):
+        for session in self._sessions:
             session.run(session.core.drain(self.config.drain_timeout_s, now=now))
         until = now + self.config.drain_timeout_s + 1.0
-        if not await set_within(self._idle, until - now):
+        if not await set_within(self._sessions.idle, until - now):
             log.warning("connections did not drain left=%d", len(self._sessions))
         if not await self._http.drained(max(0.0, until - self._loop.time())):
             log.warning("requests did not drain left=%d", self._http.stats.open)
@@ -137,7 +134,7 @@ class Proxy:
         if self._admin is not None:
             self._admin.close()
         self._close_listeners()
-        for session in list(self._sessions):
+        for session in self._sessions:
             session.abort("shutdown")
         if self._http is not None:
             self._http.close()
@@ -148,7 +145,7 @@ class Proxy:
         await asyncio.gather(*tasks, return_exceptions=True)
         if self._http is not None:
             await self._http.told()
-        if not await set_within(self._idle, 1.0):
+        if not await set_within(self._sessions.idle, 1.0):
             log.warning("connections survived the end left=%d", len(self._sessions))
 
     def _close_listeners(self) -> None:
@@ -167,11 +164,12 @@ class Proxy:
         """What this proxy knows and why it refused: for people."""
         return {
             **stats.shown(self._state, self.listeners, self.policy),
-            "clients": {each.uri: len(all_) for each, all_ in self._by_identity.items()},
+            "clients": self._sessions.clients(),
             "http_clients": self._http.clients(),
             "http": self._http.explain(),
             "tunnels": {"out": self.tunnels.explain(), "in": self._accepted.explain()},
             "denials": list(self._denials),
+            **({"linked": self.wing.explain()} if self.wing is not None else {}),
         }
 
     async def open_admin(self, host: str = "127.0.0.1", port: int = admin.PORT) -> int:
@@ -188,21 +186,16 @@ class Proxy:
 
     def metrics(self) -> str:
         """All metrics in the Prometheus text format."""
-        stats = self.stats()
-        counters: dict[str, float] = {
-            "connections_inbound": stats.inbound_total,
-            "connections_outbound": stats.outbound_total,
-            "leaf_rotations": stats.leaf_rotations,
-        }
-        gauges = {
-            "connections_active": float(len(self._sessions) + self._http.stats.open),
-            "config_age_seconds": stats.source_age_s,
-            "leaf_expiry_seconds": max(0.0, stats.leaf_not_after_at - time.time()),
-            "root_count": float(len(self._state.roots_pem)),
-            "tunnel_connections": float(self.tunnels.open + self._accepted.open),
-            "tunnel_streams_active": float(self.tunnels.streams + self._accepted.streams),
-        }
-        return self._http.metrics(gauges, counters, stats.events)
+        found, tunnels = self.stats(), (self.tunnels, self._accepted)
+        gauges, counters = stats.counted(
+            found,
+            open_now=len(self._sessions) + self._http.stats.open,
+            roots=len(self._state.roots_pem),
+            tunnels=(sum(each.open for each in tunnels), sum(each.streams for each in tunnels)),
+            now=time.time(),
+        )
+        own = self._http.metrics(gauges, counters, found.events)
+        return self.wing.metrics(own) if self.wing is not None else own
 
     def port(self, listener: str = PUBLIC) -> int:
         """The port that a listener really has: the public one, or an upstream's by its key."""
@@ -212,7 +205,8 @@ class Proxy:
     @property
     def serving(self) -> bool:
         """Whether everything that is wanted is open."""
-        return self._knows() and all(each.is_open for each in self.listeners.values())
+        wings = self.wing is None or self.wing.ready
+        return wings and self._knows() and all(each.is_open for each in self.listeners.values())
 
     def _knows(self) -> bool:
         """Whether connections can be served, as far as that lies with what we were told."""
@@ -242,45 +236,21 @@ class Proxy:
             self._denials.append(record)
         log.info(
             "connection %s reason=%s source=%s destination=%s detail=%r",
-            record.event,
-            record.reason,
-            record.source or "-",
-            record.destination,
-            record.detail,
-        )
+            record.event, record.reason, record.source or "-", record.destination, record.detail,
+        )  # fmt: skip
 
     def identified(self, session: Session) -> None:
-        """Index an inbound connection by its client."""
-        identity = session.identity
-        if identity is not None:
-            self._by_identity.setdefault(identity, set()).add(session)
+        """It is known who an inbound connection is from."""
+        self._sessions.identified(session)
 
     def handed_over(self, session: Session) -> None:
         """It is a tunnel: its streams are counted."""
         self._stats.inbound_total -= 1
-        self.ended(session)
+        self._sessions.ended(session)
 
     def ended(self, session: Session) -> None:
         """A connection is gone."""
-        if session not in self._sessions:
-            return
-        self._sessions.discard(session)
-        self._departures.ended(session.core)
-        identity = session.identity
-        if identity is not None:
-            group = self._by_identity.get(identity, set())
-            group.discard(session)
-            if not group:
-                self._by_identity.pop(identity, None)
-        down, up = session.moved
-        self._stats.downstream_bytes += down
-        self._stats.upstream_bytes += up
-        if isinstance(session.core, Inbound):
-            self._stats.inbound_active -= 1
-        else:
-            self._stats.outbound_active -= 1
-        if not self._sessions:
-            self._idle.set()
+        self._sessions.ended(session)
 
     # Following the source.
 
@@ -288,7 +258,8 @@ class Proxy:
         if self._closed:
             return
         before, self._state = self._state, state
-        if (state.leaf, state.roots_pem) != (before.leaf, before.roots_pem):
+        news = ("leaf", "roots_pem", "tls")
+        if any(getattr(state, each) != getattr(before, each) for each in news):
             self._new_contexts(state)
         self._new_revocations(state)
         self._new_policy(state)
@@ -308,7 +279,9 @@ class Proxy:
         if state.leaf is None or not state.roots_pem:
             return
         try:
-            contexts = tls.build(state.leaf, state.roots_pem, tunnel=self.tunnels.on)
+            contexts = tls.build(
+                state.leaf, state.roots_pem, tunnel=self.tunnels.on, ranges=state.tls
+            )
         except TlsMaterialError as error:
             self._stats.events["tls", "material_rejected"] += 1
             log.warning("new certificate refused, the old one stays error=%s", error)
@@ -323,11 +296,7 @@ class Proxy:
         if state.revoked == self.revoked:
             return
         self.revoked = state.revoked
-        for session in list(self._sessions):
-            peer = session.core.peer
-            why = self.revoked.why(peer) if peer is not None else ""
-            if why:
-                session.run(session.core.revoked(why))
+        self._sessions.cut_revoked(state.revoked)
         self._http.revoked()
         self.tunnels.cut_revoked()
         self._accepted.cut_revoked()
@@ -350,10 +319,7 @@ class Proxy:
             default_reason=state.default_reason,
             kept_max=self.config.decisions_kept_max,
         )
-        now = self._loop.time()
-        for identity, sessions in list(self._by_identity.items()):
-            for session in () if policy.decide(identity).allowed else list(sessions):
-                session.run(session.core.rules_changed(policy, now=now))
+        self._sessions.decide_again(policy, self._loop.time())
         self._http.rules_changed()
 
     def _reconcile_listeners(self, own: OwnService) -> None:
@@ -362,10 +328,10 @@ class Proxy:
         wanted: dict[str, tuple[ListenOn, Callable[[], asyncio.Protocol]]] = {}
         if own.listen_port and self.policy is not None:
             on = ListenOn(address=own.listen_address, port=max(own.listen_port, 0))
-            wanted[PUBLIC] = (on, self._accept_inbound)
+            wanted[PUBLIC] = (on, self._doors.come_in)
         for upstream in own.upstreams:
             if upstream.listens:
-                enter = functools.partial(self.enter, upstream)
+                enter = functools.partial(self._doors.enter, upstream)
                 wanted[upstream.key] = (listen_on(upstream), enter)
         wanted |= self._doors.wanted(self._state)
         for name in list(self.listeners):
@@ -386,7 +352,8 @@ class Proxy:
 
     # Accepting.
 
-    def _accept_inbound(self) -> asyncio.Protocol:
+    def accept_inbound(self) -> asyncio.Protocol:
+        """The protocol for a connection from the mesh."""
         own, contexts = self._state.own, self.contexts
         if own is None or contexts is None or self.policy is None:
             return self.refuse("not_ready")
@@ -435,63 +402,71 @@ class Proxy:
             local_connect_timeout_s=own.local_connect_timeout_s,
         )
         session = Session(self, core, self._loop)
-        self._stats.inbound_total += 1
-        self._stats.inbound_active += 1
-        self._adopt(session)
+        self._sessions.adopt(session)
         return session
 
-    def accept_outbound(self, upstream: UpstreamSpec, source: str = "") -> asyncio.Protocol:
-        """For a connection of the local application; ``source`` is where it says it comes from."""
-        if self._http.serves_outbound(upstream):
+    def accept_outbound(
+        self, upstream: UpstreamSpec, source: str = "", secured: TlsStream | None = None
+    ) -> asyncio.Protocol:
+        """For a connection of the local application; ``source`` is where it says it comes from.
+        ``secured`` is one from outside whose handshake is complete."""
+        if secured is None and self._http.serves_outbound(upstream):
             if self._crowded:
                 return self.refuse("overflow")
             return self._http.accept_outbound(upstream, source)
         candidates = self._balancers[upstream.key].candidates(self.config.dial_attempts_max)
-        return self._begin(self._departures.to_service(self._state, upstream, candidates))
+        return self._begin(
+            self._sessions.departures.to_service(self._state, upstream, candidates), secured
+        )
 
     def accept_direct(self, upstream: UpstreamSpec, endpoint: Endpoint) -> asyncio.Protocol:
         """The protocol for a connection to one instance."""
-        return self._begin(self._departures.to_service(self._state, upstream, [endpoint]))
+        return self._begin(self._sessions.departures.to_service(self._state, upstream, [endpoint]))
 
-    def accept_passing(self, address: str, port: int) -> asyncio.Protocol:
-        """The protocol for a connection that leaves the mesh as it came."""
-        return self._begin(PassThrough(to=AppAddress(address, port), config=self.config))
+    def accept_passing(self, to: AppAddress, *, permitted: bool = False) -> asyncio.Protocol:
+        """The protocol for a connection that goes on as it came, in clear: out of the mesh, or to
+        the application where that is ``permitted``."""
+        self._stats.events["permissive", "clear"] += permitted
+        return self._begin(PassThrough(to=to, config=self.config))
+
+    def accept_linked(self, service: str) -> asyncio.Protocol:
+        """The protocol for a connection to a service that we stand for."""
+        found = self.wing.accept(service) if self.wing is not None and service else None
+        return found or self.refuse("no_service")
 
     def accept_exposed(self, exposed: ExposedPath) -> asyncio.Protocol:
         """The protocol for a connection to an exposed path."""
         return self.refuse("overflow") if self._crowded else self._http.accept_exposed(exposed)
 
-    def accept_ingress(self, door: IngressListener) -> asyncio.Protocol:
+    def accept_ingress(self, door: IngressListener, secured: TlsStream | None) -> asyncio.Protocol:
         """The protocol for a connection from outside the mesh."""
-        return self.refuse("overflow") if self._crowded else self._http.accept_ingress(door)
+        if self._crowded:
+            return self.refuse("overflow", secured)
+        return self._http.accept_ingress(door, secured)
 
-    def enter(self, upstream: UpstreamSpec) -> asyncio.Protocol:
-        """The first protocol of a connection at an upstream's listener."""
-        settings = self._state.settings.get(upstream.key)
-        mode = settings.proxy_protocol if settings is not None else ""
-        return self._doors.prefaced(upstream, mode) if mode else self.accept_outbound(upstream)
-
-    def _begin(self, core: Outbound | None) -> asyncio.Protocol:
+    def _begin(self, core: Outbound | None, secured: TlsStream | None = None) -> asyncio.Protocol:
         if core is None or self._crowded:
-            return self.refuse("overflow" if core else "upstream_overflow")
+            return self.refuse("overflow" if core else "upstream_overflow", secured)
         session = Session(self, core, self._loop)
-        self._departures.began(core)
-        self._stats.outbound_total += 1
-        self._stats.outbound_active += 1
-        stream = PlainStream(session, self.config)
-        self._adopt(session)
+        stream = secured or PlainStream(session, self.config)
+        self._sessions.adopt(session)
         session.accept(stream)
+        if secured is not None:
+            secured.owner = session
+            session.stream_opened(secured)
         return stream
 
     @property
     def _crowded(self) -> bool:
         return len(self._sessions) + self._http.stats.open >= self.config.connections_max
 
-    def _adopt(self, session: Session) -> None:
-        self._sessions.add(session)
-        self._idle.clear()
-
-    def refuse(self, reason: str) -> asyncio.Protocol:
+    def refuse(self, reason: str, secured: TlsStream | None = None) -> asyncio.Protocol:
         """The protocol for a connection that is closed at once."""
         self._stats.events["refused", reason] += 1
+        if secured is not None:
+            secured.finish()
         return Refused()
+
+    def unsecured(self, reason: str) -> None:
+        """A handshake with somebody outside of the mesh failed."""
+        self._stats.events["handshake", reason] += 1

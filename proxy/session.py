@@ -11,7 +11,7 @@ import logging
 from collections.abc import Coroutine
 from typing import Any, Protocol
 
-from proxy import certificate, proxy_protocol
+from proxy import app_dial, certificate, proxy_protocol
 from proxy.authz import Policy
 from proxy.certificate import PeerCertificate
 from proxy.config import ProxyConfig
@@ -28,7 +28,7 @@ from proxy.effects import (
     StartRelay,
 )
 from proxy.errors import IdentityError
-from proxy.relay import PlainStream, Stream
+from proxy.relay import Stream
 from proxy.revocations import Revocations
 from proxy.source import AppAddress, Endpoint
 from proxy.spiffe import SpiffeId
@@ -259,15 +259,7 @@ class Session:
         return Far(target.address, target.port, frozenset({who}), f"{who.name}.{who.datacenter}")
 
     async def _dial_app(self, target: AppAddress) -> Stream:
-        stream = PlainStream(self, self._hub.config)
-        try:
-            if target.socket_path:
-                await self._loop.create_unix_connection(lambda: stream, target.socket_path)
-            else:
-                await self._loop.create_connection(lambda: stream, target.address, target.port)
-        except asyncio.CancelledError:  # it may have been connected in the very same turn
-            stream.abort()
-            raise
+        stream = await app_dial.connect(self, self._hub.config, target)
         if target.proxy_header and self._downstream is not None:
             identity = self.identity
             uri = identity.uri.encode() if identity is not None else b""

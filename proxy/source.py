@@ -21,6 +21,21 @@ from proxy.l7.routes import Chain
 from proxy.l7.settings import UpstreamSettings
 from proxy.revocations import Revocations
 from proxy.telemetry.settings import QUIET, Telemetry
+from proxy.tls_range import USUAL, TlsRange
+
+
+@dataclass(frozen=True, slots=True)
+class AppTls:
+    """How a gateway secures connections to a service outside of the mesh: files of this host.
+
+    The other side must have a certificate of that authority for ``server_name``, or where that is
+    "" for the name or address that is dialled.
+    """
+
+    ca_file: str
+    cert_file: str = ""
+    key_file: str = ""
+    server_name: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +50,12 @@ class AppAddress:
     port: int = 0
     socket_path: str = ""
     proxy_header: bool = False
+    #: More places of the same application: connections take turns, and go on to the next where
+    #: one does not answer.
+    others: tuple[tuple[str, int], ...] = ()
+    tls: AppTls | None = None
+    #: What becomes of the host that its requests name; "" leaves it.
+    host: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,6 +141,12 @@ class OwnService:
     transparent: Transparent | None = None
     #: Of an ingress gateway, which has no application and no public listener.
     ingress: tuple[IngressListener, ...] = ()
+    #: Of a terminating gateway, which has no application either: the services that it stands for,
+    #: and the port for all of them.
+    linked: tuple[str, ...] = ()
+    linked_port: int = 0
+    #: Whether a connection in clear that was meant for the application's own port is let through.
+    permissive: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,6 +189,8 @@ class MeshState:
     locality: Locality = field(default_factory=Locality)
     #: Whether a transparent proxy reaches nothing outside the mesh.
     mesh_destinations_only: bool = False
+    #: What TLS is spoken by those who dial us, and by us.
+    tls: tuple[TlsRange, TlsRange] = (USUAL, USUAL)
 
 
 class Source(Protocol):

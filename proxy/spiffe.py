@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import enum
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from urllib.parse import quote, unquote_to_bytes
 
@@ -20,6 +20,9 @@ NAMESPACE = "default"
 PARTITION = "default"
 
 _HOST = re.compile(r"[A-Za-z0-9._-]{1,255}")
+#: RFC 1035 section 2.3.4; what is no name of a host cannot be asked for.
+_SERVER_NAME_MAX = 253
+_SERVER_NAME = re.compile(r"[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*")
 _BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 #: What Go's url.PathEscape leaves alone beside letters, digits and "-_.~".
 _SAFE = "$&+=:@"
@@ -93,6 +96,16 @@ def parse(uri: str) -> SpiffeId:
         raise IdentityError("SPIFFE ID must have neither query nor fragment")
     parts = [_unescape(part) for part in path.split("/")]
     return _from_path(trust_domain, parts)
+
+
+def server_name(expected: Iterable[SpiffeId]) -> str | None:
+    """What a client that expects one of these asks for in its handshake (contract C.10), by which a
+    gateway knows whom it is to be; None where no such name can be told."""
+    who = min(expected, key=lambda each: each.name, default=None)
+    if who is None or who.kind is not Kind.SERVICE:
+        return None
+    name = f"{who.name}.{NAMESPACE}.{who.datacenter}.internal.{who.trust_domain}"
+    return name if _SERVER_NAME.fullmatch(name) and len(name) <= _SERVER_NAME_MAX else None
 
 
 def _from_path(trust_domain: str, parts: list[str]) -> SpiffeId:

@@ -63,3 +63,24 @@ def shown(state: MeshState, listeners: Mapping[str, Door], policy: Policy | None
             for key, endpoints in state.endpoints.items()
         },
     }
+
+
+def counted(
+    found: ProxyStats, *, open_now: int, roots: int, tunnels: tuple[int, int], now: float
+) -> tuple[dict[str, float], dict[str, float]]:
+    """Gauges and counters of the whole proxy by name; ``tunnels`` are connections and streams."""
+    gauges = {
+        "connections_active": float(open_now),
+        "config_age_seconds": found.source_age_s,
+        "leaf_expiry_seconds": max(0.0, found.leaf_not_after_at - now),
+        "root_count": float(roots),
+        "tunnel_connections": float(tunnels[0]),
+        "tunnel_streams_active": float(tunnels[1]),
+    }
+    counters: dict[str, float] = {
+        "connections_inbound": found.inbound_total,
+        "connections_outbound": found.outbound_total,
+        "leaf_rotations": found.leaf_rotations,
+        "permissive_connections": found.events["permissive", "clear"],
+    }
+    return gauges, counters

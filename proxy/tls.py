@@ -19,10 +19,12 @@ from cryptography import x509
 from proxy.certificate import UNREADABLE
 from proxy.errors import TlsMaterialError
 from proxy.source import LeafPair
+from proxy.tls_range import USUAL, TlsRange
 from proxy.tunnel.frames import ALPN as TUNNEL_ALPN
 
 #: Contract D.12; the three suites of TLS 1.3 are OpenSSL's default.
 _CIPHERS_1_2 = "ECDHE+AESGCM:ECDHE+CHACHA20"
+_VERSIONS = {"TLSv1_2": ssl.TLSVersion.TLSv1_2, "TLSv1_3": ssl.TLSVersion.TLSv1_3}
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,37 +40,69 @@ class Contexts:
     tunnel: ssl.SSLContext | None = None
 
 
-def build(leaf: LeafPair, roots_pem: Sequence[str], *, tunnel: bool = False) -> Contexts:
-    """Make both contexts; ``tunnel``: peers may hear that we know it.
+def build(
+    leaf: LeafPair,
+    roots_pem: Sequence[str],
+    *,
+    tunnel: bool = False,
+    ranges: tuple[TlsRange, TlsRange] = (USUAL, USUAL),
+) -> Contexts:
+    """Make both contexts; ``tunnel``: peers may hear that we know it; ``ranges`` are what is spoken
+    by those who dial us and by us.
 
     Raises TlsMaterialError when key, chain or roots do not fit.
     """
     if not roots_pem:
         raise TlsMaterialError("no root certificate to verify peers with")
-    server, client = _pair(leaf, roots_pem)
-    http2 = _pair(leaf, roots_pem)
+    server, client = _pair(leaf, roots_pem, ranges)
+    http2 = _pair(leaf, roots_pem, ranges)
     for context in http2:
         context.set_alpn_protocols(["h2"])
     certificate = x509.load_pem_x509_certificate(leaf.cert_pem.encode())
     dialling: ssl.SSLContext | None = None
     if tunnel:
         # A peer that knows the tunnel takes it where we ask for it; all others never hear of it.
-        _, dialling = _pair(leaf, roots_pem)
+        _, dialling = _pair(leaf, roots_pem, ranges)
         for context in (server, dialling):
             context.set_alpn_protocols([TUNNEL_ALPN])
     return Contexts(server, client, certificate.not_valid_after_utc.timestamp(), http2, dialling)
 
 
-def _pair(leaf: LeafPair, roots_pem: Sequence[str]) -> tuple[ssl.SSLContext, ssl.SSLContext]:
+def front(leaf: LeafPair, allowed: TlsRange, alpn: str) -> ssl.SSLContext:
+    """For clients that are in no mesh: they see who we are, and have no certificate themselves.
+
+    Raises TlsMaterialError.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    try:
+        _limit(context, allowed)
+        load_chain(context, leaf)
+    except (ssl.SSLError, OSError, ValueError) as error:
+        raise TlsMaterialError(f"leaf or suites cannot be used: {error}") from error
+    if alpn:
+        context.set_alpn_protocols([alpn])
+    return context
+
+
+def _limit(context: ssl.SSLContext, allowed: TlsRange) -> None:
+    """Versions, suites, and nothing that TLS had better never had."""
+    context.minimum_version = _VERSIONS[allowed.lowest or "TLSv1_2"]
+    if allowed.highest:
+        context.maximum_version = _VERSIONS[allowed.highest]
+    context.set_ciphers(":".join(allowed.suites) or _CIPHERS_1_2)
+    context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION
+
+
+def _pair(
+    leaf: LeafPair, roots_pem: Sequence[str], ranges: tuple[TlsRange, TlsRange]
+) -> tuple[ssl.SSLContext, ssl.SSLContext]:
     server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     # Tickets cost two records a handshake and serve only clients that resume; ours do not yet.
     server.num_tickets = 0
     try:
-        for context in (server, client):
-            context.minimum_version = ssl.TLSVersion.TLSv1_2
-            context.set_ciphers(_CIPHERS_1_2)
-            context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION
+        for context, allowed in zip((server, client), ranges, strict=True):
+            _limit(context, allowed)
             context.check_hostname = False
             context.verify_mode = ssl.CERT_REQUIRED
             context.load_verify_locations(cadata="\n".join(roots_pem))

@@ -16,6 +16,7 @@ import signal
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 import uvloop
 
@@ -32,11 +33,16 @@ from proxy.server import Proxy
 from proxy.source import AppAddress, OwnService, UpstreamSpec
 from proxy.waiting import set_within
 
+if TYPE_CHECKING:
+    from proxy.linked import Linked
+
 log = logging.getLogger("lictor.proxy.worker")
 
 _PR_SET_PDEATHSIG = 1  # prctl(2)
 _M_ARENA_MAX = -8  # mallopt(3)
 _PARENT_CHECK_S = 1.0
+#: Between a gateway's id and a service that it stands for, in what the agent is asked for.
+LINKED_SEPARATOR = ";"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,28 +108,62 @@ async def run_proxy(options: ProxyOptions, *, say: Callable[[str], None] = print
     say("")
     sys.stdout.flush()
     heirs = await _take_over(options.handover, proxy)
+    linked = _linked(options, source, proxy)
     await source.start()
     await proxy.start()
     await _open_admin(proxy, source, options.admin_bind)
     try:
         handed = await _until_told(stop, heirs, proxy, options)
         if handed:
-            await stop.unless_again(proxy.drain(grace_s=0.0))
+            await stop.unless_again(_drain(proxy, linked, 0.0))
         elif stop.gracefully:
             # With the agent gone there is nobody to take us out of health first, and a new agent's
             # sidecar wants the port: close the listeners at once.
             orphan = bool(options.parent_pid) and os.getppid() != options.parent_pid
             grace_s = 0.0 if orphan else config.drain_grace_s
             log.info("draining grace_s=%g timeout_s=%g", grace_s, config.drain_timeout_s)
-            await stop.unless_again(proxy.drain(grace_s=grace_s))
+            await stop.unless_again(_drain(proxy, linked, grace_s))
     finally:
         await proxy.close()
+        if linked is not None:
+            await linked.close()
         await source.close()
         stop.close()
         if heirs is not None:
             heirs.close()
     log.info("proxy stopped")
     return 0
+
+
+def _linked(options: ProxyOptions, source: ApiSource | FeedSource, proxy: Proxy) -> Linked | None:
+    """The proxies of the services that a terminating gateway stands for."""
+    if options.gateway != "terminating" or not isinstance(source, FeedSource):
+        return None
+    from proxy.linked import Linked  # no sidecar needs it
+
+    def make(service: str) -> tuple[FeedSource, Proxy]:
+        its = FeedSource(
+            http_addr=options.http_addr,
+            token=options.token,
+            proxy_id=f"{source.proxy_id}{LINKED_SEPARATOR}{service}",
+        )
+        return its, Proxy(
+            its,
+            proxy.config,
+            rng=random.Random(),
+            full_match=options.full_match,
+            jose=options.jose,
+        )
+
+    made = proxy.wing = Linked(make)
+    source.subscribe(made.update)
+    return made
+
+
+async def _drain(proxy: Proxy, linked: Linked | None, grace_s: float) -> None:
+    await proxy.drain(grace_s=grace_s)
+    if linked is not None:
+        await linked.drain()
 
 
 async def _take_over(path: str, proxy: Proxy) -> Handover | None:

@@ -81,8 +81,8 @@ def proxy_options(call: Call) -> ProxyOptions:
 
 def _gateway(kind: str, name: str) -> str:
     """The kind of gateway that is asked for. Raises ValueError for one that we cannot be."""
-    if kind and kind != "ingress":
-        raise ValueError(f'-gateway must be ingress, not "{kind}"')
+    if kind and kind not in ("ingress", "terminating"):
+        raise ValueError(f'-gateway must be ingress or terminating, not "{kind}"')
     if kind and not name:
         raise ValueError("-gateway needs -service, the name that the gateway is registered by")
     return kind
@@ -178,8 +178,8 @@ COMMANDS = {
             ),
             Flag(
                 "gateway",
-                "Kind of gateway to be: ingress. Needs -service, the name of its registration\n"
-                "with the local agent and of its config entry.",
+                "Kind of gateway to be: ingress or terminating. Needs -service, the name of its\n"
+                "registration with the local agent and of its config entry.",
             ),
             Flag(
                 "handover",

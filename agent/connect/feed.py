@@ -26,6 +26,8 @@ ORDER = (
     "chain",
     "upstream",
     "ingress-gateway",
+    "terminating-gateway",
+    "linked",
     "proxy",
 )
 #: Without these no proxy works, whatever its registration asks for.

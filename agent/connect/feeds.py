@@ -15,23 +15,24 @@ import random
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypeVar
 
 from agent.backend import Ask, Backend, Consistency
 from agent.backend.acting import ACTING
-from agent.connect import implicit, ingress, upstreams
+from agent.connect import implicit, ingress, terminating, upstreams
 from agent.connect.feed import ALWAYS, Delta, Feed, Standing
+from agent.connect.follower import Follower, unknown
 from agent.connect.leaves import Leaf
 from agent.connect.renewal import Retry
+from agent.connect.upstreams import EndpointView
 from agent.errors import AgentError, RequestError
-from agent.tasks import TaskOwner
-from raftstore.definition_queries import GetConfigEntry
+from raftstore.definition_queries import GetConfigEntry, ListConfigEntries
 from raftstore.dns_queries import ListVirtualAddresses
 from raftstore.errors import StoreError
-from raftstore.mesh_queries import DiscoveryChain
+from raftstore.mesh_queries import DiscoveryChain, GatewayServices
 from raftstore.queries import GetCARoots, HealthEntry, HealthService, MatchIntentions, Query
-from raftstore.records import ExposePath, Intention, Json, Service, ServiceId, ServiceName
+from raftstore.records import ExposePath, Json, Service, ServiceId, ServiceName
 from raftstore.revocations import ListRevocations
 
 log = logging.getLogger("lictor.agent.connect.feeds")
@@ -44,7 +45,8 @@ IDLE_MAX_S = 900.0
 WAIT_S = 300.0
 #: What comes at once is told at once: seconds for which a change waits for others.
 GATHER_S = 0.005
-PROXY_KINDS = frozenset({"connect-proxy", ingress.KIND})
+GATEWAYS = frozenset({ingress.KIND, terminating.KIND})
+PROXY_KINDS = frozenset({"connect-proxy", *GATEWAYS})
 
 
 class Leaves(Protocol):
@@ -76,33 +78,6 @@ class FeedStats:
     rejected_current: int = 0
 
 
-@dataclass(slots=True)
-class _Follower:
-    """One proxy: its feed, and a task for each thing that is followed for it."""
-
-    proxy_id: str
-    feed: Feed
-    owner: TaskOwner = field(default_factory=TaskOwner)
-    tasks: dict[str, tuple[object, asyncio.Task[None]]] = field(default_factory=dict)
-    news: asyncio.Event = field(default_factory=asyncio.Event)
-    service: Service | None = None
-    exposed: tuple[ExposePath, ...] = ()
-    gone: bool = False
-    cancel_local: Callable[[], None] = lambda: None
-    #: Instances by service as they were last heard, and the targets made of them.
-    instances: dict[str, tuple[HealthEntry, ...]] = field(default_factory=dict)
-    chains: dict[str, Any] = field(default_factory=dict)
-    defaults: dict[str, Mapping[str, Any]] = field(default_factory=dict)
-    #: For a transparent proxy: the addresses of services, and what may let it reach them.
-    virtual: dict[str, str] = field(default_factory=dict)
-    allowed: tuple[Intention, ...] | None = None
-
-    def publish(self) -> None:
-        """Wake everybody who waits."""
-        news, self.news = self.news, asyncio.Event()
-        news.set()
-
-
 class Feeds:
     """The feeds of all proxies of this agent; see ``next``."""
 
@@ -132,7 +107,7 @@ class Feeds:
         self._clock = clock
         self._token_of = token_of
         self._default_allow = default_allow
-        self._followers: dict[str, _Follower] = {}
+        self._followers: dict[str, Follower] = {}
         self._stats = FeedStats()
 
     def stats(self) -> FeedStats:
@@ -156,7 +131,7 @@ class Feeds:
         while True:
             follower.feed.asked_at = self._clock()
             if follower.gone:
-                raise _unknown(proxy_id)
+                raise unknown(proxy_id)
             if follower.feed.is_news(version):
                 self._stats.told += 1
                 return follower.feed.since(version)
@@ -209,21 +184,21 @@ class Feeds:
 
     # One proxy
 
-    def _follower(self, proxy_id: str) -> _Follower:
+    def _follower(self, proxy_id: str) -> Follower:
         follower = self._followers.get(proxy_id)
         if follower is not None:
             return follower
-        if self._local.services().get(ServiceId(proxy_id)) is None:
-            raise _unknown(proxy_id)
+        if terminating.registration(self._local.services(), proxy_id) is None:
+            raise unknown(proxy_id)
         if len(self._followers) >= FEEDS_MAX:
             raise RequestError(429, f"this agent follows {FEEDS_MAX} proxies already")
-        follower = _Follower(proxy_id, Feed(secrets.token_hex(8)))
+        follower = Follower(proxy_id, Feed(secrets.token_hex(8)))
         self._followers[proxy_id] = follower
         self._registered(follower)
         follower.owner.spawn(self._expire(follower), name=f"feed {proxy_id}")
         return follower
 
-    async def _expire(self, follower: _Follower) -> None:
+    async def _expire(self, follower: Follower) -> None:
         """Forget a proxy that does not ask any more."""
         while True:
             await asyncio.sleep(IDLE_MAX_S / 4)
@@ -238,19 +213,20 @@ class Feeds:
         await follower.owner.close()
 
     @staticmethod
-    def _end(follower: _Follower) -> None:
+    def _end(follower: Follower) -> None:
         follower.gone = True
         follower.cancel_local()
         for _, task in follower.tasks.values():
             task.cancel()
         follower.publish()
 
-    def _registered(self, follower: _Follower) -> None:
+    def _registered(self, follower: Follower) -> None:
         """Take the registration as it is now, and look again when anything local changes."""
         if follower.gone:
             return
         follower.cancel_local = self._local.watch_once(lambda: self._registered(follower))
-        service = ingress.named(self._local.services().get(ServiceId(follower.proxy_id)))
+        found = terminating.registration(self._local.services(), follower.proxy_id)
+        service = ingress.named(found)
         if service is None or service.kind not in PROXY_KINDS:
             self._followers.pop(follower.proxy_id, None)
             self._end(follower)
@@ -260,7 +236,7 @@ class Feeds:
             follower.service, follower.exposed = service, exposed
             self._reconcile(follower)
 
-    def _reconcile(self, follower: _Follower) -> None:
+    def _reconcile(self, follower: Follower) -> None:
         """Follow what the proxy needs and nothing else, and make of it what it is told."""
         service = follower.service
         assert service is not None
@@ -279,7 +255,7 @@ class Feeds:
         self._tell(follower)
 
     def _wanted(
-        self, follower: _Follower, service: Service
+        self, follower: Follower, service: Service
     ) -> dict[str, tuple[object, Callable[[], Coroutine[Any, Any, None]]]]:
         """The name of each thing that is followed, what it depends on, and the work."""
         own = ServiceName(service.proxy.destination_service_name)
@@ -302,7 +278,14 @@ class Feeds:
             follow("virtual addresses", ListVirtualAddresses(), virtual)
             allowed = self._keeper(follower, "allowed", lambda found: tuple(found.get(own, ())))
             follow("allowed", MatchIntentions("source", (own,)), allowed)
-        for kind, name in upstreams.defaults_of(service, central=self._central):
+        if service.kind in GATEWAYS and not terminating.is_linked(service):
+            linked = self._keeper(follower, "linked", tuple)
+            follow("linked services", GatewayServices(service.name), linked)
+        elif service.kind == terminating.KIND:
+            places = self._keeper(follower, "places", tuple)
+            follow("places", HealthService(service=own), places)
+        defaults = upstreams.defaults_of(service, central=self._central)
+        for kind, name in (*defaults, *terminating.entry_of(service)):
             follow(f"entry {kind}/{name}", GetConfigEntry(kind, name),
                    self._default_taker(follower, f"{kind}/{name}"))  # fmt: skip
         for provider in upstreams.providers_of(follower.feed.resources.get("intentions", ())):
@@ -322,12 +305,19 @@ class Feeds:
                 ),
                 self._chain_taker(follower, upstream.key),
             )
-        for target in upstreams.services_of(follower.chains.values(), self._datacenter):
+        targets = upstreams.services_of(follower.chains.values(), self._datacenter)
+        for target in targets:
             follow(
                 f"instances {target}",
                 HealthService(service=ServiceName(target), connect=True),
-                self._instance_taker(follower, target),
+                self._instance_taker(follower, follower.instances, target),
             )
+        if targets:
+            gateways = self._keeper(follower, "gateways", tuple)
+            follow("terminating gateways", ListConfigEntries(terminating.KIND), gateways)
+        for name in terminating.dialled(follower.gateways or (), targets):
+            taker = self._instance_taker(follower, follower.gateway_instances, name)
+            follow(f"gateway {name}", HealthService(service=ServiceName(name)), taker)
         wanted: dict[str, tuple[object, Callable[[], Coroutine[Any, Any, None]]]] = {
             name: (query, lambda name=name, query=query, take=take: self._follow(name, query, take))  # type: ignore[misc]
             for name, (query, take) in queries.items()
@@ -335,10 +325,10 @@ class Feeds:
         wanted["leaf"] = (own, lambda: self._follow_leaf(follower, own))
         return wanted
 
-    def _extended(self, follower: _Follower, service: Service) -> Service:
+    def _extended(self, follower: Follower, service: Service) -> Service:
         """The registration with the upstreams that a transparent proxy need not name."""
         if service.kind == ingress.KIND:
-            return ingress.extended(service, follower.defaults)
+            return ingress.extended(service, follower.defaults, follower.linked)
         if follower.allowed is None or not upstreams.is_transparent(service, follower.defaults):
             return service
         own, held = service.proxy.destination_service_name, follower.virtual
@@ -346,7 +336,7 @@ class Feeds:
         return implicit.extended(service, names)
 
     def _keeper(
-        self, follower: _Follower, name: str, make: Callable[[Any], object]
+        self, follower: Follower, name: str, make: Callable[[Any], object]
     ) -> Callable[[Any], None]:
         def take(value: Any) -> None:
             setattr(follower, name, make(value))
@@ -354,14 +344,14 @@ class Feeds:
 
         return take
 
-    def _default_taker(self, follower: _Follower, name: str) -> Callable[[Any], None]:
+    def _default_taker(self, follower: Follower, name: str) -> Callable[[Any], None]:
         def take(value: Any) -> None:
             follower.defaults[name] = {} if value is None else value.content
             self._reconcile(follower)
 
         return take
 
-    def _chain_taker(self, follower: _Follower, key: str) -> Callable[[Any], None]:
+    def _chain_taker(self, follower: Follower, key: str) -> Callable[[Any], None]:
         def take(value: Any) -> None:
             if value.problem:
                 log.error("chain cannot be compiled upstream=%s error=%s", key, value.problem)
@@ -371,24 +361,26 @@ class Feeds:
 
         return take
 
-    def _instance_taker(self, follower: _Follower, service: str) -> Callable[[Any], None]:
+    def _instance_taker(
+        self, follower: Follower, instances: dict[str, tuple[HealthEntry, ...]], service: str
+    ) -> Callable[[Any], None]:
         def take(value: Any) -> None:
-            follower.instances[service] = value
+            instances[service] = value
             self._tell(follower)
 
         return take
 
-    def _put_entry(self, follower: _Follower, name: str, entry: Any) -> None:
+    def _put_entry(self, follower: Follower, name: str, entry: Any) -> None:
         self._put(follower, name, None if entry is None else entry.content)
 
-    def _put(self, follower: _Follower, name: str, value: Any) -> None:
+    def _put(self, follower: Follower, name: str, value: Any) -> None:
         if not follower.feed.set(name, value):
             return
         if name == "intentions":
             self._reconcile(follower)  # they may ask for tokens of other providers
         follower.publish()
 
-    def _tell(self, follower: _Follower) -> None:
+    def _tell(self, follower: Follower) -> None:
         """Make the resources that come from several answers, and drop what nobody needs."""
         service = follower.service
         assert service is not None
@@ -403,25 +395,24 @@ class Feeds:
         made: dict[str, Any] = {
             "proxy": upstreams.proxy_of(service, follower.defaults, follower.exposed),
             "mesh": follower.defaults.get("mesh/mesh", {}),
-            **ingress.told(service, follower.defaults),
+            **ingress.told(service, follower.defaults, follower.linked),
+            **terminating.told(service, follower.defaults, follower.linked, follower.places),
             **{f"upstream/{one.key}": one for one in mine},
             **{f"chain/{key}": chain for key, chain in chains.items()},
         }
         needed = upstreams.services_of(chains.values(), self._datacenter)
-        follower.instances = {
-            name: found for name, found in follower.instances.items() if name in needed
-        }
+        for name in follower.instances.keys() - needed:
+            del follower.instances[name]
         targets = upstreams.targets_of(chains.values())
         for target_id, target in targets.items():
             if target["Datacenter"] != self._datacenter:
                 made[f"endpoints/{target_id}"] = ()
-            elif target["Service"] in follower.instances:
-                made[f"endpoints/{target_id}"] = self._endpoints(
-                    target, follower.instances[target["Service"]]
-                )
+            elif (found := self._endpoints(follower, target)) is not None:
+                made[f"endpoints/{target_id}"] = found
         providers = upstreams.providers_of(feed.resources.get("intentions", ()))
         feed.want([
-            *ALWAYS, *ingress.resources(service), *(f"jwt/{name}" for name in providers),
+            *ALWAYS, *ingress.resources(service), *terminating.resources(service),
+            *(f"jwt/{name}" for name in providers),
             *(f"upstream/{one.key}" for one in mine),
             *(f"chain/{one.key}" for one in mine),
             *(f"endpoints/{target_id}" for target_id in targets),
@@ -431,9 +422,18 @@ class Feeds:
         if feed.version != before:
             follower.publish()
 
-    def _endpoints(self, target: Mapping[str, Any], found: tuple[HealthEntry, ...]) -> Any:
+    def _endpoints(
+        self, follower: Follower, target: Mapping[str, Any]
+    ) -> tuple[EndpointView, ...] | None:
+        """Whom to dial for a target, None while that is not known."""
+        found, gateways = follower.instances.get(target["Service"]), follower.gateways
+        if found is None or gateways is None:
+            return None
+        known = follower.gateway_instances
+        beside = terminating.standing_for(target, gateways, known, in_mesh=bool(found))
+        if beside is None:
+            return None
         subset = target.get("Subset") or {}
-        kept = found
         if subset.get("Filter"):
             try:
                 fits = self._make_filter(subset["Filter"])
@@ -441,16 +441,17 @@ class Feeds:
                 log.error("filter of a subset cannot be used target=%s error=%s",
                           target["ID"], error)  # fmt: skip
                 return ()
-            kept = tuple(entry for entry in found if fits(entry))
-        return upstreams.endpoints(kept, only_passing=bool(subset.get("OnlyPassing")))
+            found = tuple(entry for entry in found if fits(entry))
+        return upstreams.endpoints(found, only_passing=bool(subset.get("OnlyPassing"))) + beside
 
     # Following
 
     async def _as_proxy(
-        self, follower: _Follower, work: Callable[[], Coroutine[Any, Any, None]]
+        self, follower: Follower, work: Callable[[], Coroutine[Any, Any, None]]
     ) -> None:
         """With the token of the registration, whoever's request it was that began the work."""
-        ACTING.set(self._token_of(ServiceId(follower.proxy_id)) or ACTING.get())
+        owner = terminating.owner_of(self._local.services(), follower.proxy_id)
+        ACTING.set(self._token_of(owner) or ACTING.get())
         await work()
 
     async def _follow(self, name: str, query: Query[T], take: Callable[[T], None]) -> None:
@@ -472,7 +473,7 @@ class Feeds:
 
         await self._repeat(name, once)
 
-    async def _follow_leaf(self, follower: _Follower, service: str) -> None:
+    async def _follow_leaf(self, follower: Follower, service: str) -> None:
         index = 0
 
         async def once() -> None:
@@ -494,7 +495,3 @@ class Feeds:
                 await asyncio.sleep(pause_s)
             else:
                 retry.succeeded()
-
-
-def _unknown(proxy_id: str) -> RequestError:
-    return RequestError(404, f'unknown proxy service ID: "{proxy_id}"')

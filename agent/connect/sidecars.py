@@ -50,6 +50,8 @@ QUICK_STOP_TIMEOUT_S = 3.0
 #: A unix socket's path has 107 bytes, and a new one begins beside the old one's (".PID").
 HANDOVER_PATH_MAX_BYTES = 96
 _DRAIN_CHECK_S = 0.1
+#: Processes of one sidecar that wait for their successors, or drain, at once.
+REPLACED_MAX = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,8 +213,9 @@ class Sidecars:
         """Another child takes its place, or none (``wanted``)."""
         proxy_id = child.spec.proxy_id
         del self._children[proxy_id]
-        under_way = any(each.spec.proxy_id == proxy_id for each in self._leaving)
-        if wanted and self._handover_path(proxy_id) and child.process and not under_way:
+        waiting = sum(each.spec.proxy_id == proxy_id for each in self._leaving)
+        crowded = waiting >= REPLACED_MAX  # each of them asks the one before it
+        if wanted and self._handover_path(proxy_id) and child.process and not crowded:
             child.replaced = True
         else:
             child.stopping.set()

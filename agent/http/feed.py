@@ -10,6 +10,7 @@ from urllib.parse import unquote
 
 from agent.acl.authorizer import WRITE
 from agent.acl.caller import Need
+from agent.connect import terminating
 from agent.connect.feed import Delta, Standing
 from agent.connect.sidecar_metrics import asked
 from agent.connect.upstreams import EndpointView, ProxyView, UpstreamView
@@ -22,7 +23,7 @@ from agent.http.params import wait
 from agent.http.reply import Reply
 from raftstore.places import Locality
 from raftstore.queries import CARootsAnswer
-from raftstore.records import ExposePath, Json, ServiceId, Upstream
+from raftstore.records import ExposePath, Json, Upstream
 
 HEARD = Shape(
     "Heard",
@@ -43,7 +44,7 @@ def _feeds(call: Call) -> ProxyFeeds:
 
 def _require(call: Call, proxy_id: str) -> None:
     """Who asks for a proxy must be allowed to be the service that it stands for."""
-    service = call.context.local.services().get(ServiceId(proxy_id))
+    service = terminating.registration(call.context.local.services(), proxy_id)
     name = proxy_id
     if service is not None:
         name = service.proxy.destination_service_name or service.name

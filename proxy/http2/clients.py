@@ -245,7 +245,7 @@ class Links:
             if len(links) >= self._limits.http2_connections_max:
                 raise PipeClosed("overflow: too many connections to one host")
             pipe = await self._dialler.dial(to, contexts, timeout_s)
-            scheme = "https" if isinstance(to, Peer) else "http"
+            scheme = "https" if isinstance(to, Peer) or to.tls is not None else "http"
             link = Link(pipe, self._limits, self._now, scheme)
             self._spawn(link.run(), "proxy http2 link")
             try:

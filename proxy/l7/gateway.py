@@ -210,10 +210,16 @@ class Gateway:
         self._adopt(pipe, self._exposed(pipe, stream, exposed), "proxy http exposed")
         return stream
 
-    def accept_ingress(self, door: IngressListener) -> asyncio.Protocol:
-        """The protocol for a connection from outside the mesh."""
+    def accept_ingress(
+        self, door: IngressListener, secured: TlsStream | None = None
+    ) -> asyncio.Protocol:
+        """The protocol for a connection from outside the mesh; of a secured one its handshake is
+        complete."""
         pipe = Pipe(self._limits)
-        stream = PlainStream(pipe, self._hub.config)
+        stream = secured or PlainStream(pipe, self._hub.config)
+        if secured is not None:
+            secured.owner = pipe
+            pipe.stream_opened(secured)
         self.stats.outbound_connections += 1
         self._adopt(pipe, self._ingress(pipe, stream, door), "proxy http ingress")
         return stream
@@ -369,7 +375,9 @@ class Gateway:
             self._shorten(pipe, handler.plan, hop)
         await self._serve(pipe, self.observer.watched(handler.handle, hop), protocol, hop)
 
-    async def _ingress(self, pipe: Pipe, stream: PlainStream, door: IngressListener) -> None:
+    async def _ingress(
+        self, pipe: Pipe, stream: PlainStream | TlsStream, door: IngressListener
+    ) -> None:
         await pipe.opened.wait()
         name = stream.transport.get_extra_info("peername")
         source_ip = name[0] if isinstance(name, tuple) else ""

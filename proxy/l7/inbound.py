@@ -410,6 +410,9 @@ class InboundHttp:
             for name, value in forward.onward(request)
             if name.lower() not in ("x-forwarded-client-cert", "expect")
         ]
+        if self._app.host:
+            kept = [each for each in kept if each[0].lower() != "host"]
+            kept.append(("Host", self._app.host))
         kept.append(self._certified)
         if request.get("x-forwarded-proto") is None:
             kept.append(("X-Forwarded-Proto", "https"))

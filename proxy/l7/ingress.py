@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from proxy import tls_range
 from proxy.errors import SourceError
 from proxy.http1.forward import NO_CHANGES, HeaderChanges
+from proxy.tls_range import TlsRange
 
 PROTOCOLS = frozenset({"tcp", "http", "http2", "grpc"})
 
@@ -29,6 +31,8 @@ class IngressListener:
     port: int
     protocol: str = "tcp"
     services: tuple[IngressService, ...] = ()
+    #: Secured by our certificate, of such TLS; None: in clear.
+    tls: TlsRange | None = None
 
     def service_of(self, host: str) -> IngressService | None:
         """Whom a Host header means: an exact name before the longest wildcard before all."""
@@ -67,17 +71,26 @@ def listeners(entry: Any) -> tuple[IngressListener, ...]:
     if not isinstance(entry, Mapping):
         raise SourceError("the gateway's entry is no object")
     found = []
-    secured = bool((entry.get("TLS") or {}).get("Enabled"))
+    everywhere = entry.get("TLS") or {}
     for each in entry.get("Listeners") or ():
-        if secured or (each.get("TLS") or {}).get("Enabled"):
-            raise SourceError("ingress listeners with TLS are not served")
+        own = each.get("TLS") or {}
+        if any((given.get("SDS") or {}).get("CertResource") for given in (everywhere, own)):
+            raise SourceError("ingress listeners have no certificates by SDS")
+        # Versions and suites of the entry hold for the listeners that name none (as the reference).
+        secured = bool(everywhere.get("Enabled") or own.get("Enabled"))
+        allowed = tls_range.read({**everywhere, **{k: v for k, v in own.items() if v}})
         protocol = str(each.get("Protocol") or "tcp").lower()
         if protocol not in PROTOCOLS:
             raise SourceError(f'ingress listeners do not speak "{protocol}"')
         services = tuple(_service(one) for one in each.get("Services") or ())
-        if any(one.name == "*" for one in services):
-            raise SourceError('ingress listeners for all services ("*") are not served')
-        found.append(IngressListener(port=int(each["Port"]), protocol=protocol, services=services))
+        found.append(
+            IngressListener(
+                port=int(each["Port"]),
+                protocol=protocol,
+                services=services,
+                tls=allowed if secured else None,
+            )
+        )
     return tuple(found)
 
 

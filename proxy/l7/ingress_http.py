@@ -32,7 +32,8 @@ class IngressHttp:
 
     async def handle(self, request: Request, body: Body, answer: Answer) -> None:
         """Find the service by the host and hand the request on."""
-        service = self._listener().service_of(request.get("host") or "")
+        listener = self._listener()
+        service = listener.service_of(request.get("host") or "")
         if service is None:
             await answer.whole(404, "no service for this host")
             return
@@ -47,7 +48,7 @@ class IngressHttp:
         if came:
             headers.append(("X-Forwarded-For", came))
         if request.get("x-forwarded-proto") is None:
-            headers.append(("X-Forwarded-Proto", "http"))
+            headers.append(("X-Forwarded-Proto", "https" if listener.tls is not None else "http"))
         if service.request_headers != NO_CHANGES:
             headers = forward.changed(headers, service.request_headers, request, about)
         told = replace(request, headers=tuple(headers))

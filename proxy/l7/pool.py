@@ -9,11 +9,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+from proxy import app_dial, spiffe
 from proxy.config import ProxyConfig
 from proxy.l7.limits import HttpLimits
 from proxy.l7.pipe import Pipe, PipeClosed
 from proxy.l7.relaying import Exchange
-from proxy.relay import PlainStream, TlsStream
+from proxy.relay import TlsStream
 from proxy.revocations import NONE, Revocations
 from proxy.source import AppAddress
 from proxy.spiffe import SpiffeId
@@ -119,11 +120,8 @@ class Pool:
         return pipe
 
     async def _dial_app(self, to: AppAddress, pipe: Pipe) -> None:
-        loop, stream = asyncio.get_running_loop(), PlainStream(pipe, self._config)
-        if to.socket_path:
-            await loop.create_unix_connection(lambda: stream, to.socket_path)
-        else:
-            await loop.create_connection(lambda: stream, to.address, to.port)
+        alpn = ("h2" if self._http2 else "http/1.1") if to.tls else ""
+        await app_dial.connect(pipe, self._config, to, alpn)
 
     async def _dial_peer(self, to: Peer, pipe: Pipe, contexts: Contexts | None) -> None:
         if contexts is None:
@@ -133,7 +131,8 @@ class Pool:
             await self._check(to, pipe)
             return
         context = contexts.http2[1] if self._http2 and contexts.http2 else contexts.client
-        stream = TlsStream(pipe, self._config, context, server_side=False)
+        name = spiffe.server_name(to.expected)
+        stream = TlsStream(pipe, self._config, context, server_side=False, server_name=name)
         await asyncio.get_running_loop().create_connection(lambda: stream, to.address, to.port)
         await self._check(to, pipe)
 

@@ -13,7 +13,7 @@ from collections.abc import Coroutine
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from proxy import certificate
+from proxy import certificate, spiffe
 from proxy.certificate import PeerCertificate
 from proxy.config import ProxyConfig
 from proxy.errors import IdentityError
@@ -196,8 +196,14 @@ class Tunnels:
 
     async def _secured(self, far: Far, contexts: Contexts, *, tunnel: bool) -> Secured:
         context = contexts.tunnel if tunnel and contexts.tunnel is not None else contexts.client
-        greeting = _Greeting(self._loop.create_future())
-        stream = TlsStream(greeting, self._hub.config, context, server_side=False)
+        greeting = Greeting(self._loop.create_future())
+        stream = TlsStream(
+            greeting,
+            self._hub.config,
+            context,
+            server_side=False,
+            server_name=spiffe.server_name(far.expected),
+        )
         try:
             async with asyncio.timeout(self._hub.config.upstream_connect_timeout_s):
                 await self._loop.create_connection(lambda: stream, far.address, far.port)
@@ -323,8 +329,8 @@ def _again(error: BaseException) -> OSError:
     return OSError(str(error) or "timeout")
 
 
-class _Greeting:
-    """The owner of a connection until its handshake is complete."""
+class Greeting:
+    """The owner of a connection until its handshake is complete, as ``secured`` tells."""
 
     def __init__(self, secured: asyncio.Future[bytes | None]) -> None:
         self.secured = secured

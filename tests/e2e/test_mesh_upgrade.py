@@ -172,6 +172,29 @@ def test_sidecars_of_a_new_version_take_over_under_load(made: Cluster) -> None:
     assert not load.failures, f"{len(load.failures)} of {load.done}: {load.failures[:5]}"
 
 
+def test_sidecars_are_replaced_again_while_that_is_under_way(made: Cluster) -> None:
+    """Three new versions within seconds: none waits for the one before, and nothing fails."""
+    _, web, _ = made.agents
+    with Load(web.address) as load:
+        load.more()
+        before = sidecars(web)
+        for _ in range(3):
+            now = sidecars(web)
+            os.utime(proxy.errors.__file__)
+            web.signal(signal.SIGHUP)
+            eventually(
+                lambda now=now: (
+                    sidecars(web).keys() == now.keys()  # type: ignore[misc]
+                    and not set(sidecars(web).values()) & set(now.values())
+                ),
+                within_s=60,
+                what="another process was started",
+            )
+        replaced(web, before)
+        load.more()
+    assert not load.failures, f"{len(load.failures)} of {load.done}: {load.failures[:5]}"
+
+
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
 def test_an_agent_is_started_again_under_load(made: Cluster, how: int) -> None:
     """That of web. While that of db is away, its host is found to have failed after some seconds,
@@ -187,4 +210,36 @@ def test_an_agent_is_started_again_under_load(made: Cluster, how: int) -> None:
         web.start().ready(90)
         replaced(web, before)
         load.more()
+    assert not load.failures, f"{len(load.failures)} of {load.done}: {load.failures[:5]}"
+
+
+def test_roots_and_leaves_are_replaced_under_load(made: Cluster) -> None:
+    """New leaves every few seconds, and a new root twice, with both kinds of traffic."""
+    server, web, db = made.agents
+
+    def leaf(agent: AgentProcess, service: str) -> str:
+        return str(agent.get(f"/v1/agent/connect/ca/leaf/{service}").json["CertPEM"])
+
+    eventually(lambda: len(leaf(web, "web")) and call((web.address, TCP_PORT)) == b"hello",
+               within_s=60, what="all is well")  # fmt: skip
+    with Load(web.address) as load:
+        load.more()
+        for _ in range(3):
+            for agent, service in ((web, "web"), (db, "api"), (db, "db")):
+                agent.put(f"/v1/agent/connect/ca/leaf/{service}/renew")
+            load.more()
+        for _ in range(2):
+            before = {
+                service: leaf(agent, service) for agent, service in ((web, "web"), (db, "db"))
+            }
+            server.cli("connect", "ca", "rotate")
+            eventually(
+                lambda before=before: (
+                    leaf(web, "web") != before["web"]  # type: ignore[misc]
+                    and leaf(db, "db") != before["db"]
+                ),
+                within_s=120,
+                what="leaves of the new root",
+            )
+            load.more(400)
     assert not load.failures, f"{len(load.failures)} of {load.done}: {load.failures[:5]}"

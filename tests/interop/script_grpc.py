@@ -1,7 +1,7 @@
 """A gRPC application and its client, with Google's own library; messages are plain bytes.
 
-`serve` prints its port and serves until its input ends; `call PORT` makes calls of every kind and
-prints one line of JSON for each area: what went wrong, "" for nothing.
+`serve` prints its port and serves until its input ends; `call PORT [ADDRESS]` makes calls of every
+kind and prints one line of JSON for each area: what went wrong, "" for nothing.
 """
 
 from __future__ import annotations
@@ -183,7 +183,7 @@ def main() -> None:
     if sys.argv[1] == "serve":
         serve()
         return
-    with grpc.insecure_channel(f"127.0.0.1:{sys.argv[2]}") as channel:
+    with grpc.insecure_channel(f"{(sys.argv[3:] or ['127.0.0.1'])[0]}:{sys.argv[2]}") as channel:
         calls = Calls(channel)
         for area in AREAS:
             trouble = tried(getattr(calls, area))

@@ -116,3 +116,35 @@ async def test_who_is_not_there_gives_nothing_and_who_breaks_off_takes_nothing(
     assert giving.given
     giving.close()
     listener.close()
+
+
+async def test_who_comes_during_a_handover_gets_the_sockets_of_who_serves_then(
+    tmp_path: Path,
+) -> None:
+    """Two replacements within seconds: the third process asks while the second one takes over."""
+    path, loop = str(tmp_path / "x"), asyncio.get_running_loop()
+    first, second = (
+        Listener(name, ListenOn(address="127.0.0.1", port=0), asyncio.Protocol, ProxyConfig())
+        for name in ("first", "second")
+    )
+    await first.run()
+    await second.run()
+    old, middle = Handover(path, {"a": first}), Handover(path, {"a": second})
+    old.open()
+    ending = loop.create_task(old.wait())
+    taken = await loop.run_in_executor(None, take, path)
+    assert taken is not None
+    third = loop.run_in_executor(None, take, path)  # waits in the old one's queue
+    middle.open()
+    giving = loop.create_task(middle.wait())
+    taken.serving()
+    await asyncio.wait_for(ending, 20)
+    found = await asyncio.wait_for(third, 60)
+    assert found is not None
+    sock = found.take("127.0.0.1:0")
+    assert sock is not None and sock.getsockname()[1] == second.port
+    sock.close()
+    found.serving()
+    await asyncio.wait_for(giving, 20)
+    for each in (old, middle, first, second):
+        each.close()

@@ -51,19 +51,35 @@ def test_a_proxy_that_is_not_transparent_knows_nobody() -> None:
     assert destinations(state(own=own)) == Destinations()
 
 
-@pytest.mark.timeout(120)
-def test_an_application_reaches_services_by_their_virtual_addresses() -> None:
-    tools = all(shutil.which(name) for name in ("nft", "unshare", "ip"))
-    if os.geteuid() != 0 or not tools:
+def in_namespace(script: str, *tools: str) -> list[str]:
+    """What a script prints in a network namespace of its own."""
+    if os.geteuid() != 0 or not all(shutil.which(name) for name in ("nft", "unshare", *tools)):
         pytest.skip("needs CAP_NET_ADMIN, nft and unshare")
     if subprocess.run(["unshare", "-n", "true"], check=False).returncode:
         pytest.skip("no network namespaces here")
     done = subprocess.run(
-        ["unshare", "-n", sys.executable, "-m", "tests.proxy.in_namespace"],
+        ["unshare", "-n", sys.executable, "-m", f"tests.proxy.{script}"],
         capture_output=True, text=True, timeout=100, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stdout.splitlines() == [
+    return done.stdout.splitlines()
+
+
+@pytest.mark.timeout(120)
+def test_where_it_is_permitted_clear_text_reaches_the_applications_own_port() -> None:
+    assert in_namespace("in_two_namespaces", "ip", "nsenter") == [
+        "strict: refused",
+        "permissive: hello to the application",
+        "another port: refused",
+        "the sidecar's port: refused",
+        "a member: member to the application",
+        "counted: 1",
+    ]
+
+
+@pytest.mark.timeout(120)
+def test_an_application_reaches_services_by_their_virtual_addresses() -> None:
+    assert in_namespace("in_namespace", "ip") == [
         "virtual: hello through the mesh",
         "outside: hello as it is",
         "nobody: refused",

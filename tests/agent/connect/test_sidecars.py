@@ -218,6 +218,18 @@ async def test_a_child_with_another_token_is_replaced_and_goes_on_until_it_ends_
     await until(lambda: sidecars.stats().running == 0, "it ends, as it is not wanted")
 
 
+async def test_a_child_is_replaced_again_before_the_first_replacement_is_over(
+    make: Make, tmp_path: Path
+) -> None:
+    sidecars = make(FOREVER, handover_dir=tmp_path)
+    for count, token in enumerate(("one", "two", "three"), start=1):
+        sidecars.reconcile([SidecarSpec("a", token=token)])
+        await until(lambda count=count: sidecars.stats().running == count, "one more runs")  # type: ignore[misc]
+        await until(lambda: ready(sidecars, "a"), "it is ready")
+    sidecars.reconcile([])
+    await until(lambda: sidecars.stats().running == 0, "all of them end")
+
+
 async def test_what_is_not_wanted_any_more_ends_also_where_it_was_being_replaced(
     make: Make, tmp_path: Path
 ) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import ssl
 from dataclasses import replace
 
 import pytest
@@ -10,9 +12,10 @@ import pytest
 from proxy.errors import SourceError
 from proxy.http1.forward import HeaderChanges
 from proxy.l7.ingress import IngressListener, IngressService, listeners
-from proxy.source import UpstreamSpec
+from proxy.source import Endpoint, UpstreamSpec
+from proxy.tls_range import TlsRange
 from tests.proxy.l7.net import Net, net
-from tests.proxy.mesh import Mesh, until
+from tests.proxy.mesh import DATACENTER, Mesh, until
 
 DOOR = IngressListener(
     port=8080,
@@ -50,8 +53,10 @@ def entry(**more: object) -> dict[str, object]:
 def test_entries_are_read_or_refused_whole() -> None:
     (found,) = listeners(entry())
     assert (found.port, found.protocol, found.services[0].name) == (80, "http", "a")
-    for bad in (entry(TLS={"Enabled": True}), {"TLS": {"Enabled": True}, **entry()},
-                entry(Protocol="udp"), entry(Services=[{"Name": "*"}])):  # fmt: skip
+    (found,) = listeners({"TLS": {"Enabled": True, "TLSMinVersion": "TLSv1_3"}, **entry()})
+    assert found.tls == TlsRange("TLSv1_3")
+    sds = {"Enabled": True, "SDS": {"ClusterName": "c", "CertResource": "r"}}
+    for bad in (entry(Protocol="udp"), entry(TLS=sds), entry(TLS={"CipherSuites": ["RC4"]})):
         with pytest.raises(SourceError):
             listeners(bad)
 
@@ -65,7 +70,7 @@ async def ask(port: int, host: str, *more: str) -> tuple[int, bytes]:
     return int(raw.split()[1]), raw
 
 
-async def opened(made: Net, protocol: str, *hosts: str) -> int:
+async def opened(made: Net, protocol: str, *hosts: str, tls: TlsRange | None = None) -> int:
     """web as a gateway with one listener; its port."""
     own = made.mesh.sources["web"].state.own
     assert own is not None
@@ -80,7 +85,7 @@ async def opened(made: Net, protocol: str, *hosts: str) -> int:
             request_headers=HeaderChanges(add={"X-In": "1"}),
             response_headers=HeaderChanges(set=changes),
         )
-    door = IngressListener(port=0, protocol=protocol, services=(service,))
+    door = IngressListener(port=0, protocol=protocol, services=(service,), tls=tls)
     made.change(
         own=replace(own, upstreams=(spec,), ingress=(door,), listen_port=0),
         chains={spec.key: state.chains[key]},
@@ -105,3 +110,47 @@ async def test_requests_come_in_by_host_and_say_nothing_of_the_mesh_themselves()
         assert headers["x-forwarded-client-cert"].endswith("/svc/web")
         assert (await ask(port, "other.example"))[0] == 404
         assert len(made.apps["one"].seen) == 1
+
+
+async def test_clients_outside_speak_tls_where_the_listener_wants_it() -> None:
+    mesh = Mesh()
+    async with mesh.stack:
+        made = await net(mesh, "one")
+        port = await opened(made, "http", "shop.example", tls=TlsRange("TLSv1_3"))
+        context = ssl.create_default_context(cadata=mesh.authority.root.public.root_cert)
+        context.check_hostname = False  # the names of a gateway's leaf: tests/agent/connect
+        context.set_alpn_protocols(["h2", "http/1.1"])
+        reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=context)
+        writer.write(b"GET / HTTP/1.1\r\nHost: shop.example\r\nConnection: close\r\n\r\n")
+        raw = await asyncio.wait_for(reader.read(), 30)
+        assert raw.startswith(b"HTTP/1.1 200") and raw.endswith(b"one")
+        secured = writer.get_extra_info("ssl_object")
+        assert (secured.version(), secured.selected_alpn_protocol()) == ("TLSv1.3", "http/1.1")
+        writer.close()
+        assert made.apps["one"].seen[0][1]["x-forwarded-proto"] == "https"
+        context.maximum_version = ssl.TLSVersion.TLSv1_2
+        with pytest.raises((ssl.SSLError, OSError)):
+            await asyncio.open_connection("127.0.0.1", port, ssl=context)
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"GET / HTTP/1.1\r\nHost: shop.example\r\n\r\n")
+        with contextlib.suppress(ConnectionError):
+            assert b"HTTP" not in await asyncio.wait_for(reader.read(), 30)
+        writer.close()
+        assert len(made.apps["one"].seen) == 1
+        assert sum(n for (of, _), n in made.web.stats().events.items() if of == "handshake") == 2
+
+
+async def test_bytes_come_in_over_tls() -> None:
+    mesh = Mesh()
+    async with mesh.stack:
+        made = await net(mesh, "one")
+        port = await opened(made, "tcp", tls=TlsRange())
+        host = made.hosts["one"]
+        there = Endpoint(address=host.address, port=host.port, datacenter=DATACENTER)
+        made.change(endpoints={UpstreamSpec(name="db").key: (there,)})
+        context = ssl.create_default_context(cadata=mesh.authority.root.public.root_cert)
+        context.check_hostname = False
+        reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=context)
+        writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert (await asyncio.wait_for(reader.readline(), 30)).startswith(b"HTTP/1.1 200")
+        writer.close()

@@ -1,0 +1,74 @@
+"""Services outside of the mesh that a terminating gateway stands for (mesh contract C.7). Pure.
+
+A client in the mesh asks for a service by the name in its handshake, and expects the identity of
+that service. Here is read what the agent tells of one such service, and which one a name means.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from proxy.errors import SourceError
+from proxy.source import AppAddress, AppTls
+
+#: Places of one service that are dialled; more than enough to spread over.
+PLACES_MAX = 256
+
+
+def service_of(server_name: str, services: Sequence[str], suffix: str) -> str:
+    """The service that a client asks for by ``NAME`` and ``suffix``; without a name it is the only
+    one that there is. "" for none."""
+    if not server_name:
+        return services[0] if len(services) == 1 else ""
+    wanted = server_name.lower()
+    return next((one for one in services if f"{one}{suffix}".lower() == wanted), "")
+
+
+def suffix(datacenter: str, trust_domain: str) -> str:
+    """What follows a service's name in a handshake (contract C.10)."""
+    return f".default.{datacenter}.internal.{trust_domain}"
+
+
+def names(told: Any) -> tuple[str, ...]:
+    """The services of the gateway. Raises SourceError."""
+    if not isinstance(told, Mapping) or not isinstance(told.get("Services"), list):
+        raise SourceError("the gateway's services are no list")
+    return tuple(str(each) for each in told["Services"])
+
+
+def application(told: Any, *, requests: bool) -> AppAddress:
+    """Where one service is, and how it is talked to; ``requests``: it is asked in HTTP. Raises
+    SourceError."""
+    if not isinstance(told, Mapping):
+        raise SourceError("the linked service is no object")
+    try:
+        places = [
+            (str(each["Address"]), int(each["Port"])) for each in told.get("Addresses") or ()
+        ][:PLACES_MAX]
+    except (KeyError, TypeError, ValueError) as error:
+        raise SourceError(f"an address of the linked service cannot be read: {error!r}") from error
+    if not places:
+        return AppAddress("", 0)  # nobody is there: connections are refused, and it is said why
+    tls = None
+    if told.get("CAFile"):
+        tls = AppTls(
+            ca_file=str(told["CAFile"]),
+            cert_file=str(told.get("CertFile") or ""),
+            key_file=str(told.get("KeyFile") or ""),
+            server_name=str(told.get("SNI") or ""),
+        )
+    (address, port), *others = places
+    host = ""
+    if requests and told.get("HostRewrite") is not False and not _is_ip(address):
+        host = address
+    return AppAddress(address, port, others=tuple(others), tls=tls, host=host)
+
+
+def _is_ip(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
