@@ -21,6 +21,7 @@ from agent.listening import Sockets
 from agent.local.identity import claim_data_dir, load_node_id, read_host_id
 from agent.log_files import LogFile
 from agent.loop.timed import TimedLoop
+from agent.program import Program, folders
 from agent.reloading import Source
 from agent.runtime import Agent
 
@@ -58,7 +59,9 @@ def run_agent(
         return 1
     print(banner(config), flush=True)
     sockets = Sockets(os.environ)
-    agent = Agent(config, source, sockets)
+    program = Program(folders())
+    program.on_guard()
+    agent = Agent(config, source, sockets, program)
     try:
         make_loop = TimedLoop if config.enable_debug else uvloop.new_event_loop
         with asyncio.Runner(loop_factory=make_loop) as runner:

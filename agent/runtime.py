@@ -43,6 +43,7 @@ from agent.parts.encryption import agent_certificate
 from agent.parts.faces import Behind, Faces
 from agent.parts.ground import Closers, Ground
 from agent.parts.host import HostParts
+from agent.program import Program
 from agent.quotas import Quotas
 from agent.reloading import Reload, Source
 from agent.tasks import TaskOwner
@@ -66,7 +67,9 @@ STOP_MAX_S = 15.0
 class Agent:
     """One running agent. ``run`` is its whole life."""
 
-    def __init__(self, config: AgentConfig, source: Source, sockets: Sockets | None = None) -> None:
+    def __init__(
+        self, config: AgentConfig, source: Source, sockets: Sockets, program: Program
+    ) -> None:
         """``config.node_id`` is set: the process gave it one where the user did not.
 
         ``sockets`` gives the faces what they listen on.
@@ -87,7 +90,8 @@ class Agent:
             closers=Closers(),
             quotas=Quotas(config.request_limits),
             fail=self._fail,
-            sockets=sockets or Sockets(),
+            sockets=sockets,
+            program=program,
         )
         self.tls: RpcTls | None = None
         self.servers = Servers(self.ground.rng)
@@ -183,6 +187,8 @@ class Agent:
     async def _start(self) -> None:
         ground, config = self.ground, self.config
         self._owner.spawn(in_slices(warming.steps()), name="codecs")
+        self.metrics.add("program", lambda: ground.program.stats)
+        self._owner.spawn(ground.program.follow(), name="files of the program")
         self._start_telemetry()
         self.pool = self._make_pool()
         ground.closers.add("rpc pool", self.pool.close)

@@ -35,6 +35,7 @@ _KEY_FLAGS = (
     _KeyFlag("client", "client_addr"),
     _KeyFlag("data-dir", "data_dir"),
     _KeyFlag("datacenter", "datacenter"),
+    _KeyFlag("default-intention-policy", "default_intention_policy"),
     _KeyFlag("default-query-time", "default_query_time"),
     _KeyFlag("disable-host-node-id", "disable_host_node_id", Kind.BOOL),
     _KeyFlag("disable-keyring-file", "disable_keyring_file", Kind.BOOL),

@@ -52,6 +52,10 @@ def proxy_options(call: Call) -> ProxyOptions:
     flags = call.flags
     options = read_options(flags, call.environ)
     parent = call.environ.get(PARENT_PID_VARIABLE, "")
+    proxy_id, sidecar_for = flags.text("proxy-id"), flags.text("sidecar-for")
+    if not any(flags.text(name) for name in ("proxy-id", "sidecar-for", "service")):
+        proxy_id = call.environ.get("CONNECT_PROXY_ID", "")
+        sidecar_for = "" if proxy_id else call.environ.get("CONNECT_SIDECAR_FOR", "")
     tunnel = flags.text("tunnel")
     if tunnel not in {"auto", "off", "require"}:
         raise ValueError(f'-tunnel must be auto, off or require, not "{tunnel}"')
@@ -60,8 +64,8 @@ def proxy_options(call: Call) -> ProxyOptions:
         or call.environ.get("CONSUL_HTTP_ADDR")
         or DEFAULT_ADDRESS,
         token=options.token,
-        sidecar_for=flags.text("sidecar-for"),
-        proxy_id=flags.text("proxy-id"),
+        sidecar_for=sidecar_for,
+        proxy_id=proxy_id,
         service=flags.text("service"),
         gateway=_gateway(flags.text("gateway"), flags.text("service")),
         service_addr=flags.text("service-addr"),

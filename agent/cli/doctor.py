@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from agent import VERSION
 from agent.cli import doctor_rules as rules
 from agent.cli.client import Client, ClientError
 from agent.cli.command import Call, Command
@@ -196,9 +197,10 @@ def _resolved(name: str) -> str:
     return ""
 
 
-def _files(_call: Call, agent: _Agent) -> Iterable[Finding]:
+def _process(_call: Call, agent: _Agent) -> Iterator[Finding]:
     found = agent.client.read("/v1/explain/process")
-    return rules.files(found["FilesMax"], found["FilesOpen"], server=agent.server)
+    yield from rules.files(found["FilesMax"], found["FilesOpen"], server=agent.server)
+    yield from rules.program(found, VERSION)
 
 
 _LOOKS: dict[str, Callable[[Call, _Agent], Iterable[Finding]]] = {
@@ -206,7 +208,7 @@ _LOOKS: dict[str, Callable[[Call, _Agent], Iterable[Finding]]] = {
     "udp": _ring,
     "address": _address,
     "fsync": _disk,
-    "files": _files,
+    "files": _process,
     "dns": _resolver,
     "gossip key": _encryption,
 }

@@ -231,6 +231,25 @@ def files(limit: int, used: int, *, server: bool) -> Iterator[Finding]:
         yield Finding("files", Level.OK, says)
 
 
+def program(found: Mapping[str, Any], own: str) -> Iterator[Finding]:
+    """What `explain process` says of the agent's files; ``own`` is this program's version."""
+    version = found.get("Version", "an older one")
+    if found.get("ProgramReplaced"):
+        yield Finding(
+            "program",
+            Level.WARN,
+            f"the agent's files were replaced since it was started; it is version {version}, and "
+            "refuses to load what it has not loaded yet",
+            f"restart it: `kill -USR2 {found.get('Pid', 'PID')}` keeps its listening sockets",
+        )
+    elif version != own:
+        says = f"the agent is version {version}, this program {own}"
+        fix = "restart the agent if its files were replaced, or call the program that it runs"
+        yield Finding("program", Level.NOTE, says, fix)
+    else:
+        yield Finding("program", Level.OK, f"the agent runs version {own} as it is on disk")
+
+
 def encryption(encrypted: bool) -> Iterator[Finding]:
     """Whether gossip is encrypted."""
     if encrypted:

@@ -6,29 +6,50 @@ from collections.abc import Mapping
 from typing import Any
 
 from agent.cli.command import Call, Command, columns
-from agent.cli.flags import Flag
+from agent.cli.flags import Flag, Kind
 
 
 def _list_peers(call: Call) -> int:
     from agent.cli.client import ClientError
 
+    client = call.client()
+    indexes: Mapping[str, int] | None = None
     try:
-        found = call.client().read("/v1/operator/raft/configuration")
+        found = client.read("/v1/operator/raft/configuration")
+        if call.flags["detailed"]:
+            servers = client.read("/v1/operator/autopilot/health").get("Servers") or ()
+            indexes = {server["ID"]: server["LastIndex"] for server in servers}
     except ClientError as error:
         return call.fail(f"Error getting peers: Failed to retrieve raft configuration: {error}")
-    call.say(peers_table(found))
+    call.say(peers_table(found, indexes))
     return 0
 
 
-def peers_table(configuration: Mapping[str, Any]) -> str:
-    """The table of Raft's servers."""
+def peers_table(configuration: Mapping[str, Any], indexes: Mapping[str, int] | None = None) -> str:
+    """The table of Raft's servers; with ``indexes``, by id, also how far each has come."""
     rows: list[tuple[str, ...]] = [("Node", "ID", "Address", "State", "Voter", "RaftProtocol")]
-    for server in configuration.get("Servers") or ():
+    servers = configuration.get("Servers") or ()
+    leaders = [server["ID"] for server in servers if server.get("Leader")]
+    ahead = max((indexes.get(key, 0) for key in leaders), default=0) if indexes else 0
+    if indexes is not None:
+        rows = [(*rows[0], "Commit Index", "Trails Leader By")]
+    for server in servers:
         state = "leader" if server.get("Leader") else "follower"
         voter = str(bool(server.get("Voter"))).lower()
         protocol = server.get("ProtocolVersion") or "<=1"
-        rows.append((server["Node"], server["ID"], server["Address"], state, voter, protocol))
+        row = (server["Node"], server["ID"], server["Address"], state, voter, protocol)
+        if indexes is not None:
+            row += _progress(indexes.get(server["ID"]), ahead, leads=state == "leader")
+        rows.append(row)
     return columns(rows)
+
+
+def _progress(index: int | None, ahead: int, *, leads: bool) -> tuple[str, str]:
+    """How far a server has come, and how far behind the leader that is."""
+    if index is None:
+        return "-", "-"
+    behind = max(0, ahead - index)
+    return str(index), "-" if leads else f"{behind} commit{'' if behind == 1 else 's'}"
 
 
 def _remove_peer(call: Call) -> int:
@@ -70,6 +91,7 @@ COMMANDS = {
         help="Displays the servers of the Raft cluster.",
         run=_list_peers,
         server=True,
+        flags=(Flag("detailed", "Also how far each server's log has come.", Kind.BOOL),),
     ),
     ("operator", "raft", "remove-peer"): Command(
         usage="operator raft remove-peer [options]",

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from raftstore.archive import ArchiveMeta, TableSize
 
 _FORMATS = ("pretty", "json")
+#: What `-append-filename` can put into the name.
+_PARTS = ("version", "dc", "node", "status")
 _UNITS = ("B", "KB", "MB", "GB", "TB")
 
 
@@ -37,7 +39,10 @@ def _save(call: Call) -> int:
     name = _file(call)
     if name is None:
         return 1
-    path = Path(name)
+    try:
+        path = _named(call, Path(name))
+    except (ValueError, ClientError) as error:
+        return call.fail(f"Error naming snapshot file: {error}")
     try:
         descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     except OSError as error:
@@ -53,6 +58,26 @@ def _save(call: Call) -> int:
         return call.fail(f"Error writing snapshot file: {error}")
     finally:
         Path(temporary).unlink(missing_ok=True)
+
+
+def _named(call: Call, path: Path) -> Path:
+    """The path with what `-append-filename` wants behind the file's name. Raises ValueError and
+    ClientError."""
+    wanted = [part for part in call.flags.text("append-filename").split(",") if part]
+    unknown = sorted(set(wanted) - set(_PARTS))
+    if unknown:
+        raise ValueError(f'-append-filename knows {", ".join(_PARTS)}, not "{unknown[0]}"')
+    if not wanted:
+        return path
+    found = call.client().read("/v1/agent/self")
+    raft = (found.get("Stats") or {}).get("raft") or {}
+    told = {
+        "version": found["Config"]["Version"],
+        "dc": found["Config"]["Datacenter"],
+        "node": found["Config"]["NodeName"],
+        "status": str(raft.get("state") or "client").lower(),
+    }
+    return path.with_name("-".join([path.stem, *(told[p] for p in wanted)]) + path.suffix)
 
 
 def _keep(call: Call, file: Any, temporary: Path, path: Path) -> int:
@@ -220,6 +245,13 @@ COMMANDS = {
         "the certificate authority), so only its owner may read it.",
         run=_save,
         server=True,
+        flags=(
+            Flag(
+                "append-filename",
+                "What to put behind the file's name, separated by commas: version, dc, node\n"
+                "and status (leader, follower, client) of the agent that is asked.",
+            ),
+        ),
     ),
     ("snapshot", "restore"): Command(
         usage="snapshot restore [options] FILE",

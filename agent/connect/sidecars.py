@@ -14,7 +14,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
-import importlib.util
 import logging
 import os
 import random
@@ -118,8 +117,8 @@ class Sidecars:
         """``command`` gives the command line of a child; by default this program's own proxy,
         which listens on ``bind_address`` unless its registration says otherwise ("": everywhere).
         Children give their sockets to their successors in ``handover_dir``, and go on for
-        ``outlives_s`` without us. ``program`` tells one state of the program on disk from another.
-        ``on_change`` hears the proxy id each time a child starts or ends.
+        ``outlives_s`` without us. ``program``, called on a thread, tells one state of the program
+        on disk from another. ``on_change`` hears the proxy id each time a child starts or ends.
         """
         self._http_addr = http_addr
         self._bind_address = bind_address
@@ -199,11 +198,13 @@ class Sidecars:
                 continue
             self._begin(spec)
 
-    def upgrade(self) -> int:
+    async def upgrade(self) -> int:
         """Replace the children that run another state of the program than the one on disk; how
         many."""
-        program = self._program()
-        old = [child for child in self._children.values() if child.program != program]
+        program = await asyncio.to_thread(self._program)
+        # Those that wait for their start get this one anyway.
+        running = [child for child in self._children.values() if child.process is not None]
+        old = [child for child in running if child.program != program]
         for child in old:
             self._drop(child, wanted=True)
             self._begin(child.spec)
@@ -296,7 +297,7 @@ class Sidecars:
     async def _run_once(self, child: _Child) -> None:
         """Run the child until it ends, or until it is told to stop and has ended."""
         child.restarts.started(now=time.monotonic())
-        child.program = self._program()
+        child.program = await asyncio.to_thread(self._program)
         try:
             child.process = process = await asyncio.create_subprocess_exec(
                 *self._command(child.spec),
@@ -389,16 +390,6 @@ def _environment(spec: SidecarSpec) -> dict[str, str]:
     if spec.token:
         environment[TOKEN_VARIABLE] = spec.token
     return environment
-
-
-def program_on_disk() -> object:
-    """Something that is another thing once the sidecars' program on disk is another one."""
-    spec = importlib.util.find_spec("proxy")  # found, not imported: an agent does not need it
-    if spec is None or spec.origin is None:
-        return None
-    root = Path(spec.origin).parent
-    states = [path.stat() for path in sorted(root.rglob("*.py"))]
-    return tuple((each.st_size, each.st_mtime_ns) for each in states)
 
 
 async def _wait(event: asyncio.Event, seconds: float) -> None:

@@ -1,4 +1,5 @@
-"""What the operating system says of this process: what it may have open, and has."""
+"""What the operating system says of this process: what it may have open, and has; and which
+release of the program it is."""
 
 from __future__ import annotations
 
@@ -6,15 +7,21 @@ import asyncio
 import os
 import resource
 
+from agent import VERSION
+from agent.program import Program
 from raftstore.records import Json
 
 
-async def explain_process() -> Json:
+async def explain_process(program: Program) -> Json:
     """Counted in a thread: a server may have very many files open."""
-    return await asyncio.to_thread(_counted)
+    return {
+        "Version": VERSION,
+        "ProgramReplaced": await program.replaced(),
+        **await asyncio.to_thread(_counted),
+    }
 
 
-def _counted() -> Json:
+def _counted() -> dict[str, Json]:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     usage = resource.getrusage(resource.RUSAGE_SELF)
     return {

@@ -28,7 +28,7 @@ from agent.local.live import Live
 from agent.local.maintenance import NODE_MAINTENANCE, TYPE, maintenance_check, service_maintenance
 from agent.local.node import sidecar_address
 from agent.local.registration import Policy, Registration, build_check, build_service
-from agent.local.revocation import Revoked, asked_for_since
+from agent.local.revocation import Missing, still_unwanted
 from agent.local.services import LocalService, Records
 from agent.local.stored import Changes
 from agent.local.sync import Registering, Syncer
@@ -376,15 +376,14 @@ class LocalAgent:
             self._live.drop_service(one)
         self._changed()
 
-    async def _revoke(self, revoked: Revoked) -> None:
+    async def _revoke(self, revoked: Missing) -> None:
         """Remove what a request to another agent has removed from the catalog."""
         async with self._changing:
+            # Nobody registers from here on; before, somebody may have.
+            revoked = still_unwanted(self._live.state, revoked)
             for service_id in revoked.services:
-                if asked_for_since(self._live.state, service_id):
-                    continue
-                if service_id in self._live.state.services:
-                    log.info("deregistered through the catalog service=%s", service_id)
-                    await self._remove_services(self._with_sidecar(service_id))
+                log.info("deregistered through the catalog service=%s", service_id)
+                await self._remove_services(self._with_sidecar(service_id))
             for check_id in revoked.checks:
                 if check_id in self._live.state.checks:
                     log.info("deregistered through the catalog check=%s", check_id)

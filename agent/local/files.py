@@ -196,7 +196,10 @@ class Files:
                     "services", lambda data: read_service(data, node)
                 )
             ),
-            checks=tuple(c for c, _ in self._read("checks", lambda data: read_check(data, node))),
+            checks=tuple(
+                replace(check, kept_at=kept_at)
+                for check, kept_at in self._read("checks", lambda data: read_check(data, node))
+            ),
             states=tuple(state for state, _ in self._read("checks/state", read_state)),
             entries=self._load_entries(self._root / "services/configs"),
             former_names=former_names(self._root, node),

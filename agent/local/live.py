@@ -115,7 +115,8 @@ class Live:
         for check in registration.checks:
             check_id, definition = check.record.id, check.definition
             known = self.state.checks.get(check_id)
-            self.state.put_check(check, now)
+            if not self.state.put_check(check, now):
+                self.state.renew_check(check_id, self._unix_now())
             self._follow(definition, known)
             # An unchanged probe goes on: registered again and again, it would else never run.
             if known is None or known.definition != definition or definition.kind == "ttl":

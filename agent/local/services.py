@@ -44,12 +44,13 @@ class LocalService:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LocalCheck:
-    """A check of this host with the definition it runs by."""
+    """A check of this host with the definition it runs by. ``kept_at`` as of a service."""
 
     record: Check
     definition: CheckDefinition
     token: str = ""
     source: Source = "remote"
+    kept_at: float = field(default=0.0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,6 +217,10 @@ class LocalState:
         self.unsynced_checks[record.id] = None
         self._watch_critical(check, now)
         return True
+
+    def renew_check(self, check_id: CheckId, unix_now: float) -> None:
+        """A check was registered again as it is, like ``renew``."""
+        self._checks[check_id] = replace(self._checks[check_id], kept_at=unix_now)
 
     def set_exposed(self, check_id: CheckId, port: int) -> None:
         """A check goes through its service's sidecar at this port, or directly for 0."""

@@ -32,13 +32,7 @@ from agent.local.antientropy import (
     pending,
     plan,
 )
-from agent.local.revocation import (
-    Revoked,
-    missing_checks,
-    missing_services,
-    revoked_checks,
-    revoked_services,
-)
+from agent.local.revocation import Missing, missing, revoked_checks, revoked_services
 from agent.local.services import LocalCheck, LocalService, LocalState
 from raftstore.commands import Rejected
 from raftstore.errors import EncodeError, NotInHistory, StoreError
@@ -94,7 +88,7 @@ class Syncer:
         rng: random.Random,
         clock: Callable[[], float],
         on_failure: Callable[[Exception], None] = lambda _: None,
-        on_revoked: Callable[[Revoked], Awaitable[None]] | None = None,
+        on_revoked: Callable[[Missing], Awaitable[None]] | None = None,
         on_compared: Callable[[NodeName], None] = lambda _: None,
         tokens: Registering | None = None,
     ) -> None:
@@ -223,22 +217,21 @@ class Syncer:
         if not any(isinstance(action, SyncNode) for action in actions):
             log.debug("node info in sync")
 
-    async def _revoked(self, services: Sequence[Service], checks: Sequence[Check]) -> Revoked:
+    async def _revoked(self, services: Sequence[Service], checks: Sequence[Check]) -> Missing:
         """What is missing in the catalog because somebody removed it there on purpose."""
-        lost_services = missing_services(self._state, services)
-        lost_checks = missing_checks(self._state, (check.id for check in checks))
-        if not lost_services and not lost_checks:
-            return Revoked()
-        found = Revoked()
-        for name in (self._node().name, *self.former_names):
+        lost = missing(self._state, services, checks)
+        found = Missing()
+        for name in (self._node().name, *self.former_names) if lost else ():
             of_services = await self._changes("services", f"{name.lower()}/")
             if of_services is None:
-                return Revoked()
+                return Missing()
             of_nodes = await self._changes("nodes", name.lower()) or ()
-            of_checks = await self._changes("checks", f"{name.lower()}/") if lost_checks else ()
-            found |= Revoked(
-                revoked_services(self._state, lost_services, of_services, of_nodes, name),
-                revoked_checks(self._state, lost_checks, of_checks or (), of_services, name),
+            of_checks = await self._changes("checks", f"{name.lower()}/") if lost.checks else ()
+            found |= Missing(
+                revoked_services(self._state, lost.services, of_services, of_nodes, name),
+                revoked_checks(
+                    self._state, lost.checks, of_checks or (), (*of_services, *of_nodes), name
+                ),
             )
         return found
 

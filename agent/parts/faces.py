@@ -223,7 +223,7 @@ class Faces:
             coordinates=behind.host.sender.explain,
             keyring=behind.gossip,
             watches=behind.host.watches.explain,
-            process=explain_process,
+            process=lambda: explain_process(self._ground.program),
             configuration=behind.reload.explain,
             ring=lambda: explain_ring(behind.gossip, time.time),
             logins=lambda: None if server is None else server.logins.explain(),

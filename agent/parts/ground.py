@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from agent.config.schema import AgentConfig
 from agent.listening import Sockets
 from agent.metrics import AgentMetrics
+from agent.program import Program
 from agent.quotas import Quotas
 from agent.tasks import TaskOwner
 
@@ -51,3 +52,4 @@ class Ground:
     quotas: Quotas
     fail: Callable[[str], None]
     sockets: Sockets
+    program: Program

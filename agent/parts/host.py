@@ -15,7 +15,7 @@ from agent.config.schema import AgentConfig
 from agent.connect.feeds import Feeds
 from agent.connect.leaves import LeafCache
 from agent.connect.live_clients import LiveClients
-from agent.connect.sidecars import Sidecars, SidecarSpec, program_on_disk
+from agent.connect.sidecars import Sidecars, SidecarSpec
 from agent.events.log import EventLog
 from agent.gossiping import coordinate_sender
 from agent.http.parse_config import subset_filter
@@ -26,6 +26,7 @@ from agent.local.remote_exec import RemoteExec
 from agent.local.restores import follow_restores
 from agent.local.watches import Watches
 from agent.parts.ground import Ground
+from agent.program import OF_SIDECARS, folders, looks
 from gossip import Gossip
 from raftstore.records import ServiceId
 
@@ -112,7 +113,7 @@ class HostParts:
         """Take over what may change while it runs. Raises ConfigError with all as it was."""
         await self.local.reload(config)
         self.watches.configure(config.watches)
-        self.sidecars.upgrade()
+        await self.sidecars.upgrade()
         meta_changed = self._config.node_meta != config.node_meta
         self._config = replace(self._config, node_meta=config.node_meta)
         if meta_changed:
@@ -159,7 +160,7 @@ class HostParts:
             tunnel=config.proxy_tunnel,
             handover_dir=_handover_dir(config),
             outlives_s=config.proxy_outlives_agent_s,
-            program=program_on_disk,
+            program=lambda: looks(folders(OF_SIDECARS)),
             on_change=lambda proxy_id: self.local.sidecar_changed(ServiceId(proxy_id)),
         )
         ground.closers.add("sidecars", self.sidecars.stop)

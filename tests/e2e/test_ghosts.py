@@ -1,8 +1,8 @@
 """No ghosts on real processes: whatever is done to hosts and services, by whichever endpoint, the
 catalog agrees with the owners within two periods of anti-entropy.
 
-Each sequence is the fate of one service: a few steps drawn from a seed. Sequences of one round are
-carried out together, so that what happens to a host meets all its services at once.
+Each sequence is the fate of one service or check: a few steps drawn from a seed. Sequences of one
+round are carried out together, so that what happens to a host meets all its services at once.
 """
 
 from __future__ import annotations
@@ -35,14 +35,25 @@ CLOCKS_S = 6.0
 
 @dataclass
 class Fate:
-    """One service: whose it is, and whether somebody who saw everything expects it."""
+    """One service, or check of a host: whose it is, and whether somebody who saw everything expects
+    it."""
 
     id: str
     owner: AgentProcess
+    check: bool = False
     wanted: bool = False
     version: int = 0
     asked_at: float = 0.0
+    #: It is wanted again just as it was; the catalog learns so by the next comparison only.
+    untold: bool = False
     said: list[str] = field(default_factory=list)
+
+    def body(self) -> dict[str, Any]:
+        ttl = {"TTL": "1h", "Status": "passing"}
+        if self.check:
+            return {"ID": self.id, "Name": self.id, "Notes": str(self.version), **ttl}
+        meta = {"version": str(self.version)}
+        return {"ID": self.id, "Name": "web", "Meta": meta, "Check": ttl}
 
 
 class World:
@@ -55,27 +66,37 @@ class World:
         self.owners = [cluster.add(f"c{n}").ready(60) for n in range(OWNERS)]
         self.fates: list[Fate] = []
 
-    # What is done to a service
+    # What is done to a service or check
 
     def register(self, fate: Fate) -> None:
         fate.version += 1
-        body = {
-            "ID": fate.id,
-            "Name": "web",
-            "Meta": {"version": str(fate.version)},
-            "Check": {"TTL": "1h", "Status": "passing"},
-        }
-        fate.owner.put("/v1/agent/service/register", body, timeout_s=60)
+        fate.untold = False
+        self._ask_for(fate)
+
+    def register_as_it_was(self, fate: Fate) -> None:
+        """Nothing is new, but somebody asks."""
+        fate.untold = fate.untold or not fate.wanted
+        self._ask_for(fate)
+
+    def _ask_for(self, fate: Fate) -> None:
+        kind = "check" if fate.check else "service"
+        fate.owner.put(f"/v1/agent/{kind}/register", fate.body(), timeout_s=60)
         fate.wanted, fate.asked_at = True, time.monotonic()
 
     def deregister(self, fate: Fate) -> None:
-        fate.owner.put(f"/v1/agent/service/deregister/{fate.id}", timeout_s=60)
-        fate.wanted = False
+        kind = "check" if fate.check else "service"
+        path = f"/v1/agent/{kind}/deregister/{fate.id}"
+        answer = fate.owner.request("PUT", path, timeout_s=60)
+        assert answer.status == (200 if fate.wanted else answer.status), answer
+        fate.wanted = fate.untold = False
 
     def deregister_elsewhere(self, fate: Fate) -> None:
         """Through the catalog, asked of any agent; only what the catalog has can be taken away, and
         clocks are given their slack."""
         where = self.rng.choice([self.server, *self.owners])
+        if fate.untold:
+            self.deregister(fate)
+            return
         if fate.wanted:
             eventually(
                 lambda: self.told(fate.owner).get(fate.id) == str(fate.version),
@@ -83,7 +104,7 @@ class World:
                 what="it is told",
             )
             time.sleep(max(0.0, CLOCKS_S - (time.monotonic() - fate.asked_at)))
-        body = {"Node": fate.owner.name, "ServiceID": fate.id}
+        body = {"Node": fate.owner.name, "CheckID" if fate.check else "ServiceID": fate.id}
         where.put("/v1/catalog/deregister", body, timeout_s=60)
         fate.wanted = False
 
@@ -105,7 +126,8 @@ class World:
         shutil.rmtree(owner.folder / "data")
         owner.start().ready(90)
         for fate in self.fates:
-            fate.wanted = fate.wanted and fate.owner is not owner
+            if fate.owner is owner:
+                fate.wanted = fate.untold = False
 
     def rename(self, owner: AgentProcess) -> None:
         owner.kill()
@@ -129,31 +151,40 @@ class World:
     # What there is
 
     def told(self, owner: AgentProcess) -> dict[str, str]:
-        """What the catalog has for a host, and in which version."""
+        """What the catalog has for a host, and in which version; checks of services aside."""
         found = self.server.get(f"/v1/catalog/node/{owner.name}").json or {"Services": {}}
-        return {name: each["Meta"].get("version", "") for name, each in found["Services"].items()}
+        checks = self.server.get(f"/v1/health/node/{owner.name}").json
+        return {
+            name: each["Meta"].get("version", "") for name, each in found["Services"].items()
+        } | {
+            each["CheckID"]: each["Notes"]
+            for each in checks
+            if not each["ServiceID"] and each["CheckID"] != "serfHealth"
+        }
 
     def differences(self) -> list[Any]:
         found: list[Any] = []
         for owner in self.owners:
             mine = {fate.id for fate in self.fates if fate.owner is owner and fate.wanted}
-            here = set(owner.get("/v1/agent/services").json)
-            checks = {
+            services = owner.get("/v1/agent/services").json
+            own_checks = owner.get("/v1/agent/checks").json
+            here = set(services) | {k for k, c in own_checks.items() if not c["ServiceID"]}
+            checked = {
                 check["ServiceID"]
                 for check in self.server.get(f"/v1/health/node/{owner.name}").json
                 if check["ServiceID"]
             }
             told = set(self.told(owner))
-            if not mine == here == told == checks:
-                found.append((owner.name, mine ^ here, here ^ told, here ^ checks))
+            if not (mine == here == told and checked == set(services)):
+                found.append((owner.name, mine ^ here, here ^ told, checked ^ set(services)))
         names = {each["Node"] for each in self.server.get("/v1/catalog/nodes").json}
         alive = {owner.name for owner in self.owners} | {"s1"}
-        services = {
+        lost = {
             each["ServiceID"]
             for each in self.server.get("/v1/catalog/service/web").json
             if each["Node"] not in alive
         }
-        return found + ([("nobody's", names - alive, services)] if services else [])
+        return found + ([("nobody's", names - alive, lost)] if lost else [])
 
 
 def test_the_catalog_agrees_with_the_owners(tmp_path: Path) -> None:
@@ -165,11 +196,12 @@ def test_the_catalog_agrees_with_the_owners(tmp_path: Path) -> None:
         world = World(cluster, rng)
         to_hosts = (world.kill, world.stop, world.reinstall, world.rename, world.freeze,
                     world.lose_servers)  # fmt: skip
-        to_services = (world.register, world.register, world.deregister,
-                       world.deregister_elsewhere)  # fmt: skip
+        to_services = (world.register, world.register, world.register_as_it_was,
+                       world.deregister, world.deregister_elsewhere)  # fmt: skip
         for number in range(ROUNDS):
             world.fates += [
-                Fate(f"w{number}-{n}", rng.choice(world.owners)) for n in range(SEQUENCES)
+                Fate(f"w{number}-{n}", rng.choice(world.owners), check=n % 4 == 0)
+                for n in range(SEQUENCES)
             ]
             mine = world.fates[-SEQUENCES:]
             for _ in range(STEPS):

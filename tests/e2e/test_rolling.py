@@ -125,6 +125,16 @@ def load(*agents: AgentProcess) -> Iterator[list[User]]:
             user.end()
 
 
+def tell(users: list[User]) -> None:
+    """For those who want figures (pytest -s)."""
+    failures = [failure for user in users for failure in user.failures]
+    print(
+        f"{sum(user.answered for user in users)} requests answered, {len(failures)} failed "
+        f"({sum(f.applied == 'maybe' for f in failures)} perhaps done), "
+        f"the slowest took {max(user.slowest_s for user in users):.2f} s"
+    )
+
+
 def healthy(agents: list[AgentProcess]) -> bool:
     """As an operator looks before the next server: all there, all well, all caught up."""
     found = agents[0].get("/v1/operator/autopilot/health").json
@@ -153,6 +163,7 @@ def test_a_rolling_restart_of_the_servers_fails_no_request(served: Cluster) -> N
             others = [s for s in servers if s is not server]
             server.ready(60)
             eventually(lambda others=others: healthy(others), within_s=60)
+    tell(users)
     failures = [failure for user in users for failure in user.failures]
     assert failures == [], failures[:5]
     assert max(user.slowest_s for user in users) < 7.0
@@ -164,6 +175,7 @@ def test_only_requests_in_flight_fail_when_the_leader_is_killed(served: Cluster)
         leader = next(s for s in servers if f"{s.address}:8300" == clients[0].leader())
         leader.kill()
         died = time.monotonic()
+    tell(users)
     for failure in (failure for user in users for failure in user.failures):
         assert failure.began <= died + 0.1, failure
         assert failure.status == 500 and failure.applied in {"no", "maybe"}, failure

@@ -105,8 +105,9 @@ def saved(made: Cluster) -> tuple[Path, dict[str, Any], str]:
     path = made.folder / "backup.snap"
     said = {read: shown(made.agents[0], read) for read in SAID}
     assert "Saved and verified snapshot to index" in made.agents[3].cli(
-        "snapshot", "save", str(path)
+        "snapshot", "save", "-append-filename=dc,node,status", str(path)
     )
+    path = path.with_name(f"backup-dc1-{made.agents[3].name}-client.snap")
     assert path.stat().st_mode & 0o777 == 0o600
     return path, said, session
 

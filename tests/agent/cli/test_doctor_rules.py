@@ -50,6 +50,20 @@ def test_packets(found: dict[str, Any], expected: list[str]) -> None:
 
 
 @pytest.mark.parametrize(
+    ("found", "expected"),
+    [
+        ({"Version": "1.0", "ProgramReplaced": False}, "ok"),
+        ({"Version": "0.9", "ProgramReplaced": False}, "note"),
+        ({"Version": "1.0", "ProgramReplaced": True, "Pid": 7}, "warn"),
+        ({}, "note"),
+    ],
+    ids=["same", "other version", "replaced", "says nothing"],
+)
+def test_the_program(found: dict[str, Any], expected: str) -> None:
+    assert levels(rules.program(found, "1.0")) == [expected]
+
+
+@pytest.mark.parametrize(
     ("off_s", "level", "says"),
     [
         ((None,), "", ""),

@@ -249,12 +249,12 @@ async def test_children_of_another_state_of_the_program_are_replaced(
     sidecars = make(FOREVER, handover_dir=tmp_path, program=lambda: states[-1])
     sidecars.reconcile(["a", "b"])
     await until(lambda: ready(sidecars, "a", "b"), "both run")
-    assert sidecars.upgrade() == 0
+    assert await sidecars.upgrade() == 0
     before = pid_of(sidecars, "a")
     states.append("new")
-    assert sidecars.upgrade() == 2
+    assert await sidecars.upgrade() == 2
     await until(lambda: pid_of(sidecars, "a") not in {0, before}, "another one runs")
-    assert sidecars.upgrade() == 0
+    assert await sidecars.upgrade() == 0
 
 
 async def test_children_that_are_to_outlive_the_agent_are_let_go(

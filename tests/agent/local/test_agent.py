@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import socket
 import time
@@ -19,6 +20,7 @@ from agent.local import agent as module
 from agent.local.agent import LocalAgent
 from raftstore.commands import Deregister
 from raftstore.definition_queries import GetConfigEntry
+from raftstore.queries import History
 from raftstore.records import Actor, CheckId, NodeName, ServiceId, ServiceName
 from tests.agent.local.parts import HOST, NODE, Catalog, ttl, until, web
 
@@ -397,3 +399,61 @@ async def test_a_deregistration_counts_for_a_host_that_has_another_name_since(ho
     assert set(agent.services()) == {"db"}
     names = Path(house.config.data_dir, "node-names")
     await until(lambda: json.loads(names.read_text()) == ["renamed"])
+
+
+async def test_what_is_registered_again_unchanged_while_its_removal_is_looked_up_stays(
+    house, monkeypatch
+) -> None:
+    """The removal is younger by the clock than both registrations, and older in truth."""
+    somebody = Actor(address="10.0.0.9:4711", node="other")
+    agent = await house.agent()
+    check = ttl("alone", name="alone", status="passing")
+    await agent.register_service(web(port=80))
+    await agent.register_service(web(name=ServiceName("db")))
+    await agent.register_check(check)
+    machine = house.catalog.machine
+    for gone in (
+        Deregister(node=HOST, service_id=WEB),
+        Deregister(node=HOST, service_id=ServiceId("db")),
+        Deregister(node=HOST, check_id=check.id),
+    ):
+        machine.apply(machine.index + 1, time.time() + 60.0, gone, actor=somebody)
+    asked, go_on, again = asyncio.Event(), asyncio.Event(), asyncio.Event()
+    ask = house.catalog.ask
+
+    async def held(query, options=None):
+        if isinstance(query, History):
+            asked.set()
+            await go_on.wait()
+        return await ask(query, options)
+
+    monkeypatch.setattr(house.catalog, "ask", held)
+    agent.trigger_full_sync()
+    async with asyncio.timeout(30):
+        await asked.wait()
+        async with asyncio.TaskGroup() as tasks:
+            for registering in (agent.register_service(web(port=80)), agent.register_check(check)):
+                again.clear()
+                agent.watch_once(again.set)
+                tasks.create_task(registering)
+                await again.wait()
+            go_on.set()
+    await until(lambda: "db" not in agent.services())
+    await until(lambda: set(house.catalog.services()) == {"web"})
+    await until(lambda: "alone" in house.catalog.checks())
+    assert set(agent.services()) == {"web"} and set(agent.checks()) == {"alone"}
+
+
+async def test_a_check_that_was_deregistered_while_its_agent_was_down_stays_away(house) -> None:
+    somebody = Actor(address="10.0.0.9:4711", node="other")
+    agent = await house.agent()
+    await agent.register_service(web(checks=(ttl("of-web"), ttl("stays"))))
+    await agent.register_check(ttl("alone", name="alone"))
+    await house.stop()
+    machine = house.catalog.machine
+    for name in ("of-web", "alone"):
+        gone = Deregister(node=HOST, check_id=CheckId(name))
+        machine.apply(machine.index + 1, time.time() + 60.0, gone, actor=somebody)
+    agent = await house.agent()
+    await until(lambda: set(agent.checks()) == {"stays"})
+    assert set(house.catalog.checks()) == {"stays"} and set(agent.services()) == {"web"}

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from agent.local.revocation import (
     SKEW_MAX_S,
-    asked_for_since,
-    missing_checks,
-    missing_services,
+    missing,
     revoked_checks,
     revoked_services,
+    still_unwanted,
 )
 from agent.local.services import LocalCheck, LocalService, LocalState
 from raftstore.queries import Change
@@ -38,7 +39,25 @@ def removal(actor: Actor | None = SOMEBODY, **fields) -> Change:
 
 
 def revoked(state: LocalState, *changes: Change, of_node: tuple[Change, ...] = ()) -> tuple:
-    return revoked_services(state, missing_services(state, ()), changes, of_node, HOST)
+    lost = missing(state, (), ()).services
+    return tuple(revoked_services(state, lost, changes, of_node, HOST))
+
+
+def with_check(state: LocalState, *, told: bool = True, kept_at: float = 0.0) -> Check:
+    record = Check(node=HOST, id=CheckId("c"), service_id=WEB)
+    state.put_check(LocalCheck(record=record, definition=ttl("c"), kept_at=kept_at), 0.0)
+    if told:
+        state.mark_check_synced(record)
+    return record
+
+
+def revoked_check(state: LocalState, gone: Change, *of_owners: Change) -> tuple:
+    lost = missing(state, (there(),), ()).checks
+    return tuple(revoked_checks(state, lost, (gone,), of_owners, NodeName(HOST)))
+
+
+def there() -> Service:
+    return Service(node=HOST, id=WEB, name=ServiceName("web"))
 
 
 def test_what_was_told_and_then_removed_by_a_request_is_revoked() -> None:
@@ -80,10 +99,9 @@ def test_a_node_that_is_removed_with_all_it_holds_takes_nothing_along_here() -> 
 
 
 def test_what_the_catalog_never_had_and_what_files_define_is_not_missing() -> None:
-    assert missing_services(state_with(told=False), ()) == ()
-    assert missing_services(state_with(source="local"), ()) == ()
-    there = Service(node=HOST, id=WEB, name=ServiceName("web"))
-    assert missing_services(state_with(), (there,)) == ()
+    assert not missing(state_with(told=False), (), ())
+    assert not missing(state_with(source="local"), (), ())
+    assert not missing(state_with(), (there(),), ())
 
 
 def test_a_registration_from_disk_must_be_clearly_older_than_the_removal() -> None:
@@ -93,11 +111,27 @@ def test_a_registration_from_disk_must_be_clearly_older_than_the_removal() -> No
     assert revoked(about_as_old, removal()) == ()
 
 
-def test_a_registration_that_comes_while_the_journal_is_asked_is_told_apart() -> None:
-    assert asked_for_since(state_with(told=False), WEB)
-    assert not asked_for_since(state_with(told=False, kept_at=1.0), WEB)
-    assert not asked_for_since(state_with(), WEB)
-    assert not asked_for_since(local_state(), WEB)
+@pytest.mark.parametrize("changed", [False, True], ids=["unchanged", "changed"])
+def test_what_is_registered_again_while_the_journal_is_asked_stays(changed: bool) -> None:
+    state = state_with()
+    with_check(state)
+    found = missing(state, (), ())
+    assert (*found.services, *found.checks) == (WEB, "c")
+    # A result is no registration.
+    state.update_check(CheckId("c"), "passing", "well", 0.0)
+    assert still_unwanted(state, found) == found
+    if changed:
+        state.register(LocalService(record=replace(there(), port=80)))
+        state.put_check(
+            LocalCheck(record=state.checks[CheckId("c")].record, definition=ttl("c", ttl_s=9.0)),
+            0.0,
+        )
+    else:
+        state.renew(WEB, 1.0)
+        state.renew_check(CheckId("c"), 1.0)
+    assert not still_unwanted(state, found)
+    state.deregister(WEB)
+    assert not still_unwanted(state, found)
 
 
 def test_one_that_was_asked_for_again_since_stays() -> None:
@@ -107,15 +141,30 @@ def test_one_that_was_asked_for_again_since_stays() -> None:
     assert revoked(state, removal(stamp=200.0)) == (WEB,)
 
 
-def test_a_check_is_revoked_unless_it_went_with_its_service() -> None:
+def test_a_check_is_revoked_unless_it_went_with_its_service_or_node() -> None:
     state = state_with()
-    record = Check(node=HOST, id=CheckId("c"), service_id=WEB)
-    state.put_check(LocalCheck(record=record, definition=ttl("c")), 0.0)
-    assert missing_checks(state, ()) == ()
+    record = with_check(state, told=False)
+    assert not missing(state, (there(),), ())
     state.mark_check_synced(record)
-    missing = missing_checks(state, ())
-    assert missing == ("c",)
     gone = removal(table="checks", key=f"{HOST}/c")
-    name = NodeName(HOST)
-    assert revoked_checks(state, missing, (gone,), (), name) == ("c",)
-    assert revoked_checks(state, missing, (gone,), (removal(),), name) == ()
+    assert revoked_check(state, gone) == ("c",)
+    assert revoked_check(state, gone, removal()) == ()
+    assert revoked_check(state, gone, removal(table="nodes", key=HOST)) == ()
+
+
+def test_a_check_from_disk_or_asked_for_again_must_be_clearly_older_than_the_removal() -> None:
+    gone = removal(table="checks", key=f"{HOST}/c")
+    for age_s, found in ((SKEW_MAX_S, ("c",)), (SKEW_MAX_S - 1.0, ())):
+        restored = state_with(told=False, kept_at=1.0)
+        with_check(restored, told=False, kept_at=100.0 - age_s)
+        assert revoked_check(restored, gone) == found
+        renewed = state_with()
+        with_check(renewed)
+        renewed.renew_check(CheckId("c"), 100.0 - age_s)
+        assert revoked_check(renewed, gone) == found
+
+
+def test_a_check_of_a_service_that_is_registered_anew_is_not_missing() -> None:
+    state = state_with(told=False)
+    with_check(state, kept_at=1.0)
+    assert not missing(state, (), ()).checks

@@ -37,6 +37,14 @@ def test_survivors_of_a_long_pass_are_not_looked_at_again(collector, monkeypatch
     assert rows[-1] == [49_999]
 
 
+def test_a_long_pass_over_the_young_leaves_the_full_one_nothing(collector, monkeypatch):
+    monkeypatch.setattr(module, "YOUNGER_MAX_S", 0.0)
+    rows = [[number] for number in range(5_000)]
+    gc.collect(1)
+    assert (collector.freezes, rows[-1]) == (1, [4_999])
+    assert gc.get_freeze_count() > len(rows)
+
+
 def test_garbage_is_still_collected(collector):
     knot: list[object] = []
     knot.append(knot)
