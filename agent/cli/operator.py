@@ -37,7 +37,14 @@ def peers_table(configuration: Mapping[str, Any], indexes: Mapping[str, int] | N
         state = "leader" if server.get("Leader") else "follower"
         voter = str(bool(server.get("Voter"))).lower()
         protocol = server.get("ProtocolVersion") or "<=1"
-        row = (server["Node"], server["ID"], server["Address"], state, voter, protocol)
+        row: tuple[str, ...] = (
+            server["Node"],
+            server["ID"],
+            server["Address"],
+            state,
+            voter,
+            protocol,
+        )
         if indexes is not None:
             row += _progress(indexes.get(server["ID"]), ahead, leads=state == "leader")
         rows.append(row)
