@@ -7,8 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import json
 import logging
+import os
+import socket
 from collections.abc import Callable, Coroutine
 from typing import Any
 from urllib.parse import parse_qsl
@@ -19,10 +22,12 @@ from proxy.http1.head import Request, Response
 from proxy.l7.limits import HttpLimits
 from proxy.l7.messages import Answer, Body
 from proxy.l7.pipe import Pipe
-from proxy.l7.serve import serve
+from proxy.l7.serve import Handler, serve
 from proxy.relay import PlainStream
-from proxy.telemetry import tap
+from proxy.siblings import Siblings
+from proxy.telemetry import merged, tap
 from proxy.telemetry.observer import TAPS_MAX, Observer, Tap
+from proxy.workers import Place, socket_of
 
 log = logging.getLogger("lictor.proxy.admin")
 
@@ -43,7 +48,9 @@ class Admin:
         spawn: Spawn,
         explain: Callable[[], dict[str, Any]],
         metrics: Callable[[], str],
+        place: Place | None = None,
     ) -> None:
+        """``place`` is which of several workers we are: then the figures told are those of all."""
         self._observer = observer
         self._config = config
         self._spawn = spawn
@@ -52,11 +59,17 @@ class Admin:
         self._limits = HttpLimits()
         self._server: asyncio.AbstractServer | None = None
         self._pipes: set[Pipe] = set()
+        self._place = place
+        self._siblings = Siblings(place, config.workers) if place is not None else None
+        self._own: asyncio.AbstractServer | None = None
         self.port = 0
 
     async def open(self, host: str = "127.0.0.1", port: int = PORT) -> None:
         """Listen; on any port when the usual one is taken (another proxy of this host has it)."""
         loop = asyncio.get_running_loop()
+        if self._place is not None:
+            await self._open_shared(self._place, loop)
+            return
         try:
             self._server = await loop.create_server(self._accept, host, port)
         except OSError as error:
@@ -69,20 +82,39 @@ class Admin:
         self.port = int(self._server.sockets[0].getsockname()[1])
         log.info("admin listener on=%s:%d", host, self.port)
 
+    async def _open_shared(self, place: Place, loop: asyncio.AbstractEventLoop) -> None:
+        """Listen at the port of all workers, and where the others ask for our own part."""
+        own = socket_of(place.folder, place.index)
+        own.unlink(missing_ok=True)  # of a worker before us; one system call
+        self._own = await loop.create_unix_server(self._accept_own, str(own))
+        if place.admin < 0:
+            return
+        with socket.socket(fileno=os.dup(place.admin)) as held:
+            host, port = held.getsockname()[:2]
+        self._server = await loop.create_server(self._accept, host, port, reuse_port=True)
+        self.port = port
+
     def close(self) -> None:
         """Listen no more."""
-        if self._server is not None:
-            self._server.close()
+        for each in (self._server, self._own):
+            if each is not None:
+                each.close()
         for pipe in list(self._pipes):
             pipe.abort()
 
     def _accept(self) -> asyncio.Protocol:
+        return self._begin(self._handle)
+
+    def _accept_own(self) -> asyncio.Protocol:
+        return self._begin(functools.partial(self._handle, own=True))
+
+    def _begin(self, handle: Handler) -> asyncio.Protocol:
         pipe = Pipe(self._limits)
         stream = PlainStream(pipe, self._config)
-        self._spawn(self._serve(pipe), "proxy admin")
+        self._spawn(self._serve(pipe, handle), "proxy admin")
         return stream
 
-    async def _serve(self, pipe: Pipe) -> None:
+    async def _serve(self, pipe: Pipe, handle: Handler) -> None:
         await pipe.opened.wait()
         pipe.begin()
         if len(self._pipes) >= CONNECTIONS_MAX:
@@ -90,11 +122,14 @@ class Admin:
             return
         self._pipes.add(pipe)
         try:
-            await serve(pipe, self._handle, self._limits, on_violation=lambda _: None)
+            await serve(pipe, handle, self._limits, on_violation=lambda _: None)
         finally:
             self._pipes.discard(pipe)
 
-    async def _handle(self, request: Request, body: Body, answer: Answer) -> None:
+    async def _handle(
+        self, request: Request, body: Body, answer: Answer, *, own: bool = False
+    ) -> None:
+        """``own``: of this worker alone."""
         path, _, query = request.target.partition("?")
         # A page of somebody's browser may reach loopback by a name of its own: only by address.
         host = (request.get("host") or "").rpartition(":")[0]
@@ -104,13 +139,18 @@ class Admin:
         if request.method not in ("GET", "HEAD"):
             await answer.whole(405, "only GET")
             return
+        others: list[str] = []
+        if self._siblings is not None and not own and path in ("/metrics", "/explain", "/edges"):
+            others = await self._siblings.ask(path)
         match path:
             case "/metrics":
-                await answer.whole(200, self._metrics())
+                await answer.whole(200, merged.metrics([self._metrics(), *others]))
             case "/explain":
-                await answer.whole(200, json.dumps(self._explain(), default=str, indent=1))
+                told = merged.explain([self._explain(), *map(json.loads, others)])
+                await answer.whole(200, json.dumps(told, default=str, indent=1))
             case "/edges":
-                await answer.whole(200, json.dumps(self._observer.metrics.edges()))
+                rows = merged.edges([self._observer.metrics.edges(), *map(json.loads, others)])
+                await answer.whole(200, json.dumps(rows))
             case "/ready":
                 await answer.whole(200, "ready")
             case "/tap":

@@ -20,8 +20,12 @@ class ProxyConfig:
 
     #: Connections that may stand in the accept queue of a listener.
     backlog: int = 1024
-    #: Inbound and outbound connections together; the one above is closed at accept.
+    #: Inbound and outbound connections and streams of tunnels together; the one above is closed
+    #: at accept. At a listener the tunnels that peers have opened count as well.
     connections_max: int = 16_384
+    #: TLS handshakes under way at the public listener; the one above is closed at accept, so that
+    #: half-open connections cost others nothing but a little patience (contract D.5).
+    handshakes_max: int = 512
     #: From accept to an identified peer. Longer gives slow peers room, and slow attackers too.
     handshake_timeout_s: float = 10.0
     #: To reach the local application.
@@ -56,6 +60,10 @@ class ProxyConfig:
     denials_kept_max: int = 128
     #: Answers of the policy that are remembered, by client identity.
     decisions_kept_max: int = 4096
+    #: How many processes share the ports of this proxy (SO_REUSEPORT), and which of them we are.
+    #: Bounds hold for each by itself, but for `connections_max`, of which each has its part.
+    workers: int = 1
+    worker: int = 0
     #: Whether connections to sidecars that can do it share warm ones: "auto" does where the peer
     #: can, "off" never, "require" dials nobody else. Plain connections are accepted always.
     tunnel: str = "auto"

@@ -221,6 +221,11 @@ def listen_on(upstream: UpstreamSpec) -> ListenOn:
     return ListenOn(address=upstream.bind_address, port=max(upstream.bind_port, 0))
 
 
+def opens(config: ProxyConfig, upstream: UpstreamSpec) -> bool:
+    """Whether this of several workers opens an upstream's listener: unix sockets are not shared."""
+    return not (upstream.socket_path and config.worker)
+
+
 def is_told(state: MeshState) -> bool:
     """Whether enough was told to serve what is registered."""
     own, told = state.own, state.endpoints

@@ -31,3 +31,12 @@ def failure(error: BaseException | None) -> str:
             return "refused_by_peer"
         return "handshake_failed"
     return "peer_gone"
+
+
+class Greetings:
+    """How many handshakes are under way at a listener."""
+
+    __slots__ = ("open",)
+
+    def __init__(self) -> None:
+        self.open = 0

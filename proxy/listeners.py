@@ -103,8 +103,9 @@ class Listener:
             return
         if not self.on.socket_path:
             self._server = await loop.create_server(
-                self._factory, self.on.address, self.on.port, backlog=self._config.backlog
-            )
+                self._factory, self.on.address, self.on.port, backlog=self._config.backlog,
+                reuse_port=self._config.workers > 1 or None,
+            )  # fmt: skip
             return
         path = Path(self.on.socket_path)
         await loop.run_in_executor(None, _clear_stale, path)

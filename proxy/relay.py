@@ -19,7 +19,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from proxy.config import ProxyConfig
-from proxy.handshakes import failure
+from proxy.handshakes import Greetings, failure
 
 #: The largest plaintext of a TLS record (RFC 8446, section 5.1): what one SSL_read can give.
 _RECORD_BYTES = 16_384
@@ -187,6 +187,7 @@ class TlsStream(asyncio.Protocol):
         "_secured",
         "_thrown_away",
         "_tls",
+        "greetings",
         "lost",
         "owner",
         "peer",
@@ -221,6 +222,8 @@ class TlsStream(asyncio.Protocol):
         self._over = False
         self._cut = False
         self._thrown_away = False
+        #: Where it is counted until its handshake is over.
+        self.greetings: Greetings | None = None
         #: Takes the connection over where both sides speak the tunnel's protocol; False: it does
         #: not, and the owner goes on.
         self.tunnelled: Callable[[TlsStream, bytes | None], bool] | None = None
@@ -233,6 +236,8 @@ class TlsStream(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport  # type: ignore[assignment]
         tune(self.transport, self._config)
+        if self.greetings is not None:
+            self.greetings.open += 1
         self.owner.stream_opened(self)
         if not self._tls.server_side:
             self._handshake()
@@ -284,14 +289,21 @@ class TlsStream(asyncio.Protocol):
             return
         except ssl.SSLError as error:
             self._flush()  # the alert that tells the peer why
+            self._greeted()
             self.owner.stream_insecure(self, failure(error), str(error))
             return
         self._flush()
         self._secured = True
+        self._greeted()
         self.pause_reading()
         der = self._tls.getpeercert(True)
         if self.tunnelled is None or not self.tunnelled(self, der):
             self.owner.stream_secured(self, der)
+
+    def _greeted(self) -> None:
+        if self.greetings is not None:
+            self.greetings.open -= 1
+            self.greetings = None
 
     def _decrypt(self) -> None:
         """Pass on what has come: one record at a time comes out, all of them go on together."""
@@ -392,6 +404,7 @@ class TlsStream(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.lost = True
+        self._greeted()
         self.owner.stream_lost(self, "connection_reset" if exc else "closed")
 
 

@@ -19,14 +19,15 @@ from typing import Any
 from proxy import admin, revocations, stats, tls
 from proxy.admin import Admin
 from proxy.authz import Policy
-from proxy.balance.round_robin import RoundRobin
+from proxy.balance.round_robin import RoundRobin, follow
 from proxy.certificate import PeerCertificate
 from proxy.config import ProxyConfig
 from proxy.connection import Inbound, Outbound
-from proxy.doors import Doors, Refused, Wing, is_told, listen_on
+from proxy.doors import Doors, Refused, Wing, is_told, listen_on, opens
 from proxy.effects import Record
 from proxy.errors import TlsMaterialError
 from proxy.handover import Inheritance
+from proxy.handshakes import Greetings
 from proxy.jwt import Jose
 from proxy.l7.gateway import Gateway, no_patterns
 from proxy.l7.ingress import IngressListener
@@ -52,6 +53,7 @@ from proxy.tunnel.accepted import AcceptedLinks
 from proxy.tunnel.pool import Tunnels
 from proxy.tunnel.stream import TunnelStream
 from proxy.waiting import set_within
+from proxy.workers import Place
 
 log = logging.getLogger("lictor.proxy.server")
 
@@ -97,6 +99,7 @@ class Proxy:
         self._opening: dict[str, asyncio.Task[None]] = {}
         self._stats = ProxyStats()
         self._sessions = Sessions(self.config, self._stats)
+        self._greetings = Greetings()
         self._denials: deque[Record] = deque(maxlen=self.config.denials_kept_max)
         self._closed = False
         self._admin: Admin | None = None
@@ -172,7 +175,9 @@ class Proxy:
             **({"linked": self.wing.explain()} if self.wing is not None else {}),
         }
 
-    async def open_admin(self, host: str = "127.0.0.1", port: int = admin.PORT) -> int:
+    async def open_admin(
+        self, host: str = "127.0.0.1", port: int = admin.PORT, place: Place | None = None
+    ) -> int:
         """Open the listener for metrics and people; the port that it got, 0 for none."""
         self._admin = Admin(
             self._http.observer,
@@ -180,6 +185,7 @@ class Proxy:
             spawn=self.spawn,
             explain=self.explain,
             metrics=self.metrics,
+            place=place,
         )
         await self._admin.open(host, port)
         return self._admin.port
@@ -189,7 +195,8 @@ class Proxy:
         found, tunnels = self.stats(), (self.tunnels, self._accepted)
         gauges, counters = stats.counted(
             found,
-            open_now=len(self._sessions) + self._http.stats.open,
+            open_now=self._open,
+            handshakes=self._greetings.open,
             roots=len(self._state.roots_pem),
             tunnels=(sum(each.open for each in tunnels), sum(each.streams for each in tunnels)),
             now=time.time(),
@@ -265,14 +272,8 @@ class Proxy:
         self._new_policy(state)
         self._http.update(state)
         if state.own is not None:
-            for upstream in state.own.upstreams:
-                endpoints = state.endpoints.get(upstream.key, ())
-                balancer = self._balancers.get(upstream.key)
-                if balancer is None:
-                    start = self._rng.randrange(1 << 16)
-                    self._balancers[upstream.key] = RoundRobin(endpoints, start=start)
-                elif endpoints != before.endpoints.get(upstream.key, ()):
-                    balancer.update(endpoints)
+            keys = [upstream.key for upstream in state.own.upstreams]
+            follow(self._balancers, keys, state.endpoints, before.endpoints, self._rng)
             self._reconcile_listeners(state.own)
 
     def _new_contexts(self, state: MeshState) -> None:
@@ -330,7 +331,7 @@ class Proxy:
             on = ListenOn(address=own.listen_address, port=max(own.listen_port, 0))
             wanted[PUBLIC] = (on, self._doors.come_in)
         for upstream in own.upstreams:
-            if upstream.listens:
+            if upstream.listens and opens(self.config, upstream):
                 enter = functools.partial(self._doors.enter, upstream)
                 wanted[upstream.key] = (listen_on(upstream), enter)
         wanted |= self._doors.wanted(self._state)
@@ -359,20 +360,23 @@ class Proxy:
             return self.refuse("not_ready")
         if time.time() >= contexts.not_after_at:
             return self.refuse("leaf_expired")
-        if self._full(own):
+        if self._full(own, tunnels=self._accepted.open):
             return self.refuse("overflow")
+        if self._greetings.open >= self.config.handshakes_max:
+            return self.refuse("handshake_overflow")
         if self._http.serves_inbound():
             stream = self._http.accept_inbound(contexts)
         else:
             session = self._inbound(own)
             stream = TlsStream(session, self.config, contexts.server, server_side=True)
             session.accept(stream)
-        stream.tunnelled = self._accepted.accept
+        stream.greetings, stream.tunnelled = self._greetings, self._accepted.accept
         return stream
 
-    def _full(self, own: OwnService) -> bool:
-        most, active = own.inbound_connections_max, self._stats.inbound_active
-        return self._crowded or 0 < most <= active
+    def _full(self, own: OwnService, *, tunnels: int = 0) -> bool:
+        active = self._stats.inbound_active + self._http.stats.inbound_open
+        crowded = self._open + tunnels >= self.config.connections_max
+        return crowded or 0 < own.inbound_connections_max <= active
 
     def _own_authority(self) -> str:
         own = self._state.own
@@ -457,8 +461,12 @@ class Proxy:
         return stream
 
     @property
+    def _open(self) -> int:
+        return len(self._sessions) + self._http.stats.open
+
+    @property
     def _crowded(self) -> bool:
-        return len(self._sessions) + self._http.stats.open >= self.config.connections_max
+        return self._open >= self.config.connections_max
 
     def refuse(self, reason: str, secured: TlsStream | None = None) -> asyncio.Protocol:
         """The protocol for a connection that is closed at once."""

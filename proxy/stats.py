@@ -37,6 +37,8 @@ class HttpStats:
     denied: int = 0
     audited: int = 0
     open: int = 0
+    #: Of them those from the mesh.
+    inbound_open: int = 0
 
 
 class Door(Protocol):
@@ -66,11 +68,19 @@ def shown(state: MeshState, listeners: Mapping[str, Door], policy: Policy | None
 
 
 def counted(
-    found: ProxyStats, *, open_now: int, roots: int, tunnels: tuple[int, int], now: float
+    found: ProxyStats,
+    *,
+    open_now: int,
+    handshakes: int,
+    roots: int,
+    tunnels: tuple[int, int],
+    now: float,
 ) -> tuple[dict[str, float], dict[str, float]]:
     """Gauges and counters of the whole proxy by name; ``tunnels`` are connections and streams."""
     gauges = {
         "connections_active": float(open_now),
+        "handshakes_active": float(handshakes),
+        "workers": 1.0,
         "config_age_seconds": found.source_age_s,
         "leaf_expiry_seconds": max(0.0, found.leaf_not_after_at - now),
         "root_count": float(roots),

@@ -32,6 +32,7 @@ from proxy.permissions import FullMatch
 from proxy.server import Proxy
 from proxy.source import AppAddress, OwnService, UpstreamSpec
 from proxy.waiting import set_within
+from proxy.workers import HANDED_OVER, Place, supervise
 
 if TYPE_CHECKING:
     from proxy.linked import Linked
@@ -78,14 +79,50 @@ class ProxyOptions:
     admin_bind: str = ""
     #: A unix socket at which one process gives its listeners to the next; "" for none.
     handover: str = ""
+    #: Which of several workers it is; None: the only one.
+    place: Place | None = None
 
 
 def main_proxy(options: ProxyOptions) -> int:
     """Run a proxy on uvloop until it is told to stop; the exit code."""
     _one_arena()
+    if options.config.workers > 1 and options.place is None:
+        return _main_workers(options)
     if options.parent_pid and not options.outlives_s and not _die_with(options.parent_pid):
         return 0
-    return int(uvloop.run(run_proxy(options)))
+    silent = options.place is not None and options.place.index > 0
+    return int(uvloop.run(run_proxy(options, say=_silence if silent else print)))
+
+
+def _silence(text: str) -> None:
+    """One of several workers speaks for all."""
+
+
+def _main_workers(options: ProxyOptions) -> int:
+    """Run several processes that share the ports of one proxy."""
+    if options.parent_pid and not options.outlives_s and not _die_with(options.parent_pid):
+        return 0
+    bind, count, ours = options.admin_bind, options.config.workers, os.getpid()
+    if bind == "off":
+        admin_at = None
+    else:
+        admin_at = _host_port(bind, "-admin-bind") if bind else ("127.0.0.1", admin.PORT)
+
+    def run(place: Place) -> int:
+        most = max(1, options.config.connections_max // count)
+        config = replace(options.config, worker=place.index, connections_max=most)
+        # The first one's is that of a proxy that is alone: their number may change in between.
+        path = options.handover
+        if path and place.index:
+            path = f"{path}.{place.index}"
+        one = replace(
+            options, config=config, place=place, handover=path, parent_pid=ours, outlives_s=0.0
+        )
+        return main_proxy(one)
+
+    return supervise(
+        count, run, admin=admin_at, parent_pid=options.parent_pid, outlives_s=options.outlives_s
+    )
 
 
 async def run_proxy(options: ProxyOptions, *, say: Callable[[str], None] = print) -> int:
@@ -99,7 +136,7 @@ async def run_proxy(options: ProxyOptions, *, say: Callable[[str], None] = print
     config = options.config
     if options.drain_s is not None:
         config = replace(config, drain_timeout_s=options.drain_s)
-    stop = _Stop()
+    stop, handed = _Stop(), False
     proxy = Proxy(
         source, config, rng=random.Random(), full_match=options.full_match, jose=options.jose
     )
@@ -111,7 +148,7 @@ async def run_proxy(options: ProxyOptions, *, say: Callable[[str], None] = print
     linked = _linked(options, source, proxy)
     await source.start()
     await proxy.start()
-    await _open_admin(proxy, source, options.admin_bind)
+    await _open_admin(proxy, source, options)
     try:
         handed = await _until_told(stop, heirs, proxy, options)
         if handed:
@@ -132,7 +169,7 @@ async def run_proxy(options: ProxyOptions, *, say: Callable[[str], None] = print
         if heirs is not None:
             heirs.close()
     log.info("proxy stopped")
-    return 0
+    return HANDED_OVER if handed and options.place is not None else 0
 
 
 def _linked(options: ProxyOptions, source: ApiSource | FeedSource, proxy: Proxy) -> Linked | None:
@@ -208,11 +245,12 @@ async def _serve_heirs(heirs: Handover, proxy: Proxy) -> None:
     await heirs.wait()
 
 
-async def _open_admin(proxy: Proxy, source: ApiSource | FeedSource, bind: str) -> None:
+async def _open_admin(proxy: Proxy, source: ApiSource | FeedSource, options: ProxyOptions) -> None:
+    bind = options.admin_bind
     if bind == "off":
         return
     host, port = _host_port(bind, "-admin-bind") if bind else ("127.0.0.1", admin.PORT)
-    found = await proxy.open_admin(host, port)
+    found = await proxy.open_admin(host, port, options.place)
     if isinstance(source, FeedSource):
         source.admin_port = found  # told to the agent with what it is answered anyway
 

@@ -48,6 +48,7 @@ def proxy_options(call: Call) -> ProxyOptions:
     from agent.login.jose import Jose
     from proxy.config import ProxyConfig
     from proxy.worker import ProxyOptions
+    from proxy.workers import WORKERS_MAX
 
     flags = call.flags
     options = read_options(flags, call.environ)
@@ -59,6 +60,9 @@ def proxy_options(call: Call) -> ProxyOptions:
     tunnel = flags.text("tunnel")
     if tunnel not in {"auto", "off", "require"}:
         raise ValueError(f'-tunnel must be auto, off or require, not "{tunnel}"')
+    workers = int(flags["workers"])
+    if not 1 <= workers <= WORKERS_MAX:
+        raise ValueError(f"-workers must be 1 to {WORKERS_MAX}, not {workers}")
     return ProxyOptions(
         http_addr=flags.text("http-addr")
         or call.environ.get("CONSUL_HTTP_ADDR")
@@ -74,7 +78,7 @@ def proxy_options(call: Call) -> ProxyOptions:
         bind_address=flags.text("bind-address"),
         handover=flags.text("handover"),
         outlives_s=parse_s(flags.text("outlives-agent") or "0s"),
-        config=ProxyConfig(tunnel=tunnel),
+        config=ProxyConfig(tunnel=tunnel, workers=workers),
         full_match=full_match,
         jose=Jose(),
         admin_bind=flags.text("admin-bind"),
@@ -212,6 +216,12 @@ COMMANDS = {
                 "tunnel",
                 "Share warm connections with other built-in proxies: auto, off or require.",
                 default="auto",
+            ),
+            Flag(
+                "workers",
+                "How many processes share the ports of this proxy.",
+                Kind.INT,
+                default=1,
             ),
             Flag("sidecar-for", "Id of the service whose sidecar registration to use."),
             Flag("upstream", 'Upstream as "name:port"; may be repeated.', Kind.LIST),

@@ -27,6 +27,7 @@ _NAME = re.compile(r"[A-Za-z0-9-]+")
 NAME_BYTES_MAX = 63
 _KEY_BYTES = frozenset({16, 24, 32})
 _FOREIGN_PROVIDERS = frozenset({"vault", "aws-pca"})
+_PROXY_WORKERS_MAX = 64
 
 
 def check_values(values: Values, *, dev: bool, data_dir_is_file: bool) -> None:
@@ -110,6 +111,9 @@ def _check_mesh(values: Values) -> None:
     tunnel = values.get("proxy.tunnel", "auto")
     if tunnel not in {"auto", "off", "require"}:
         raise ConfigError(f'proxy.tunnel must be "auto", "off" or "require", not "{tunnel}"')
+    workers = values.get("proxy.workers", 1)
+    if not 1 <= workers <= _PROXY_WORKERS_MAX:
+        raise ConfigError(f"proxy.workers must be 1 to {_PROXY_WORKERS_MAX}, not {workers}")
 
 
 def _check_protocols(values: Values) -> None:

@@ -405,6 +405,8 @@ class AgentConfig:
     proxy_tunnel: str = "auto"
     #: How long sidecars go on without the agent, for its next start to take over; 0: not at all.
     proxy_outlives_agent_s: float = 0.0
+    #: Processes that share the ports of each sidecar (SO_REUSEPORT).
+    proxy_workers: int = 1
     ca_config: Mapping[str, object] = field(default_factory=dict)
     #: Holds the key under which servers keep the mesh's signing keys; "": they lie clear.
     ca_seal_key_file: str = ""

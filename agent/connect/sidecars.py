@@ -105,6 +105,7 @@ class Sidecars:
         http_addr: str,
         bind_address: str = "",
         tunnel: str = "auto",
+        workers: int = 1,
         handover_dir: Path | None = None,
         outlives_s: float = 0.0,
         program: Callable[[], object] = lambda: None,
@@ -123,6 +124,7 @@ class Sidecars:
         self._http_addr = http_addr
         self._bind_address = bind_address
         self._tunnel = tunnel
+        self._workers = workers
         self._handover_dir = handover_dir
         self._outlives_s = outlives_s
         self._program = program
@@ -146,6 +148,8 @@ class Sidecars:
             command += ["-bind-address", self._bind_address]
         if self._tunnel != "auto":
             command += ["-tunnel", self._tunnel]
+        if self._workers > 1:
+            command += ["-workers", str(self._workers)]
         path = self._handover_path(spec.proxy_id)
         if path:
             command += ["-handover", path]

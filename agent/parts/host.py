@@ -158,6 +158,7 @@ class HostParts:
             http_addr=own_http(config),
             bind_address=sidecar_address(config),
             tunnel=config.proxy_tunnel,
+            workers=config.proxy_workers,
             handover_dir=_handover_dir(config),
             outlives_s=config.proxy_outlives_agent_s,
             program=lambda: looks(folders(OF_SIDECARS)),

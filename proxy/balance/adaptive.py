@@ -99,8 +99,8 @@ class Adaptive(PeakEWMA):
         excluded: Collection[Host] = (),
     ) -> Host | None:
         usable = self.usable(excluded)
-        if not usable:
-            return None
+        if len(usable) < 2:
+            return usable[0] if usable else None
         unknown = [host for host in usable if self._fits[host.key].samples < SAMPLES_MIN]
         if unknown and rng.random() < LEARN_SHARE:
             return rng.choice(unknown)

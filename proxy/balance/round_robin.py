@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import random
+from collections.abc import Iterable, Mapping, Sequence
 
 from proxy.source import Endpoint
 
@@ -29,3 +30,19 @@ class RoundRobin:
         first = self._next % size
         self._next = first + 1
         return tuple(self._endpoints[(first + step) % size] for step in range(min(count, size)))
+
+
+def follow(
+    held: dict[str, RoundRobin],
+    keys: Iterable[str],
+    now: Mapping[str, Sequence[Endpoint]],
+    before: Mapping[str, Sequence[Endpoint]],
+    rng: random.Random,
+) -> None:
+    """Bring the balancers of these upstreams in step with their endpoints."""
+    for key in keys:
+        endpoints, balancer = now.get(key, ()), held.get(key)
+        if balancer is None:
+            held[key] = RoundRobin(endpoints, start=rng.randrange(1 << 16))
+        elif endpoints != before.get(key, ()):
+            balancer.update(endpoints)

@@ -72,11 +72,16 @@ def passed_on(headers: Headers) -> list[tuple[str, str]]:
     return kept
 
 
-def onward(head: Request | Response) -> list[tuple[str, str]]:
-    """What ``passed_on`` gives for its headers; most heads have nothing that ends here."""
-    if head.by_name.keys().isdisjoint(HOP_BY_HOP):
-        return list(head.headers)
-    return passed_on(head.headers)
+def onward(
+    head: Request | Response, without: frozenset[str] = frozenset()
+) -> list[tuple[str, str]]:
+    """What ``passed_on`` gives for its headers, without some more; most heads have nothing that
+    ends here."""
+    names = head.by_name.keys()
+    kept = list(head.headers) if names.isdisjoint(HOP_BY_HOP) else passed_on(head.headers)
+    if names.isdisjoint(without):
+        return kept
+    return [(name, value) for name, value in kept if name.lower() not in without]
 
 
 def changed(

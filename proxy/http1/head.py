@@ -45,6 +45,19 @@ class Request:
         return self.by_name.get(name.lower())
 
 
+def extended(request: Request, added: Headers) -> Request:
+    """The same with headers after the others, whose names in lower case are not there yet. What
+    is known of the others is not found out again: every request gets some on its way."""
+    made = object.__new__(Request)
+    put = object.__setattr__
+    put(made, "method", request.method)
+    put(made, "target", request.target)
+    put(made, "minor", request.minor)
+    put(made, "headers", (*request.headers, *added))
+    put(made, "by_name", {**request.by_name, **dict(added)})
+    return made
+
+
 @dataclass(frozen=True, slots=True)
 class Response:
     """A response's head."""

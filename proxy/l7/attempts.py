@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from proxy.balance.hosts import Host
+from proxy.errors import HttpViolation
 from proxy.http1 import forward
 from proxy.http1.forward import About
 from proxy.l7 import mirror
@@ -22,6 +23,8 @@ from proxy.l7.retries import Failure
 from proxy.l7.routes import Target
 from proxy.spiffe import SpiffeId
 
+#: Beside what is about one hop only.
+_NOT_ONWARD = frozenset({"expect", "x-lictor-mirror"})
 Fly = Coroutine[Any, Any, "Flight"]
 
 
@@ -76,6 +79,10 @@ class Attempts:
             flight.pipe, flight.result = await self._ask(flight.peer, one, try_s, flight)
         except asyncio.CancelledError:
             flight.failed = False  # another was quicker, or nobody waits any more
+            self.land(flight)
+            raise
+        except HttpViolation:
+            flight.failed = False  # the client broke the rules: that says nothing about the host
             self.land(flight)
             raise
         except BaseException:
@@ -200,11 +207,7 @@ def outgoing(one: RequestState, source_ip: str) -> Outgoing:
     """The request as it goes to the host."""
     request, choice = one.request, one.choice
     about = About(source_ip, choice.resolver.target.service)
-    headers = [
-        (name, value)
-        for name, value in forward.onward(request)
-        if name.lower() not in ("expect", "x-lictor-mirror")
-    ]
+    headers = forward.onward(request, without=_NOT_ONWARD)
     for changes in choice.request_headers:
         headers = forward.changed(headers, changes, request, about)
     if request.get("x-request-id") is None:

@@ -20,7 +20,6 @@ from proxy.certificate import PeerCertificate
 from proxy.config import ProxyConfig
 from proxy.effects import Record
 from proxy.errors import UnreadablePattern
-from proxy.http1.head import Request
 from proxy.http2.clients import Links
 from proxy.http2.server import Server
 from proxy.jwt import Jose
@@ -31,7 +30,6 @@ from proxy.l7.inbound import InboundHttp, Told
 from proxy.l7.ingress import IngressListener
 from proxy.l7.ingress_http import IngressHttp
 from proxy.l7.limits import HttpLimits
-from proxy.l7.messages import Answer, Body
 from proxy.l7.outbound import OutboundHttp
 from proxy.l7.pipe import TUNNELLED, Pipe, PipeClosed
 from proxy.l7.pool import Pool
@@ -184,7 +182,7 @@ class Gateway:
         context = contexts.http2[0] if speaks2 and contexts.http2 else contexts.server
         stream = TlsStream(pipe, self._hub.config, context, server_side=True)
         self.stats.inbound_connections += 1
-        self._adopt(pipe, self._inbound(pipe), "proxy http inbound")
+        self._adopt(pipe, self._inbound(pipe), "proxy http inbound", inbound=True)
         return stream
 
     def accept_stream(self, peer: PeerCertificate, make: Callable[[Owner], TunnelStream]) -> None:
@@ -192,7 +190,7 @@ class Gateway:
         pipe = Pipe(self._limits, accepted=True)
         pipe.joined_to(make(pipe), peer)
         self.stats.inbound_connections += 1
-        self._adopt(pipe, self._inbound(pipe), "proxy http inbound")
+        self._adopt(pipe, self._inbound(pipe), "proxy http inbound", inbound=True)
 
     def accept_outbound(self, upstream: UpstreamSpec, source: str = "") -> asyncio.Protocol:
         """The protocol for a connection of the local application; ``source`` is the address that
@@ -224,16 +222,20 @@ class Gateway:
         self._adopt(pipe, self._ingress(pipe, stream, door), "proxy http ingress")
         return stream
 
-    def _adopt(self, pipe: Pipe, work: Coroutine[Any, Any, None], name: str) -> None:
+    def _adopt(
+        self, pipe: Pipe, work: Coroutine[Any, Any, None], name: str, *, inbound: bool = False
+    ) -> None:
         self._pipes.add(pipe)
         self._idle.clear()
         self.stats.open += 1
-        self._hub.spawn(work, name).add_done_callback(lambda _: self._gone(pipe))
+        self.stats.inbound_open += inbound
+        self._hub.spawn(work, name).add_done_callback(lambda _: self._gone(pipe, inbound))
 
-    def _gone(self, pipe: Pipe) -> None:
+    def _gone(self, pipe: Pipe, inbound: bool) -> None:
         self._pipes.discard(pipe)
         self._handlers.pop(pipe, None)
         self.stats.open -= 1
+        self.stats.inbound_open -= inbound
         if not self._pipes:
             self._idle.set()
 
@@ -304,8 +306,9 @@ class Gateway:
     def _shorten(self, pipe: Pipe, plan: Planner, hop: Hop) -> None:
         """Let plain requests of a connection go the short way."""
         pipe.taker = ShortWay(
-            pipe, plan, self.observer, hop, self._limits, leaving=lambda: self._leaving
-        )
+            pipe, plan, self.observer, hop, self._limits,
+            leaving=lambda: self._leaving, on_violation=self._violated,
+        )  # fmt: skip
 
     async def _serve(
         self, pipe: Pipe, handle: Handler, protocol: str, hop: Hop | None = None
@@ -388,19 +391,16 @@ class Gateway:
             own = self._state.own
             return next((d for d in (own.ingress if own else ()) if d.port == door.port), door)
 
-        async def onward(service: str, request: Request, body: Body, answer: Answer) -> None:
+        def onward(service: str) -> OutboundHttp | None:
             state = self._upstreams.named(service)
-            if state is None:
-                await answer.whole(503, "no such service is known here")
-                return
             handler = made.get(service)
-            if handler is None:
+            if state is not None and handler is None:
                 around = self._around2 if state.chain.protocol in HTTP2 else self._around
                 known = state
                 handler = made[service] = OutboundHttp(
                     lambda: self._upstreams.named(service) or known, pipe, around, source_ip
                 )
-            await handler.handle(request, body, answer)
+            return None if state is None else handler
 
         own = self._state.own
         hop = Hop(
@@ -410,8 +410,10 @@ class Gateway:
             peer_address=pipe.peer_address,
             protocol=door.protocol,
         )
-        handle = IngressHttp(now, onward, source_ip).handle
-        await self._serve(pipe, self.observer.watched(handle, hop), door.protocol, hop)
+        served = IngressHttp(now, onward, source_ip)
+        if door.protocol not in HTTP2:
+            self._shorten(pipe, served.plan, hop)
+        await self._serve(pipe, self.observer.watched(served.handle, hop), door.protocol, hop)
 
     def _told(self, told: Told, source: str) -> None:
         event = "audited" if told.allowed else "denied"

@@ -11,10 +11,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from proxy import jwt, paths, permissions
-from proxy.authz import Policy, Rule, foreign
+from proxy.authz import Policy, Rule
 from proxy.errors import AmbiguousPath
 from proxy.http1 import forward
-from proxy.http1.body import Framing
 from proxy.http1.head import Request, Response
 from proxy.http2 import grpc
 from proxy.jwt import Checked
@@ -35,6 +34,8 @@ from proxy.telemetry.entry import Notes
 
 #: What a denied client reads; the reason stays in the log, found by the reference.
 DENIED = "RBAC: access denied"
+#: Beside what is about one hop only.
+_NOT_ONWARD = frozenset({"x-forwarded-client-cert", "expect"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,18 +62,21 @@ def several(request: Request) -> dict[str, tuple[str, ...]]:
 class InboundPlan:
     """A request to the application on the short way."""
 
-    __slots__ = ("_inbound", "_key", "_notes", "_over", "pipe", "raw", "timeout_s")
+    __slots__ = ("_inbound", "_key", "_notes", "_over", "_repeats", "pipe", "raw", "timeout_s")
 
     def __init__(
         self,
         inbound: InboundHttp,
         request: Request,
+        replay: Replay,
         pipe: Pipe,
         raw: bytes,
         timeout_s: float,
         notes: Notes,
     ) -> None:
         self._inbound = inbound
+        #: What may be asked twice, while all of it is at hand.
+        self._repeats = replay if request.method in ("GET", "HEAD") else None
         self._key = inbound.under_way.begin(request, self._end)
         self._over = False
         self.pipe = pipe
@@ -84,15 +88,16 @@ class InboundPlan:
         """Whatever the application says is its answer."""
         return True
 
-    def headers(self, head: Response) -> list[tuple[str, str]]:
-        """The headers of the answer."""
-        return forward.onward(head)
+    def headers(self, head: Response) -> None:
+        """The headers of the answer: as they came."""
 
     def failed(self, failure: Failure) -> tuple[int, str] | None:
         """A kept connection may have ended at the very moment: the long way asks on a fresh one."""
-        return None if failure.reset else _failure(self._notes, failure.timed_out)
+        if failure.reset and self._repeats is not None and self._repeats.repeatable:
+            return None
+        return _failure(self._notes, failure.timed_out)
 
-    def over(self, *, whole: bool) -> None:
+    def over(self, *, whole: bool, by_client: bool = False) -> None:
         """The request has ended."""
         self._over = True
         self._inbound.under_way.end(self._key)
@@ -233,8 +238,8 @@ class InboundHttp:
         finally:
             self.under_way.end(key)
 
-    def plan(self, request: Request, notes: Notes) -> InboundPlan | None:
-        """The short way of a request without a body that needs no waiting; else None."""
+    def plan(self, request: Request, notes: Notes, replay: Replay) -> InboundPlan | None:
+        """The short way of a request that needs no waiting; else None."""
         guard, keys = self._guard(), self._key_sets
         if guard.is_set or keys.own_headers or self._policy().wanted:
             return None
@@ -253,9 +258,10 @@ class InboundHttp:
             notes.rule, notes.precedence = str(decision.rule), decision.rule.precedence
         query = request.target.partition("?")
         target = path + query[1] + query[2]
-        raw = forward.request_bytes(request.method, target, self._headers(request), Framing())
+        headers, frame = self._headers(request), replay.framing
+        raw = forward.request_bytes(request.method, target, headers, frame)
         timeout_s = grpc.lowered(self._request_timeout_s, request)
-        return InboundPlan(self, request, pipe, raw, timeout_s, notes)
+        return InboundPlan(self, request, replay, pipe, raw, timeout_s, notes)
 
     def release(self, pipe: Pipe, *, whole: bool) -> None:
         """A connection of the short way is free again, or at its end."""
@@ -277,9 +283,11 @@ class InboundHttp:
 
     def _decide(self, request: Request, seen: list[Checked] | None = None) -> Verdict:
         policy = self._policy()
-        stranger = foreign(self._client, policy.trust_domain)
-        if stranger is not None:
-            return Verdict(decision=stranger)
+        decision = policy.decide(self._client)
+        rule = decision.rule
+        if rule is None or not (rule.matches or rule.providers):
+            # No rule asks for anything of the request: the answer about its sender is remembered.
+            return Verdict(decision=decision)
         joined = request.by_name
         tokens = self._key_sets.tokens(joined, request.target)
         lines = several(request) if len(joined) < len(request.headers) else {}
@@ -405,11 +413,7 @@ class InboundHttp:
 
     def _headers(self, request: Request) -> list[tuple[str, str]]:
         """What the application sees: who asked is told by us alone."""
-        kept = [
-            (name, value)
-            for name, value in forward.onward(request)
-            if name.lower() not in ("x-forwarded-client-cert", "expect")
-        ]
+        kept = forward.onward(request, without=_NOT_ONWARD)
         if self._app.host:
             kept = [each for each in kept if each[0].lower() != "host"]
             kept.append(("Host", self._app.host))

@@ -14,6 +14,7 @@ from proxy.telemetry.entry import Notes
 if TYPE_CHECKING:
     from proxy.l7.pipe import Pipe
 
+_EMPTY = Framing()
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _REASONS = {
     400: "Bad Request", 403: "Forbidden", 405: "Method Not Allowed", 408: "Request Timeout",
@@ -93,15 +94,15 @@ class Answer(Protocol):
 
 
 class NoBody:
-    """The body of a request that has none."""
+    """A body with nothing to read: there is none, or somebody else passes it on."""
 
-    framing = Framing()
     size = 0
     trailers: Headers = ()
     done = True
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: Client, framing: Framing = _EMPTY) -> None:
         self.client = client
+        self.framing = framing
 
     async def read(self) -> bytes:
         """Nothing."""

@@ -21,9 +21,10 @@ from proxy.l7.attempts import Attempts, Flight, outgoing, peer_of
 from proxy.l7.failover import Failover
 from proxy.l7.hashing import RequestHash
 from proxy.l7.hosts import TargetHosts
-from proxy.l7.messages import Answer, Body, NoBody
+from proxy.l7.messages import Answer, Body
 from proxy.l7.outbound_plan import OutboundPlan, judged, note, told
 from proxy.l7.pipe import Pipe
+from proxy.l7.pool import Pool
 from proxy.l7.relaying import Began, Exchange, Replay, give, switch
 from proxy.l7.request_state import RequestState, Surroundings, UpstreamState
 from proxy.l7.retries import Failure, RetryPolicy, backoff_s, per_try_s, wanted
@@ -48,7 +49,8 @@ class OutboundHttp:
         self._around = around
         self._source_ip = source_ip
         self._attempts = Attempts(around, source_ip)
-        self._nothing = Replay(NoBody(pipe))
+        #: HTTP/2 has streams of its own and no short way.
+        self._shortens = isinstance(around.pool, Pool)
         #: What the short way began and left.
         self._left: RequestState | None = None
 
@@ -166,6 +168,12 @@ class OutboundHttp:
         """
         around, resolver = self._around, one.choice.resolver
         now = around.now()
+        hash_value = one.hashes.by(resolver.load_balancer)
+        hosts = state.hosts.get(resolver.target.id)
+        if hosts is not None and not (resolver.failover or one.tried):  # nobody else to look at
+            host = hosts.pick(now, around.rng, hash_value=hash_value, tried=(), again=False)
+            if host is not None:
+                return hosts, host
         groups = [state.hosts.get(t.id) for t in (resolver.target, *resolver.failover)]
         usable = [hosts is not None and hosts.usable(now) for hosts in groups]
         failover = state.failovers.get(resolver.target.id)
@@ -173,7 +181,6 @@ class OutboundHttp:
             delay_s = state.settings.failback_delay_s
             failover = state.failovers[resolver.target.id] = Failover(delay_s)
         first = failover.choose(usable, now)
-        hash_value = one.hashes.by(resolver.load_balancer)
         order = [] if first is None else [first, *(n for n in range(len(groups)) if n > first)]
         for again in (False, True):
             for at in order if one.tried or again else order[:1]:
@@ -314,18 +321,21 @@ class OutboundHttp:
 
     # The short way.
 
-    def plan(self, request: Request, notes: Notes) -> OutboundPlan | None:
-        """The short way of a request without a body that needs no waiting; else None, and the long
-        way goes on with what was chosen."""
+    def plan(self, request: Request, notes: Notes, replay: Replay) -> OutboundPlan | None:
+        """The short way of a request that needs no waiting; else None, and the long way goes on
+        with what was chosen."""
         around, state = self._around, self._upstream()
         settings = state.settings
+        self._left = None
+        if not self._shortens:
+            return None
         if settings.faults or settings.mirroring or settings.hedging or not state.admission.is_free:
             return None
         try:
             path = paths.canonical(request.target)
         except AmbiguousPath:
             return None
-        one = self._begun(state, request, path, self._nothing)
+        one = self._begun(state, request, path, replay)
         found = one.found = self._select(state, one)
         if found is None:
             return None
@@ -348,10 +358,14 @@ class OutboundHttp:
         hosts.started(host, now)
         return OutboundPlan(self, state, flight, notes)
 
+    def forget(self) -> None:
+        """What the short way began and left will not be taken up."""
+        self._left = None
+
     def sent(self, state: UpstreamState, one: RequestState) -> tuple[bytes, float]:
         """What is sent on the short way, and how long its answer may take (0: any time)."""
         out = outgoing(one, self._source_ip)
-        raw = forward.request_bytes(out.method, out.target, out.headers, Framing())
+        raw = forward.request_bytes(out.method, out.target, out.headers, one.replay.framing)
         left_s = one.deadline - self._around.now()
         return raw, self._per_try_s(state, one) or (0.0 if left_s == math.inf else left_s)
 
@@ -369,7 +383,8 @@ class OutboundHttp:
     ) -> tuple[int, str] | None:
         """None came: what to say instead, or None when the long way goes on."""
         one = flight.one
-        if failure.reset:
+        may_have_happened = one.request.method not in ("GET", "HEAD")
+        if failure.reset and one.replay.repeatable and not may_have_happened:
             # A kept connection may have ended at the very moment: a fresh one to it shows.
             flight.failed = False
             one.found = flight.hosts, flight.host

@@ -40,16 +40,21 @@ class OutboundPlan:
         """The head of the answer has come; False when there is another try instead."""
         return self._outbound.answered(self._state, self._flight, head)
 
-    def headers(self, head: Response) -> list[tuple[str, str]]:
+    def headers(self, head: Response) -> list[tuple[str, str]] | None:
         """The headers of the answer as the route wants them."""
-        return self._outbound.answer_headers(head, self._flight.one)
+        one = self._flight.one
+        if not (one.choice.response_headers or one.hashes.cookies):
+            return None
+        return self._outbound.answer_headers(head, one)
 
     def failed(self, failure: Failure) -> tuple[int, str] | None:
         """No answer came."""
         return self._outbound.failed(self._state, self._flight, failure, self._notes)
 
-    def over(self, *, whole: bool) -> None:
+    def over(self, *, whole: bool, by_client: bool = False) -> None:
         """The request has ended."""
+        if by_client:
+            self._flight.failed = False
         self._outbound.short_over(self._state, self._flight, whole=whole)
 
     def leave(self) -> None:

@@ -273,8 +273,9 @@ class Pipe:
             try:
                 await waiter
             finally:
-                self._timer.cancel()
-                self._waiter = None
+                if self._waiter is waiter:  # else it was ended while the next one waits already
+                    self._timer.cancel()
+                    self._waiter = None
         return True
 
     def _expire(self, waiter: asyncio.Future[None], timeout_s: float) -> None:

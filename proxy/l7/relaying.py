@@ -63,6 +63,10 @@ class Replay:
         """What came after the body, once all of it was read."""
         return self._body.trailers
 
+    def passed(self, size: int) -> None:
+        """So many bytes of it have gone another way."""
+        self._size += size
+
     async def pieces(self) -> AsyncIterator[bytes]:
         """All of it from its beginning. Raises what reading raises."""
         for piece in self._kept:
@@ -90,10 +94,12 @@ class Replay:
 
 @dataclass(frozen=True, slots=True)
 class Began:
-    """A response has come: its head and where its body ends."""
+    """A response has come: its head and where its body ends. ``sent``: the whole request had gone
+    out by then; else the connection is in the middle of it, and good for nothing more."""
 
     head: Response
     framing: Framing
+    sent: bool = True
 
     @property
     def grpc_status(self) -> str:
@@ -149,7 +155,8 @@ async def ask(
             if not body.framing.empty:
                 sending = _task(body.send(pipe, limits.write_stall_s))
             head = await _head(pipe, request, limits, sending)
-            return Began(head, framing.of_response(head, to_method=request.method))
+            frame = framing.of_response(head, to_method=request.method)
+            return Began(head, frame, sent=_is_sent(sending))
     except TimeoutError:
         return Failure(timed_out=True)
     except HttpViolation as error:
@@ -169,6 +176,13 @@ async def ask(
                 sending.cancel()
             elif not sending.cancelled():
                 sending.exception()  # a response that came first is what counts
+
+
+def _is_sent(sending: asyncio.Task[None] | None) -> bool:
+    """Whether all of the body has gone out."""
+    if sending is None:
+        return True
+    return sending.done() and not sending.cancelled() and sending.exception() is None
 
 
 async def _head(
@@ -221,7 +235,8 @@ async def give(
         await answer.send(piece)
     await answer.end()
     words = (began.head.get("connection") or "").lower()
-    return not began.framing.until_close and began.head.minor >= 1 and "close" not in words
+    kept = not began.framing.until_close and began.head.minor >= 1 and "close" not in words
+    return kept and began.sent
 
 
 def upgrade_wanted(request: Request) -> str:

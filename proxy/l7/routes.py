@@ -136,9 +136,11 @@ class Chain:
             if node in self.resolvers:
                 break
             if node in self.routes:
-                route = next(r for r in self.routes[node] if matches(r, request, path, full_match))
-                request_headers.append(route.request_headers)
-                response_headers.append(route.response_headers)
+                routes = self.routes[node]
+                # The last one is for all that is left, also for "*", which no prefix begins.
+                route = next((r for r in routes if matches(r, request, path, full_match)), routes[-1])
+                request_headers += _some(route.request_headers)
+                response_headers += _some(route.response_headers)
                 node = route.node
             else:
                 drawn = None
@@ -147,8 +149,8 @@ class Chain:
                 leg = _drawn(
                     self.splits[node], rng.randrange(_SPLIT_WHOLE) if drawn is None else drawn
                 )
-                request_headers.append(leg.request_headers)
-                response_headers.append(leg.response_headers)
+                request_headers += _some(leg.request_headers)
+                response_headers += _some(leg.response_headers)
                 node = leg.node
         resolver = self.resolvers[node]
         return Choice(
@@ -161,6 +163,11 @@ class Chain:
             request_headers=tuple(request_headers),
             response_headers=tuple(response_headers),
         )
+
+
+def _some(changes: HeaderChanges) -> tuple[HeaderChanges, ...]:
+    """Changes, unless they change nothing."""
+    return () if changes is NO_CHANGES or changes == NO_CHANGES else (changes,)
 
 
 def _drawn(legs: Sequence[Leg], draw: int) -> Leg:
@@ -334,7 +341,8 @@ def _retry(destination: Mapping[str, Any]) -> RetryPolicy:
 
 
 def _changes(given: Mapping[str, Any] | None) -> HeaderChanges:
-    given = given or {}
+    if not given:
+        return NO_CHANGES
     return HeaderChanges(
         remove=tuple(str(each) for each in given.get("Remove") or ()),
         set={str(k): str(v) for k, v in (given.get("Set") or {}).items()},

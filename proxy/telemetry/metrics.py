@@ -7,10 +7,10 @@ is none of HTTP's is ``OTHER``, a source beyond the first ``SOURCES_MAX`` is ``o
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
-from proxy.telemetry.entry import IN, OUT, Entry
+from proxy.telemetry.entry import IN, OUT, Entry, Notes
 from proxy.telemetry.standing import Family, Labels
 
 BUCKETS_S = (
@@ -38,23 +38,53 @@ class _Histogram:
         self.counts[bisect_left(BUCKETS_S, seconds)] += 1
 
 
+class _Cell:
+    """One number that grows."""
+
+    __slots__ = ("count",)
+
+    def __init__(self) -> None:
+        self.count = 0
+
+
+Table = dict[Labels, _Cell]
+
+
+def _cell(table: Table, labels: Labels) -> _Cell:
+    cell = table.get(labels)
+    if cell is None:
+        cell = table[labels] = _Cell()
+    return cell
+
+
+@dataclass(slots=True)
+class _Places:
+    """Where one kind of request counts. ``decided``: as an edge and as a decision."""
+
+    requests: _Cell
+    durations: _Histogram
+    rx: _Cell
+    tx: _Cell
+    decided: tuple[_Cell, ...]
+
+
 class RequestMetrics:
     """What the entries of one proxy come to."""
 
     def __init__(self, *, per_endpoint: bool = False) -> None:
         self.per_endpoint = per_endpoint
         self._service: Labels = ()
-        self._requests: Counter[Labels] = Counter()
+        self._requests: Table = {}
         self._durations: dict[Labels, _Histogram] = {}
-        self._bytes: Counter[Labels] = Counter()
-        self._decisions: Counter[Labels] = Counter()
-        self._timeouts: Counter[Labels] = Counter()
-        self._overflows: Counter[Labels] = Counter()
-        self._retries: Counter[Labels] = Counter()
-        #: Labels are made once for each kind of request; what is in them is bounded, the kinds that
-        #: are remembered are as well.
-        self._made: dict[tuple[object, ...], tuple[Labels, Labels, Labels, Labels]] = {}
-        self._edges: Counter[tuple[str, str, str]] = Counter()
+        self._bytes: Table = {}
+        self._decisions: Table = {}
+        self._timeouts: Table = {}
+        self._overflows: Table = {}
+        self._retries: Table = {}
+        #: Where a kind of request counts. What is in labels is bounded; the kinds that are
+        #: remembered are as well.
+        self._made: dict[tuple[object, ...], _Places] = {}
+        self._edges: dict[tuple[str, str, str], _Cell] = {}
         self._sources: set[str] = set()
         self.rejects = 0
 
@@ -64,70 +94,92 @@ class RequestMetrics:
 
     def add(self, entry: Entry) -> None:
         """A request is over."""
-        notes, outward = entry.notes, entry.direction == OUT
+        self.count(
+            entry.direction, entry.service, entry.peer, entry.method, entry.code,
+            entry.grpc_status, entry.duration_s, entry.notes,
+        )  # fmt: skip
+
+    def count(
+        self,
+        direction: str,
+        service: str,
+        peer: str,
+        method: str,
+        code: int,
+        grpc_status: str,
+        duration_s: float,
+        notes: Notes,
+    ) -> None:
+        """A request is over: what of it counts, without the rest of an entry."""
         endpoint = notes.endpoint if self.per_endpoint else ""
         kind = (
-            entry.direction, notes.upstream, notes.subset, endpoint, entry.code,
-            entry.grpc_status, entry.method,
+            direction, notes.upstream, notes.subset, endpoint, code, grpc_status, method, service,
+            peer, notes.decision, notes.precedence,
         )  # fmt: skip
-        made = self._made.get(kind)
-        if made is None:
+        places = self._made.get(kind)
+        if places is None:
             if len(self._made) >= _MADE_MAX:
                 self._made.clear()
-            made = self._made[kind] = self._labels(entry)
-        requests, klass, rx, tx = made
-        self._requests[requests] += 1
-        durations = self._durations.get(klass)
-        if durations is None:
-            durations = self._durations[klass] = _Histogram()
-        durations.add(entry.duration_s)
-        self._bytes[rx] += notes.rx_bytes
-        self._bytes[tx] += notes.tx_bytes
-        if _TIMEOUTS in notes.flags:
-            self._timeouts[(("kind", "request"),)] += 1
-        if _OVERFLOWS in notes.flags:
-            self._overflows[(("limit", "requests"),)] += 1
-        if outward and notes.tries > 1:
-            self._retries[(("upstream", notes.upstream),)] += notes.tries - 1
-        if entry.direction == IN:
-            self._decided(entry)
+            places = self._made[kind] = self._places(
+                direction, service, peer, method, code, grpc_status, notes
+            )
+        places.requests.count += 1
+        places.durations.add(duration_s)
+        places.rx.count += notes.rx_bytes
+        places.tx.count += notes.tx_bytes
+        for each in places.decided:
+            each.count += 1
+        if notes.flags:
+            if _TIMEOUTS in notes.flags:
+                _cell(self._timeouts, (("kind", "request"),)).count += 1
+            if _OVERFLOWS in notes.flags:
+                _cell(self._overflows, (("limit", "requests"),)).count += 1
+        if direction == OUT and notes.tries > 1:
+            labels: Labels = (("upstream", notes.upstream),)
+            _cell(self._retries, labels).count += notes.tries - 1
 
-    def _labels(self, entry: Entry) -> tuple[Labels, Labels, Labels, Labels]:
-        """Of one kind of request: for requests, durations, bytes in and out."""
-        notes, direction = entry.notes, ("direction", entry.direction)
-        way: Labels = (direction,)
-        if entry.direction == OUT:
-            way += (("upstream", notes.upstream), ("subset", notes.subset))
+    def _places(
+        self,
+        way: str,
+        service: str,
+        peer: str,
+        method: str,
+        code: int,
+        grpc_status: str,
+        notes: Notes,
+    ) -> _Places:
+        direction = ("direction", way)
+        about: Labels = (direction,)
+        if way == OUT:
+            about += (("upstream", notes.upstream), ("subset", notes.subset))
             if self.per_endpoint:
-                way += (("endpoint", notes.endpoint),)
-        method = entry.method if entry.method in _METHODS else "OTHER"
-        digits = entry.grpc_status.isascii() and entry.grpc_status.isdigit()
-        grpc = entry.grpc_status if digits else ""
+                about += (("endpoint", notes.endpoint),)
+        known = method if method in _METHODS else "OTHER"
+        digits = grpc_status.isascii() and grpc_status.isdigit()
+        grpc = grpc_status if digits else ""
         grpc = grpc if not grpc or (len(grpc) < 3 and int(grpc) <= 16) else "2"
-        return (
-            (*way, ("code", str(entry.code)), ("grpc_status", grpc), ("method", method)),
-            (*way, ("code_class", f"{entry.code // 100}xx")),
-            (direction, ("way", "rx")),
-            (direction, ("way", "tx")),
+        requests = (*about, ("code", str(code)), ("grpc_status", grpc), ("method", known))
+        klass: Labels = (*about, ("code_class", f"{code // 100}xx"))
+        return _Places(
+            _cell(self._requests, requests),
+            self._durations.setdefault(klass, _Histogram()),
+            _cell(self._bytes, (direction, ("way", "rx"))),
+            _cell(self._bytes, (direction, ("way", "tx"))),
+            self._decided(service, self.source(peer), code, notes) if way == IN else (),
         )
 
-    def _decided(self, entry: Entry) -> None:
-        source = self.source(entry.peer)
-        notes = entry.notes
-        if notes.decision:
-            self._decisions[
-                (
-                    ("source", source),
-                    ("decision", notes.decision),
-                    ("layer", "l7"),
-                    ("precedence", str(notes.precedence)),
-                )
-            ] += 1
-        denied = notes.decision == "deny"
-        failed = entry.code >= 500
-        self._edges[
-            source, entry.service, "denied" if denied else "failed" if failed else "ok"
-        ] += 1
+    def _decided(self, service: str, source: str, code: int, notes: Notes) -> tuple[_Cell, ...]:
+        result = "denied" if notes.decision == "deny" else "failed" if code >= 500 else "ok"
+        edge = self._edges.setdefault((source, service, result), _Cell())
+        if not notes.decision:
+            return (edge,)
+        labels: Labels = (
+            ("source", source),
+            ("decision", notes.decision),
+            ("layer", "l7"),
+            ("precedence", str(notes.precedence)),
+        )
+        return edge, _cell(self._decisions, labels)
 
     def source(self, peer: str) -> str:
         """A client's name as a label."""
@@ -141,8 +193,10 @@ class RequestMetrics:
     def edges(self) -> list[dict[str, object]]:
         """Who asked whom how often, for a view of the topology."""
         return [
-            {"Source": source, "Destination": destination, "Result": result, "Requests": count}
-            for (source, destination, result), count in sorted(self._edges.items())
+            {"Source": source, "Destination": destination, "Result": result, "Requests": cell.count}
+            for (source, destination, result), cell in sorted(
+                self._edges.items(), key=lambda item: item[0]
+            )
         ]
 
     # Exposition.
@@ -187,7 +241,8 @@ class RequestMetrics:
             ("retries", self._retries),
         ):
             yield f"# TYPE lictor_proxy_{name}_total counter\n"
-            values: dict[Labels, int] = dict(counted) or dict.fromkeys(at_zero[name], 0)
+            values = {labels: cell.count for labels, cell in counted.items()}
+            values = values or dict.fromkeys(at_zero[name], 0)
             for labels, value in sorted(values.items()):
                 yield f"lictor_proxy_{name}_total{self._shown(labels)} {value}\n"
         yield from self._histograms()

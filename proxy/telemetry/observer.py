@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from proxy.errors import HttpViolation
-from proxy.http1.head import Request
+from proxy.http1.head import Headers, Request, extended
 from proxy.l7.messages import Answer, Body
 from proxy.l7.serve import Handler
 from proxy.telemetry import trace
@@ -61,19 +61,29 @@ class Watch:
         self._began, self._at = observer.now(), observer.wall()
         rng = observer.rng
         self._span = span = trace.span_of(request, rng, sample=observer.sample)
-        headers = trace.written(request, span)
-        if request.get("x-request-id") is None:
-            headers = (*headers, ("x-request-id", random_id(rng)))
+        named = "x-request-id" in request.by_name
+        own: Headers = () if named else (("x-request-id", random_id(rng)),)
         #: As it came, and as it is to be handled.
         self.given = request
-        self.request = Request(request.method, request.target, request.minor, headers)
+        if trace.is_traced(request):
+            headers = (*trace.written(request, span), *own)
+            self.request = Request(request.method, request.target, request.minor, headers)
+        else:
+            self.request = extended(request, (*trace.made(span), *own))
         self.notes = notes
         notes.clock = observer.now
 
     def over(self, status: int, grpc_status: str = "") -> None:
         """The request is over."""
         given, hop, span, notes = self.given, self._hop, self._span, self.notes
-        self._observer.over(
+        observer = self._observer
+        took_s = observer.now() - self._began
+        observer.metrics.count(
+            hop.direction, hop.service, hop.peer, given.method, status, grpc_status, took_s, notes
+        )
+        if not (observer.sinks or observer.taps):
+            return
+        observer.tell(
             Entry(
                 at=self._at,
                 direction=hop.direction,
@@ -87,7 +97,7 @@ class Watch:
                 path=given.target,
                 code=status,
                 grpc_status=grpc_status,
-                duration_s=self._observer.now() - self._began,
+                duration_s=took_s,
                 first_byte_s=max(0.0, notes.answered_at - self._began),
                 request_id=self.request.get("x-request-id") or "",
                 trace_id=span.trace_id,
@@ -176,6 +186,10 @@ class Observer:
     def over(self, entry: Entry) -> None:
         """A request is over."""
         self.metrics.add(entry)
+        self.tell(entry)
+
+    def tell(self, entry: Entry) -> None:
+        """Show it to whoever wants to see it."""
         for sink in self.sinks:
             sink(entry)
         for tap in self.taps:

@@ -53,6 +53,11 @@ def told(request: Request) -> dict[str, str]:
     return {name: values[name] for name in _NAMES & values.keys()}
 
 
+def is_traced(request: Request) -> bool:
+    """Whether it came with headers about traces."""
+    return not _NAMES.isdisjoint(request.by_name)
+
+
 def span_of(request: Request, rng: random.Random, *, sample: float) -> Span:
     """The span of this hop: a child of the caller's, or a new root that is sampled by the dice."""
     given = told(request)
@@ -72,28 +77,29 @@ def written(request: Request, span: Span) -> Headers:
     """Headers for the next hop, to which this span is the parent."""
     given, headers = told(request), request.headers
     if not given:
-        return (*headers, *_made(span))
+        return (*headers, *made(span))
     dropped = {"traceparent", "b3", *_MULTI}
     if _of_w3c(given) is None or len(given.get("tracestate", "")) > STATE_MAX:
         dropped.add("tracestate")
     kept = [(name, value) for name, value in headers if name.lower() not in dropped]
-    return (*kept, *_made(span))
+    return (*kept, *made(span))
 
 
-def _made(span: Span) -> Sequence[tuple[str, str]]:
+def made(span: Span) -> Sequence[tuple[str, str]]:
+    """The headers of a span."""
     flag = "1" if span.sampled else "0"
-    made = [("traceparent", f"00-{span.trace_id}-{span.span_id}-0{flag}")]
+    headers = [("traceparent", f"00-{span.trace_id}-{span.span_id}-0{flag}")]
     if "b3" in span.forms:
-        made.append(("b3", f"{span.trace_id}-{span.span_id}-{flag}"))
+        headers.append(("b3", f"{span.trace_id}-{span.span_id}-{flag}"))
     if "multi" in span.forms:
-        made += [
+        headers += [
             ("x-b3-traceid", span.trace_id),
             ("x-b3-spanid", span.span_id),
             ("x-b3-sampled", flag),
         ]
         if span.parent_id:
-            made.append(("x-b3-parentspanid", span.parent_id))
-    return made
+            headers.append(("x-b3-parentspanid", span.parent_id))
+    return headers
 
 
 def _of_w3c(given: Mapping[str, str]) -> tuple[str, str, bool] | None:

@@ -507,6 +507,32 @@ async def test_a_connection_over_the_limit_is_closed_at_once(mesh: Mesh) -> None
     await close(writer)
 
 
+async def test_half_open_connections_are_bounded_and_cost_others_nothing(mesh: Mesh) -> None:
+    mesh.config = replace(QUICK, handshakes_max=4, handshake_timeout_s=60.0)
+    port = await mesh.pair(await mesh.app())
+    db = mesh.proxies["db"]
+    live = await connect(port)
+    assert await ask(*live, b"one") == b"one"
+    silent = [await connect(db.port(PUBLIC)) for _ in range(4)]
+    await until(lambda: db._greetings.open == 4, "four say nothing")
+    assert "lictor_proxy_handshakes_active" in db.metrics()
+    for _ in range(20):
+        reader, writer = await connect(db.port(PUBLIC))
+        assert await asyncio.wait_for(reader.read(), 20) == b"", "closed at once"
+        writer.close()
+    assert db.stats().events["refused", "handshake_overflow"] == 20
+    assert await ask(*live, b"two") == b"two"
+    for _, writer in silent:
+        writer.transport.abort()
+    await until(lambda: db._greetings.open == 0, "they are gone")
+    context = mesh.client_context(mesh.authority.leaf("web"))
+    reader, writer = await asyncio.open_connection("127.0.0.1", db.port(PUBLIC), ssl=context)
+    assert await ask(reader, writer, b"three") == b"three"
+    assert db._greetings.open == 0
+    writer.transport.abort()
+    live[1].close()
+
+
 async def test_a_unix_socket_upstream_gets_its_mode_and_a_stale_file_is_replaced(
     mesh: Mesh, tmp_path: object
 ) -> None:

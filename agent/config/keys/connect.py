@@ -5,6 +5,7 @@ from __future__ import annotations
 from agent.config.keys.rows import (
     BOOL,
     DURATION,
+    INT,
     OPAQUE,
     STRING,
     STRINGS,
@@ -26,6 +27,7 @@ MESH: tuple[Key, ...] = (
     now("connect.ca_provider", STRING),
     now("proxy.tunnel", STRING, "proxy_tunnel"),
     now("proxy.outlives_agent", DURATION, "proxy_outlives_agent_s"),
+    now("proxy.workers", INT, "proxy_workers"),
     now("connect.ca_config", OPAQUE, "ca_config"),
     now("connect.ca_seal_key_file", STRING, "ca_seal_key_file"),
     refused(

@@ -223,6 +223,8 @@ def test_a_fragment_is_named_by_its_place() -> None:
             {"proxy": {"tunnel": "on"}},
             'proxy.tunnel must be "auto", "off" or "require", not "on"',
         ),
+        ({"proxy": {"workers": 0}}, "proxy.workers must be 1 to 64, not 0"),
+        ({"proxy": {"workers": 65}}, "proxy.workers must be 1 to 64, not 65"),
         (
             {"connect": {"builtin_proxy": "on"}},
             'connect.builtin_proxy must be "auto" or "off", not "on"',

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ssl
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field, replace
@@ -293,6 +294,20 @@ async def test_requests_end_with_a_certificate_that_is_revoked(make: Make, holde
     pair.mesh.sources[other].change(revoked=NONE)
     first, *_ = await pair.ask(ask)
     assert first == "HTTP/1.1 200 OK"
+
+
+async def test_a_limit_of_inbound_connections_counts_requests_connections(make: Make) -> None:
+    pair = await make()
+    own = pair.mesh.sources["db"].state.own
+    assert own is not None
+    pair.mesh.sources["db"].change(own=replace(own, inbound_connections_max=1))
+    first, _, _ = await pair.ask(b"GET / HTTP/1.1\r\nHost: d\r\n\r\n")
+    assert first.split()[1] == "200"
+    await until(lambda: pair.db._http.stats.inbound_open == 1, "one is kept")
+    context = pair.mesh.client_context(pair.mesh.authority.leaf("web"))
+    with pytest.raises((ConnectionError, ssl.SSLError)):
+        await asyncio.open_connection("127.0.0.1", endpoint(pair.db).port, ssl=context)
+    assert pair.db.stats().events["refused", "overflow"] == 1
 
 
 async def test_a_slow_head_ends_and_others_are_served(make: Make) -> None:

@@ -6,15 +6,23 @@ import asyncio
 import contextlib
 import ssl
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from proxy.errors import SourceError
 from proxy.http1.forward import HeaderChanges
+from proxy.http1.head import Request
 from proxy.l7.ingress import IngressListener, IngressService, listeners
+from proxy.l7.ingress_http import IngressHttp
+from proxy.l7.messages import Answer, Body, NoBody
+from proxy.l7.mirror import Nowhere
+from proxy.l7.relaying import Replay
 from proxy.source import Endpoint, UpstreamSpec
+from proxy.telemetry.entry import Notes
 from proxy.tls_range import TlsRange
-from tests.proxy.l7.net import Net, net
+from tests.proxy.l7.net import Net, body_of, head_of, net
+from tests.proxy.l7.pair import nobody
 from tests.proxy.mesh import DATACENTER, Mesh, until
 
 DOOR = IngressListener(
@@ -154,3 +162,68 @@ async def test_bytes_come_in_over_tls() -> None:
         writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
         assert (await asyncio.wait_for(reader.readline(), 30)).startswith(b"HTTP/1.1 200")
         writer.close()
+
+
+async def test_a_door_lets_plain_requests_go_the_short_way_and_says_the_same() -> None:
+    mesh = Mesh()
+    async with mesh.stack:
+        made = await net(mesh, "one")
+        port = await opened(made, "http", "shop.example")
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        mesh.stack.callback(writer.close)
+        short = made.web._http.observer
+        told = []
+        for number in range(4):
+            size = number // 2 * 3  # two requests without a body, two with one
+            writer.write(
+                b"POST /x HTTP/1.1\r\nHost: shop.example\r\nX-Forwarded-Client-Cert: URI=me\r\n"
+                b"X-Lictor-Mirror: 1\r\nX-Request-Id: x\r\ntraceparent: y\r\n"
+                b"Content-Length: %d\r\n\r\n%b" % (size, b"x" * size)
+            )
+            async with asyncio.timeout(30):
+                first, headers = await head_of(reader)
+                body = await body_of(reader, headers)
+            head, seen, sent = made.apps["one"].seen[-1]
+            assert sent == b"x" * size and seen.pop("content-length") == str(size)
+            assert headers["x-out"] == "db" and "x-lictor-mirror" not in seen
+            assert seen["x-forwarded-client-cert"].endswith("/svc/web") and seen["x-in"] == "1"
+            assert seen["x-forwarded-for"] == "127.0.0.1"
+            seen.pop("traceparent")
+            told.append((first, sorted(headers.items()), body, head, sorted(seen.items())))
+        assert told[0] == told[1] == told[2] == told[3]
+        assert short.short == 3, "all but the first, for which there was no connection"
+        writer.write(b"GET /x HTTP/1.1\r\nHost: other.example\r\n\r\n")
+        async with asyncio.timeout(30):
+            first, _ = await head_of(reader)
+        assert first.split()[1] == "404"
+
+
+class Stub:
+    """A service that has no connection at hand: plans nothing."""
+
+    def __init__(self) -> None:
+        self.forgotten = 0
+
+    async def handle(self, request: Request, body: Body, answer: Answer) -> None: ...
+
+    def plan(self, request: Request, notes: Notes, replay: Replay) -> None: ...
+
+    def forget(self) -> None:
+        self.forgotten += 1
+
+
+async def test_what_was_planned_for_one_service_is_not_taken_up_by_another() -> None:
+    made = {"a": Stub(), "b": Stub()}
+    services = [IngressService(name=name, hosts=("shop.example",)) for name in made]
+    doors = [IngressListener(port=1, protocol="http", services=(each,)) for each in services]
+    now = doors[0]
+    http = IngressHttp(lambda: now, made.get, "1.1.1.1")
+    request = Request("GET", "/", 1, (("Host", "shop.example"),))
+    body: Any = NoBody(nobody())
+    answer: Any = Nowhere()
+    for at, forgotten in ((0, 0), (1, 1)):
+        now = doors[0]
+        assert http.plan(request, Notes(), Replay(body)) is None
+        now = doors[at]
+        await http.handle(request, body, answer)
+        assert (made["a"].forgotten, made["b"].forgotten) == (forgotten, 0)

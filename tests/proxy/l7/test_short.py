@@ -11,12 +11,10 @@ from typing import Any
 import pytest
 
 from proxy.authz import Rule
-from proxy.balance.hosts import Host
 from proxy.l7.short import ShortWay
-from proxy.server import Proxy
-from proxy.source import UpstreamSpec
 from tests.proxy.l7.net import SPEC, chain, head_of
-from tests.proxy.mesh import Mesh, endpoint, until
+from tests.proxy.l7.pair import Net, answer, ask, pair
+from tests.proxy.mesh import until
 
 BIG = 32 << 20
 #: What the application does by path: pieces of its answer; "" is the end of its connection.
@@ -84,75 +82,16 @@ class App:
             writer.close()
 
 
-class Net:
-    """web and db with one application."""
-
-    def __init__(self, mesh: Mesh, app: App, web: Proxy, db: Proxy) -> None:
-        self.mesh, self.app, self.web, self.db = mesh, app, web, db
-
-    @property
-    def short(self) -> tuple[int, int]:
-        """Requests of the short way at web and at db."""
-        return self.web._http.observer.short, self.db._http.observer.short
-
-    async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        """A connection whose next plain request can go the short way."""
-        reader, writer = await asyncio.open_connection("127.0.0.1", self.web.port(SPEC.key))
-        self.mesh.stack.callback(writer.close)
-        for _ in range(2):
-            assert (await ask(reader, writer, "/plain"))[0].endswith(" 200 OK")
-        return reader, writer
-
-    def idle(self) -> bool:
-        """Whether nothing is under way."""
-        state = self.web._http._upstreams[SPEC.key]
-        return not state.admission.running and not any(
-            sum(hosts.policy.active.values())  # type: ignore[attr-defined]
-            for hosts in state.hosts.values()
-        )
-
-
-async def ask(
-    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, path: str, method: str = "GET",
-    more: str = "",
-) -> tuple[str, dict[str, str], bytes]:  # fmt: skip
-    writer.write(f"{method} {path} HTTP/1.1\r\nHost: db\r\n{more}\r\n".encode())
-    return await answer(reader, method)
-
-
-async def answer(
-    reader: asyncio.StreamReader, method: str = "GET"
-) -> tuple[str, dict[str, str], bytes]:
-    async with asyncio.timeout(30):
-        first, headers = await head_of(reader)
-        body = b""
-        if headers.get("transfer-encoding") == "chunked":
-            while size := int(await reader.readline(), 16):
-                body += (await reader.readexactly(size + 2))[:-2]
-            await reader.readline()
-        elif method != "HEAD":
-            body = await reader.readexactly(int(headers.get("content-length") or 0))
-    return first, headers, body
-
-
 @pytest.fixture
-async def net() -> AsyncIterator[Net]:
-    mesh, app = Mesh(), App()
-    async with mesh.stack:
-        db = await mesh.sidecar("db", app_port=await mesh.app(app.serve))
-        mesh.sources["db"].change(protocol="http")
-        spec = UpstreamSpec(name="db", bind_port=-1, bind_address="127.0.0.1")
-        web = await mesh.sidecar("web", upstreams=[spec])
-        host = Host(("n1", "db"), "127.0.0.1", endpoint(db).port)
-        mesh.sources["web"].change(chains={spec.key: chain()}, hosts={"db": (host,)})
-        await until(lambda: web.port(SPEC.key) > 0, "web listens")
-        yield Net(mesh, app, web, db)
+async def net() -> AsyncIterator[Net[App]]:
+    async with pair(App()) as made:
+        yield made
 
 
 _NEW = re.compile(r"00-[0-9a-f]{32}-[0-9a-f]{16}-0[01]|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
-async def test_both_ways_say_the_same(net: Net, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_both_ways_say_the_same(net: Net[App], monkeypatch: pytest.MonkeyPatch) -> None:
     cases = [
         (path, method, more)
         for path in SCRIPT
@@ -182,7 +121,7 @@ async def test_both_ways_say_the_same(net: Net, monkeypatch: pytest.MonkeyPatch)
     await until(net.idle, "nothing is under way")
 
 
-async def test_an_answer_that_is_cut_short_breaks_the_connection(net: Net) -> None:
+async def test_an_answer_that_is_cut_short_breaks_the_connection(net: Net[App]) -> None:
     reader, writer = await net.connect()
     writer.write(b"GET /cut HTTP/1.1\r\nHost: db\r\n\r\n")
     with pytest.raises((asyncio.IncompleteReadError, ConnectionError)):
@@ -190,7 +129,7 @@ async def test_an_answer_that_is_cut_short_breaks_the_connection(net: Net) -> No
     await until(net.idle, "nothing is under way")
 
 
-async def test_hosts_that_end_kept_connections_cost_no_request(net: Net) -> None:
+async def test_hosts_that_end_kept_connections_cost_no_request(net: Net[App]) -> None:
     reader, writer = await net.connect()
     net.app.rude = True
     for _ in range(50):
@@ -198,7 +137,9 @@ async def test_hosts_that_end_kept_connections_cost_no_request(net: Net) -> None
     assert net.idle()
 
 
-async def test_requests_one_after_another_without_waiting_are_answered_in_order(net: Net) -> None:
+async def test_requests_one_after_another_without_waiting_are_answered_in_order(
+    net: Net[App],
+) -> None:
     reader, writer = await net.connect()
     before = net.short
     for path in ("/plain", "/chunks", "/pieces", "/plain", "/bye", "/early"):
@@ -209,7 +150,7 @@ async def test_requests_one_after_another_without_waiting_are_answered_in_order(
     assert net.short != before
 
 
-async def test_a_client_that_leaves_frees_what_it_held(net: Net) -> None:
+async def test_a_client_that_leaves_frees_what_it_held(net: Net[App]) -> None:
     _, writer = await net.connect()
     before = net.short[0]
     writer.write(b"GET /never HTTP/1.1\r\nHost: db\r\n\r\n")
@@ -220,7 +161,7 @@ async def test_a_client_that_leaves_frees_what_it_held(net: Net) -> None:
     await until(lambda: not net.app.open, "its connections are gone")
 
 
-async def test_a_client_that_does_not_read_holds_the_application_up(net: Net) -> None:
+async def test_a_client_that_does_not_read_holds_the_application_up(net: Net[App]) -> None:
     reader, writer = await net.connect()
     net.app.script["/big"] = [b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % BIG] + [
         b"x" * 65_536
@@ -258,7 +199,7 @@ async def test_a_client_that_does_not_read_holds_the_application_up(net: Net) ->
     assert min(now - then for now, then in zip(net.short, before, strict=True)) >= 1
 
 
-async def test_what_the_route_repeats_is_repeated(net: Net) -> None:
+async def test_what_the_route_repeats_is_repeated(net: Net[App]) -> None:
     net.mesh.sources["web"].change(
         chains={SPEC.key: chain(destination={"NumRetries": 2, "RetryOnStatusCodes": [503]})}
     )
@@ -271,14 +212,14 @@ async def test_what_the_route_repeats_is_repeated(net: Net) -> None:
     await until(net.idle, "nothing is under way")
 
 
-async def test_a_host_that_speaks_no_http_is_not_asked_for_ever(net: Net) -> None:
+async def test_a_host_that_speaks_no_http_is_not_asked_for_ever(net: Net[App]) -> None:
     reader, writer = await net.connect()
     size = len(net.app.seen)
     assert (await ask(reader, writer, "/bad"))[0].split()[1] == "502"
     assert len(net.app.seen) == size + 1
 
 
-async def test_time_runs_out_on_the_short_way(net: Net) -> None:
+async def test_time_runs_out_on_the_short_way(net: Net[App]) -> None:
     soon = chain(destination={"RequestTimeout": "300ms"})
     net.mesh.sources["web"].change(chains={SPEC.key: soon})
     reader, writer = await net.connect()
@@ -289,7 +230,7 @@ async def test_time_runs_out_on_the_short_way(net: Net) -> None:
     await until(net.idle, "nothing is under way")
 
 
-async def test_each_request_is_decided_by_the_rules_of_its_moment(net: Net) -> None:
+async def test_each_request_is_decided_by_the_rules_of_its_moment(net: Net[App]) -> None:
     reader, writer = await net.connect()
     deny = Rule(source="web", destination="db", action="deny", precedence=9)
     state = net.mesh.sources["db"].state
