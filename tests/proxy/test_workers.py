@@ -178,6 +178,7 @@ async def test_others_take_their_place_without_an_error(
             await end(new.process)
 
 
+@pytest.mark.long
 async def test_workers_end_with_their_parent_and_that_with_what_none_can_begin(
     agent: Agent,
 ) -> None:
