@@ -48,7 +48,7 @@ class Front:
         self,
         config: ProxyConfig,
         context: ssl.SSLContext,
-        take: Callable[[TlsStream], None],
+        take: Callable[[TlsStream], object],
         failed: Callable[[str], None],
     ) -> None:
         self._take, self._failed = take, failed

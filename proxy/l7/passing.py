@@ -38,7 +38,7 @@ class Passing:
         return chunk(piece) + LAST_CHUNK if decoder.done else chunk(piece)
 
     def _keep(self, data: bytes, used: int) -> None:
-        if not self._replay.repeatable:
+        if not self._raw:
             return
         self._replay.passed(used)
         if self._replay.repeatable:

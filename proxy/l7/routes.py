@@ -138,7 +138,9 @@ class Chain:
             if node in self.routes:
                 routes = self.routes[node]
                 # The last one is for all that is left, also for "*", which no prefix begins.
-                route = next((r for r in routes if matches(r, request, path, full_match)), routes[-1])
+                route = next(
+                    (r for r in routes if matches(r, request, path, full_match)), routes[-1]
+                )
                 request_headers += _some(route.request_headers)
                 response_headers += _some(route.response_headers)
                 node = route.node

@@ -140,7 +140,7 @@ class Exchange:
             return True
         self._up.push(piece)
         answered = self._decoder is not None and self._decoder.done
-        if passing.done:
+        if not self._comes:
             rest = passing.rest()
             if rest:
                 self._way.down.give_back(rest)
