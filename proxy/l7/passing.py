@@ -5,8 +5,21 @@ Pure: bytes in, bytes for the next hop out.
 
 from __future__ import annotations
 
-from proxy.http1.body import LAST_CHUNK, Decoder, chunk
-from proxy.l7.relaying import Replay
+from typing import Protocol
+
+from proxy.http1.body import LAST_CHUNK, Decoder, Framing, chunk
+
+
+class Kept(Protocol):
+    """Whether a body that is sent can be sent again."""
+
+    @property
+    def framing(self) -> Framing: ...
+
+    @property
+    def repeatable(self) -> bool: ...
+
+    def passed(self, size: int) -> None: ...
 
 
 class Passing:
@@ -14,7 +27,7 @@ class Passing:
 
     __slots__ = ("_chunked", "_decoder", "_raw", "_replay", "size")
 
-    def __init__(self, head: bytes, replay: Replay) -> None:
+    def __init__(self, head: bytes, replay: Kept) -> None:
         """``replay`` says how much may be kept, and is told what was passed on."""
         self._decoder = Decoder(replay.framing)
         self._chunked = replay.framing.chunked

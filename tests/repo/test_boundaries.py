@@ -32,7 +32,7 @@ FRONTS = frozenset(
     "agent/internal_tls.py agent/keeping.py agent/archive_bounds.py proxy/l7/inbound.py "
     "proxy/l7/exposed.py proxy/l7/outbound_plan.py agent/explain/registry.py "
     "agent/leader/login_door.py agent/connect/authority_door.py "
-    "proxy/l7/ingress_http.py".split()
+    "proxy/l7/ingress_http.py proxy/l7/short.py".split()
 )
 
 
