@@ -78,11 +78,6 @@ class Access:
             return EVERYBODY
         return self.resolver.now(secret or self.tokens.default)
 
-    @property
-    def generation(self) -> int:
-        """Another number when a caller that was given out may have other rights now."""
-        return self.resolver.generation + (self.tokens.version << 56)
-
     def expired(self, caller: Caller) -> bool:
         """Whether a caller's token has run out since it was found."""
         return caller.expires_at is not None and caller.expires_at <= self._unix_now()

@@ -156,6 +156,8 @@ class Guard:
     def asks_plainly(self, caller: Caller, query: Query[Any]) -> bool:
         """Whether a question may be asked as it is; what is denied is neither counted nor told."""
         rule, authorizer = READS[type(query)], caller.authorizer
+        if acts_for_a_query(query):
+            return False  # what is seen depends on another token as well
         if authorizer.management:
             return True
         if rule.instead is not None and rule.instead(query) is not query:
@@ -168,6 +170,10 @@ class Guard:
                 return False
         listed = list_need(query) if self._key_list_policy else None
         return listed is None or listed.met(caller.authorizer)
+
+    def told_alike(self, caller: Caller, query: Query[Any]) -> bool:
+        """Whether all who may ask this plainly are told what this caller is told."""
+        return READS[type(query)].tells_alike(caller.authorizer)
 
     def changes_plainly(self, caller: Caller, command: Command) -> bool:
         """The same for a command."""
@@ -190,7 +196,7 @@ class Guard:
                 self.require(caller, listed)
 
     def _look(self, caller: Caller, query: Query[Any], rule: ReadRule, value: Any) -> None:
-        found = rule.found(query, value)
+        found = rule.found(query, value) if rule.found is not None else ()
         if found:
             self.require(caller, *found)
 

@@ -48,11 +48,12 @@ class ReadRule:
     ``needs`` must all be met before the question is asked, of each group one; one of ``found``
     must be, where they depend on the answer. ``keep`` decides about each item of a tuple, ``shape``
     makes the answer that may be seen, with whether something was left out. ``instead`` is asked
-    where items must be seen whole. Whoever may read ``whole``, whatever its name, sees all of it.
+    where items must be seen whole. Whoever may read ``whole``, whatever its name, sees all of it:
+    that gives nothing which ``keep`` or ``shape`` would not, it spares looking at each item.
     """
 
     needs: Callable[[Any], tuple[Need | AnyOf, ...]] = lambda query: ()
-    found: Callable[[Any, Any], tuple[Need, ...]] = lambda query, value: ()
+    found: Callable[[Any, Any], tuple[Need, ...]] | None = None
     keep: Callable[[Authorizer, Any, Any], bool] | None = None
     shape: Callable[[Authorizer, Any, Any], tuple[Any, bool]] | None = None
     instead: Callable[[Any], Any] | None = None
@@ -61,6 +62,14 @@ class ReadRule:
     def sees_all(self, authorizer: Authorizer) -> bool:
         """Whether nothing has to be looked at one by one."""
         return bool(self.whole) and all(authorizer.allows_all(each, READ) for each in self.whole)
+
+    def tells_alike(self, authorizer: Authorizer) -> bool:
+        """Whether whoever may ask is told the same as this one, who may."""
+        if authorizer.management:
+            return True
+        if self.found is not None:
+            return False
+        return (self.keep is None and self.shape is None) or self.sees_all(authorizer)
 
 
 def _always(need: Need) -> ReadRule:

@@ -60,12 +60,10 @@ class RemoteResolver:
         self._asking: dict[str, asyncio.Task[Caller]] = {}
         self._owner = TaskOwner()
         self._stats = ResolverStats()
-        self.generation = 0
 
     def forget(self) -> None:
         """Remember nothing."""
         self._known.clear()
-        self.generation += 1
 
     def stats(self) -> ResolverStats:
         """Counters up to now."""

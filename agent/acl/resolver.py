@@ -56,11 +56,6 @@ class Resolver(Protocol):
         """For certain. Raises TokenNotFound; StoreError and ForwardError where nobody knows."""
         ...
 
-    @property
-    def generation(self) -> int:
-        """Another number when callers that were given out may have changed."""
-        ...
-
     def forget(self) -> None:
         """Remember nothing: the state was replaced by another one."""
         ...
@@ -74,8 +69,6 @@ class Resolver(Protocol):
 
 class NoResolver:
     """Access control is off: everybody may do everything."""
-
-    generation = 0
 
     def now(self, secret: str) -> Caller | None:
         """Everybody."""
@@ -139,11 +132,6 @@ class ServerResolver:
         self._index = -1
         #: Of the agent's own tokens.
         self._version = tokens.version
-
-    @property
-    def generation(self) -> int:
-        """The index of the last change of tokens, policies and roles."""
-        return self._held.acl_index
 
     @property
     def server_secret(self) -> str:

@@ -3,9 +3,11 @@ names, and printing the answer in the form that was asked for."""
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -49,6 +51,28 @@ LINK_FLAGS = (
 
 class UsageError(Exception):
     """The command cannot be carried out as it was written; the text is for the user."""
+
+
+def told(run: Callable[[Call], int]) -> Callable[[Call], int]:
+    """A command that tells its user what it could not do."""
+
+    @functools.wraps(run)
+    def tells(call: Call) -> int:
+        try:
+            return run(call)
+        except UsageError as error:
+            return call.fail(str(error))
+
+    return tells
+
+
+@contextlib.contextmanager
+def doing(what: str) -> Iterator[None]:
+    """Say what it was that a server refused. Raises UsageError."""
+    try:
+        yield
+    except ClientError as error:
+        raise UsageError(f"{what}: {error}") from None
 
 
 def id_of(client: Client, kind: str, given: str) -> str:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from agent.cli import acl_forms as forms
-from agent.cli.acl_calls import UsageError, id_of, id_of_name, part, show
+from agent.cli.acl_calls import UsageError, doing, id_of, id_of_name, part, show
 from agent.cli.client import Client, ClientError, expect
 from agent.cli.command import Call
 
@@ -69,10 +69,8 @@ class AclKind:
         given = next(
             (text for each in (*self._old_names, "id") if (text := call.flags.text(each))), ""
         )
-        try:
+        with doing(f"Error determining {self.word} ID"):
             return id_of(client, self.ids, given) if given else id_of_name(client, self.ids, name)
-        except ClientError as error:
-            raise UsageError(f"Error determining {self.word} ID: {error}") from None
 
     def delete(self, call: Call) -> int:
         """Delete one."""

@@ -12,12 +12,13 @@ from agent.cli.acl_calls import (
     NO_MERGE,
     UsageError,
     data,
+    doing,
     misused,
     put,
     show,
+    told,
 )
 from agent.cli.acl_kinds import POLICY
-from agent.cli.client import ClientError
 from agent.cli.command import Call, Command
 from agent.cli.flags import Flag, Kind
 
@@ -27,6 +28,14 @@ _RULES = Flag("rules", "The rules: text, @file, or - for standard input.")
 _DATACENTER = Flag("valid-datacenter", "Datacenter it holds in; repeatable.", Kind.LIST)
 
 
+def _rules(call: Call) -> str:
+    try:
+        return data(call, call.flags.text("rules"))
+    except UsageError as error:
+        raise UsageError(f"Error loading rules: {error}") from None
+
+
+@told
 def _create(call: Call) -> int:
     flags = call.flags
     if not flags.text("name"):
@@ -35,69 +44,54 @@ def _create(call: Call) -> int:
         if flags.text("rules"):
             return call.fail("Cannot specify both -rules and -from-token")
         return call.fail("-from-token reads tokens of the old kind, and there are none")
-    try:
-        rules = data(call, flags.text("rules"))
-    except UsageError as error:
-        return call.fail(f"Error loading rules: {error}")
     policy: dict[str, Any] = {
         "Name": flags.text("name"),
         "Description": flags.text("description"),
-        "Rules": rules,
+        "Rules": _rules(call),
     }
     if flags["valid-datacenter"]:
         policy["Datacenters"] = flags["valid-datacenter"]
-    try:
-        found = put(call.client(), "/v1/acl/policy", policy)
-    except ClientError as error:
-        return call.fail(f"Failed to create new policy: {error}")
+    client = call.client()
+    with doing("Failed to create new policy"):
+        found = put(client, "/v1/acl/policy", policy)
     return show(call, POLICY.whole(found), forms.policy)
 
 
+@told
 def _read(call: Call) -> int:
     if not POLICY.given(call):
         return call.fail("Must specify either the -id or -name parameters")
     client = call.client()
-    try:
-        wanted = POLICY.wanted(call, client)
-    except UsageError as error:
-        return call.fail(str(error))
-    try:
+    wanted = POLICY.wanted(call, client)
+    with doing(f'Error reading policy "{wanted}"'):
         found = client.read(f"/v1/acl/policy/{wanted}")
-    except ClientError as error:
-        return call.fail(f'Error reading policy "{wanted}": {error}')
     return show(call, POLICY.whole(found), forms.policy)
 
 
+@told
 def _update(call: Call) -> int:
     flags = call.flags
-    if not flags.text("id") and not flags.text("name"):
+    if not POLICY.given(call):
         return call.fail("Cannot update a policy without specifying the -id or -name parameter")
     client = call.client()
-    try:
-        wanted = POLICY.wanted(call, client)
-    except UsageError as error:
-        return call.fail(str(error))
-    try:
-        rules = data(call, flags.text("rules"))
-    except UsageError as error:
-        return call.fail(f"Error loading rules: {error}")
-    given = {"Name": flags.text("name"), "Description": flags.text("description"), "Rules": rules}
+    wanted = POLICY.wanted(call, client)
+    given = {
+        "Name": flags.text("name"),
+        "Description": flags.text("description"),
+        "Rules": _rules(call),
+    }
     policy: dict[str, Any] = {"ID": wanted, **given}
     if not flags["no-merge"]:
-        try:
+        with doing(f'Error reading policy "{wanted}"'):
             held = client.read(f"/v1/acl/policy/{wanted}")
-        except ClientError as error:
-            return call.fail(f'Error reading policy "{wanted}": {error}')
         policy = {name: held.get(name, "") for name in ("ID", "Name", "Description", "Rules")}
         policy |= {name: given[name] for name in given if flags.was_given(name.lower())}
         if held.get("Datacenters"):
             policy["Datacenters"] = held["Datacenters"]
     if flags["valid-datacenter"]:
         policy["Datacenters"] = flags["valid-datacenter"]
-    try:
+    with doing(f'Error updating policy "{wanted}"'):
         found = put(client, f"/v1/acl/policy/{wanted}", policy)
-    except ClientError as error:
-        return call.fail(f'Error updating policy "{wanted}": {error}')
     return show(call, POLICY.whole(found), forms.policy)
 
 

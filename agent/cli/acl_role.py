@@ -11,8 +11,7 @@ from agent.cli.acl_calls import (
     LINK_FLAGS,
     META,
     NO_MERGE,
-    UsageError,
-    id_of,
+    doing,
     linked,
     merged,
     merged_links,
@@ -24,9 +23,9 @@ from agent.cli.acl_calls import (
     services_of,
     show,
     templates_of,
+    told,
 )
 from agent.cli.acl_kinds import ROLE
-from agent.cli.client import ClientError
 from agent.cli.command import Call, Command
 from agent.cli.flags import Flag
 
@@ -51,6 +50,7 @@ def _some(fields: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in fields.items() if value}
 
 
+@told
 def _create(call: Call) -> int:
     flags, command = call.flags, COMMANDS["acl", "role", "create"]
     if not flags.text("name"):
@@ -63,56 +63,40 @@ def _create(call: Call) -> int:
             command,
         )
     role = {"Name": flags.text("name"), "Description": flags.text("description")}
-    try:
+    with doing("Failed to create new role"):
         role |= _some(_given(call))
         found = put(call.client(), "/v1/acl/role", role)
-    except UsageError as error:
-        return call.fail(str(error))
-    except ClientError as error:
-        return call.fail(f"Failed to create new role: {error}")
     return show(call, found, forms.role)
 
 
+@told
 def _read(call: Call) -> int:
     given, name = call.flags.text("id"), call.flags.text("name")
     if not given and not name:
         return call.fail("Must specify either the -id or -name parameters")
     client = call.client()
-    if given:
-        try:
-            given = id_of(client, "role", given)
-        except ClientError as error:
-            return call.fail(f"Error determining role ID: {error}")
+    given = ROLE.wanted(call, client) if given else ""
     path = f"/v1/acl/role/{given}" if given else f"/v1/acl/role/name/{part(name)}"
-    try:
+    with doing(f'Error reading role "{given or name}"'):
         found = read_or_none(client, path)
-    except ClientError as error:
-        return call.fail(f'Error reading role "{given or name}": {error}')
     if found is None:
         what = f'ID "{given}"' if given else f'name "{name}"'
         return call.fail(f"Role not found with {what}")
     return show(call, found, forms.role)
 
 
+@told
 def _update(call: Call) -> int:
     flags = call.flags
     if not flags.text("id"):
         return call.fail("Cannot update a role without specifying the -id parameter")
     client = call.client()
-    try:
-        wanted = id_of(client, "role", flags.text("id"))
-    except ClientError as error:
-        return call.fail(f"Error determining role ID: {error}")
-    try:
+    wanted = ROLE.wanted(call, client)
+    with doing("Error when retrieving current role"):
         held = read_or_none(client, f"/v1/acl/role/{wanted}")
-    except ClientError as error:
-        return call.fail(f"Error when retrieving current role: {error}")
     if held is None:
         return call.fail(f'Role not found with ID "{wanted}"')
-    try:
-        given = _given(call)
-    except UsageError as error:
-        return call.fail(str(error))
+    given = _given(call)
     role: dict[str, Any] = {
         "ID": wanted, "Name": flags.text("name"), "Description": flags.text("description"),
     }  # fmt: skip
@@ -134,10 +118,8 @@ def _update(call: Call) -> int:
                 "TemplateVariables",
             ),
         }
-    try:
+    with doing(f'Error updating role "{wanted}"'):
         found = put(client, f"/v1/acl/role/{wanted}", role | _some(given))
-    except ClientError as error:
-        return call.fail(f'Error updating role "{wanted}": {error}')
     return show(call, found, forms.role)
 
 

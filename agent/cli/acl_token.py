@@ -10,8 +10,7 @@ from agent.cli.acl_calls import (
     FORMAT,
     LINK_FLAGS,
     META,
-    UsageError,
-    id_of,
+    doing,
     linked,
     merged,
     merged_links,
@@ -21,9 +20,10 @@ from agent.cli.acl_calls import (
     services_of,
     show,
     templates_of,
+    told,
 )
 from agent.cli.acl_kinds import TOKEN
-from agent.cli.client import Client, ClientError
+from agent.cli.client import Client
 from agent.cli.command import Call, Command
 from agent.cli.flags import Flag, Kind
 
@@ -38,10 +38,7 @@ _ROLES = (
 _LINKS = (*LINK_FLAGS, *_ROLES)
 
 
-def _id(call: Call) -> str:
-    return call.flags.text("accessor-id") or call.flags.text("id")
-
-
+@told
 def _create(call: Call) -> int:
     flags = call.flags
     if not any(flags[each.name] for each in _LINKS if each.name != "var"):
@@ -58,63 +55,44 @@ def _create(call: Call) -> int:
     if flags.was_given("expires-ttl"):
         token["ExpirationTTL"] = flags.text("expires-ttl")
     client = call.client()
-    try:
+    with doing("Failed to create new token"):
         token["ServiceIdentities"] = services_of(flags["service-identity"])
         token["NodeIdentities"] = nodes_of(flags["node-identity"])
         token["TemplatedPolicies"] = templates_of(call)
         token["Policies"] = linked(call, client, "policy")
         token["Roles"] = linked(call, client, "role")
         found = put(client, "/v1/acl/token", {k: v for k, v in token.items() if v})
-    except UsageError as error:
-        return call.fail(str(error))
-    except ClientError as error:
-        return call.fail(f"Failed to create new token: {error}")
     return show(call, found, forms.token)
 
 
+@told
 def _read(call: Call) -> int:
     client = call.client()
     if call.flags["self"]:
-        try:
+        with doing("Error reading token"):
             found = client.read("/v1/acl/token/self")
-        except ClientError as error:
-            return call.fail(f"Error reading token: {error}")
         return show(call, found, forms.token)
-    if not _id(call):
+    if not TOKEN.given(call):
         return call.fail("Must specify the -id parameter")
-    try:
-        wanted = id_of(client, "token", _id(call))
-    except ClientError as error:
-        return call.fail(f"Error determining token ID: {error}")
-    try:
+    wanted = TOKEN.wanted(call, client)
+    with doing(f'Error reading token "{wanted}"'):
         found = client.read(f"/v1/acl/token/{wanted}")
-    except ClientError as error:
-        return call.fail(f'Error reading token "{wanted}": {error}')
     return show(call, found, forms.token)
 
 
+@told
 def _update(call: Call) -> int:
-    if not _id(call):
+    if not TOKEN.given(call):
         return call.fail("Cannot update a token without specifying the -id parameter")
     if call.flags["upgrade-legacy"]:
         return call.fail("-upgrade-legacy is for tokens of the old kind, and there are none")
     client = call.client()
-    try:
-        wanted = id_of(client, "token", _id(call))
-    except ClientError as error:
-        return call.fail(f"Error determining token ID: {error}")
-    try:
+    wanted = TOKEN.wanted(call, client)
+    with doing("Error when retrieving current token"):
         token = client.read(f"/v1/acl/token/{wanted}")
-    except ClientError as error:
-        return call.fail(f"Error when retrieving current token: {error}")
-    try:
+    with doing(f"Failed to update token {wanted}"):
         _change(call, client, token)
-    except UsageError as error:
-        return call.fail(str(error))
-    try:
         found = put(client, f"/v1/acl/token/{wanted}", token)
-    except ClientError as error:
-        return call.fail(f"Failed to update token {wanted}: {error}")
     return show(call, found, forms.token)
 
 
@@ -155,23 +133,19 @@ def _held(token: dict[str, Any], link: dict[str, str]) -> bool:
     return any(all(each.get(key) == link[key] for key in link) for each in held)
 
 
+@told
 def _clone(call: Call) -> int:
-    if not _id(call):
+    if not TOKEN.given(call):
         return misused(
             call,
             "Cannot clone a token without specifying the -id parameter",
             COMMANDS["acl", "token", "clone"],
         )
     client = call.client()
-    try:
-        wanted = id_of(client, "token", _id(call))
-    except ClientError as error:
-        return call.fail(f"Error determining token ID: {error}")
-    body = {"Description": call.flags.text("description")}
-    try:
+    wanted = TOKEN.wanted(call, client)
+    with doing("Error cloning token"):
+        body = {"Description": call.flags.text("description")}
         found = put(client, f"/v1/acl/token/{wanted}/clone", body)
-    except ClientError as error:
-        return call.fail(f"Error cloning token: {error}")
     return show(call, found, forms.token)
 
 

@@ -7,7 +7,8 @@ from typing import Any
 from agent.errors import RequestError
 from agent.http import parse_login
 from agent.http.acl_links import new_id, path_id
-from agent.http.call import FAILED_READ, Call
+from agent.http.acl_named import asked, replaced_id, written
+from agent.http.call import Call
 from agent.http.reply import Reply
 from agent.login import bindings, methods
 from raftstore.definition_commands import DeleteACLBindingRule, SetACLBindingRule
@@ -40,9 +41,7 @@ def shown(rule: ACLBindingRule) -> dict[str, Json]:
 
 async def list_all(call: Call) -> Reply:
     """All rules, or those of an auth method."""
-    options = call.options()
-    call.failure_headers = FAILED_READ
-    found = await call.ask(ListACLBindingRules(call.params.get("authmethod")), options)
+    found = await asked(call, ListACLBindingRules(call.params.get("authmethod")))
     headers = call.read_headers(found, effective=False)
     return call.listing(found.value, shown, headers=headers)
 
@@ -50,9 +49,7 @@ async def list_all(call: Call) -> Reply:
 async def read(call: Call) -> Reply:
     """One rule by id."""
     rule_id = path_id(call, "binding rule")
-    options = call.options()
-    call.failure_headers = FAILED_READ
-    found = await call.ask(GetACLBindingRule(rule_id), options)
+    found = await asked(call, GetACLBindingRule(rule_id))
     if found.value is None:
         return Reply(status=404)
     return call.answer(shown(found.value), found, effective=False)
@@ -69,11 +66,7 @@ async def create(call: Call) -> Reply:
 async def update(call: Call) -> Reply:
     """Replace the rule that the path names."""
     given = parse_login.rule(call.body)
-    if not call.rest:
-        raise RequestError(400, "Bad request: Missing binding rule ID")
-    if given.get("id", "").lower() not in {"", call.rest.lower()}:
-        raise RequestError(400, "Bad request: Binding Rule ID in URL and payload do not match")
-    return await _replace(call, path_id(call, "binding rule"), given)
+    return await _replace(call, replaced_id(call, given, "binding rule", "Binding Rule"), given)
 
 
 async def _replace(call: Call, rule_id: str, given: dict[str, Any]) -> Reply:
@@ -105,10 +98,10 @@ async def _write(call: Call, rule_id: str, given: dict[str, Any], *, cas: int) -
         known = methods.JwtMethod()
     content = _content(given, list(known.variables))
     rule = ACLBindingRule(id=rule_id, auth_method=method, content=content)
-    if not await call.change(SetACLBindingRule(rule, cas)):
-        raise RequestError(500, "the binding rule was changed at the same time; try again")
-    written = (await call.context.backend.ask(GetACLBindingRule(rule_id))).value or rule
-    return call.json(shown(written))
+    query = GetACLBindingRule(rule_id)
+    return call.json(
+        shown(await written(call, SetACLBindingRule(rule, cas), query, "binding rule") or rule)
+    )
 
 
 def _content(given: dict[str, Any], variables: list[str]) -> dict[str, Json]:

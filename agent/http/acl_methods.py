@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from agent.acl.authorizer import WRITE
-from agent.acl.builtin import is_name
 from agent.durations import format_s
 from agent.errors import RequestError
 from agent.http import parse_login
-from agent.http.call import FAILED_READ, Call
+from agent.http.acl_named import asked, check_name, written
+from agent.http.call import Call
 from agent.http.reply import Reply
 from agent.login import methods
 from raftstore.definition_commands import DeleteACLAuthMethod, SetACLAuthMethod
@@ -34,9 +34,7 @@ def shown(method: ACLAuthMethod, *, config: bool = True, secrets: bool = True) -
 
 async def list_all(call: Call) -> Reply:
     """All methods, by name."""
-    options = call.options()
-    call.failure_headers = FAILED_READ
-    found = await call.ask(ListACLAuthMethods(), options)
+    found = await asked(call, ListACLAuthMethods())
     headers = call.read_headers(found, effective=False)
     return call.listing(found.value, lambda each: shown(each, config=False), headers=headers)
 
@@ -44,9 +42,7 @@ async def list_all(call: Call) -> Reply:
 async def read(call: Call) -> Reply:
     """One method by name."""
     name = _path_name(call)
-    options = call.options()
-    call.failure_headers = FAILED_READ
-    found = await call.ask(GetACLAuthMethod(name), options)
+    found = await asked(call, GetACLAuthMethod(name))
     if found.value is None:
         return Reply(status=404)
     view = shown(found.value, secrets=call.may("acl", WRITE))
@@ -81,22 +77,17 @@ def _path_name(call: Call) -> str:
 
 async def _write(call: Call, given: dict[str, Any]) -> Reply:
     name = given.get("name", "")
-    if not name:
-        raise RequestError(500, f"{_INVALID}: no Name is set")
-    if not is_name(name):
-        raise RequestError(
-            500, f"{_INVALID}: invalid Name. Only alphanumeric characters, '-' and '_' are allowed"
-        )
+    check_name(name, "Auth Method")
     stored = (await call.context.backend.ask(GetACLAuthMethod(name))).value
     type = given.get("type", "") or (stored.type if stored is not None else "")
     if stored is not None and type != stored.type:
         raise RequestError(500, "Changing an auth method's type is not permitted")
     method = ACLAuthMethod(name=name, type=type, content=_content(type, given))
     cas = 0 if stored is None else stored.modify_index
-    if not await call.change(SetACLAuthMethod(method, cas)):
-        raise RequestError(500, "the auth method was changed at the same time; try again")
-    written = (await call.context.backend.ask(GetACLAuthMethod(name))).value or method
-    return call.json(shown(written))
+    query = GetACLAuthMethod(name)
+    return call.json(
+        shown(await written(call, SetACLAuthMethod(method, cas), query, "auth method") or method)
+    )
 
 
 def _content(type: str, given: dict[str, Any]) -> dict[str, Json]:

@@ -4,14 +4,23 @@ from __future__ import annotations
 
 from typing import Any
 
-from agent.acl.builtin import BUILTIN_POLICIES, is_name
+from agent.acl.builtin import BUILTIN_POLICIES
 from agent.acl.definitions import policy_content
 from agent.acl.grants import fields
 from agent.acl.rules import RulesError, parse_rules
 from agent.errors import RequestError
 from agent.http import parse_acl
 from agent.http.acl_links import missing, new_id, path_id
-from agent.http.call import FAILED_READ, Call
+from agent.http.acl_named import (
+    asked,
+    check_name,
+    check_new,
+    path_name,
+    replaced_id,
+    stored,
+    written,
+)
+from agent.http.call import Call
 from agent.http.reply import Reply
 from raftstore.definition_commands import DeleteACLPolicy, SetACLPolicy
 from raftstore.definition_queries import GetACLPolicy, ListACLPolicies
@@ -40,9 +49,7 @@ def shown(policy: ACLPolicy, *, rules: bool = True) -> dict[str, Json]:
 
 async def list_all(call: Call) -> Reply:
     """All policies, without their rules."""
-    options = call.options()
-    call.failure_headers = FAILED_READ
-    found = await call.ask(ListACLPolicies(), options)
+    found = await asked(call, ListACLPolicies())
     headers = call.read_headers(found, effective=False)
     return call.listing(found.value, lambda each: shown(each, rules=False), headers=headers)
 
@@ -54,15 +61,11 @@ async def read(call: Call) -> Reply:
 
 async def read_by_name(call: Call) -> Reply:
     """One policy by name."""
-    if not call.rest:
-        raise RequestError(400, "Bad request: Missing policy Name")
-    return await _read(call, GetACLPolicy(name=call.rest))
+    return await _read(call, GetACLPolicy(name=path_name(call, "policy")))
 
 
 async def _read(call: Call, query: GetACLPolicy) -> Reply:
-    options = call.options()
-    call.failure_headers = FAILED_READ
-    found = await call.ask(query, options)
+    found = await asked(call, query)
     if found.value is None:
         raise missing(call, found)
     return call.answer(shown(found.value), found, effective=False)
@@ -71,22 +74,15 @@ async def _read(call: Call, query: GetACLPolicy) -> Reply:
 async def create(call: Call) -> Reply:
     """A new policy; the agent gives it an id."""
     given = parse_acl.policy(call.body)
-    if given.get("id"):
-        raise RequestError(400, "Bad request: Cannot specify the ID when creating a new policy")
+    check_new(given, "policy")
     return await _write(call, new_id(call), given, cas=0)
 
 
 async def update(call: Call) -> Reply:
     """Replace a policy."""
     given = parse_acl.policy(call.body)
-    if not call.rest:
-        raise RequestError(400, "Bad request: Missing policy ID")
-    if given.get("id") and given["id"].lower() != call.rest.lower():
-        raise RequestError(400, "Bad request: Policy ID in URL and payload do not match")
-    policy_id = path_id(call, "policy")
-    found = await call.context.backend.ask(GetACLPolicy(id=policy_id))
-    if found.value is None:
-        raise RequestError(500, f"cannot find policy {policy_id}")
+    policy_id = replaced_id(call, given, "policy")
+    known = await stored(call, GetACLPolicy(id=policy_id), "policy")
     builtin = BUILTIN_POLICIES.get(policy_id)
     if builtin is not None:
         if given.get("rules", "") != builtin.rules:
@@ -97,18 +93,12 @@ async def update(call: Call) -> Reply:
                 f"Changing the Datacenters of the builtin {builtin.name} policy is not permitted"
             )
             raise RequestError(500, reason)
-    return await _write(call, policy_id, given, cas=found.value.modify_index)
+    return await _write(call, policy_id, given, cas=known.modify_index)
 
 
 async def _write(call: Call, policy_id: str, given: dict[str, Any], *, cas: int) -> Reply:
     name, rules = given.get("name", ""), given.get("rules", "")
-    if not name:
-        raise RequestError(500, "Invalid Policy: no Name is set")
-    if not is_name(name) and policy_id not in BUILTIN_POLICIES:
-        raise RequestError(
-            500,
-            "Invalid Policy: invalid Name. Only alphanumeric characters, '-' and '_' are allowed",
-        )
+    check_name(name, "Policy", builtin=policy_id in BUILTIN_POLICIES)
     try:
         parse_rules(rules)
     except RulesError as error:
@@ -117,10 +107,10 @@ async def _write(call: Call, policy_id: str, given: dict[str, Any], *, cas: int)
         name, given.get("description", ""), rules, given.get("datacenters", ())
     )
     policy = ACLPolicy(id=policy_id, name=name, content=content)
-    if not await call.change(SetACLPolicy(policy, cas)):
-        raise RequestError(500, "the policy was changed at the same time; try again")
-    written = await call.context.backend.ask(GetACLPolicy(id=policy_id))
-    return call.json(shown(written.value or policy))
+    query = GetACLPolicy(id=policy_id)
+    return call.json(
+        shown(await written(call, SetACLPolicy(policy, cas), query, "policy") or policy)
+    )
 
 
 async def delete(call: Call) -> Reply:

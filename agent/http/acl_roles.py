@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from agent.acl.builtin import is_name
 from agent.acl.definitions import role_content
 from agent.acl.grants import fields
-from agent.errors import RequestError
 from agent.http import parse_acl
 from agent.http.acl_links import (
     Names,
@@ -18,7 +16,16 @@ from agent.http.acl_links import (
     shown_identities,
     shown_links,
 )
-from agent.http.call import FAILED_READ, Call
+from agent.http.acl_named import (
+    asked,
+    check_name,
+    check_new,
+    path_name,
+    replaced_id,
+    stored,
+    written,
+)
+from agent.http.call import Call
 from agent.http.reply import Reply
 from raftstore.definition_commands import DeleteACLRole, SetACLRole
 from raftstore.definition_queries import GetACLRole, ListACLRoles
@@ -50,9 +57,7 @@ def shown(role: ACLRole, names: Names) -> dict[str, Json]:
 
 async def list_all(call: Call) -> Reply:
     """All roles, or those with a policy."""
-    options = call.options()
-    call.failure_headers = FAILED_READ
-    found = await call.ask(ListACLRoles(), options)
+    found = await asked(call, ListACLRoles())
     wanted = call.params.get("policy")
     roles = [role for role in found.value if not wanted or wanted in role.policies]
     names = await Names.of(call, roles)
@@ -67,15 +72,11 @@ async def read(call: Call) -> Reply:
 
 async def read_by_name(call: Call) -> Reply:
     """One role by name."""
-    if not call.rest:
-        raise RequestError(400, "Bad request: Missing role Name")
-    return await _read(call, GetACLRole(name=call.rest))
+    return await _read(call, GetACLRole(name=path_name(call, "role")))
 
 
 async def _read(call: Call, query: GetACLRole) -> Reply:
-    options = call.options()
-    call.failure_headers = FAILED_READ
-    found = await call.ask(query, options)
+    found = await asked(call, query)
     if found.value is None:
         return Reply(status=404)
     names = await Names.of(call, [found.value])
@@ -85,34 +86,21 @@ async def _read(call: Call, query: GetACLRole) -> Reply:
 async def create(call: Call) -> Reply:
     """A new role; the agent gives it an id."""
     given = parse_acl.role(call.body)
-    if given.get("id"):
-        raise RequestError(400, "Bad request: Cannot specify the ID when creating a new role")
+    check_new(given, "role")
     return await _write(call, new_id(call), given, cas=0)
 
 
 async def update(call: Call) -> Reply:
     """Replace a role."""
     given = parse_acl.role(call.body)
-    if not call.rest:
-        raise RequestError(400, "Bad request: Missing role ID")
-    if given.get("id") and given["id"].lower() != call.rest.lower():
-        raise RequestError(400, "Bad request: Role ID in URL and payload do not match")
-    role_id = path_id(call, "role")
-    found = await call.context.backend.ask(GetACLRole(id=role_id))
-    if found.value is None:
-        raise RequestError(500, f"cannot find role {role_id}")
-    return await _write(call, role_id, given, cas=found.value.modify_index)
+    role_id = replaced_id(call, given, "role")
+    known = await stored(call, GetACLRole(id=role_id), "role")
+    return await _write(call, role_id, given, cas=known.modify_index)
 
 
 async def _write(call: Call, role_id: str, given: dict[str, Any], *, cas: int) -> Reply:
     name = given.get("name", "")
-    if not name:
-        raise RequestError(500, "Invalid Role: no Name is set")
-    if not is_name(name):
-        raise RequestError(
-            500,
-            "Invalid Role: invalid Name. Only alphanumeric characters, '-' and '_' are allowed",
-        )
+    check_name(name, "Role")
     policies = await policy_ids(call, given.get("policies", ()))
     content = role_content(
         name,
@@ -121,10 +109,8 @@ async def _write(call: Call, role_id: str, given: dict[str, Any], *, cas: int) -
         identities=given_identities(given, "role"),
     )
     role = ACLRole(id=role_id, name=name, policies=policies, content=content)
-    if not await call.change(SetACLRole(role, cas)):
-        raise RequestError(500, "the role was changed at the same time; try again")
-    written = (await call.context.backend.ask(GetACLRole(id=role_id))).value or role
-    return call.json(shown(written, await Names.of(call, [written])))
+    now = await written(call, SetACLRole(role, cas), GetACLRole(id=role_id), "role") or role
+    return call.json(shown(now, await Names.of(call, [now])))
 
 
 async def delete(call: Call) -> Reply:

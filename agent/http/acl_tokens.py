@@ -25,7 +25,8 @@ from agent.http.acl_links import (
     shown_identities,
     shown_links,
 )
-from agent.http.call import FAILED_READ, Call
+from agent.http.acl_named import asked, written
+from agent.http.call import Call
 from agent.http.params import parse_bool
 from agent.http.reply import Reply
 from raftstore.definition_commands import DeleteACLTokens, SetACLToken
@@ -60,9 +61,7 @@ def _expired(token: ACLToken) -> bool:
 
 async def list_all(call: Call) -> Reply:
     """All tokens, or those with a policy, a role, an identity or of an auth method."""
-    options = call.options()
-    call.failure_headers = FAILED_READ
-    found = await call.ask(ListACLTokens(), options)
+    found = await asked(call, ListACLTokens())
     params = call.params
     policy, role = params.get("policy"), params.get("role")
     method, service = params.get("authmethod"), params.get("servicename")
@@ -90,9 +89,7 @@ def _services(token: ACLToken) -> set[str]:
 async def read(call: Call) -> Reply:
     """One token by its accessor."""
     accessor = path_id(call, "token")
-    options = call.options()
-    call.failure_headers = FAILED_READ
-    found = await call.ask(GetACLToken(accessor), options)
+    found = await asked(call, GetACLToken(accessor))
     token = found.value
     if token is None or _expired(token):
         raise missing(call, found)
@@ -199,11 +196,9 @@ async def _token(call: Call, given: dict[str, Any], known: ACLToken) -> ACLToken
 
 
 async def _write(call: Call, token: ACLToken, *, cas: int) -> Reply:
-    if not await call.change(SetACLToken(token, cas)):
-        raise RequestError(500, "the token was changed at the same time; try again")
-    found = await call.context.backend.ask(GetACLToken(token.accessor))
-    written = replace(found.value or token, secret=token.secret)
-    return call.json(shown(written, await Names.of(call, [written])))
+    found = await written(call, SetACLToken(token, cas), GetACLToken(token.accessor), "token")
+    now = replace(found or token, secret=token.secret)
+    return call.json(shown(now, await Names.of(call, [now])))
 
 
 async def update(call: Call) -> Reply:

@@ -26,6 +26,8 @@ _EXEMPT = ("/v1/status/", "/v1/operator/", "/v1/explain/", "/v1/agent/metrics", 
 _WORDS = b"rate limit exceeded, try again later or against a different server"
 _BLOCKED_WORDS = b"Endpoint is blocked by agent configuration"
 _WRITER_WORDS = b"Access is restricted"
+#: Of a request of which only the target may name a token.
+NO_HEADERS: Mapping[str, str] = {}
 _READING = frozenset({"GET", "HEAD", "OPTIONS"})
 _RPC_WORDS = b"RPC rate limit exceeded"
 
@@ -81,7 +83,7 @@ class Gate:
         kind = endpoint.kind
         too_many = quotas.ask(
             write=kind in {Class.WRITE, Class.LOCAL_WRITE},
-            token=token_of(call.headers, call.params),
+            token=call.secret,
             client=site(address.rpartition(":")[0].strip("[]")),
             now=time.monotonic(),
             local=kind in {Class.LOCAL_READ, Class.LOCAL_WRITE},

@@ -1,9 +1,10 @@
-"""Which bytes are a request that was seen before in all but its target and its body.
+"""Which bytes are a request that was seen before in all but its target, its token and its body.
 
-Most requests of a client differ from its last one in the target, the body, and the body's length.
-aiohttp parses the first of them; a later one whose header lines are the same bytes means the same,
-so it needs no parser: two searches and a look-up (2 us beside 30 us). No header is ever read here
-that aiohttp has not read before, so there are no two opinions about where a request ends.
+Most requests of a client differ from its last one in the target, the body, and the body's length,
+those of two clients in their tokens as well. aiohttp parses the first of them; a later one whose
+header lines are the same bytes means the same, so it needs no parser: two searches and a look-up
+(2 us beside 30 us). No header is ever read here that aiohttp has not read before, so there are no
+two opinions about where a request ends.
 
 A lane belongs to one connection. It is open only when it is known that aiohttp stands between two
 requests: at the start, and when as many bytes have gone to it as the one request it has answered
@@ -16,7 +17,7 @@ Pure: no sockets here.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 #: Longer heads are none of the usual ones.
@@ -30,6 +31,10 @@ _END = b"\r\n\r\n"
 _VERSION = b" HTTP/1.1"
 _LENGTH = b"\r\nContent-Length: "
 _LENGTH_DIGITS_MAX = 9
+_TOKEN_NAME = "x-consul-token"  # noqa: S105  # a header
+_TOKEN = b"\r\nX-Consul-Token: "
+#: A token that means itself, however it is read.
+_PLAIN_TOKEN = re.compile(rb"[0-9A-Za-z_-]{1,64}")
 #: A request with one of these says how it wants to be answered, or who asks.
 _SPEAKING = ("X-Consul-Token", "Authorization", "X-Consul-Namespace", "X-Consul-Partition",
              "Cache-Control")  # fmt: skip
@@ -40,7 +45,8 @@ _UNUSUAL = ("Transfer-Encoding", "Upgrade", "Expect", "Trailer")
 class Head:
     """The header lines of a request, as aiohttp read them. ``length`` is None where it varies.
 
-    ``quiet``: they say nothing about how to answer, nor who asks.
+    A token that varies is not among them. ``quiet``: they say nothing about how to answer, nor who
+    asks.
     """
 
     __slots__ = ("gzip", "headers", "length", "quiet")
@@ -53,23 +59,29 @@ class Head:
 
 
 class Seen(NamedTuple):
-    """A whole request. ``data`` is all of its bytes, for whom it has to go to in the end."""
+    """A whole request. ``data`` is all of its bytes, for whom it has to go to in the end.
+
+    ``token`` is what its header of that name says, where that is not among the head's: "" for none.
+    """
 
     method: str
     target: bytes
     head: Head
     body: bytes
     data: bytes
+    token: str = ""
 
 
 class _Parts(NamedTuple):
-    """Where the pieces of a request are. ``length`` is None if its field is not the usual one."""
+    """Where the pieces of a request are. ``length`` is None if its field is not the usual one,
+    ``token`` empty. What stands in either is not in the block."""
 
     method: bytes
     target: bytes
     block: bytes
     head_bytes: int
     length: int | None
+    token: bytes
 
 
 def _split(data: bytes) -> _Parts | None:
@@ -92,7 +104,43 @@ def _split(data: bytes) -> _Parts | None:
             return None
         length = int(digits)
         block = block[:start] + block[end:]
-    return _Parts(data[:space], data[space + 1 : line_end - 9], block, head_end + 4, length)
+    token = b""
+    at = block.find(_TOKEN)
+    if at >= 0:
+        start = at + len(_TOKEN)
+        end = block.find(b"\r\n", start)
+        if _PLAIN_TOKEN.fullmatch(block, start, end):
+            token = block[start:end]
+            block = block[:start] + block[end:]
+    return _Parts(data[:space], data[space + 1 : line_end - 9], block, head_end + 4, length, token)
+
+
+class _WithoutToken(Mapping[str, str]):
+    """Headers but for the token, which is another one each time."""
+
+    __slots__ = ("_headers",)
+
+    def __init__(self, headers: Mapping[str, str]) -> None:
+        self._headers = headers
+
+    def __getitem__(self, name: str) -> str:
+        if name.lower() == _TOKEN_NAME:
+            raise KeyError(name)
+        return self._headers[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return (name for name in self._headers if name.lower() != _TOKEN_NAME)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+
+def _fixed(headers: Mapping[str, str], token: bytes) -> Mapping[str, str] | None:
+    """What of the headers stays; None if aiohttp has not read this one token in them."""
+    if not token:
+        return headers
+    shown = [headers[name] for name in headers if name.lower() == _TOKEN_NAME]
+    return _WithoutToken(headers) if shown == [token.decode("ascii")] else None
 
 
 class Heads:
@@ -101,29 +149,29 @@ class Heads:
     __slots__ = ("_known",)
 
     def __init__(self) -> None:
-        self._known: dict[tuple[bytes, bytes], Head] = {}
+        self._known: dict[tuple[bytes, bytes, bool], Head] = {}
 
     def __len__(self) -> int:
         return len(self._known)
 
-    def find(self, method: bytes, block: bytes) -> Head | None:
-        """What these very lines meant before."""
-        return self._known.get((method, block))
+    def find(self, method: bytes, block: bytes, *, with_token: bool = False) -> Head | None:
+        """What these very lines meant before. ``with_token``: one was taken out of them."""
+        return self._known.get((method, block, with_token))
 
-    def learn(self, method: bytes, block: bytes, head: Head) -> None:
+    def learn(self, method: bytes, block: bytes, head: Head, *, with_token: bool = False) -> None:
         """Remember what aiohttp made of these lines."""
-        if (method, block) in self._known:
+        if (method, block, with_token) in self._known:
             return
         if len(self._known) >= HEADS_MAX:
             del self._known[next(iter(self._known))]
-        self._known[method, block] = head
+        self._known[method, block, with_token] = head
 
 
 class Lane:
     """What one connection's bytes are, as long as that is plain."""
 
     __slots__ = ("_block", "_expected", "_fed", "_head", "_heads", "_length", "_method", "_open",
-                 "_parts")  # fmt: skip
+                 "_parts", "_token")  # fmt: skip
 
     def __init__(self, heads: Heads) -> None:
         self._heads = heads
@@ -132,6 +180,7 @@ class Lane:
         self._method = self._block = b""
         self._head: Head | None = None
         self._length = 0
+        self._token = ""
         self._parts: _Parts | None = None
         self._fed = 0
         self._expected = 0
@@ -156,13 +205,13 @@ class Lane:
         ):
             return None
         target = data[len(method) : line_end - 9]
-        return Seen(method[:-1].decode("ascii"), target, head, data[head_end:], data)
+        return Seen(method[:-1].decode("ascii"), target, head, data[head_end:], data, self._token)
 
     def _look_up(self, data: bytes) -> Seen | None:
         parts = _split(data)
         if parts is None:
             return None
-        head = self._heads.find(parts.method, parts.block)
+        head = self._heads.find(parts.method, parts.block, with_token=bool(parts.token))
         if head is None:
             return None
         length = (parts.length if head.length is None else head.length) or 0
@@ -170,8 +219,9 @@ class Lane:
             return None
         self._head, self._method, self._length = head, parts.method + b" ", length
         self._block = data[data.find(b"\r\n") : parts.head_bytes]
+        self._token = token = parts.token.decode("ascii")
         body = data[parts.head_bytes :]
-        return Seen(parts.method.decode("ascii"), parts.target, head, body, data)
+        return Seen(parts.method.decode("ascii"), parts.target, head, body, data, token)
 
     def passed_on(self, data: bytes) -> None:
         """These bytes go to aiohttp. It answers one request before the lane may open again."""
@@ -193,8 +243,10 @@ class Lane:
         if (parts.length or 0) != (length or 0) and parts.length is not None:
             return
         self._expected = parts.head_bytes + (length or 0)
-        head = Head(headers, None if parts.length is not None else length or 0)
-        self._heads.learn(parts.method, parts.block, head)
+        known = _fixed(headers, parts.token)
+        if known is not None:
+            head = Head(known, None if parts.length is not None else length or 0)
+            self._heads.learn(parts.method, parts.block, head, with_token=bool(parts.token))
 
     def answered(self) -> None:
         """aiohttp's answer has been written."""

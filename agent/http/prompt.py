@@ -12,15 +12,16 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, Protocol
 
+from agent.acl.caller import Caller
 from agent.backend import Consistency, Prompt, PromptChanges, PromptQuestions
 from agent.backend import Reply as Told
 from agent.errors import RequestError
 from agent.http.call import Call, Change, Desk, Read
-from agent.http.gate import Gate, token_of
+from agent.http.gate import NO_HEADERS, Gate, token_of
 from agent.http.held import HeldRead, taken_apart, without_wait
+from agent.http.kept import KeptRead, KeptReads, Planned, Rights, make_planned
 from agent.http.lane import Head, Seen
 from agent.http.params import (
     EMPTY,
@@ -35,7 +36,6 @@ from agent.http.reply import (
     COMPRESS_INLINE_MAX_BYTES,
     GZIP_MIN_BYTES,
     Reply,
-    date_line,
     gzipped,
     second,
 )
@@ -43,15 +43,9 @@ from agent.http.routes import Endpoint, Route, Router
 from agent.http.routes.table import Body
 from raftstore.commands import Applied, Outcome
 from raftstore.errors import StoreError
-from raftstore.thawed import maker_of
 
-#: Kept reads, and the bytes that their replies may take together; the oldest make room.
-READS_MAX = 8192
-READS_BYTES_MAX = 16 * 1024 * 1024
 #: Replies with a larger body are made each time, by the long way.
 BODY_MAX_BYTES = 256 * 1024
-
-_AGE = b"\r\nX-Consul-Lastcontact: "
 
 
 class Asker(Protocol):
@@ -66,57 +60,6 @@ class Asker(Protocol):
     def answer(self, data: bytes | None, *, instead: Seen | None = None) -> None: ...
 
     def hold(self, within_s: float, give_up: Callable[[], None]) -> None: ...
-
-
-@dataclass(frozen=True, slots=True)
-class _Planned:
-    """A request with what it asks."""
-
-    call: Call
-    head: Head
-    route: Route
-    plan: Read | Change
-
-
-_make_planned = maker_of(_Planned)
-
-
-class _KeptRead:
-    """A read and its reply at one index, in pieces around what changes."""
-
-    __slots__ = ("after_age", "after_date", "before_age", "blocks", "generation", "held", "index",
-                 "known_leader", "planned", "read", "size", "status")  # fmt: skip
-
-    def __init__(self, planned: _Planned, read: Read) -> None:
-        self.planned = planned
-        self.read = read
-        #: Still among the kept ones; a read may be pushed out while its answer is on its way.
-        self.held = True
-        #: Whether an index makes it wait; None until somebody has asked with one.
-        self.blocks: bool | None = None
-        self.index = -1
-        #: Of the rights that the caller was found to have.
-        self.generation = -1
-        self.known_leader = False
-        self.status = 0
-        self.size = 0
-        self.before_age = self.after_age = self.after_date = b""
-
-    def render(self, reply: Reply, index: int, known_leader: bool) -> None:
-        """Keep a reply."""
-        opening = reply.opening().encode("utf-8", "replace")
-        before, age, after = opening.partition(_AGE)
-        assert age, "every read tells the age of its answer"
-        self.before_age = before + age
-        self.after_age = after[after.index(b"\r\n") :]
-        self.after_date = b"Content-Length: %d\r\n\r\n" % len(reply.body) + reply.body
-        self.status, self.index, self.known_leader = reply.status, index, known_leader
-        self.size = len(opening) + len(self.after_date)
-
-    def encoded(self, last_contact_s: float) -> bytes:
-        """The reply as of now."""
-        age = b"%d" % (last_contact_s * 1000)
-        return b"".join((self.before_age, age, self.after_age, date_line(), self.after_date))
 
 
 class PromptAnswers:
@@ -151,8 +94,7 @@ class PromptAnswers:
         self._true = b""
         self._true_at = 0
         self._any_char = desk.context.config.http_any_char
-        self._reads: dict[tuple[bytes, Head], _KeptRead] = {}
-        self._bytes = 0
+        self.kept = KeptReads()
         self.answered = 0
         self.hits = 0
 
@@ -162,16 +104,16 @@ class PromptAnswers:
             backend, questions = self._backend, self._questions
             if backend is None and questions is None:
                 return False
-            kept = self._reads.get((seen.target, seen.head)) or self._plan_read(seen)
+            kept = self.kept.find((seen.target, seen.head)) or self._plan_read(seen)
             if kept is None:
                 return backend is not None and self._begin_held(asker, seen, backend)
             if backend is None and self._desk.access.enabled:
                 return False  # the token goes with it, the long way
             # Counted here only if it is answered here: the long way counts for itself.
-            if not self._gate.open and self._refused(asker, kept.planned):
+            if not self._gate.open and self._too_many(asker, kept, seen):
                 return True
             if backend is not None:
-                return self._begin_read(asker, kept, backend)
+                return self._begin_read(asker, kept, seen, backend)
             assert questions is not None
             read, told = kept.read, functools.partial(self._told, asker, kept)
             return questions.ask_soon(read.query, read.options, told)
@@ -190,7 +132,11 @@ class PromptAnswers:
             return False  # it cannot even be encoded: the long way says why
         return True
 
-    def _refused(self, asker: Asker, planned: _Planned) -> bool:
+    def _too_many(self, asker: Asker, kept: KeptRead, seen: Seen) -> bool:
+        kept.planned.call.secret = kept.secret or seen.token
+        return self._refused(asker, kept.planned)
+
+    def _refused(self, asker: Asker, planned: Planned) -> bool:
         """Answer a request that is one too many."""
         call = planned.call
         endpoint = planned.route.endpoint(call.method)
@@ -203,7 +149,7 @@ class PromptAnswers:
 
     # -- planning
 
-    def _plan(self, seen: Seen) -> _Planned | None:
+    def _plan(self, seen: Seen) -> Planned | None:
         try:
             path = plain_path(seen.target)
             query = ""
@@ -224,21 +170,22 @@ class PromptAnswers:
             call = Call(self._desk, head, seen.method, route.path, rest, params)
             call.body = seen.body
             if params is EMPTY and head.quiet:
-                call.quiet = True
+                call.quiet, call.secret = True, seen.token
             else:
                 refuse_enterprise(params, head.headers)
-                call.secret = token_of(head.headers, params)
+                call.secret = token_of(NO_HEADERS, params) or seen.token
+                call.secret = call.secret or token_of(head.headers, params)
             plan = endpoint.plan(call)
         except (BadTarget, RequestError):
             return None
-        return None if plan is None else _make_planned(call, head, route, plan)
+        return None if plan is None else make_planned(call, head, route, plan)
 
     def _fits(self, endpoint: Endpoint, body: bytes) -> bool:
         if not body or (len(body) <= self._small_body and endpoint.body is not Body.NONE):
             return True
         return len(body) <= endpoint.body.limit(self._limits)
 
-    def _plan_read(self, seen: Seen) -> _KeptRead | None:
+    def _plan_read(self, seen: Seen) -> KeptRead | None:
         planned = self._plan(seen)
         if planned is None or not isinstance(planned.plan, Read) or seen.body:
             return None
@@ -247,63 +194,65 @@ class PromptAnswers:
         options = planned.plan.options
         if options.min_index or options.max_stale_s is not None or options.at is not None:
             return None  # it may have to wait, or tells of the past
-        kept = _KeptRead(planned, planned.plan)
-        while len(self._reads) >= READS_MAX:
-            self._forget_oldest()
-        self._reads[seen.target, seen.head] = kept
+        # What target and head say of tokens is the same whenever they are met, but for the one
+        # that varies.
+        params = planned.call.params
+        secret = token_of(NO_HEADERS, params)
+        if not secret and not seen.token:
+            secret = token_of(seen.head.headers, params)
+        kept = KeptRead(planned, planned.plan, secret)
+        self.kept.add((seen.target, seen.head), kept)
         return kept
-
-    def _forget_oldest(self) -> None:
-        oldest = self._reads.pop(next(iter(self._reads)))
-        self._bytes -= oldest.size
-        oldest.held = False
-
-    def drop(self) -> None:
-        """Keep no reply: the state was replaced by another one."""
-        while self._reads:
-            self._forget_oldest()
 
     # -- reads
 
-    def _begin_read(self, asker: Asker, kept: _KeptRead, backend: Prompt) -> bool:
+    def _begin_read(self, asker: Asker, kept: KeptRead, seen: Seen, backend: Prompt) -> bool:
         if kept.read.options.consistency is Consistency.STALE:
-            self._answer_read(asker, kept, backend, None)
+            self._answer_read(asker, kept, seen, backend, None)
         else:
-            backend.fresh_soon(functools.partial(self._answer_read, asker, kept, backend))
+            backend.fresh_soon(functools.partial(self._answer_read, asker, kept, seen, backend))
         return True
 
     def _answer_read(
-        self, asker: Asker, kept: _KeptRead, backend: Prompt, error: Exception | None
+        self,
+        asker: Asker,
+        kept: KeptRead,
+        seen: Seen,
+        backend: Prompt,
+        error: Exception | None,
     ) -> None:
         if error is not None:
             self._fail(asker, kept.planned, error)
             return
-        try:
-            is_kept = self._render(kept, backend)
-        except Exception:  # a bug in a handler: the long way meets it too and reports it
-            is_kept = False
-        if not is_kept:
+        told = self._ready(kept, seen, backend)
+        if told is None:
             asker.answer(None)
             return
         self.answered += 1
-        self._count(kept.status)
+        self._count(told.status)
         # What a quorum has just confirmed is as of now.
         stale = kept.read.options.consistency is Consistency.STALE
-        asker.answer(kept.encoded(backend.last_contact_s if stale else 0.0))
+        asker.answer(told.encoded(backend.last_contact_s if stale else 0.0))
 
-    def _render(self, kept: _KeptRead, backend: Prompt) -> bool:
-        """Have the reply of the present index at hand; False when it is none to be kept."""
-        access = self._desk.access
-        if access.enabled and not self._admitted(kept):
-            return False
-        index, known_leader = backend.index_of(kept.read.query), backend.known_leader
+    def _ready(self, kept: KeptRead, seen: Seen, backend: Prompt) -> KeptRead | None:
+        """The reply of the present index for whoever asks; None when it is none to be kept."""
+        try:
+            told = self._admitted(kept, seen.token) if self._desk.access.enabled else kept
+            return told if told is not None and self._render(told, backend) else None
+        except Exception:  # a bug in a handler: the long way meets it too and reports it
+            return None
+
+    def _render(self, kept: KeptRead, backend: Prompt) -> bool:
+        """Have a reply of the present index; False when it is none to be kept."""
+        read = kept.read
+        index, known_leader = backend.index_of(read.query), backend.known_leader
         if kept.index == index and kept.known_leader is known_leader:
             self.hits += 1
             return True
-        read = kept.read
         if backend.is_long(read.query):
             return False
         answer = backend.answer(read.query, read.options.consistency)
+        access = self._desk.access
         if access.enabled:
             answer = access.guard.looked_at(kept.planned.call.caller, read.query, answer)
         reply = read.shape(answer)
@@ -311,15 +260,10 @@ class PromptAnswers:
         if reply.parts is not None or len(reply.body) > most:
             return False
         self._dress(reply, kept.planned.head)
-        before = kept.size
-        kept.render(reply, index, known_leader)
-        if kept.held:
-            self._bytes += kept.size - before
-        while self._bytes > READS_BYTES_MAX and len(self._reads) > 1:
-            self._forget_oldest()
+        self.kept.render(kept, reply, index, known_leader)
         return True
 
-    def _told(self, asker: Asker, kept: _KeptRead, told: Told[Any] | Exception) -> None:
+    def _told(self, asker: Asker, kept: KeptRead, told: Told[Any] | Exception) -> None:
         """Another agent has answered; nothing of that is kept."""
         if isinstance(told, Exception):
             self._fail(asker, kept.planned, told)
@@ -341,14 +285,14 @@ class PromptAnswers:
         asked = taken_apart(seen.target)
         if asked is None:
             return False
-        kept = self._reads.get((asked.target, seen.head))
+        kept = self.kept.find((asked.target, seen.head))
         if kept is None:
             kept = self._plan_read(without_wait(seen, asked.target))
         if kept is None or not self._blocks(kept, seen) or backend.is_long(kept.read.query):
             return False
-        if self._desk.access.enabled and not self._admitted(kept):
+        if self._desk.access.enabled and self._admitted(kept, seen.token) is None:
             return False
-        if not self._gate.open and self._refused(asker, kept.planned):
+        if not self._gate.open and self._too_many(asker, kept, seen):
             return True
         held = HeldRead(
             backend,
@@ -360,7 +304,7 @@ class PromptAnswers:
         stale = kept.read.options.consistency is Consistency.STALE
         return held.begin(asker, self._wait_s(asked.wait), stale=stale)
 
-    def _blocks(self, kept: _KeptRead, seen: Seen) -> bool:
+    def _blocks(self, kept: KeptRead, seen: Seen) -> bool:
         """Whether this endpoint waits behind an index at all: its own plan says so, once."""
         if kept.blocks is None:
             planned = self._plan(seen)
@@ -385,7 +329,7 @@ class PromptAnswers:
         asker: Asker,
         seen: Seen,
         target: bytes,
-        kept: _KeptRead,
+        kept: KeptRead,
         backend: Prompt,
         error: Exception | None,
     ) -> None:
@@ -393,30 +337,42 @@ class PromptAnswers:
         if error is not None:
             self._fail(asker, kept.planned, error)
             return
-        try:
-            is_kept = self._render(kept, backend)
-        except Exception:  # a bug in a handler: the long way meets it too and reports it
-            is_kept = False
-        if not is_kept:  # it has waited already
+        told = self._ready(kept, seen, backend)
+        if told is None:  # it has waited already
             asker.answer(None, instead=without_wait(seen, target))
             return
         self.answered += 1
-        self._count(kept.status)
-        asker.answer(kept.encoded(backend.last_contact_s))
+        self._count(told.status)
+        asker.answer(told.encoded(backend.last_contact_s))
 
     # -- permissions: whatever is not plainly allowed goes the long way
 
-    def _admitted(self, kept: _KeptRead) -> bool:
-        """Whether the caller's rights are known, and cover the question."""
-        access, call = self._desk.access, kept.planned.call
-        generation = access.generation
-        if kept.generation == generation and not access.expired(call.caller):
-            return True
-        caller = access.caller_now(call.secret)
-        if caller is None or not access.guard.asks_plainly(caller, kept.read.query):
-            return False
-        call.caller, kept.generation, kept.index = caller, generation, -1
-        return True
+    def _admitted(self, kept: KeptRead, token: str) -> KeptRead | None:
+        """The reply that is for whoever asks; None where its rights are unknown, or do not cover
+        the question."""
+        caller = self._desk.access.caller_now(kept.secret or token)
+        if caller is None:
+            return None
+        kept.planned.call.caller = caller
+        rights = caller.authorizer, caller.anonymous
+        told = kept.readers.get(rights)
+        if told is None or not told.held:
+            told = self._let_in(kept, caller, rights)
+        return told
+
+    def _let_in(self, kept: KeptRead, caller: Caller, rights: Rights) -> KeptRead | None:
+        guard, query = self._desk.access.guard, kept.read.query
+        if not guard.asks_plainly(caller, query):
+            return None
+        told = kept
+        if not guard.told_alike(caller, query):
+            key = kept, rights
+            found = self.kept.find(key)
+            if found is None:
+                self.kept.add(key, found := KeptRead(kept.planned, kept.read))
+            told = found
+        self.kept.let_in(kept, rights, told)
+        return told
 
     def _may_change(self, call: Call, change: Change) -> bool:
         access = self._desk.access
@@ -429,7 +385,7 @@ class PromptAnswers:
     # -- changes
 
     def _changed(
-        self, asker: Asker, planned: _Planned, change: Change, outcome: Outcome | Exception
+        self, asker: Asker, planned: Planned, change: Change, outcome: Outcome | Exception
     ) -> None:
         if type(outcome) is Applied and outcome.value is change.true_for:
             self.answered += 1
@@ -446,7 +402,7 @@ class PromptAnswers:
             return
         self._answer(asker, planned, reply)
 
-    def _said_true(self, planned: _Planned, change: Change, outcome: Applied) -> bytes:
+    def _said_true(self, planned: Planned, change: Change, outcome: Applied) -> bytes:
         """The reply ``true``: the same for everybody within a second."""
         now = second()
         if now != self._true_at:
@@ -455,12 +411,12 @@ class PromptAnswers:
             self._true, self._true_at = reply.encoded(), now
         return self._true
 
-    def _fail(self, asker: Asker, planned: _Planned, error: Exception) -> None:
+    def _fail(self, asker: Asker, planned: Planned, error: Exception) -> None:
         call = planned.call
         reply = self._failure(error, planned.route, call.method, call.failure_headers)
         self._answer(asker, planned, reply)
 
-    def _answer(self, asker: Asker, planned: _Planned, reply: Reply) -> None:
+    def _answer(self, asker: Asker, planned: Planned, reply: Reply) -> None:
         self._dress(reply, planned.head)
         self.answered += 1
         self._count(reply.status)

@@ -189,7 +189,7 @@ class HttpServer:
         """Let go of the replies that were made of a state that is no more."""
         self._ready.drop()
         if self._prompt is not None:
-            self._prompt.drop()
+            self._prompt.kept.drop()
 
     def stats(self) -> HttpStats:
         """Counters up to now."""

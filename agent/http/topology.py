@@ -92,8 +92,12 @@ def topology(
     *,
     protocol: str,
     default_allow: bool,
+    filtered: bool = False,
 ) -> Generator[None, None, Json]:
-    """The neighbours of a service, in pauses as summaries are made."""
+    """The neighbours of a service, in pauses as summaries are made.
+
+    ``filtered``: some of what could be neighbours may not be seen.
+    """
     mesh = yield from _read(entries)
     name = service.lower()
     upstreams = dict.fromkeys(mesh.reaches.get(name, ()), REGISTRATION)
@@ -119,7 +123,7 @@ def topology(
         "Downstreams": (
             yield from _neighbours(mesh, intentions, downstreams, name, False, default_allow)
         ),
-        "FilteredByACLs": False,
+        "FilteredByACLs": filtered,
     }
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeVar
 
+from agent.acl.authorizer import READ
+from agent.acl.caller import Need
 from agent.backend import Ask
 from agent.errors import RequestError
 from agent.filters import compile_filter
@@ -106,6 +108,7 @@ async def service_topology(call: Call) -> Reply:
     if kind not in {_TYPICAL, _INGRESS}:
         raise RequestError(400, f'Unsupported service kind "{kind}"')
     call.failure_headers = FAILED_READ
+    call.require(Need("service", READ, call.rest))  # what it speaks tells that it is there
     found = await call.ask(DumpNodes(), options)
     now = Ask(consistency=options.consistency)
     intentions = await call.ask(ListIntentions(), now)
@@ -115,6 +118,7 @@ async def service_topology(call: Call) -> Reply:
         call.rest,
         protocol=await protocol_of(call, call.rest, now),
         default_allow=call.context.config.acl.intentions_allow,
+        filtered=found.filtered or intentions.filtered,
     )
     return call.answer(await in_slices(steps), found, effective=False)
 

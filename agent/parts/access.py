@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import time
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from agent.acl.access import Access
@@ -65,18 +66,22 @@ def guarded(
     resolver = access.resolver
     if not isinstance(resolver, ServerResolver):
         return service
-    archives = dict.fromkeys(ARCHIVE_METHODS, lambda payload: Need("acl", WRITE))
     return GuardedService(
         service,
         access.guard,
         resolver,
         default_allow=config.acl.default_allow,
-        more={
-            calls.SIGN_LEAF: _leaf_need,
-            calls.AGENT_CERTIFICATE: _certificate_need,
-            **archives,
-        },
+        more=needs_of_payloads(),
     )
+
+
+def needs_of_payloads() -> Mapping[str, Callable[[bytes], Need | None]]:
+    """What methods of the server port need of which access control knows nothing."""
+    return {
+        calls.SIGN_LEAF: _leaf_need,
+        calls.AGENT_CERTIFICATE: _certificate_need,
+        **dict.fromkeys(ARCHIVE_METHODS, lambda payload: Need("acl", WRITE)),
+    }
 
 
 def own_state(backend: LocalBackend | RemoteBackend, access: Access) -> Backend:

@@ -33,6 +33,8 @@ class Spec:
     #: One of these is enough (beside ``needs``).
     any_of: tuple[Need, ...] = ()
     shows: tuple[tuple[str, tuple[Need, ...]], ...] = ()
+    #: The same, where one of the permissions is enough.
+    shows_any: tuple[tuple[str, tuple[Need, ...]], ...] = ()
     open: bool = False
     raw: bytes = field(default=b"")
 
@@ -45,7 +47,7 @@ class Spec:
     @property
     def resources(self) -> list[Need]:
         """Everything that a rule could speak of."""
-        shown = [need for _, needs in self.shows for need in needs]
+        shown = [need for _, needs in (*self.shows, *self.shows_any) for need in needs]
         return list(dict.fromkeys([*self.needs, *self.any_of, *shown]))
 
 
@@ -305,6 +307,11 @@ _CONNECT = {
         "/v1/connect/ca/intermediate", "operator", "write", "", {"CertPEM": ""}
     ),
     "PUT /v1/connect/ca/rotate": one("/v1/connect/ca/rotate", "operator", "write"),
+    "GET /v1/connect/intentions": Spec(
+        "/v1/connect/intentions",
+        # Whoever may see one of its sides may see an intention.
+        shows_any=(("beta-db", (("intention", "read", "alpha-web"), TO_DB_READ)),),
+    ),
     "GET /v1/connect/intentions/match": one(
         "/v1/connect/intentions/match?by=destination&name=beta-db", *TO_DB_READ
     ),
@@ -350,6 +357,10 @@ _INTERNAL = {
     "GET /v1/internal/ui/gateway-intentions/": one(
         "/v1/internal/ui/gateway-intentions/alpha-web", *WEB
     ),
+    "GET /v1/internal/ui/service-topology/": one(
+        "/v1/internal/ui/service-topology/alpha-web?kind=", *WEB
+    ),
+    "GET /v1/internal/ui/metrics-proxy/": Spec("/v1/internal/ui/metrics-proxy/x"),
     "GET /v1/exported-services": Spec("/v1/exported-services"),
     "GET /v1/imported-services": Spec("/v1/imported-services"),
     "GET /v1/internal/ui/exported-services": Spec("/v1/internal/ui/exported-services"),
@@ -442,6 +453,14 @@ SPECS: dict[str, Spec] = {
     **_AGENT, **_CATALOG, **_STATE, **_OPERATOR, **_CONNECT, **_INTERNAL, **_ACL
 }  # fmt: skip
 
+#: What goes on without an end.
+STREAMS: dict[str, Spec] = {
+    "GET /v1/agent/monitor": agent_read("/v1/agent/monitor"),
+    "GET /v1/agent/metrics/stream": agent_read("/v1/agent/metrics/stream"),
+    # What is watched is asked with the same token, each read by itself.
+    "GET /v1/watch": Spec("/v1/watch?watch=kv/alpha/key", shows=(("dg==", (KEY,)),)),
+}
+
 #: More than one request about the same endpoint.
 MORE: dict[str, Spec] = {
     "GET /v1/kv/ recurse": Spec(
@@ -499,9 +518,5 @@ MORE: dict[str, Spec] = {
     "GET /v1/config/ all": Spec("/v1/config/service-defaults", shows=(("alpha-web", (WEB,)),)),
     "PUT /v1/config proxies": one(
         "/v1/config", "operator", "write", "", {"Kind": "proxy-defaults", "Name": "global"}
-    ),
-    "GET /v1/connect/intentions all": Spec(
-        # Whoever may see one of its sides may see an intention: the model asks for one of them.
-        "/v1/connect/intentions"
     ),
 }

@@ -6,6 +6,7 @@ prefix, a prefix taken back for the name, and everything at once.
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import json
 import time
@@ -37,24 +38,13 @@ from raftstore.records import (
 from tests.agent.acl import model
 from tests.agent.acl.model import Stanza
 from tests.agent.http import permissions as p
-from tests.agent.http.permissions import MORE, SPECS, Need, Spec
+from tests.agent.http.permissions import MORE, SPECS, STREAMS, Need, Spec
 from tests.agent.http.rig import Client, Got, Rig, make_config
 
 MANAGEMENT = "4b2f1c3e-7a1d-4c55-9b1e-0c6a5b8f3d21"
 EXPIRED = "4b2f1c3e-7a1d-4c55-9b1e-0c6a5b8f3d22"
 CARRIED = "4b2f1c3e-7a1d-4c55-9b1e-0c6a5b8f3d24"
 HELD = "4b2f1c3e-7a1d-4c55-9b1e-0c6a5b8f3d23"
-
-#: Without an end, of another kind, or tried elsewhere.
-LEFT_OUT = {
-    "GET /v1/agent/monitor",
-    "GET /v1/agent/metrics/stream",
-    "GET /v1/watch",
-    "GET /v1/connect/intentions",
-    "GET /v1/internal/ui/service-topology/",
-    "GET /v1/internal/ui/metrics-proxy/",
-}
-
 
 together = pytest.mark.asyncio(loop_scope="module")
 
@@ -64,7 +54,7 @@ def names_of_endpoints() -> set[str]:
 
 
 def test_every_endpoint_is_tried() -> None:
-    assert names_of_endpoints() == set(SPECS) | LEFT_OUT
+    assert names_of_endpoints() == set(SPECS) | set(STREAMS)
 
 
 # -- the state -----------------------------------------------------------------------------------
@@ -227,6 +217,9 @@ def check(spec: Spec, got: Got, stanzas: list[Stanza], default: str) -> None:
     for word, needs in spec.shows:
         visible = all(allowed(stanzas, default, need) for need in needs)
         assert (word.encode() in got.body) is visible, (word, *told)
+    for word, needs in spec.shows_any:
+        visible = any(allowed(stanzas, default, need) for need in needs)
+        assert (word.encode() in got.body) is visible, (word, *told)
 
 
 # -- the matrix ----------------------------------------------------------------------------------
@@ -269,6 +262,33 @@ async def test_what_is_open_looks_at_no_token(name: str, held: Held) -> None:
     for secret in ("", "1c0ffee0-0000-4000-8000-000000000000", MANAGEMENT):
         got = await held.ask(method, spec, secret)
         assert not denied(got), (got.status, got.body)
+
+
+async def opened(held: Held, spec: Spec, secret: str) -> Got:
+    """The head of a stream, and of a watch its first event."""
+    headers = {"X-Consul-Token": secret} if secret else {}
+    async with Client(held.rig.port) as client, asyncio.timeout(20):
+        await client.send("GET", spec.target, None, headers)
+        head = (await client.reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
+        told = dict(line.lower().split(": ", 1) for line in head[1:] if line)
+        body = b""
+        while spec.shows and not body.endswith(b"}\n\n\r\n"):
+            body += await client.reader.readuntil(b"\r\n")
+    return Got(status=int(head[0].split(" ")[1]), headers=told, body=body)
+
+
+@pytest.mark.parametrize("name", STREAMS)
+@together
+async def test_a_stream_is_for_who_may(name: str, held: Held) -> None:
+    spec = STREAMS[name]
+    for stanzas in rule_sets(spec):
+        await held.use(stanzas)
+        check(spec, await opened(held, spec, HELD), stanzas, held.default)
+    check(spec, await opened(held, spec, ""), [], held.default)
+    if spec.needs:
+        for unknown in ("1c0ffee0-0000-4000-8000-000000000000", EXPIRED):
+            assert (await opened(held, spec, unknown)).status == 403
+    assert (await opened(held, spec, MANAGEMENT)).status == 200
 
 
 @together

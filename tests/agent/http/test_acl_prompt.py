@@ -167,3 +167,97 @@ async def test_a_denial_tells_only_those_with_a_token_why() -> None:
         assert 'key:write on "a"' in got.headers["x-lictor-acl-reason"]
         assert secret not in json.dumps(dict(got.headers))
         assert got.headers["x-consul-default-acl-policy"] == "deny"
+
+
+WIDE = 'key_prefix "" { policy = "read" } service_prefix "" { policy = "read" } ' + (
+    'node_prefix "" { policy = "read" }'
+)
+#: Reads of which some may see a part only.
+LISTS = [target for target in READS if target.startswith(("/v1/health/service", "/v1/catalog/s"))]
+
+
+async def token_of(manager: Manager, name: str, rules: str) -> str:
+    made = await manager.make("PUT", "/v1/acl/policy", {"Name": name, "Rules": rules})
+    token = await manager.make("PUT", "/v1/acl/token", {"Policies": [{"ID": made["ID"]}]})
+    return str(token["SecretID"])
+
+
+@pytest.mark.parametrize("target", ["/v1/kv/a", *LISTS])
+async def test_who_may_see_all_shares_one_reply(target: str) -> None:
+    async with managed() as manager:
+        await fill(manager)
+        secrets = [await token_of(manager, f"wide-{n}", WIDE) for n in range(4)]
+        answers = manager.rig.server._prompt
+        assert answers is not None
+        await sees(manager, target, secrets[0])  # aiohttp learns the lines
+        before, hits = answers.answered, answers.hits
+        for secret in (*secrets, MANAGEMENT, *secrets):
+            assert await sees(manager, target, secret)
+        assert answers.answered == before + 9 and answers.hits >= hits + 8
+        assert len(answers.kept) == 1 and answers.kept.readers == 5
+
+
+@pytest.mark.parametrize("target", LISTS)
+async def test_who_sees_a_part_has_a_reply_of_its_own(target: str) -> None:
+    async with managed() as manager:
+        await fill(manager)
+        wide = await token_of(manager, "wide", WIDE)
+        blind = await token_of(manager, "blind", 'key "a" { policy = "read" }')
+        answers = manager.rig.server._prompt
+        assert answers is not None
+        callers = ((wide, True, None), (blind, False, "true"), ("", False, None))
+        await sees(manager, target, wide)
+        await sees(manager, target, "")
+        for _ in range(3):
+            before = answers.answered
+            for secret, seen, told in callers:
+                got = await manager.ask("GET", target, token=secret)
+                assert (READS[target] in got.text.replace(" ", "")) is seen
+                assert got.headers.get("x-consul-results-filtered-by-acls") == told
+        assert answers.answered == before + 3
+
+
+async def test_the_token_of_a_target_beats_that_of_the_head() -> None:
+    async with managed() as manager:
+        good = await fill(manager)
+        bad = await token_of(manager, "bad", 'key "z" { policy = "read" }')
+        for named, shown, status in ((good, bad, 200), (good, good, 200), (bad, good, 403)):
+            for first in (named, shown):  # who asks first must not decide for who comes later
+                target = f"/v1/kv/a?token={named}"
+                assert (await manager.ask("GET", target, token=first)).status == status
+                assert (await manager.ask("GET", target, token=shown)).status == status
+
+
+async def test_remembered_readers_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("agent.http.kept.READERS_MAX", 3)
+    async with managed() as manager:
+        await fill(manager)
+        answers = manager.rig.server._prompt
+        assert answers is not None
+        rules = 'key_prefix "%d" { policy = "read" } '
+        secrets = [await token_of(manager, f"t{n}", rules % n + WIDE) for n in range(5)]
+        for target in ("/v1/kv/a", "/v1/kv/b"):
+            for secret in secrets * 2:
+                assert (await manager.ask("GET", target, token=secret)).status in {200, 404}
+                held = sum(len(kept.readers) for kept in answers.kept)
+                assert answers.kept.readers == held <= 3
+        answers.kept.drop()
+        assert answers.kept.readers == 0
+
+
+async def test_writes_with_tokens_go_the_short_way() -> None:
+    async with managed() as manager:
+        await fill(manager)
+        writers = [
+            await token_of(manager, f"w{n}", 'key_prefix "" { policy = "write" }') for n in range(2)
+        ]
+        answers = manager.rig.server._prompt
+        assert answers is not None
+        await manager.make("PUT", "/v1/kv/c", b"first!")
+        before = answers.answered
+        for number, secret in enumerate((*writers, *writers)):
+            got = await manager.ask("PUT", "/v1/kv/c", b"%06d" % number, token=secret)
+            assert (got.status, got.body) == (200, b"true")
+        assert answers.answered == before + 4
+        reader = await token_of(manager, "n", "")
+        assert (await manager.ask("PUT", "/v1/kv/c", b"denied", token=reader)).status == 403

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -18,7 +20,13 @@ def put(body: bytes, target: bytes = b"/v1/kv/a") -> bytes:
     return head + body
 
 
-def goes_long(lane: Lane, data: bytes, headers: dict[str, str], length: int | None = None) -> None:
+def token(secret: bytes) -> bytes:
+    return GET.replace(b"Host: x", b"Host: x\r\nX-Consul-Token: " + secret)
+
+
+def goes_long(
+    lane: Lane, data: bytes, headers: Mapping[str, str], length: int | None = None
+) -> None:
     """What a connection does with a request that aiohttp answers."""
     assert lane.take(data) is None
     lane.passed_on(data)
@@ -130,6 +138,35 @@ def test_a_connection_that_ends_is_not_taken_up_again(lane: Lane) -> None:
     assert lane.take(GET) is None
 
 
+def test_the_same_lines_are_taken_with_another_token(lane: Lane) -> None:
+    goes_long(lane, token(b"one"), CIMultiDict(HEADERS | {"x-consul-token": "one"}))
+    for secret in ("one", "two", "two", "one", "4b2f1c3e-7a1d-4c55-9b1e-0c6a5b8f3d21"):
+        seen = lane.take(token(secret.encode()))
+        assert seen is not None and seen.token == secret
+        assert seen.head.quiet and dict(seen.head.headers) == HEADERS
+        assert "X-Consul-Token" not in seen.head.headers and len(seen.head.headers) == 1
+    for odd in (b"", b" two", b"two ", b"two, three", b"t" * 65, b"t\xff", b"two\r\nA: b"):
+        assert lane.take(token(odd)) is None
+    assert lane.take(GET) is None
+
+
+def test_a_token_that_is_shown_twice_is_left_to_aiohttp(lane: Lane) -> None:
+    data = token(b"one").replace(b"Host: x", b"Host: x\r\nx-consul-token: other")
+    both = CIMultiDict([("Host", "x"), ("x-consul-token", "other"), ("X-Consul-Token", "one")])
+    goes_long(lane, data, both)
+    assert lane.take(data) is None
+
+
+def test_an_odd_token_belongs_to_its_head(lane: Lane) -> None:
+    data = token(b"a b")
+    goes_long(lane, data, CIMultiDict(HEADERS | {"X-Consul-Token": "a b"}))
+    seen = lane.take(data)
+    assert seen is not None and seen.token == "" and not seen.head.quiet
+    assert seen.head.headers["x-consul-token"] == "a b"
+    assert lane.take(token(b"a c")) is None
+    assert lane.take(token(b"a")) is None
+
+
 def test_known_heads_are_bounded() -> None:
     heads = Heads()
     for number in range(2 * HEADS_MAX):
@@ -141,6 +178,8 @@ pieces = st.sampled_from(
     [
         GET,
         put(b"hello"),
+        token(b"one"),
+        b"\r\nX-Consul-Token: ",
         b"\r\n",
         b"\n",
         b"\r\n\r\n",
@@ -157,6 +196,7 @@ def test_whatever_is_taken_is_one_whole_request(data: bytes) -> None:
     lane = Lane(Heads())
     goes_long(lane, GET, HEADERS)
     goes_long(lane, put(b"hello"), HEADERS, 5)
+    goes_long(lane, token(b"two"), HEADERS | {"X-Consul-Token": "two"})
     seen = lane.take(data)
     if seen is not None:
         head = data[: len(data) - len(seen.body)]
@@ -164,6 +204,7 @@ def test_whatever_is_taken_is_one_whole_request(data: bytes) -> None:
         assert head.split(b"\r\n")[1:-2] in (
             [b"Host: x"],
             [b"Host: x", b"Content-Length: %d" % len(seen.body), b"A: b"],
+            [b"Host: x", b"X-Consul-Token: " + seen.token.encode()],
         )
 
 
@@ -181,6 +222,9 @@ def test_whatever_is_taken_is_one_whole_request(data: bytes) -> None:
                 put(b"hello", b"/" + b"x" * 5000),
                 put(b"hello")[:-1],
                 put(b"hello") + b"x",
+                token(b"one"),
+                token(b"three"),
+                token(b"a b"),
             ]
         ),
         max_size=8,
@@ -191,6 +235,7 @@ def test_the_request_before_makes_no_difference(requests: list[bytes]) -> None:
     used = Lane(heads)
     goes_long(used, GET, HEADERS)
     goes_long(used, put(b"hello"), HEADERS, 5)
+    goes_long(used, token(b"two"), HEADERS | {"X-Consul-Token": "two"})
     for data in requests:
         assert used.take(data) == Lane(heads).take(data)
 

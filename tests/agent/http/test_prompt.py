@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from agent.config.schema import AgentConfig
 from agent.errors import NoClusterLeader
-from agent.http.prompt import READS_MAX
+from agent.http.kept import READS_MAX
 from agent.http.reply import LONG_ITEMS
 from agent.http.server import HttpServer
 from raftstore.commands import KVSet, Register
@@ -217,22 +217,22 @@ async def test_a_kept_read_follows_its_index(prompt: Rig) -> None:
 
 
 async def test_kept_reads_are_bounded(prompt: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("agent.http.prompt.READS_MAX", 5)
-    monkeypatch.setattr("agent.http.prompt.READS_BYTES_MAX", 2000)
+    monkeypatch.setattr("agent.http.kept.READS_MAX", 5)
+    monkeypatch.setattr("agent.http.kept.READS_BYTES_MAX", 2000)
     answers = prompt.server._prompt
     assert answers is not None and READS_MAX > 5
     async with Client(prompt.port) as client:
         for number in range(20):
             await client.ask("PUT", f"/v1/kv/{number}", b"x" * 300)
             assert len((await client.get(f"/v1/kv/{number}?raw")).body) == 300
-    assert len(answers._reads) < 5 and 0 < answers._bytes <= 2000
-    assert answers._bytes == sum(kept.size for kept in answers._reads.values())
+    assert len(answers.kept) < 5 and 0 < answers.kept.bytes <= 2000
+    assert answers.kept.bytes == sum(kept.size for kept in answers.kept)
 
 
 async def test_a_read_that_is_pushed_out_on_its_way_is_not_counted(
     prompt: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("agent.http.prompt.READS_MAX", 1)
+    monkeypatch.setattr("agent.http.kept.READS_MAX", 1)
     answers = prompt.server._prompt
     assert answers is not None
     async with Client(prompt.port) as first, Client(prompt.port) as second:
@@ -247,7 +247,7 @@ async def test_a_read_that_is_pushed_out_on_its_way_is_not_counted(
             done(None)  # type: ignore[operator]
         for client in (first, second):
             assert (await client.receive()).status == 404
-    assert answers._bytes == sum(kept.size for kept in answers._reads.values()) > 0
+    assert answers.kept.bytes == sum(kept.size for kept in answers.kept) > 0
 
 
 async def test_a_large_answer_goes_the_long_way(prompt: Rig) -> None:
