@@ -25,6 +25,8 @@ LOG_LEVELS = ("TRACE", "DEBUG", "INFO", "WARN", "ERR", "ERROR")
 _DATACENTER = re.compile(r"[a-z0-9_-]+")
 _NAME = re.compile(r"[A-Za-z0-9-]+")
 NAME_BYTES_MAX = 63
+#: Of a frame between agents.
+FRAME_LEAST_BYTES, FRAME_MOST_BYTES = 4 * 1024 * 1024, 256 * 1024 * 1024
 _KEY_BYTES = frozenset({16, 24, 32})
 _FOREIGN_PROVIDERS = frozenset({"vault", "aws-pca"})
 _PROXY_WORKERS_MAX = 64
@@ -51,7 +53,17 @@ def check_values(values: Values, *, dev: bool, data_dir_is_file: bool) -> None:
     check_encrypt(values.get("encrypt", ""))
     _check_networks(values)
     check_unix_mode(values.get("unix_sockets.mode", ""))
+    _check_frames(values)
     _check_identity(values)
+
+
+def _check_frames(values: Values) -> None:
+    given = values.get("limits.rpc_frame_max")
+    if given is not None and not FRAME_LEAST_BYTES <= given <= FRAME_MOST_BYTES:
+        raise ConfigError(
+            f"limits.rpc_frame_max: {given} is not within {FRAME_LEAST_BYTES} (a transaction, and"
+            f" entries of the log) and {FRAME_MOST_BYTES}; servers and agents need the same"
+        )
 
 
 def _check_networks(values: Values) -> None:

@@ -83,6 +83,8 @@ class HttpStats:
     requests: int = 0
     responses_by_class: Mapping[str, int] | None = None
     malformed: int = 0
+    #: Over the limit of their endpoint.
+    bodies_refused: int = 0
     internal_errors: int = 0
     connections_open: int = 0
     connections_refused: int = 0
@@ -134,6 +136,7 @@ class HttpServer:
         self._requests = 0
         self._malformed = 0
         self._internal_errors = 0
+        self._bodies_refused = 0
         self._responses: Counter[str] = Counter()
 
     # -- life -------------------------------------------------------------------------------------
@@ -198,6 +201,7 @@ class HttpServer:
             requests=self._requests,
             responses_by_class=dict(self._responses),
             malformed=self._malformed + (connections.malformed if connections else 0),
+            bodies_refused=self._bodies_refused,
             internal_errors=self._internal_errors,
             connections_open=connections.open if connections else 0,
             connections_refused=connections.refused if connections else 0,
@@ -407,6 +411,8 @@ class HttpServer:
             log.debug("request refused method=%s route=%s reason=%s", method, route.path, words)
         if method not in _READS and isinstance(error, ForwardError | StoreError):
             headers = (*headers, f"X-Lictor-Applied: {'no' if error.definite else 'maybe'}")
+        if status == 413:
+            self._bodies_refused += 1
         if status == 429:
             headers = (*headers, "Retry-After: 1")
         return Reply(words.encode("utf-8", "replace"), TEXT_TYPE if words else "", status, headers)

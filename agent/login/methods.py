@@ -6,6 +6,7 @@ to case. Error texts are the reference's where clients show them.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -24,8 +25,9 @@ TYPES = (JWT, KUBERNETES, OIDC)
 TTL_MIN_S, TTL_MAX_S = 60.0, 24 * 3600.0
 
 _JWT_FIELDS = (
-    "JWTValidationPubKeys", "JWKSURL", "JWKSCACert", "OIDCDiscoveryURL", "OIDCDiscoveryCACert",
-    "BoundIssuer", "BoundAudiences", "JWTSupportedAlgs", "ClaimMappings", "ListClaimMappings",
+    "JWTValidationPubKeys", "JWKS", "JWKSURL", "JWKSCACert", "OIDCDiscoveryURL",
+    "OIDCDiscoveryCACert", "BoundIssuer", "BoundAudiences", "JWTSupportedAlgs",
+    "ClaimMappings", "ListClaimMappings",
     "ExpirationLeeway", "NotBeforeLeeway", "ClockSkewLeeway", "OIDCClientID", "OIDCClientSecret",
     "OIDCScopes", "OIDCACRValues", "AllowedRedirectURIs", "VerboseOIDCLogging",
     "OIDCClientUsePKCE",
@@ -126,7 +128,7 @@ def _jwt(type: str, given: Mapping[str, Any]) -> JwtMethod:
         for name in ("OIDCClientID", "OIDCClientSecret", "AllowedRedirectURIs", "OIDCScopes"):
             if given.get(name):
                 raise MethodError(f"'{name}' must not be set for type \"jwt\"")
-        if [bool(pems), bool(jwks_url), bool(discovery_url)].count(True) != 1:
+        if [bool(pems or given.get("JWKS")), bool(jwks_url), bool(discovery_url)].count(True) != 1:
             raise MethodError(
                 "exactly one of 'JWTValidationPubKeys', 'JWKSURL', or 'OIDCDiscoveryURL' must be"
                 ' set for type "jwt"'
@@ -145,7 +147,7 @@ def _jwt(type: str, given: Mapping[str, Any]) -> JwtMethod:
             if targets.count(target) > 1:
                 raise MethodError(f'{name} contains multiple mappings for key "{target}"')
     return JwtMethod(
-        keys=tuple(_key(at, pem) for at, pem in enumerate(pems)),
+        keys=(*(_key(at, pem) for at, pem in enumerate(pems)), *_key_set(given.get("JWKS"))),
         jwks_url=jwks_url,
         discovery_url=discovery_url.rstrip("/"),
         authorities_pem=authorities,
@@ -178,8 +180,8 @@ def _check_oidc(given: Mapping[str, Any], discovery_url: str) -> None:
     for name in ("OIDCDiscoveryURL", "OIDCClientID", "OIDCClientSecret", "AllowedRedirectURIs"):
         if not given.get(name):
             raise MethodError(f"'{name}' must be set for type \"oidc\"")
-    for name in ("JWKSURL", "JWKSCACert", "JWTValidationPubKeys", "BoundIssuer", "ExpirationLeeway",
-                 "NotBeforeLeeway", "ClockSkewLeeway"):  # fmt: skip
+    for name in ("JWKS", "JWKSURL", "JWKSCACert", "JWTValidationPubKeys", "BoundIssuer",
+                 "ExpirationLeeway", "NotBeforeLeeway", "ClockSkewLeeway"):  # fmt: skip
         if given.get(name):
             raise MethodError(f"'{name}' must not be set for type \"oidc\"")
     for url in _strings(given, "AllowedRedirectURIs"):
@@ -193,6 +195,21 @@ def _key(at: int, pem: str) -> jwt.Key:
         return jwt.read_pem(pem)
     except jwt.JwtError as error:
         raise MethodError(f"error parsing public key #{at}: {error}") from None
+
+
+def _key_set(given: Json) -> tuple[jwt.Key, ...]:
+    """The keys of a set (RFC 7517, section 5) that stands in the configuration: ours. An object, or
+    the text of a file."""
+    if not given:
+        return ()
+    try:
+        found = json.loads(given) if isinstance(given, str) else given
+        keys = jwt.read_jwks(found)
+    except (ValueError, RecursionError) as error:
+        raise MethodError(f"error parsing JWKS: {error}") from None
+    if not keys:
+        raise MethodError("error parsing JWKS: there is no key in it that can be used")
+    return keys
 
 
 # -- kubernetes ----------------------------------------------------------------------------------

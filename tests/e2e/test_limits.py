@@ -136,6 +136,7 @@ COUNTED = {
     "connections": "lictor_http_connections_refused_total",
     "requests": 'lictor_request_limits_refused_total{kind="client read"}',
     "requests about the agent": 'lictor_request_limits_refused_total{kind="client read"}',
+    "bodies": "lictor_http_bodies_refused_total",
     "heads": "lictor_http_malformed_total",
     "handshakes": 'lictor_http_tls_refused_total{kind="handshakes of one client"}',
 }

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pytest
 
+from agent.config.keys import KEYS_BY_PATH
+from agent.config.schema import Limits
 from agent.errors import ConfigError
 from tests.agent.config.hosts import load_values
 
@@ -32,3 +35,21 @@ def test_a_server_does_not_bound_what_it_asks_of_others(tmp_path: Path) -> None:
 def test_a_mode_that_there_is_not_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match='"lenient" is not one of disabled, permissive'):
         load_values({"limits": {"request_limits": {"mode": "lenient"}}}, tmp_path)
+
+
+#: The reference's own number, of which every client knows.
+FIXED = {"limits.txn_operations_max"}
+
+
+def test_every_bound_has_a_name_in_the_configuration() -> None:
+    named = {key.target for key in KEYS_BY_PATH.values()}
+    missing = {f"limits.{field.name}" for field in dataclasses.fields(Limits)} - named
+    assert missing == FIXED
+
+
+@pytest.mark.parametrize("size", [1, 4 * 1024 * 1024 - 1, 256 * 1024 * 1024 + 1])
+def test_a_frame_that_holds_no_transaction_is_refused(size: int, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"limits\.rpc_frame_max: \d+ is not within"):
+        load_values({"limits": {"rpc_frame_max": size}}, tmp_path)
+    good = load_values({"limits": {"rpc_frame_max": 16 * 1024 * 1024}}, tmp_path).config
+    assert good.limits.rpc_frame_max == 16 * 1024 * 1024

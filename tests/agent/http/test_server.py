@@ -256,6 +256,7 @@ async def test_a_large_body_is_413_and_the_connection_goes_on(tight: Rig) -> Non
         assert (await client.ask("PUT", "/v1/kv/a", b"x" * 100)).json is True
         got = await client.ask("PUT", "/v1/catalog/register", b"x" * 201)
         assert got.status == 413
+    assert tight.server.stats().bodies_refused == 2
 
 
 async def test_a_chunked_body_is_bounded_as_well(tight: Rig) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 
 from agent.login.methods import JwtMethod, KubernetesMethod, MethodError, read, without_secrets
-from tests.agent.login.tokens import EC_KEY, RSA_KEY, pem, sign
+from tests.agent.login.tokens import EC_KEY, RSA_KEY, jwk, pem, sign
 from tests.certificates import TestCA
 
 STATIC = {"JWTValidationPubKeys": [pem(RSA_KEY)]}
@@ -49,6 +50,37 @@ def test_discovery_begins_with_one_algorithm_and_static_keys_with_their_own() ->
     static = read("jwt", STATIC)
     assert isinstance(static, JwtMethod)
     assert static.algorithms == ()
+
+
+@pytest.mark.parametrize("text", [False, True], ids=["object", "text of a file"])
+def test_a_key_set_may_stand_in_the_configuration(text: bool) -> None:
+    keys = {"keys": [jwk(EC_KEY, kid="a"), jwk(RSA_KEY, kid="b"), {"kty": "oct", "k": "AA"}]}
+    found = read("jwt", {"JWKS": json.dumps(keys) if text else keys})
+    assert isinstance(found, JwtMethod)
+    assert [key.id for key in found.keys] == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("keys", "words"),
+    [
+        ("{", "error parsing JWKS: "),
+        ({"keys": 1}, "error parsing JWKS: the key set has no list of keys"),
+        ({"keys": [{"kty": "oct"}]}, "error parsing JWKS: there is no key in it that can be used"),
+        ("[" * 100_000, "error parsing JWKS: "),
+    ],
+)
+def test_a_key_set_that_is_none_is_told(keys: Any, words: str) -> None:
+    with pytest.raises(MethodError) as caught:
+        read("jwt", {"JWKS": keys})
+    assert str(caught.value).startswith(words)
+
+
+def test_there_is_one_way_to_the_keys() -> None:
+    for more in ({"JWKSURL": "https://i"}, {"OIDCDiscoveryURL": "https://i"}):
+        with pytest.raises(MethodError, match="exactly one of"):
+            read("jwt", {"JWKS": {"keys": [jwk(EC_KEY)]}, **more})
+    with pytest.raises(MethodError, match="'JWKS' must not be set for type \"oidc\""):
+        read("oidc", {**OIDC, "JWKS": {"keys": [jwk(EC_KEY)]}})
 
 
 def test_an_oidc_method_is_taken() -> None:
