@@ -10,6 +10,7 @@ import http.client
 import json
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -17,6 +18,7 @@ from typing import Any
 
 from tests.bench.http_bench import INSTANCES, VALUE_BYTES, load
 from tests.bench.load import Rate, http_request
+from tests.bench.session_bench import processor_s
 from tests.bench.table import Rounds, row
 from tests.e2e.cluster import AgentProcess, cluster
 from tests.waiting import eventually
@@ -168,8 +170,13 @@ def compare(
         secret = secrets[i % len(secrets)]
         return with_token(http_request(method, path, agent.address, body), secret)
 
+    def measured(agent: AgentProcess, requests: Sequence[bytes]) -> Rate:
+        before = processor_s(agent)
+        rate = load(agent, requests, rounds.seconds)
+        return replace(rate, cpu_us=((processor_s(agent) - before) / max(1, rate.count) * 1e6,))
+
     works = [
-        partial(load, agent, [asks(agent, i) for i in range(TOKENS)], rounds.seconds)
+        partial(measured, agent, [asks(agent, i) for i in range(TOKENS)])
         for agent in (plain, guarded)
     ]
     taken: list[tuple[Rate, Rate]] = []
@@ -178,4 +185,7 @@ def compare(
         taken.append((low, rate))
     ratio = median(rate.per_second / low.per_second for low, rate in taken)
     without = median(low.per_second for low, _ in taken)
-    row(name, [rate for _, rate in taken], ratio, f"{without:.0f} without")
+    # What a request takes of the server's processor says the same on a loaded machine.
+    of_plain, of_guarded = (median(pair[at].cpu_us[0] for pair in taken) for at in (0, 1))
+    cpu = f"{of_guarded:.0f} us of cpu, {of_plain:.0f} without: {of_plain / of_guarded:.2f}"
+    row(name, [rate for _, rate in taken], ratio, f"{without:.0f} without; {cpu}")
