@@ -21,13 +21,13 @@ from agent.backend.rpc import calls
 from agent.connect import ca
 from agent.errors import RequestError
 from agent.parts.access import needs_of_payloads
-from proxy.spiffe import SpiffeId
+from proxy.spiffe import Kind, SpiffeId
 from raftstore.codec import codec_for
-from raftstore.commands import KVSet, SessionCreate
+from raftstore.commands import KVSet, Register, SessionCreate
 from raftstore.definition_commands import SetACLToken
 from raftstore.definitions import ACLToken, Coordinate
 from raftstore.queries import KVGet
-from raftstore.records import NodeName, Session
+from raftstore.records import Node, NodeName, Session
 from raftstore.wire import RequestId, encode_command
 from tests.agent.acl.test_guard import SECRET, Setting
 
@@ -60,7 +60,7 @@ BY_PAYLOAD: dict[str, tuple[bytes, Need]] = {
         Need("service", Level.WRITE, "web"),
     ),
     calls.AGENT_CERTIFICATE: (
-        signing(SpiffeId.agent(TRUST, "dc1", "web")),
+        signing(SpiffeId(kind=Kind.AGENT, trust_domain=TRUST, datacenter="dc1", name="web")),
         Need("node", Level.WRITE, "web"),
     ),
 }
@@ -94,6 +94,8 @@ class Port:
         self.setting = Setting(rules)
         old = ACLToken(accessor="e", secret=EXPIRED, expires_at=-1.0, content={})
         self.setting.backend.apply(SetACLToken(old), None)
+        node = Node(name=NodeName("web"), address="10.0.0.1")
+        self.setting.backend.apply(Register(node=node), None)
         session = Session(id=SESSION, node=NodeName("web"), node_checks=())
         self.setting.backend.apply(SessionCreate(session), None)
         self.servant = Servant()
