@@ -3,7 +3,8 @@
 Each attack comes from a process and an address of its own and goes on while the other client
 measures. All that the other asks of the agent is answered, and of a hundred answers the last but
 one takes less than twice as long as when the same attack on the same machine is about another
-agent: so what is compared is the agent, not how much of two cores an attacker takes.
+agent: so what is compared is the agent, not how much of two cores an attacker takes. Where others
+use the machine as well 150 ms more are allowed: whoever works gets the processor later then.
 """
 
 from __future__ import annotations
@@ -32,8 +33,6 @@ pytestmark = [pytest.mark.e2e, pytest.mark.alone]
 
 #: What the bystander asks, and how often: below its own rates.
 ASKED, PAUSE_S = 100, 0.01
-#: How often it is looked at, and how often it must have been well: others disturb a machine too.
-LOOKS = 6
 TIMES = 2.0
 BYSTANDER = "127.0.0.9"
 
@@ -142,24 +141,34 @@ COUNTED = {
 }
 
 
-@pytest.mark.parametrize("name", ATTACKS)
-def test_one_client_over_a_limit_is_not_noticed_by_another(pair: Pair, name: str) -> None:
+def look(pair: Pair, name: str, *, looks: int, slack_s: float) -> None:
+    """Attack until the bystander was well once. Raises AssertionError where it never was."""
     counted = COUNTED.get(name)
     before = metric(pair.agent, counted) if counted else 0.0
     seen = []
-    for _ in range(LOOKS):  # what others do to this machine passes, what an attack does stays
+    for _ in range(looks):  # what others do to this machine passes, what an attack does stays
         with under(name, pair.other):
             aside = p99(bystander(pair.agent))
         with under(name, pair.agent):
             here = p99(bystander(pair.agent))
         seen.append((round(aside * 1e3, 2), round(here * 1e3, 2)))
-        if here < TIMES * aside:
+        if here < TIMES * aside + slack_s:
             break
     else:
         raise AssertionError((name, seen))
-    print(name, seen)
     if counted:
         assert metric(pair.agent, counted) > before, "nothing was refused"
+
+
+@pytest.mark.parametrize("name", ATTACKS)
+def test_one_client_over_a_limit_is_not_noticed_by_another(pair: Pair, name: str) -> None:
+    look(pair, name, looks=3, slack_s=0.15)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", ATTACKS)
+def test_on_a_quiet_machine_it_takes_less_than_twice_as_long(pair: Pair, name: str) -> None:
+    look(pair, name, looks=6, slack_s=0.0)
 
 
 def test_limits_are_told(agent: AgentProcess) -> None:
