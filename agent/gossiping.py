@@ -46,7 +46,7 @@ def make_gossip(
         on_name_lost=lambda name: on_lost(f"the ring knows another agent named {name!r}"),
         on_query=partial(_answer, clients),
     )
-    metrics.add("gossip", member.stats)
+    metrics.add("gossip", lambda: member.stats().with_every_reason())
     metrics.add("events", events.stats)
     return member, events
 
@@ -60,7 +60,7 @@ def make_wan(
     pool = WanPool(
         wan_gossip_config(config), node=config.node_name, datacenter=config.datacenter, lan=lan
     )
-    metrics.add("gossip_wan", pool.stats)
+    metrics.add("gossip_wan", lambda: pool.stats().with_every_reason())
     return pool
 
 

@@ -31,7 +31,16 @@ class Broadcast:
 class BroadcastQueue:
     """Fewest transmits first, then the longest that still fits, then the newest."""
 
-    __slots__ = ("_by_subject", "_entries", "_limit", "_overhead", "_serial", "_tiers", "finished")
+    __slots__ = (
+        "_by_subject",
+        "_entries",
+        "_limit",
+        "_overhead",
+        "_serial",
+        "_tiers",
+        "dropped",
+        "finished",
+    )
 
     def __init__(self, *, limit: int, overhead_bytes: int) -> None:
         self._limit = limit
@@ -41,6 +50,7 @@ class BroadcastQueue:
         self._by_subject: dict[str, Broadcast] = {}
         # Per number of transmits: sorted (-length, -serial), so that the first is the best.
         self._tiers: dict[int, list[tuple[int, int]]] = {}
+        self.dropped = 0  # over the limit, so far
         self.finished: list[str] = []  # tokens, until the owner takes them
 
     def __len__(self) -> int:
@@ -113,6 +123,7 @@ class BroadcastQueue:
 
     def _drop_most_sent(self) -> None:
         """Over the limit, the one that others most likely know already goes first."""
+        self.dropped += 1
         _, serial = self._tiers[max(self._tiers)][-1]
         self._remove(self._entries[-serial])
 

@@ -98,6 +98,9 @@ class GossipConfig:
     push_pull_strict: bool = False
     """True: one record of versions that do not fit refuses the whole exchange, as the reference
     does. False: that record alone is left out."""
+    push_pull_accuses: bool = False
+    """True: a suspect in a peer's table is an accusation of our own, as in the reference, so that
+    the word of one soon looks like that of many. False: it makes us probe the suspect next."""
     stall_min_s: float = 0.5
     """A pause of our own event loop from which on we blame ourselves: probes that were running are
     void, suspicions wait that much longer. 0: off, as in the reference."""

@@ -38,7 +38,7 @@ class Exchanges:
         *,
         local_name: str,
         local_state: Callable[[bool], PushPull],
-        merge: Callable[[PushPull], Awaitable[None]],
+        merge: Callable[[PushPull, bool], Awaitable[None]],
         user: Callable[[bytes], None],
     ) -> None:
         self._framing = framing
@@ -50,8 +50,9 @@ class Exchanges:
         self._user = user
         self._serving: set[asyncio.Task[None]] = set()
 
-    async def push_pull(self, to: Address, *, join: bool) -> None:
-        """Send our state, take in theirs. Raises OSError, TimeoutError, GossipError."""
+    async def push_pull(self, to: Address, *, join: bool, entering: bool = False) -> None:
+        """Send our state, take in theirs; ``entering`` when this is our way into the ring.
+        Raises OSError, TimeoutError, GossipError."""
         async with asyncio.timeout(self._config.tcp_timeout_s):
             async with self._connect(to) as (reader, writer):
                 await self._send(writer, messages.encode_push_pull(self._local_state(join)))
@@ -60,7 +61,7 @@ class Exchanges:
             raise RemoteError(answer.error)
         if not isinstance(answer, PushPull):
             raise RemoteError("the answer to a push/pull was something else")
-        await self._merge(answer)
+        await self._merge(answer, entering)
         self._stats.push_pulls += 1
 
     async def ping(self, to: Address, seq_no: int, message: bytes, wait_s: float) -> bool:
@@ -123,7 +124,7 @@ class Exchanges:
         elif isinstance(request, PushPull):
             # Answer first, judge afterwards: the other side learns our state even if we refuse it.
             await self._send(writer, messages.encode_push_pull(self._local_state(request.join)))
-            await self._merge(request)
+            await self._merge(request, False)
         elif isinstance(request, User):
             self._user(request.payload)
         else:

@@ -32,10 +32,12 @@ async def join_all(
     own: Address,
     default_port: int,
     family: int,
+    entering: bool,
 ) -> JoinResult:
     """Exchange states with all members behind the addresses; one success is enough to be in.
 
-    Our own address is passed over: meeting ourselves is no way into a ring.
+    Our own address is passed over: meeting ourselves is no way into a ring. ``entering``: we know
+    nobody yet, so what the ring was told before is not for us.
     """
     gate = asyncio.Semaphore(JOINS_AT_ONCE_MAX)
 
@@ -45,7 +47,8 @@ async def join_all(
                 targets = await _resolve(text, default_port, family)
             except (ConfigError, OSError, UnicodeError) as error:
                 return JoinResult(0, ((text, str(error)),))
-            return await _join(text, [t for t in targets if t != own], exchanges)
+            others = [target for target in targets if target != own]
+            return await _join(text, others, exchanges, entering=entering)
 
     results = await asyncio.gather(*(one(text) for text in addresses))
     errors = tuple(error for result in results for error in result.errors)
@@ -61,11 +64,13 @@ async def _resolve(text: str, default_port: int, family: int) -> list[Address]:
     return list(dict.fromkeys(Address(pack_ip(str(e[4][0])), int(e[4][1])) for e in found))
 
 
-async def _join(text: str, targets: list[Address], exchanges: Exchanges) -> JoinResult:
+async def _join(
+    text: str, targets: list[Address], exchanges: Exchanges, *, entering: bool
+) -> JoinResult:
     joined, errors = 0, []
     for target in targets:
         try:
-            await exchanges.push_pull(target, join=True)
+            await exchanges.push_pull(target, join=True, entering=entering)
             joined += 1
         except (OSError, TimeoutError, GossipError) as error:
             errors.append((text, _reason(target, error)))

@@ -56,7 +56,7 @@ class SeenBuffer:
         """
         if ltime < self.floor or ltime > LTIME_MAX:
             return False
-        if clock > self._size and ltime < clock - self._size:
+        if self.too_old(ltime, clock):
             return False
         index = ltime % self._size
         slot = self._slots.get(index)
@@ -71,6 +71,10 @@ class SeenBuffer:
         while self._bytes > self._bytes_max:
             self._forget_oldest()
         return True
+
+    def too_old(self, ltime: int, clock: int) -> bool:
+        """Whether it is so far behind the clock that nobody can tell if it was seen."""
+        return clock > self._size and ltime < clock - self._size
 
     def _forget_oldest(self) -> None:
         ltime, _ = min(self._slots.values(), key=lambda slot: slot[0])

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import logging
-import os
 import random
 import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
@@ -44,7 +43,7 @@ from gossip.errors import DecodeError, GossipError, QueryError
 from gossip.exchange import Exchanges
 from gossip.explain import MemberExplanation
 from gossip.joining import JoinResult, join_all
-from gossip.keyring import NONCE_BYTES, Keyring
+from gossip.keyring import Keyring
 from gossip.query_streams import Answers, QueryHandler, QueryStreams
 from gossip.rejoin_file import RejoinFile
 from gossip.ring_keys import RingKeys
@@ -100,6 +99,7 @@ class Gossip:
             handler=on_query,
         )
         self.ring_keys = RingKeys(config, ask=self.query, members=self.members)
+        self._sender = sockets.Sender(self._framing, self._stats)
         self._udp: asyncio.DatagramTransport | None = None
         self._server: asyncio.Server | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -135,7 +135,7 @@ class Gossip:
         self._address = Address(pack_ip(advertised), self._config.advertise_port or port)
         try:
             self._udp, _ = await loop.create_datagram_endpoint(
-                lambda: sockets.Datagrams(self._datagram, self._send_failed), sock=udp
+                lambda: sockets.Datagrams(self._datagram, self._sender.failed), sock=udp
             )
             self._server = await asyncio.start_server(self._exchanges.serve, sock=tcp)
         except BaseException:
@@ -166,6 +166,7 @@ class Gossip:
             own=self._address,
             default_port=self._config.bind_port or self._address.port,
             family=sockets.family_of(self._config.bind_address),
+            entering=not self._core.swim.has_live_peers,
         )
         self._stats.stream_errors += len(result.errors)
         if result.joined and self._running:
@@ -268,6 +269,7 @@ class Gossip:
             suspects=len(core.swim.suspicions),
             accusers_held=core.swim.claims.accusers.count_quarantined(self._now()),
             broadcasts_queued=core.broadcasts_queued,
+            broadcasts_dropped=core.broadcasts_dropped,
             keys=len(self._framing.keyring.keys),
         )
 
@@ -310,10 +312,11 @@ class Gossip:
         self._core.receive_packet(parts, address, self._now())
         self._carry_out()
 
-    async def _merge(self, remote: PushPull) -> None:
+    async def _merge(self, remote: PushPull, entering: bool) -> None:
         """Others get their turn in between. May raise GossipError: then nothing was taken in."""
         until = self._now() + MERGE_SLICE_S
-        for portion in self._core.portions(remote) if self._running else ():
+        portions = self._core.portions(remote, entering=entering) if self._running else []
+        for portion in portions:
             self._core.take(portion, self._now())
             self._carry_out()
             if self._now() > until:
@@ -354,7 +357,8 @@ class Gossip:
     def _effect(self, effect: Effect) -> None:
         match effect:
             case SendPacket():
-                self._send_packet(effect)
+                if not self._sender.send(effect, self._udp):
+                    self._core.unsent(effect.to)
             case MemberChanged(event):
                 self._member_changed(event)
             case Noted(name, state, incarnation, cause):
@@ -389,25 +393,6 @@ class Gossip:
                 if self._on_name_lost is not None:
                     self._guarded(self._on_name_lost, name)
                 self._spawn(self._stop_later(), "gossip-name-lost")
-
-    def _send_packet(self, effect: SendPacket) -> None:
-        target = socket_address(effect.to)
-        if target is None or self._udp is None or self._udp.is_closing():
-            self._stats.packet_send_errors += 1
-            return
-        nonce = os.urandom(NONCE_BYTES) if self._framing.seals else b""
-        data = self._framing.encode_packet(effect.messages, crc=effect.crc, nonce=nonce)
-        try:
-            self._udp.sendto(data, target)
-        except (OSError, ValueError) as error:
-            self._send_failed(error)
-            return
-        self._stats.packets_sent += 1
-        self._stats.packet_bytes_sent += len(data)
-
-    def _send_failed(self, error: Exception) -> None:
-        self._stats.packet_send_errors += 1
-        log.debug("packet not sent error=%s", error)
 
     def _member_changed(self, event: MemberEvent) -> None:
         member = event.member

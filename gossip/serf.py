@@ -196,6 +196,10 @@ class Serf:
         self.swim.tcp_ping_finished(seq_no, answered)
         self._process(now)
 
+    def unsent(self, to: Address) -> None:
+        """A packet could not leave this host, for a reason that is not the target's."""
+        self.swim.unsent(to)
+
     def tick(self, now: float) -> None:
         """Do all that is due."""
         self.swim.notice_time(now)
@@ -238,6 +242,11 @@ class Serf:
         """Messages waiting to be gossiped."""
         return len(self.swim.queue) + sum(map(len, self._queues))
 
+    @property
+    def broadcasts_dropped(self) -> int:
+        """Messages that there was no room for, so far."""
+        return sum(queue.dropped for queue in (self.swim.queue, *self._queues))
+
     def drain(self) -> list[Effect]:
         """What is to be done, in order; each effect once."""
         effects, self._effects = self._effects + self.queries.out + self.events.out, []
@@ -272,13 +281,16 @@ class Serf:
         for portion in self.portions(remote):
             self.take(portion, now)
 
-    def portions(self, remote: PushPull) -> list[Portion]:
+    def portions(self, remote: PushPull, *, entering: bool = False) -> list[Portion]:
         """The other side's table, judged, to be taken in bit by bit and in this order.
 
-        A table of ten thousand new members takes a second. Raises RemoteError, DecodeError.
+        A table of ten thousand new members takes a second. Who is ``entering`` the ring hears
+        nothing of the events before. Raises RemoteError, DecodeError.
         """
         state = wire.decode(remote.user_state) if remote.user_state else None
         self.swim.judge(remote.nodes)
+        if entering and isinstance(state, wire.SerfState):
+            self.events.ignore_before(state.event_ltime)
         nodes = remote.nodes
         found: list[Portion] = [
             (nodes[start : start + PORTION_NODES], None)

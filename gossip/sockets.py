@@ -4,14 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import ipaddress
+import logging
+import os
 import socket
 from collections.abc import Callable
 from typing import Any
 
+from gossip.addresses import socket_address
 from gossip.config import GossipConfig
+from gossip.effects import SendPacket
+from gossip.keyring import NONCE_BYTES
+from gossip.stats import GossipStats
+from gossip.wire.frames import Framing
+
+log = logging.getLogger("lictor.gossip.sockets")
 
 STREAM = socket.SOCK_STREAM
+#: A packet that did not leave for these says nothing of the member it was for.
+OWN_FAULTS = frozenset({errno.ENETDOWN, errno.ENETUNREACH, errno.ENOBUFS, errno.ENOMEM})
 RECEIVE_BUFFER_BYTES = 2 * 1024 * 1024
 BACKLOG = 128
 FREE_PORT_TRIES = 16
@@ -86,6 +98,41 @@ def advertised_address(config: GossipConfig) -> str:
             return str(probe.getsockname()[0])
         except OSError:
             return "::1" if family == socket.AF_INET6 else "127.0.0.1"
+
+
+class Sender:
+    """Puts packets on the network, and knows which did not leave this host."""
+
+    __slots__ = ("_framing", "_stats", "_stuck")
+
+    def __init__(self, framing: Framing, stats: GossipStats) -> None:
+        self._framing = framing
+        self._stats = stats
+        self._stuck = False
+
+    def send(self, packet: SendPacket, udp: asyncio.DatagramTransport | None) -> bool:
+        """False when it was no fault of the target's that it did not leave."""
+        target = socket_address(packet.to)
+        if target is None or udp is None or udp.is_closing():
+            self._stats.packet_send_errors += 1
+            return True
+        nonce = os.urandom(NONCE_BYTES) if self._framing.seals else b""
+        data = self._framing.encode_packet(packet.messages, crc=packet.crc, nonce=nonce)
+        before, self._stuck = self._stats.packet_send_errors, False
+        try:
+            udp.sendto(data, target)  # tells ``failed`` before it comes back, or raises
+        except (OSError, ValueError) as error:
+            self.failed(error)
+        if self._stats.packet_send_errors == before:
+            self._stats.packets_sent += 1
+            self._stats.packet_bytes_sent += len(data)
+        return not self._stuck
+
+    def failed(self, error: Exception) -> None:
+        """A packet was not sent."""
+        self._stats.packet_send_errors += 1
+        self._stuck = isinstance(error, OSError) and error.errno in OWN_FAULTS
+        log.debug("packet not sent error=%s", error)
 
 
 class Datagrams(asyncio.DatagramProtocol):

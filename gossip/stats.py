@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass, field
+
+#: Why packets, messages and streams are thrown away.
+DROP_REASONS = (
+    "bad_address", "compound", "compress", "crc", "cut_off", "encrypted", "invalid_claim",
+    "invalid_ltime", "label", "malformed", "not_encrypted", "out_of_place", "ping_for_another",
+    "relays_full", "response_too_large", "streams_full", "too_deep", "too_large",
+    "too_many_answers", "undecryptable", "unfit_member", "unknown_type", "user_event_too_long",
+    "user_event_too_old",
+)  # fmt: skip
 
 
 @dataclass(slots=True, kw_only=True)
@@ -35,13 +45,15 @@ class GossipStats:
     stalled_seconds: float = 0.0
     probes_void: int = 0
     """Probes that a stall of ours interrupted."""
+    probes_unsent: int = 0
+    """Probes whose ping could not leave this host."""
     packets_sent: int = 0
     packets_received: int = 0
     packet_bytes_sent: int = 0
     packet_bytes_received: int = 0
     packet_send_errors: int = 0
     dropped: dict[str, int] = field(default_factory=dict)
-    """Packets, messages and streams thrown away, by a small fixed set of reasons."""
+    """Packets, messages and streams thrown away, by the `DROP_REASONS`."""
     streams_accepted: int = 0
     streams_opened: int = 0
     streams_refused: int = 0
@@ -71,9 +83,17 @@ class GossipStats:
     query_ltime: int = 0
     coordinate_resets: int = 0
     """Times our network coordinate had to begin again at the origin."""
+    broadcasts_dropped: int = 0
+    """Messages that left a queue of ours unsaid, for it was full."""
     claims_held: int = 0
     """Refused claims that wait for their name."""
 
     def drop(self, reason: str) -> None:
         """Count something thrown away."""
         self.dropped[reason] = self.dropped.get(reason, 0) + 1
+
+    def with_every_reason(self) -> GossipStats:
+        """The same, with a zero for each reason that nothing was thrown away for: a metric that
+        does not exist cannot be watched."""
+        dropped = dict.fromkeys(DROP_REASONS, 0) | self.dropped
+        return dataclasses.replace(self, dropped=dropped)

@@ -293,6 +293,17 @@ class Swim:
             claim = Suspect(record.incarnation, running.name, self.table.local_name)
             self.claims.suspect(claim, now, running.failure_cause())
 
+    def unsent(self, to: Address) -> None:
+        """A packet could not leave this host: if it was the ping of the running probe, that probe
+        says nothing of its target, nor of our health."""
+        running = self._probe
+        if running is None or running.helpers_asked:
+            return
+        target = self.table.get(running.name)
+        if target is not None and _address(target) == to:
+            self._stats.probes_unsent += 1
+            self._probe = None
+
     def _end_probe(self, now: float, health_delta: int) -> None:
         self._probe = None
         self.stalls.done()
@@ -342,6 +353,8 @@ class Swim:
         news = list(pushpull.news(nodes, self.table))
         if any(pushpull.buries(node, self.table.local) for node in news):
             self._insistence.taken_over(self.table.local.meta, now)
+        if not self._config.push_pull_accuses:
+            news = self._without_hearsay(news)
         for claim in pushpull.claims(news, self.table.local_name):
             match claim:
                 case Alive():
@@ -350,6 +363,20 @@ class Swim:
                     self.claims.suspect(claim, now, "dead or suspect in a peer's table")
                 case Dead():
                     self.claims.dead(claim, now, "left, by a peer's table")
+
+    def _without_hearsay(self, nodes: list[NodeState]) -> list[NodeState]:
+        """All but the suspects. That a peer has somebody as a suspect does not say who accuses:
+        were it our accusation as well, one accuser would soon have all the confirmations that a
+        suspicion waits for. We look for ourselves instead."""
+        others = []
+        for node in nodes:
+            if node.state is not State.SUSPECT or node.name == self.table.local_name:
+                others.append(node)
+                continue
+            record = self.table.get(node.name)
+            if record is not None and node.incarnation >= record.incarnation:
+                self.table.probe_next(node.name)
+        return others
 
     def _on_ping(self, ping: Ping, source: Address) -> None:
         if ping.node and ping.node != self.table.local_name:

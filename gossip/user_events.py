@@ -9,7 +9,7 @@ from gossip.broadcasts import BroadcastQueue
 from gossip.config import GossipConfig
 from gossip.effects import Effect, UserEventArrived
 from gossip.errors import UserEventTooLong
-from gossip.lamport import LamportClock, SeenBuffer
+from gossip.lamport import LTIME_MAX, LamportClock, SeenBuffer
 from gossip.stats import GossipStats
 from gossip.wire import serf as wire
 
@@ -17,7 +17,7 @@ from gossip.wire import serf as wire
 class UserEvents:
     """The events of one member: what it fires, and what it has seen."""
 
-    __slots__ = ("_config", "_queue", "_seen", "_stats", "clock", "out")
+    __slots__ = ("_config", "_queue", "_resumed", "_seen", "_stats", "clock", "out")
 
     def __init__(self, config: GossipConfig, *, queue: BroadcastQueue, stats: GossipStats) -> None:
         self._config = config
@@ -27,12 +27,20 @@ class UserEvents:
         self._seen = SeenBuffer(
             config.events_buffer, config.events_per_ltime_max, config.events_bytes_max
         )
+        self._resumed = False
         self.out: list[Effect] = []
 
     def seen_before(self, ltime: int) -> None:
         """A former life saw events up to this time: they are not delivered again."""
         self.clock.witness(ltime)
         self._seen.floor = max(self._seen.floor, ltime + 1)
+        self._resumed = True
+
+    def ignore_before(self, ltime: int) -> None:
+        """We enter a ring that is at this time. What was told before was not for us; but who has
+        been there and comes back hears what it missed."""
+        if not self._resumed:
+            self._seen.floor = max(self._seen.floor, min(ltime, LTIME_MAX))
 
     def fire(self, name: str, payload: bytes, *, coalesce: bool) -> None:
         """Tell every member, ourselves included. Raises UserEventTooLong."""
@@ -53,6 +61,10 @@ class UserEvents:
         size = len(event.name.encode()) + len(body)
         if size > self._config.user_event_received_bytes_max:
             self._stats.drop("user_event_too_long")
+            return
+        if payload is not None and self._seen.too_old(event.ltime, self.clock.time):
+            # Events come faster than gossip carries them (docs/operate/gossip.md).
+            self._stats.drop("user_event_too_old")
             return
         if not self._seen.add(event.ltime, (event.name, body), self.clock.time, size):
             return

@@ -35,6 +35,7 @@ NUMBERS: tuple[tuple[str, Kind, str], ...] = (
     ("enable_compression", Kind.BOOL, "compression"),
     ("indirect_checks", Kind.INT, "indirect_checks"),
     ("tcp_pings", Kind.BOOL, "tcp_pings"),
+    ("push_pull_accuses", Kind.BOOL, "push_pull_accuses"),
     ("suspicion_max_timeout_mult", Kind.INT, "suspicion_max_timeout_mult"),
     ("suspicion_grace_mult", Kind.INT, "suspicion_grace_mult"),
     ("awareness_max_multiplier", Kind.INT, "awareness_max"),
@@ -52,6 +53,8 @@ NUMBERS: tuple[tuple[str, Kind, str], ...] = (
     ("user_event_size_limit", Kind.INT, "user_event_bytes_max"),
     ("query_size_limit", Kind.INT, "query_bytes_max"),
     ("query_response_size_limit", Kind.INT, "query_response_bytes_max"),
+    ("quarantine_evidence_time", Kind.DURATION, "quarantine_evidence_s"),
+    ("quarantine_share_max", Kind.FLOAT, "quarantine_share_max"),
     *(
         (name, Kind.INT, name)
         for name in (
@@ -59,17 +62,25 @@ NUMBERS: tuple[tuple[str, Kind, str], ...] = (
             "stream_bytes_max", "stream_decompressed_bytes_max", "stream_nodes_max", "streams_max",
             "members_max", "intents_max", "broadcasts_max", "acks_pending_max", "events_buffer",
             "events_per_ltime_max", "events_bytes_max", "user_event_received_bytes_max",
-            "query_filters_max",
-            "filter_states_max",
+            "query_filters_max", "filter_states_max", "queries_running_max", "query_answers_max",
+            "queries_answering_max", "keyring_keys_max", "key_changes_max", "key_rounds_max",
+            "quarantine_refuted_min", "stall_voids_max", "accusers_max", "refusals_max",
+            "explain_transitions_max", "compression_min_bytes", "offload_min_bytes",
+            "encryption_version",
         )
     ),
 )  # fmt: skip
 #: A number of nothing turns these off; of all others it would leave no working ring.
-MAY_BE_ZERO = frozenset({"suspicion_grace_mult", "push_pull_interval", "leave_propagate_delay"})
+MAY_BE_ZERO = frozenset(
+    {
+        "suspicion_grace_mult", "push_pull_interval", "leave_propagate_delay", "stall_voids_max",
+        "compression_min_bytes", "encryption_version",
+    }
+)  # fmt: skip
 POSITIVE = frozenset(
     name
     for name, kind, _ in NUMBERS
-    if kind in (Kind.INT, Kind.DURATION) and name not in MAY_BE_ZERO
+    if kind in (Kind.INT, Kind.FLOAT, Kind.DURATION) and name not in MAY_BE_ZERO
 )
 
 

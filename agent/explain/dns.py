@@ -21,6 +21,7 @@ import dns.rdatatype
 from agent import queries
 from agent.backend import Ask, Backend, Consistency
 from agent.backend import Reply as Asked
+from agent.dates import date
 from agent.dns import answers, health, names, sizes
 from agent.dns.facts import Facts, Missing
 from agent.dns.names import Kind, Lookup
@@ -101,7 +102,12 @@ async def explain_dns(backend: Backend, view: DnsView, wish: Wish) -> dict[str, 
     elif lookup.kind is Kind.VIRTUAL:
         held = (await backend.ask(GetVirtualAddress(ServiceName(lookup.name)), options)).value
         told["Virtual"] = (
-            None if held is None else {"Address": held.address, "FreedAt": held.freed_at}
+            None
+            if held is None
+            else {
+                "Address": held.address,
+                "FreedAt": None if held.freed_at is None else date(held.freed_at),
+            }
         )
     elif lookup.kind is Kind.NODE:
         node = (await backend.ask(NodeServices(NodeName(lookup.name)), options)).value.node

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from agent.backend import Backend
 from agent.backend.sessions import SessionClock
+from agent.dates import date
 from agent.errors import ForwardError, RequestError
 from agent.explain.member import plain
 from raftstore.errors import StoreError
@@ -77,10 +78,10 @@ def _ended(end: SessionEnd) -> Json:
         "State": "ended",
         **_described(end.session),
         "Cause": end.cause,
-        "EndedAt": end.at,
+        "EndedAt": date(end.at),
         "EndedIndex": end.index,
         "KeysHeld": end.keys,
-        "LockDelayUntil": end.at + delay_s if end.keys and delay_s > 0 else None,
+        "LockDelayUntil": date(end.at + delay_s) if end.keys and delay_s > 0 else None,
     }
 
 

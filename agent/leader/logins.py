@@ -27,6 +27,7 @@ from agent.backend.logins import (
     decode_oidc_finish,
 )
 from agent.backend.operations import LOGIN, LOGOUT, OIDC_BEGIN, OIDC_FINISH
+from agent.dates import date
 from agent.durations import parse_s
 from agent.errors import RequestError
 from agent.leader.login_door import LoginStats, Replicated
@@ -123,7 +124,7 @@ class LoginKeeper:
     async def _login(self, payload: bytes, timeout_s: float) -> bytes:
         asked = decode_login(payload)
         told: dict[str, Json] = {
-            "At": self._now(), "AuthMethod": asked.method, "Address": asked.address,
+            "At": date(self._now()), "AuthMethod": asked.method, "Address": asked.address,
         }  # fmt: skip
         return await self._given_token(asked, told, self._proved(asked))
 
@@ -146,7 +147,7 @@ class LoginKeeper:
             with _refusing():
                 url = await self._browsers.begin(asked)
         except _Refused as error:
-            told: dict[str, Json] = {"At": self._now(), "AuthMethod": asked.method}
+            told: dict[str, Json] = {"At": date(self._now()), "AuthMethod": asked.method}
             self._note(told, error.outcome, str(error))
             raise RequestError(error.status, str(error)) from None
         return json.dumps({"AuthURL": url}).encode()
@@ -154,7 +155,7 @@ class LoginKeeper:
     async def _finish_oidc(self, payload: bytes, timeout_s: float) -> bytes:
         given = decode_oidc_finish(payload)
         told: dict[str, Json] = {
-            "At": self._now(), "AuthMethod": given.method, "Address": given.address,
+            "At": date(self._now()), "AuthMethod": given.method, "Address": given.address,
         }  # fmt: skip
         asked = Login(method=given.method, bearer="", address=given.address, node=given.node)
         return await self._given_token(asked, told, self._browsers.finish(given))

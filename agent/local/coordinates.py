@@ -15,6 +15,7 @@ from typing import Protocol
 
 from agent.backend.coordinates import CoordinateCalls
 from agent.config.schema import CoordinateConfig
+from agent.dates import date
 from agent.distance import to_json
 from agent.errors import AgentError
 from gossip.coordinates import Coordinate
@@ -114,7 +115,7 @@ class CoordinateSender:
             "Enabled": own is not None,
             "Coordinate": None if own is None else to_json(own),
             "Resets": self._gossip.coordinate_resets(),
-            "SentAt": self._sent_at,
+            "SentAt": date(self._sent_at) if self._sent_at else None,
             "LastFailure": self._failed,
             "MeasuredCount": len(measured),
             "Measured": [

@@ -4,7 +4,8 @@ Both rings are hurt at the same moment, so other work on the machine hurts both 
 knows it prints, and what counts is when the line arrives here. `python -m tests.bench.gossip_bench
 NAME PORT [PEER]` is one member of ours, a process with nothing but `gossip` and uvloop;
 `python -m tests.bench.gossip_bench trials 50` is the comparison with so many crashes, and beside
-it a ring of ours that does not notice its own stalls (`stall_min_time = "0s"`).
+it a ring of ours that does not notice its own stalls (`stall_min_time = "0s"`): in four groups of
+rings at a time, about two minutes, with the interval in which the medians differ.
 """
 
 from __future__ import annotations
@@ -31,6 +32,8 @@ NAMES = tuple(f"m{number}" for number in range(5))
 PHASE_S = 1.0  # of the probe round, before each kill
 WAIT_S = 60.0
 IDLE_S = 10.0
+GROUPS = 4  # rings of each program that are hurt independently; a trial is mostly waiting
+RESAMPLES = 4000
 #: Last argument of a member that does not notice its own stalls.
 NO_STALLS = "no-stalls"
 TICK_S = 1 / os.sysconf("SC_CLK_TCK")
@@ -165,15 +168,9 @@ async def member(name: str, port: int, peers: list[str]) -> None:
 
 async def compare(trials: int, *, both: bool = False) -> dict[str, dict[str, list[float]]]:
     """Seconds from kill -9 and from an event, and processor time of idle members, by program."""
-    rings = [Ring("lictor", "join: ", "failed: ", "event: ", _ours)]
-    if both:
-        rings.append(Ring("no stalls", "join: ", "failed: ", "event: ", _without_stalls))
-    if SERF is not None:
-        rings.append(
-            Ring("serf", "EventMemberJoin: ", "EventMemberFailed: ", "user-event: ", _serf)
-        )
+    groups = [_programs(both=both) for _ in range(GROUPS if both else 1)]
+    rings = [ring for group in groups for ring in group]
     figures: dict[str, dict[str, list[float]]] = {ring.program: {} for ring in rings}
-    rng = random.Random(trials)
     try:
         for ring in rings:
             for name in NAMES:
@@ -182,18 +179,41 @@ async def compare(trials: int, *, both: bool = False) -> dict[str, dict[str, lis
             for name in NAMES:
                 await ring.all_said(f"{ring.alive}{name}", 0.0)
         await asyncio.gather(*(_idle(ring, figures[ring.program]) for ring in rings))
-        for trial in range(trials):
-            await asyncio.gather(
-                *(_event(ring, f"e{trial}-", figures[ring.program]) for ring in rings)
+        each = -(-trials // len(groups))
+        await asyncio.gather(
+            *(
+                _trials(group, each, random.Random(f"{trials}-{number}"), figures)
+                for number, group in enumerate(groups)
             )
-            await asyncio.sleep(rng.uniform(0, PHASE_S))
-            victim = NAMES[1 + trial % (len(NAMES) - 1)]
-            await asyncio.gather(*(_crash(ring, victim, figures[ring.program]) for ring in rings))
+        )
     finally:
         for ring in rings:
             for one in ring.members.values():
                 await one.kill()
     return figures
+
+
+def _programs(*, both: bool) -> list[Ring]:
+    """One ring of each program."""
+    rings = [Ring("lictor", "join: ", "failed: ", "event: ", _ours)]
+    if both:
+        rings.append(Ring("no stalls", "join: ", "failed: ", "event: ", _without_stalls))
+    if SERF is not None:
+        rings.append(
+            Ring("serf", "EventMemberJoin: ", "EventMemberFailed: ", "user-event: ", _serf)
+        )
+    return rings
+
+
+async def _trials(
+    group: list[Ring], count: int, rng: random.Random, into: dict[str, dict[str, list[float]]]
+) -> None:
+    """Events and crashes, in all rings of the group at the same moments."""
+    for trial in range(count):
+        await asyncio.gather(*(_event(ring, f"e{trial}-", into[ring.program]) for ring in group))
+        await asyncio.sleep(rng.uniform(0, PHASE_S))
+        victim = NAMES[1 + trial % (len(NAMES) - 1)]
+        await asyncio.gather(*(_crash(ring, victim, into[ring.program]) for ring in group))
 
 
 async def _crash(ring: Ring, victim: str, into: dict[str, list[float]]) -> None:
@@ -240,6 +260,19 @@ def many(trials: int) -> None:
     for name in figures["lictor"]:
         shown = [f"{median(f[name]):.3f} ({max(f[name]):.3f})" for f in figures.values()]
         print(f"| {name} | {' | '.join(shown)} |", flush=True)
+        if "serf" in figures:
+            low, high = interval(figures["lictor"][name], figures["serf"][name])
+            print(f"|   lictor - serf, 95 % of {RESAMPLES}: {low:+.3f} to {high:+.3f} |")
+
+
+def interval(ours: list[float], theirs: list[float]) -> tuple[float, float]:
+    """In which range the difference of the medians lies (bootstrap, B. Efron 1979)."""
+    dice = random.Random(1)
+    differences = sorted(
+        median(dice.choices(ours, k=len(ours))) - median(dice.choices(theirs, k=len(theirs)))
+        for _ in range(RESAMPLES)
+    )
+    return differences[RESAMPLES // 40], differences[-RESAMPLES // 40 - 1]
 
 
 if __name__ == "__main__" and sys.argv[1] == "trials":

@@ -78,6 +78,7 @@ def test_over_the_limit_the_most_sent_is_dropped() -> None:
     q.add(b"new1")
     q.add(b"new2")
     assert sorted(q.take(100, transmits_max=9)) == [b"new1", b"new2"]
+    assert q.dropped == 1
 
 
 @settings(max_examples=100)

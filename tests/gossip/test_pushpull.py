@@ -71,6 +71,30 @@ def test_the_dead_and_the_suspect_become_our_suspicions_and_the_left_have_left()
     assert left == Dead(3, "LEFT", "LEFT")
 
 
+@pytest.mark.parametrize("accuses", [False, True])
+def test_a_suspect_in_a_table_is_probed_and_only_by_the_references_rule_accused(
+    accuses: bool,
+) -> None:
+    config = GossipConfig.lan("me", push_pull_accuses=accuses)
+    swim = Swim(config, rng=random.Random(1), packet_budget_bytes=1398, stats=GossipStats())
+    swim.start(Address(bytes((10, 0, 0, 1)), 7946), b"", 0.0)
+    names = [f"n{index}" for index in range(20)]
+    swim.merge(tuple(node(GOOD, name=name) for name in names), 0.0)
+    told = node(GOOD, State.SUSPECT, "n7")
+    swim.merge((told, node(GOOD, State.SUSPECT, "me"), node(GOOD, State.DEAD, "n8")), 0.1)
+    assert swim.table.records["n7"].state is (State.SUSPECT if accuses else State.ALIVE)
+    assert swim.table.records["n8"].state is State.SUSPECT, "somebody's time has run out"
+    assert swim.table.local.incarnation == 4, "we contradict what is said of ourselves"
+    target = swim.table.next_probe_target(0.2)
+    assert target is not None
+    assert (target.name == "n7") is not accuses
+    swim.table.probe_next("n9")
+    swim.table.next_probe_target(0.3)
+    swim.merge((dataclasses.replace(told, incarnation=2),), 0.4)
+    assert "n7" not in swim.table._urgent, "old news"
+    swim.check()
+
+
 NODES = st.builds(
     NodeState,
     incarnation=st.integers(0, 3),
@@ -104,7 +128,7 @@ def test_what_is_left_out_of_a_merge_would_have_changed_nothing(
     outcomes = []
     for filtered in (True, False):
         swim = Swim(
-            GossipConfig.lan("me"),
+            GossipConfig.lan("me", push_pull_accuses=True),
             rng=random.Random(1),
             packet_budget_bytes=1398,
             stats=GossipStats(),

@@ -22,6 +22,7 @@ from gossip.effects import (
 from gossip.errors import ConfigError, DecodeError, RemoteError
 from gossip.keyring import Keyring
 from gossip.members import VERSIONS
+from gossip.rejoin import Clocks
 from gossip.roster import MemberStatus
 from gossip.serf import Serf
 from gossip.stats import GossipStats
@@ -131,6 +132,13 @@ def test_a_user_event_of_others_has_a_limit_as_well() -> None:
     bench.serf(wire.UserEvent(2, "x", b"a" * 9215), wire.UserEvent(3, "y", b"a" * 9216))
     assert bench.stats.user_events == 1
     assert bench.stats.dropped == {"user_event_too_long": 1}
+
+
+def test_a_user_event_that_comes_too_late_to_be_told_from_a_replay_is_counted() -> None:
+    bench = Bench()
+    bench.serf(wire.UserEvent(600, "new", b""), wire.UserEvent(88, "late", b""))
+    assert bench.stats.user_events == 1
+    assert bench.stats.dropped == {"user_event_too_old": 1}
 
 
 def test_a_user_event_is_one_whether_its_empty_payload_is_nil_or_not() -> None:
@@ -286,6 +294,24 @@ def test_states_exchanged_bring_members_left_ones_and_events() -> None:
     assert kinds(one.core.drain()) == ["join two"]
     for bench in (one, two):
         bench.core.check()
+
+
+@pytest.mark.parametrize(
+    ("before", "heard"), [(Clocks(), ["new"]), (Clocks(event=4), ["missed", "new"])],
+    ids=["a newcomer", "one that was there before"],
+)  # fmt: skip
+def test_who_enters_a_ring_hears_what_is_told_from_then_on(
+    before: Clocks, heard: list[str]
+) -> None:
+    there, here = Bench("one", 1), Bench("two", 2)
+    there.serf(wire.UserEvent(4, "old", b""), wire.UserEvent(7, "missed", b""))
+    here.core.resume(before)
+    for portion in here.core.portions(there.core.local_state(join=True), entering=True):
+        here.core.take(portion, 0.0)
+    there.serf(wire.UserEvent(8, "new", b""))
+    here.core.merge_state(there.core.local_state(join=False), 0.0)
+    told = [each.name for each in here.core.drain() if isinstance(each, UserEventArrived)]
+    assert told == heard
 
 
 def test_a_large_table_is_taken_in_bit_by_bit_with_others_in_between() -> None:

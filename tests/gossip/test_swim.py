@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from typing import Any
 
@@ -108,6 +109,22 @@ def test_a_direct_ack_in_time_ends_the_probe_and_measures_the_round_trip() -> No
     assert trip.payload == b"payload"
     bench.after(0.9)
     assert bench.state("n0") is State.ALIVE
+
+
+def test_a_ping_that_could_not_leave_this_host_accuses_nobody() -> None:
+    bench = Bench(2)
+    to, _ = bench.until_ping()
+    bench.swim.unsent(address(77))
+    assert bench.swim.probing, "another packet is no reason"
+    bench.swim.unsent(to)
+    assert not bench.swim.probing
+    next_to, ping = bench.until_ping()
+    assert next_to != to, "the round goes on"
+    bench.receive(Ack(ping.seq_no, None))
+    bench.after(0.6)
+    assert bench.swim.awareness.score == 0
+    assert bench.swim.suspicions.deadline == math.inf
+    assert bench.swim._stats.probes_unsent == 1
 
 
 def test_plain_swim_does_not_doubt_itself_nor_ask_for_nacks_nor_wait_for_others() -> None:

@@ -20,17 +20,21 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.gossip_lab", description=__doc__)
     parser.add_argument("--only", action="append", choices=sorted(SECTIONS), help="a section")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--seeds", type=int, default=1, help="so many runs of each row")
     parser.add_argument("--size", type=int, default=10_000, help="the largest ring")
     parser.add_argument("--out", type=Path, default=Path("docs/gossip"), help="where figures go")
     options = parser.parse_args(arguments)
     gc.disable()  # nothing here is cyclic, and a hundred million references are slow to walk
     options.out.mkdir(parents=True, exist_ok=True)
     for section in options.only or SECTIONS:
-        chosen = f"--only {section} --seed {options.seed} --size {options.size}"
+        chosen = f"--only {section} --seed {options.seed}"
+        chosen += f" --seeds {options.seeds}" if options.seeds > 1 else ""
+        chosen += f" --size {options.size}"
         again = f"python -m tests.gossip_lab {chosen}"
         print(f"{section}: seed {options.seed}: {again}", flush=True)
         began = time.process_time()
-        rows = SECTIONS[section](options.seed, options.size)
+        seeds = range(options.seed, options.seed + options.seeds)
+        rows = [{"seed": s} | row for s in seeds for row in SECTIONS[section](s, options.size)]
         done = {"section": section, "seed": options.seed, "command": again, "rows": rows}
         done["cpu_s"] = round(time.process_time() - began, 1)
         (options.out / f"{section}.json").write_text(report.dumps(done))

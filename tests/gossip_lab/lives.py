@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import random
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,10 +45,9 @@ def settled(net: SimNet, within_s: float) -> float:
     return math.inf
 
 
-def noted(net: SimNet, word: str) -> list[tuple[float, str, str]]:
-    """(when, who, about whom) of each line that begins with the word."""
-    lines = (line.split() for line in net.trace)
-    return [(float(line[0]), line[1], line[3]) for line in lines if line[2] == word]
+def noted(net: SimNet, word: str) -> int:
+    """Lines that begin with the word."""
+    return sum(line.split()[2] == word for line in net.trace)
 
 
 @dataclass(slots=True)
@@ -64,7 +62,7 @@ def partition(seed: int, size: int, smaller: int, seconds: float, **changes: Any
     net = grown(seed, size, **changes)
     net.part({f"n{index}" for index in range(smaller)})
     net.run(seconds)
-    dead = len(noted(net, "DEAD"))
+    dead = noted(net, "DEAD")
     net.heal()
     back = settled(net, 600.0)
     counts = [len(agent.core.roster.entries) for agent in net.live()]
@@ -93,50 +91,6 @@ def mass_join(seed: int, size: int, seeds: int, per_second: float) -> Joined:
     after = settled(net, 300.0)
     dropped = sum(sum(agent.stats.dropped.values()) for agent in net.agents.values())
     return Joined(after, net.packets / size, net.exchanges / size, dropped)
-
-
-@dataclass(slots=True)
-class Churned:
-    left: int
-    crashed: int
-    joined: int
-    called_dead_alive: int
-    unsettled: float
-    table_max: int
-
-
-def churn(seed: int, size: int, per_minute: float, minutes: float = 5.0) -> Churned:
-    """A part of the ring is exchanged each minute: leaves, crashes, newcomers, by turns."""
-    net = grown(seed, size)
-    dice = random.Random(f"churn-{seed}-{size}-{per_minute}")
-    ends: dict[str, float] = {}
-    counts = {"leave": 0, "crash": 0, "join": 0}
-    serial, began = size, net.now
-    pause_s = 60.0 / (per_minute * size)
-    while net.now - began < 60.0 * minutes:
-        net.run(dice.expovariate(1.0 / pause_s))
-        deed = dice.choice(("leave", "crash", "join"))
-        counts[deed] += 1
-        agent = dice.choice(net.live())
-        if deed == "join":
-            name, serial = f"n{serial}", serial + 1
-            net.add(name, GossipConfig.lan(name))
-            net.join(name, agent.name)
-        elif agent.name not in ends:
-            ends[agent.name] = net.now
-            if deed == "crash":
-                net.kill(agent.name)
-            else:
-                agent.core.leave(net.now)
-                net.settle(agent)
-    unsettled = settled(net, 300.0)
-    wrong = sum(
-        when < ends.get(subject, math.inf)
-        for when, observer, subject in noted(net, "DEAD")
-        if when < ends.get(observer, math.inf)
-    )
-    tables = [len(agent.core.swim.table) for agent in net.live()]
-    return Churned(counts["leave"], counts["crash"], counts["join"], wrong, unsettled, max(tables))
 
 
 def name_case(seed: int, size: int, case: str, *, loss: float = 0.0) -> float:
@@ -194,18 +148,34 @@ def answered(seed: int, size: int, loss: float, relays: int) -> float:
 
 @dataclass(slots=True)
 class Flood:
+    """What became of events that were told fast; what was dropped is per member."""
+
     delivered: float
+    at_end: float
+    """Delivered by the time at which the last one was told."""
+    too_old: float
+    """Copies that came when their Lamport time was past the buffer of events."""
+    unsaid: float
+    """Messages that a full queue dropped."""
     queue_max: int
     packets: float
+    """A member and second, while it is told."""
     refused: int
 
 
-def flood(seed: int, size: int, rate: float, length: int, seconds: float = 10.0) -> Flood:
+def flood(
+    seed: int, size: int, rate: float, length: int, seconds: float = 10.0, **changes: Any
+) -> Flood:
     """One member tells so many events a second; which part of them the others heard."""
-    net = grown(seed, size)
+    net = grown(seed, size, **changes)
     teller: SimAgent = net.agents["n0"]
     before = {agent.name: agent.stats.user_events for agent in net.live()}
     packets, deepest, told, refused = net.packets, 0, 0, 0
+
+    def share() -> float:
+        heard = sum(a.stats.user_events - before[a.name] for a in net.live() if a.name != "n0")
+        return heard / told / (size - 1) if told else math.nan
+
     while told + refused < rate * seconds:
         try:
             name = f"e{told}"
@@ -217,7 +187,14 @@ def flood(seed: int, size: int, rate: float, length: int, seconds: float = 10.0)
         net.settle(teller)
         net.run(1.0 / rate)
         deepest = max(deepest, *(agent.core.broadcasts_queued for agent in net.live()))
+    at_end, sent = share(), (net.packets - packets) / size / seconds
     net.run(60.0)
-    heard = sum(a.stats.user_events - before[a.name] for a in net.live() if a.name != "n0")
-    share = heard / told / (size - 1) if told else math.nan
-    return Flood(share, deepest, (net.packets - packets) / size / (seconds + 60.0), refused)
+    return Flood(
+        delivered=share(),
+        at_end=at_end,
+        too_old=sum(a.stats.dropped.get("user_event_too_old", 0) for a in net.live()) / size,
+        unsaid=sum(a.core.broadcasts_dropped for a in net.live()) / size,
+        queue_max=deepest,
+        packets=sent,
+        refused=refused,
+    )

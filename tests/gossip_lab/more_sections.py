@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from tests.gossip_lab import disasters, false_alarms, lives, places
+from tests.gossip_lab import churning, disasters, false_alarms, lives, places
 from tests.gossip_lab.false_alarms import Anomaly, Cell
 
 Rows = list[dict[str, Any]]
@@ -56,7 +56,7 @@ def overloads(seed: int, size_max: int) -> Rows:
         )
         for sick in (1, 4, 16, 32)
         for newest in (False, True)
-        for variant in ("SWIM", "Lifeguard")
+        for variant in disasters.RULES
     ]
 
 
@@ -111,10 +111,12 @@ def joins(seed: int, size_max: int) -> Rows:
 
 
 def churns(seed: int, size_max: int) -> Rows:
-    """G14."""
+    """G14: five minutes each."""
     return [
-        _row(lives.churn(seed, min(100, size_max), part), size=min(100, size_max), part=part)
-        for part in (0.01, 0.05, 0.2)
+        _row(churning.churn(seed, size, part), size=size, part=part)
+        for size in (100, 1000)
+        for part in (0.001, 0.01, 0.05)
+        if size <= size_max
     ]
 
 
@@ -146,10 +148,17 @@ def query_answers(seed: int, size_max: int) -> Rows:
 
 def floods(seed: int, size_max: int) -> Rows:
     """G19."""
-    return [
-        _row(lives.flood(seed, 32, rate, length), size=32, rate=rate, length=length)
-        for rate, length in ((1, 100), (10, 100), (100, 100), (100, 480), (500, 20))
-    ]
+    quick = {"gossip_nodes": 6, "gossip_interval_s": 0.1}
+    plan: list[tuple[float, int, dict[str, Any]]] = [
+        (1, 100, {}), (10, 100, {}), (100, 100, {}), (100, 480, {}), (500, 20, {}),
+        (100, 480, quick),
+    ]  # fmt: skip
+    rows = []
+    for rate, length, changes in plan:
+        found = lives.flood(seed, 32, rate, length, **changes)
+        each_s = 1 / changes.get("gossip_interval_s", 0.2) * changes.get("gossip_nodes", 3)
+        rows.append(_row(found, size=32, rate=rate, length=length, gossip_packets_s=each_s))
+    return rows
 
 
 def fits(seed: int, size_max: int) -> Rows:

@@ -185,7 +185,7 @@ def _theory(rows: Rows, folder: Path) -> str:
 def _alarms(rows: Rows, folder: Path) -> str:
     cells = sorted({(row["held"], row["seconds"]) for row in rows})
     names = list(dict.fromkeys(row["variant"] for row in rows))
-    found = {(r["held"], r["seconds"], r["variant"]): r for r in rows}
+    found = _summed(rows)
     longest = max(seconds for _, seconds in cells)
     series = [
         Line(
@@ -219,7 +219,7 @@ def _stopped(rows: Rows, folder: Path) -> str:
 def _alarm_table(rows: Rows) -> str:
     cells = sorted({(row["held"], row["seconds"]) for row in rows})
     names = list(dict.fromkeys(row["variant"] for row in rows))
-    found = {(r["held"], r["seconds"], r["variant"]): r for r in rows}
+    found = _summed(rows)
     body = [
         [held, seconds] + [_alarm_cell(found.get((held, seconds, name))) for name in names]
         for held, seconds in cells
@@ -233,6 +233,17 @@ def _alarm_table(rows: Rows) -> str:
         times = "" if name == first or not plain else f" ({fewer(plain, here)} times fewer)"
         sums.append(f"{here:,}{times}")
     return table(" | ".join(["held", "for, s", *names]), [*body, sums])
+
+
+def _summed(rows: Rows) -> dict[tuple[Any, ...], dict[str, Any]]:
+    """By cell and variant, the counts of all seeds together."""
+    found: dict[tuple[Any, ...], dict[str, Any]] = {}
+    for row in rows:
+        key = (row["held"], row["seconds"], row["variant"])
+        before = found.get(key)
+        counts = ("runs", "about_healthy", "healthy_about_healthy")
+        found[key] = row if before is None else row | {n: row[n] + before[n] for n in counts}
+    return found
 
 
 def _alarm_cell(row: dict[str, Any] | None) -> str:
@@ -267,15 +278,55 @@ def _joins(rows: Rows, folder: Path) -> str:
         [line for line in lines if len(line.points) > 1],
     )  # fmt: skip
     (folder / "joins.svg").write_text(picture)
-    return plain(rows)
+    return plain(rows, "size", "seeds", "per_second")
 
 
-def plain(rows: Rows) -> str:
-    """All columns as they are kept."""
-    columns = list(dict.fromkeys(key for row in rows for key in row))
-    return table(" | ".join(columns), [[row.get(key, "") for key in columns] for row in rows])
+def plain(rows: Rows, *head: str) -> str:
+    """All columns as they are kept; rows that differ in the seed only become one, with the median
+    and, where they are not all alike, the least and the largest value."""
+    columns = [key for key in dict.fromkeys(key for row in rows for key in row) if key != "seed"]
+    found: dict[tuple[Any, ...], Rows] = {}
+    for row in rows:
+        found.setdefault(tuple(row.get(key) for key in head), []).append(row)
+    several = any(len(alike) > 1 for alike in found.values())
+    columns = [*head, *(key for key in columns if key not in head)]
+    body = []
+    for key, alike in found.items():
+        measured = [
+            _spread_of([row.get(name, "") for row in alike]) for name in columns[len(head) :]
+        ]
+        body.append([*key, *measured, *([len(alike)] if several else [])])
+    return table(" | ".join([*columns, *(["rings"] if several else [])]), body)
 
 
+def _spread_of(values: Sequence[Any]) -> object:
+    if any(not isinstance(value, int | float) for value in values):
+        return values[0]
+    least, largest, middle = min(values), max(values), median(values)
+    if least == largest:
+        return middle
+    return f"{_cell(middle)} ({_cell(least)} to {_cell(largest)})"
+
+
+def _plainly(*head: str) -> Callable[[Rows, Path], str]:
+    return lambda rows, folder: plain(rows, *head)
+
+
+#: What is varied in each of the other sections.
+HEADS: dict[str, tuple[str, ...]] = {
+    "crashes": ("size", "part"),
+    "intervals": ("held", "seconds", "pause_s", "variant"),
+    "overloads": ("sick", "newest_first", "variant"),
+    "partitions": ("size", "smaller", "seconds", "kept_s"),
+    "links": ("size", "link", "tcp"),
+    "pauses": ("size", "seconds", "notices"),
+    "churns": ("size", "part"),
+    "names": ("size", "case"),
+    "queries": ("size", "loss", "relays"),
+    "floods": ("size", "rate", "length", "gossip_packets_s"),
+    "fits": ("size", "shape", "updates"),
+    "mixtures": ("size", "share"),
+}
 SECTIONS: dict[str, Callable[[Rows, Path], str]] = {
     "theory": _theory,
     "quiet": _quiet,
@@ -286,21 +337,5 @@ SECTIONS: dict[str, Callable[[Rows, Path], str]] = {
     "grace": _grace,
     "stopped": _stopped,
     "joins": _joins,
-    **dict.fromkeys(
-        (
-            "crashes",
-            "intervals",
-            "overloads",
-            "partitions",
-            "links",
-            "pauses",
-            "churns",
-            "names",
-            "queries",
-            "floods",
-            "fits",
-            "mixtures",
-        ),
-        lambda rows, folder: plain(rows),
-    ),
+    **{name: _plainly(*head) for name, head in HEADS.items()},
 }

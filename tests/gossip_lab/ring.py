@@ -7,6 +7,7 @@ arrive whole. No wall time, no other dice than the seeded ones: one seed is one 
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import heapq
 import random
@@ -21,6 +22,7 @@ from gossip.effects import (
     Address,
     Effect,
     ExchangeState,
+    LeaveFinished,
     MemberChanged,
     Noted,
     PingStream,
@@ -45,6 +47,8 @@ RECEIVE_QUEUE_MAX = 4096
 RECEIVED_AT_ONCE = 32
 """Datagrams that libuv reads in one go; when a stopped process goes on, timers come after them."""
 VERIFY_EVERY = 1000
+JOINED_S = 0.05
+"""After its first exchange a newcomer tells that it means to be here."""
 
 Delay = Callable[[random.Random], float]
 
@@ -78,12 +82,14 @@ class Member:
 
 @dataclass(slots=True, eq=False)
 class Overload:
-    """A member whose packets take long: those that wait for their turn."""
+    """A member that takes long for each packet and each step of a stream: what waits its turn."""
 
     service_s: float
     newest_first: bool
-    queue: list[tuple[list[bytes], Address]] = field(default_factory=list)
+    queue: list[Callable[[], None]] = field(default_factory=list)
     busy: bool = False
+    late: bool = False
+    """Its timer has fired while it was busy, and comes after what it is at."""
 
 
 @dataclass(slots=True)
@@ -147,29 +153,30 @@ class Ring:
 
     def _populate(self, seed: int, size: int) -> None:
         """Everybody at once, with tables as after a long quiet time."""
-        where = {
-            f"n{i}": Address(bytes((10, i >> 16, (i >> 8) & 255, i & 255)), PORT)
-            for i in range(size)
-        }
+        where = {f"n{i}": _address(i) for i in range(size)}
         records = {name: _record(name, address) for name, address in where.items()}
         entries = {name: _entry(name, address) for name, address in where.items()}
         for index, (name, address) in enumerate(where.items()):
-            config = replace(self._profile, name=name, **self._differs(index))
-            stats = GossipStats()
-            rng = random.Random(f"{seed}-{name}")
-            core = Serf(config, rng=rng, framing=self._framing, stats=stats)
+            member = self._make(name, address, random.Random(f"{seed}-{name}"), index)
+            core = member.core
             known = Layered(records)
             known[name] = replace(records[name], incarnation=0)  # the start takes the next one
             core.swim.table.adopt(known)
             core.roster.adopt(Layered(entries))
-            core.swim.ack_payload = COORDINATE
-            member = Member(name, address, core, stats)
-            self.members[name] = member
-            self._by_address[address] = member
             core.start(address, 0.0)
             core.drain()
             core.swim.queue.take(1 << 30, transmits_max=1)  # the others know already
             self._arm(member)
+
+    def _make(self, name: str, address: Address, rng: random.Random, index: int) -> Member:
+        config = replace(self._profile, name=name, **self._differs(index))
+        stats = GossipStats()
+        core = Serf(config, rng=rng, framing=self._framing, stats=stats)
+        core.swim.ack_payload = COORDINATE
+        member = Member(name, address, core, stats)
+        self.members[name] = member
+        self._by_address[address] = member
+        return member
 
     # What an experiment does
 
@@ -190,6 +197,16 @@ class Ring:
         """Silence, at once and for ever."""
         self.members[name].running = False
 
+    def enter(self, name: str, through: str) -> None:
+        """A newcomer that knows one member, and joins by it."""
+        index = len(self._by_address)
+        address = _address(index)
+        member = self._make(name, address, random.Random(f"{name}-{self.now}"), index)
+        member.core.start(address, self.now)
+        self._settle(member)
+        self._exchange(member, ExchangeState(self.members[through].address, through, join=True))
+        self.at(self.now + JOINED_S, self.act, name, Serf.joined)
+
     def block(self, name: str, seconds: float) -> None:
         """What it sends and receives waits, its timers run: the anomaly of the Lifeguard paper."""
         self._hold(name, seconds, stopped=False)
@@ -199,23 +216,39 @@ class Ring:
         self._hold(name, seconds, stopped=True)
 
     def overload(self, name: str, service_s: float, *, newest_first: bool) -> None:
-        """From now on a packet takes it so long to process, and the others wait in a queue."""
+        """From now on whatever arrives takes it so long, one after the other, and its timers wait
+        for what it is at."""
         self._overloaded[name] = Overload(service_s, newest_first)
 
     def relieve(self, name: str) -> None:
         """It is quick again, and reads what has queued up."""
         overload = self._overloaded.pop(name)
-        for parts, source in overload.queue:
-            self._receive(self.members[name], parts, source)
+        for work in overload.queue:
+            work()
+        member = self.members[name]
+        member.armed_at = float("inf")
+        self._arm(member)
+
+    def _work(self, member: Member, work: Callable[..., None], *arguments: Any) -> None:
+        """It does this now, or when its turn comes."""
+        overload = self._overloaded.get(member.name)
+        if overload is None:
+            work(*arguments)
+        elif len(overload.queue) < RECEIVE_QUEUE_MAX:
+            overload.queue.append(functools.partial(work, *arguments))
+            self._go_on(member, overload)
 
     def _serve_next(self, member: Member, overload: Overload) -> None:
         if self._overloaded.get(member.name) is not overload:
             return
         overload.busy = False
         if overload.queue:
-            parts, source = overload.queue.pop(-1 if overload.newest_first else 0)
-            self._receive(member, parts, source)
-            self._go_on(member, overload)
+            overload.queue.pop(-1 if overload.newest_first else 0)()
+        if overload.late:
+            overload.late = False
+            member.core.tick(self.now)
+            self._settle(member)
+        self._go_on(member, overload)
 
     def _go_on(self, member: Member, overload: Overload) -> None:
         if not overload.busy and overload.queue:
@@ -223,10 +256,11 @@ class Ring:
             self.at(self.now + overload.service_s, self._serve_next, member, overload)
 
     def act(self, name: str, deed: Callable[[Serf, float], object]) -> None:
-        """Call a member's core, and carry out what follows."""
+        """Call a member's core, and carry out what follows; nothing when it has crashed since."""
         member = self.members[name]
-        deed(member.core, self.now)
-        self._settle(member)
+        if member.running:
+            deed(member.core, self.now)
+            self._settle(member)
 
     def live(self) -> list[Member]:
         return [member for member in self.members.values() if member.running]
@@ -254,7 +288,11 @@ class Ring:
             return
         if member.stopped:
             return  # the release wakes it
+        overload = self._overloaded.get(member.name)
         member.armed_at = float("inf")
+        if overload is not None and overload.busy:
+            overload.late = True
+            return
         if member.core.deadline > self.now:
             self._arm(member)  # what it was to do has become needless
             return
@@ -311,6 +349,8 @@ class Ring:
         elif type(effect) is MemberChanged:
             if self.on_change is not None and effect.event.kind is MemberEventKind.UPDATE:
                 self.on_change(member.name, effect.event.member.name)
+        elif type(effect) is LeaveFinished:
+            member.running = False
         elif type(effect) is ExchangeState or type(effect) is PingStream:
             if member.held_until > self.now:
                 member.outbox.append(effect)
@@ -360,12 +400,7 @@ class Ring:
             if len(member.inbox) < RECEIVE_QUEUE_MAX:
                 member.inbox.append((parts, source))
             return
-        overload = self._overloaded.get(member.name)
-        if overload is None:
-            self._receive(member, parts, source)
-        elif len(overload.queue) < RECEIVE_QUEUE_MAX:
-            overload.queue.append((parts, source))
-            self._go_on(member, overload)
+        self._work(member, self._receive, member, parts, source)
 
     def _receive(self, member: Member, parts: list[bytes], source: Address) -> None:
         member.core.receive_packet(parts, source, self.now)
@@ -380,32 +415,43 @@ class Ring:
         self.load.exchanges += 1
         self.load.exchange_nodes += len(request.nodes)
         arrives = self._free_at(target) + 3 * self._delay(self._rng)
-        if arrives <= self.now + self._profile.tcp_timeout_s:
-            self.at(arrives, self._serve, member, target, request)
+        until = self.now + self._profile.tcp_timeout_s
+        if arrives <= until:
+            self.at(arrives, self._work, target, self._serve, member, target, request, until)
 
-    def _serve(self, member: Member, target: Member, request: PushPull) -> None:
-        if not target.running or target.held_until > self.now:
+    def _serve(self, member: Member, target: Member, request: PushPull, until: float) -> None:
+        if not target.running or target.held_until > self.now or self.now > until:
             return
         answer = target.core.local_state(join=request.join)
         target.core.merge_state(request, self.now)
         self._settle(target)
-        self.at(self.now + self._delay(self._rng), self._finish, member, answer)
+        back = self.now + self._delay(self._rng)
+        self.at(back, self._work, member, self._finish, member, answer, until)
 
-    def _finish(self, member: Member, answer: PushPull) -> None:
-        if member.running and member.held_until <= self.now:
+    def _finish(self, member: Member, answer: PushPull, until: float) -> None:
+        if member.running and member.held_until <= self.now <= until:
             member.core.merge_state(answer, self.now)
             self._settle(member)
 
     def _ping_stream(self, member: Member, effect: PingStream) -> None:
         target = self._by_address[effect.to]
-        answered = self._free_at(target) + 4 * self._delay(self._rng)
-        if answered <= effect.deadline:
-            self.at(answered, self._answered, member, effect.seq_no)
+        arrives = self._free_at(target) + 3 * self._delay(self._rng)
+        if arrives <= effect.deadline:
+            self.at(arrives, self._work, target, self._pong, member, target, effect)
 
-    def _answered(self, member: Member, seq_no: int) -> None:
-        if member.running and member.held_until <= self.now:
-            member.core.tcp_ping_finished(seq_no, True, self.now)
+    def _pong(self, member: Member, target: Member, effect: PingStream) -> None:
+        if target.running and target.held_until <= self.now <= effect.deadline:
+            back = self.now + self._delay(self._rng)
+            self.at(back, self._work, member, self._answered, member, effect)
+
+    def _answered(self, member: Member, effect: PingStream) -> None:
+        if member.running and member.held_until <= self.now <= effect.deadline:
+            member.core.tcp_ping_finished(effect.seq_no, True, self.now)
             self._settle(member)
+
+
+def _address(index: int) -> Address:
+    return Address(bytes((10, index >> 16, (index >> 8) & 255, index & 255)), PORT)
 
 
 def packet_bytes(parts: list[bytes], *, crc: bool) -> int:

@@ -37,8 +37,8 @@ def failure(seed: int, size_max: int) -> Rows:
         (128, 0.0, 3, 5),
         (128, 0.1, 1, 5),
         (128, 0.25, 1, 5),
-        (1000, 0.0, 1, 3),
-        (10_000, 0.0, 1, 1),
+        (1000, 0.0, 3, 3),
+        (10_000, 0.0, 2, 1),
     )
     for size, loss, rings, count in plan:
         if size > size_max:
@@ -83,7 +83,7 @@ def failure_row(
 
 def spread(seed: int, size_max: int) -> Rows:
     rows = []
-    plan = ((5, 50), (32, 20), (100, 10), (1000, 2), (10_000, 1))
+    plan = ((5, 50), (32, 20), (100, 10), (1000, 3), (10_000, 1))
     for size, runs in plan:
         for loss in (0.0, 0.1, 0.25) if size < 10_000 else (0.0,):
             if size > size_max:

@@ -13,6 +13,7 @@ from gossip.config import GossipConfig
 from gossip.members import Record
 from gossip.wire.messages import State
 from tests.gossip_lab import (
+    churning,
     disasters,
     failures,
     false_alarms,
@@ -153,6 +154,13 @@ def test_results_become_tables_and_plots(tmp_path: Path) -> None:
         assert "members" in "".join(picture.getroot().itertext())
 
 
+def test_rows_of_several_seeds_become_one_with_their_range() -> None:
+    rows = [{"seed": seed, "size": 5, "after": after} for seed, after in ((1, 0.5), (2, 2.0))]
+    rows.append({"seed": 3, "size": 5, "after": 1.0})
+    assert report.plain(rows, "size").splitlines()[-1] == "| 5 | 1.00 (0.50 to 2.00) | 3 |"
+    assert report.plain(rows[:1], "size").splitlines()[-1] == "| 5 | 0.50 |"
+
+
 @pytest.mark.sim_runs(1)
 def test_disasters_in_small(sim_seed: int) -> None:
     crash = disasters.mass_crash(sim_seed, 20, 0.3)
@@ -177,6 +185,14 @@ def test_lives_in_small(sim_seed: int) -> None:
     assert lives.answered(sim_seed, 6, 0.0, 0) == 1.0
     assert lives.flood(sim_seed, 5, 5.0, 100, seconds=2.0).delivered > 0.9
     assert lives.mass_join(sim_seed, 8, 1, 0.0).settled_after < 60.0
+
+
+@pytest.mark.sim_runs(1)
+def test_a_ring_that_is_exchanged_calls_nobody_dead_that_lives(sim_seed: int) -> None:
+    found = churning.churn(sim_seed, 16, 0.5, minutes=1.0)
+    assert found.left + found.crashed + found.joined > 0
+    assert found.called_dead_alive == 0
+    assert found.unsettled <= 120.0
 
 
 def test_coordinates_fit_a_plane() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import re
@@ -12,7 +13,7 @@ import pytest
 from agent.config.definition_keys import Kind
 from agent.config.gossip_keys import NUMBERS
 from agent.config.load import FILE_BYTES_MAX, AgentFlags, load, parse, read_paths
-from agent.config.schema import CoordinateConfig
+from agent.config.schema import CoordinateConfig, GossipTiming
 from agent.errors import ConfigError
 from agent.keeping import store_config
 from agent.local.node import catalog_node
@@ -432,8 +433,12 @@ def test_every_number_of_gossip_has_a_key_and_arrives(tmp_path: Path) -> None:
         match kind:
             case Kind.BOOL:
                 stanza[name] = wanted[field] = not default
+            case Kind.INT if name == "encryption_version":
+                stanza[name] = wanted[field] = 0
             case Kind.INT:
                 stanza[name] = wanted[field] = default + 1
+            case Kind.FLOAT:
+                stanza[name] = wanted[field] = default + 0.1
             case Kind.DURATION:
                 stanza[name], wanted[field] = f"{default + 1}s", default + 1
             case _:
@@ -443,6 +448,15 @@ def test_every_number_of_gossip_has_a_key_and_arrives(tmp_path: Path) -> None:
     wan = GossipConfig.wan("x")
     assert (gossip.probe_interval_s, gossip.probe_timeout_s) == (wan.probe_interval_s, 2.0)
     assert gossip.suspicion_mult == wan.suspicion_mult
+    timing = {each.name for each in dataclasses.fields(GossipTiming)}
+    numbers = {
+        each.name
+        for each in dataclasses.fields(GossipConfig)
+        if isinstance(each.default, int | float) and not isinstance(each.default, bool)
+    }
+    # Consul's own keys: ports.*, reconnect_timeout.
+    elsewhere = {"bind_port", "advertise_port", "reconnect_timeout_s"}
+    assert numbers <= timing | {field for _, _, field in NUMBERS} | elsewhere
 
 
 def test_without_keys_gossip_has_consuls_figures(tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
+
 import pytest
 
 from agent.backend.sessions import SessionClock
@@ -59,7 +61,8 @@ async def test_an_ended_session_says_why_and_when(catalog: Catalog) -> None:
     catalog.apply(SessionDestroy(ID, "TTL expired"))
     told = await explain_session(catalog, counted, [ID])
     assert (told["State"], told["Cause"], told["KeysHeld"]) == ("ended", "TTL expired", 2)
-    assert told["LockDelayUntil"] == told["EndedAt"] + 2.0
+    delay = datetime.fromisoformat(told["LockDelayUntil"]) - datetime.fromisoformat(told["EndedAt"])
+    assert delay == timedelta(seconds=2)
     assert told["EndedIndex"] == catalog.machine.index
 
 
