@@ -31,10 +31,6 @@ class StateLimits:
     ended_sessions_max: int = 1024
     #: Operations of one transaction (Consul's present limit; its faces may allow fewer).
     txn_operations_max: int = 128
-    #: Keys that the writes of a transaction before its last one may remove or free by trees and
-    #: sessions where later ones may concern the same keys: about 10 ms on the loop. What the last
-    #: one takes away, and a tree that no later one concerns, goes in slices, however much it is.
-    txn_removed_max: int = 1024
     #: Bytes of what a transaction that writes gives back; one with more is refused whole.
     txn_results_bytes_max: int = 2 * 1024 * 1024
     #: The same of one that only reads: less than a frame between agents carries.

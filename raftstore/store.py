@@ -23,8 +23,9 @@ from typing import IO, TYPE_CHECKING, Any, TypeVar
 from raftstore import wire
 from raftstore.commands import Applied, Command, Outcome, Rejected, RequestId, StageRestore
 from raftstore.config import StoreConfig
-from raftstore.errors import CorruptState, DecodeError, NoLeader, QueueFull, Refused, StoreError
+from raftstore.errors import NoLeader, QueueFull, Refused, StoreError
 from raftstore.imaging import StateImages, hide_staged
+from raftstore.meanings import Meanings
 from raftstore.paced import Paced
 from raftstore.queries import Answer, At, Query
 from raftstore.records import Actor
@@ -32,6 +33,7 @@ from raftstore.replication import Log, LogFactory, LogStatus
 from raftstore.state import StateMachine
 from raftstore.state.dedupe import gone
 from raftstore.watches import Watches
+from raftstore.wire import Envelope
 
 if TYPE_CHECKING:
     from raftstore.archive import ArchiveMeta
@@ -79,6 +81,7 @@ class Store:
         self._catching_up: dict[asyncio.Future[None], int] = {}
         self._without_leader: set[asyncio.Future[bool]] = set()
         self._commands_applied = 0
+        self._meanings = Meanings()
         self._watches = Watches(watches_max=config.blocking_queries_max)
         self._paced = Paced(lambda: self.state, self._watches, lambda: self._started.resume())
         self.state = StateMachine(config.state)
@@ -315,24 +318,31 @@ class Store:
         *,
         timeout_s: float,
         done: Callable[[Outcome | StoreError], None],
+        means: Envelope | None = None,
     ) -> None:
-        """``propose_encoded`` without a task: ``done`` is called once, soon, and must not raise."""
+        """``propose_encoded`` without a task: ``done`` is called once, soon, and must not raise.
 
-        told = functools.partial(_tell, done)
+        ``means`` is what decoding the payload gives, for whom it is known already.
+        """
+        if means is not None:
+            self._meanings.expect(payload, means)
+        told = functools.partial(self._tell, payload, done)
         try:
             self._started.propose_soon(payload, timeout_s=timeout_s, done=told)
         except StoreError as error:
-            done(error)
+            told(error)
+
+    def _tell(
+        self, payload: bytes, done: Callable[[Outcome | StoreError], None], result: Any
+    ) -> None:
+        if isinstance(result, StoreError):
+            self._meanings.forget(payload, None)
+            done(result)
+        else:
+            done(gone(result.value) or result.value)
 
     def _apply(self, index: int, stamp: float, payload: bytes) -> Outcome:
-        try:
-            command, request_id, actor = wire.decode_command(payload)
-        except DecodeError as error:
-            # It was checked before it was proposed: written by a newer version, or damaged.
-            raise CorruptState(
-                f"entry {index} of the log cannot be read here ({error}); "
-                "run the version of lictor that the other servers run"
-            ) from error
+        command, request_id, actor = self._meanings.take(index, payload)
         self._commands_applied += 1
         if type(command) is StageRestore:
             hide_staged(command.part)
@@ -482,11 +492,6 @@ class Store:
             "watches_open": len(self._watches),
             "catching_up_open": len(self._catching_up),
         }
-
-
-def _tell(done: Callable[[Outcome | StoreError], None], result: Any) -> None:
-    known = isinstance(result, StoreError)
-    done(result if known else gone(result.value) or result.value)
 
 
 def _settle(future: asyncio.Future[bool], result: bool) -> None:

@@ -51,6 +51,7 @@ __all__ = [
     "encode_command",
     "encode_outcome",
     "encode_query",
+    "meaning_of",
 ]
 
 T = TypeVar("T")
@@ -93,6 +94,8 @@ LIMITS = WireLimits()
 _PLAIN = codec_for(Any)
 _REQUEST = codec_for(RequestId)
 _ACTOR = codec_for(Actor)
+#: Commands whose fields are texts, bytes and numbers only: they are read as they were written.
+_FLAT = frozenset({commands.KVSet, commands.KVDelete, commands.KVDeleteTree})
 #: Who has acted lately, by what is written of them.
 _ACTORS: dict[tuple[Any, ...], Actor] = {}
 _ACTORS_MAX = 4096
@@ -121,6 +124,19 @@ def encode_command(
     if len(payload) > LIMITS.command_bytes_max:
         raise EncodeError(f"command is over the limit of {LIMITS.command_bytes_max} bytes")
     return payload
+
+
+def meaning_of(
+    command: Command, request_id: RequestId | None, actor: Actor | None
+) -> Envelope | None:
+    """What ``decode_command`` gives for the bytes that ``encode_command`` has made of these; None
+    where reading them may give another value, as it does for maps, whose keys it finds sorted."""
+    if type(command) not in _FLAT:
+        return None
+    if actor is not None:
+        key = tuple(_ACTOR.to_plain(actor))
+        actor = _ACTORS.get(key) or _actor_of(list(key))
+    return Envelope(command, request_id, actor)
 
 
 def decode_command(payload: bytes) -> Envelope:

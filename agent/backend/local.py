@@ -266,7 +266,8 @@ class LocalBackend:
         # As there, with one callback for all: this is the way of nearly every write.
         deadline = asyncio.get_running_loop().time() + self._hold_s
         told = functools.partial(self._led, request, payload, deadline, done)
-        self._store.propose_soon(payload, timeout_s=self._hold_s, done=told)
+        means = wire.meaning_of(command, request, actor or self._actor)
+        self._store.propose_soon(payload, timeout_s=self._hold_s, done=told, means=means)
 
     def _led(
         self,
@@ -439,6 +440,8 @@ class LocalBackend:
                 return await self._pool.call(
                     self._leader_address(), method, payload, timeout_s=left_s
                 )
+            except EncodeError:
+                raise  # no other attempt carries it either
             except (StoreError, ForwardError) as error:
                 code = getattr(error, "code", "")
                 if code.startswith("status-"):

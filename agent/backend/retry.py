@@ -17,7 +17,9 @@ from raftstore.errors import AnswerGone, JournalFull, QueueFull, StoreError
 FIRST_PAUSE_S = 0.02
 LAST_PAUSE_S = 0.25
 
-_FINAL_CODES = frozenset({"AnswerGone", "JournalFull", "too-large", "DecodeError", "internal"})
+_FINAL_CODES = frozenset(
+    {"AnswerGone", "JournalFull", "too-large", "DecodeError", "EncodeError", "internal"}
+)
 
 
 class Attempts:

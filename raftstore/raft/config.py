@@ -76,6 +76,9 @@ class RaftConfig:
     apply_bytes_max: int = 4 * MIB
     acknowledge_first_s: float = 0.001
     """A follower applies once it has acknowledged, unless its disk takes longer than this."""
+    sync_begin_s: float = 0.001
+    """A leader that applies beside its own write lets the sync begin first, but waits no longer
+    than this for that."""
     reads_waiting_max: int = 16_384
     journal_bytes_max: int = 4096 * MIB
     tail_entries_max: int = 50_000

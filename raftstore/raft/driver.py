@@ -383,7 +383,10 @@ class RaftNode:
             self._network.send_all(work.late)
         else:
             self._disk.persist(work, work.batch)
-        if self._disk.writing is None or self._replica.engine.leads():
+        engine = self._replica.engine
+        if self._disk.writing is None or engine.leads():
+            if engine.apply_is_due():
+                self._disk.let_sync_begin(self._config.sync_begin_s)
             self._apply()
         elif self._apply_due is None:
             self._apply_due = self._loop.call_later(self._config.acknowledge_first_s, self._apply)

@@ -18,7 +18,7 @@ or vote are unsaved, everything but pre-votes is late.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NoReturn
 
@@ -31,6 +31,7 @@ from raftstore.raft.elections import (
     ORDERED,
     Elections,
 )
+from raftstore.raft.entry_runs import entries_of_run
 from raftstore.raft.frames import (
     Append,
     AppendReply,
@@ -272,6 +273,16 @@ class RaftEngine(SyncObj):  # type: ignore[misc]
                 return True
         return False
 
+    def commit_is_untold(self) -> bool:
+        """Leader: does a connected peer not know our commit index?"""
+        if not self.leads():
+            return False
+        commit = self.commit_index()
+        return any(
+            progress.sent_commit < commit and peer in self._connected_ids
+            for peer, progress in self._progress.items()
+        )
+
     @property
     def stamp(self) -> float:
         """Replicated time: the highest stamp of what was applied."""
@@ -437,12 +448,14 @@ class RaftEngine(SyncObj):  # type: ignore[misc]
         index = held_by_majority(held, own)
         return index if self._journal.term_at(index) == self.term() else 0
 
-    def append_payload(self, payload: bytes, stamp: float) -> int:
-        """Put a proposal into the leader's log and return its index."""
+    def append_payloads(self, payloads: Sequence[bytes], stamp: float) -> int:
+        """Put proposals, at least one, into the leader's log and return the first one's index."""
         assert self.leads()
-        index = self._journal.last_index + 1
-        self._journal.append((payload_command(stamp, payload), index, self.term()))
-        return index
+        first, term = self._journal.last_index + 1, self.term()
+        head = payload_command(stamp, b"")
+        commands = [head + payload for payload in payloads]
+        self._journal.extend(entries_of_run(term, commands, first))
+        return first
 
     def bootstrap(self, record: bytes) -> None:
         """Write the first entry, alike on all bootstrap servers, into an empty log."""
@@ -1011,8 +1024,12 @@ class RaftEngine(SyncObj):  # type: ignore[misc]
         self._SyncObj__newAppendEntriesTime = self.now() + self._config.heartbeat_s
         self._heartbeat_due = True
 
-    def send_appends(self) -> None:
-        """Leader: send what each window allows, the commit index if it moved, or a heartbeat."""
+    def send_appends(self, *, tell_commit: bool = True) -> None:
+        """Leader: send what each window allows, the commit index if it moved, or a heartbeat.
+
+        Without ``tell_commit`` its move alone is no reason: something that carries it may follow at
+        once (``commit_is_untold``).
+        """
         if not self.leads():
             return
         heartbeat, self._heartbeat_due = self._heartbeat_due, False
@@ -1033,7 +1050,8 @@ class RaftEngine(SyncObj):  # type: ignore[misc]
                     batches[first] = self._batch_from(first)
                 self._send_batch(peer, progress, *batches[first], at)
                 sent = True
-            if not sent and (heartbeat or progress.sent_commit < self.commit_index()):
+            untold = tell_commit and progress.sent_commit < self.commit_index()
+            if not sent and (heartbeat or untold):
                 self._send_empty(peer, progress)
 
     def send_heartbeats(self) -> None:
@@ -1107,16 +1125,19 @@ class RaftEngine(SyncObj):  # type: ignore[misc]
         last = min(self.commit_index(), journal.saved_index, first + config.apply_entries_max - 1)
         if first > last:
             return
-        read_clock = clock()
+        read_clock, unfinished, apply = clock(), self.apply_unfinished, self._apply
         stop_at = read_clock() + config.apply_budget_s
+        head, head_size = PAYLOAD_HEAD.unpack_from, PAYLOAD_HEAD.size
         for command, index, term in journal.entries(first, last, bytes_max=config.apply_bytes_max):
             if command[0] == PAYLOAD:
-                self._stamp = max(self._stamp, PAYLOAD_HEAD.unpack_from(command)[1])
-                self._apply(index, term, self._stamp, command[PAYLOAD_HEAD.size :])
+                stamp = head(command)[1]
+                if stamp > self._stamp:
+                    self._stamp = stamp
+                apply(index, term, self._stamp, command[head_size:])
             elif command[0] == CONFIG:
                 self.on_configured(index, term)
             self._SyncObj__raftLastApplied = index
-            if read_clock() > stop_at or self.apply_unfinished():
+            if read_clock() > stop_at or unfinished():
                 break
         journal.trim_memory(self.applied_index())
 

@@ -228,6 +228,7 @@ class LmdbJournal(Journal):
                     if not txn.put(key, value, append=True, db=self._log_db):
                         raise CorruptState(f"{self._path}: the log is not what it was. {REMEDY}")
                 txn.put(STATE_KEY, _encode_state(batch.state), db=self._meta_db)
+                self.on_sync()
         except lmdb.MapFullError as error:
             self._refused = True
             raise JournalFull(

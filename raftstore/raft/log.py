@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import struct
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from raftstore.errors import CorruptState
@@ -137,6 +137,8 @@ class Journal(ABC):
         """Entries up to here are on disk."""
         self._state_dirty = False
         self.unsaved_bytes = 0
+        self.on_sync: Callable[[], None] = lambda: None
+        """Called on the disk thread when all that is left of a write is to sync it."""
 
     # -- reading
 

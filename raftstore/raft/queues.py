@@ -59,14 +59,21 @@ class Intake:
         self._proposals.append(proposal)
         self._bytes += len(proposal.payload)
 
-    def next(self) -> Proposal | None:
-        """Take out the oldest one that has not been withdrawn."""
-        while self._proposals:
-            proposal = self._proposals.popleft()
-            self._bytes -= len(proposal.payload)
+    def take(self, count_max: int, bytes_max: int) -> list[Proposal]:
+        """Take out the oldest ones that have not been withdrawn, but at least one if there is any:
+        no more of them, nor of bytes, than that."""
+        taken: list[Proposal] = []
+        size = 0
+        while self._proposals and len(taken) < count_max:
+            proposal = self._proposals[0]
             if not proposal.withdrawn:
-                return proposal
-        return None
+                if taken and size + len(proposal.payload) > bytes_max:
+                    break
+                taken.append(proposal)
+                size += len(proposal.payload)
+            self._proposals.popleft()
+            self._bytes -= len(proposal.payload)
+        return taken
 
     def drain(self) -> list[Proposal]:
         """Take out all, withdrawn ones too."""

@@ -40,6 +40,10 @@ from raftstore.raft.reconfiguration import Reconfiguration
 from raftstore.raft.requests import ChangeRequest, Outcome, Proposal, succeeded
 from raftstore.raft.transfer import AWAITING, CATCHING_UP, Transfer, Yielding
 
+ADMITTED_AT_ONCE = 64
+ADMITTED_BYTES_AT_ONCE = 64 * 1024
+"""Proposals that enter the log between two looks at what room there is, and their bytes."""
+
 Result = tuple[object, "Outcome | StoreError"]
 """A ticket and what became of it."""
 
@@ -240,7 +244,9 @@ class Replica:
         elif self._intake or self.reads.joining or self._changes:
             self._fail_waiting()
         heartbeat = engine.leads() and self.reads.unconfirmed and engine.heartbeat_is_due()
-        engine.send_appends()
+        # What is committed for callers of ours is applied right after this step, and they may ask
+        # again at once: what they ask then carries the commit index, or else the next step does.
+        engine.send_appends(tell_commit=not (self._pending and engine.apply_is_due()))
         self.installs.send()
         if heartbeat:
             engine.probe(self.reads.round)  # the first probe may be lost with its link
@@ -280,6 +286,7 @@ class Replica:
         open_ = self._transfer is None
         return bool(
             engine.send_is_due()
+            or engine.commit_is_untold()
             or (open_ and self._intake and self._has_room())
             or (open_ and self._changes and engine.may_change())
             or (self.reads.joining and engine.may_read())
@@ -371,17 +378,22 @@ class Replica:
 
     def _admit(self, wall_now: float) -> None:
         """Move proposals into the log, within the bounds of one step."""
-        term = self.engine.term()
+        term, pending = self.engine.term(), self._pending
         while self._has_room():
-            proposal = self._intake.next()
-            if proposal is None:
+            room = min(ADMITTED_AT_ONCE, self._config.inflight_entries_max - len(pending))
+            admitted = self._intake.take(room, ADMITTED_BYTES_AT_ONCE)
+            if not admitted:
                 break
             if self.journal.full:
                 error = JournalFull("the journal is full: writes stop, reads go on")
-                self._results.append((proposal.ticket, error))
+                self._results += [(proposal.ticket, error) for proposal in admitted]
                 continue
-            proposal.index = self.engine.append_payload(proposal.payload, wall_now)
-            self._pending[proposal.index] = (term, proposal.ticket)
+            payloads = [proposal.payload for proposal in admitted]
+            index = self.engine.append_payloads(payloads, wall_now)
+            for proposal in admitted:
+                proposal.index = index
+                pending[index] = (term, proposal.ticket)
+                index += 1
 
     def _yield_when_full(self) -> None:
         """A leader whose journal is full hands over, for another may have room."""

@@ -118,6 +118,19 @@ class History:
         kept = tuple(cells)
         self._append((index, stamp, actor, number, kept, _weigh_cells(kept)))
 
+    def load(
+        self, index: int, stamp: float, actor: Actor | None, number: int, cells: list[Cell]
+    ) -> None:
+        """From a snapshot, oldest first; one with the index of the last is another part of it."""
+        if self._changes and self._changes[-1][0] == index:
+            last = self._changes.pop()
+            self._entries -= len(last[4])
+            self._bytes -= last[5]
+            kept = (*last[4], *cells)
+            self._append((*last[:4], kept, last[5] + _weigh_cells(cells)))
+        else:
+            self.add(index, stamp, actor, number, cells)
+
     def open(self, index: int, stamp: float, actor: Actor | None, number: int) -> OpenChange:
         """A change whose cells come bit by bit; nothing else may be added before ``close``."""
         return OpenChange(
@@ -222,10 +235,10 @@ class History:
         """The same in steps, of the changes that are known at the first one."""
         found: dict[str, dict[RowKey, Any]] = {table: {} for table in tables}
         walked = 0
-        # From the newest to the oldest: what is found last is what was there first.
-        changes = list(self._changes)
-        while changes and changes[-1][0] > index:
-            for table, key, before, _ in reversed(changes.pop()[4]):
+        # From the newest to the oldest: what is found last is what was there first. Only those are
+        # held that are walked: all of them are many more than came after a moment ago.
+        for change in list(self.since(index)):
+            for table, key, before, _ in reversed(change[4]):
                 if table in tables:
                     found[table][key] = before
                 walked += 1

@@ -7,12 +7,12 @@ taking and giving back locks is locks.py's.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, MutableMapping
+from collections.abc import Callable, Collection, Iterator, MutableMapping
 from dataclasses import replace
 from itertools import islice
 from typing import Any
 
-from sortedcontainers import SortedDict
+from sortedcontainers import SortedDict, SortedSet
 
 from raftstore.commands import Applied, KVDelete, KVDeleteTree, KVSet, applied
 from raftstore.records import KVPair, Session
@@ -32,15 +32,11 @@ AT_ONCE_MAX = 256
 _HELD_SORTED = 1024
 
 
-class TooManyKeys(Exception):
-    """A write that is not the last of its transaction concerns more keys than may go at once."""
-
-
 class KVStore:
     """All keys, sorted."""
 
-    __slots__ = ("_heights", "_held", "_indexes", "_undo", "may_sweep", "may_sweep_tree", "pairs",
-                 "removable", "sweep", "tombstones")  # fmt: skip
+    __slots__ = ("_heights", "_held", "_indexes", "_undo", "_written", "at_once", "on_freed",
+                 "pairs", "sweep", "tombstones")  # fmt: skip
 
     def __init__(self, indexes: Indexes, *, tombstones_max: int) -> None:
         self._indexes = indexes
@@ -51,20 +47,50 @@ class KVStore:
         self.tombstones = Tombstones(tombstones_max, indexes)
         #: Keys that are gone or free already, and are still here as they were.
         self.sweep: Sweep | None = None
-        #: Whether a transaction is at its last write: what it takes away may go in slices as well.
-        self.may_sweep = False
-        #: Whether no later operation of it concerns the tree that one deletes.
-        self.may_sweep_tree = False
-        #: How many keys the open transaction may still remove or free by trees and sessions before
-        #: its last write.
-        self.removable = 0
+        #: Frees a key of a session that has ended, or removes it; set by locks.py.
+        self.on_freed: Callable[[int, KVPair, Session], None] = lambda index, pair, session: None
+        #: How many more keys the command may remove or free at once by trees and sessions.
+        self.at_once = AT_ONCE_MAX
+        #: The keys that the open transaction has written.
+        self._written: dict[str, None] = {}
 
     def __len__(self) -> int:
         return len(self.pairs)
 
+    def begin(self) -> None:
+        """A transaction begins."""
+        self._written = {}
+
+    def settle(self, index: int, key: str) -> None:
+        """Before a key is looked at to be written: do at once what the sweep has in store for it.
+
+        There is one only while a transaction goes on behind what it takes away.
+        """
+        sweep = self.sweep
+        if sweep is None:
+            return
+        pair: KVPair | None = self.pairs.get(key)
+        if pair is not None and key not in sweep.spared:
+            self.take_away(index, pair)
+        sweep.spared.add(key)
+
+    def take_away(self, index: int, pair: KVPair) -> None:
+        """What the sweep does to a row that it covers."""
+        sweep = self.sweep
+        assert sweep is not None, "there is nothing to sweep"
+        session = sweep.freed_by(pair)
+        if session is not None:
+            self.on_freed(index, pair, session)
+        if sweep.tree_of(pair.key) is not None:
+            left: KVPair | None = self.pairs.get(pair.key)
+            if left is not None:
+                self.remove(index, left)
+
     def set(self, index: int, command: KVSet) -> Applied:
         """Write a key; the value of the outcome says whether the comparison held."""
         key = command.key
+        if self.sweep is not None:
+            self.settle(index, key)
         stored: KVPair | None = self.pairs.get(key)
         cas = command.cas
         if cas is not None and cas != (stored.modify_index if stored else 0):
@@ -100,7 +126,12 @@ class KVStore:
             self.tombstones.revive(key)
         elif stored.session:
             self._let_go(stored)
-        self._undo.item(self.pairs, key)
+        if self._undo.open:
+            self._undo.item(self.pairs, key)
+            if self.sweep is None:
+                self._written[key] = None
+            else:
+                self.sweep.spared.add(key)
         self.pairs[key] = pair
         if pair.session:
             self._hold(pair)
@@ -109,6 +140,7 @@ class KVStore:
 
     def delete(self, index: int, command: KVDelete) -> Applied:
         """Delete a key. An absent one is gone already, whatever ``cas`` says."""
+        self.settle(index, command.key)
         stored: KVPair | None = self.pairs.get(command.key)
         if stored is None:
             return Applied(index, True)
@@ -118,65 +150,79 @@ class KVStore:
         return Applied(index, True)
 
     def delete_tree(self, index: int, command: KVDeleteTree) -> Applied:
-        """Delete every key with the prefix. Raises TooManyKeys."""
-        is_last = self.may_sweep or not self._undo.open
-        # There is one tree in a sweep: a second one of a transaction goes at once.
-        in_slices = self.sweep is None and (is_last or self.may_sweep_tree)
-        most = AT_ONCE_MAX if in_slices else self.removable
-        found = list(islice(self._below(command.prefix), most + 1))
-        if len(found) > AT_ONCE_MAX and in_slices:
-            self._sweeping(index).tree = command.prefix
-            return Applied(index, True)
-        if not (is_last and in_slices):  # all that a transaction removes at once is bounded
-            self._use_up(len(found))
+        """Delete every key with the prefix."""
+        found = list(islice(self.below(command.prefix), self.at_once + 1))
+        if len(found) > self.at_once:
+            sweep = self._sweeping(index)
+            found = [self.pairs[key] for key in _below(sweep.spared, command.prefix)
+                     if key in self.pairs]  # fmt: skip
+            sweep.add_tree(command.prefix)
+        else:
+            self.at_once -= len(found)
         for pair in found:
-            self.remove(index, pair)
+            self.settle(index, pair.key)
+            left: KVPair | None = self.pairs.get(pair.key)
+            if left is not None:
+                self.remove(index, left)
         return Applied(index, True)
 
-    def _use_up(self, count: int) -> None:
-        if count > self.removable:
-            raise TooManyKeys
-        self.removable -= count
+    def end_holder(self, index: int, session: Session) -> int:
+        """Free or remove the keys of a session that has ended; gives their number.
 
-    def end_holder(self, index: int, session: Session) -> int | None:
-        """The keys of a session that holds many are from now on seen as ``freed`` makes them.
-
-        Gives their number; None if the caller is to free them at once. Raises TooManyKeys.
+        Of many, some are only seen as ``on_freed`` makes them from now on.
         """
-        held = len(self._held.get(session.id, ()))
-        if self._undo.open and not self.may_sweep:
-            self._use_up(held)
-            return None
-        if held <= AT_ONCE_MAX:
-            return None
-        self._sweeping(index).sessions[session.id] = session
-        return held
+        held = self._held.get(session.id, {})
+        count = self._count_held(held)
+        if count > self.at_once:
+            sweep = self._sweeping(index)
+            now = [key for key in sweep.spared if key in held]
+            sweep.sessions[session.id] = session
+        else:
+            self.at_once -= count
+            now = sorted(held)
+            if self.sweep is not None:
+                now = [key for key in now if self.sweep.shown(self.pairs[key]) is not None]
+        for key in now:
+            self.on_freed(index, self.pairs[key], session)
+        return count
+
+    def _count_held(self, held: MutableMapping[str, None]) -> int:
+        """How many of these are there, and not gone with a tree."""
+        sweep = self.sweep
+        if sweep is None:
+            return len(held)
+        if not isinstance(held, SortedDict):
+            return sum([key in sweep.spared or sweep.tree_of(key) is None for key in held])
+        gone = 0
+        for tree in sweep.outer_trees():
+            end = prefix_end(tree)
+            last = len(held) if end is None else held.bisect_left(end)
+            gone += last - held.bisect_left(tree)
+        return len(held) - gone + sum([key in held and sweep.tree_of(key) is not None
+                                       for key in sweep.spared])  # fmt: skip
 
     def _sweeping(self, index: int) -> Sweep:
         if self.sweep is None:
             self._undo.attr(self, "sweep")
-            self.sweep = Sweep(index)
+            self.sweep = Sweep(index, SortedSet(self._written if self._undo.open else ()))
         self._indexes.note(_TREE, index)
         return self.sweep
 
-    def next_swept(self, count: int) -> list[tuple[KVPair, Session | None]]:
-        """Keys that the sweep has still to remove, or to free with the session that held them."""
+    def next_swept(self, count: int) -> list[KVPair]:
+        """Keys that the sweep has still to remove, or to free."""
         sweep = self.sweep
         if sweep is None:
             return []
-        found: list[tuple[KVPair, Session | None]] = []
-        if sweep.tree is not None:
-            prefix = sweep.tree
-            for key in islice(self.pairs.irange(minimum=prefix), count):
-                if not key.startswith(prefix):
-                    break
-                found.append((self.pairs[key], None))
-        for session_id, session in sweep.sessions.items():
+        found: list[KVPair] = []
+        for tree in sweep.outer_trees():
+            left = (key for key in _below(self.pairs, tree) if key not in sweep.spared)
+            found += [self.pairs[key] for key in islice(left, count - len(found))]
+        for session_id in sweep.sessions:
             keys = self._held.get(session_id, {})
             # In the same order everywhere: a small one stands in the order in which it was held.
             ordered = keys if isinstance(keys, SortedDict) else sorted(keys)
-            some = islice(ordered, count - len(found))
-            found.extend([(self.pairs[key], session) for key in some])
+            left = (k for k in ordered if k not in sweep.spared and sweep.tree_of(k) is None)
+            found += [self.pairs[key] for key in islice(left, count - len(found))]
         return found
 
     def remove(self, index: int, pair: KVPair) -> None:
@@ -207,10 +253,6 @@ class KVStore:
         self._heights.put(key, index)
 
     # -- who holds what --------------------------------------------------------------------------
-
-    def held_by(self, session: str) -> tuple[KVPair, ...]:
-        """The keys that a session holds, sorted."""
-        return tuple([self.pairs[key] for key in sorted(self._held.get(session, ()))])
 
     def held_keys(self, session: str) -> Collection[str]:
         """The names of these keys, in no order."""
@@ -246,11 +288,11 @@ class KVStore:
 
     def list(self, prefix: str) -> tuple[KVPair, ...]:
         """All keys with the prefix, sorted."""
-        return tuple(self._below(prefix))
+        return tuple(self.below(prefix))
 
     def names(self, prefix: str) -> Iterator[str]:
         """The keys with the prefix, sorted, while nothing changes."""
-        return (pair.key for pair in self._below(prefix))
+        return (pair.key for pair in self.below(prefix))
 
     def keys(self, prefix: str, separator: str) -> tuple[str, ...]:
         """Names below the prefix, each cut after the first separator behind the prefix."""
@@ -278,15 +320,21 @@ class KVStore:
                 yield name
                 start = prefix_end(name)
 
-    def _below(self, prefix: str) -> Iterator[KVPair]:
+    def below(self, prefix: str) -> Iterator[KVPair]:
+        """The keys with the prefix, sorted, while nothing changes."""
         sweep = self.sweep
-        for key in self.pairs.irange(minimum=prefix):
-            if not key.startswith(prefix):
-                return
-            pair = self.pairs[key]
-            if sweep is None:
-                yield pair
-            elif (shown := sweep.shown(pair)) is not None:
+        if sweep is None:
+            for key in _below(self.pairs, prefix):
+                yield self.pairs[key]
+            return
+        start: str | None = prefix
+        while start is not None:
+            start, walk = None, _below(self.pairs, prefix, start)
+            for key in walk:
+                shown = sweep.shown(self.pairs[key])
+                if shown is None:  # a tree that has gone is not walked
+                    start = sweep.after(key)
+                    break
                 yield shown
 
     def index_of(self, key: str) -> int:
@@ -305,10 +353,12 @@ class KVStore:
 
     def _sweeps_below(self, sweep: Sweep, prefix: str) -> bool:
         """Whether a key with the prefix is still to be swept: what is left of it is older."""
-        if sweep.tree is not None:
-            lower = max(prefix, sweep.tree)  # if either begins with the other, it is the longer one
-            key = next(self.pairs.irange(minimum=lower), None)
-            if key is not None and key.startswith(prefix) and key.startswith(sweep.tree):
+        for tree in sweep.outer_trees():
+            # If either begins with the other, it is the longer one that counts.
+            if not tree.startswith(prefix) and not prefix.startswith(tree):
+                continue
+            within = _below(self.pairs, max(prefix, tree))
+            if any(key not in sweep.spared for key in within):
                 return True
         for session_id in sweep.sessions:
             keys: Any = self._held.get(session_id, ())
@@ -353,3 +403,11 @@ class KVStore:
         assert all(self._held.values()), "a session is listed with no keys"
         assert len(self._heights) == len(self.pairs) + len(buried)
         self._heights.check()
+
+
+def _below(keys: Any, prefix: str, start: str | None = None) -> Iterator[str]:
+    """The keys with the prefix of a sorted table or set, from ``start`` on."""
+    for key in keys.irange(prefix if start is None else start):
+        if not key.startswith(prefix):
+            return
+        yield key

@@ -80,10 +80,12 @@ class Locks:
         self._kv = kv
         self._sessions = sessions
         self.delays = delays
-        sessions.on_end = self.free
+        sessions.on_end = kv.end_holder
+        kv.on_freed = self._free
 
     def acquire(self, index: int, command: KVLock) -> Outcome:
         """Write the key and hold it, unless somebody else does or a delay runs."""
+        self._kv.settle(index, command.key)
         if self.delays.runs(command.key):
             return Applied(index, False)
         if not command.session:
@@ -110,6 +112,7 @@ class Locks:
 
     def release(self, index: int, command: KVUnlock) -> Outcome:
         """Write the key and give it free, for the one who holds it."""
+        self._kv.settle(index, command.key)
         if not command.session:
             return Rejected(index, "missing session")
         stored = self._kv.get(command.key)
@@ -124,26 +127,13 @@ class Locks:
         keys = self._kv.held_keys(session_id)
         return SessionLocksAnswer(len(keys), tuple(heapq.nsmallest(limit, keys)))
 
-    def free(self, index: int, session: Session) -> int:
-        """A session has ended: free or delete its keys. Gives their number."""
-        count = self._kv.end_holder(index, session)
-        if count is not None:
-            return count
-        held = self._kv.held_by(session.id)
-        for pair in held:
-            self._free(index, pair, session)
-        return len(held)
-
     def sweep_some(self, count: int) -> None:
         """Change some of the rows that are gone or free already; the last call ends the sweep."""
         sweep = self._kv.sweep
         assert sweep is not None, "there is nothing to sweep"
         found = self._kv.next_swept(count)
-        for pair, session in found:
-            if session is None:
-                self._kv.remove(sweep.index, pair)
-            else:
-                self._free(sweep.index, pair, session)
+        for pair in found:
+            self._kv.take_away(sweep.index, pair)
         if len(found) < count:
             self._kv.sweep = None
 

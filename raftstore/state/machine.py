@@ -21,7 +21,7 @@ from raftstore.queries import Answer, At, Footprint, Query
 from raftstore.records import Actor, Restored, RestoreView
 from raftstore.restore_queries import GetRestore
 from raftstore.signing_requests import GetSigningRequest, OpenSigningRequest
-from raftstore.state import listings, past, snapshots
+from raftstore.state import kv, listings, past, snapshots
 from raftstore.state.catalog import Catalog
 from raftstore.state.history import OpenChange
 from raftstore.state.staging import Staging
@@ -143,6 +143,7 @@ class StateMachine(State):
                 return earlier
         if self.staged is not None and self._staged_is_idle():
             self._drop_staged()
+        self.kv.at_once = kv.AT_ONCE_MAX
         outcome = self._appliers[type(command)](index, command)
         cells = self.indexes.cells
         if self.kv.sweep is not None:

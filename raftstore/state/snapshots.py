@@ -39,7 +39,7 @@ from raftstore.records import ServiceIntentions as Entry
 from raftstore.rows import CODECS
 from raftstore.state.frozen import Table
 from raftstore.state.history import Change
-from raftstore.state.registry import NodeRow
+from raftstore.state.parts import NodePart, change_parts, node_parts
 from raftstore.state.tables import Cell, RowKey
 from raftstore.state.whole import State
 from raftstore.wire import outcome_from_plain, outcome_to_plain
@@ -95,7 +95,7 @@ def _sections(state: State) -> list[_Section]:
     return [
         ("head", [[VERSION, state.index, state.stamp, state.kv.tombstones.floor]], _same),
         ("indexes", state.indexes.rows(), _same),
-        ("nodes", (_NodeCopy(row) for row in registry.nodes.values()), _NodeCopy.plain),
+        ("nodes", (p for row in registry.nodes.values() for p in node_parts(row)), _node_to_plain),
         ("names", ([name, row.index] for name, row in registry.names.items()), _same),
         ("connect", ([n, registry.connect[n].index] for n in sorted(registry.connect)), _same),
         ("kv", state.kv.pairs, _PAIR.to_plain),
@@ -113,7 +113,11 @@ def _sections(state: State) -> list[_Section]:
         ],
         (_GROUPS, state.definitions.group_rows(), _same),
         (_FLOOR, [[state.history.floor, state.history.floor_stamp]], _same),
-        (_HISTORY, state.history.rows(), _change_to_plain),
+        (
+            _HISTORY,
+            (part for change in state.history.rows() for part in change_parts(change)),
+            _change_to_plain,
+        ),
         (_RESTORED, [row for row in (state.restored,) if row], _RESTORED_ROW.to_plain),
         (_STAGED, state.staged_rows(), _same),
     ]
@@ -267,26 +271,9 @@ def load(state: State, chunks: Iterable[Chunk]) -> None:
     loading.finish()
 
 
-class _NodeCopy:
-    """A node's row, held still while the state moves on."""
-
-    __slots__ = ("checks", "index", "node", "services")
-
-    def __init__(self, row: NodeRow) -> None:
-        self.node = row.node
-        self.index = row.index
-        self.services = tuple(row.services.values())
-        self.checks = tuple([check for held in row.checks.values() for check in held.values()])
-
-    def plain(self) -> list[Any]:
-        services = tuple(sorted(self.services, key=lambda service: service.id))
-        checks = tuple(sorted(self.checks, key=lambda check: check.id))
-        return [
-            _NODE.to_plain(self.node),
-            self.index,
-            _SERVICES.to_plain(services),
-            _CHECKS.to_plain(checks),
-        ]
+def _node_to_plain(part: NodePart) -> list[Any]:
+    services, checks = _SERVICES.to_plain(part.services), _CHECKS.to_plain(part.checks)
+    return [_NODE.to_plain(part.node), part.index, services, checks]
 
 
 class _Numbers:
@@ -323,7 +310,10 @@ def _load_head(state: State, row: Any, numbers: _Numbers) -> None:
 
 def _load_node(state: State, row: Any, numbers: _Numbers) -> None:
     node, index, services, checks = row
-    held = state.registry.load_node(numbers.record(_NODE.from_plain(node)), numbers.index(index))
+    record = numbers.record(_NODE.from_plain(node))
+    held = state.registry.nodes.get(record.name.lower())
+    if held is None:  # else it is another part of it
+        held = state.registry.load_node(record, numbers.index(index))
     for service in numbers.all(_SERVICES.from_plain(services)):
         state.registry.load_service(held, service)
     for check in numbers.all(_CHECKS.from_plain(checks)):
@@ -401,7 +391,7 @@ def _cell_to_plain(table: str, key: RowKey, before: Any, after: Any) -> list[Any
 def _load_change(state: State, row: Any) -> None:
     index, stamp, actor, number, plain = row
     cells = [_cell_from_plain(*cell) for cell in plain]
-    state.history.add(_index(index), float(stamp), _ACTOR.from_plain(actor), _index(number), cells)
+    state.history.load(_index(index), float(stamp), _ACTOR.from_plain(actor), _index(number), cells)
 
 
 def _cell_from_plain(table: Any, shown: Any, before: Any, after: Any) -> Cell:

@@ -12,6 +12,7 @@ txn_keys.py's and txn_catalog.py's.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 
 from raftstore.codec import codec_for, pack
@@ -19,21 +20,12 @@ from raftstore.commands import Applied, Outcome, Rejected, SessionDestroy, Trans
 from raftstore.config import StateLimits
 from raftstore.records import TxnAnswer, TxnError, TxnOperation, TxnResult, TxnSession
 from raftstore.state.history import weigh
-from raftstore.state.kv import TooManyKeys
 from raftstore.state.sessions import Sessions
 from raftstore.state.tables import Indexes
 from raftstore.state.txn_catalog import CatalogVerbs
-from raftstore.state.txn_keys import READING_VERBS, TREE_VERBS, KeyVerbs
+from raftstore.state.txn_keys import PAIR_BYTES, KeyVerbs
 
 _ANSWER = codec_for(TxnAnswer)
-
-_TOO_MANY_KEYS = (
-    "the writes of a transaction before its last one may remove or free {} keys by trees and"
-    " sessions that concern later ones: make this one the last"
-)
-
-#: What a key takes beside its name and value when it is encoded, rounded up.
-_PAIR_BYTES = 64
 
 #: What an operation gave back, and why it failed ("" when it did not).
 Step = tuple[tuple[TxnResult, ...], str]
@@ -67,27 +59,9 @@ class Transactions:
         if answer.errors:
             return Applied(index, pack(_ANSWER.to_plain(answer)))
         self._indexes.begin()
+        self._keys.begin()
         limit = self._limits.txn_results_bytes_max
-        left = _writes(operations)
-        number = 0
-        too_many = False
-
-        def carry_out(operation: TxnOperation) -> Step:
-            nonlocal left, number, too_many
-            left -= _writes((operation,))
-            number += 1
-            self._keys.may_sweep(left == 0, tree=_apart(operation, operations[number:]))
-            if too_many:
-                return (), ""  # what is there is half done, and none of it stays
-            try:
-                return self._carry_out(index, operation)
-            except TooManyKeys:
-                too_many = True
-                return (), _TOO_MANY_KEYS.format(self._limits.txn_removed_max)
-
-        self._keys.begin(self._limits.txn_removed_max)
-        answer = _all(operations, _bounded(limit, carry_out))
-        self._keys.may_sweep(False, tree=False)
+        answer = _all(operations, _bounded(limit, functools.partial(self._carry_out, index)))
         if answer.errors:
             self._indexes.undo.rollback()
             return Applied(index, pack(_ANSWER.to_plain(answer)))
@@ -118,16 +92,16 @@ class Transactions:
             return self._keys.refusal(operation.kv, writes=writes)
         return self._catalog.refusal(operation)
 
-    def _carry_out(self, index: int, operation: TxnOperation) -> Step:
+    def _carry_out(self, index: int, operation: TxnOperation, room: int) -> Step:
         if operation.kv is not None:
-            return self._keys.carry_out(index, operation.kv)
+            return self._keys.carry_out(index, operation.kv, room)
         if operation.session is not None:
             return self._end_session(index, operation.session)
         return self._catalog.carry_out(index, operation)
 
-    def _look(self, operation: TxnOperation) -> Step:
+    def _look(self, operation: TxnOperation, room: int) -> Step:
         if operation.kv is not None:
-            return self._keys.look(operation.kv)
+            return self._keys.look(operation.kv, room)
         if operation.session is not None:
             return (), f'unknown Session verb "{operation.session.verb}"'
         return self._catalog.look(operation)
@@ -144,44 +118,22 @@ class Transactions:
         return (), outcome.reason if isinstance(outcome, Rejected) else ""
 
 
-def _writes(operations: tuple[TxnOperation, ...]) -> int:
-    """How many of them are not known to read only."""
-    return sum(1 for operation in operations if not _reads(operation))
-
-
-def _reads(operation: TxnOperation) -> bool:
-    if operation.kv is not None:
-        return operation.kv.verb in READING_VERBS
-    verbs = (operation.node, operation.service, operation.check)
-    return operation.session is None and all(each is None or each.verb == "get" for each in verbs)
-
-
-def _apart(operation: TxnOperation, later: tuple[TxnOperation, ...]) -> bool:
-    """Does it delete a tree that no later operation looks at, writes to or may free a key of?"""
-    if operation.kv is None or operation.kv.verb != "delete-tree":
-        return False
-    prefix = operation.kv.key
-    return all(
-        each.kv is not None
-        and not each.kv.key.startswith(prefix)
-        and not (each.kv.verb in TREE_VERBS and prefix.startswith(each.kv.key))
-        for each in later
-    )
-
-
 def _over(limit: int) -> str:
     return f"results are over the limit of {limit} bytes"
 
 
-def _bounded(limit: int, run: Callable[[TxnOperation], Step]) -> Callable[[TxnOperation], Step]:
-    """The same, and from where the results are too many only errors: none is kept or encoded."""
+def _bounded(
+    limit: int, run: Callable[[TxnOperation, int], Step]
+) -> Callable[[TxnOperation], Step]:
+    """The same, told how many bytes there is room for; from where the results are too many only
+    errors: none is kept or encoded."""
     room = limit
 
     def checked(operation: TxnOperation) -> Step:
         nonlocal room
         if room < 0:
             return (), _over(limit)
-        given, problem = run(operation)
+        given, problem = run(operation, room)
         room -= sum(map(_weight, given))
         return (given, problem) if room >= 0 else ((), problem or _over(limit))
 
@@ -191,7 +143,7 @@ def _bounded(limit: int, run: Callable[[TxnOperation], Step]) -> Callable[[TxnOp
 def _weight(result: TxnResult) -> int:
     """About how many bytes a result takes; the same everywhere, as it decides what goes through."""
     if result.kv is not None:
-        return _PAIR_BYTES + len(result.kv.key) + len(result.kv.value)
+        return PAIR_BYTES + len(result.kv.key) + len(result.kv.value)
     return weigh(result.node or result.service or result.check)
 
 

@@ -16,13 +16,8 @@ from raftstore.state.kv import KVStore
 from raftstore.state.locks import Locks
 from raftstore.thawed import maker_of
 
-#: Verbs that change nothing.
-READING_VERBS = frozenset(
-    {"get", "get-or-empty", "get-tree", "check-index", "check-session", "check-not-exists"}
-)
-
-#: Verbs that concern every key with a prefix.
-TREE_VERBS = frozenset({"get-tree", "delete-tree"})
+#: What a key takes in an answer beside its name and value when it is encoded, rounded up.
+PAIR_BYTES = 64
 
 _Step = tuple[tuple[TxnResult, ...], str]
 
@@ -39,15 +34,9 @@ class KeyVerbs:
         self._kv = kv
         self._locks = locks
 
-    def begin(self, removable: int) -> None:
-        """A transaction begins, whose writes before the last may remove so many keys at once."""
-        self._kv.removable = removable
-
-    def may_sweep(self, may: bool, *, tree: bool) -> None:
-        """Whether what goes now, or the tree that goes now, is not looked at or written again: then
-        it may go in slices (sweeps.py)."""
-        self._kv.may_sweep = may
-        self._kv.may_sweep_tree = tree
+    def begin(self) -> None:
+        """A transaction begins that writes."""
+        self._kv.begin()
 
     def refusal(self, operation: TxnKV, *, writes: bool) -> str:
         """Why the operation cannot even be tried, "" when it can."""
@@ -63,8 +52,8 @@ class KeyVerbs:
             return self._kv.index_below(operation.key)
         return self._kv.index_of(operation.key)
 
-    def carry_out(self, index: int, operation: TxnKV) -> _Step:
-        """Do what any verb says."""
+    def carry_out(self, index: int, operation: TxnKV, room: int) -> _Step:
+        """Do what any verb says; ``room`` is how many bytes the answer may have."""
         match operation.verb:
             case "set" | "cas":
                 return self._set(index, operation)
@@ -73,7 +62,7 @@ class KeyVerbs:
             case "delete" | "delete-cas" | "delete-tree":
                 return self._delete(index, operation)
             case _:
-                return self.look(operation)
+                return self.look(operation, room)
 
     def _set(self, index: int, operation: TxnKV) -> _Step:
         key = operation.key
@@ -117,7 +106,7 @@ class KeyVerbs:
         assert pair is not None, "it was written just now"
         return (_without_value(pair),), ""
 
-    def look(self, operation: TxnKV) -> _Step:
+    def look(self, operation: TxnKV, room: int) -> _Step:
         """Do what a reading verb says."""
         key = operation.key
         pair = self._kv.get(key)
@@ -129,13 +118,23 @@ class KeyVerbs:
             case "get-or-empty":
                 return (TxnResult(kv=pair or KVPair(key=key)),), ""
             case "get-tree":
-                return tuple([TxnResult(kv=found) for found in self._kv.list(key)]), ""
+                return self._tree(key, room), ""
             case "check-not-exists":
                 return (), "" if pair is None else f'key "{key}" exists'
             case "check-index" | "check-session":
                 return _compare(operation, pair)
             case _:
                 return (), f'unknown KV verb "{operation.verb}"'
+
+    def _tree(self, prefix: str, room: int) -> tuple[TxnResult, ...]:
+        """All keys with the prefix; of what there is no room for only so much that it shows."""
+        found: list[TxnResult] = []
+        for pair in self._kv.below(prefix):
+            found.append(_result(pair, None, None, None))
+            room -= PAIR_BYTES + len(pair.key) + len(pair.value)
+            if room < 0:
+                break
+        return tuple(found)
 
 
 def _compare(operation: TxnKV, pair: KVPair | None) -> _Step:

@@ -100,7 +100,8 @@ async def writes(store: Store, outstanding: int, seconds: float, size: int) -> R
         command = kv_set(f"bench/{number % 100_000}", value, 0, None)
         request = request_id(sender, number, max(1, number - outstanding))
         payload = wire.encode_command(command, request_id=request)
-        store.propose_soon(payload, timeout_s=10.0, done=done)
+        means = wire.meaning_of(command, request, None)
+        store.propose_soon(payload, timeout_s=10.0, done=done, means=means)
 
     sender = f"load-{time.time()}"
     return await _Load(seconds, begin).run(outstanding)

@@ -36,8 +36,11 @@ from agent.backend.rpc.frames import (
 from agent.backend.rpc.outbox import Outbox
 from agent.errors import ForwardError
 from agent.tasks import TaskOwner
+from raftstore.thawed import maker_of
 
 log = logging.getLogger("lictor.agent.rpc.client")
+
+_make_request = maker_of(Request)
 
 
 #: Takes a reply's payload, or why there is none. Must be short and must not raise.
@@ -167,7 +170,7 @@ class _Connection(asyncio.Protocol):
             raise ForwardError("request is larger than a frame may be", definite=True)
         self._next_id += 1
         self._waiting[self._next_id] = done
-        self._write(Request(self._next_id, method, timeout_s, payload))
+        self._write(_make_request(self._next_id, method, timeout_s, payload))
         return self._next_id
 
     def call_soon(self, method: str, payload: bytes, timeout_s: float, done: Done) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 import msgpack
 
 from raftstore.codec import bytes_header
+from raftstore.thawed import maker_of
 
 RPC_FIRST_BYTE = b"L"
 RAFT_FIRST_BYTE = b"R"
@@ -136,10 +137,18 @@ def _flag(value: Any) -> bool:
     return value
 
 
+# One of each is made for every forwarded change, on both sides: without ``__init__``, which sets the
+# fields of a frozen value one by one.
+_make_request = maker_of(Request)
+_make_reply = maker_of(Reply)
+
 _DECODERS: dict[int, tuple[int, Callable[[list[Any]], Frame]]] = {
     0: (3, lambda a: Hello(_u64(a[1]), _text(a[2], 256), _text(a[3], 512))),
-    1: (4, lambda a: Request(_u64(a[1]), _text(a[2], _METHOD_MAX), _seconds(a[3]), _raw(a[4]))),
-    2: (2, lambda a: Reply(_u64(a[1]), _raw(a[2]))),
+    1: (
+        4,
+        lambda a: _make_request(_u64(a[1]), _text(a[2], _METHOD_MAX), _seconds(a[3]), _raw(a[4])),
+    ),
+    2: (2, lambda a: _make_reply(_u64(a[1]), _raw(a[2]))),
     3: (4, lambda a: Failure(_u64(a[1]), _text(a[2], _METHOD_MAX), _flag(a[3]), _text(a[4]))),
     4: (1, lambda a: Cancel(_u64(a[1]))),
     5: (1, lambda a: Ping(_u64(a[1]))),
@@ -149,11 +158,16 @@ _DECODERS: dict[int, tuple[int, Callable[[list[Any]], Frame]]] = {
 
 def encode(frame: Frame) -> bytes:
     """The frame's bytes with its length in front."""
-    number = _NUMBERS[type(frame)]
-    fields = [getattr(frame, name) for name in frame.__dataclass_fields__]
-    if isinstance(frame, Failure):
-        fields[3] = frame.text[:_TEXT_MAX]
-    body: bytes = msgpack.packb([number, *fields], use_bin_type=True)
+    body: bytes
+    if type(frame) is Request:
+        body = msgpack.packb([1, frame.id, frame.method, frame.timeout_s, frame.payload])
+    elif type(frame) is Reply:
+        body = msgpack.packb([2, frame.id, frame.payload])
+    else:
+        fields = [getattr(frame, name) for name in frame.__dataclass_fields__]
+        if isinstance(frame, Failure):
+            fields[3] = frame.text[:_TEXT_MAX]
+        body = msgpack.packb([_NUMBERS[type(frame)], *fields])
     return _LENGTH.pack(len(body)) + body
 
 

@@ -99,12 +99,12 @@ class RpcService:
 
         try:
             wire.check_elements(payload)
-            wire.decode_command(payload)  # what cannot be read must not get into the log
+            means = wire.decode_command(payload)  # what cannot be read must not get into the log
         except DecodeError as error:
             done(error)
             return True
         if self._store.is_leader:
-            self._store.propose_soon(payload, timeout_s=timeout_s, done=told)
+            self._store.propose_soon(payload, timeout_s=timeout_s, done=told, means=means)
         else:
             self._backend.change_encoded_soon(payload, timeout_s=timeout_s, done=told)
         return True

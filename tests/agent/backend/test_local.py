@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from typing import NoReturn
 
 import pytest
 
 from agent.backend import Ask, Consistency
-from agent.errors import NoClusterLeader
+from agent.backend.operations import AUTOPILOT_STATE
+from agent.errors import ForwardError, NoClusterLeader
 from raftstore.commands import Applied, KVDelete, KVSet, Register, Rejected
+from raftstore.errors import EncodeError
 from raftstore.queries import KVGet, ListNodes
 from raftstore.records import Check, CheckId, Node, NodeName, ServiceId
 from tests.agent.backend.servers import Server, followers_of, leader_of, three_servers, until
@@ -111,6 +114,27 @@ async def test_only_the_leader_signs(servers: list[Server]) -> None:
     for server in servers:
         leaf = await server.backend.sign_leaf("csr")
         assert leaf.cert_pem == f"{name} signed csr"
+
+
+async def test_what_no_log_can_carry_is_told_at_once(
+    servers: list[Server], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried = 0
+
+    async def too_large(*_: object) -> NoReturn:
+        nonlocal tried
+        tried += 1
+        raise EncodeError("command is over the limit")
+
+    lead, follower = leader_of(servers), followers_of(servers)[0]
+    monkeypatch.setattr(lead.backend, "_signer", too_large)
+    lead.backend.leader_methods = {AUTOPILOT_STATE: too_large}
+    lead.service._methods[AUTOPILOT_STATE] = lead.service._to_leader(AUTOPILOT_STATE)
+    for backend in (lead.backend, follower.backend):
+        for ask in (backend.sign_leaf("csr"), backend.on_leader(AUTOPILOT_STATE, b"")):
+            with pytest.raises((EncodeError, ForwardError), match="over the limit"):
+                await ask
+    assert tried == 4  # once each, and not again until the time is up
 
 
 async def test_everybody_knows_the_leader_and_the_servers(servers: list[Server]) -> None:

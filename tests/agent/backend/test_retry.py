@@ -54,3 +54,10 @@ def test_an_answer_that_cannot_change_is_not_retried() -> None:
     error = ForwardError("answer too large", definite=False)
     with pytest.raises(ForwardError):
         attempts().failed(error, now=0.0, code="too-large")
+
+
+def test_what_cannot_be_encoded_is_not_retried_and_definite() -> None:
+    error = ForwardError("too large for the log", definite=True)
+    with pytest.raises(ForwardError, match="for the log") as end:
+        attempts().failed(error, now=0.0, code="EncodeError")
+    assert end.value.definite

@@ -119,7 +119,7 @@ def test_the_short_cut_commits_what_the_loop_commits(names, old, new, dice):
             bench.elect("a", list(names[1:]), settle=False)
             engine, journal = replica.engine, replica.journal
             for _ in range(new):
-                engine.append_payload(b"p", 1.0)
+                engine.append_payloads([b"p"], 1.0)
             replica.persisted(journal.take()) if journal.take() else None
             for peer in engine.peer_ids():
                 engine._SyncObj__raftMatchIndex[engine._members[peer]] = draw.randint(

@@ -3,16 +3,19 @@
 import random
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from raftstore.errors import JournalFull, LeadershipLost, NoLeader, QueueFull, Refused
 from raftstore.raft.config import RaftConfig
 from raftstore.raft.frames import Append, AppendReply, Probe, ProbeReply
-from raftstore.raft.log import MemJournal
+from raftstore.raft.log import PAYLOAD, MemJournal, payload_command
 from raftstore.raft.members import bootstrap_config
 from raftstore.raft.replica import Replica
 from raftstore.raft.requests import Outcome
 from raftstore.raft.stock import use_clock
 from tests.raftstore.raft.test_engine import Bench
+from tests.sim.raft_cluster import sim_config
 
 
 class Clock:
@@ -247,6 +250,51 @@ def test_what_followers_acknowledge_is_noted_at_once_and_committed_by_the_next_s
     assert [ticket for ticket, _ in a.take_results()] == ["w"]
     assert a.answer("c", ack) == []
     assert not a.wants_step()
+
+
+def test_the_commit_index_travels_with_what_callers_ask_for_next_or_else_by_itself(three):
+    a, b = three.replicas["a"], three.replicas["b"]
+    for follows in (True, False):
+        a.propose("w", b"x")
+        three.mail.clear()
+        three.turn("a")
+        b.deliver("a", three.letters("a", "b", Append)[-1])
+        three.turn("b")
+        committed = a.engine.commit_index()
+        a.answer("b", three.letters("b", "a", AppendReply)[-1])
+        three.mail.clear()
+        three.turn("a")  # commits, and applies for the caller, who may ask again
+        assert a.engine.commit_index() > committed
+        assert not three.letters("a", "b", Append)
+        assert a.wants_step()
+        if follows:
+            a.propose("next", b"y")
+        three.turn("a")
+        (told,) = three.letters("a", "b", Append)
+        assert (told.commit, len(told.entries)) == (a.engine.commit_index(), int(follows))
+        three.pass_on(["a", "b", "c"])
+        assert not a.wants_step()
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.integers(0, 6), min_size=1, max_size=6), st.sampled_from(["abc", "a"]))
+def test_commands_of_every_size_around_a_batch_s_arrive_whole_and_in_order(offsets, names):
+    made = Bench(list(names))
+    try:
+        made.elect("a", list(names[1:]))
+        a = made.replicas["a"]
+        limit = sim_config("a").append_bytes_max
+        head = len(payload_command(0.0, b""))
+        sent = [bytes([n]) * (limit - head - 3 + offset) for n, offset in enumerate(offsets)]
+        for payload in [*sent, b"small"]:
+            a.propose(payload, payload)
+        made.pass_on(list(names), rounds=4 * len(sent) + 8)
+        for replica in made.replicas.values():
+            log = replica.journal.entries(1, replica.journal.last_index)
+            assert [c[head:] for c, _, _ in log if c[0] == PAYLOAD] == [*sent, b"small"]
+            assert replica.engine.applied_index() == replica.journal.last_index
+    finally:
+        use_clock(made.before)
 
 
 def test_an_acknowledgement_that_opens_a_window_has_the_rest_sent(three):

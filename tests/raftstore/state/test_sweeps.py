@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sortedcontainers import SortedSet
 
 from raftstore.commands import (
-    Applied,
     Command,
     KVDeleteTree,
     KVLock,
@@ -20,7 +20,6 @@ from raftstore.commands import (
     SessionDestroy,
     Transaction,
 )
-from raftstore.config import StateLimits
 from raftstore.queries import (
     At,
     GetSession,
@@ -34,12 +33,12 @@ from raftstore.queries import (
 from raftstore.records import KVPair, Node, Session, TxnKV, TxnOperation, TxnSession
 from raftstore.state import StateMachine, kv, machine
 from raftstore.state.sweeps import Sweep
-from raftstore.wire import decode_txn_answer
 from tests.raftstore.state.commands import (
     ALL_QUERIES,
     catalog_commands,
     kv_commands,
     session_commands,
+    transactions,
 )
 from tests.raftstore.state.test_machine import START, TIGHT, is_touched, populated
 
@@ -56,7 +55,11 @@ def sweeping(index: int) -> st.SearchStrategy[Command]:
     """Commands that may concern many keys, and such that give them something to do."""
     recent = st.sampled_from([0, *range(max(1, index - 6), index)])
     return st.one_of(
-        kv_commands(st.none() | recent), session_commands, session_commands, catalog_commands
+        kv_commands(st.none() | recent),
+        session_commands,
+        session_commands,
+        catalog_commands,
+        transactions(index),
     )
 
 
@@ -200,16 +203,34 @@ def test_a_change_too_large_for_the_journal_ends_it():
 
 @pytest.mark.parametrize(("behavior", "left"), [("release", True), ("delete", False)])
 def test_what_a_sweep_shows(behavior, left):
-    sweep = Sweep(7)
+    sweep = Sweep(7, SortedSet())
     sweep.sessions[ID] = Session(id=ID, node="n", behavior=behavior)
     held = KVPair(key="a", session=ID, create_index=1, modify_index=2)
     shown = sweep.shown(held)
     assert (shown is not None) is left
     assert sweep.shown(KVPair(key="a")) == KVPair(key="a")
     assert sweep.after("a") == "a\0"
-    sweep.tree = "t/"
+    sweep.add_tree("t/")
     assert sweep.shown(KVPair(key="t/x")) is None
     assert sweep.after("t/x") == "t0"
+    sweep.spared.add("t/y")
+    assert sweep.shown(KVPair(key="t/y")) is not None
+    assert (sweep.after("t/x"), sweep.after("t/y")) == ("t/y", "t0")
+
+
+def test_a_key_goes_with_the_first_tree_it_was_in_and_is_freed_by_sessions_that_ended_before():
+    sweep = Sweep(7, SortedSet())
+    sweep.add_tree("t/in/")
+    sweep.sessions[ID] = Session(id=ID, node="n")
+    sweep.add_tree("t/")
+    sweep.add_tree("t/later/")  # all of it has gone
+    sweep.add_tree("s")
+    assert [sweep.tree_of(key) for key in ("t/in/a", "t/a", "t/later/a", "sa", "u", "")] == [
+        "t/in/", "t/", "t/", "s", None, None,
+    ]  # fmt: skip
+    assert sweep.outer_trees() == ["s", "t/"]
+    held = [KVPair(key=key, session=ID) for key in ("t/in/a", "t/a", "u")]
+    assert [sweep.freed_by(pair) is not None for pair in held] == [False, True, True]
 
 
 def test_a_restored_server_frees_in_the_same_order():
@@ -248,23 +269,30 @@ TREE = kept("delete-tree", "t/")
 
 
 @pytest.mark.parametrize(
-    ("operations", "sliced"),
+    "operations",
     [
-        ((TREE,), True),
-        ((END,), True),
-        ((kept("set", "a"), TREE, kept("get", "a"), kept("get-tree", "t/")), True),
-        ((kept("set", "t/new"), END, kept("check-not-exists", "x")), True),
-        ((TREE, kept("set", "t/05", value=b"again")), False),
-        ((TREE, kept("set", "a", value=b"new"), kept("get", "a")), True),
-        ((TREE, kept("set", "a"), kept("get-tree", "")), False),
-        ((TREE, kept("delete-tree", "a")), True),
-        ((kept("delete-tree", "a"), TREE), True),
-        ((TREE, kept("delete-tree", "l/")), True),
-        ((END, TREE), True),
-        ((TREE, END), True),
+        (TREE,),
+        (END,),
+        (kept("set", "a"), TREE, kept("get", "a"), kept("get-tree", "t/")),
+        (kept("set", "t/new"), END, kept("check-not-exists", "x")),
+        (TREE, kept("set", "t/05", value=b"again"), kept("get-tree", "t/")),
+        (kept("set", "t/05"), TREE, kept("check-not-exists", "t/05"), kept("get-tree", "")),
+        (TREE, kept("set", "t/05"), kept("delete-tree", "t/"), kept("set", "t/06")),
+        (TREE, kept("cas", "t/05", index=0), kept("delete", "t/06"), kept("delete-tree", "t/0")),
+        (TREE, kept("set", "a", value=b"new"), kept("get", "a")),
+        (TREE, kept("set", "a"), kept("get-tree", "")),
+        (TREE, kept("delete-tree", "a")),
+        (kept("delete-tree", "a"), TREE),
+        (TREE, kept("delete-tree", "l/")),
+        (END, TREE),
+        (TREE, END),
+        (kept("delete-tree", "l/"), END, TREE),
+        (kept("delete-tree", "l/1"), END, kept("delete-tree", "l/")),
+        (END, kept("set", "l/03", value=b"mine"), kept("delete-tree", "l/0"), kept("get-tree", "")),
+        (kept("unlock", "l/03", session=ID), END, kept("get-tree", "l/")),
     ],
 )
-def test_the_last_write_of_a_transaction_may_go_in_slices(monkeypatch, operations, sliced):
+def test_what_a_transaction_takes_away_goes_in_slices_whatever_follows(monkeypatch, operations):
     at_once, whole, some = with_tree(), with_tree(), with_tree()
     monkeypatch.setattr(kv, "AT_ONCE_MAX", 100)
     outcome = at_once.apply(100, 2.0, Transaction(operations))
@@ -272,7 +300,7 @@ def test_the_last_write_of_a_transaction_may_go_in_slices(monkeypatch, operation
     assert whole.apply(100, 2.0, Transaction(operations)) == outcome
     monkeypatch.setattr(machine, "_SWEPT_AT_ONCE", 3)
     assert some.begin(100, 2.0, Transaction(operations)) == outcome
-    assert some.unfinished == sliced
+    assert some.unfinished
     while True:
         assert look(some) == look(at_once)
         if not some.unfinished:
@@ -293,35 +321,3 @@ def test_a_transaction_that_fails_behind_its_last_write_has_changed_nothing(monk
     state.apply(101, 2.0, KVDeleteTree(prefix="t/"))
     state.check()
     assert state.answer(KVList("t/")).value == ()
-
-
-def errors(state: StateMachine, index: int, *operations: TxnOperation) -> list[tuple[int, str]]:
-    outcome = state.apply(index, 2.0, Transaction(operations))
-    assert isinstance(outcome, Applied)
-    return [(error.index, error.what) for error in decode_txn_answer(outcome.value).errors]
-
-
-@pytest.mark.parametrize("sized", [TREE, END])
-def test_a_transaction_may_remove_only_so_many_keys_before_its_last_write(sized):
-    def limited(most: int) -> StateMachine:
-        state = StateMachine(StateLimits(txn_removed_max=most))
-        for index, command in with_tree_commands():
-            state.apply(index, 1.0, command)
-        return state
-
-    put = kept("set", "t/05", value=b"again")
-    few, untouched = limited(19), limited(19)
-    ((at, why),) = errors(few, 100, sized, put, TREE)
-    assert at == 0
-    assert "make this one the last" in why and "19" in why
-    assert look(few) == look(untouched)
-    few.check()
-    assert errors(few, 101, put, sized) == []
-    few.check()
-    enough = limited(20)
-    assert errors(enough, 100, sized, put) == []
-    enough.check()
-    both = limited(39)
-    ((at, _),) = errors(both, 100, TREE, END, put)
-    assert at == 1, "all of them together"
-    both.check()
