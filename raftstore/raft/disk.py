@@ -54,6 +54,7 @@ class DiskThread:
         """``done`` is called on the loop with the work and, if it failed, why."""
         self._journal = journal
         self._slow_s = config.slow_sync_s
+        self._sync_begin_s = config.sync_begin_s
         self._full_retry_s = config.full_retry_s
         self._retry: asyncio.TimerHandle | None = None
         self._done = done
@@ -81,11 +82,11 @@ class DiskThread:
         self._not_syncing.acquire(blocking=False)
         self._hand_over((functools.partial(self._journal.persist, batch), self._finished))
 
-    def let_sync_begin(self, within_s: float) -> None:
+    def let_sync_begin(self) -> None:
         """Leave the interpreter to the thread until what it writes is being synced, which needs
         none. Without that it would wait for it until the loop's thread is idle, and the sync with
-        it. It is some 50 us, and never longer than ``within_s``."""
-        if self.writing is not None and self._not_syncing.acquire(timeout=within_s):
+        it. It is some 50 us, and never longer than ``sync_begin_s``."""
+        if self.writing is not None and self._not_syncing.acquire(timeout=self._sync_begin_s):
             self._syncs()
 
     def _syncs(self) -> None:

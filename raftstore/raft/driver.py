@@ -11,8 +11,6 @@ batch is being written, for that needs no step. A failed write is never retried:
 disk then holds is unknown, so the node stops for good (``fatal``). One that found no room is no
 such failure: the journal promises that nothing of it has happened. It is tried again until there
 is room; until then the node is like one with a very slow disk, and loses the leadership.
-
-Decides nothing about replication; that is in ``replica`` and ``engine``.
 """
 
 from __future__ import annotations
@@ -383,10 +381,9 @@ class RaftNode:
             self._network.send_all(work.late)
         else:
             self._disk.persist(work, work.batch)
-        engine = self._replica.engine
-        if self._disk.writing is None or engine.leads():
-            if engine.apply_is_due():
-                self._disk.let_sync_begin(self._config.sync_begin_s)
+        if self._disk.writing is None or self._replica.engine.leads():
+            if self._replica.engine.apply_is_due():
+                self._disk.let_sync_begin()
             self._apply()
         elif self._apply_due is None:
             self._apply_due = self._loop.call_later(self._config.acknowledge_first_s, self._apply)

@@ -273,16 +273,6 @@ class RaftEngine(SyncObj):  # type: ignore[misc]
                 return True
         return False
 
-    def commit_is_untold(self) -> bool:
-        """Leader: does a connected peer not know our commit index?"""
-        if not self.leads():
-            return False
-        commit = self.commit_index()
-        return any(
-            progress.sent_commit < commit and peer in self._connected_ids
-            for peer, progress in self._progress.items()
-        )
-
     @property
     def stamp(self) -> float:
         """Replicated time: the highest stamp of what was applied."""
@@ -1024,12 +1014,8 @@ class RaftEngine(SyncObj):  # type: ignore[misc]
         self._SyncObj__newAppendEntriesTime = self.now() + self._config.heartbeat_s
         self._heartbeat_due = True
 
-    def send_appends(self, *, tell_commit: bool = True) -> None:
-        """Leader: send what each window allows, the commit index if it moved, or a heartbeat.
-
-        Without ``tell_commit`` its move alone is no reason: something that carries it may follow at
-        once (``commit_is_untold``).
-        """
+    def send_appends(self) -> None:
+        """Leader: send what each window allows, the commit index if it moved, or a heartbeat."""
         if not self.leads():
             return
         heartbeat, self._heartbeat_due = self._heartbeat_due, False
@@ -1050,8 +1036,7 @@ class RaftEngine(SyncObj):  # type: ignore[misc]
                     batches[first] = self._batch_from(first)
                 self._send_batch(peer, progress, *batches[first], at)
                 sent = True
-            untold = tell_commit and progress.sent_commit < self.commit_index()
-            if not sent and (heartbeat or untold):
+            if not sent and (heartbeat or progress.sent_commit < self.commit_index()):
                 self._send_empty(peer, progress)
 
     def send_heartbeats(self) -> None:

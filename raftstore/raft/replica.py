@@ -244,9 +244,7 @@ class Replica:
         elif self._intake or self.reads.joining or self._changes:
             self._fail_waiting()
         heartbeat = engine.leads() and self.reads.unconfirmed and engine.heartbeat_is_due()
-        # What is committed for callers of ours is applied right after this step, and they may ask
-        # again at once: what they ask then carries the commit index, or else the next step does.
-        engine.send_appends(tell_commit=not (self._pending and engine.apply_is_due()))
+        engine.send_appends()
         self.installs.send()
         if heartbeat:
             engine.probe(self.reads.round)  # the first probe may be lost with its link
@@ -286,7 +284,6 @@ class Replica:
         open_ = self._transfer is None
         return bool(
             engine.send_is_due()
-            or engine.commit_is_untold()
             or (open_ and self._intake and self._has_room())
             or (open_ and self._changes and engine.may_change())
             or (self.reads.joining and engine.may_read())

@@ -9,8 +9,8 @@ written as it always was.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from operator import attrgetter
-from typing import NamedTuple
 
 from raftstore.records import Check, Node, Service
 from raftstore.state.history import Change
@@ -22,7 +22,8 @@ PART_MAX = 64
 _by_id = attrgetter("id")
 
 
-class NodePart(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class NodePart:
     """A node with some of what it holds, still while the state moves on."""
 
     node: Node

@@ -137,7 +137,7 @@ def _flag(value: Any) -> bool:
     return value
 
 
-# One of each is made for every forwarded change, on both sides: without ``__init__``, which sets the
+# Made for every forwarded change, on both sides: without ``__init__``, which sets the
 # fields of a frozen value one by one.
 _make_request = maker_of(Request)
 _make_reply = maker_of(Reply)

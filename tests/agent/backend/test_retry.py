@@ -7,6 +7,7 @@ import random
 import pytest
 
 from agent.backend.retry import Attempts
+from agent.backend.rpc.client import RemoteFailure
 from agent.errors import ForwardError, NoClusterLeader
 from raftstore.errors import AnswerGone, JournalFull, LeadershipLost, NotLeader
 
@@ -57,7 +58,7 @@ def test_an_answer_that_cannot_change_is_not_retried() -> None:
 
 
 def test_what_cannot_be_encoded_is_not_retried_and_definite() -> None:
-    error = ForwardError("too large for the log", definite=True)
+    error = RemoteFailure("EncodeError", "too large for the log", definite=True)
     with pytest.raises(ForwardError, match="for the log") as end:
         attempts().failed(error, now=0.0, code="EncodeError")
     assert end.value.definite

@@ -252,30 +252,6 @@ def test_what_followers_acknowledge_is_noted_at_once_and_committed_by_the_next_s
     assert not a.wants_step()
 
 
-def test_the_commit_index_travels_with_what_callers_ask_for_next_or_else_by_itself(three):
-    a, b = three.replicas["a"], three.replicas["b"]
-    for follows in (True, False):
-        a.propose("w", b"x")
-        three.mail.clear()
-        three.turn("a")
-        b.deliver("a", three.letters("a", "b", Append)[-1])
-        three.turn("b")
-        committed = a.engine.commit_index()
-        a.answer("b", three.letters("b", "a", AppendReply)[-1])
-        three.mail.clear()
-        three.turn("a")  # commits, and applies for the caller, who may ask again
-        assert a.engine.commit_index() > committed
-        assert not three.letters("a", "b", Append)
-        assert a.wants_step()
-        if follows:
-            a.propose("next", b"y")
-        three.turn("a")
-        (told,) = three.letters("a", "b", Append)
-        assert (told.commit, len(told.entries)) == (a.engine.commit_index(), int(follows))
-        three.pass_on(["a", "b", "c"])
-        assert not a.wants_step()
-
-
 @settings(max_examples=30, deadline=None)
 @given(st.lists(st.integers(0, 6), min_size=1, max_size=6), st.sampled_from(["abc", "a"]))
 def test_commands_of_every_size_around_a_batch_s_arrive_whole_and_in_order(offsets, names):
