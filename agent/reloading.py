@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Protocol
 
 from agent.config.schema import AgentConfig
@@ -50,8 +51,15 @@ class Source(Protocol):
 class Reload:
     """An agent's way to its configuration."""
 
-    def __init__(self, source: Source, take_over: Callable[[AgentConfig], Awaitable[None]]) -> None:
-        """``take_over`` raises AgentError when it has changed nothing."""
+    def __init__(
+        self,
+        source: Source,
+        take_over: Callable[[AgentConfig], Awaitable[None]],
+        bulk: Callable[[], AbstractContextManager[None]] = nullcontext,
+    ) -> None:
+        """``take_over`` raises AgentError when it has changed nothing. ``bulk`` stands around the
+        making of very many objects (agent/loop/collector.py)."""
+        self._bulk = bulk
         self._source = source
         self._take_over = take_over
         self._one_at_a_time = asyncio.Lock()
@@ -59,7 +67,8 @@ class Reload:
     async def now(self) -> None:
         """Read and take over. Raises AgentError; then everything is as it was."""
         async with self._one_at_a_time:
-            await self._take_over(await asyncio.to_thread(self._source.read))
+            with self._bulk():
+                await self._take_over(await asyncio.to_thread(self._source.read))
             for key in await asyncio.to_thread(self._source.taken):
                 log.warning("changed key waits for a restart of the agent key=%s", key)
             log.info("configuration reloaded")

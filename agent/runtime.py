@@ -77,7 +77,8 @@ class Agent:
         self.config = config
         #: The program is to be executed anew, with the sockets that it listens on.
         self.restarting = False
-        self.reload = Reload(source, self._take_over)
+        self.collector = Collector()
+        self.reload = Reload(source, self._take_over, self.collector.bulk)
         self._ending: asyncio.Future[tuple[bool, int]] | None = None
         self._owner = TaskOwner()
         self.metrics = AgentMetrics()
@@ -108,7 +109,7 @@ class Agent:
         loop = asyncio.get_running_loop()
         self._ending = loop.create_future()
         self._catch_signals(loop)
-        collector = Collector()
+        collector = self.collector
         watchdog = self.watchdog = Watchdog(loop, collector)
         self.metrics.add("loop", watchdog.holds.stats)
         try:

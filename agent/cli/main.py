@@ -150,8 +150,11 @@ _VERSION = frozenset({"-v", "-version", "--version"})
 _HELP = frozenset({"-h", "-help", "--help"})
 _AUTOCOMPLETE = frozenset({"autocomplete-install", "autocomplete-uninstall"})
 _UNKNOWN_STATUS = 127
-#: Commands of newer releases whose features are not there: told, not taken for a slip.
-_NOT_SUPPORTED = frozenset({"peering", "resource", "troubleshoot"})
+#: Commands of newer releases and of Enterprise whose features are not there: told, not taken for a
+#: slip.
+_NOT_SUPPORTED = frozenset(
+    {"license", "namespace", "partition", "peering", "resource", "troubleshoot"}
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

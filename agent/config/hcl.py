@@ -64,6 +64,14 @@ def loads(text: str) -> dict[str, Any]:
 def _explain(error: Exception) -> str:
     line = _LINE.search(str(error))
     where = f"At {line[1]}:{line[2]}: " if line else ""
+    token = getattr(error, "token", None)
+    if line and token is not None:  # its name is the parser's own business
+        text = str(token)
+        if not text.strip():
+            return f"{where}unexpected end of the {'line' if text else 'file'}"
+        return f'{where}unexpected "{text.splitlines()[0][:40]}"'
+    if char := getattr(error, "char", ""):
+        return f'{where}unexpected character "{char}"'
     first = str(error).splitlines()[0] if str(error) else type(error).__name__
     return where + (first.split(" at line ")[0] if line else first)
 

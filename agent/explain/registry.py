@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from agent.backend import Backend
 from agent.config.schema import AgentConfig
 from agent.dns.rules import DnsView
+from agent.errors import RequestError
 from agent.explain.certificate import certificate_explainer
 from agent.explain.intention import default_of, intention_explainer
 from agent.explain.intention_plan import Live, Paced, intention_planner
@@ -107,6 +108,8 @@ def _check(check: Callable[[CheckId], Json]) -> Explainer:
     """A check by its id, which may hold slashes."""
 
     async def explain(arguments: Sequence[str], query: Mapping[str, str]) -> Json:
+        if not arguments:
+            raise RequestError(400, "explain check wants the id of a check of this agent")
         return check(CheckId("/".join(arguments)))
 
     return explain

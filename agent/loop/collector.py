@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import gc
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 #: After a pass that took longer its survivors are not looked at again, in seconds.
 PASS_MAX_S = 0.002
@@ -24,6 +25,8 @@ YOUNGER_MAX_S = 0.001
 #: 16,000. Requests under way hold some thousand; a smaller first number has most of them looked
 #: at two and three times, which was 9 % of a leader's time under writes and is 4 % (ADR 29).
 THRESHOLDS = (2000, 3, 1)
+#: More new objects than this, and a full pass over them may take longer than a callback should.
+BULK_MIN = 16_000
 _OLDEST, _YOUNGER = 2, 1
 
 
@@ -55,6 +58,19 @@ class Collector:
         """Leave the collector alone."""
         gc.callbacks.remove(self._passed)
         gc.set_threshold(*self._thresholds)
+
+    @contextmanager
+    def bulk(self) -> Iterator[None]:
+        """No passes meanwhile. If much was made it is not looked at afterwards either: whoever
+        reads thousands of definitions keeps them."""
+        gc.disable()
+        try:
+            yield
+        finally:
+            if gc.get_count()[0] > BULK_MIN:
+                gc.freeze()
+                self.freezes += 1
+            gc.enable()
 
     def _passed(self, phase: str, info: dict[str, int]) -> None:
         if phase == "start":

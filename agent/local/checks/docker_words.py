@@ -15,6 +15,8 @@ from agent.local.checks.output import Tail
 HOST_DEFAULT = "unix:///var/run/docker.sock"
 #: Bytes of any answer of the API; what an exec prints is bounded by the check's own limit.
 ANSWER_MAX = 64 * 1024
+#: Characters of what it says of an error.
+REASON_MAX = 500
 _FRAME_HEAD = 8
 
 
@@ -53,7 +55,8 @@ def made(container: str, status: int, body: bytes) -> str:
     if status == 409:
         raise DockerFailed(f"create exec failed since container {container} is paused or stopped")
     if status != 201:
-        raise DockerFailed(f"create exec failed for container {container} with status {status}")
+        failed = f"create exec failed for container {container} with status {status}"
+        raise DockerFailed(failed + _reason(body))
     exec_id = _read(body).get("Id")
     if not isinstance(exec_id, str) or not exec_id.isalnum():
         raise DockerFailed(f"create exec response for container {container} contains no exec id")
@@ -78,6 +81,15 @@ def exit_code(container: str, status: int, body: bytes) -> int:
     if not isinstance(code, int):
         raise DockerFailed(f"inspect exec failed for container {container} with status {status}")
     return code
+
+
+def _reason(body: bytes) -> str:
+    """What the engine says of an error; engines differ in their statuses. "" if it says nothing."""
+    try:
+        said = _read(body).get("message")
+    except DockerFailed:
+        return ""
+    return f": {said[:REASON_MAX]}" if isinstance(said, str) and said else ""
 
 
 def _read(body: bytes) -> dict[str, object]:

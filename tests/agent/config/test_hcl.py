@@ -49,6 +49,21 @@ def test_an_error_says_where() -> None:
         loads('a = 1\nb = = "x"\n')
 
 
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("service { name = \n", "At 1:18: unexpected end of the line"),
+        ("a = = 1\n", 'At 1:5: unexpected "= 1"'),
+        ("a = 1 ~ 2", "At 1:7: unexpected"),
+        ("a = [1,2", "unexpected end of the file"),
+    ],
+)
+def test_an_error_is_in_the_users_words(text: str, says: str) -> None:
+    with pytest.raises(HclError) as refused:
+        loads(text)
+    assert says in str(refused.value) and "Token" not in str(refused.value)
+
+
 def test_depth_is_bounded() -> None:
     with pytest.raises(HclError, match="nested too deeply"):
         loads("a = " + "[" * (DEPTH_MAX + 1) + "]" * (DEPTH_MAX + 1))

@@ -51,3 +51,24 @@ def test_an_exec_that_did_not_end_is_a_failure(status: int, body: bytes) -> None
 )
 def test_the_engines_address_is_read(text: str, found: tuple[str, str]) -> None:
     assert docker_words.parse_host(text) == found
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        (
+            b'{"message": "can only create exec sessions on running containers"}',
+            ": can only create",
+        ),
+        (b"{}", ""),
+        (b"not JSON", ""),
+        (b'{"message": 7}', ""),
+    ],
+)
+def test_what_an_engine_says_of_an_error_is_told(body: bytes, reason: str) -> None:
+    with pytest.raises(DockerFailed) as failed:
+        docker_words.made("c", 500, body)
+    assert str(failed.value).startswith(
+        f"create exec failed for container c with status 500{reason}"
+    )
+    assert bool(reason) or str(failed.value).endswith("500")
