@@ -105,6 +105,8 @@ def _shells(program: str, path: str, home: Path) -> Iterator[_Shell]:
     if zsh.exists():
         yield _Shell(
             zsh,
+            # bashcompinit wants compdef, which a file of few lines may not have loaded.
+            "(( $+functions[compdef] )) || { autoload -Uz compinit && compinit -i }\n"
             "autoload -U +X bashcompinit && bashcompinit\n"
             f"complete -o nospace -C {path} {program}\n",
         )
