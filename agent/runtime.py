@@ -417,7 +417,9 @@ class Agent:
             self.faces.reload(config)
 
     async def leave(self) -> None:
-        """Leave the cluster and end; the caller is answered before the agent is gone."""
+        """Leave the cluster and end; the caller is answered in between, when others know."""
+        # Not given up with the caller's connection: nobody leaves by half.
+        await asyncio.shield(self._owner.spawn(self._leave(), name="leave"))
         asyncio.get_running_loop().call_later(0.2, lambda: self.end(leave=True, status=0))
 
     # ---- end ----

@@ -47,12 +47,21 @@ class Node:
     locality: Locality | None = None
 
 
+#: The most that a weight may be: it has 16 bits in an SRV record (RFC 2782).
+WEIGHT_MAX = 65535
+
+
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """Share of traffic while passing and while warning, 0 to 65535."""
+    """Share of traffic while passing and while warning, 0 to ``WEIGHT_MAX``."""
 
     passing: int = 1
     warning: int = 1
+
+    @property
+    def in_range(self) -> bool:
+        """Whether they can be stored. A catalog registration with others counts as one without."""
+        return 1 <= self.passing <= WEIGHT_MAX and 0 <= self.warning <= WEIGHT_MAX
 
 
 @dataclass(frozen=True, slots=True)

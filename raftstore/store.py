@@ -429,8 +429,11 @@ class Store:
     async def wait(self, query: Query[T], *, min_index: int, wait_s: float) -> Answer[T]:
         """The answer as soon as its index is over ``min_index``, or as it is after ``wait_s``.
 
-        Raises QueueFull when too many wait already.
+        Raises QueueFull when too many wait already, NoLeader when this server has stopped: nothing
+        changes here any more, and whoever asks in a loop would never let another task run.
         """
+        if self._stopped:
+            raise NoLeader("this server has stopped")
         loop = asyncio.get_running_loop()
         deadline = loop.time() + wait_s
         while self.state.index_of(query) <= min_index and not self._stopped:

@@ -145,6 +145,7 @@ _SERVICE: dict[str, Kind | Shape] = {
     "address": STRING,
     "tagged_addresses": Shape({"address": STRING, "port": INT}, form="named"),
     "port": INT,
+    "ports": Shape({"name": STRING, "port": INT, "default": BOOL}, form="many"),
     "socket_path": STRING,
     "meta": Kind.STRING_MAP,
     "weights": Shape({"passing": INT, "warning": INT}),

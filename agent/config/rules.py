@@ -249,6 +249,11 @@ def warnings(values: Values, config: AgentConfig) -> Iterator[str]:
                     "nothing is set to verify them with (ca_file, ca_path)"
                 )
                 break
+    if config.port_https >= 0 and not config.https.cert_file:
+        yield (
+            f"ports.https = {config.port_https}: nothing listens there without a certificate to "
+            "serve with: set tls.https.cert_file and tls.https.key_file"
+        )
     yield from rule_warnings(values)
     if any(watch.deprecated for watch in config.watches):
         yield (

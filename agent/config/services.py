@@ -13,7 +13,10 @@ from typing import Any
 from agent import durations
 from agent.definitions import CheckDefinition, ServiceDefinition
 from agent.errors import ConfigError
+from agent.named_ports import completed
+from raftstore.places import ServicePort
 from raftstore.records import (
+    WEIGHT_MAX,
     CheckId,
     ExposePath,
     NodeName,
@@ -25,7 +28,6 @@ from raftstore.records import (
     Weights,
 )
 
-_WEIGHT_MAX = 65535
 _CHECK_DURATIONS = ("interval", "timeout", "ttl", "deregister_critical_service_after")
 _CHECK_PLAIN = (
     "name", "notes", "status", "token", "http", "method", "body", "disable_redirects", "tcp",
@@ -35,7 +37,7 @@ _CHECK_PLAIN = (
     "output_max_size",
 )  # fmt: skip
 _SERVICE_PLAIN = (
-    "kind", "tags", "address", "port", "socket_path", "meta", "enable_tag_override", "token",
+    "kind", "tags", "address", "socket_path", "meta", "enable_tag_override", "token",
 )  # fmt: skip
 _UPSTREAM_PLAIN = (
     "destination_type", "destination_name", "datacenter", "local_bind_address", "local_bind_port",
@@ -57,7 +59,16 @@ def service(data: Mapping[str, Any], name: str, errors: list[str]) -> ServiceDef
         *((f"{name}.checks[{at}]", each) for at, each in enumerate(data.get("checks", ()))),
     ]
     tagged = data.get("tagged_addresses")
+    port, ports = completed(
+        data.get("port", 0),
+        tuple(
+            ServicePort(each.get("name", ""), each.get("port", 0), each.get("default", False))
+            for each in data.get("ports", ())
+        ),
+    )
     return ServiceDefinition(
+        port=port,
+        ports=ports,
         name=ServiceName(data.get("name", "")),
         id=ServiceId(data.get("id", "")),
         tagged_addresses=None
@@ -123,8 +134,8 @@ def _weights(data: Mapping[str, Any], errors: list[str]) -> Weights | None:
         problem = "Passing must be greater than 0"
     elif weights.warning < 0:
         problem = "Warning must be greater or equal than 0"
-    elif weights.passing > _WEIGHT_MAX or weights.warning > _WEIGHT_MAX:
-        problem = f"DNS Weight must be between 0 and {_WEIGHT_MAX}"
+    elif weights.passing > WEIGHT_MAX or weights.warning > WEIGHT_MAX:
+        problem = f"DNS Weight must be between 0 and {WEIGHT_MAX}"
     if problem:
         errors.append(f"Invalid weight definition for service {data.get('name', '')}: {problem}")
     return weights

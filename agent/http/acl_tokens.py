@@ -60,11 +60,14 @@ def _expired(token: ACLToken) -> bool:
 
 
 async def list_all(call: Call) -> Reply:
-    """All tokens, or those with a policy, a role, an identity or of an auth method."""
+    """All tokens, or those with a policy, with a role, with an identity, or of an auth method."""
     found = await asked(call, ListACLTokens())
     params = call.params
     policy, role = params.get("policy"), params.get("role")
     method, service = params.get("authmethod"), params.get("servicename")
+    if sum(map(bool, (policy, role, method, service))) > 1:
+        reason = "can only filter by one of: policy, role, serviceName, or authMethod"
+        raise RequestError(500, reason)
 
     def wanted(token: ACLToken) -> bool:
         return (

@@ -7,13 +7,14 @@ import dataclasses
 import os
 import platform
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import unquote
 
 from agent import CONSUL_VERSION, VERSION
 from agent.acl.authorizer import READ, WRITE
 from agent.acl.caller import Need
+from agent.config.schema import AgentConfig
 from agent.distance import to_json
 from agent.errors import RequestError
 from agent.filters import compile_filter
@@ -26,6 +27,7 @@ from agent.http.params import parse_bool
 from agent.http.parse import several
 from agent.http.reply import Reply
 from agent.late import loaded
+from agent.local.node import join_host_port
 from agent.wan.members import bare_name
 from gossip.coordinates import Coordinate
 from raftstore.records import Json
@@ -34,6 +36,8 @@ _PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
 _SECRETS = frozenset({"encrypt", "gossip_keys", "token", "tokens", "ca_config", "header"})
 #: Configuration is shown no deeper than this.
 _DEBUG_DEPTH = 8
+#: What a port that is not open is called.
+NO_PORT = -1
 
 
 def parameter(call: Call) -> str:
@@ -70,11 +74,17 @@ async def self_(call: Call) -> Reply:
                 "Server": config.server,
                 "Version": CONSUL_VERSION,
             },
-            "DebugConfig": _debug(config),
+            "DebugConfig": _debug_config(config)
+            | {"SerfAdvertiseAddrLAN": f"tcp://{join_host_port(me.address, me.port)}"},
             "Coord": to_json(context.gossip.coordinate() or Coordinate()),
             "Member": render.member(me),
             "Stats": _stats(call),
             "Meta": {"consul-network-segment": "", **config.node_meta},
+            # Nobody's Envoys are served: proxies get their configuration from this HTTP API.
+            "xDS": {
+                "SupportedProxies": {"envoy": []},
+                "Ports": {"Plaintext": NO_PORT, "TLS": NO_PORT},
+            },
         }
     )
 
@@ -99,17 +109,22 @@ def _stats(call: Call) -> Json:
     }
 
 
+def _debug_config(config: AgentConfig) -> dict[str, Json]:
+    return {_camel(name): found for name, found in _fields(config, 0)}
+
+
+def _fields(value: Any, depth: int) -> Iterator[tuple[str, Json]]:
+    for item in dataclasses.fields(value):
+        hidden = item.name in _SECRETS
+        yield item.name, "hidden" if hidden else _debug(getattr(value, item.name), depth + 1)
+
+
 def _debug(value: Any, depth: int = 0) -> Json:
     """The configuration as JSON, secrets hidden, names in Consul's spelling."""
     if depth > _DEBUG_DEPTH:
         return None
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {
-            _camel(item.name): "hidden"
-            if item.name in _SECRETS
-            else _debug(getattr(value, item.name), depth + 1)
-            for item in dataclasses.fields(value)
-        }
+        return {_camel(name): found for name, found in _fields(value, depth)}
     if isinstance(value, Mapping):
         return {str(key): _debug(item, depth + 1) for key, item in value.items()}
     if isinstance(value, list | tuple):
@@ -212,7 +227,7 @@ async def reload(call: Call) -> Reply:
 
 
 async def leave(call: Call) -> Reply:
-    """Leave the pool and stop."""
+    """Leave the pool, answer once that is known there, and stop."""
     await call.context.leave()
     return done()
 
@@ -243,7 +258,8 @@ async def force_leave(call: Call) -> Reply:
     context = call.context
     found = False
     if not call.params.get("wan"):
-        found = context.gossip.force_leave(name, prune=prune)
+        # About ourselves there is nothing to say: we would contradict it.
+        found = context.gossip.force_leave(name, prune=prune) or name == context.config.node_name
     if context.wan is not None:
         # A server is a member of both pools.
         found = context.wan.force_leave(name, prune=prune) or found

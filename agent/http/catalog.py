@@ -160,6 +160,8 @@ def _service(call: Call, *, connect: bool) -> Read:
     query = ServiceNodes(service=ServiceName(call.rest), tags=_tags(call), connect=connect)
 
     def shape(found: Answered[tuple[ServiceNode, ...]]) -> Reply:
+        if params.get("peer"):
+            return call.answer([], found)  # no cluster is peered; never ours in its place
         # What more than this read decides may be another every time.
         if len(found.value) > LONG_ITEMS or _is_more(call):
             return call.listing(

@@ -71,7 +71,8 @@ class HttpFaces:
                     await self._open_path(address.removeprefix(UNIX), config.unix_sockets)
                 else:
                     await self._open_plain(address, config.port_http)
-        if tls_port >= 0:
+        # Without a certificate nobody could shake hands: `agent.config.rules` warns of it.
+        if tls_port >= 0 and config.https.cert_file:
             # A library of 9 MB: only for those who have certificates.
             from agent.http.https import HttpsTls
 

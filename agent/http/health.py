@@ -79,6 +79,8 @@ def _service(
         query = HealthService(service=ServiceName(call.rest), tags=tags, connect=connect)
 
     def shape(found: Answered[tuple[HealthEntry, ...]]) -> Reply:
+        if params.get("peer"):
+            return call.answer([], found)  # no cluster is peered; never ours in its place
         wish = True if not params.get("passing") else parse_bool(params.get("passing"))
         if wish is None:
             return text("Invalid value for ?passing", status=400, headers=call.read_headers(found))

@@ -102,6 +102,7 @@ _UPSTREAM = Shape(
     {
         "DestinationType": ("destination_type", string),
         "DestinationNamespace": ("namespace", ignored),
+        "DestinationPartition": ("namespace", ignored),
         "DestinationName": ("destination_name", string),
         "Datacenter": ("datacenter", string),
         "LocalBindAddress": ("local_bind_address", string),
@@ -196,6 +197,7 @@ _CHECK_TYPE: dict[str, tuple[str, Convert]] = {
     "DeregisterCriticalServiceAfter": ("deregister_critical_service_after_s", duration_s),
     "OutputMaxSize": ("output_max_size", integer),
     "Namespace": ("namespace", ignored),
+    "Partition": ("partition", ignored),
 }
 CHECK_DEFINITION = Shape("CheckDefinition", _CHECK_TYPE, snake=True)
 
@@ -258,6 +260,7 @@ SERVICE_DEFINITION: Shape = Shape(
         "Check": ("check", _check_definition),
         "Checks": ("checks", objects(_check_definition)),
         "Namespace": ("namespace", ignored),
+        "Partition": ("partition", ignored),
         "Ports": ("ports", objects(service_port)),
         "Locality": ("locality", locality),
     },
@@ -314,6 +317,7 @@ AUTHORIZE = Shape(
         "ClientCertURI": ("client_cert_uri", string),
         "ClientCertSerial": ("client_cert_serial", string),
         "Namespace": ("namespace", ignored),
+        "Partition": ("partition", ignored),
     },
 )
 

@@ -69,6 +69,8 @@ NODE_SERVICE: dict[str, tuple[str, Convert]] = {
     "Connect": ("connect", _CATALOG_CONNECT.read),
     "LocallyRegisteredAsSidecar": ("sidecar", ignored),
     "Namespace": ("namespace", ignored),
+    "Partition": ("partition", ignored),
+    "PeerName": ("peer_name", ignored),
     "CreateIndex": ("create_index", ignored),
     "ModifyIndex": ("modify_index", ignored),
     "Ports": ("ports", objects(service_port)),
@@ -90,8 +92,12 @@ _DEFINITION_FIELDS: dict[str, tuple[str, Convert]] = {
     "Body": ("Body", string),
     "DisableRedirects": ("DisableRedirects", boolean),
     "TCP": ("TCP", string),
+    "TCPUseTLS": ("TCPUseTLS", boolean),
     "UDP": ("UDP", string),
+    "OSService": ("OSService", string),
     "H2PING": ("H2PING", string),
+    "H2PingUseTLS": ("H2PingUseTLS", boolean),
+    "SessionName": ("SessionName", string),
     "OutputMaxSize": ("OutputMaxSize", integer),
     "ScriptArgs": ("ScriptArgs", strings),
     "DockerContainerID": ("DockerContainerID", string),
@@ -144,6 +150,8 @@ HEALTH_CHECK: dict[str, tuple[str, Convert]] = {
     "ExposedPort": ("exposed_port", integer),
     "Definition": ("definition", _definition),
     "Namespace": ("namespace", ignored),
+    "Partition": ("partition", ignored),
+    "PeerName": ("peer_name", ignored),
     "CreateIndex": ("create_index", ignored),
     "ModifyIndex": ("modify_index", ignored),
 }
@@ -163,6 +171,7 @@ REGISTER = Shape(
         "Checks": ("checks", objects(_HEALTH_CHECK.read)),
         "SkipNodeUpdate": ("skip_node_update", boolean),
         "Namespace": ("namespace", ignored),
+        "Partition": ("partition", ignored),
     },
 )
 
@@ -217,6 +226,9 @@ def catalog_service(found: Mapping[str, Any], node: NodeName) -> Service:
         raise RequestError(500, "Must provide service name with ID")
     fields["node"], fields["name"], fields["id"] = node, name, service_id or name
     fields["connect_native"] = native
+    given = fields.get("weights")
+    if given is not None and not given.in_range:
+        del fields["weights"]  # as in Consul, where clients that know of no weights send zeros
     if "ports" in fields:
         port, ports = fields.get("port", 0), fields["ports"]
         words = problem(port, ports)
@@ -285,6 +297,7 @@ DEREGISTER = Shape(
         "ServiceID": ("service_id", string),
         "CheckID": ("check_id", string),
         "Namespace": ("namespace", ignored),
+        "Partition": ("partition", ignored),
     },
 )
 

@@ -41,7 +41,6 @@ from raftstore.records import (
     TxnOperation,
     TxnService,
     TxnSession,
-    Weights,
 )
 from raftstore.thawed import maker_of
 
@@ -216,7 +215,8 @@ def _node(fields: Mapping[str, Any], _bounds: Bounds, datacenter: str) -> TxnOpe
 def _service(fields: Mapping[str, Any], _bounds: Bounds, _datacenter: str) -> TxnOperation:
     verb, node = fields.get("verb", ""), NodeName(fields.get("node", ""))
     subject = dict(fields.get("subject", {}))
-    if subject.get("weights") == Weights(0, 0):
+    given = subject.get("weights")
+    if given is not None and not given.in_range:
         del subject["weights"]  # Go's client always sends them; zeros mean that none were set
     if verb in ("set", "cas"):
         return TxnOperation(service=TxnService(verb, node, _whole(subject, node)))

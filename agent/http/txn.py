@@ -67,4 +67,5 @@ def _result(result: TxnResult) -> Json:
         shown = render.node_service(result.service)
         return {"Service": shown | {"Tags": shown["Tags"] or None}}
     assert result.check is not None, "a result is one of four"
-    return {"Check": render.check(result.check)}
+    shown = render.check(result.check)
+    return {"Check": shown | {"ServiceTags": shown["ServiceTags"] or None}}

@@ -16,10 +16,17 @@ from agent.definitions import CheckDefinition, ServiceDefinition
 from agent.errors import RequestError
 from agent.meta import meta_problem
 from agent.named_ports import problem as ports_problem
-from raftstore.records import CRITICAL, PASSING, WARNING, Proxy, TaggedAddress, Weights
+from raftstore.records import (
+    CRITICAL,
+    PASSING,
+    WARNING,
+    WEIGHT_MAX,
+    Proxy,
+    TaggedAddress,
+    Weights,
+)
 
 #: Agent contract, section 2.
-WEIGHT_MAX = 65535
 PORT_MAX = 65535
 
 #: Lengths nobody needs; they bound what one registration can put into the replicated log.

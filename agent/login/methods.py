@@ -225,7 +225,7 @@ def _kubernetes(given: Mapping[str, Any]) -> KubernetesMethod:
     if not own:
         raise MethodError("Config.ServiceAccountJWT is required")
     try:
-        jwt.parse(own)
+        jwt.parse(own, ours_to_verify=False)  # the cluster that gave it out does
     except jwt.JwtError as error:
         raise MethodError(f"Config.ServiceAccountJWT is not a valid JWT: {error}") from None
     _check_url("Config.Host", host)

@@ -79,7 +79,8 @@ NODES = each(_NODE)
 _DEFINITION = record(
     *_plain("Interval Timeout DeregisterCriticalServiceAfter", "0s"), Field("HTTP"),
     Field("Header", None), *_plain("Method Body TLSServerName"), Field("TLSSkipVerify", False),
-    *_plain("TCP GRPC"), Field("GRPCUseTLS", False), *_optional("UDP OSService DisableRedirects"),
+    *_plain("TCP GRPC"), Field("GRPCUseTLS", False),
+    *_optional("TCPUseTLS UDP OSService DisableRedirects"),
 )  # fmt: skip
 _CHECK = record(
     *_plain("Node CheckID Name Status Notes Output ServiceID ServiceName"),

@@ -33,12 +33,16 @@ SHAPE = Shape(
                 "Remote",
                 text("URI"),
                 integer("RequestTimeoutMs"),
-                duration("CacheDuration"),
+                duration("CacheDuration", raw=True),
                 boolean("FetchAsynchronously"),
                 record(
                     "RetryPolicy",
                     integer("NumRetries"),
-                    record("RetryPolicyBackOff", duration("BaseInterval"), duration("MaxInterval")),
+                    record(
+                        "RetryPolicyBackOff",
+                        duration("BaseInterval", raw=True),
+                        duration("MaxInterval", raw=True),
+                    ),
                 ),
                 record(
                     "JWKSCluster",
@@ -58,7 +62,7 @@ SHAPE = Shape(
                             text("InlineBytes"),
                         ),
                     ),
-                    duration("ConnectTimeout"),
+                    duration("ConnectTimeout", raw=True),
                 ),
             ),
         ),

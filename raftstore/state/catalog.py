@@ -55,7 +55,7 @@ class Catalog:
         if not node.name:
             return "Must provide node"
         if row is None:
-            return None if node.address else f'Must provide address of new node "{node.name}"'
+            return None  # with no address too, if it says that nodes are not to be updated
         stored = row.node
         if not node.id or node.id == stored.id:
             return None

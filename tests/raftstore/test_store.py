@@ -164,6 +164,14 @@ async def test_one_wait_more_than_the_limit_is_refused():
     await task
 
 
+async def test_nobody_waits_for_a_store_that_has_stopped():
+    """Whoever asks again and again would be answered at once each time, for ever."""
+    store, _ = await instant_store()
+    await store.stop()
+    with pytest.raises(NoLeader, match="has stopped"):
+        await store.wait(KVGet("a"), min_index=1, wait_s=LONG_S)
+
+
 async def test_a_callback_is_called_once_when_its_query_changes():
     store, _ = await instant_store()
     calls: list[int] = []

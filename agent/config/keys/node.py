@@ -46,6 +46,12 @@ NODE: tuple[Key, ...] = (
     now("disable_remote_exec", BOOL, "disable_remote_exec"),
     ignored("disable_update_check", BOOL),
     ignored("disable_anonymous_signature", BOOL),
+    # Consul's build sets these about itself, and test servers of its clients write them.
+    ignored("version", STRING),
+    ignored("version_prerelease", STRING),
+    ignored("version_metadata", STRING),
+    ignored("revision", STRING),
+    ignored("build_date", STRING),
     now("enable_debug", BOOL, "enable_debug"),
     now("auto_reload_config", BOOL, "auto_reload_config"),
 )

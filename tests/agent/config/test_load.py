@@ -348,7 +348,21 @@ def test_expecting_servers_is_not_allowed_in_development_mode() -> None:
             {"audit": {"enabled": True}},
             ('"audit" is a Consul Enterprise configuration and will have no effect',),
         ),
-        ({"disable_update_check": True, "telemetry": {"disable_compat_1.9": True}}, ()),
+        (
+            {"ports": {"https": 8501}},
+            (
+                "ports.https = 8501: nothing listens there without a certificate to serve with: "
+                "set tls.https.cert_file and tls.https.key_file",
+            ),
+        ),
+        (
+            {
+                "disable_update_check": True,
+                "version": "1.22.0",
+                "telemetry": {"disable_compat_1.9": True},
+            },
+            (),
+        ),
     ],
 )
 def test_warnings_say_what_has_no_effect_or_is_unwise(
@@ -360,6 +374,17 @@ def test_warnings_say_what_has_no_effect_or_is_unwise(
 def test_expecting_one_server_is_bootstrapping(tmp_path: Path) -> None:
     config = load_values({"server": True, "bootstrap_expect": 1}, tmp_path).config
     assert (config.bootstrap, config.bootstrap_expect) == (True, 0)
+
+
+def test_a_service_of_a_file_may_have_several_ports() -> None:
+    Path("a.hcl").write_text(
+        'data_dir = "d"\nservice {\n name = "redis"\n ports = [{ name = "http", port = 8080 },\n'
+        '{ name = "metrics", port = 9090, default = true }]\n}'
+    )
+    service = load(AgentFlags(paths=["a.hcl"]), host=host()).config.services[0]
+    assert (service.port, [(p.name, p.port, p.default) for p in service.ports]) == (
+        9090, [("http", 8080, False), ("metrics", 9090, True)],
+    )  # fmt: skip
 
 
 def test_single_and_listed_services_of_all_files_end_in_one_list() -> None:

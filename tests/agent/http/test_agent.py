@@ -75,6 +75,8 @@ async def test_force_leave_names_who_is_unknown(rig: Rig, client: Client) -> Non
     assert (got.status, got.text) == (500, "agent: No node found with name 'x'")
     assert (await client.put("/v1/agent/force-leave/n1")).status == 200
     assert rig.pool.left == [("x", True), ("n1", False)]
+    own = await client.put(f"/v1/agent/force-leave/{rig.config.node_name}")
+    assert own.status == 200, "there is such a node, though it does not go for that"
 
 
 async def test_a_parameter_is_decoded_twice(client: Client) -> None:

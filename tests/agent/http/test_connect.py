@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from tests.agent.http.rig import TRUST_DOMAIN, Client
+from tests.agent.http.rig import TRUST_DOMAIN, Client, Rig, make_config
 
 
 def uri(service: str, domain: str = TRUST_DOMAIN) -> str:
@@ -33,6 +33,21 @@ async def test_the_pem_bundle_holds_the_roots(client: Client) -> None:
     got = await client.get("/v1/connect/ca/roots?pem=true")
     assert got.headers["content-type"] == "application/pem-certificate-chain"
     assert got.text.startswith("-----BEGIN CERTIFICATE-----")
+
+
+async def test_without_the_mesh_there_is_no_authority_to_ask() -> None:
+    rig = await Rig(make_config(connect_enabled=False)).start()
+    try:
+        async with Client(rig.port) as client:
+            for path in (
+                "connect/ca/roots", "connect/ca/configuration", "agent/connect/ca/roots",
+                "agent/connect/ca/leaf/web",
+            ):  # fmt: skip
+                got = await client.get(f"/v1/{path}")
+                words = "Connect must be enabled in order to use this endpoint"
+                assert (got.status, got.text) == (500, words), path
+    finally:
+        await rig.stop()
 
 
 async def test_settings_of_the_ca_are_checked_and_kept(client: Client) -> None:

@@ -72,6 +72,34 @@ def test_a_definition_is_kept_as_it_is_shown() -> None:
     }
 
 
+def test_what_go_clients_send_with_every_check_is_known() -> None:
+    """Consul's client writes all of a definition, also what nobody set."""
+    unset = {
+        "HTTP": "", "Header": None, "Method": "", "Body": "", "TLSServerName": "",
+        "TLSSkipVerify": False, "TCP": "", "TCPUseTLS": False, "UDP": "", "GRPC": "",
+        "OSService": "", "GRPCUseTLS": False, "Interval": "0s", "Timeout": "0s",
+        "DeregisterCriticalServiceAfter": "0s",
+    }  # fmt: skip
+    check = {"Name": "c", "Definition": unset, "Partition": "", "PeerName": ""}
+    assert register(Node="n", Address="a", Check=check).checks[0].definition == {}
+    check["Definition"] = unset | {"TCP": "10.0.0.1:1", "TCPUseTLS": True}
+    found = register(Node="n", Address="a", Check=check).checks[0].definition
+    assert found == {"TCP": "10.0.0.1:1", "TCPUseTLS": True}
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [((0, 0), (1, 1)), ((5, 0), (5, 0)), ((-1, 2), (1, 1)), ((70000, 1), (1, 1))],
+)
+def test_weights_that_cannot_be_count_as_none(
+    given: tuple[int, int], kept: tuple[int, int]
+) -> None:
+    weights = {"Passing": given[0], "Warning": given[1]}
+    service = register(Node="n", Address="a", Service={"Service": "x", "Weights": weights}).service
+    assert service is not None
+    assert (service.weights.passing, service.weights.warning) == kept
+
+
 @pytest.mark.parametrize(
     ("fields", "text"),
     [

@@ -178,9 +178,12 @@ def test_skipping_the_node_update_keeps_the_stored_node(cluster):
     assert [service.id for service in answer.services] == ["web1"]
 
 
-def test_skipping_the_node_update_needs_a_node_or_all_of_it(cluster):
-    assert isinstance(cluster.register(Node(name="n1"), WEB, skip=True), Rejected)
-    assert cluster.register(node(), WEB, skip=True) == Applied(3)
+def test_skipping_the_node_update_makes_a_node_that_is_not_there(cluster):
+    """Clients register a node's services before the node, as Consul lets them."""
+    assert isinstance(cluster.register(Node(name="n1"), WEB, skip=True), Applied)
+    assert cluster.ask(q.NodeServices("n1")).node.address == ""
+    cluster.register(node())
+    assert cluster.ask(q.NodeServices("n1")).node.address == "10.0.0.1"
 
 
 def test_removing_a_service_removes_its_checks(cluster):
@@ -396,9 +399,9 @@ class CatalogModel(RuleBasedStateMachine):
         outcome = self.apply(
             Register(node=Node(name=where), service=service, skip_node_update=True)
         )
-        assert isinstance(outcome, Applied) == (where.lower() in self.nodes)
-        if where.lower() in self.nodes:
-            self.services[(where.lower(), id)] = service
+        assert isinstance(outcome, Applied)
+        self.nodes.setdefault(where.lower(), Node(name=where))
+        self.services[(where.lower(), id)] = service
 
     @rule(
         where=st.sampled_from(NODES),
@@ -412,9 +415,10 @@ class CatalogModel(RuleBasedStateMachine):
             Register(node=Node(name=where), checks=(check,), skip_node_update=True)
         )
         key = where.lower()
-        fits = key in self.nodes and (not service_id or (key, service_id) in self.services)
+        fits = not service_id or (key, service_id) in self.services
         assert isinstance(outcome, Applied) == fits
         if fits:
+            self.nodes.setdefault(key, Node(name=where))
             self.checks[(key, id)] = check
 
     @rule(where=st.sampled_from(NODES))
