@@ -27,6 +27,7 @@ Json = Any
 PASSING = "passing"
 WARNING = "warning"
 CRITICAL = "critical"
+WEIGHT_MAX = 65535  # it has 16 bits in an SRV record (RFC 2782)
 
 SERF_HEALTH = CheckId("serfHealth")
 CONSUL_SERVICE = ServiceId("consul")
@@ -45,10 +46,6 @@ class Node:
     create_index: int = 0
     modify_index: int = 0
     locality: Locality | None = None
-
-
-#: The most that a weight may be: it has 16 bits in an SRV record (RFC 2782).
-WEIGHT_MAX = 65535
 
 
 @dataclass(frozen=True, slots=True)
