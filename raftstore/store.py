@@ -428,16 +428,14 @@ class Store:
 
     async def wait(self, query: Query[T], *, min_index: int, wait_s: float) -> Answer[T]:
         """The answer as soon as its index is over ``min_index``, or as it is after ``wait_s``.
-
-        Raises QueueFull when too many wait already, NoLeader when this server has stopped: nothing
-        changes here any more, and whoever asks in a loop would never let another task run.
+        Raises QueueFull when too many wait already, NoLeader when this server has stopped.
         """
-        if self._stopped:
+        if self._stopped:  # whoever asks in a loop would never let another task run
             raise NoLeader("this server has stopped")
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + wait_s
+        now = asyncio.get_running_loop().time
+        deadline = now() + wait_s
         while self.state.index_of(query) <= min_index and not self._stopped:
-            if not await self._changes(query, deadline - loop.time()):
+            if not await self._changes(query, deadline - now()):
                 break
         return await self.gathered(query)
 
