@@ -9,6 +9,8 @@ import struct
 
 #: A hello may be cut into records; longer ones are nobody's that we know (most have 0.5 KiB).
 HELLO_MAX_BYTES = 16_384
+#: What has come is read again each time more comes: in many small records that would be long.
+RECORDS_MAX = 32
 #: The content type of a handshake's record: what the first byte of a TLS connection is.
 HANDSHAKE = 0x16
 _RECORD = struct.Struct("!BBBH")
@@ -26,8 +28,11 @@ def server_name(data: bytes) -> str | None:
 
     Raises NoHello.
     """
-    hello, at = bytearray(), 0
+    hello, at, records = bytearray(), 0, 0
     while len(data) - at >= _RECORD.size:
+        records += 1
+        if records > RECORDS_MAX:
+            raise NoHello("the ClientHello is in too many pieces")
         kind, major, _, size = _RECORD.unpack_from(data, at)
         if kind != HANDSHAKE or major != 3 or not 0 < size <= HELLO_MAX_BYTES:
             raise NoHello("no TLS handshake")

@@ -16,7 +16,7 @@ import os
 import socket
 import struct
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from proxy.listeners import Listener
@@ -59,9 +59,10 @@ class Inheritance:
         self._sockets.clear()
 
 
-def take(path: str) -> Inheritance | None:
-    """Ask whoever runs for its sockets; None when nobody does. Blocks for a moment, or until a
-    handover that is under way is over: then whoever serves now is asked."""
+def take(path: str, given_up: Callable[[], bool] = lambda: False) -> Inheritance | None:
+    """Ask whoever runs for its sockets; None when nobody does, or nobody wants them any more
+    (``given_up``). Blocks for a moment, or until a handover that is under way is over: then whoever
+    serves now is asked."""
     deadline = time.monotonic() + SERVE_TIMEOUT_S + TAKE_TIMEOUT_S
     while True:
         try:
@@ -69,7 +70,7 @@ def take(path: str) -> Inheritance | None:
         except (FileNotFoundError, ConnectionRefusedError):
             return None
         except (OSError, ValueError) as error:
-            if time.monotonic() >= deadline:
+            if time.monotonic() >= deadline or given_up():
                 log.warning("no sockets were taken over path=%s error=%s", path, error)
                 return None
         time.sleep(AGAIN_S)

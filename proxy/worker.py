@@ -144,7 +144,7 @@ async def run_proxy(options: ProxyOptions, *, say: Callable[[str], None] = print
     say("==> Log data will now stream in as it occurs:")
     say("")
     sys.stdout.flush()
-    heirs = await _take_over(options.handover, proxy)
+    heirs = await _take_over(options.handover, proxy, stop)
     linked = _linked(options, source, proxy)
     await source.start()
     await proxy.start()
@@ -203,12 +203,12 @@ async def _drain(proxy: Proxy, linked: Linked | None, grace_s: float) -> None:
         await linked.drain()
 
 
-async def _take_over(path: str, proxy: Proxy) -> Handover | None:
+async def _take_over(path: str, proxy: Proxy, stop: _Stop) -> Handover | None:
     """Take the sockets of the process before us, if there is one."""
     if not path:
         return None
     loop = asyncio.get_running_loop()
-    proxy.inheritance = await loop.run_in_executor(None, take, path)
+    proxy.inheritance = await loop.run_in_executor(None, take, path, lambda: stop.told)
     return Handover(path, proxy.listeners)
 
 
@@ -342,6 +342,11 @@ class _Stop:
         self.gracefully = False
         self._event.set()
         self._again.set()
+
+    @property
+    def told(self) -> bool:
+        """Whether a signal has come."""
+        return self._event.is_set()
 
     async def wait(self, parent_pid: int, outlives_s: float = 0.0) -> None:
         """Until a signal, or until the parent has been gone for so long."""

@@ -37,13 +37,19 @@ def test_it_is_not_known_before_all_has_come() -> None:
     assert server_name(HELLO + b"more") == NAME
 
 
-@given(st.integers(min_value=1, max_value=200))
+@given(st.integers(min_value=len(HELLO) // 30, max_value=300))
 def test_a_hello_in_several_records(size: int) -> None:
     body = HELLO[5:]
     pieces = [body[at : at + size] for at in range(0, len(body), size)]
     records = [HELLO[:3] + len(piece).to_bytes(2) + piece for piece in pieces]
     assert server_name(b"".join(records)) == NAME
     assert server_name(b"".join(records[:-1])) is None
+
+
+def test_one_in_very_many_pieces_is_nobodys() -> None:
+    tiny = b"".join(HELLO[:3] + b"\x00\x01" + HELLO[at : at + 1] for at in range(5, len(HELLO)))
+    with pytest.raises(NoHello):
+        server_name(tiny)
 
 
 @given(st.binary(max_size=80))

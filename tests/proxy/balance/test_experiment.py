@@ -53,3 +53,5 @@ def test_queues(rate: float, theory_s: float, p2c: float, adaptive: float) -> No
     one = queues(Adaptive(), seed=1, arrival_rate=rate, requests=30_000)
     assert one.mean_s <= adaptive * theory_s
     assert one.quantile_s(0.99) < two.quantile_s(0.99)
+    turns = queues(POLICIES["round robin"](), seed=1, arrival_rate=rate, requests=10_000)
+    assert one.quantile_s(0.99) <= 0.5 * turns.quantile_s(0.99)
