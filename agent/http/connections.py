@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import Any, cast
 
-from aiohttp import web
+from aiohttp import StreamReader, web
 from aiohttp.http_exceptions import BadHttpMethod
 from aiohttp.web_protocol import RequestHandler, _ErrInfo
 
@@ -29,6 +29,8 @@ log = logging.getLogger("lictor.agent.http")
 IDLE_MAX_S = 300.0
 #: What remains of a refused body is read for this long, so that the client sees the answer.
 LINGER_MAX_S = 2.0
+#: And so many bytes of it: to read on costs us more than the client.
+LINGER_MAX_BYTES = 1024 * 1024
 HEADERS_MAX = 100
 
 #: Answers a method (the first) that no path has; None if it is no matter of methods.
@@ -53,8 +55,8 @@ class Connection(RequestHandler):
     """aiohttp's connection, quiet about what strangers send, with a lane beside it."""
 
     __slots__ = ("_address", "_answers", "_ended", "_give_up", "_head_max_s", "_head_timer",
-                 "_lane", "_later", "_on_malformed", "_other_method", "_pending",
-                 "_stumbled_at")  # fmt: skip
+                 "_lane", "_later", "_left", "_left_bytes", "_on_malformed", "_other_method",
+                 "_pending", "_stumbled_at")  # fmt: skip
 
     def __init__(
         self,
@@ -79,6 +81,9 @@ class Connection(RequestHandler):
         self._give_up: Callable[[], None] | None = None
         self._head_max_s = head_max_s
         self._head_timer: asyncio.TimerHandle | None = None
+        #: The body of an answered request that was still coming, and how much of it is read yet.
+        self._left: StreamReader | None = None
+        self._left_bytes = 0
 
     @property
     def address(self) -> str:
@@ -134,6 +139,9 @@ class Connection(RequestHandler):
 
     def _feed(self, data: bytes) -> None:
         """Bytes for aiohttp. If they end within a head, the rest of it has a deadline."""
+        if self._left is not None and self._is_too_much(data):
+            self.force_close()
+            return
         super().data_received(data)
         if self._messages or self._current_request is not None:
             if self._messages and isinstance(self._messages[-1][0], _ErrInfo):
@@ -141,6 +149,14 @@ class Connection(RequestHandler):
             self._head_is_whole()
         elif self._head_timer is None and self.transport is not None:
             self._head_timer = self._loop.call_later(self._head_max_s, self._head_is_late)
+
+    def _is_too_much(self, data: bytes) -> bool:
+        assert self._left is not None, "there is something left"
+        if self._left.is_eof():
+            self._left = None
+            return False
+        self._left_bytes -= len(data)
+        return self._left_bytes < 0
 
     def _head_is_whole(self) -> None:
         if self._head_timer is not None:
@@ -200,6 +216,8 @@ class Connection(RequestHandler):
             keep_alive=request.keep_alive and resp.keep_alive is not False,
         )
         finished = await super().finish_response(request, resp, start_time)
+        if not request.content.is_eof():
+            self._left, self._left_bytes = request.content, LINGER_MAX_BYTES
         self._lane.answered()
         return finished
 

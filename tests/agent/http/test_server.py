@@ -268,6 +268,29 @@ async def test_a_chunked_body_is_bounded_as_well(tight: Rig) -> None:
         assert (await client.receive()).status == 413
 
 
+async def test_of_a_refused_body_so_much_is_read_and_no_more(
+    tight: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agent.http.connections.LINGER_MAX_BYTES", 100_000)
+    head = b"PUT /v1/kv/a HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n"
+    async with Client(tight.port) as client:
+        for _ in range(2):  # what is left of the first counts for nothing later
+            client.writer.write(head % 60_000)
+            assert (await client.receive()).status == 413
+            client.writer.write(b"x" * 60_000)
+            assert (await client.ask("PUT", "/v1/kv/a", b"x" * 100)).json is True
+        client.writer.write(head % 50_000_000)
+        assert (await client.receive()).status == 413
+        with pytest.raises(ConnectionError):
+            await pour(client, 50_000_000)
+
+
+async def pour(client: Client, size: int) -> None:
+    for _ in range(0, size, 100_000):
+        client.writer.write(b"x" * 100_000)
+        await client.writer.drain()
+
+
 async def test_a_client_that_waits_for_permission_gets_it(client: Client) -> None:
     client.writer.write(
         b"PUT /v1/kv/a HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nExpect: 100-continue\r\n\r\n"
