@@ -25,8 +25,6 @@ YOUNGER_MAX_S = 0.001
 #: 16,000. Requests under way hold some thousand; a smaller first number has most of them looked
 #: at two and three times, which was 9 % of a leader's time under writes and is 4 % (ADR 29).
 THRESHOLDS = (2000, 3, 1)
-#: More new objects than this, and a full pass over them may take longer than a callback should.
-BULK_MIN = 16_000
 _OLDEST, _YOUNGER = 2, 1
 
 
@@ -61,15 +59,14 @@ class Collector:
 
     @contextmanager
     def bulk(self) -> Iterator[None]:
-        """No passes meanwhile. If much was made it is not looked at afterwards either: whoever
-        reads thousands of definitions keeps them."""
+        """No passes meanwhile, and what was made is not looked at afterwards either: whoever reads
+        thousands of definitions keeps them. Counts say nothing, for as many went at the same time."""
         gc.disable()
         try:
             yield
         finally:
-            if gc.get_count()[0] > BULK_MIN:
-                gc.freeze()
-                self.freezes += 1
+            gc.freeze()
+            self.freezes += 1
             gc.enable()
 
     def _passed(self, phase: str, info: dict[str, int]) -> None:
