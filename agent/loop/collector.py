@@ -60,7 +60,7 @@ class Collector:
     @contextmanager
     def bulk(self) -> Iterator[None]:
         """No passes meanwhile, and what was made is not looked at afterwards either: whoever reads
-        thousands of definitions keeps them. Counts say nothing, for as many went at the same time."""
+        thousands of definitions keeps them. Counts say nothing: as many go at the same time."""
         gc.disable()
         try:
             yield
