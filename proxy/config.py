@@ -54,6 +54,8 @@ class ProxyConfig:
     #: and how long any other request that is under way may take to finish (contract B.6).
     intention_drain_s: float = 0.5
     intention_finish_s: float = 30.0
+    #: How old a connection may be, more or less, whose client's certificate has ended.
+    connection_age_s: float = 86_400.0
     #: A listener that cannot bind is tried again after this time (contract D.3).
     bind_retry_s: float = 5.0
     #: Refused connections that are remembered for `explain`.

@@ -64,6 +64,7 @@ class Inbound:
         "_app",
         "_config",
         "_destination",
+        "_ends_at",
         "_halves",
         "_local_connect_s",
         "deadline",
@@ -87,6 +88,7 @@ class Inbound:
         self._config = config
         self._local_connect_s = local_connect_timeout_s or config.local_connect_timeout_s
         self._halves = Halves()
+        self._ends_at: float | None = None
         self.phase = Phase.HANDSHAKE
         self.deadline: float | None = now + (handshake_timeout_s or config.handshake_timeout_s)
         self.peer: PeerCertificate | None = None
@@ -101,8 +103,18 @@ class Inbound:
         """The connection was accepted; the peer speaks first."""
         return []
 
-    def secured(self, peer: PeerCertificate, *, policy: Policy, now: float) -> list[Effect]:
-        """The handshake is complete and the peer is known: authorise it by today's rules."""
+    def secured(
+        self,
+        peer: PeerCertificate,
+        *,
+        policy: Policy,
+        now: float,
+        lifetime_s: float | None = None,
+    ) -> list[Effect]:
+        """The handshake is complete and the peer is known: authorise it by today's rules.
+
+        After ``lifetime_s`` the connection is closed.
+        """
         if self.phase is not Phase.HANDSHAKE:
             return []
         self.peer = peer
@@ -114,6 +126,7 @@ class Inbound:
             ]
         self.phase = Phase.DIALLING
         self.deadline = now + self._local_connect_s
+        self._ends_at = None if lifetime_s is None else now + lifetime_s
         return [Dial(self._app)]
 
     def insecure(self, reason: str, detail: str, *, now: float) -> list[Effect]:
@@ -127,7 +140,7 @@ class Inbound:
         if self.phase is not Phase.DIALLING:
             return [HangUp()]
         self.phase = Phase.RELAYING
-        self.deadline = None
+        self.deadline = self._ends_at
         return [StartRelay()]
 
     def dial_failed(self, reason: str, detail: str, *, now: float) -> list[Effect]:
@@ -191,6 +204,12 @@ class Inbound:
                 return self.dial_failed(
                     "timeout", "the application did not accept in time", now=now
                 )
+            case _ if self._ends_at is not None and now >= self._ends_at:
+                reason = "max_connection_age"
+                return [
+                    self._record("cut", reason, "the client's certificate has ended"),
+                    *self._close(reason),
+                ]
             case _:
                 return self._abort("drain_timeout")
 

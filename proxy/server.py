@@ -18,6 +18,7 @@ from typing import Any
 
 from proxy import admin, revocations, stats, tls
 from proxy.admin import Admin
+from proxy.ages import Ages
 from proxy.authz import Policy
 from proxy.balance.round_robin import RoundRobin, follow
 from proxy.certificate import PeerCertificate
@@ -93,6 +94,7 @@ class Proxy:
         self.listeners: dict[str, Listener] = {}
         self._doors = Doors(self)
         self._balancers: dict[str, RoundRobin] = {}
+        self.ages = Ages(self.config.connection_age_s, self._rng)
         #: Sockets of the process before us, until all that is wanted is open.
         self.inheritance: Inheritance | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -249,6 +251,8 @@ class Proxy:
     def identified(self, session: Session) -> None:
         """It is known who an inbound connection is from."""
         self._sessions.identified(session)
+        if (identity := session.identity) is not None:
+            self._http.observer.connected(identity.uri, allowed=session.allowed)
 
     def handed_over(self, session: Session) -> None:
         """It is a tunnel: its streams are counted."""
@@ -274,6 +278,7 @@ class Proxy:
         if state.own is not None:
             keys = [upstream.key for upstream in state.own.upstreams]
             follow(self._balancers, keys, state.endpoints, before.endpoints, self._rng)
+            self.ages.age_s = state.own.connection_age_s or self.config.connection_age_s
             self._reconcile_listeners(state.own)
 
     def _new_contexts(self, state: MeshState) -> None:

@@ -12,6 +12,7 @@ from collections.abc import Coroutine
 from typing import Any, Protocol
 
 from proxy import app_dial, certificate, proxy_protocol
+from proxy.ages import Ages
 from proxy.authz import Policy
 from proxy.certificate import PeerCertificate
 from proxy.config import ProxyConfig
@@ -47,6 +48,7 @@ class Hub(Protocol):
     policy: Policy | None
     revoked: Revocations
     tunnels: Tunnels
+    ages: Ages
 
     def spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
         """Start a task that the proxy owns."""
@@ -102,6 +104,12 @@ class Session:
         """The client's identity, None for outbound connections and before the handshake."""
         core = self.core
         return core.peer.identity if isinstance(core, Inbound) and core.peer else None
+
+    @property
+    def allowed(self) -> bool:
+        """Whether the client was let in."""
+        core = self.core
+        return isinstance(core, Inbound) and core.decision is not None and core.decision.allowed
 
     @property
     def moved(self) -> tuple[int, int]:
@@ -173,7 +181,9 @@ class Session:
         """It is known who dialled us: by a handshake of this connection, or of its tunnel's."""
         policy = self._hub.policy
         assert policy is not None, "a listener opens once there is a policy"
-        effects = self.core.secured(peer, policy=policy, now=self._loop.time())
+        effects = self.core.secured(
+            peer, policy=policy, now=self._loop.time(), lifetime_s=self._hub.ages.of(peer)
+        )
         self._hub.identified(self)
         self.run(effects)
 

@@ -135,6 +135,10 @@ class OwnService:
     local_connect_timeout_s: float | None = None
     local_request_timeout_s: float | None = None
     handshake_timeout_s: float | None = None
+    #: How long a stream lives after rules that let it in no more.
+    intention_drain_s: float | None = None
+    #: How old a connection may be whose client's certificate has ended.
+    connection_age_s: float | None = None
     inbound_connections_max: int = 0
     guard: GuardConfig = field(default_factory=GuardConfig)
     exposed: tuple[ExposedPath, ...] = ()

@@ -203,10 +203,19 @@ class SetCAConfig(Command):
     config: CAConfig
 
 
+#: Serials of one command: as many leaves as are signed together, and no more than a bug may spend.
+SERIALS_MAX = 1024
+
+
 @numbered(10)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NextSerial(Command):
-    """Take the next certificate serial. Value: the number, never given out twice."""
+    """Take the next certificate serials, ``count`` of them in a row. Value: the first number.
+
+    None is ever given out twice. Rejection: for a count below 1 or above ``SERIALS_MAX``.
+    """
+
+    count: int = 1
 
 
 @numbered(11)

@@ -61,11 +61,15 @@ class Reply(Generic[T_co]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SignedLeaf:
-    """A leaf certificate: PEM chain (leaf first) and the modify index it was given."""
+    """A leaf certificate: PEM chain (leaf first) and the modify index it was given.
+
+    ``per_second`` is how many the cluster signs in a second, 0 for any number.
+    """
 
     cert_pem: str
     serial_number: str
     index: int
+    per_second: float = 50.0
 
 
 @dataclass(frozen=True, slots=True)

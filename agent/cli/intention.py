@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -276,6 +277,50 @@ def _plan(call: Call) -> int:
     return _live(call, found)
 
 
+def _learn(call: Call) -> int:
+    from agent.cli.client import ClientError
+
+    if call.args:
+        return call.fail("Error: command takes no arguments", 2)
+    try:
+        query = [("since", call.flags.text("since"))]
+        found = call.client().read("/v1/explain/intention-learn", query)
+    except ClientError as error:
+        return call.fail(f"Error asking what was seen: {error}", 2)
+    proposed = found["Proposed"]
+    if call.flags["commands"]:
+        for each in proposed:
+            pair = f"{shlex.quote(each['Source'])} {shlex.quote(each['Destination'])}"
+            call.say(f"lictor intention create -allow {pair}")
+        return _heard(call, found, aside=True)
+    if proposed:
+        call.say("Seen and let in, and no intention is about just these two:")
+        call.say(_seen(proposed))
+    else:
+        call.say("Nothing was seen that an intention of its own does not speak of.")
+    if found["Refused"]:
+        call.say("\nRefused:")
+        call.say(_seen(found["Refused"]))
+    call.say("")
+    return _heard(call, found)
+
+
+def _seen(pairs: Iterable[Mapping[str, Any]]) -> str:
+    rows: list[tuple[Any, ...]] = [
+        ("Source", "Destination", "Let In", "Refused", "Nodes", "Decided By")
+    ]
+    return columns(rows + [tuple(each.values()) for each in pairs])
+
+
+def _heard(call: Call, found: Mapping[str, Any], *, aside: bool = False) -> int:
+    """How much of the cluster has answered; ``aside`` where the result is for programs."""
+    say = call.fail if aside else call.say
+    say(f"{found['Heard']} of {found['Asked']} agents told of their sidecars.")
+    if found["More"]:
+        say("Some have more than they could tell of.")
+    return call.fail(f"Error asking the agents: {found['Error']}", 2) if found["Error"] else 0
+
+
 def _live(call: Call, found: Mapping[str, Any]) -> int:
     """The connections that stand and would not any more."""
     live = found["Live"]
@@ -290,10 +335,7 @@ def _live(call: Call, found: Mapping[str, Any]) -> int:
         call.say(columns(rows))
     else:
         call.say("\nNo connection that stands would be cut.")
-    call.say(f"{live['Heard']} of {live['Asked']} agents told of their sidecars.")
-    if live["More"]:
-        call.say("Some have more connections than they could tell of.")
-    return call.fail(f"Error asking the agents: {live['Error']}", 2) if live["Error"] else 0
+    return _heard(call, live)
 
 
 COMMANDS = {
@@ -326,6 +368,19 @@ COMMANDS = {
             Flag("deny", "Deny connections.", Kind.BOOL),
             Flag("delete", "Delete the intention.", Kind.BOOL),
             Flag("live", "Ask all agents which connections that stand would end.", Kind.BOOL),
+        ),
+    ),
+    ("intention", "learn"): Command(
+        usage="intention learn [options]",
+        help="Shows who asked whom lately, as all sidecars tell, and what intentions would let in"
+        "\njust that; nothing is written. Sidecars count from their start. Read it before you"
+        "\nturn to a default of deny. The exit status is 2 on an error, else 0.",
+        run=_learn,
+        server=True,
+        error_status=_CHECK_ERROR,
+        flags=(
+            Flag("since", "How long ago somebody may have asked last.", default="24h"),
+            Flag("commands", "Print the commands that create the intentions.", Kind.BOOL),
         ),
     ),
     ("intention", "check"): Command(

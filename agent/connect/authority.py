@@ -29,16 +29,17 @@ from agent.backend.authority import (
     decode_fresh,
     decode_wish,
 )
-from agent.connect import ca, intermediates, roots, serials, settings, standing
+from agent.connect import ca, intermediates, roots, settings, standing
 from agent.connect.authority_door import AuthorityStats
 from agent.connect.external import CHANGED, ExternalSigner
+from agent.connect.issuing import Issuing, next_serials
 from agent.connect.rate import TokenBucket
 from agent.connect.sealing import NO_SEAL, Seal
 from agent.connect.settings import CASettings
 from agent.connect.standing import Standing
 from agent.dates import rfc3339
 from agent.errors import AgentError, RequestError
-from raftstore.commands import Applied, NextSerial, SetCA, SetCAConfig
+from raftstore.commands import Applied, SetCA, SetCAConfig
 from raftstore.errors import StoreError
 from raftstore.queries import GetCAConfig, GetCAProvider, GetCARoots
 from raftstore.records import CAConfig, CAProviderState, CARoot
@@ -84,6 +85,7 @@ class Authority:
         self._now = now
         self._seal = seal
         self._external = ExternalSigner(backend, seal, now)
+        self._issuing = Issuing(backend, seal, now)
         self._bucket = TokenBucket(self._settings.csr_max_per_second)
         self._places = asyncio.Semaphore(self._settings.csr_max_concurrent or 1)
         self._places_max = self._settings.csr_max_concurrent or 1
@@ -117,6 +119,7 @@ class Authority:
         cluster_id = wanted.cluster_id or str(uuid.uuid4())
         if stored is not None:
             cluster_id = stored.cluster_id
+        _warn_of_long_lives(wanted)
         config = {key: value for key, value in given.items() if key != "ClusterID"}
         kept = CAConfig(cluster_id=cluster_id, config=settings.shown(config))
         if wanted.external_signer:
@@ -154,7 +157,7 @@ class Authority:
             )
         if wanted.root_cert:
             return roots.brought(wanted, key, cluster_id=cluster_id, now=now)
-        serial, _ = await self._next_serial()
+        serial, _ = await next_serials(self._backend, 1)
         return ca.make_root(
             key=key,
             cluster_id=cluster_id,
@@ -208,6 +211,7 @@ class Authority:
             state=found.config.state,
             force_without_cross_signing=wish.force,
         )
+        _warn_of_long_lives(wanted)
         if wanted.external_signer and wish.rotate:
             raise RequestError(500, EXTERNAL_ROTATE)
         root = await self._wanted_root(wish, wanted, found)
@@ -242,7 +246,7 @@ class Authority:
         return await self._new_root(wanted, found.provider, found.config.cluster_id)
 
     async def _cross_signed(self, root: ca.Root, old: CAProviderState, *, force: bool) -> str:
-        serial, _ = await self._next_serial()
+        serial, _ = await next_serials(self._backend, 1)
         try:
             return roots.cross_sign(root, old, serial=serial, now=self._now())
         except RequestError as error:
@@ -329,37 +333,32 @@ class Authority:
         return signed
 
     async def _sign(self, csr_pem: str) -> SignedLeaf:
-        known = (await self._backend.ask(GetCARoots())).value
-        stored = (await self._backend.ask(GetCAConfig())).value
-        if not known.roots:
+        trust_domain, current = await self._limits()
+        if not trust_domain:
             raise RequestError(500, NOT_READY)
-        ca.read_csr(csr_pem, trust_domain=known.trust_domain, datacenter=self._datacenter)
-        current = settings.read(stored.config) if stored is not None else self._settings
+        request = ca.read_csr(csr_pem, trust_domain=trust_domain, datacenter=self._datacenter)
         if current.csr_max_per_second or not current.csr_max_concurrent:
             await self._take_turn(current.csr_max_per_second)
-            return await self._issue(csr_pem, known.trust_domain, current)
+            return await self._issuing.issue(request)
         await self._take_place(current.csr_max_concurrent)
         try:
-            return await self._issue(csr_pem, known.trust_domain, current)
+            return await self._issuing.issue(request)
         finally:
             self._places.release()
 
-    async def _issue(self, csr_pem: str, trust_domain: str, current: CASettings) -> SignedLeaf:
-        counter, index = await self._next_serial()
-        # The signer is read last: nobody gets a leaf of a root that was replaced meanwhile.
-        provider = await standing.signer(self._backend, self._seal)
-        if provider is None:
-            raise RequestError(500, NOT_READY)
-        signed = ca.sign_leaf(
-            csr_pem,
-            signer=provider,
-            trust_domain=trust_domain,
-            datacenter=self._datacenter,
-            serial=serials.compose_serial(secrets.randbits(64), counter),
-            ttl_s=current.leaf_ttl_s,
-            now=self._now(),
-        )
-        return SignedLeaf(cert_pem=signed.cert_pem, serial_number=signed.serial_number, index=index)
+    async def _limits(self) -> tuple[str, CASettings]:
+        """The trust domain, "" before there is a root, and how fast may be signed.
+
+        As this server has them: the one never changes, the other is no promise. What a leaf is
+        made of is read behind its serial number.
+        """
+        known = self._backend.peek(GetCARoots())
+        stored = self._backend.peek(GetCAConfig())
+        if known is None or stored is None or not known.value.roots:
+            known = await self._backend.ask(GetCARoots())
+            stored = await self._backend.ask(GetCAConfig())
+        domain = known.value.trust_domain if known.value.roots else ""
+        return domain, self._issuing.settings(stored.value) or self._settings
 
     async def _take_turn(self, rate: float) -> None:
         if rate != self._bucket.rate:
@@ -380,9 +379,11 @@ class Authority:
         except TimeoutError:
             raise RequestError(429, RATE_LIMITED) from None
 
-    async def _next_serial(self) -> tuple[int, int]:
-        """A fresh counter value, and the index at which it was given."""
-        outcome = await self._backend.change(NextSerial())
-        if not isinstance(outcome, Applied):
-            raise RequestError(500, outcome.reason)
-        return int(outcome.value), outcome.index
+    async def close(self) -> None:
+        """Sign no more."""
+        await self._issuing.close()
+
+
+def _warn_of_long_lives(wanted: CASettings) -> None:
+    if wanted.leaf_ttl_s > settings.LEAF_LONG_S:
+        log.warning("leaves live for more than 30 days days=%.0f", wanted.leaf_ttl_s / 86_400)

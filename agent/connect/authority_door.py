@@ -102,3 +102,8 @@ class AuthorityDoor:
     async def sign_leaf(self, csr_pem: str) -> SignedLeaf:
         """As of Authority."""
         return await (await self._opened()).sign_leaf(csr_pem)
+
+    async def close(self) -> None:
+        """As of Authority."""
+        if self._authority is not None:
+            await self._authority.close()

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from cryptography import x509
@@ -193,17 +193,21 @@ def make_csr(key: PrivateKey, identity: SpiffeId) -> str:
     )
 
 
-def read_csr(
-    csr_pem: str, *, trust_domain: str, datacenter: str
-) -> tuple[SpiffeId, x509.CertificateSigningRequest]:
+@dataclass(frozen=True, slots=True)
+class LeafRequest:
+    """A request for a leaf that keeps all rules: whose it is to be, and of which key."""
+
+    identity: SpiffeId
+    public_key: ec.EllipticCurvePublicKey | rsa.RSAPublicKey
+
+
+def read_csr(csr_pem: str, *, trust_domain: str, datacenter: str) -> LeafRequest:
     """Apply the signing rules that need no secret, in their order (contract A.2).
 
-    Raises RequestError 400 with the rule that was broken. Gives the identity and the request.
+    Raises RequestError 400 with the rule that was broken.
     """
-    if len(csr_pem) > CSR_MAX_BYTES:
-        raise RequestError(400, f"CSR is larger than {CSR_MAX_BYTES} bytes")
+    csr = _parsed(csr_pem)
     try:
-        csr = x509.load_pem_x509_csr(csr_pem.encode())
         valid = csr.is_signature_valid
         extensions = csr.extensions
     except _UNREADABLE as error:
@@ -225,71 +229,101 @@ def read_csr(
             f"SPIFFE ID in CSR from a different datacenter: {identity.datacenter}, "
             f"we are {datacenter}",
         )
-    _check_key(csr)
+    public_key = _requested_key(csr)
     _check_no_ca(extensions)
-    return identity, csr
+    return LeafRequest(identity, public_key)
 
 
 def requested_identity(csr_pem: str) -> SpiffeId:
     """Whose certificate is asked for. Raises RequestError 400 for what is no request."""
-    if len(csr_pem) > CSR_MAX_BYTES:
-        raise RequestError(400, f"CSR is larger than {CSR_MAX_BYTES} bytes")
+    csr = _parsed(csr_pem)
     try:
-        extensions = x509.load_pem_x509_csr(csr_pem.encode()).extensions
+        extensions = csr.extensions
     except _UNREADABLE as error:
         raise RequestError(400, f"invalid CSR: {error}") from error
     return _requested_identity(extensions)
 
 
+def _parsed(csr_pem: str) -> x509.CertificateSigningRequest:
+    if len(csr_pem) > CSR_MAX_BYTES:
+        raise RequestError(400, f"CSR is larger than {CSR_MAX_BYTES} bytes")
+    try:
+        return x509.load_pem_x509_csr(csr_pem.encode())
+    except _UNREADABLE as error:
+        raise RequestError(400, f"invalid CSR: {error}") from error
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Signer:
+    """A key that signs leaves, with what each of them takes from its certificate.
+
+    To read a private key takes longer than to sign with it, so it is read once.
+    """
+
+    key: PrivateKey = field(repr=False)
+    name: x509.Name
+    key_id: x509.AuthorityKeyIdentifier
+    ends_at: datetime
+    #: What a leaf brings with it: certificates between it and the root, PEM.
+    chain: str
+    #: The root as the former one signed it, and until when that is of use.
+    cross_signed: str
+    crossed_until: datetime | None
+
+
+def signer_of(kept: CAProviderState) -> Signer:
+    """What signs, from the servers' records (with the private key opened)."""
+    issuer = signing_certificate(kept)
+    key = serialization.load_pem_private_key(kept.private_key.encode(), password=None)
+    assert isinstance(key, ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey)
+    until = None
+    if kept.intermediate_cert:
+        crossed = x509.load_pem_x509_certificate(kept.intermediate_cert.encode())
+        until = crossed.not_valid_after_utc
+    return Signer(
+        key=key,
+        name=issuer.subject,
+        key_id=x509.AuthorityKeyIdentifier(subject_key_id(issuer), None, None),
+        ends_at=issuer.not_valid_after_utc,
+        chain=kept.signing_chain,
+        cross_signed=kept.intermediate_cert,
+        crossed_until=until,
+    )
+
+
 def sign_leaf(
-    csr_pem: str,
-    *,
-    signer: CAProviderState,
-    trust_domain: str,
-    datacenter: str,
-    serial: int,
-    ttl_s: float,
-    now: datetime,
+    request: LeafRequest, *, signer: Signer, serial: int, ttl_s: float, now: datetime
 ) -> SignedCertificate:
-    """Sign a request. Raises RequestError when a rule of A.2 is broken.
+    """Sign a request. Raises RequestError when what signs has ended.
 
     Everything but the identity and the key comes from our template: what else was asked for
     (usages, validity, DNS names) is dropped. The end is never past the signer's own.
     """
-    identity, csr = read_csr(csr_pem, trust_domain=trust_domain, datacenter=datacenter)
-    issuer = signing_certificate(signer)
-    key = serialization.load_pem_private_key(signer.private_key.encode(), password=None)
-    assert isinstance(key, ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey)
-    start = (now.astimezone(UTC) - timedelta(seconds=BACKDATE_S)).replace(microsecond=0)
-    end = start + timedelta(seconds=BACKDATE_S + ttl_s)
-    end = min(end, issuer.not_valid_after_utc)
-    if end <= now.astimezone(UTC):
+    identity, now = request.identity, now.astimezone(UTC)
+    start = (now - timedelta(seconds=BACKDATE_S)).replace(microsecond=0)
+    end = min(start + timedelta(seconds=BACKDATE_S + ttl_s), signer.ends_at)
+    if end <= now:
         raise RequestError(500, "the signing certificate has expired")
-    public_key = csr.public_key()
+    key_id = x509.SubjectKeyIdentifier(key_identifier(request.public_key))
     certificate = (
         x509.CertificateBuilder()
         .subject_name(_name(common_name(identity)))
-        .issuer_name(issuer.subject)
-        .public_key(public_key)
+        .issuer_name(signer.name)
+        .public_key(request.public_key)
         .serial_number(serial)
         .not_valid_before(start)
         .not_valid_after(end)
-        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        .add_extension(usage(ca=False), critical=True)
-        .add_extension(
-            x509.ExtendedKeyUsage(
-                [ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.SERVER_AUTH]
-            ),
-            critical=False,
-        )
+        .add_extension(_NO_AUTHORITY, critical=True)
+        .add_extension(_LEAF_USAGE, critical=True)
+        .add_extension(_BOTH_SIDES, critical=False)
         .add_extension(san(identity), critical=False)
-        .add_extension(x509.SubjectKeyIdentifier(_spki_digest(csr)), critical=False)
-        .add_extension(
-            x509.AuthorityKeyIdentifier(subject_key_id(issuer), None, None), critical=False
-        )
-        .sign(key, signature_hash(key))
+        .add_extension(key_id, critical=False)
+        .add_extension(signer.key_id, critical=False)
+        .sign(signer.key, signature_hash(signer.key))
     )
-    chain = _pem(certificate) + signer.signing_chain + _cross_signed(signer, now)
+    chain = _pem(certificate) + signer.chain
+    if signer.crossed_until is not None and signer.crossed_until > now:
+        chain += signer.cross_signed
     return SignedCertificate(
         cert_pem=chain,
         serial_number=serial_hex(serial),
@@ -302,14 +336,6 @@ def sign_leaf(
 def signing_certificate(signer: CAProviderState) -> x509.Certificate:
     """The certificate of the key that signs: the root's, or that of an intermediate below it."""
     return x509.load_pem_x509_certificate((signer.signing_chain or signer.root_cert).encode())
-
-
-def _cross_signed(signer: CAProviderState, now: datetime) -> str:
-    """Our root as the former one signed it, for those who know only that; "" once it is over."""
-    if not signer.intermediate_cert:
-        return ""
-    certificate = x509.load_pem_x509_certificate(signer.intermediate_cert.encode())
-    return signer.intermediate_cert if certificate.not_valid_after_utc > now else ""
 
 
 def common_name(identity: SpiffeId) -> str:
@@ -352,15 +378,17 @@ def _requested_identity(extensions: x509.Extensions) -> SpiffeId:
         raise RequestError(400, f"invalid CSR: {text}") from error
 
 
-def _check_key(csr: x509.CertificateSigningRequest) -> None:
+def _requested_key(
+    csr: x509.CertificateSigningRequest,
+) -> ec.EllipticCurvePublicKey | rsa.RSAPublicKey:
     try:
         key = csr.public_key()
     except (ValueError, UnsupportedAlgorithm) as error:
         raise RequestError(400, f"invalid CSR: {error}") from error
     if isinstance(key, ec.EllipticCurvePublicKey) and key.curve.key_size >= EC_BITS_MIN:
-        return
+        return key
     if isinstance(key, rsa.RSAPublicKey) and key.key_size >= RSA_BITS_MIN:
-        return
+        return key
     raise RequestError(
         400, f"CSR key must be EC of {EC_BITS_MIN} or RSA of {RSA_BITS_MIN} bits or more"
     )
@@ -373,12 +401,6 @@ def _check_no_ca(extensions: x509.Extensions) -> None:
         return
     if asked.ca or asked.path_length is not None:
         raise RequestError(400, "CSR must not ask for a CA certificate")
-
-
-def _spki_digest(csr: x509.CertificateSigningRequest) -> bytes:
-    key = csr.public_key()
-    assert isinstance(key, ec.EllipticCurvePublicKey | rsa.RSAPublicKey)
-    return key_identifier(key)
 
 
 def signature_hash(
@@ -404,6 +426,13 @@ def usage(*, ca: bool) -> x509.KeyUsage:
         encipher_only=False,
         decipher_only=False,
     )
+
+
+_NO_AUTHORITY = x509.BasicConstraints(ca=False, path_length=None)
+_LEAF_USAGE = usage(ca=False)
+_BOTH_SIDES = x509.ExtendedKeyUsage(
+    [ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.SERVER_AUTH]
+)
 
 
 def _name(common: str) -> x509.Name:

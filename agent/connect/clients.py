@@ -1,4 +1,4 @@
-"""Who has connections into the services of the mesh now, as agents tell each other over the ring.
+"""Who asks what of the services of the mesh, as agents tell each other over the ring.
 
 An answer is one packet of the ring, so it is lines of text, the largest numbers first, and says
 when there were more. What other members answer is read strictly, and trusted no further. Pure.
@@ -15,35 +15,68 @@ ANSWER_BYTES_MAX = 900
 ANY = "*"
 _MORE = "+"
 _COUNT_MAX = 10**9
+_DIGITS_MAX = 9
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class Standing:
-    """Connections from one service into another on one host: ``connections`` that are bytes to
-    the proxy, and ``http`` ones whose requests are decided one by one."""
+class Counts:
+    """Two numbers about one service as another's client on one host.
+
+    Of connections that stand: those that are bytes to the proxy, and those whose requests are
+    decided one by one. Of what was seen (`Wanted.since_s`): what was let in, and what was refused;
+    requests, or connections where the proxy sees no requests.
+    """
 
     source: str
     destination: str
     node: str
-    connections: int
-    http: int
+    first: int
+    second: int
 
 
-def wanted(payload: bytes) -> tuple[str, str] | None:
-    """Which pair a query is about, None for what is no query of ours."""
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What is asked: about which pair, where * is any; and about connections that stand, or about
+    what was seen in the last so many seconds."""
+
+    source: str
+    destination: str
+    since_s: int | None = None
+
+    def covers(self, source: str, destination: str) -> bool:
+        """Whether it is about this pair."""
+        return self.source in (ANY, source) and self.destination in (ANY, destination)
+
+    def payload(self) -> bytes:
+        """As the ring carries it."""
+        words = [self.source, self.destination]
+        if self.since_s is not None:
+            words.append(str(self.since_s))
+        return "\t".join(words).encode()
+
+
+def wanted(payload: bytes) -> Wanted | None:
+    """The reverse, None for what is no query of ours."""
     try:
-        source, destination = payload.decode().split("\t")
+        source, destination, *rest = payload.decode().split("\t")
     except ValueError:
         return None
-    return (source, destination) if source and destination else None
+    if not source or not destination or len(rest) > 1:
+        return None
+    if not rest:
+        return Wanted(source, destination)
+    text = rest[0]
+    if not (text.isascii() and text.isdigit() and len(text) <= _DIGITS_MAX):
+        return None
+    return Wanted(source, destination, int(text))
 
 
-def packed(standings: Iterable[Standing], bytes_max: int = ANSWER_BYTES_MAX) -> bytes:
+def packed(counts: Iterable[Counts], bytes_max: int = ANSWER_BYTES_MAX) -> bytes:
     """An answer."""
     left, lines = bytes_max - len(_MORE) - 1, []
-    ordered = sorted(standings, key=lambda each: (-each.connections - each.http, each))
+    ordered = sorted(counts, key=lambda each: (-each.first - each.second, each))
     for each in ordered:
-        line = f"{each.source}\t{each.destination}\t{each.connections}\t{each.http}\n"
+        line = f"{each.source}\t{each.destination}\t{each.first}\t{each.second}\n"
         left -= len(line.encode())
         if left < 0:
             lines.append(_MORE)
@@ -52,7 +85,7 @@ def packed(standings: Iterable[Standing], bytes_max: int = ANSWER_BYTES_MAX) -> 
     return "".join(lines).encode()
 
 
-def read(payload: bytes, node: str) -> tuple[list[Standing], bool]:
+def read(payload: bytes, node: str) -> tuple[list[Counts], bool]:
     """What a member answered, and whether it had more; lines that are none are left out."""
     found = []
     lines = payload.decode(errors="replace").split("\n")
@@ -60,7 +93,7 @@ def read(payload: bytes, node: str) -> tuple[list[Standing], bool]:
         parts = line.split("\t")
         if len(parts) != 4 or not all(each.isascii() and each.isdigit() for each in parts[2:]):
             continue
-        counts = [int(each[:12]) for each in parts[2:]]
-        if parts[0] and parts[1] and max(counts) <= _COUNT_MAX:
-            found.append(Standing(parts[0], parts[1], node, *counts))
+        numbers = [int(each[:12]) for each in parts[2:]]
+        if parts[0] and parts[1] and max(numbers) <= _COUNT_MAX:
+            found.append(Counts(parts[0], parts[1], node, *numbers))
     return found, lines[-1] == _MORE

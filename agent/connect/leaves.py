@@ -48,7 +48,8 @@ PAUSE_MIN_S = 1.0
 #: How often the leaves are looked at for one that has ended.
 HEALTH_S = 5.0
 _ROOTS_WAIT_S = 300.0
-_CSR_MAX_PER_SECOND = 50.0
+#: How fast leaves are signed, as long as no server has told.
+CSR_MAX_PER_SECOND = 50.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,6 +131,7 @@ class LeafCache:
         self._revoked = NONE
         self._owner = TaskOwner()
         self._watching = False
+        self._per_second = CSR_MAX_PER_SECOND
         self._stats = LeafStats()
 
     def stats(self) -> LeafStats:
@@ -241,6 +243,8 @@ class LeafCache:
             entry.error, entry.limited = None, False
             self._stats.issued += 1
             entry.publish()
+            if self._is_of_old_root(entry.issued):
+                self._renew_later(entry, 1)
             await asyncio.sleep(PAUSE_MIN_S)
             if self._revoked.why(entry.issued.certificate):
                 continue  # it was signed in the very second up to which all are revoked
@@ -294,6 +298,7 @@ class LeafCache:
         loop = asyncio.get_running_loop()
         key_pem, csr_pem = await loop.run_in_executor(None, _new_request, identity)
         signed = await self._backend.sign_leaf(csr_pem)
+        self._per_second = signed.per_second
         return _read(signed, service, identity, key_pem, before)
 
     # Root changes.
@@ -364,10 +369,21 @@ class LeafCache:
         ]
         if not foreign:
             return
-        spread_s = root_spread_s(await self._leaves_of_all(len(foreign)), _CSR_MAX_PER_SECOND)
-        loop = asyncio.get_running_loop()
+        count = await self._leaves_of_all(len(foreign))
         for entry in foreign:
-            loop.call_later(self._rng.uniform(0.0, spread_s), entry.wake.set)
+            self._renew_later(entry, count)
+
+    def _is_of_old_root(self, issued: _Issued) -> bool:
+        """Whether a leaf that has just come was signed before a root that we know already."""
+        known = self._roots.roots if self._roots is not None else ()
+        return any(
+            root.signing_key_id == issued.signer_key_id and not root.active for root in known
+        )
+
+    def _renew_later(self, entry: _Entry, leaves: int) -> None:
+        spread_s = root_spread_s(leaves, self._per_second)
+        loop = asyncio.get_running_loop()
+        loop.call_later(self._rng.uniform(0.0, spread_s), entry.wake.set)
 
     async def _leaves_of_all(self, own: int) -> int:
         """How many leaves the cluster has, as far as a server can be asked."""

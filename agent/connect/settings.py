@@ -17,6 +17,8 @@ from agent.errors import RequestError
 
 PEM_MAX = 65_536
 _LEAF_MIN_S, _LEAF_MAX_S = 3600.0, 8760 * 3600.0
+#: Whoever has a leaf that lives longer has the key of a service for long (contract A.9).
+LEAF_LONG_S = 30 * 86_400.0
 _EC_BITS = (224, 256, 384, 521)
 _RSA_BITS = (2048, 4096)
 _KEYS = {

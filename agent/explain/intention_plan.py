@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from itertools import product
 
 from agent.backend import Backend
+from agent.connect.clients import Wanted
 from agent.errors import RequestError
 from agent.explain.clients import Found
 from agent.explain.intention import rules_of
@@ -111,14 +112,14 @@ def changes(
     return count, listed
 
 
-#: The connections that stand from a source into a destination, where * is any.
-Live = Callable[[str, str], Awaitable[Found]]
+#: What the agents of the ring say to a question.
+Live = Callable[[Wanted], Awaitable[Found]]
 
 
 def ending(before: Rules, after: Rules, found: Found, *, default_allow: bool) -> list[Json]:
     """Which of the connections that stand the change would end, or refuse the requests of."""
     shown: list[Json] = []
-    for each in found.standings:
+    for each in found.counts:
         was, will = (
             _answer(rules, each.source, each.destination, default_allow=default_allow)
             for rules in (before, after)
@@ -130,8 +131,8 @@ def ending(before: Rules, after: Rules, found: Found, *, default_allow: bool) ->
                 "Source": each.source,
                 "Destination": each.destination,
                 "Node": each.node,
-                "Connections": each.connections,
-                "HTTPConnections": each.http,
+                "Connections": each.first,
+                "HTTPConnections": each.second,
                 "After": will,
             }
         )
@@ -178,7 +179,7 @@ def intention_planner(
         held = before.get((source, destination))
         standing: Json = None
         if live is not None and "live" in query:
-            found = await live(source, destination)
+            found = await live(Wanted(source, destination))
             standing = {
                 "Asked": found.asked,
                 "Heard": found.heard,

@@ -229,9 +229,7 @@ class Faces:
             logins=lambda: None if server is None else server.logins.explain(),
             limits=lambda: explain_limits(self._ground.config, self._quotas),
             paced=in_slices,
-            live=lambda source, destination: ask_clients(
-                behind.gossip, behind.host.clients.here, source, destination
-            ),
+            live=lambda wanted: ask_clients(behind.gossip, behind.host.clients.here, wanted),
         )
 
     def _explain_member(self, name: str) -> object | None:

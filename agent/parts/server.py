@@ -134,6 +134,7 @@ class ServerParts:
             config=dict(config.ca_config),
             seal=read_seal(config.ca_seal_key_file, on_disk=bool(config.data_dir)),
         )
+        self._ground.closers.add("authority", self.authority.close)
         formation = self._formation = Formation(
             Bootstrap(own_id=self._ground.node_id, expect=config.bootstrap_expect),
             self.store,

@@ -15,6 +15,7 @@ from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import replace
 from typing import Any, Protocol
 
+from proxy.ages import Ages
 from proxy.authz import Policy
 from proxy.certificate import PeerCertificate
 from proxy.config import ProxyConfig
@@ -68,6 +69,7 @@ class Hub(Protocol):
     contexts: Contexts | None
     policy: Policy | None
     tunnels: Tunnels
+    ages: Ages
     revoked: Revocations
 
     def spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]: ...
@@ -154,11 +156,10 @@ class Gateway:
 
     def rules_changed(self) -> None:
         """Decide again about the requests that are under way."""
-        config = self._hub.config
+        config, own = self._hub.config, self._state.own
+        stream_s = (own and own.intention_drain_s) or config.intention_drain_s
         for pipe, handler in list(self._handlers.items()):
-            denied = handler.rules_changed(
-                stream_s=config.intention_drain_s, request_s=config.intention_finish_s
-            )
+            denied = handler.rules_changed(stream_s=stream_s, request_s=config.intention_finish_s)
             if denied and pipe.peer is not None:
                 uri, told = pipe.peer.identity.uri, f"{denied} requests under way"
                 self._record("cut", "intention_changed", uri, told)
@@ -268,6 +269,7 @@ class Gateway:
         rule = decision.rule
         by_request = rule is not None and (rule.permissions or rule.providers)
         if not decision.allowed and not by_request:
+            self.observer.connected(peer.identity.uri, allowed=False)
             self._record("denied", "intention_denied", peer.identity.uri, decision.reason)
             pipe.finish()
             return
@@ -301,7 +303,8 @@ class Gateway:
         if self._state.protocol not in HTTP2:
             self._shorten(pipe, handler.plan, hop)
         handle = self.observer.watched(handler.handle, hop)
-        await self._serve(pipe, handle, self._state.protocol, hop)
+        with hub.ages.watching(peer, handler.grown_old):
+            await self._serve(pipe, handle, self._state.protocol, hop)
 
     def _shorten(self, pipe: Pipe, plan: Planner, hop: Hop) -> None:
         """Let plain requests of a connection go the short way."""
@@ -328,6 +331,7 @@ class Gateway:
             pipe, handle, self._limits, on_violation=self._violated, now=self._loop.time
         )
         self._servers.add(server)
+        pipe.leave = server.session.leave
         try:
             await server.run()
         finally:

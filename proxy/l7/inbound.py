@@ -32,6 +32,8 @@ from proxy.spiffe import SpiffeId
 from proxy.telemetry import entry
 from proxy.telemetry.entry import Notes
 
+#: How long requests may take to finish on a connection that is at its end.
+FINISH_S = 30.0
 #: What a denied client reads; the reason stays in the log, found by the reference.
 DENIED = "RBAC: access denied"
 #: Beside what is about one hop only.
@@ -164,6 +166,7 @@ class InboundHttp:
         self._limit = limit
         self.later = later
         self.under_way = UnderWay()
+        self._old = False
 
     def rules_changed(self, *, stream_s: float, request_s: float) -> int:
         """Decide again about what is under way; how many requests are to end."""
@@ -173,12 +176,22 @@ class InboundHttp:
             request_s=request_s,
         )
 
+    def grown_old(self) -> None:
+        """Take no more requests: those under way may finish."""
+        self._old = True
+        self._pipe.leave()
+        if self.under_way.idle:
+            self._pipe.finish()
+        else:
+            self.later(FINISH_S, self._pipe.abort)
+
     def broken_off(self) -> None:
         """End the connection: HTTP/1.1 has no other way to end an answer that has begun."""
         self._pipe.abort()
 
     async def handle(self, request: Request, body: Body, answer: Answer) -> None:
         """Decide by today's rules, then let the application answer."""
+        answer.keep = answer.keep and not self._old
         try:
             path = paths.canonical(request.target)
         except AmbiguousPath as error:
@@ -241,7 +254,7 @@ class InboundHttp:
     def plan(self, request: Request, notes: Notes, replay: Replay) -> InboundPlan | None:
         """The short way of a request that needs no waiting; else None."""
         guard, keys = self._guard(), self._key_sets
-        if guard.is_set or keys.own_headers or self._policy().wanted:
+        if guard.is_set or keys.own_headers or self._policy().wanted or self._old:
             return None
         try:
             path = paths.canonical(request.target)

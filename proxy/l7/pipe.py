@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
+from collections.abc import Callable
 from typing import Protocol
 
 from proxy import certificate
@@ -67,6 +68,8 @@ class Pipe:
         self.held_up = False
         self._touched_at = -math.inf
         self._timer: asyncio.TimerHandle = None  # type: ignore[assignment]
+        #: Takes no more streams, where there are some.
+        self.leave: Callable[[], None] = lambda: None
         #: Of the other side, once it is known.
         self.peer: PeerCertificate | None = None
         self.secured: asyncio.Future[PeerCertificate] = asyncio.get_running_loop().create_future()

@@ -45,6 +45,11 @@ class UnderWay:
     def __init__(self) -> None:
         self._open: dict[object, tuple[Request, Ending]] = {}
 
+    @property
+    def idle(self) -> bool:
+        """Whether there are none."""
+        return not self._open
+
     def begin(self, request: Request, ending: Ending) -> object:
         """A request begins; gives what `end` wants."""
         key = object()

@@ -39,12 +39,13 @@ class _Histogram:
 
 
 class _Cell:
-    """One number that grows."""
+    """One number that grows; of an edge also when it did last (Unix time)."""
 
-    __slots__ = ("count",)
+    __slots__ = ("count", "last_at")
 
     def __init__(self) -> None:
         self.count = 0
+        self.last_at = 0.0
 
 
 Table = dict[Labels, _Cell]
@@ -74,6 +75,7 @@ class RequestMetrics:
     def __init__(self, *, per_endpoint: bool = False) -> None:
         self.per_endpoint = per_endpoint
         self._service: Labels = ()
+        self._name = ""
         self._requests: Table = {}
         self._durations: dict[Labels, _Histogram] = {}
         self._bytes: Table = {}
@@ -90,13 +92,13 @@ class RequestMetrics:
 
     def name(self, service: str, datacenter: str) -> None:
         """Whose proxy it is: the labels that every metric has."""
-        self._service = (("service", service), ("dc", datacenter))
+        self._service, self._name = (("service", service), ("dc", datacenter)), service
 
     def add(self, entry: Entry) -> None:
         """A request is over."""
         self.count(
             entry.direction, entry.service, entry.peer, entry.method, entry.code,
-            entry.grpc_status, entry.duration_s, entry.notes,
+            entry.grpc_status, entry.duration_s, entry.notes, entry.at,
         )  # fmt: skip
 
     def count(
@@ -109,6 +111,7 @@ class RequestMetrics:
         grpc_status: str,
         duration_s: float,
         notes: Notes,
+        at: float,
     ) -> None:
         """A request is over: what of it counts, without the rest of an entry."""
         endpoint = notes.endpoint if self.per_endpoint else ""
@@ -129,6 +132,7 @@ class RequestMetrics:
         places.tx.count += notes.tx_bytes
         for each in places.decided:
             each.count += 1
+            each.last_at = at
         if notes.flags:
             if _TIMEOUTS in notes.flags:
                 _cell(self._timeouts, (("kind", "request"),)).count += 1
@@ -181,6 +185,13 @@ class RequestMetrics:
         )
         return edge, _cell(self._decisions, labels)
 
+    def connected(self, peer: str, *, allowed: bool, at: float) -> None:
+        """Somebody from the mesh connected where no requests are seen; ``at`` is Unix time."""
+        result = "ok" if allowed else "denied"
+        edge = self._edges.setdefault((self.source(peer), self._name, result), _Cell())
+        edge.count += 1
+        edge.last_at = max(edge.last_at, at)
+
     def source(self, peer: str) -> str:
         """A client's name as a label."""
         name = peer.rpartition("/svc/")[2]
@@ -191,9 +202,16 @@ class RequestMetrics:
         return name
 
     def edges(self) -> list[dict[str, object]]:
-        """Who asked whom how often, for a view of the topology."""
+        """Who asked whom how often and when last, for a view of the topology. Where the proxy sees
+        no requests, connections are counted."""
         return [
-            {"Source": source, "Destination": destination, "Result": result, "Requests": cell.count}
+            {
+                "Source": source,
+                "Destination": destination,
+                "Result": result,
+                "Requests": cell.count,
+                "LastAt": cell.last_at,
+            }
             for (source, destination, result), cell in sorted(
                 self._edges.items(), key=lambda item: item[0]
             )

@@ -79,8 +79,9 @@ class Watch:
         observer = self._observer
         took_s = observer.now() - self._began
         observer.metrics.count(
-            hop.direction, hop.service, hop.peer, given.method, status, grpc_status, took_s, notes
-        )
+            hop.direction, hop.service, hop.peer, given.method, status, grpc_status, took_s, notes,
+            self._at,
+        )  # fmt: skip
         if not (observer.sinks or observer.taps):
             return
         observer.tell(
@@ -182,6 +183,10 @@ class Observer:
                 notes=notes,
             )
         )
+
+    def connected(self, peer: str, *, allowed: bool) -> None:
+        """Somebody of the mesh has connected; for connections whose requests are not seen."""
+        self.metrics.connected(peer, allowed=allowed, at=self.wall())
 
     def over(self, entry: Entry) -> None:
         """A request is over."""

@@ -9,7 +9,15 @@ from __future__ import annotations
 import hashlib
 from dataclasses import replace
 
-from raftstore.commands import Applied, NextSerial, Outcome, Rejected, SetCA, SetCAConfig
+from raftstore.commands import (
+    SERIALS_MAX,
+    Applied,
+    NextSerial,
+    Outcome,
+    Rejected,
+    SetCA,
+    SetCAConfig,
+)
 from raftstore.queries import CARootsAnswer
 from raftstore.records import CAConfig, CAProviderState, CARoot, same_content
 from raftstore.signing_requests import OpenSigningRequest
@@ -88,10 +96,13 @@ class ConnectCA:
         self._indexes.raise_to(_REQUEST, index)
 
     def next_serial(self, index: int, command: NextSerial) -> Outcome:
-        """Count up; the number is spent even if its certificate is never made."""
-        self.serial += 1
-        self._indexes.record((_SERIAL, "", self.serial - 1 or None, self.serial))
-        return Applied(index, self.serial)
+        """Count up; a number is spent even if its certificate is never made."""
+        if not 1 <= command.count <= SERIALS_MAX:
+            return Rejected(index, f"from 1 to {SERIALS_MAX} serial numbers are taken at a time")
+        before = self.serial
+        self.serial += command.count
+        self._indexes.record((_SERIAL, "", before or None, self.serial))
+        return Applied(index, before + 1)
 
     def roots_answer(self) -> CARootsAnswer:
         """The roots and what they vouch for."""

@@ -29,6 +29,7 @@ from tests.bench import (
     floors,
     gossip_bench,
     http_bench,
+    leaf_bench,
     mesh_http_bench,
     raft_bench,
     relay_bench,
@@ -45,6 +46,7 @@ from tests.ports import three_ports
 SECTIONS = (
     "http", "dns", "raft", "tls", "failover", "watch", "idle", "memory", "snapshot",
     "relay", "sessions", "gossip", "checks", "balance", "acl",
+    "leaves",
 )  # fmt: skip
 FAILOVERS = 20
 CRASHES = 10
@@ -164,6 +166,8 @@ def main() -> None:
             cluster_bench.bench_memory(folder / "memory")
         if "sessions" in only:
             session_bench.bench(folder / "sessions", rounds.seconds)
+        if "leaves" in only:
+            leaf_bench.bench(folder / "leaves", rounds.seconds)
         if "checks" in only:
             checks_bench.bench(folder / "checks")
     if "dns" in only:

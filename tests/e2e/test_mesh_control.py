@@ -17,16 +17,20 @@ import pytest
 
 from tests.agent.connect.paths import verifies
 from tests.e2e.cluster import AgentProcess, Cluster, cluster
-from tests.golden import http_replay
+from tests.golden import cli_scenarios, http_replay
+from tests.golden.forked_cli import ForkedCli, forking
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.e2e
 
 GOLDEN = Path(__file__).parents[1] / "golden"
-MESH = sorted((GOLDEN / "http_mesh").glob("*.json")) + [
-    GOLDEN / "http" / f"{name}.json"
-    for name in ("config-crud", "config-kinds", "discovery-chain", "connect-intentions")
-]
+#: Those of golden/http are asked of a client agent in tests/golden/test_http_cluster_replay.py.
+MESH = sorted((GOLDEN / "http_mesh").glob("*.json"))
+COMMANDS = sorted(
+    path.stem
+    for path in (GOLDEN / "cli").glob("*.json")
+    if path.stem.startswith(("config-", "connect-", "intention-"))
+)
 
 LEAVES = 1500
 #: A bound that also holds when the machine does other things; `-s` shows what there was.
@@ -62,6 +66,30 @@ def test_a_client_agent_answers_as_recorded(path: Path, made: Cluster) -> None:
     runner = http_replay.Runner(url, http_replay.probe(url, ""))
     runner.scenario(json.loads(path.read_text()))
     assert [step for step in runner.results if not step["ok"]] == []
+
+
+PLAYER = cli_scenarios.load_player()
+
+
+@pytest.fixture(scope="module")
+def forked() -> Iterator[ForkedCli]:
+    with forking(PLAYER) as cli:
+        yield cli
+
+
+@pytest.mark.replay
+@pytest.mark.parametrize("name", COMMANDS)
+def test_commands_are_answered_as_recorded_by_a_client_agent(
+    name: str,
+    made: Cluster,
+    forked: ForkedCli,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(PLAYER, "execute", forked.execute)
+    runner = PLAYER.Runner("lictor", f"http://{made.agents[-1].address}:8500")
+    runner.scenario(cli_scenarios.scenario(name))
+    assert runner.failed == 0, capsys.readouterr().out
 
 
 def test_an_intention_is_planned_before_it_is_written(made: Cluster) -> None:

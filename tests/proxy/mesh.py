@@ -56,32 +56,22 @@ class Authority:
         )
 
     def leaf(self, service: str, *, ttl_s: float = 3600.0, age_s: float = 0.0) -> LeafPair:
-        key = ca.generate_key()
         self.serial += 1
-        csr = ca.make_csr(key, SpiffeId.service(self.trust_domain, DATACENTER, service))
-        signed = ca.sign_leaf(
-            csr,
-            signer=self.root.secret,
-            trust_domain=self.trust_domain,
-            datacenter=DATACENTER,
-            serial=self.serial,
-            ttl_s=ttl_s,
-            now=datetime.now(UTC) - timedelta(seconds=age_s),
-        )
-        return LeafPair(cert_pem=signed.cert_pem, private_key_pem=ca.key_pem(key))
+        return self._signed(service, self.serial, ttl_s, timedelta(seconds=age_s))
 
     def expired_leaf(self, service: str) -> LeafPair:
         """A leaf that ended an hour ago, signed as if the time were then."""
-        key = ca.generate_key()
-        csr = ca.make_csr(key, SpiffeId.service(self.trust_domain, DATACENTER, service))
+        return self._signed(service, 99, 60.0, timedelta(hours=1))
+
+    def _signed(self, service: str, serial: int, ttl_s: float, age: timedelta) -> LeafPair:
+        key, domain = ca.generate_key(), self.trust_domain
+        csr = ca.make_csr(key, SpiffeId.service(domain, DATACENTER, service))
         signed = ca.sign_leaf(
-            csr,
-            signer=self.root.secret,
-            trust_domain=self.trust_domain,
-            datacenter=DATACENTER,
-            serial=99,
-            ttl_s=60.0,
-            now=datetime.now(UTC) - timedelta(hours=1),
+            ca.read_csr(csr, trust_domain=domain, datacenter=DATACENTER),
+            signer=ca.signer_of(self.root.secret),
+            serial=serial,
+            ttl_s=ttl_s,
+            now=datetime.now(UTC) - age,
         )
         return LeafPair(cert_pem=signed.cert_pem, private_key_pem=ca.key_pem(key))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -39,9 +40,9 @@ async def test_metrics_edges_and_explain(make: Make) -> None:  # noqa: F811
     assert 'lictor_proxy_intention_decisions_total{service="db",dc="dc1",source="web"' in text
     status, body = await ask(ports[0], "/metrics")
     assert 'direction="outbound",upstream="db",subset="",code="200"' in body.decode()
-    assert json.loads((await ask(ports[1], "/edges"))[1]) == [
-        {"Source": "web", "Destination": "db", "Result": "ok", "Requests": 3}
-    ]
+    (edge,) = json.loads((await ask(ports[1], "/edges"))[1])
+    assert time.time() - 60 < edge.pop("LastAt") <= time.time()
+    assert edge == {"Source": "web", "Destination": "db", "Result": "ok", "Requests": 3}
     assert json.loads((await ask(ports[1], "/explain"))[1])["listeners"]["public"]["open"]
     assert (await ask(ports[0], "/nothing"))[0] == 404
     assert (await ask(ports[0], "/metrics", "evil.example:80"))[0] == 403

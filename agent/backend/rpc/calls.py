@@ -179,13 +179,15 @@ def decode_reply(query: Query[Any], payload: bytes) -> Generator[None, None, Rep
 
 def encode_leaf(leaf: SignedLeaf) -> bytes:
     """A signed certificate."""
-    return pack(leaf.cert_pem, leaf.serial_number, leaf.index)
+    return pack(leaf.cert_pem, leaf.serial_number, leaf.index, leaf.per_second)
 
 
 def decode_leaf(payload: bytes) -> SignedLeaf:
     """A signed certificate from the wire. Raises DecodeError."""
-    cert_pem, serial_number, index, *_ = unpack(payload, str, str, int)
-    return SignedLeaf(cert_pem=cert_pem, serial_number=serial_number, index=index)
+    cert_pem, serial_number, index, per_second, *_ = unpack(payload, str, str, int, float)
+    return SignedLeaf(
+        cert_pem=cert_pem, serial_number=serial_number, index=index, per_second=per_second
+    )
 
 
 def encode_configuration(found: RaftConfiguration) -> bytes:

@@ -27,19 +27,13 @@ TD = f"{CLUSTER}.consul"
 NOW = datetime(2030, 1, 2, 3, 4, 5, 600, tzinfo=UTC)
 ROOT_KEY = ca.generate_key()
 ROOT = ca.make_root(key=ROOT_KEY, cluster_id=CLUSTER, serial=7, name_part="abc12345", now=NOW)
+SIGNER = ca.signer_of(ROOT.secret)
 WEB = SpiffeId.service(TD, "dc1", "web")
 
 
 def sign(csr: str, *, serial: int = 8, ttl_s: float = ca.LEAF_TTL_S, now: datetime = NOW):
-    return ca.sign_leaf(
-        csr,
-        signer=ROOT.secret,
-        trust_domain=TD,
-        datacenter="dc1",
-        serial=serial,
-        ttl_s=ttl_s,
-        now=now,
-    )
+    request = ca.read_csr(csr, trust_domain=TD, datacenter="dc1")
+    return ca.sign_leaf(request, signer=SIGNER, serial=serial, ttl_s=ttl_s, now=now)
 
 
 def load(pem: str) -> x509.Certificate:
@@ -222,10 +216,8 @@ def test_openssl_verifies_root_and_leaf(tmp_path: Path) -> None:
         key=ca.generate_key(), cluster_id=CLUSTER, serial=8, name_part="yyyyyyyy", now=now
     )
     leaf = ca.sign_leaf(
-        ca.make_csr(KEY, WEB),
-        signer=root.secret,
-        trust_domain=TD,
-        datacenter="dc1",
+        ca.read_csr(ca.make_csr(KEY, WEB), trust_domain=TD, datacenter="dc1"),
+        signer=ca.signer_of(root.secret),
         serial=serials.compose_serial(random.getrandbits(64), 9),
         ttl_s=3600,
         now=now,

@@ -101,8 +101,10 @@ async def test_a_blocking_read_waits_its_time_and_wakes_on_a_new_leaf(
 async def test_renewals_are_spread_by_the_leaves_of_the_whole_cluster(
     backend: StateBackend, cache: LeafCache, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    spread: list[int] = []
-    monkeypatch.setattr(leaves, "root_spread_s", lambda count, rate: spread.append(count) or 0.0)
+    spread: list[tuple[int, float]] = []
+    monkeypatch.setattr(
+        leaves, "root_spread_s", lambda count, rate: spread.append((count, rate)) or 0.0
+    )
     for number in range(5):
         kind = "connect-proxy" if number < 3 else ""
         service = Service(
@@ -115,13 +117,38 @@ async def test_renewals_are_spread_by_the_leaves_of_the_whole_cluster(
         )
         node = Node(name=NodeName("n1"), address="127.0.0.1")
         await backend.change(Register(node=node, service=service))
-    await cache.leaf("web")
     authority = Authority(backend, datacenter="dc1", config={})
+    await authority.configure(CAWish(config={"CSRMaxPerSecond": 7}))
+    await cache.leaf("web")
     await authority.configure(CAWish(rotate=True))
     async with asyncio.timeout(10):
         while not spread:
             await asyncio.sleep(0.01)
-    assert spread == [4], "three sidecars and one native service"
+    assert spread == [(4, 7.0)], "three sidecars and one native service, 7 leaves a second"
+
+
+async def test_a_leaf_that_was_on_its_way_while_the_root_changed_is_replaced(
+    backend: StateBackend, cache: LeafCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(leaves, "root_spread_s", lambda count, rate: 0.01)
+    await cache.leaf("api")  # from now on roots are watched
+    authority = Authority(backend, datacenter="dc1", config={})
+    sign = backend.signer
+
+    async def late(csr_pem: str) -> SignedLeaf:
+        signed = await sign(csr_pem)
+        backend.signer = sign
+        await authority.configure(CAWish(rotate=True))
+        async with asyncio.timeout(10):
+            while len(cache._roots.roots) < 2:
+                await asyncio.sleep(0)
+        return signed
+
+    backend.signer = late
+    first = await cache.leaf("web")
+    assert first.cert_pem.count("BEGIN") == 1, "of the root before"
+    second = await cache.leaf("web", min_index=first.modify_index, wait_s=10.0)
+    assert second.cert_pem.count("BEGIN") == 2, "with the new root, as the old one signed it"
 
 
 async def test_a_leaf_is_renewed_with_the_token_of_who_asked_last(

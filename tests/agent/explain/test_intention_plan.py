@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.connect.clients import Standing
+from agent.connect.clients import Counts, Wanted
 from agent.errors import RequestError
 from agent.explain.clients import Found
 from agent.explain.intention import decision
@@ -120,13 +120,13 @@ async def test_what_is_planned_is_what_happens(
 async def test_of_the_connections_that_stand_those_are_told_that_would_not() -> None:
     backend = await a_backend(("web", "db", "allow"), ("api", "*", "deny"))
     stands = (
-        Standing("web", "db", "n1", 3, 1),
-        Standing("old", "db", "n2", 2, 0),
-        Standing("api", "db", "n2", 1, 0),
+        Counts("web", "db", "n1", 3, 1),
+        Counts("old", "db", "n2", 2, 0),
+        Counts("api", "db", "n2", 1, 0),
     )
 
-    async def live(source: str, destination: str) -> Found:
-        assert (source, destination) == ("*", "db")
+    async def live(question: Wanted) -> Found:
+        assert question == Wanted("*", "db")
         return Found(stands, asked=3, heard=2, more=True)
 
     planner = intention_planner(backend, in_slices, live, default_allow=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,9 +13,11 @@ import pytest
 from proxy.authz import Permission, Rule
 from proxy.balance.hosts import Host
 from proxy.l7.routes import read_chain
+from proxy.revocations import of_entries
 from proxy.server import Proxy
 from proxy.source import UpstreamSpec
-from tests.proxy.http2.talk import Answers, Talk, application, telling
+from proxy.spiffe import SpiffeId
+from tests.proxy.http2.talk import Answers, Talk, application, heard, telling
 from tests.proxy.mesh import Mesh, endpoint, until
 
 SPEC = UpstreamSpec(name="db", bind_port=-1)
@@ -291,3 +294,76 @@ async def test_a_deadline_of_the_caller_ends_the_call(make: Make) -> None:
     kind = ("content-type", "application/grpc")
     got = await talk.answer(talk.ask("/a/B", kind, ("grpc-timeout", "100m"), method="POST"))
     assert got.headers["grpc-status"] == "4"
+
+
+GRPC = (("content-type", "application/grpc"), ("te", "trailers"))
+
+
+async def streaming(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """An application whose calls never end: it greets, then sends back what comes."""
+    talk, sent = Talk(reader, writer, client=False), dict[int, int]()
+    while await heard(talk):
+        for stream in talk.asked:
+            talk.codec.send_headers(stream, [(":status", "200"), *GRPC[:1]])
+            talk.codec.send_data(stream, b"hello")
+            sent[stream] = 0
+        talk.asked.clear()
+        for stream, said in sent.items():
+            got = talk.streams[stream]
+            if got.reset is None and got.body[said:]:
+                talk.codec.send_data(stream, got.body[said:])
+                sent[stream] = len(got.body)
+        talk.flush()
+
+
+async def opened(make: Make, *paths: str) -> tuple[Pair, Talk, list[int]]:
+    """Calls of gRPC that stand, and have said something both ways."""
+    pair = await make(serve=streaming)
+    talk = await pair.connect()
+    calls = [talk.ask(path, *GRPC, method="POST", ended=False) for path in paths]
+    for call in calls:
+        await echoed(talk, call, b"A")
+    return pair, talk, calls
+
+
+async def echoed(talk: Talk, call: int, letter: bytes) -> None:
+    talk.codec.send_data(call, letter)
+    talk.flush()
+    while not talk.streams[call].body.endswith(letter):
+        assert await talk.more()
+
+
+async def test_new_rules_reset_calls_under_way_and_leave_others_alone(make: Make) -> None:
+    pair, talk, (stays, cut, also) = await opened(make, "/stays", "/cut", "/cut")
+    rule = Rule(
+        source="web", destination="db", action="", permissions=1, precedence=9,
+        matches=(Permission(action="allow", path_form="exact", path="/stays"),
+                 Permission(action="deny", path_form="prefix", path="/")),
+    )  # fmt: skip
+    pair.mesh.sources["db"].change(rules=(rule,))
+    for call in (cut, also):
+        got = await talk.answer(call)
+        assert got.reset is not None and not got.ended, "the stream is reset, not the connection"
+    await echoed(talk, stays, b"B")
+    assert pair.db.stats().events["cut", "intention_changed"] == 1
+    pair.mesh.sources["db"].change(rules=(), default_allow=False)
+    assert (await talk.answer(stays)).reset is not None, "nor does a default let it go on"
+
+
+@pytest.mark.parametrize("holder", ["web", "db"])
+async def test_calls_end_with_a_certificate_that_is_revoked(make: Make, holder: str) -> None:
+    pair, talk, (call,) = await opened(make, "/")
+    other = "db" if holder == "web" else "web"
+    uri = SpiffeId.service(pair.mesh.authority.trust_domain, "dc1", holder).uri
+    pair.mesh.sources[other].change(revoked=of_entries([("", uri, time.time() + 600.0)]))
+    assert (await talk.answer(call)).reset is not None
+    assert pair.mesh.proxies[other].stats().events["cut", "certificate_revoked"] == 1
+
+
+async def test_an_old_connection_lets_its_calls_finish(make: Make) -> None:
+    pair, talk, (call,) = await opened(make, "/")
+    (handler,) = pair.db._http._handlers.values()
+    handler.grown_old()
+    (server,) = pair.db._http._servers
+    assert server.session.leaving
+    await echoed(talk, call, b"B")

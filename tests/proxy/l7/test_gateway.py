@@ -463,3 +463,26 @@ async def test_new_rules_end_streams_at_once_and_let_requests_finish(make: Make)
         assert (await asyncio.wait_for(head_of(reader), 5))[0].split()[1] == "200"
     stays[1].write(b"still")
     assert await asyncio.wait_for(stays[0].readexactly(5), 5) == b"still"
+    uri = SpiffeId.service(pair.mesh.authority.trust_domain, "dc1", "web").uri
+    pair.mesh.sources["db"].change(revoked=of_entries([("", uri, time.time() + 600.0)]))
+    with contextlib.suppress(ConnectionError):
+        assert await asyncio.wait_for(stays[0].read(), 5) == b"", "no socket outlives its client"
+
+
+async def test_an_old_connection_takes_no_more_requests(make: Make) -> None:
+    pair = await make()
+    reader, writer = await pair.connect()
+    ask = b"GET /a HTTP/1.1\r\nHost: db\r\n\r\n"
+
+    async def asked() -> str:
+        writer.write(ask)
+        first, headers = await asyncio.wait_for(head_of(reader), 30)
+        await body_of(reader, headers)
+        return first.split()[1]
+
+    for _ in range(2):  # the second goes the short way
+        assert await asked() == "200"
+    (handler,) = pair.db._http._handlers.values()
+    handler.grown_old()
+    await until(lambda: not pair.db._http._handlers, "it was idle, so it ends")
+    assert await asked() == "200", "the client's sidecar has a new one"

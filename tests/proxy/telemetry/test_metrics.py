@@ -69,9 +69,21 @@ def test_what_entries_come_to() -> None:
     assert of("lictor_proxy_intention_decisions_total", "decision=deny", "source=web") == 1
     assert of("lictor_proxy_retries_total", "upstream=api") == 2
     assert of("lictor_proxy_timeouts_total") == 1
+    at = ENTRY.at
     assert metrics.edges() == [
-        {"Source": "web", "Destination": "db", "Result": "denied", "Requests": 1},
-        {"Source": "web", "Destination": "db", "Result": "ok", "Requests": 1},
+        {"Source": "web", "Destination": "db", "Result": "denied", "Requests": 1, "LastAt": at},
+        {"Source": "web", "Destination": "db", "Result": "ok", "Requests": 1, "LastAt": at},
+    ]
+
+
+def test_where_no_requests_are_seen_connections_are_counted() -> None:
+    metrics = RequestMetrics()
+    metrics.name("db", "dc1")
+    for at, allowed in ((5.0, True), (7.0, True), (6.0, False)):
+        metrics.connected("spiffe://t/ns/default/dc/dc1/svc/web", allowed=allowed, at=at)
+    assert [tuple(edge.values()) for edge in metrics.edges()] == [
+        ("web", "db", "denied", 1, 6.0),
+        ("web", "db", "ok", 2, 7.0),
     ]
 
 

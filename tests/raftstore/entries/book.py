@@ -65,6 +65,8 @@ class Book:
         return self.state.answer(DiscoveryChain(service=name, datacenter="dc1")).index
 
 
+PROVIDERS = ("okta", "other")
+
 names = st.sampled_from(NAMES)
 subsets = st.sampled_from(("", "", *SUBSETS))
 
@@ -134,7 +136,66 @@ bodies: st.SearchStrategy[dict[str, Any]] = st.one_of(
         ).map(lambda one: [one]),
     ),
 )
-deletions = st.just(("proxy-defaults", "global")) | st.tuples(
-    st.sampled_from(["service-defaults", "service-splitter", "service-router", "service-resolver"]),
-    names,
+
+
+def _asking(provider: str) -> dict[str, Any]:
+    return {"Providers": [{"Name": provider}]}
+
+
+def _permitted(provider: str) -> list[dict[str, Any]]:
+    http = {"Action": "allow", "HTTP": {"PathPrefix": "/"}, "JWT": _asking(provider)}
+    return [{"Name": "x", "Permissions": [http]}]
+
+
+_provider = st.sampled_from(PROVIDERS)
+_linked = st.fixed_dictionaries(
+    {"Name": names | st.just("*")}, optional={"CAFile": st.just("/ca"), "SNI": st.just("s")}
 )
+_exported = st.fixed_dictionaries(
+    {"Name": names, "Consumers": st.sampled_from([[{"Peer": "p"}], [{"Partition": "q"}]])}
+)
+#: Entries that no chain is made of, and that forbid or need others.
+around: st.SearchStrategy[dict[str, Any]] = st.one_of(
+    _entry(
+        "terminating-gateway",
+        Services=st.lists(_linked, max_size=3, unique_by=lambda one: one["Name"]),
+    ),
+    st.fixed_dictionaries(
+        {
+            "Kind": st.just("exported-services"),
+            "Name": st.just("default"),
+            "Services": st.lists(_exported, max_size=2, unique_by=lambda one: one["Name"]),
+        }
+    ),
+    st.fixed_dictionaries(
+        {
+            "Kind": st.just("jwt-provider"),
+            "Name": _provider,
+            "JSONWebKeySet": st.just({"Local": {"Filename": "/keys"}}),
+        },
+        optional={"Issuer": st.just("me")},
+    ),
+    _entry(
+        "service-intentions",
+        Sources=st.just([{"Name": "x", "Action": "allow"}]),
+        JWT=_provider.map(_asking),
+    ),
+    _entry("service-intentions", Sources=_provider.map(_permitted)),
+    st.fixed_dictionaries(
+        {"Kind": st.just("mesh"), "AllowEnablingPermissiveMutualTLS": st.booleans()}
+    ),
+    _entry("service-defaults", Protocol=protocols, MutualTLSMode=st.just("permissive")),
+)
+deletions = st.one_of(
+    st.sampled_from(
+        [("proxy-defaults", "global"), ("mesh", "mesh"), ("exported-services", "default")]
+    ),
+    st.tuples(
+        st.sampled_from(
+            ["service-defaults", "service-splitter", "service-router", "service-resolver",
+             "service-intentions", "ingress-gateway", "terminating-gateway"]
+        ),
+        names,
+    ),
+    st.tuples(st.just("jwt-provider"), _provider),
+)  # fmt: skip

@@ -9,7 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from raftstore.commands import Applied, Rejected
-from tests.raftstore.entries.book import NAMES, Book, bodies, deletions
+from raftstore.definition_queries import ListConfigEntries
+from raftstore.entries import kinds
+from raftstore.entries.intentions import providers
+from raftstore.mesh_queries import GatewayServices
+from tests.raftstore.entries.book import NAMES, PROVIDERS, Book, around, bodies, deletions
 from tests.strategies import long_examples
 
 HTTP = {"Kind": "proxy-defaults", "Config": {"protocol": "http"}}
@@ -34,10 +38,28 @@ def mismatched_listeners(book: Book) -> list[tuple[str, str]]:
     return found
 
 
+def check_around(book: Book) -> None:
+    """What holds between entries that no chain is made of."""
+    there = {each for each in PROVIDERS if book.get("jwt-provider", each) is not None}
+    for entry in book.state.answer(ListConfigEntries("")).value:
+        kinds.check(entry)
+        assert kinds.is_canonical(entry)
+    for name in NAMES:
+        entry = book.get("service-intentions", name)
+        wanted = set(providers(entry.content)) if entry is not None else set()
+        assert wanted <= there, "an intention asks for tokens of nobody"
+        if wanted:
+            assert book.chain(name).chain["Protocol"] in {"http", "http2", "grpc"}
+        gateways = [book.get(kind, name) for kind in ("ingress-gateway", "terminating-gateway")]
+        assert None in gateways, "a gateway is of one kind"
+        behind = book.state.answer(GatewayServices(name)).value
+        assert bool(behind) <= (gateways != [None, None])
+
+
 @long_examples(150)
 @given(
     http=st.booleans(),
-    steps=st.lists(st.one_of(bodies, bodies, bodies, deletions), min_size=1, max_size=14),
+    steps=st.lists(st.one_of(bodies, bodies, around, deletions), min_size=1, max_size=14),
 )
 def test_every_chain_compiles_after_every_write(http, steps):
     book = Book()
@@ -68,10 +90,11 @@ def test_every_chain_compiles_after_every_write(http, steps):
                 assert chain["StartNode"].startswith("resolver:")
                 assert not any(source.get("Permissions") for source in sources(book, name))
         assert mismatched_listeners(book) == []
+        check_around(book)
 
 
 @long_examples(60)
-@given(steps=st.lists(bodies, min_size=2, max_size=8), data=st.data())
+@given(steps=st.lists(bodies | around, min_size=2, max_size=8), data=st.data())
 def test_the_order_of_an_accepted_set_does_not_matter(steps, data):
     book = Book()
     book.write(HTTP)

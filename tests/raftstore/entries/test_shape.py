@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from raftstore.entries import kinds
 from raftstore.entries.errors import Invalid
 from raftstore.entries.shape import Undecodable, snake
-from tests.raftstore.entries.book import bodies
+from tests.raftstore.entries.book import around, bodies
 
 NAMED = {"Kind": "service-resolver", "Name": "web"}
 
@@ -90,7 +90,7 @@ def test_loose_types_are_taken():
     }
 
 
-@given(body=bodies)
+@given(body=bodies | around)
 def test_what_is_shown_is_read_as_the_same(body):
     entry = kinds.decode(body)
     assert kinds.is_canonical(entry)

@@ -160,7 +160,7 @@ def ca_commands(indexes: st.SearchStrategy[int]) -> st.SearchStrategy[c.Command]
     return st.one_of(
         st.builds(c.SetCA, cas=indexes, config=_config, roots=_roots, provider=_provider),
         st.builds(c.SetCAConfig, cas=indexes, config=_config),
-        st.just(c.NextSerial()),
+        st.builds(c.NextSerial, count=st.integers(1, 3)),
         st.builds(OpenSigningRequest, st.sampled_from(["", "k1", "k3"])),
     )
 

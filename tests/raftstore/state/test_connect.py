@@ -6,8 +6,10 @@ import dataclasses
 
 import msgpack
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from raftstore.commands import Applied, NextSerial, Rejected, SetCA, SetCAConfig
+from raftstore.commands import SERIALS_MAX, Applied, NextSerial, Rejected, SetCA, SetCAConfig
 from raftstore.queries import Answer, GetCAConfig, GetCAProvider, GetCARoots
 from raftstore.records import CAConfig, CAProviderState, CARoot
 from raftstore.signing_requests import GetSigningRequest, OpenSigningRequest
@@ -116,6 +118,18 @@ def test_a_configuration_written_first_does_not_stand_in_the_way_of_the_first_ro
 def test_a_serial_is_given_once(state):
     assert [state.apply(index, 0.0, NextSerial()).value for index in (3, 4, 9)] == [1, 2, 3]
     assert state.touched() == {("history", "")}
+
+
+@given(st.lists(st.integers(-1, SERIALS_MAX + 1), max_size=20))
+def test_serials_taken_in_a_row_are_of_nobody_else(counts):
+    state, given_out = StateMachine(), []
+    for index, count in enumerate(counts, 1):
+        outcome = state.apply(index, 0.0, NextSerial(count=count))
+        if isinstance(outcome, Applied):
+            given_out += range(outcome.value, outcome.value + count)
+        else:
+            assert not 1 <= count <= SERIALS_MAX
+    assert given_out == list(range(1, len(given_out) + 1))
 
 
 def test_the_key_of_a_signing_request_waits_until_it_signs(state):
