@@ -280,7 +280,9 @@ class Outbound:
         """The application connected to the upstream's port: dial the first endpoint."""
         return self._next(now) if self.phase is Phase.DIALLING else []
 
-    def secured(self, peer: PeerCertificate, *, policy: Policy, now: float) -> list[Effect]:
+    def secured(
+        self, peer: PeerCertificate, *, policy: Policy, now: float, lifetime_s: float | None = None
+    ) -> list[Effect]:
         """Only the upstream half is secured, and that arrives as ``dialled``."""
         return []
 

@@ -94,6 +94,7 @@ TABLE: dict[tuple[str, ...], tuple[str, str]] = {
     ("intention", "get"): ("intention", "Show an intention"),
     ("intention", "list"): ("intention", "List all intentions"),
     ("intention", "match"): ("intention", "Show intentions that match a service"),
+    ("intention", "learn"): ("intention", "Show who asked whom, and what would allow just that"),
     ("intention", "plan"): ("intention", "Show which pairs an intention would change"),
     ("join",): ("membership", "Tell the agent to join a cluster"),
     ("keygen",): ("version", "Generates a new gossip key"),

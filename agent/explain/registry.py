@@ -60,12 +60,6 @@ def explainers(
 
         return await explain_dns(backend, dns(), wish_of(arguments, query))
 
-    async def learn(arguments: Sequence[str], query: Mapping[str, str]) -> Json:
-        await loaded("agent.explain.learned")
-        from agent.explain.learned import learner
-
-        return await learner(backend, live, **default_of(config))(arguments, query)
-
     async def member(arguments: Sequence[str], query: Mapping[str, str]) -> Json:
         return explain_member(gossip, leader, arguments)
 
@@ -82,7 +76,7 @@ def explainers(
             "agent.explain.tokens", intention_explainer(backend, wall=wall, **default_of(config))
         ),
         "intention-plan": intention_planner(backend, paced, live, **default_of(config)),
-        "intention-learn": learn,
+        "intention-learn": _learner(backend, live, config),
         "keyring": _awaited(lambda: explain_keyring(config, keyring)),
         "limits": _plain(limits),
         "login": _plain(logins),
@@ -99,6 +93,16 @@ def explainers(
         "sidecars": _plain(sidecars),
         "watches": _plain(watches),
     }
+
+
+def _learner(backend: Backend, live: Live, config: AgentConfig) -> Explainer:
+    async def explain(arguments: Sequence[str], query: Mapping[str, str]) -> Json:
+        await loaded("agent.explain.learned")
+        from agent.explain.learned import learner
+
+        return await learner(backend, live, **default_of(config))(arguments, query)
+
+    return explain
 
 
 def _after(module: str, explainer: Explainer) -> Explainer:
