@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from proxy.certificate import PeerCertificate
+    from proxy.config import ProxyConfig
+    from proxy.source import OwnService
 
 #: The share of the age that is up to chance, so that what began together does not end together.
 JITTER = 0.1
@@ -29,15 +31,23 @@ def lifetime_s(age_s: float, not_after_at: float, *, wall: float, rng: random.Ra
 
 
 class Ages:
-    """The same for the connections of one proxy."""
+    """The same for the connections of one proxy, as its registration has it."""
 
-    def __init__(self, age_s: float, rng: random.Random) -> None:
-        self.age_s = age_s
+    def __init__(self, config: ProxyConfig, rng: random.Random) -> None:
+        self._config = config
         self._rng = rng
+        self._age_s = config.connection_age_s
+        #: How long a stream may last that rules let in no more.
+        self.stream_s = config.intention_drain_s
+
+    def update(self, own: OwnService) -> None:
+        """What the registration says counts before the configuration."""
+        self._age_s = own.connection_age_s or self._config.connection_age_s
+        self.stream_s = own.intention_drain_s or self._config.intention_drain_s
 
     def of(self, peer: PeerCertificate) -> float:
         """Seconds from now on for a connection of this client."""
-        return lifetime_s(self.age_s, peer.not_after_at, wall=time.time(), rng=self._rng)
+        return lifetime_s(self._age_s, peer.not_after_at, wall=time.time(), rng=self._rng)
 
     @contextlib.contextmanager
     def watching(self, peer: PeerCertificate, grown_old: Callable[[], None]) -> Iterator[None]:

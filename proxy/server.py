@@ -94,7 +94,7 @@ class Proxy:
         self.listeners: dict[str, Listener] = {}
         self._doors = Doors(self)
         self._balancers: dict[str, RoundRobin] = {}
-        self.ages = Ages(self.config.connection_age_s, self._rng)
+        self.ages = Ages(self.config, self._rng)
         #: Sockets of the process before us, until all that is wanted is open.
         self.inheritance: Inheritance | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -278,7 +278,7 @@ class Proxy:
         if state.own is not None:
             keys = [upstream.key for upstream in state.own.upstreams]
             follow(self._balancers, keys, state.endpoints, before.endpoints, self._rng)
-            self.ages.age_s = state.own.connection_age_s or self.config.connection_age_s
+            self.ages.update(state.own)
             self._reconcile_listeners(state.own)
 
     def _new_contexts(self, state: MeshState) -> None:

@@ -142,6 +142,7 @@ class Server:
         self.session = Session(
             pipe, Core(limits.http2, client=False), limits, now, self._asked, on_violation
         )
+        pipe.leave = self.session.leave
 
     async def run(self) -> None:
         """Serve until either side ends. Never raises for what the peer did."""

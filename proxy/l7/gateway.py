@@ -156,10 +156,9 @@ class Gateway:
 
     def rules_changed(self) -> None:
         """Decide again about the requests that are under way."""
-        config, own = self._hub.config, self._state.own
-        stream_s = (own and own.intention_drain_s) or config.intention_drain_s
+        stream_s, request_s = self._hub.ages.stream_s, self._hub.config.intention_finish_s
         for pipe, handler in list(self._handlers.items()):
-            denied = handler.rules_changed(stream_s=stream_s, request_s=config.intention_finish_s)
+            denied = handler.rules_changed(stream_s=stream_s, request_s=request_s)
             if denied and pipe.peer is not None:
                 uri, told = pipe.peer.identity.uri, f"{denied} requests under way"
                 self._record("cut", "intention_changed", uri, told)
@@ -331,7 +330,6 @@ class Gateway:
             pipe, handle, self._limits, on_violation=self._violated, now=self._loop.time
         )
         self._servers.add(server)
-        pipe.leave = server.session.leave
         try:
             await server.run()
         finally:
