@@ -60,15 +60,14 @@ def _shown(value: float) -> str:
 
 def edges(tables: Iterable[Sequence[Mapping[str, Any]]]) -> list[dict[str, Any]]:
     """Tables of who asked whom, as one."""
-    counted: dict[tuple[str, str, str], int] = {}
+    merged: dict[tuple[str, str, str], dict[str, Any]] = {}
     for table in tables:
         for row in table:
             key = str(row["Source"]), str(row["Destination"]), str(row["Result"])
-            counted[key] = counted.get(key, 0) + int(row["Requests"])
-    return [
-        {"Source": source, "Destination": destination, "Result": result, "Requests": count}
-        for (source, destination, result), count in sorted(counted.items())
-    ]
+            there = merged.setdefault(key, {**row, "Requests": 0, "LastAt": 0.0})
+            there["Requests"] += int(row["Requests"])
+            there["LastAt"] = max(there["LastAt"], float(row["LastAt"]))
+    return [merged[key] for key in sorted(merged)]
 
 
 def explain(each: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -50,9 +50,10 @@ def test_sums_are_those_of_all_in_any_order(tables: list[dict[str, int]]) -> Non
 
 
 def test_edges_and_clients_are_added() -> None:
-    edge = {"Source": "a", "Destination": "b", "Result": "ok", "Requests": 2}
-    assert merged.edges([[edge], [], [edge, edge | {"Result": "denied"}]]) == [
-        edge | {"Result": "denied"}, edge | {"Requests": 4},
+    edge = {"Source": "a", "Destination": "b", "Result": "ok", "Requests": 2, "LastAt": 5.0}
+    later = edge | {"LastAt": 7.0}
+    assert merged.edges([[edge], [], [later, edge | {"Result": "denied"}]]) == [
+        edge | {"Result": "denied"}, later | {"Requests": 4},
     ]  # fmt: skip
     one = {"rules": ["x"], "clients": {"a": 1}, "http_clients": {}}
     told = merged.explain([one, one | {"http_clients": {"b": 2}}])
