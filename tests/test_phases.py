@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.phases import AGAIN_MAX, ROOT, marked, phase, phases
+from tests.phases import AGAIN_MAX, BEGUN_FIRST, ROOT, marked, phase, phases
 
 #: Fails the first time it is run.
 ONCE = """
@@ -53,6 +53,12 @@ def test_what_cannot_be_collected_fails_at_once(tmp_path: Path) -> None:
     (tmp_path / "test_broken.py").write_text("import nothing_of_this_name")
     (tmp_path / "test_once.py").write_text(ONCE)
     assert phase(QUIET, [], tmp_path) != 0
+
+
+def test_files_that_take_longest_are_begun_first() -> None:
+    found = [Path(name).name for name in marked(ROOT, "e2e", "interop")]
+    assert set(found[: len(BEGUN_FIRST)]) == set(BEGUN_FIRST)
+    assert found[len(BEGUN_FIRST) :] == [name for name in found if name not in BEGUN_FIRST]
 
 
 def test_all_passed_says_nothing(tmp_path: Path) -> None:

@@ -21,7 +21,6 @@ COLLECTIONS = FOLDER / "ansible"
 
 pytestmark = [
     pytest.mark.interop,
-    pytest.mark.long,
     pytest.mark.timeout(600),
     pytest.mark.skipif(
         not PLAYBOOKS.exists() or not (COLLECTIONS / "ansible_collections").exists(),
@@ -42,7 +41,7 @@ def play(folder: Path, agent: AgentProcess, playbook: str) -> dict[str, int]:
     own = {
         "ANSIBLE_COLLECTIONS_PATH": str(COLLECTIONS), "ANSIBLE_HOME": str(folder),
         "ANSIBLE_LOCAL_TEMP": str(folder / "tmp"), "ANSIBLE_REMOTE_TEMP": str(folder / "tmp"),
-        "ANSIBLE_NOCOLOR": "1", "ANSIBLE_LOCALHOST_WARNING": "False",
+        "ANSIBLE_PIPELINING": "1", "ANSIBLE_NOCOLOR": "1", "ANSIBLE_LOCALHOST_WARNING": "False",
         "ANSIBLE_INVENTORY_UNPARSED_WARNING": "False", "LC_ALL": "C.UTF-8",
     }  # fmt: skip
     done = subprocess.run(

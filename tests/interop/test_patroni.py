@@ -13,7 +13,6 @@ from tests.waiting import eventually
 
 pytestmark = [
     pytest.mark.interop,
-    pytest.mark.long,
     pytest.mark.timeout(900),
     pytest.mark.skipif(bool(absent()), reason=absent()),
 ]
