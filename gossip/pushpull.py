@@ -88,12 +88,14 @@ def news(nodes: Iterable[NodeState], table: MemberTable) -> Iterator[NodeState]:
     """The records that could change something here; a quiet ring's exchange has none.
 
     Left out is only what gossip.members would ignore: no higher incarnation for a live member that
-    we hold at the same address, or no sign of life from one that has ended here as well.
+    we hold at the same address, or no sign of life from one that has ended here as well. Where a
+    table names a member twice, the first record may change what the second is held against.
     """
     known = table.records
+    told = {table.local_name}
     for node in nodes:
         mine = known.get(node.name)
-        if mine is not None and node.name != table.local_name:
+        if mine is not None and node.name not in told:
             if node.state is State.ALIVE:
                 if (
                     node.incarnation <= mine.incarnation
@@ -103,6 +105,7 @@ def news(nodes: Iterable[NodeState], table: MemberTable) -> Iterator[NodeState]:
                     continue
             elif mine.state in ENDED:
                 continue
+        told.add(node.name)
         yield node
 
 

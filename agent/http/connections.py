@@ -29,8 +29,8 @@ log = logging.getLogger("lictor.agent.http")
 IDLE_MAX_S = 300.0
 #: What remains of a refused body is read for this long, so that the client sees the answer.
 LINGER_MAX_S = 2.0
-#: And so many bytes of it: to read on costs us more than the client.
-LINGER_MAX_BYTES = 1024 * 1024
+#: And no faster, of all clients together: to read on costs us more than them.
+LINGER_BYTES_PER_S = 64 * 1024 * 1024
 HEADERS_MAX = 100
 
 #: Answers a method (the first) that no path has; None if it is no matter of methods.
@@ -51,12 +51,27 @@ def address_of(peer: Any) -> str:
     return f"{host}:{peer[1]}"
 
 
+class Pace:
+    """How fast what nobody wants is read, whoever sends it."""
+
+    __slots__ = ("_free_at", "_per_s")
+
+    def __init__(self, per_s: float) -> None:
+        self._per_s = per_s
+        self._free_at = 0.0
+
+    def after(self, size: int, now: float) -> float:
+        """So many bytes were read: for how many seconds to read no more."""
+        self._free_at = max(self._free_at, now) + size / self._per_s
+        return self._free_at - now
+
+
 class Connection(RequestHandler):
     """aiohttp's connection, quiet about what strangers send, with a lane beside it."""
 
     __slots__ = ("_address", "_answers", "_ended", "_give_up", "_head_max_s", "_head_timer",
-                 "_lane", "_later", "_left", "_left_bytes", "_on_malformed", "_other_method",
-                 "_pending", "_stumbled_at")  # fmt: skip
+                 "_lane", "_later", "_left", "_on_malformed", "_other_method", "_pace",
+                 "_pending", "_slowed", "_stumbled_at")  # fmt: skip
 
     def __init__(
         self,
@@ -66,6 +81,7 @@ class Connection(RequestHandler):
         on_malformed: Callable[[], None],
         other_method: OtherMethod,
         head_max_s: float,
+        pace: Pace,
         **options: Any,
     ) -> None:
         super().__init__(manager, **options)
@@ -81,9 +97,10 @@ class Connection(RequestHandler):
         self._give_up: Callable[[], None] | None = None
         self._head_max_s = head_max_s
         self._head_timer: asyncio.TimerHandle | None = None
-        #: The body of an answered request that was still coming, and how much of it is read yet.
+        #: The body of an answered request that was still coming.
         self._left: StreamReader | None = None
-        self._left_bytes = 0
+        self._pace = pace
+        self._slowed = False
 
     @property
     def address(self) -> str:
@@ -139,9 +156,8 @@ class Connection(RequestHandler):
 
     def _feed(self, data: bytes) -> None:
         """Bytes for aiohttp. If they end within a head, the rest of it has a deadline."""
-        if self._left is not None and self._is_too_much(data):
-            self.force_close()
-            return
+        if self._left is not None:
+            self._linger(self._left, len(data))
         super().data_received(data)
         if self._messages or self._current_request is not None:
             if self._messages and isinstance(self._messages[-1][0], _ErrInfo):
@@ -150,13 +166,23 @@ class Connection(RequestHandler):
         elif self._head_timer is None and self.transport is not None:
             self._head_timer = self._loop.call_later(self._head_max_s, self._head_is_late)
 
-    def _is_too_much(self, data: bytes) -> bool:
-        assert self._left is not None, "there is something left"
-        if self._left.is_eof():
+    def _linger(self, left: StreamReader, size: int) -> None:
+        if left.is_eof():
             self._left = None
-            return False
-        self._left_bytes -= len(data)
-        return self._left_bytes < 0
+        elif size and not self._slowed and self.transport is not None:
+            self._slowed = True
+            self.transport.pause_reading()
+            self._loop.call_later(self._pace.after(size, self._loop.time()), self._read_on)
+
+    def _read_on(self) -> None:
+        self._slowed = False
+        if not self._reading_paused:
+            self._resume_transport_reading()
+
+    def _resume_transport_reading(self) -> None:
+        # The reader of a body wants more as soon as it has had what came.
+        if not self._slowed:
+            super()._resume_transport_reading()
 
     def _head_is_whole(self) -> None:
         if self._head_timer is not None:
@@ -217,7 +243,7 @@ class Connection(RequestHandler):
         )
         finished = await super().finish_response(request, resp, start_time)
         if not request.content.is_eof():
-            self._left, self._left_bytes = request.content, LINGER_MAX_BYTES
+            self._left = request.content
         self._lane.answered()
         return finished
 
@@ -253,6 +279,7 @@ class Connections(web.Server):
         self._head_max_s = limits.http_head_timeout_s
         self._answers = answers
         self._heads = Heads()
+        self._pace = Pace(LINGER_BYTES_PER_S)
         self._by_address: Counter[str] = Counter()
         self._counted: dict[RequestHandler, str] = {}
         self._options: dict[str, Any] = {
@@ -284,6 +311,7 @@ class Connections(web.Server):
             self._count_malformed,
             self._other_method,
             self._head_max_s,
+            self._pace,
             loop=self._loop,
             **self._options,
         )

@@ -14,6 +14,7 @@ import pytest
 
 from agent.config.schema import WebUi
 from agent.errors import ForwardError, NoClusterLeader, NoServers, RequestError
+from agent.http.connections import Pace
 from agent.http.server import HttpServer
 from raftstore.errors import LeadershipLost, NoLeader, ProposalTimeout, QueueFull
 from tests.agent.http.rig import Client, Rig, make_config, small_limits
@@ -268,21 +269,31 @@ async def test_a_chunked_body_is_bounded_as_well(tight: Rig) -> None:
         assert (await client.receive()).status == 413
 
 
-async def test_of_a_refused_body_so_much_is_read_and_no_more(
-    tight: Rig, monkeypatch: pytest.MonkeyPatch
+async def test_what_is_left_of_a_refused_body_is_read_slowly_and_not_for_long(
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("agent.http.connections.LINGER_MAX_BYTES", 100_000)
+    monkeypatch.setattr("agent.http.connections.LINGER_BYTES_PER_S", 1_000_000)
+    rig = await Rig(make_config(limits=small_limits(kv_max_value_size=50_000))).start()
     head = b"PUT /v1/kv/a HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n"
-    async with Client(tight.port) as client:
-        for _ in range(2):  # what is left of the first counts for nothing later
+    try:
+        async with Client(rig.port) as client:
             client.writer.write(head % 60_000)
             assert (await client.receive()).status == 413
             client.writer.write(b"x" * 60_000)
             assert (await client.ask("PUT", "/v1/kv/a", b"x" * 100)).json is True
-        client.writer.write(head % 50_000_000)
-        assert (await client.receive()).status == 413
-        with pytest.raises(ConnectionError):
-            await pour(client, 50_000_000)
+            client.writer.write(head % 50_000_000)
+            assert (await client.receive()).status == 413
+            with pytest.raises(ConnectionError):
+                await pour(client, 50_000_000)
+    finally:
+        await rig.stop()
+
+
+def test_a_pace_is_kept_by_all_together() -> None:
+    pace = Pace(100.0)
+    assert pace.after(50, 10.0) == pytest.approx(0.5)
+    assert pace.after(50, 10.0) == pytest.approx(1.0)
+    assert pace.after(50, 20.0) == pytest.approx(0.5)
 
 
 async def pour(client: Client, size: int) -> None:
