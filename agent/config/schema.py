@@ -93,6 +93,11 @@ class DnsConfig:
     soa_expire_s: int = 86400
     soa_min_ttl_s: int = 0
 
+    @property
+    def zones(self) -> tuple[str, ...]:
+        """The domains in which we answer, without the last dot."""
+        return tuple(filter(None, (self.domain.rstrip("."), self.alt_domain.rstrip("."))))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnixSockets:

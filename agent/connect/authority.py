@@ -74,9 +74,10 @@ class Authority:
         seal: Seal = NO_SEAL,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         stats: AuthorityStats | None = None,
+        domains: tuple[str, ...] = (),
     ) -> None:
         """``config`` is the agent's `ca_config`, ``seal`` closes keys before they are replicated,
-        ``stats`` counts on, where somebody has begun.
+        ``stats`` counts on, where somebody has begun; ``domains`` are the zones of DNS.
         Raises RequestError when the configuration cannot be used."""
         self._backend = backend
         self._datacenter = datacenter
@@ -85,7 +86,7 @@ class Authority:
         self._now = now
         self._seal = seal
         self._external = ExternalSigner(backend, seal, now)
-        self._issuing = Issuing(backend, seal, now)
+        self._issuing = Issuing(backend, seal, now, datacenter=datacenter, domains=domains)
         self._bucket = TokenBucket(self._settings.csr_max_per_second)
         self._places = asyncio.Semaphore(self._settings.csr_max_concurrent or 1)
         self._places_max = self._settings.csr_max_concurrent or 1

@@ -50,6 +50,7 @@ class AuthorityDoor:
         datacenter: str,
         config: Mapping[str, Any],
         seal: Seal = NO_SEAL,
+        domains: tuple[str, ...] = (),
     ) -> None:
         """As of Authority. Raises RequestError when the configuration cannot be used."""
         settings.read(config)
@@ -57,6 +58,7 @@ class AuthorityDoor:
         self._datacenter = datacenter
         self._config = config
         self._seal = seal
+        self._domains = domains
         self._stats = AuthorityStats()
         self._authority: Authority | None = None
         self.methods: dict[str, Callable[[bytes, float], Awaitable[bytes]]] = {
@@ -74,6 +76,7 @@ class AuthorityDoor:
                 config=self._config,
                 seal=self._seal,
                 stats=self._stats,
+                domains=self._domains,
             )
         return self._authority
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
@@ -292,12 +292,19 @@ def signer_of(kept: CAProviderState) -> Signer:
 
 
 def sign_leaf(
-    request: LeafRequest, *, signer: Signer, serial: int, ttl_s: float, now: datetime
+    request: LeafRequest,
+    *,
+    signer: Signer,
+    serial: int,
+    ttl_s: float,
+    now: datetime,
+    dns_names: tuple[str, ...] = (),
 ) -> SignedCertificate:
     """Sign a request. Raises RequestError when what signs has ended.
 
     Everything but the identity and the key comes from our template: what else was asked for
-    (usages, validity, DNS names) is dropped. The end is never past the signer's own.
+    (usages, validity, DNS names) is dropped; ``dns_names`` are those that an ingress gateway is
+    known to have. The end is never past the signer's own.
     """
     identity, now = request.identity, now.astimezone(UTC)
     start = (now - timedelta(seconds=BACKDATE_S)).replace(microsecond=0)
@@ -316,7 +323,7 @@ def sign_leaf(
         .add_extension(_NO_AUTHORITY, critical=True)
         .add_extension(_LEAF_USAGE, critical=True)
         .add_extension(_BOTH_SIDES, critical=False)
-        .add_extension(san(identity), critical=False)
+        .add_extension(san(identity, dns_names), critical=False)
         .add_extension(key_id, critical=False)
         .add_extension(signer.key_id, critical=False)
         .sign(signer.key, signature_hash(signer.key))
@@ -439,9 +446,10 @@ def _name(common: str) -> x509.Name:
     return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common)])
 
 
-def san(identity: SpiffeId) -> x509.SubjectAlternativeName:
-    """The one alternative name that certificates of the mesh have."""
-    return x509.SubjectAlternativeName([x509.UniformResourceIdentifier(identity.uri)])
+def san(identity: SpiffeId, dns_names: Iterable[str] = ()) -> x509.SubjectAlternativeName:
+    """The one URI that certificates of the mesh have, and the DNS names of an ingress gateway."""
+    uri = x509.UniformResourceIdentifier(identity.uri)
+    return x509.SubjectAlternativeName([uri, *map(x509.DNSName, dns_names)])
 
 
 def _pem(certificate: x509.Certificate) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -18,11 +18,15 @@ from agent.backend import Ask, Backend, Consistency, SignedLeaf
 from agent.backend.authority import NOT_READY
 from agent.connect import ca, serials, settings
 from agent.connect.ca import LeafRequest, Signer
+from agent.connect.ingress import KIND as INGRESS
+from agent.connect.ingress_names import dns_names
 from agent.connect.sealing import Seal
 from agent.connect.settings import CASettings
 from agent.errors import AgentError, NoClusterLeader, RequestError
 from agent.tasks import TaskOwner
+from proxy.spiffe import Kind, SpiffeId
 from raftstore.commands import SERIALS_MAX, Applied, NextSerial
+from raftstore.definition_queries import ListConfigEntries
 from raftstore.errors import StoreError
 from raftstore.queries import GetCAConfig, GetCAProvider
 from raftstore.records import CAConfig, CAProviderState
@@ -53,8 +57,18 @@ async def next_serials(backend: Backend, count: int) -> tuple[int, int]:
 class Issuing:
     """Signs what has been checked and has had its turn."""
 
-    def __init__(self, backend: Backend, seal: Seal, now: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        backend: Backend,
+        seal: Seal,
+        now: Callable[[], datetime],
+        *,
+        datacenter: str = "dc1",
+        domains: tuple[str, ...] = (),
+    ) -> None:
         self._backend = backend
+        self._datacenter = datacenter
+        self._domains = domains
         self._seal = seal
         self._now = now
         self._waiting: list[_Waiting] = []
@@ -113,13 +127,21 @@ class Issuing:
             if found is None or current is None:
                 raise RequestError(500, NOT_READY)
             signer = self._opened(found)
+            gateways = (await self._backend.ask(ListConfigEntries(INGRESS), stale)).value
         except (AgentError, StoreError) as error:
             _fail(batch, error)
             return
-        await in_slices(self._signed(batch, signer, current, first, index))
+        hosts = {each.name: each.content for each in gateways}
+        await in_slices(self._signed(batch, signer, current, first, index, hosts))
 
     def _signed(
-        self, batch: list[_Waiting], signer: Signer, current: CASettings, first: int, index: int
+        self,
+        batch: list[_Waiting],
+        signer: Signer,
+        current: CASettings,
+        first: int,
+        index: int,
+        hosts: Mapping[str, object],
     ) -> Generator[None, None, None]:
         for number, each in enumerate(batch, first):
             yield
@@ -132,6 +154,7 @@ class Issuing:
                     serial=serials.compose_serial(secrets.randbits(64), number),
                     ttl_s=current.leaf_ttl_s,
                     now=self._now(),
+                    dns_names=self._names_of(each.request.identity, hosts),
                 )
             except Exception as error:  # of this request: the others are signed all the same
                 each.done.set_exception(error)
@@ -144,6 +167,13 @@ class Issuing:
                     per_second=current.csr_max_per_second,
                 )
             )
+
+    def _names_of(self, identity: SpiffeId, hosts: Mapping[str, object]) -> tuple[str, ...]:
+        """What a gateway's own config entry says; ``hosts`` are those of all gateways."""
+        if identity.kind is not Kind.SERVICE or identity.name not in hosts:
+            return ()
+        entry = hosts[identity.name]
+        return dns_names(entry, domains=self._domains, datacenter=self._datacenter)
 
     def _opened(self, kept: CAProviderState) -> Signer:
         """What signs, read once from each record. Raises RequestError where it cannot be opened."""

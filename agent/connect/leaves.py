@@ -20,6 +20,8 @@ from typing import TYPE_CHECKING, Protocol
 from agent.backend import Ask, Backend, Consistency, SignedLeaf
 from agent.backend.acting import ACTING
 from agent.backend.authority import NOT_READY, RATE_LIMITED
+from agent.connect.ingress import KIND as INGRESS
+from agent.connect.ingress_names import dns_names
 from agent.connect.renewal import Retry, renew_at, root_spread_s
 from agent.connect.serials import colons
 from agent.dates import rfc3339
@@ -30,6 +32,8 @@ from agent.tasks import TaskOwner
 from proxy.revocations import NONE
 from proxy.spiffe import SpiffeId
 from raftstore.catalog_queries import CountServices
+from raftstore.definition_queries import ListConfigEntries
+from raftstore.definitions import ConfigEntry
 from raftstore.errors import StoreError
 from raftstore.queries import CARootsAnswer, GetCARoots
 from raftstore.records import Check, CheckId, Service, ServiceId
@@ -85,18 +89,22 @@ class _Issued:
     valid_before_at: float
     signer_key_id: str
     certificate: PeerCertificate
+    dns_names: frozenset[str] = frozenset()
 
 
 class _Entry:
     """One service's leaf and the task that keeps it fresh."""
 
-    __slots__ = ("acting", "asked_at", "changed", "error", "issued", "limited", "task", "wake")
+    __slots__ = ("acting", "asked_at", "changed", "error", "issued", "limited", "named", "task",
+                 "wake")  # fmt: skip
 
     def __init__(self, asked_at: float) -> None:
         self.asked_at = asked_at
         #: With whose token the leaf is asked for: that of who asked last.
         self.acting: str | None = None
         self.issued: _Issued | None = None
+        #: The DNS names for which a leaf was asked for last, whatever it came with.
+        self.named: frozenset[str] = frozenset()
         self.error: Exception | None = None
         self.limited = False  # the leader is busy: nobody may hurry the next attempt
         self.changed = asyncio.Event()  # replaced at each change: waiters hold the old one
@@ -121,10 +129,16 @@ class LeafCache:
     """Gives leaf certificates; see `leaf`."""
 
     def __init__(
-        self, backend: Backend, *, datacenter: str, rng: random.Random | None = None
+        self,
+        backend: Backend,
+        *,
+        datacenter: str,
+        rng: random.Random | None = None,
+        domains: tuple[str, ...] = (),
     ) -> None:
         self._backend = backend
         self._datacenter = datacenter
+        self._domains = domains
         self._rng = rng or random.Random()
         self._entries: dict[str, _Entry] = {}
         self._roots: CARootsAnswer | None = None
@@ -308,6 +322,7 @@ class LeafCache:
             self._watching = True
             self._owner.spawn(self._watch_roots(), name="leaf roots")
             self._owner.spawn(self._watch_revocations(), name="leaf revocations")
+            self._owner.spawn(self._watch_hosts(), name="hosts of gateways")
 
     async def _watch_roots(self) -> None:
         ACTING.set(None)  # whoever asked first: this is the agent's own work
@@ -355,6 +370,33 @@ class LeafCache:
                 if why:
                     log.warning("leaf is replaced service=%s reason=%s", service, why)
                     entry.wake.set()
+
+    async def _watch_hosts(self) -> None:
+        """The leaf of an ingress gateway holds its hosts: other hosts, another leaf."""
+        ACTING.set(None)
+        retry, index = Retry(self._rng), 0
+        while True:
+            options = Ask(consistency=Consistency.STALE, min_index=index, wait_s=_ROOTS_WAIT_S)
+            try:
+                reply = await self._backend.ask(ListConfigEntries(INGRESS), options)
+            except (AgentError, StoreError) as error:
+                log.debug("hosts of gateways not known error=%s", error)
+                await asyncio.sleep(retry.failed_s())
+                continue
+            retry.succeeded()
+            index = reply.index if reply.index >= index else 0
+            for gateway in reply.value:
+                self._name(gateway)
+
+    def _name(self, gateway: ConfigEntry) -> None:
+        entry = self._entries.get(gateway.name)
+        if entry is None or entry.issued is None:
+            return
+        found = dns_names(gateway.content, domains=self._domains, datacenter=self._datacenter)
+        names = frozenset(found)
+        if names not in (entry.issued.dns_names, entry.named):
+            entry.named = names  # asked for once, whatever a server of another version signs
+            entry.wake.set()
 
     async def _renew_foreign(self, roots: CARootsAnswer) -> None:
         """Renew what the active root did not sign, spread over the time that all leaves of the
@@ -414,6 +456,7 @@ def _read(
 
     certificate = x509.load_pem_x509_certificate(signed.cert_pem.encode())
     signer = certificate.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier).value
+    names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     valid_after, valid_before = certificate.not_valid_before_utc, certificate.not_valid_after_utc
     leaf = Leaf(
         serial_number=signed.serial_number,
@@ -437,6 +480,7 @@ def _read(
             not_after_at=valid_before.timestamp(),
             not_before_at=valid_after.timestamp(),
         ),
+        dns_names=frozenset(names.get_values_for_type(x509.DNSName)),
     )
 
 

@@ -134,7 +134,9 @@ class HostParts:
 
     def _start_mesh(self) -> None:
         ground, config = self._ground, self._ground.config
-        self.leaves = LeafCache(self._own, datacenter=config.datacenter, rng=ground.rng)
+        self.leaves = LeafCache(
+            self._own, datacenter=config.datacenter, rng=ground.rng, domains=config.dns.zones
+        )
         ground.closers.add("leaf cache", self.leaves.close)
         ground.metrics.add("leaves", self.leaves.stats)
         ground.owner.spawn(self.leaves.tell_health(self.local), name="leaf health")

@@ -133,6 +133,7 @@ class ServerParts:
             datacenter=config.datacenter,
             config=dict(config.ca_config),
             seal=read_seal(config.ca_seal_key_file, on_disk=bool(config.data_dir)),
+            domains=config.dns.zones,
         )
         self._ground.closers.add("authority", self.authority.close)
         formation = self._formation = Formation(

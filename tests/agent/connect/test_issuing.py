@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
+from cryptography import x509
 
 from agent.backend import SignedLeaf
 from agent.connect import ca
@@ -16,6 +17,8 @@ from agent.connect.sealing import NO_SEAL
 from agent.errors import NoClusterLeader
 from proxy.spiffe import SpiffeId
 from raftstore.commands import Command, NextSerial, Outcome
+from raftstore.definition_commands import SetConfigEntry
+from raftstore.definitions import ConfigEntry
 from raftstore.errors import NoLeader
 from raftstore.queries import GetCARoots
 from raftstore.records import Actor
@@ -117,3 +120,28 @@ async def test_who_waits_when_the_server_stops_is_told() -> None:
     for each in (*two, waiting(issuing, request)):
         with pytest.raises(NoClusterLeader):
             await each
+
+
+async def test_a_gateways_leaf_holds_the_hosts_of_its_entry_and_no_others_does() -> None:
+    backend = Counted()
+    authority = Authority(backend, datacenter="dc1", config={}, domains=("consul",))
+    await authority.ensure_root()
+    service = {"Name": "web", "Hosts": ["shop.example"]}
+    listener = {"Port": 1, "Protocol": "http", "Services": [service]}
+    content = {"TLS": {"Enabled": True}, "Listeners": [listener]}
+    for entry in (
+        ConfigEntry(kind="service-defaults", name="web", content={"Protocol": "http"}),
+        ConfigEntry(kind="ingress-gateway", name="door", content=content),
+    ):
+        assert (await backend.change(SetConfigEntry(entry))).value is True
+    domain = (await backend.ask(GetCARoots())).value.trust_domain
+
+    async def held(service: str) -> list[str]:
+        csr = ca.make_csr(KEY, SpiffeId.service(domain, "dc1", service))
+        signed = await authority.sign_leaf(csr)
+        leaf = x509.load_pem_x509_certificate(signed.cert_pem.encode())
+        names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        return names.get_values_for_type(x509.DNSName)
+
+    assert await held("door") == ["*.ingress.consul", "*.ingress.dc1.consul", "shop.example"]
+    assert await held("web") == []

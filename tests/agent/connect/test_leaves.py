@@ -21,6 +21,8 @@ from agent.dates import rfc3339
 from agent.errors import RequestError
 from agent.local.leaf_health import LeafStanding, leaf_check
 from raftstore.commands import NextSerial, Register, SetCA
+from raftstore.definition_commands import SetConfigEntry
+from raftstore.definitions import ConfigEntry
 from raftstore.errors import NoLeader
 from raftstore.queries import GetCAConfig, GetCARoots
 from raftstore.records import (
@@ -96,6 +98,30 @@ async def test_a_blocking_read_waits_its_time_and_wakes_on_a_new_leaf(
     assert renewed.modify_index > first.modify_index
     assert renewed.create_index == first.create_index
     assert renewed.private_key_pem != first.private_key_pem
+
+
+async def test_other_hosts_of_a_gateway_are_another_leaf(backend: StateBackend) -> None:
+    authority = Authority(backend, datacenter="dc1", config={}, domains=("consul",))
+    backend.signer = authority.sign_leaf
+    cache = LeafCache(backend, datacenter="dc1", rng=random.Random(1), domains=("consul",))
+    http = ConfigEntry(kind="service-defaults", name="web", content={"Protocol": "http"})
+    await backend.change(SetConfigEntry(http))
+    try:
+        first, other = await cache.leaf("door"), await cache.leaf("web")
+        for host in ("a.example", "b.example"):
+            service = {"Name": "web", "Hosts": [host]}
+            listener = {"Port": 1, "Protocol": "http", "Services": [service]}
+            content = {"TLS": {"Enabled": True}, "Listeners": [listener]}
+            entry = ConfigEntry(kind="ingress-gateway", name="door", content=content)
+            assert (await backend.change(SetConfigEntry(entry))).value is True
+            second = await cache.leaf("door", min_index=first.modify_index, wait_s=20.0)
+            leaf = x509.load_pem_x509_certificate(second.cert_pem.encode())
+            names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+            assert host in names.get_values_for_type(x509.DNSName)
+            first = second
+        assert await cache.leaf("web") == other
+    finally:
+        await cache.close()
 
 
 async def test_renewals_are_spread_by_the_leaves_of_the_whole_cluster(
