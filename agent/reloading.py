@@ -78,7 +78,7 @@ class Reload:
         try:
             await self.now()
         except AgentError as error:
-            log.error("reload failed, keeping the old configuration error=%s", error)
+            log.error("Reload config failed, the old configuration stays error=%s", error)
 
     async def readable(self) -> bool:
         """Whether the files could be started with; what is wrong with them is logged."""

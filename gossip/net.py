@@ -419,10 +419,12 @@ class Gossip:
         if now - self._conflict_logged_at < CONFLICT_LOG_INTERVAL_S:
             return
         self._conflict_logged_at = now
-        log.warning(
-            "name conflict node=%s other_address=%s own=%s",
+        holder = self.member(effect.name)
+        log.warning(  # in serf's words, for which operators look
+            "Name conflict for '%s' both %s and %s are claiming own=%s",
             effect.name,
-            socket_address(effect.address),
+            "nobody" if holder is None else f"{holder.address}:{holder.port}",
+            ":".join(map(str, socket_address(effect.address) or ("?",))),
             effect.own,
         )
 

@@ -79,7 +79,7 @@ async def test_an_error_is_told_and_changes_nothing(caplog: pytest.LogCaptureFix
         await reload.now()
     with caplog.at_level(logging.ERROR):
         await reload.logged()
-    assert "reload failed, keeping the old configuration error=no such file" in caplog.text
+    assert "Reload config failed, the old configuration stays error=no such file" in caplog.text
     assert not taken
 
 
