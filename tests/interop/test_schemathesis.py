@@ -20,7 +20,7 @@ PROGRAM = FOLDER / "bin" / "schemathesis"
 #: Ends the agent, has no end, or is a file of the whole state.
 NEVER = r"/v1/agent/(leave|monitor|metrics/stream|join|force-leave)|/v1/watch|/v1/snapshot"
 #: How long it may go on asking, and an answer may take on a busy machine, in seconds.
-ASKS_S, ANSWER_S = 25, 30
+ASKS_S, ANSWER_S = 15, 30
 
 pytestmark = [
     pytest.mark.interop,
