@@ -33,7 +33,6 @@ from proxy.revocations import NONE
 from proxy.spiffe import SpiffeId
 from raftstore.catalog_queries import CountServices
 from raftstore.definition_queries import ListConfigEntries
-from raftstore.definitions import ConfigEntry
 from raftstore.errors import StoreError
 from raftstore.queries import CARootsAnswer, GetCARoots
 from raftstore.records import Check, CheckId, Service, ServiceId
@@ -245,7 +244,10 @@ class LeafCache:
             entry.wake.clear()
             try:
                 ACTING.set(entry.acting)
-                entry.issued = await self._issue(service, entry.issued)
+                before = entry.issued
+                entry.issued = await self._issue(service, before)
+                if before is None:
+                    entry.named = entry.issued.dns_names
             except (AgentError, StoreError) as error:
                 self._stats.failed += 1
                 entry.error = error
@@ -385,17 +387,18 @@ class LeafCache:
                 continue
             retry.succeeded()
             index = reply.index if reply.index >= index else 0
-            for gateway in reply.value:
-                self._name(gateway)
+            gateways = {each.name: each.content for each in reply.value}
+            for service, entry in self._entries.items():
+                if entry.issued is not None:
+                    self._name(entry, entry.issued, gateways.get(service))
 
-    def _name(self, gateway: ConfigEntry) -> None:
-        entry = self._entries.get(gateway.name)
-        if entry is None or entry.issued is None:
-            return
-        found = dns_names(gateway.content, domains=self._domains, datacenter=self._datacenter)
+    def _name(self, entry: _Entry, issued: _Issued, gateway: object) -> None:
+        found = dns_names(gateway, domains=self._domains, datacenter=self._datacenter)
         names = frozenset(found)
-        if names not in (entry.issued.dns_names, entry.named):
-            entry.named = names  # asked for once, whatever a server of another version signs
+        if names == entry.named:
+            return
+        entry.named = names  # asked for once, whatever a server of another version signs
+        if names != issued.dns_names:
             entry.wake.set()
 
     async def _renew_foreign(self, roots: CARootsAnswer) -> None:

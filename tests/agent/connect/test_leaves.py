@@ -21,7 +21,7 @@ from agent.dates import rfc3339
 from agent.errors import RequestError
 from agent.local.leaf_health import LeafStanding, leaf_check
 from raftstore.commands import NextSerial, Register, SetCA
-from raftstore.definition_commands import SetConfigEntry
+from raftstore.definition_commands import DeleteConfigEntry, SetConfigEntry
 from raftstore.definitions import ConfigEntry
 from raftstore.errors import NoLeader
 from raftstore.queries import GetCAConfig, GetCARoots
@@ -100,6 +100,13 @@ async def test_a_blocking_read_waits_its_time_and_wakes_on_a_new_leaf(
     assert renewed.private_key_pem != first.private_key_pem
 
 
+def names_in(leaf: leaves.Leaf) -> list[str]:
+    """The DNS names of a leaf."""
+    certificate = x509.load_pem_x509_certificate(leaf.cert_pem.encode())
+    names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    return names.get_values_for_type(x509.DNSName)
+
+
 async def test_other_hosts_of_a_gateway_are_another_leaf(backend: StateBackend) -> None:
     authority = Authority(backend, datacenter="dc1", config={}, domains=("consul",))
     backend.signer = authority.sign_leaf
@@ -115,10 +122,16 @@ async def test_other_hosts_of_a_gateway_are_another_leaf(backend: StateBackend) 
             entry = ConfigEntry(kind="ingress-gateway", name="door", content=content)
             assert (await backend.change(SetConfigEntry(entry))).value is True
             second = await cache.leaf("door", min_index=first.modify_index, wait_s=20.0)
-            leaf = x509.load_pem_x509_certificate(second.cert_pem.encode())
-            names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-            assert host in names.get_values_for_type(x509.DNSName)
+            assert host in names_in(second)
             first = second
+        late = LeafCache(backend, datacenter="dc1", rng=random.Random(1), domains=("consul",))
+        newcomer = await late.leaf("door")
+        await backend.change(DeleteConfigEntry("ingress-gateway", "door"))
+        fresh = await late.leaf("door", min_index=newcomer.modify_index, wait_s=20.0)
+        assert "example" not in str(names_in(fresh)) and host in names_in(newcomer)
+        await late.close()
+        bare = await cache.leaf("door", min_index=first.modify_index, wait_s=20.0)
+        assert "example" not in str(names_in(bare)), "no gateway any more, no hosts"
         assert await cache.leaf("web") == other
     finally:
         await cache.close()
