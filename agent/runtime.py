@@ -120,7 +120,7 @@ class Agent:
         print("==> Consul agent running!", flush=True)
         log.info("agent running node=%s id=%s", self.config.node_name, self.config.node_id)
         service_manager.tell(service_manager.READY, f"STATUS=node {self.config.node_name}")
-        collector.start(loop.call_soon_threadsafe)
+        collector.start(loop)
         watchdog.start()
         self.ground.sockets.close_rest()
         leave, status = await self._ending

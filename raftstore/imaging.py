@@ -18,11 +18,6 @@ from raftstore.state.snapshots import Loading
 _CHUNKS_PER_FREEZE = 64
 
 
-#: Chunks after which the collector looks at what is new, where writing them lets go of old rows.
-_CHUNKS_PER_PASS = 8
-_HELD_BY_THE_STATE = b"\x92\xa2kv"
-
-
 def hide_staged(part: int) -> None:
     """A part of an archive comes: what the ones before it have made is no garbage either."""
     if part % _CHUNKS_PER_FREEZE == 0:
@@ -46,24 +41,11 @@ class StateImages:
     def freeze(self) -> Generator[None, None, Iterator[bytes]]:
         """The state as it is; nothing may be applied before the generator ends."""
         gc.freeze()
-        return watched((yield from self._current().freeze()))
+        return (yield from self._current().freeze())
 
     def loader(self) -> StateLoader:
         """An empty state, to be filled."""
         return StateLoader(StateMachine(self._limits), self._replace)
-
-
-def watched(chunks: Iterator[bytes]) -> Iterator[bytes]:
-    """The same chunks, with a pass of the collector now and then.
-
-    The collector counts what is made less what is freed. Rows that only the snapshot still holds
-    (the journal has forgotten most of its changes meanwhile) are freed by the thousand, so it would
-    count nothing for seconds, and then look at a hundred thousand objects at once.
-    """
-    for number, chunk in enumerate(chunks, start=1):
-        yield chunk
-        if number % _CHUNKS_PER_PASS == 0 and not chunk.startswith(_HELD_BY_THE_STATE):
-            gc.collect()
 
 
 class StateLoader:

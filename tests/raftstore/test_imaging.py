@@ -5,7 +5,7 @@ import pytest
 from raftstore.commands import KVSet
 from raftstore.config import StateLimits
 from raftstore.errors import DecodeError
-from raftstore.imaging import StateImages, watched
+from raftstore.imaging import StateImages
 from raftstore.state import StateMachine
 
 
@@ -69,16 +69,3 @@ def test_a_replaced_state_is_let_go_in_steps():
     state = filled(3000)
     assert sum(1 for _ in state.dissolve()) >= 6
     assert len(state.kv) == 0
-
-
-def test_the_collector_looks_at_what_is_new_while_old_rows_are_let_go(monkeypatch):
-    passes = []
-    monkeypatch.setattr("raftstore.imaging.gc.collect", lambda: passes.append(1))
-    held, others = [b"\x92\xa2kv..."] * 80, [b"\x92\xa7history"] * 80
-    assert list(watched(iter([*held, *others]))) == [*held, *others]
-    assert len(passes) == 10
-    state = filled(4000)
-    chunks, _ = frozen(images(state, []))
-    passes.clear()
-    kept = list(chunks)
-    assert len(passes) >= len(kept) // 20  # most of them are of the journal

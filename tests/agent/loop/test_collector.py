@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
+from collections import deque
 from collections.abc import Iterator
 
 import pytest
@@ -62,3 +64,49 @@ def test_garbage_is_still_collected(collector):
     assert gc.collect() >= 1
     assert collector.freezes == 0
     assert collector.passes >= 1
+
+
+async def test_passes_come_by_time_where_as_much_is_freed_as_is_made(monkeypatch):
+    """As under steady writes, when each row pushes an old one out of the journal of changes."""
+    monkeypatch.setattr(module, "BEAT_S", 0.01)
+    rows = deque([[number] for number in range(20_000)], maxlen=20_000)
+    made = Collector()
+    made.start(asyncio.get_running_loop())
+    gc.set_threshold(100_000, 1000, 1000)  # what CPython does by its count is not meant
+    try:
+        async with asyncio.timeout(30):
+            while made.passes < 8:
+                rows.extend([number] for number in range(500))
+                await asyncio.sleep(0)
+    finally:
+        made.stop()
+        gc.unfreeze()
+
+
+def test_the_old_are_looked_at_before_that_takes_long(collector, monkeypatch):
+    monkeypatch.setattr(module, "YOUNGER_MAX_S", 1.0)
+    assert collector.generation_due() == 1
+    rows: list[list[int]] = []
+    while collector.generation_due() == 1:
+        rows.extend([number] for number in range(2000))
+        gc.collect(collector.generation_due())
+    gc.collect(collector.generation_due())
+    assert collector.generation_due() == 1
+
+
+def test_no_pass_comes_by_time_while_there_shall_be_none(monkeypatch):
+    async def main() -> tuple[int, int]:
+        monkeypatch.setattr(module, "BEAT_S", 0.001)
+        made = Collector()
+        made.start(asyncio.get_running_loop())
+        try:
+            with made.bulk():
+                before = made.passes
+                await asyncio.sleep(0.02)
+                return before, made.passes
+        finally:
+            made.stop()
+            gc.unfreeze()
+
+    before, after = asyncio.run(main())
+    assert before == after
