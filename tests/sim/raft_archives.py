@@ -198,7 +198,7 @@ class ArchiveCluster(WholeCluster):
         leader = self.some_leader()
         if leader is not None:
             ticket = ("restore", restore, position, attempt, payload)
-            self.attempt(lambda: leader.replica.propose(ticket, payload))
+            self.request(leader, ticket, lambda: leader.replica.propose(ticket, payload))
             self.queue_step(leader)
         self.after(self.rng.uniform(0.3, 0.8), lambda: self.miss(restore, attempt))
 

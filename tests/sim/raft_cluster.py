@@ -9,7 +9,8 @@ run. After every step of a node its state is checked against what the cluster ha
 * an acknowledged write stands in the committed log, exactly once;
 * a read sees every write that was acknowledged before it began.
 
-At the end all faults are healed, and the cluster must agree and accept a write.
+At the end all faults are healed, and the cluster must agree and accept a write, and whoever asked a
+server that still lives must have an answer: no request waits for ever.
 """
 
 from __future__ import annotations
@@ -53,6 +54,8 @@ class Faults:
 
 IDLE_TURNS = 0.1
 """Chance that a server turns though nothing is due."""
+ANSWERED_WITHIN_S = 5.0
+"""After the cluster has healed and agreed: two election timeouts and some."""
 CALM_DELAY_S = (0.0005, 0.005)
 CUTS = Faults(cuts_per_s=1.5)
 
@@ -136,6 +139,8 @@ class Cluster:
 
     replica_class: type[Replica] = Replica
     barrier = True
+    answers_all = True
+    """Whether servers owe an answer to every request that they took."""
 
     def __init__(
         self, seed: int, *, size: int = 3, faults: Faults = CUTS, traced: bool = False
@@ -163,6 +168,8 @@ class Cluster:
         self.calm_acks = 0
         self.reads_begun: dict[object, int] = {}
         self.reads_done = 0
+        self.owed: dict[int, tuple[object, Node, int]] = {}
+        """Requests that are not answered: the ticket, who was asked, and in which of its lives."""
         self.proposals = 0
         self.prompt_answers = 0
         self.calm = False
@@ -234,9 +241,17 @@ class Cluster:
 
         if not self.run_until(self.now + seconds, agreed):
             raise InvariantError("the healed cluster does not agree and accept a write")
+        if not self.run_until(self.now + ANSWERED_WITHIN_S, lambda: not self.owing()):
+            raise InvariantError(f"the healed cluster never answers {self.owing()}")
         for payload, index in self.acked.items():
             if self.members()[0].applied.count(payload) != 1:
                 raise InvariantError(f"acknowledged write {index} not applied exactly once")
+
+    def owing(self) -> list[object]:
+        """Requests that somebody still waits for. Who dies owes nothing any more."""
+        if not self.answers_all:
+            return []
+        return [ticket for ticket, node, life in self.owed.values() if node.life == life]
 
     def members(self) -> list[Node]:
         """The servers that must agree in the end."""
@@ -479,7 +494,7 @@ class Cluster:
             if self.rng.random() < 0.3:
                 ticket = ("read", self.event_count)
                 self.reads_begun[ticket] = self.acked_index_max
-                self.attempt(lambda: node.replica.read(ticket))
+                self.request(node, ticket, lambda: node.replica.read(ticket))
                 self.begin_reads(node)
             self.queue_step(node)
         if not self.calm:
@@ -497,18 +512,22 @@ class Cluster:
         self.results(node)
 
     def propose(self, node: Node, payload: bytes) -> None:
-        self.attempt(lambda: node.replica.propose(payload, payload))
+        self.request(node, payload, lambda: node.replica.propose(payload, payload))
         self.queue_step(node)
 
-    def attempt(self, action: Callable[[], object]) -> None:
+    def request(self, node: Node, ticket: object, action: Callable[[], object]) -> None:
+        """Ask a server for something: it refuses at once, or owes an answer."""
+        self.owed[id(ticket)] = (ticket, node, node.life)
         try:
             action()
         except StoreError as error:
             if not error.definite:
                 raise
+            del self.owed[id(ticket)]
 
     def results(self, node: Node) -> None:
         for ticket, result in node.replica.take_results():
+            self.owed.pop(id(ticket), None)
             if self.finish_ticket(node, ticket, result):
                 continue
             if not isinstance(result, Outcome):

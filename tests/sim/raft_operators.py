@@ -16,6 +16,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from raftstore.errors import StoreError
@@ -213,7 +214,8 @@ class OperatedCluster(Cluster):
             )
         )
         if node is not None:
-            self.attempt(lambda: node.replica.change(("change", self.event_count), change))
+            ticket = ("change", self.event_count)
+            self.request(node, ticket, lambda: node.replica.change(ticket, change))
             self.queue_step(node)
 
     def hand_over(self) -> None:
@@ -222,7 +224,8 @@ class OperatedCluster(Cluster):
             return
         peers = (None, *node.replica.engine.peer_ids())
         target, ticket = self.rng.choice(peers), ("transfer", self.event_count)
-        self.attempt(lambda: self.on_clock(node, lambda: node.replica.transfer(ticket, target)))
+        transfer = node.replica.transfer
+        self.request(node, ticket, lambda: self.on_clock(node, lambda: transfer(ticket, target)))
         self.queue_step(node)
 
     def restore_archive(self) -> None:
@@ -253,7 +256,8 @@ class OperatedCluster(Cluster):
             return
         self.isolate(leader.name, 2.0)
         for name in leader.replica.engine.peer_ids():
-            self.attempt(lambda n=name: leader.replica.change(("change", n), remove(n)))
+            ticket, change = ("change", name), remove(name)
+            self.request(leader, ticket, partial(leader.replica.change, ticket, change))
         self.queue_step(leader)
 
     def client(self) -> None:
@@ -277,7 +281,7 @@ class OperatedCluster(Cluster):
         if self.leads(node) and not self.calm:
             ticket = ("read", self.event_count, self.rng.random())
             self.reads_begun[ticket] = self.acked_index_max
-            self.attempt(lambda: node.replica.read(ticket))
+            self.request(node, ticket, lambda: node.replica.read(ticket))
             self.queue_step(node)
 
     def jump(self) -> None:

@@ -115,6 +115,8 @@ class StockReplica:
 class StockCluster(Cluster):
     """Cuts only, no crash, no loss on a link: the mildest world there is."""
 
+    answers_all = False  # nor does it: its hazard C5, which is not what this is for
+
     def run(self, seconds: float = 8.0, *, settle_s: float = 30.0) -> Cluster:
         before = pysyncobj.syncobj.random
         pysyncobj.syncobj.random = random.Random(self.seed)

@@ -11,6 +11,7 @@ import pytest
 
 from raftstore.raft.engine import RaftEngine
 from raftstore.raft.frames import AppendReply
+from raftstore.raft.reads import ReadIndex
 from raftstore.raft.replica import Replica
 from tests.sim.raft_cluster import CUTS, ROUGH, Cluster, Faults, InvariantError
 from tests.sim.raft_script import ScriptedCluster
@@ -129,16 +130,38 @@ class CountsVotes(RaftEngine):
         return self.counted[1] > (len(self._peers) + 1) / 2
 
 
-def with_engine(engine, size, faults):
-    class Weakened(Replica):
-        engine_class = engine
+class Forgetful(Replica):
+    """Hazard C5: who asked a leader that was deposed meanwhile is never told."""
 
+    def _notice_leadership(self):
+        if not self.engine.leads():
+            self._pending.clear()
+        super()._notice_leadership()
+
+
+class AsksOnce(Replica):
+    """A round of reads whose probes are lost with their links is not asked again."""
+
+    class Rounds(ReadIndex):
+        unconfirmed = False
+
+    def __init__(self, *args):
+        super().__init__(*args)
+        self.reads = self.Rounds()
+        self.engine.on_probe_reply = self.reads.answered
+
+
+def with_replica(replica, size, faults):
     def make(seed):
         cluster = Cluster(seed, size=size, faults=faults)
-        cluster.replica_class = Weakened
+        cluster.replica_class = replica
         return cluster
 
     return make
+
+
+def with_engine(engine, size, faults):
+    return with_replica(type("Weakened", (Replica,), {"engine_class": engine}), size, faults)
 
 
 def test_control_acknowledging_before_the_disk_loses_entries():
@@ -192,6 +215,14 @@ def test_control_counting_acknowledgements_of_another_term_loses_what_is_committ
 
 def test_control_counting_votes_elects_two_leaders():
     assert "two leaders" in str(first_failure(with_engine(CountsVotes, 5, ECHOES), 5.0))
+
+
+def test_control_a_leader_that_forgets_who_asked_leaves_them_waiting():
+    assert "never answers" in str(first_failure(with_replica(Forgetful, 3, CUTS)))
+
+
+def test_control_a_round_of_reads_that_is_not_asked_again_leaves_them_waiting():
+    assert "never answers" in str(first_failure(with_replica(AsksOnce, 3, CUTS), 2.5))
 
 
 def test_control_the_released_engine_loses_committed_entries_by_cuts_alone(caplog):
