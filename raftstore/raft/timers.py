@@ -74,11 +74,14 @@ class CallerTimer:
             waiting.settle(result)
 
     def _look(self) -> None:
-        for waiting in self._deadlines.due(self._loop.time()):
-            waiting.settle(waiting.too_late())
+        due = self._deadlines.due(self._loop.time())
+        # Set before anybody is told, and each is told by itself: whatever one of them does with it,
+        # the others hear of their deadlines too, or nobody would ever again.
         self._handle = None
         if len(self._deadlines):
             self._handle = self._loop.call_later(STEP_S, self._look)
+        for waiting in due:
+            self._loop.call_soon(waiting.settle, waiting.too_late())
 
     def cancel(self) -> None:
         """Look at nobody any more."""
