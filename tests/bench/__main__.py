@@ -21,6 +21,7 @@ import uvloop
 
 from tests.bench import (
     acl_bench,
+    apply_bench,
     archive_bench,
     balance_bench,
     checks_bench,
@@ -46,7 +47,7 @@ from tests.ports import three_ports
 SECTIONS = (
     "http", "dns", "raft", "tls", "failover", "watch", "idle", "memory", "snapshot",
     "relay", "sessions", "gossip", "checks", "balance", "acl",
-    "leaves",
+    "leaves", "apply",
 )  # fmt: skip
 FAILOVERS = 20
 CRASHES = 10
@@ -172,6 +173,8 @@ def main() -> None:
             checks_bench.bench(folder / "checks")
     if "dns" in only:
         dns_load.bench(rounds.seconds, changing=True)
+    if "apply" in only:
+        apply_bench.main()
     if "snapshot" in only:
         snapshot_bench.main()
         archive_bench.main()
