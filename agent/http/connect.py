@@ -25,16 +25,9 @@ from raftstore.revocations import ListRevocations
 _FOREIGN = frozenset({"vault", "aws-pca"})
 
 
-def _check_enabled(call: Call) -> None:
-    """Without the mesh there is no CA to ask. Raises RequestError in Consul's words."""
-    if not call.context.config.connect_enabled:
-        raise RequestError(500, "Connect must be enabled in order to use this endpoint")
-
-
 async def roots(call: Call) -> Reply:
     """The roots, as JSON or as one PEM bundle."""
     options = call.options()
-    _check_enabled(call)
     pem = False
     if "pem" in call.params:
         wish = parse_bool(call.params.get("pem"))
@@ -51,7 +44,6 @@ async def roots(call: Call) -> Reply:
 
 async def agent_roots(call: Call) -> Reply:
     """The roots, as an agent serves them to what runs beside it: also while no server answers."""
-    _check_enabled(call)
     found = await call.ask_kept(GetCARoots())
     headers = (*call.read_headers(found, effective=False), *call.kept_headers())
     return call.json(render.ca_roots(found.value), headers=headers)
@@ -60,7 +52,6 @@ async def agent_roots(call: Call) -> Reply:
 async def configuration_get(call: Call) -> Reply:
     """The CA's configuration."""
     options = call.options()
-    _check_enabled(call)
     found = await call.ask(GetCAConfig(), options)
     if found.value is None:
         raise RequestError(500, "CA is uninitialized and unable to serve its configuration")
@@ -80,7 +71,6 @@ async def configuration_put(call: Call) -> Reply:
         reason = f'could not initialize provider: unknown CA provider "{provider}"'
         raise RequestError(500, reason)
     call.check_datacenter()
-    _check_enabled(call)
     wish = CAWish(config=config, force=force)
     await AuthorityCalls(call.context.backend).configure(wish)
     return Reply()
@@ -120,7 +110,6 @@ async def _active(call: Call) -> Reply:
 async def leaf(call: Call) -> Reply:
     """The leaf certificate of a service on this host."""
     options = call.options()
-    _check_enabled(call)
     service = unquote(call.rest)
     if not service:
         raise RequestError(500, "URI must be either service or agent")

@@ -11,7 +11,7 @@ from agent.http import (
 )
 from agent.http.acl_links import switched_on
 from agent.http.routes.late import LateHandlers
-from agent.http.routes.table import LOCAL, Body, Class, get, local_put, route, write
+from agent.http.routes.table import LOCAL, Body, Class, get, local_put, route, with_mesh, write
 
 agent_streams = LateHandlers("agent_streams")
 agent_tokens = LateHandlers("agent_tokens")
@@ -51,8 +51,8 @@ AGENT = (
     route("/agent/check/warn/", local_put(agent_checks.warn, "service:write")),
     route("/agent/check/fail/", local_put(agent_checks.fail, "service:write")),
     route("/agent/check/update/", local_put(agent_checks.update, "service:write", Body.JSON)),
-    route("/agent/connect/ca/roots", get(connect.agent_roots, "")),
-    route("/agent/connect/ca/leaf/", get(connect.leaf, "service:write")),
+    route("/agent/connect/ca/roots", with_mesh(get(connect.agent_roots, ""))),
+    route("/agent/connect/ca/leaf/", with_mesh(get(connect.leaf, "service:write"))),
     route("/agent/connect/ca/leaf/", local_put(connect.renew, "service:write"), suffix="/renew"),
     route(
         "/agent/connect/feed/",

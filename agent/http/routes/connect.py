@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from agent.http import connect
 from agent.http.routes.late import LateHandlers
-from agent.http.routes.table import Body, get, route, write
+from agent.http.routes.table import Body, get, route, with_mesh, write
 
 intentions = LateHandlers("intentions")
 revocations = LateHandlers("revocations")
 
 CONNECT = (
-    route("/connect/ca/roots", get(connect.roots, "")),
+    route("/connect/ca/roots", with_mesh(get(connect.roots, ""))),
     route(
         "/connect/ca/configuration",
-        get(connect.configuration_get, "operator:read"),
-        write("PUT", connect.configuration_put, "operator:write", Body.JSON),
+        with_mesh(get(connect.configuration_get, "operator:read")),
+        with_mesh(write("PUT", connect.configuration_put, "operator:write", Body.JSON)),
     ),
     route("/connect/ca/revoke", write("PUT", revocations.revoke, "operator:write", Body.JSON)),
     route(
@@ -22,12 +22,12 @@ CONNECT = (
         get(revocations.list_all, ""),
         write("DELETE", revocations.drop, "operator:write"),
     ),
-    route("/connect/ca/csr", write("PUT", connect.signing_request, "operator:write")),
+    route("/connect/ca/csr", with_mesh(write("PUT", connect.signing_request, "operator:write"))),
     route(
         "/connect/ca/intermediate",
-        write("PUT", connect.set_intermediate, "operator:write", Body.JSON),
+        with_mesh(write("PUT", connect.set_intermediate, "operator:write", Body.JSON)),
     ),
-    route("/connect/ca/rotate", write("PUT", connect.rotate, "operator:write")),
+    route("/connect/ca/rotate", with_mesh(write("PUT", connect.rotate, "operator:write"))),
     route(
         "/connect/intentions",
         get(intentions.list_all, "intentions:read"),

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from agent.config.schema import Limits
+from agent.errors import RequestError
 from agent.http.call import Call, Change, Read
 from agent.http.reply import Reply
 
@@ -133,6 +134,19 @@ def planned(
     return Endpoint(
         method=method, handler=handler, permission=permission, body=body, kind=kind, plan=plan
     )
+
+
+def with_mesh(endpoint: Endpoint) -> Endpoint:
+    """The same, where the mesh is enabled: without it there is no authority to ask."""
+
+    async def handler(call: Call) -> Reply:
+        if not call.context.config.connect_enabled:
+            raise RequestError(500, "Connect must be enabled in order to use this endpoint")
+        return await endpoint.handler(call)
+
+    assert endpoint.plan is None, "a plan would go past it"
+    handler.__doc__ = endpoint.handler.__doc__
+    return replace(endpoint, handler=handler)
 
 
 def local_put(handler: Handler, permission: str, body: Body = Body.NONE) -> Endpoint:

@@ -46,6 +46,9 @@ async def test_without_the_mesh_there_is_no_authority_to_ask() -> None:
                 got = await client.get(f"/v1/{path}")
                 words = "Connect must be enabled in order to use this endpoint"
                 assert (got.status, got.text) == (500, words), path
+            for path in ("configuration", "csr", "intermediate", "rotate"):
+                got = await client.put(f"/v1/connect/ca/{path}", {})
+                assert (got.status, got.text) == (500, words), path
     finally:
         await rig.stop()
 
