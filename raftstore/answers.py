@@ -18,6 +18,7 @@ from raftstore import wire
 from raftstore.codec import codec_for
 from raftstore.errors import DecodeError, EncodeError
 from raftstore.queries import Answer, HistoryAnswer, NodeServicesAnswer, Query
+from raftstore.records import TxnAnswer
 
 T = TypeVar("T")
 
@@ -26,8 +27,12 @@ STEP_ROWS = 16
 #: A shorter message is read in one step: it takes less than a millisecond.
 SHORT_BYTES = 16 * 1024
 
-#: What is long in answers that are more than rows: the field, which has no default.
-_ROWS_OF: dict[Any, str] = {HistoryAnswer: "changes", NodeServicesAnswer: "services"}
+#: What is long in answers that are more than rows: the field.
+_ROWS_OF: dict[Any, str] = {
+    HistoryAnswer: "changes",
+    NodeServicesAnswer: "services",
+    TxnAnswer: "results",
+}
 
 
 class AnswerTooLarge(EncodeError):
@@ -55,7 +60,8 @@ def encode_answer(
         return writer.written()
     plain = codec_for(kind).to_plain(replace(value, **{field: ()}))  # type: ignore[type-var]
     place = _place(kind, field)
-    writer.packer.pack_array_header(len(plain))
+    # A field that has a default is left out where nothing comes behind it.
+    writer.packer.pack_array_header(max(len(plain), place + 1))
     for part in plain[:place]:
         writer.put(part)
     yield from writer.rows(_type_of(kind, field), held)
@@ -118,14 +124,28 @@ def decode_answer(query: Query[T], payload: bytes) -> Generator[None, None, Answ
         value = yield from reader.rows(kind)
     else:
         place, count = _place(kind, field), reader.items()
-        if count <= place:
-            raise DecodeError(f"{kind.__name__} expected")
+        if count <= place:  # nothing is listed, and the field is left out; or it is no answer
+            return wire.decode_answer(query, payload)
         plain = [reader.next() for _ in range(place)]
         rows = yield from reader.rows(listed)
         plain += [[], *(reader.next() for _ in range(place + 1, count))]
         value = replace(codec_for(kind).from_plain(plain), **{field: rows})
     reader.end()
     return Answer(index, value)
+
+
+def decode_txn_answer(value: Any) -> Generator[None, None, TxnAnswer]:
+    """``wire.decode_txn_answer`` in steps. Raises DecodeError."""
+    if type(value) is not bytes or len(value) <= SHORT_BYTES:
+        return wire.decode_txn_answer(value)
+    reader = _Reader(value)
+    parts = reader.items()
+    if not parts:
+        return wire.decode_txn_answer(value)
+    results = yield from reader.rows(_type_of(TxnAnswer, "results"))
+    errors = [reader.next() for _ in range(1, parts)]
+    reader.end()
+    return replace(codec_for(TxnAnswer).from_plain([[], *errors]), results=results)
 
 
 class _Reader:

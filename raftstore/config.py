@@ -31,7 +31,10 @@ class StateLimits:
     ended_sessions_max: int = 1024
     #: Operations of one transaction (Consul's present limit; its faces may allow fewer).
     txn_operations_max: int = 128
-    #: Bytes of what a transaction that writes gives back; one with more is refused whole.
+    #: Rows that a transaction that writes gives back: each is read and written out in the step in
+    #: which the transaction is applied, on every server. One with more is refused whole.
+    txn_results_max: int = 2048
+    #: Bytes of the same.
     txn_results_bytes_max: int = 2 * 1024 * 1024
     #: The same of one that only reads: less than a frame between agents carries.
     txn_read_bytes_max: int = 7 * 1024 * 1024

@@ -13,6 +13,7 @@ from collections import deque
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypeVar, cast
 
+from agent.acl.authorizer import Authorizer
 from agent.acl.builtin import ANONYMOUS_SECRET
 from agent.acl.caller import Caller, Denied, Need, TokenNotFound
 from agent.acl.reads import READS, ReadRule, acts_for_a_query, list_need, visible_results
@@ -31,7 +32,7 @@ from raftstore.definition_queries import (
 )
 from raftstore.definitions import secret_hash
 from raftstore.queries import HealthService, Query, ReadTransaction
-from raftstore.records import Actor, ServiceName, TxnAnswer, TxnError
+from raftstore.records import Actor, ServiceName, TxnAnswer, TxnError, TxnResult
 
 log = logging.getLogger("lictor.agent.acl")
 
@@ -148,9 +149,15 @@ class Guard:
     ) -> Reply[T]:
         caller = self._acting(caller, query)
         value: Any = reply.value
-        long = rule.keep is not None and len(value) > SLICE_ITEMS
-        if long and not (caller.authorizer.management or rule.sees_all(caller.authorizer)):
+        if caller.authorizer.management or rule.sees_all(caller.authorizer):
+            return self.filtered(caller, query, reply)
+        if rule.keep is not None and len(value) > SLICE_ITEMS:
             return await self._sliced(caller, query, rule, reply)
+        if isinstance(value, TxnAnswer):
+            results = await _visible(caller.authorizer, value.results)
+            removed = len(results) < len(value.results)
+            shown: Any = replace(value, results=results)
+            return self._without(caller, reply, shown, removed=removed)
         return self.filtered(caller, query, reply)
 
     def asks_plainly(self, caller: Caller, query: Query[Any]) -> bool:
@@ -347,7 +354,7 @@ class Guard:
         if caller.authorizer.management or not isinstance(outcome, Applied):
             return outcome
         answer = wire.decode_txn_answer(outcome.value)
-        kept = visible_results(caller.authorizer, answer.results)
+        kept = await _visible(caller.authorizer, answer.results)
         if len(kept) == len(answer.results) or self._dry_run:
             return outcome
         self.stats.filtered += 1
@@ -384,3 +391,13 @@ class Guard:
             return query.id in token.roles
         roles = [self.peek(GetACLRole(each)) for each in token.roles]
         return query.id in token.policies or any(query.id in r.policies for r in roles if r)
+
+
+async def _visible(authorizer: Authorizer, results: tuple[TxnResult, ...]) -> tuple[TxnResult, ...]:
+    """The results of a transaction that may be seen, looked at in slices."""
+    kept: list[TxnResult] = []
+    for start in range(0, len(results), SLICE_ITEMS):
+        if start:
+            await asyncio.sleep(0)
+        kept += visible_results(authorizer, results[start : start + SLICE_ITEMS])
+    return tuple(kept)

@@ -336,7 +336,8 @@ class Call:
         parts = json_parts(items, pretty=self.pretty)
         if within is not None:
             head, name = within
-            opening = json_bytes(head | {name: None}).removesuffix(b"null}")
+            others = {key: value for key, value in head.items() if key != name}
+            opening = json_bytes(others | {name: None}).removesuffix(b"null}")
             parts = chain((opening,), parts, (b"}",))
         return Reply(b"", JSON_TYPE, 200, headers, parts)
 

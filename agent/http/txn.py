@@ -8,10 +8,11 @@ from agent.errors import RequestError
 from agent.http import parse_txn, render
 from agent.http.call import Call
 from agent.http.reply import Reply
-from raftstore import wire
+from raftstore import answers
 from raftstore.commands import Rejected, Transaction
 from raftstore.queries import ReadTransaction
 from raftstore.records import Json, TxnAnswer, TxnOperation, TxnResult
+from raftstore.slices import in_slices
 
 
 async def run(call: Call) -> Reply:
@@ -28,7 +29,7 @@ async def run(call: Call) -> Reply:
     outcome = await call.propose(command)
     if isinstance(outcome, Rejected):
         raise RequestError(413, outcome.reason)  # the only reasons are sizes
-    return _reply(call, wire.decode_txn_answer(outcome.value), {})
+    return _reply(call, await in_slices(answers.decode_txn_answer(outcome.value)), {})
 
 
 async def _read(call: Call, operations: tuple[TxnOperation, ...]) -> Reply:
@@ -53,9 +54,9 @@ def _reply(
     shown: dict[str, Json] = {"Results": None, "Errors": None}
     if answer.errors:
         shown["Errors"] = [{"OpIndex": error.index, "What": error.what} for error in answer.errors]
-    else:
-        shown["Results"] = [_result(result) for result in answer.results]
-    return call.json(shown | more, status=409 if answer.errors else 200, headers=headers)
+        return call.json(shown | more, status=409, headers=headers)
+    within = (shown | more, "Results")
+    return call.listing(answer.results, _result, headers=headers, within=within)
 
 
 def _result(result: TxnResult) -> Json:

@@ -337,6 +337,13 @@ class KVStore:
                     break
                 yield shown
 
+    def walk(self, prefix: str, slice_rows: int) -> Iterator[list[KVPair]]:
+        """What ``list`` gives now, in slices, whatever is written while they are taken."""
+        frozen: Iterator[list[KVPair]] = self.pairs.freeze(slice_rows, prefix)
+        if self.sweep is None:
+            return frozen
+        return _seen(frozen, self.sweep)
+
     def index_of(self, key: str) -> int:
         """Index of a key; of the whole tree, deletions included, when the key is absent."""
         pair = self.get(key)
@@ -403,6 +410,11 @@ class KVStore:
         assert all(self._held.values()), "a session is listed with no keys"
         assert len(self._heights) == len(self.pairs) + len(buried)
         self._heights.check()
+
+
+def _seen(slices: Iterator[list[KVPair]], sweep: Sweep) -> Iterator[list[KVPair]]:
+    for rows in slices:
+        yield [pair for pair in map(sweep.shown, rows) if pair is not None]
 
 
 def _below(keys: Any, prefix: str, start: str | None = None) -> Iterator[str]:

@@ -15,7 +15,6 @@ from typing import Any, TypeVar
 from raftstore import queries as q
 from raftstore.catalog_queries import DumpNodes
 from raftstore.queries import Answer, Query
-from raftstore.records import KVPair
 from raftstore.state import past
 from raftstore.state.heights import prefix_end
 from raftstore.state.whole import State
@@ -43,10 +42,10 @@ def gather(state: State, query: Query[Any]) -> Steps | None:
     The steps raise ``Moved`` where something got in between.
     """
     steps = _gather(state, query)
-    return None if steps is None else _in_force(state, steps)
+    return None if steps is None else in_force(state, steps)
 
 
-def _in_force(state: State, steps: Steps) -> Steps:
+def in_force(state: State, steps: Steps) -> Steps:
     """The steps as long as no archive takes the place of what they walk."""
     restored_index = state.restored_index
     while True:
@@ -57,6 +56,12 @@ def _in_force(state: State, steps: Steps) -> Steps:
         yield
         if state.restored_index != restored_index:
             raise Moved
+
+
+def answered(index: int, steps: Generator[None, None, Any]) -> Steps:
+    """The value of steps as an answer of that index."""
+    value = yield from steps
+    return Answer(index, value)
 
 
 def _gather(state: State, query: Query[Any]) -> Steps | None:
@@ -80,13 +85,11 @@ def _many_keys(state: State, prefix: str) -> bool:
 
 
 def _pairs(state: State, query: q.KVList | q.KVKeys) -> Steps:
-    kv, sweep, whole = state.kv, state.kv.sweep, isinstance(query, q.KVList)
+    kv, whole = state.kv, isinstance(query, q.KVList)
     index = max(1, kv.index_below(query.prefix))
     found: list[Any] = []
-    rows: list[KVPair]
-    for rows in kv.pairs.freeze(SLICE_ROWS, query.prefix):
-        shown = rows if sweep is None else [p for p in map(sweep.shown, rows) if p is not None]
-        found += shown if whole else [pair.key for pair in shown]
+    for rows in kv.walk(query.prefix, SLICE_ROWS):
+        found += rows if whole else [pair.key for pair in rows]
         yield
     return Answer(index, tuple(found))
 

@@ -187,7 +187,16 @@ class StateMachine(State):
 
     def gather(self, query: Query[Any]) -> listings.Steps | None:
         """``answer`` in steps, where that is long; None if it can be made at once."""
+        if isinstance(query, q.ReadTransaction):
+            return self._read_in_steps(query)
         return listings.gather(self, query)
+
+    def _read_in_steps(self, query: q.ReadTransaction) -> listings.Steps | None:
+        steps = self._transactions.read_in_steps(query.operations)
+        if steps is None:
+            return None
+        index = max(1, self.index_of(query))
+        return listings.in_force(self, listings.answered(index, steps))
 
     def answer_at(self, query: Query[T], at: At) -> Answer[T]:
         """What the state said at an earlier index or time, index and all.

@@ -13,7 +13,7 @@ txn_keys.py's and txn_catalog.py's.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Iterator
 
 from raftstore.codec import codec_for, pack
 from raftstore.commands import Applied, Outcome, Rejected, SessionDestroy, Transaction
@@ -23,12 +23,20 @@ from raftstore.state.history import weigh
 from raftstore.state.sessions import Sessions
 from raftstore.state.tables import Indexes
 from raftstore.state.txn_catalog import CatalogVerbs
-from raftstore.state.txn_keys import PAIR_BYTES, KeyVerbs
+from raftstore.state.txn_keys import PAIR_BYTES, KeyVerbs, Room
 
 _ANSWER = codec_for(TxnAnswer)
 
+#: Results of trees that are read in one go, and in one step of more.
+AT_ONCE_RESULTS = 512
+SLICE_RESULTS = 128
+
+_ANY_NUMBER = 1 << 30
+
 #: What an operation gave back, and why it failed ("" when it did not).
 Step = tuple[tuple[TxnResult, ...], str]
+#: The same of a tree that is still being walked.
+Slices = Iterator[tuple[TxnResult, ...]]
 
 
 class Transactions:
@@ -60,15 +68,15 @@ class Transactions:
             return Applied(index, pack(_ANSWER.to_plain(answer)))
         self._indexes.begin()
         self._keys.begin()
-        limit = self._limits.txn_results_bytes_max
+        limit = Room(self._limits.txn_results_max, self._limits.txn_results_bytes_max)
         answer = _all(operations, _bounded(limit, functools.partial(self._carry_out, index)))
         if answer.errors:
             self._indexes.undo.rollback()
             return Applied(index, pack(_ANSWER.to_plain(answer)))
         packed = pack(_ANSWER.to_plain(answer))
-        if len(packed) > limit:
+        if len(packed) > limit.bytes:
             self._indexes.undo.rollback()
-            return Rejected(index, f"transaction's {_over(limit)}")
+            return Rejected(index, f"transaction's {_over(Room(0, -1), limit)}")
         self._indexes.undo.commit()
         return Applied(index, packed)
 
@@ -77,7 +85,28 @@ class Transactions:
         answer = _all(operations, lambda operation: ((), self._refusal(operation, writes=False)))
         if answer.errors:
             return answer
-        return _all(operations, _bounded(self._limits.txn_read_bytes_max, self._look))
+        return _all(operations, _bounded(self._read_limit(), self._look))
+
+    def _read_limit(self) -> Room:
+        """Rows are not counted: many are read in steps."""
+        return Room(_ANY_NUMBER, self._limits.txn_read_bytes_max)
+
+    def read_in_steps(
+        self, operations: tuple[TxnOperation, ...]
+    ) -> Generator[None, None, TxnAnswer] | None:
+        """The same in steps, as it is at this call; None if it can be made at once."""
+        keys = [operation.kv for operation in operations if operation.kv is not None]
+        if not self._keys.trees_over(keys, AT_ONCE_RESULTS):
+            return None
+        if any(self._refusal(operation, writes=False) for operation in operations):
+            return None
+        return _taken(list(map(self._begin_look, operations)), self._read_limit())
+
+    def _begin_look(self, operation: TxnOperation) -> Step | Slices:
+        """What is short is found now, what may be long is walked as it is now."""
+        if operation.kv is not None and operation.kv.verb == "get-tree":
+            return self._keys.walk_tree(operation.kv, SLICE_RESULTS)
+        return self._look(operation, self._read_limit())
 
     def index_of(self, operations: tuple[TxnOperation, ...]) -> int:
         """The highest index of what the operations look at."""
@@ -92,14 +121,14 @@ class Transactions:
             return self._keys.refusal(operation.kv, writes=writes)
         return self._catalog.refusal(operation)
 
-    def _carry_out(self, index: int, operation: TxnOperation, room: int) -> Step:
+    def _carry_out(self, index: int, operation: TxnOperation, room: Room) -> Step:
         if operation.kv is not None:
             return self._keys.carry_out(index, operation.kv, room)
         if operation.session is not None:
             return self._end_session(index, operation.session)
         return self._catalog.carry_out(index, operation)
 
-    def _look(self, operation: TxnOperation, room: int) -> Step:
+    def _look(self, operation: TxnOperation, room: Room) -> Step:
         if operation.kv is not None:
             return self._keys.look(operation.kv, room)
         if operation.session is not None:
@@ -118,24 +147,52 @@ class Transactions:
         return (), outcome.reason if isinstance(outcome, Rejected) else ""
 
 
-def _over(limit: int) -> str:
-    return f"results are over the limit of {limit} bytes"
+def _taken(found: list[Step | Slices], limit: Room) -> Generator[None, None, TxnAnswer]:
+    """The answer of what operations found, in steps: by the rules of ``_all`` and ``_bounded``."""
+    results: list[TxnResult] = []
+    errors: list[TxnError] = []
+    room = limit
+    for number, step in enumerate(found):
+        if room.is_over:
+            errors.append(TxnError(number, _over(room, limit)))
+            continue
+        problem = step[1] if isinstance(step, tuple) else ""
+        for rows in step[:1] if isinstance(step, tuple) else step:
+            room = _less(room, rows)
+            results.extend(rows)
+            if room.is_over:
+                problem = problem or _over(room, limit)
+                break
+            yield
+        if problem:
+            errors.append(TxnError(number, problem))
+    return TxnAnswer((), tuple(errors)) if errors else TxnAnswer(tuple(results))
+
+
+def _over(room: Room, limit: Room) -> str:
+    if room.rows < 0:
+        return f"results are over the limit of {limit.rows}"
+    return f"results are over the limit of {limit.bytes} bytes"
+
+
+def _less(room: Room, given: tuple[TxnResult, ...]) -> Room:
+    return Room(room.rows - len(given), room.bytes - sum(map(_weight, given)))
 
 
 def _bounded(
-    limit: int, run: Callable[[TxnOperation, int], Step]
+    limit: Room, run: Callable[[TxnOperation, Room], Step]
 ) -> Callable[[TxnOperation], Step]:
-    """The same, told how many bytes there is room for; from where the results are too many only
-    errors: none is kept or encoded."""
+    """The same, told how much there is room for; from where the results are too many only errors:
+    none is kept or encoded."""
     room = limit
 
     def checked(operation: TxnOperation) -> Step:
         nonlocal room
-        if room < 0:
-            return (), _over(limit)
+        if room.is_over:
+            return (), _over(room, limit)
         given, problem = run(operation, room)
-        room -= sum(map(_weight, given))
-        return (given, problem) if room >= 0 else ((), problem or _over(limit))
+        room = _less(room, given)
+        return ((), problem or _over(room, limit)) if room.is_over else (given, problem)
 
     return checked
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from typing import NamedTuple
+
 from raftstore.commands import (
     KVDelete,
     KVDeleteTree,
@@ -18,6 +22,19 @@ from raftstore.thawed import maker_of
 
 #: What a key takes in an answer beside its name and value when it is encoded, rounded up.
 PAIR_BYTES = 64
+
+
+class Room(NamedTuple):
+    """How much the answer of a transaction may still have."""
+
+    rows: int
+    bytes: int
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it has more than it may."""
+        return self.rows < 0 or self.bytes < 0
+
 
 _Step = tuple[tuple[TxnResult, ...], str]
 
@@ -52,8 +69,8 @@ class KeyVerbs:
             return self._kv.index_below(operation.key)
         return self._kv.index_of(operation.key)
 
-    def carry_out(self, index: int, operation: TxnKV, room: int) -> _Step:
-        """Do what any verb says; ``room`` is how many bytes the answer may have."""
+    def carry_out(self, index: int, operation: TxnKV, room: Room) -> _Step:
+        """Do what any verb says; ``room`` is how much the answer may have."""
         match operation.verb:
             case "set" | "cas":
                 return self._set(index, operation)
@@ -106,7 +123,7 @@ class KeyVerbs:
         assert pair is not None, "it was written just now"
         return (_without_value(pair),), ""
 
-    def look(self, operation: TxnKV, room: int) -> _Step:
+    def look(self, operation: TxnKV, room: Room) -> _Step:
         """Do what a reading verb says."""
         key = operation.key
         pair = self._kv.get(key)
@@ -126,13 +143,28 @@ class KeyVerbs:
             case _:
                 return (), f'unknown KV verb "{operation.verb}"'
 
-    def _tree(self, prefix: str, room: int) -> tuple[TxnResult, ...]:
+    def trees_over(self, operations: Iterable[TxnKV], count: int) -> bool:
+        """Whether the trees that these operations ask for have more keys than that together."""
+        for operation in operations:
+            if operation.verb == "get-tree":
+                count -= sum(1 for _ in islice(self._kv.below(operation.key), count + 1))
+                if count < 0:
+                    return True
+        return False
+
+    def walk_tree(self, operation: TxnKV, slice_rows: int) -> Iterator[tuple[TxnResult, ...]]:
+        """What ``look`` finds for a "get-tree" now, in slices, whatever is written meanwhile."""
+        slices = self._kv.walk(operation.key, slice_rows)
+        return (tuple([_result(pair, None, None, None) for pair in rows]) for rows in slices)
+
+    def _tree(self, prefix: str, room: Room) -> tuple[TxnResult, ...]:
         """All keys with the prefix; of what there is no room for only so much that it shows."""
         found: list[TxnResult] = []
-        for pair in self._kv.below(prefix):
+        left = room.bytes
+        for pair in islice(self._kv.below(prefix), room.rows + 1):
             found.append(_result(pair, None, None, None))
-            room -= PAIR_BYTES + len(pair.key) + len(pair.value)
-            if room < 0:
+            left -= PAIR_BYTES + len(pair.key) + len(pair.value)
+            if left < 0:
                 break
         return tuple(found)
 

@@ -25,8 +25,17 @@ from raftstore.queries import (
     NodeServices,
     NodeServicesAnswer,
     Query,
+    ReadTransaction,
 )
-from raftstore.records import KVPair, Node, NodeName, Service
+from raftstore.records import (
+    KVPair,
+    Node,
+    NodeName,
+    Service,
+    TxnAnswer,
+    TxnError,
+    TxnResult,
+)
 from raftstore.slices import at_once
 from tests.raftstore.state.commands import ALL_QUERIES
 from tests.raftstore.state.test_machine import TIGHT, populated
@@ -53,6 +62,11 @@ LONG: list[tuple[Query[Any], Any]] = [
             3, tuple(Change(index=n, stamp=1.0, table="kv", key="k") for n in range(99)), True
         ),
     ),
+    (
+        ReadTransaction(()),
+        TxnAnswer(tuple(TxnResult(kv=KVPair(key=f"k{n}", value=b"v")) for n in range(99))),
+    ),
+    (ReadTransaction(()), TxnAnswer((TxnResult(node=Node(name="n")),) * 99, (TxnError(3, "why"),))),
 ]
 
 
@@ -81,6 +95,22 @@ def test_every_answer_survives(monkeypatch: pytest.MonkeyPatch) -> None:
         data = bytes(at_once(answers.encode_answer(query, answer, bytes_max=ROOM)))
         assert data == wire.encode_answer(query, answer)
         assert at_once(answers.decode_answer(query, data)) == answer, query
+
+
+@given(cut=st.integers(0, 40), put=st.binary(max_size=3))
+def test_what_a_transaction_gave_is_read_in_steps_as_in_one(cut: int, put: bytes) -> None:
+    values = [value for _, value in LONG if isinstance(value, TxnAnswer)]
+    for value in (*values, TxnAnswer(), TxnAnswer(errors=(TxnError(0, "why"),))):
+        good = wire.codec_for(TxnAnswer).encode(value)
+        assert at_once(answers.decode_txn_answer(good)) == value
+        bad = good[:cut] + put + good[cut + 1 :]
+        try:
+            expected = wire.decode_txn_answer(bad)
+        except DecodeError:
+            with pytest.raises(DecodeError):
+                at_once(answers.decode_txn_answer(bad))
+        else:
+            assert at_once(answers.decode_txn_answer(bad)) == expected
 
 
 @pytest.mark.parametrize("size", [1, 40, 99])

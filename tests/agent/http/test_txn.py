@@ -107,6 +107,20 @@ async def test_reading_asks_and_does_not_write(client: Client, rig: Rig) -> None
     assert refused.status == 400
 
 
+async def test_a_long_answer_is_the_same_made_in_slices(client: Client) -> None:
+    names = [f"t/{number:03}" for number in range(300)]
+    for start in range(0, 300, 60):
+        await run(client, *(kv("set", name, name.encode()) for name in names[start : start + 60]))
+    read = await run(client, kv("get-tree", "t/"))
+    written = await run(client, kv("set", "other", b"1"), kv("get-tree", "t/"))
+    assert (read.status, written.status) == (200, 200)
+    shown = [(each["KV"]["Key"], each["KV"]["Value"]) for each in read.json["Results"]]
+    assert shown == [(name, base64.b64encode(name.encode()).decode()) for name in names]
+    assert written.json["Results"][1:] == read.json["Results"]
+    assert written.json.keys() == {"Results", "Errors"} and written.json["Errors"] is None
+    assert read.json["Errors"] is None and read.json["KnownLeader"] is True
+
+
 async def test_a_reader_can_look_back(client: Client) -> None:
     await client.ask("PUT", "/v1/kv/a", b"1")
     then = await index_of(client, "a")

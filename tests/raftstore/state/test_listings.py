@@ -19,10 +19,11 @@ from raftstore.queries import (
     ListNodes,
     ListServices,
     Query,
+    ReadTransaction,
     ServiceNodes,
 )
 from raftstore.records import Check, Node, Service
-from raftstore.state import StateMachine, history, listings, past
+from raftstore.state import StateMachine, history, listings, past, transactions
 from raftstore.state.listings import Moved
 from tests.raftstore.state.commands import ALL_QUERIES, catalog_commands, kv_commands
 from tests.raftstore.state.test_machine import START, TIGHT, populated
@@ -42,6 +43,8 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     """Everything is long, every slice is short."""
     monkeypatch.setattr(listings, "AT_ONCE_ROWS", 0)
     monkeypatch.setattr(listings, "SLICE_ROWS", 1)
+    monkeypatch.setattr(transactions, "AT_ONCE_RESULTS", 0)
+    monkeypatch.setattr(transactions, "SLICE_RESULTS", 1)
 
 
 def finished(steps: listings.Steps) -> Any:
@@ -60,7 +63,8 @@ def finished(steps: listings.Steps) -> Any:
 def test_a_gathered_answer_is_the_one_of_its_beginning(tiny, data):
     state = populated(TIGHT)
     queries = [query for query in ALL_QUERIES if state.gather(query) is not None]
-    assert {type(query) for query in queries} >= {KVList, KVKeys, HealthService, ListNodes}
+    long = {KVList, KVKeys, HealthService, ListNodes, ReadTransaction}
+    assert {type(query) for query in queries} >= long
     query = data.draw(st.sampled_from(queries))
     steps, answer = state.gather(query), state.answer(query)
     assert steps is not None
@@ -73,7 +77,7 @@ def test_a_gathered_answer_is_the_one_of_its_beginning(tiny, data):
         except StopIteration as end:
             gathered = end.value
         except Moved:
-            assert not isinstance(query, KVList)
+            assert not isinstance(query, KVList | ReadTransaction)
             assert query not in (KVKeys("", ""), KVKeys("a", ""))
             assert index > START
             return
