@@ -145,7 +145,8 @@ def decode_txn_answer(value: Any) -> Generator[None, None, TxnAnswer]:
     results = yield from reader.rows(_type_of(TxnAnswer, "results"))
     errors = [reader.next() for _ in range(1, parts)]
     reader.end()
-    return replace(codec_for(TxnAnswer).from_plain([[], *errors]), results=results)
+    answer: TxnAnswer = codec_for(TxnAnswer).from_plain([[], *errors])
+    return replace(answer, results=results)
 
 
 class _Reader:

@@ -7,7 +7,7 @@ taking and giving back locks is locks.py's.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, MutableMapping
+from collections.abc import Callable, Collection, Iterator, MutableMapping, Sequence
 from dataclasses import replace
 from itertools import islice
 from typing import Any
@@ -337,9 +337,9 @@ class KVStore:
                     break
                 yield shown
 
-    def walk(self, prefix: str, slice_rows: int) -> Iterator[list[KVPair]]:
+    def walk(self, prefix: str, slice_rows: int) -> Iterator[Sequence[KVPair]]:
         """What ``list`` gives now, in slices, whatever is written while they are taken."""
-        frozen: Iterator[list[KVPair]] = self.pairs.freeze(slice_rows, prefix)
+        frozen: Iterator[Sequence[KVPair]] = self.pairs.freeze(slice_rows, prefix)
         if self.sweep is None:
             return frozen
         return _seen(frozen, self.sweep)
@@ -412,7 +412,7 @@ class KVStore:
         self._heights.check()
 
 
-def _seen(slices: Iterator[list[KVPair]], sweep: Sweep) -> Iterator[list[KVPair]]:
+def _seen(slices: Iterator[Sequence[KVPair]], sweep: Sweep) -> Iterator[Sequence[KVPair]]:
     for rows in slices:
         yield [pair for pair in map(sweep.shown, rows) if pair is not None]
 
