@@ -14,6 +14,7 @@ from proxy import spiffe
 from proxy.authz import Rule
 from proxy.errors import IdentityError, SourceError
 from proxy.jwt import read_wanted
+from proxy.l7.limits import UPGRADES
 from proxy.permissions import permission
 from proxy.revocations import Revocations, of_entries
 from proxy.source import (
@@ -84,9 +85,18 @@ def own_service(body: Any, proxy_id: str, *, listen_address: str = ANY_ADDRESS) 
         intention_drain_s=_milliseconds(config, "intention_drain_ms"),
         connection_age_s=_milliseconds(config, "max_connection_age_ms"),
         inbound_connections_max=_count(config, "max_inbound_connections"),
+        upgrades=_upgrades(config),
         exposed=exposed(proxy),
         transparent=_transparent(proxy),
     )
+
+
+def _upgrades(config: dict[str, Any]) -> frozenset[str]:
+    """Beside websockets, which are always let through."""
+    given = config.get("lictor_upgrades") or []
+    if not isinstance(given, list) or not all(isinstance(each, str) for each in given):
+        raise SourceError("lictor_upgrades is no list of protocols")
+    return UPGRADES | {each.strip().lower() for each in given}
 
 
 def exposed(proxy: dict[str, Any]) -> tuple[ExposedPath, ...]:

@@ -87,6 +87,7 @@ class ApiSource:
         self._followers: dict[str, tuple[object, asyncio.Task[None]]] = {}
         self._confirmed_at: dict[str, float] = {}
         self._began_at = time.monotonic()
+        self.rejected = 0
 
     # What a proxy sees.
 
@@ -243,6 +244,7 @@ class ApiSource:
             try:
                 await once()
             except (aiohttp.ClientError, OSError, TimeoutError, SourceError) as error:
+                self.rejected += isinstance(error, SourceError)
                 text = f"{type(error).__name__}: {error}"
                 if text != last:
                     log.warning("agent does not answer what=%s error=%s", name, text)

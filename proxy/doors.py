@@ -25,6 +25,7 @@ from proxy.prefaced import Prefaced
 from proxy.redirected import Redirected, original
 from proxy.relay import TlsStream
 from proxy.source import AppAddress, Endpoint, ExposedPath, MeshState, OwnService, UpstreamSpec
+from proxy.telemetry.connections import HandshakeMetrics
 from proxy.transparent import PassOn, Refuse, ToInstance, ToUpstream
 
 Made = tuple[ListenOn, Callable[[], asyncio.Protocol]]
@@ -36,6 +37,7 @@ class House(Protocol):
     """The proxy that the doors belong to."""
 
     config: ProxyConfig
+    handshakes: HandshakeMetrics
 
     def accept_outbound(
         self, upstream: UpstreamSpec, source: str = "", secured: TlsStream | None = None
@@ -122,8 +124,13 @@ class Doors:
             context = self._fronts.context(door.tls, door.protocol)
         except TlsMaterialError:
             return self._house.refuse("no_certificate")
+        greetings = self._house.handshakes.inbound
+        if greetings.open >= self._house.config.handshakes_max:
+            return self._house.refuse("handshake_overflow")
         take = functools.partial(self._let_in, door)
-        return Front(self._house.config, context, take, self._house.unsecured).stream
+        stream = Front(self._house.config, context, take, self._house.unsecured).stream
+        stream.greetings = greetings
+        return stream
 
     def _let_in(self, door: IngressListener, secured: TlsStream | None) -> asyncio.Protocol:
         if door.protocol != "tcp":

@@ -171,6 +171,7 @@ def _hosts(value: Any) -> tuple[Host, ...]:
                 weight=float(each["Weight"]),
                 region=_locality(each).region,
                 zone=_locality(each).zone,
+                warning=each.get("Status") == "warning",
             )
             for each in value
         )

@@ -54,6 +54,7 @@ class FeedSource:
         self._session: aiohttp.ClientSession | None = None
         self._task: asyncio.Task[None] | None = None
         self._confirmed_at = time.monotonic()
+        self.rejected = 0
         #: Where this proxy tells its metrics on this host; 0 for nowhere.
         self.admin_port = 0
 
@@ -139,6 +140,7 @@ class FeedSource:
                 default=self._default,
             )
         except SourceError as error:
+            self.rejected += 1
             log.warning("the agent's feed is refused, the last good state stays error=%s", error)
             return str(error)
         if state != self._state:

@@ -22,6 +22,11 @@ FullMatch = Callable[[str, str], bool]
 AMBIGUOUS = "The path has more than one reading: "
 
 
+def no_patterns(pattern: str, text: str) -> bool:
+    """Nobody has given a matcher that is bounded in time: no pattern can be read."""
+    raise UnreadablePattern("patterns cannot be matched here")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
     """What is decided about. Header names are in lower case, several lines joined by commas."""

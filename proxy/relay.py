@@ -15,11 +15,12 @@ import asyncio
 import contextlib
 import socket
 import ssl
+import time
 from collections.abc import Callable
 from typing import Protocol
 
 from proxy.config import ProxyConfig
-from proxy.handshakes import Greetings, failure
+from proxy.handshakes import GIVEN_UP, OK, Greetings, failure
 
 #: The largest plaintext of a TLS record (RFC 8446, section 5.1): what one SSL_read can give.
 _RECORD_BYTES = 16_384
@@ -88,6 +89,11 @@ class PlainStream(asyncio.Protocol):
     def peer_address(self) -> str:
         """Where the peer is, as ``address:port``; "" for a unix socket."""
         return address_of(self.transport)
+
+    @property
+    def version(self) -> str:
+        """No TLS is spoken."""
+        return ""
 
     def relay_to(self, peer: Stream) -> None:
         """From now on what is read goes to ``peer``; what came before goes first."""
@@ -179,6 +185,7 @@ class TlsStream(asyncio.Protocol):
     __slots__ = (
         "_config",
         "_cut",
+        "_greeting_at",
         "_incoming",
         "_outgoing",
         "_over",
@@ -224,6 +231,7 @@ class TlsStream(asyncio.Protocol):
         self._thrown_away = False
         #: Where it is counted until its handshake is over.
         self.greetings: Greetings | None = None
+        self._greeting_at = 0.0
         #: Takes the connection over where both sides speak the tunnel's protocol; False: it does
         #: not, and the owner goes on.
         self.tunnelled: Callable[[TlsStream, bytes | None], bool] | None = None
@@ -233,11 +241,17 @@ class TlsStream(asyncio.Protocol):
         """The protocol that both sides agreed on, "" for none."""
         return self._tls.selected_alpn_protocol() or ""
 
+    @property
+    def version(self) -> str:
+        """The version of TLS that is spoken, "" before the handshake."""
+        return self._tls.version() or ""
+
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport  # type: ignore[assignment]
         tune(self.transport, self._config)
         if self.greetings is not None:
             self.greetings.open += 1
+            self._greeting_at = time.monotonic()
         self.owner.stream_opened(self)
         if not self._tls.server_side:
             self._handshake()
@@ -276,6 +290,7 @@ class TlsStream(asyncio.Protocol):
         if self._thrown_away:
             self.transport.close()
         elif not self._secured:
+            self._greeted(failure(None))
             self.owner.stream_insecure(self, "peer_gone", "peer left during the handshake")
         elif self._cut and (self._relaying or not self._incoming.pending):
             self.owner.stream_lost(self, "tls_truncated")
@@ -289,21 +304,23 @@ class TlsStream(asyncio.Protocol):
             return
         except ssl.SSLError as error:
             self._flush()  # the alert that tells the peer why
-            self._greeted()
+            self._greeted(failure(error))
             self.owner.stream_insecure(self, failure(error), str(error))
             return
         self._flush()
         self._secured = True
-        self._greeted()
+        self._greeted(OK)
         self.pause_reading()
         der = self._tls.getpeercert(True)
         if self.tunnelled is None or not self.tunnelled(self, der):
             self.owner.stream_secured(self, der)
 
-    def _greeted(self) -> None:
-        if self.greetings is not None:
-            self.greetings.open -= 1
-            self.greetings = None
+    def _greeted(self, result: str) -> None:
+        greetings, self.greetings = self.greetings, None
+        if greetings is not None and self._greeting_at:
+            took_s = time.monotonic() - self._greeting_at
+            version = self.version if result == OK else ""
+            greetings.over(result, version, result == OK and bool(self._tls.session_reused), took_s)
 
     def _decrypt(self) -> None:
         """Pass on what has come: one record at a time comes out, all of them go on together."""
@@ -404,7 +421,7 @@ class TlsStream(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.lost = True
-        self._greeted()
+        self._greeted(GIVEN_UP if self._thrown_away or exc is None else failure(None))
         self.owner.stream_lost(self, "connection_reset" if exc else "closed")
 
 
@@ -418,6 +435,8 @@ class Stream(Protocol):
 
     @property
     def peer_address(self) -> str: ...
+    @property
+    def version(self) -> str: ...
     def relay_to(self, peer: Stream) -> None: ...
     def send(self, data: bytes) -> None: ...
     def send_all(self, chunks: list[bytes]) -> None: ...

@@ -28,13 +28,12 @@ from proxy.doors import Doors, Refused, Wing, is_told, listen_on, opens
 from proxy.effects import Record
 from proxy.errors import TlsMaterialError
 from proxy.handover import Inheritance
-from proxy.handshakes import Greetings
 from proxy.jwt import Jose
-from proxy.l7.gateway import Gateway, no_patterns
+from proxy.l7.gateway import Gateway
 from proxy.l7.ingress import IngressListener
 from proxy.listeners import Listener, ListenOn
 from proxy.passthrough import PassThrough
-from proxy.permissions import FullMatch
+from proxy.permissions import FullMatch, no_patterns
 from proxy.relay import Owner, PlainStream, TlsStream
 from proxy.revocations import Revocations
 from proxy.session import Session
@@ -49,6 +48,7 @@ from proxy.source import (
     UpstreamSpec,
 )
 from proxy.stats import ProxyStats
+from proxy.telemetry.connections import HandshakeMetrics, of_tunnels
 from proxy.tls import Contexts
 from proxy.tunnel.accepted import AcceptedLinks
 from proxy.tunnel.pool import Tunnels
@@ -101,7 +101,8 @@ class Proxy:
         self._opening: dict[str, asyncio.Task[None]] = {}
         self._stats = ProxyStats()
         self._sessions = Sessions(self.config, self._stats)
-        self._greetings = Greetings()
+        self.handshakes = HandshakeMetrics()
+        self.connections = self._stats.connections
         self._denials: deque[Record] = deque(maxlen=self.config.denials_kept_max)
         self._closed = False
         self._admin: Admin | None = None
@@ -162,6 +163,7 @@ class Proxy:
     def stats(self) -> ProxyStats:
         """The counters as they stand."""
         self._stats.source_age_s = self._source.age_s()
+        self._stats.source_rejects = self._source.rejected
         self._stats.leaf_not_after_at = self.contexts.not_after_at if self.contexts else 0.0
         return self._stats
 
@@ -197,13 +199,13 @@ class Proxy:
         found, tunnels = self.stats(), (self.tunnels, self._accepted)
         gauges, counters = stats.counted(
             found,
-            open_now=self._open,
-            handshakes=self._greetings.open,
+            handshakes=self.handshakes.inbound.open,
             roots=len(self._state.roots_pem),
-            tunnels=(sum(each.open for each in tunnels), sum(each.streams for each in tunnels)),
             now=time.time(),
         )
-        own = self._http.metrics(gauges, counters, found.events)
+        peers = ((name, streams) for each in tunnels for name, streams in each.peers())
+        more = [*self.connections.families(), *self.handshakes.families(), *of_tunnels(peers)]
+        own = self._http.metrics(gauges, counters, found.events, more)
         return self.wing.metrics(own) if self.wing is not None else own
 
     def port(self, listener: str = PUBLIC) -> int:
@@ -251,17 +253,17 @@ class Proxy:
     def identified(self, session: Session) -> None:
         """It is known who an inbound connection is from."""
         self._sessions.identified(session)
-        if (identity := session.identity) is not None:
-            self._http.observer.connected(identity.uri, allowed=session.allowed)
+        identity, decision = session.identity, session.decision
+        if identity is not None and decision is not None:
+            self._http.observer.connected(identity.uri, decision)
 
     def handed_over(self, session: Session) -> None:
         """It is a tunnel: its streams are counted."""
-        self._stats.inbound_total -= 1
-        self._sessions.ended(session)
+        self._sessions.ended(session, self._loop.time(), tunnel=True)
 
     def ended(self, session: Session) -> None:
         """A connection is gone."""
-        self._sessions.ended(session)
+        self._sessions.ended(session, self._loop.time())
 
     # Following the source.
 
@@ -269,6 +271,7 @@ class Proxy:
         if self._closed:
             return
         before, self._state = self._state, state
+        self._stats.config_version += 1
         news = ("leaf", "roots_pem", "tls")
         if any(getattr(state, each) != getattr(before, each) for each in news):
             self._new_contexts(state)
@@ -290,6 +293,7 @@ class Proxy:
             )
         except TlsMaterialError as error:
             self._stats.events["tls", "material_rejected"] += 1
+            self._stats.config_rejects += 1
             log.warning("new certificate refused, the old one stays error=%s", error)
             return
         if self.contexts is not None:
@@ -367,7 +371,7 @@ class Proxy:
             return self.refuse("leaf_expired")
         if self._full(own, tunnels=self._accepted.open):
             return self.refuse("overflow")
-        if self._greetings.open >= self.config.handshakes_max:
+        if self.handshakes.inbound.open >= self.config.handshakes_max:
             return self.refuse("handshake_overflow")
         if self._http.serves_inbound():
             stream = self._http.accept_inbound(contexts)
@@ -375,7 +379,7 @@ class Proxy:
             session = self._inbound(own)
             stream = TlsStream(session, self.config, contexts.server, server_side=True)
             session.accept(stream)
-        stream.greetings, stream.tunnelled = self._greetings, self._accepted.accept
+        stream.greetings, stream.tunnelled = self.handshakes.inbound, self._accepted.accept
         return stream
 
     def _full(self, own: OwnService, *, tunnels: int = 0) -> bool:

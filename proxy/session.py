@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from proxy import app_dial, certificate, proxy_protocol
 from proxy.ages import Ages
-from proxy.authz import Policy
+from proxy.authz import Decision, Policy
 from proxy.certificate import PeerCertificate
 from proxy.config import ProxyConfig
 from proxy.connection import Connection, Inbound, Outbound, Phase
@@ -84,11 +84,13 @@ class Session:
         "_loop",
         "_timer",
         "_upstream",
+        "began_at",
         "core",
     )
 
     def __init__(self, hub: Hub, core: Connection, loop: asyncio.AbstractEventLoop) -> None:
         self.core = core
+        self.began_at = loop.time()
         self._hub = hub
         self._loop = loop
         self._downstream: Stream | None = None
@@ -106,10 +108,10 @@ class Session:
         return core.peer.identity if isinstance(core, Inbound) and core.peer else None
 
     @property
-    def allowed(self) -> bool:
-        """Whether the client was let in."""
+    def decision(self) -> Decision | None:
+        """Whether the client was let in, and why."""
         core = self.core
-        return isinstance(core, Inbound) and core.decision is not None and core.decision.allowed
+        return core.decision if isinstance(core, Inbound) else None
 
     @property
     def moved(self) -> tuple[int, int]:

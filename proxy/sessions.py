@@ -13,6 +13,8 @@ from proxy.revocations import Revocations
 from proxy.session import Session
 from proxy.spiffe import SpiffeId
 from proxy.stats import ProxyStats
+from proxy.telemetry.connections import TCP
+from proxy.telemetry.entry import IN, OUT
 
 
 class Sessions:
@@ -20,6 +22,7 @@ class Sessions:
 
     def __init__(self, config: ProxyConfig, stats: ProxyStats) -> None:
         self._stats = stats
+        self._counted = stats.connections
         self._all: set[Session] = set()
         self._by_identity: dict[SpiffeId, set[Session]] = {}
         #: What each upstream has of them.
@@ -41,10 +44,12 @@ class Sessions:
         if isinstance(session.core, Inbound):
             self._stats.inbound_total += 1
             self._stats.inbound_active += 1
+            self._counted.began(IN, TCP)
         else:
             self.departures.began(session.core)
             self._stats.outbound_total += 1
             self._stats.outbound_active += 1
+            self._counted.began(OUT, TCP)
 
     def identified(self, session: Session) -> None:
         """Index an inbound connection by its client."""
@@ -52,8 +57,8 @@ class Sessions:
         if identity is not None:
             self._by_identity.setdefault(identity, set()).add(session)
 
-    def ended(self, session: Session) -> None:
-        """A connection is gone."""
+    def ended(self, session: Session, now: float, *, tunnel: bool = False) -> None:
+        """A connection is gone; or it was a ``tunnel``, and never one of these."""
         if session not in self._all:
             return
         self._all.discard(session)
@@ -67,10 +72,17 @@ class Sessions:
         down, up = session.moved
         self._stats.downstream_bytes += down
         self._stats.upstream_bytes += up
-        if isinstance(session.core, Inbound):
+        lived_s = now - session.began_at
+        if tunnel:
+            self._stats.inbound_total -= 1
             self._stats.inbound_active -= 1
+            self._counted.never_was(IN, TCP)
+        elif isinstance(session.core, Inbound):
+            self._stats.inbound_active -= 1
+            self._counted.ended(IN, TCP, lived_s)
         else:
             self._stats.outbound_active -= 1
+            self._counted.ended(OUT, TCP, lived_s)
         if not self._all:
             self.idle.set()
 

@@ -16,6 +16,7 @@ from proxy.balance.hosts import Host
 from proxy.jwt import Provider
 from proxy.l7.guard import GuardConfig
 from proxy.l7.ingress import IngressListener
+from proxy.l7.limits import UPGRADES
 from proxy.l7.locality import Locality
 from proxy.l7.routes import Chain
 from proxy.l7.settings import UpstreamSettings
@@ -149,6 +150,8 @@ class OwnService:
     #: and the port for all of them.
     linked: tuple[str, ...] = ()
     linked_port: int = 0
+    #: The protocols that requests may switch to, in lower case.
+    upgrades: frozenset[str] = UPGRADES
     #: Whether a connection in clear that was meant for the application's own port is let through.
     permissive: bool = False
 
@@ -207,6 +210,11 @@ class Source(Protocol):
 
     def subscribe(self, on_change: Callable[[MeshState], None]) -> None:
         """Call back on the event loop after every change, once it is in ``state``."""
+        ...
+
+    @property
+    def rejected(self) -> int:
+        """How often what was told could not be used."""
         ...
 
     def age_s(self) -> float:

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from proxy.authz import Policy
 from proxy.source import MeshState
+from proxy.telemetry.connections import ConnectionMetrics
 
 
 @dataclass(slots=True)
@@ -24,15 +25,19 @@ class ProxyStats:
     leaf_rotations: int = 0
     source_age_s: float = 0.0
     leaf_not_after_at: float = 0.0
+    #: States that were worked by, and what could not be: certificates, parts of a state.
+    config_version: int = 0
+    config_rejects: int = 0
+    source_rejects: int = 0
     events: Counter[tuple[str, str]] = field(default_factory=Counter)
+    #: Of all connections, with requests or without.
+    connections: ConnectionMetrics = field(default_factory=ConnectionMetrics)
 
 
 @dataclass(slots=True)
 class HttpStats:
     """Of connections with requests: counters since start, and how many are open."""
 
-    inbound_connections: int = 0
-    outbound_connections: int = 0
     violations: int = 0
     denied: int = 0
     audited: int = 0
@@ -70,26 +75,21 @@ def shown(state: MeshState, listeners: Mapping[str, Door], policy: Policy | None
 def counted(
     found: ProxyStats,
     *,
-    open_now: int,
     handshakes: int,
     roots: int,
-    tunnels: tuple[int, int],
     now: float,
 ) -> tuple[dict[str, float], dict[str, float]]:
-    """Gauges and counters of the whole proxy by name; ``tunnels`` are connections and streams."""
+    """Gauges and counters of the whole proxy by name."""
     gauges = {
-        "connections_active": float(open_now),
         "handshakes_active": float(handshakes),
         "workers": 1.0,
         "config_age_seconds": found.source_age_s,
+        "config_version": float(found.config_version),
         "leaf_expiry_seconds": max(0.0, found.leaf_not_after_at - now),
         "root_count": float(roots),
-        "tunnel_connections": float(tunnels[0]),
-        "tunnel_streams_active": float(tunnels[1]),
     }
     counters: dict[str, float] = {
-        "connections_inbound": found.inbound_total,
-        "connections_outbound": found.outbound_total,
+        "config_rejects": found.config_rejects + found.source_rejects,
         "leaf_rotations": found.leaf_rotations,
         "permissive_connections": found.events["permissive", "clear"],
     }

@@ -27,8 +27,7 @@ from proxy.errors import SourceError
 from proxy.feed_source import FeedSource, has_feed
 from proxy.handover import Handover, take
 from proxy.jwt import Jose
-from proxy.l7.gateway import no_patterns
-from proxy.permissions import FullMatch
+from proxy.permissions import FullMatch, no_patterns
 from proxy.server import Proxy
 from proxy.source import AppAddress, OwnService, UpstreamSpec
 from proxy.waiting import set_within

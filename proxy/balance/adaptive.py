@@ -14,11 +14,12 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from proxy.balance.ewma import PENALTY_S, PeakEWMA
 from proxy.balance.hosts import Host
+from proxy.balance.optimum import optimal_loads
 
 #: What one sample takes from the weight of those before it, and what time does.
 KEEP_PER_SAMPLE = 0.995
@@ -112,6 +113,17 @@ class Adaptive(PeakEWMA):
         costs = [self.marginal_cost(host) for host in drawn]
         limit = min(costs) * ALIKE
         return rng.choice([host for host, cost in zip(drawn, costs, strict=True) if cost <= limit])
+
+    def shares(self) -> Mapping[tuple[str, str], float]:
+        """Those of the optimum for one request more than are under way, by the fitted lines."""
+        usable = [host for host in self.hosts if host.weight > 0]
+        lines = [self._fits[host.key].line() for host in usable]
+        if not usable or any(slope <= 0.0 for slope, _ in lines):
+            return super().shares()
+        slopes = [slope / host.weight for (slope, _), host in zip(lines, usable, strict=True)]
+        total = 1.0 + sum(self.active[host.key] for host in usable)
+        loads = optimal_loads(slopes, [delay for _, delay in lines], total)
+        return {host.key: load / total for host, load in zip(usable, loads, strict=True)}
 
     def marginal_cost(self, host: Host) -> float:
         """Seconds that one more request there adds to the wait of all, for its weight."""

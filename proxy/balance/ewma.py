@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from proxy.balance.hosts import Counted, Host, draw_two
@@ -63,6 +63,9 @@ class PeakEWMA(Counted):
     ) -> Host | None:
         drawn = draw_two(self.usable(excluded), rng)
         return min(drawn, key=lambda host: self.cost(host, now), default=None)
+
+    def averages(self, now: float) -> Mapping[tuple[str, str], float]:
+        return {key: average.now_s(now) for key, average in self._averages.items()}
 
     def cost(self, host: Host, now: float) -> float:
         """Expected seconds of waiting, for its weight."""

@@ -7,7 +7,7 @@ hosts stand in the order of (node, id), so that every proxy sees the same order.
 from __future__ import annotations
 
 import random
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -15,7 +15,7 @@ from typing import Protocol
 @dataclass(frozen=True, slots=True, order=True)
 class Host:
     """One endpoint. ``key`` is its node and id; ``weight`` 0 means drained; ``region`` and
-    ``zone`` say where it stands, "" where nobody does."""
+    ``zone`` say where it stands, "" where nobody does; ``warning``: a check of it warns."""
 
     key: tuple[str, str]
     address: str
@@ -23,6 +23,7 @@ class Host:
     weight: float = 1.0
     region: str = ""
     zone: str = ""
+    warning: bool = False
 
 
 class Policy(Protocol):
@@ -49,6 +50,14 @@ class Policy(Protocol):
         policies that go by it."""
         ...
 
+    def averages(self, now: float) -> Mapping[tuple[str, str], float]:
+        """What latency each host is taken to have, in seconds; none where a policy keeps none."""
+        ...
+
+    def shares(self) -> Mapping[tuple[str, str], float]:
+        """What share of all requests each host is to have now."""
+        ...
+
     def started(self, host: Host, now: float) -> None:
         """A request was sent to it."""
         ...
@@ -72,6 +81,14 @@ class Counted:
 
     def advance(self) -> bool:
         return False
+
+    def averages(self, now: float) -> Mapping[tuple[str, str], float]:
+        del now
+        return {}
+
+    def shares(self) -> Mapping[tuple[str, str], float]:
+        total = sum(host.weight for host in self.hosts)
+        return {host.key: host.weight / total for host in self.hosts} if total > 0 else {}
 
     def usable(self, excluded: Collection[Host]) -> list[Host]:
         """Hosts with a weight that were not tried yet."""

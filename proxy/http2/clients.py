@@ -13,6 +13,7 @@ from typing import Any
 
 from proxy.config import ProxyConfig
 from proxy.errors import HttpViolation
+from proxy.handshakes import Greetings
 from proxy.http1.head import Request
 from proxy.http2 import fields
 from proxy.http2.core import CANCEL, NO_ERROR, Core
@@ -43,6 +44,11 @@ class Exchange:
         self._reserved = True
         link.reserved += 1
 
+    @property
+    def tls(self) -> str:
+        """The version of TLS that the connection speaks."""
+        return self._link.tls
+
     async def ask(
         self, outgoing: Outgoing, request: Request, body: Replay, timeout_s: float
     ) -> Began | Failure:
@@ -51,11 +57,13 @@ class Exchange:
         Raises HttpViolation for what the client did wrong.
         """
         self._release()
+        self._must_switch(outgoing, request, body)
         if body.client.gone or self._link.room <= 0:
             return Failure(sent=False, reset=body.client.gone)
         wanted = fields.request_fields(
-            outgoing.method, outgoing.target, outgoing.headers, scheme=self._link.scheme
-        )
+            outgoing.method, outgoing.target, outgoing.headers, scheme=self._link.scheme,
+            upgrade=outgoing.upgrade,
+        )  # fmt: skip
         stream = self._stream = self._link.open(wanted, ended=body.framing.empty)
         mine = body.client.servant is None
         if mine:
@@ -88,6 +96,15 @@ class Exchange:
         finally:
             if mine:
                 body.client.servant = None
+
+    def _must_switch(self, outgoing: Outgoing, request: Request, body: Replay) -> None:
+        """What wants to switch to a protocol is carried as that or not at all."""
+        streams = not body.framing.empty
+        if outgoing.upgrade:
+            if not streams or not self._link.session.core.switches:
+                raise HttpViolation(501, "the other side takes no upgrade over HTTP/2")
+        elif streams and request.get("upgrade") is not None:
+            raise HttpViolation(501, "the other side takes no upgrade to this protocol")
 
     async def _send(self, stream: Stream, body: Replay) -> None:
         try:
@@ -157,6 +174,11 @@ class Link:
         self._pipe = pipe
 
     @property
+    def tls(self) -> str:
+        """The version of TLS that it speaks, "" in clear."""
+        return self._pipe.tls
+
+    @property
     def room(self) -> int:
         """How many more requests it may carry."""
         if self.session.ended or self.session.leaving or not self._pipe.open:
@@ -188,8 +210,9 @@ class Links:
         now: Callable[[], float],
         spawn: Spawn,
         revoked: Callable[[], Revocations] = lambda: NONE,
+        greetings: Greetings | None = None,
     ) -> None:
-        self._dialler = Pool(config, limits, http2=True, revoked=revoked)
+        self._dialler = Pool(config, limits, http2=True, revoked=revoked, greetings=greetings)
         self._limits = limits
         self._now = now
         self._spawn = spawn

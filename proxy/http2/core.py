@@ -83,6 +83,8 @@ class Core:
             SettingCodes.MAX_HEADER_LIST_SIZE: bounds.header_bytes_max,
             SettingCodes.ENABLE_PUSH: 0,
         }
+        if not client:
+            told[SettingCodes.ENABLE_CONNECT_PROTOCOL] = 1
         self._h2.local_settings = Settings(client=client, initial_values=told)
         self._h2.decoder.max_header_list_size = bounds.header_bytes_max
         self._h2.initiate_connection()
@@ -106,6 +108,11 @@ class Core:
     def open_streams(self) -> int:
         """How many streams are under way."""
         return len(self._open)
+
+    @property
+    def switches(self) -> bool:
+        """Whether the peer takes an extended CONNECT (RFC 8441, section 3)."""
+        return self._h2.remote_settings.enable_connect_protocol == 1
 
     @property
     def room(self) -> int:

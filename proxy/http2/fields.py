@@ -7,7 +7,7 @@ application sees. A request's authority stands first among its headers as ``host
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from proxy.errors import HttpViolation
 from proxy.http1 import head
@@ -24,17 +24,24 @@ _LENGTH = re.compile(r"[0-9]{1,19}")
 _CONNECTION = frozenset(
     {"connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade"}
 )
-_REQUEST = frozenset({":method", ":scheme", ":authority", ":path"})
+_REQUEST = frozenset({":method", ":scheme", ":authority", ":path", ":protocol"})
 
 
 def read_request(fields: Fields) -> Request:
-    """A request's head. Raises HttpViolation, whose status is for logs: the stream is reset."""
+    """A request's head. Raises HttpViolation, whose status is for logs: the stream is reset.
+
+    An extended CONNECT (RFC 8441) looks as the same wish does in HTTP/1.1, a GET that wants to
+    switch, so that rules about it are the same.
+    """
     pseudo, headers = _split(fields, _REQUEST)
     method, path = pseudo.get(":method", ""), pseudo.get(":path", "")
     if not _METHOD.fullmatch(method):
         raise HttpViolation(400, "bad method")
-    if method == "CONNECT":
+    protocol = pseudo.get(":protocol")
+    if method == "CONNECT" and protocol is None:
         raise HttpViolation(405, "CONNECT is not offered")
+    if protocol is not None:
+        method, headers = _switching(method, protocol, pseudo, headers)
     if pseudo.get(":scheme") not in ("http", "https"):
         raise HttpViolation(400, "bad scheme")
     if not path.startswith("/") and not (path == "*" and method == "OPTIONS"):
@@ -49,6 +56,16 @@ def read_request(fields: Fields) -> Request:
     made = tuple(_one_cookie(headers))
     target = head.origin_form(method, path, made, 1)
     return Request(method, target, 1, made)
+
+
+def _switching(
+    method: str, protocol: str, pseudo: Mapping[str, str], headers: list[tuple[str, str]]
+) -> tuple[str, list[tuple[str, str]]]:
+    if method != "CONNECT" or not _METHOD.fullmatch(protocol) or ":authority" not in pseudo:
+        raise HttpViolation(400, "bad protocol of an extended CONNECT")
+    if any(name == "content-length" for name, _ in headers):
+        raise HttpViolation(400, "bad Content-Length")
+    return "GET", [*headers, ("connection", "upgrade"), ("upgrade", protocol)]
 
 
 def read_response(fields: Fields) -> Response:
@@ -118,10 +135,13 @@ def _one_cookie(headers: list[tuple[str, str]]) -> list[tuple[str, str]]:
 
 
 def request_fields(
-    method: str, target: str, headers: Iterable[tuple[str, str]], *, scheme: str
+    method: str, target: str, headers: Iterable[tuple[str, str]], *, scheme: str, upgrade: str = ""
 ) -> list[tuple[str, str]]:
-    """What is sent for a request; its Host is the authority."""
-    made = [(":method", method), (":scheme", scheme), (":path", target)]
+    """What is sent for a request; its Host is the authority. One that wants to switch to
+    ``upgrade`` is an extended CONNECT."""
+    made = [(":method", "CONNECT" if upgrade else method), (":scheme", scheme), (":path", target)]
+    if upgrade:
+        made.append((":protocol", upgrade))
     rest = [(name.lower(), value) for name, value in headers]
     host = next((value for name, value in rest if name == "host"), None)
     if host is not None:

@@ -7,6 +7,7 @@ requests that run; those beyond wait, so many at most, and the rest are refused 
 from __future__ import annotations
 
 import enum
+from collections import Counter
 
 from proxy.l7.settings import Limits
 
@@ -26,19 +27,25 @@ class Admission:
         self.limits = limits
         self.running = 0
         self.waiting = 0
-        self.overflows = 0
+        #: How many were refused, by the limit.
+        self.refused: Counter[str] = Counter()
+
+    @property
+    def overflows(self) -> int:
+        """How many were refused."""
+        return self.refused.total()
 
     def enter(self) -> Entry:
         """One more wants to begin. WAIT counts it as waiting until ``begin`` or ``give_up``."""
         limits = self.limits
         if self.running + self.waiting >= limits.requests_max:
-            self.overflows += 1
+            self.refused["requests"] += 1
             return Entry.OVERFLOW
         if self.running < limits.connections_max and not self.waiting:
             self.running += 1
             return Entry.GO
         if self.waiting >= limits.pending_max or limits.connections_max == 0:
-            self.overflows += 1
+            self.refused["pending" if limits.connections_max else "connections"] += 1
             return Entry.OVERFLOW
         self.waiting += 1
         return Entry.WAIT

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import uuid
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Collection, Coroutine
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -88,6 +88,9 @@ class Attempts:
         except BaseException:
             self.land(flight)
             raise
+        result = flight.result
+        if isinstance(result, Failure) and result.timed_out and around.now() < one.deadline:
+            around.timed_out("per_try")
         if isinstance(flight.result, Began):
             hosts.latencies.add(around.now() - flight.began_at)
         return flight
@@ -147,7 +150,7 @@ class Attempts:
             return None, Failure(timed_out=True, sent=one.number > 0)
         if try_s:
             left_s = min(left_s, try_s)
-        out = outgoing(one, self._source_ip)
+        out = outgoing(one, self._source_ip, around.upgrades())
         timeout_s = 0.0 if left_s == float("inf") else left_s
         kept = around.pool.kept(peer, around.now())
         if kept is not None:
@@ -162,7 +165,9 @@ class Attempts:
         connect_s = min(one.choice.resolver.connect_timeout_s, left_s)
         try:
             pipe = await around.pool.dial(peer, around.contexts(), connect_s)
-        except (OSError, TimeoutError):
+        except (OSError, TimeoutError) as error:
+            if isinstance(error, TimeoutError):
+                around.timed_out("connect")
             # Whoever has no time left is told so, and not that nobody is there.
             return None, Failure(sent=False, timed_out=around.now() >= one.deadline)
         if flight is not None:
@@ -203,7 +208,7 @@ def _peer(trust_domain: str, datacenter: str, service: str, address: str, port: 
     return Peer(address, port, frozenset({identity}))
 
 
-def outgoing(one: RequestState, source_ip: str) -> Outgoing:
+def outgoing(one: RequestState, source_ip: str, upgrades: Collection[str] = ()) -> Outgoing:
     """The request as it goes to the host."""
     request, choice = one.request, one.choice
     about = About(source_ip, choice.resolver.target.service)
@@ -214,10 +219,10 @@ def outgoing(one: RequestState, source_ip: str) -> Outgoing:
         headers.append(("X-Request-Id", str(uuid.uuid4())))
     if request.get("host") is None:
         headers.append(("Host", choice.resolver.target.service))
-    if switching := upgrade_wanted(request):
+    if switching := upgrade_wanted(request, upgrades):
         headers += [("Connection", "Upgrade"), ("Upgrade", switching)]
     if one.number:
         headers.append(("X-Lictor-Attempt", str(one.number + 1)))
     headers += one.headers
     query = request.target.partition("?")
-    return Outgoing(request.method, choice.path + query[1] + query[2], headers)
+    return Outgoing(request.method, choice.path + query[1] + query[2], headers, switching)

@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import logging
 import random
 import time
 from collections import Counter
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from dataclasses import replace
 from typing import Any, Protocol
 
@@ -20,7 +19,6 @@ from proxy.authz import Policy
 from proxy.certificate import PeerCertificate
 from proxy.config import ProxyConfig
 from proxy.effects import Record
-from proxy.errors import UnreadablePattern
 from proxy.http2.clients import Links
 from proxy.http2.server import Server
 from proxy.jwt import Jose
@@ -38,12 +36,14 @@ from proxy.l7.request_state import Surroundings, UpstreamState
 from proxy.l7.serve import Handler, serve
 from proxy.l7.short import Planner, ShortWay
 from proxy.l7.upstreams import HTTP2, Upstreams
-from proxy.permissions import FullMatch
+from proxy.permissions import FullMatch, no_patterns
 from proxy.relay import Owner, PlainStream, TlsStream
 from proxy.revocations import Revocations
 from proxy.source import AppAddress, ExposedPath, MeshState, UpstreamSpec
 from proxy.stats import HttpStats
-from proxy.telemetry.entry import IN, OUT
+from proxy.telemetry.connections import ConnectionMetrics, HandshakeMetrics
+from proxy.telemetry.entry import EXPOSED, IN, OUT
+from proxy.telemetry.family import Family, Histograms
 from proxy.telemetry.observer import Hop, Observer
 from proxy.telemetry.outlets import Outlets
 from proxy.telemetry.standing import families, shown
@@ -51,15 +51,8 @@ from proxy.tls import Contexts
 from proxy.tunnel.pool import Tunnels
 from proxy.tunnel.stream import TunnelStream
 
-log = logging.getLogger("lictor.proxy.l7")
-
 #: Protocols whose requests this version reads.
 HTTP = frozenset({"http", "http2", "grpc"})
-
-
-def no_patterns(pattern: str, text: str) -> bool:
-    """Nobody has given a matcher that is bounded in time: no pattern can be read."""
-    raise UnreadablePattern("patterns cannot be matched here")
 
 
 class Hub(Protocol):
@@ -71,6 +64,8 @@ class Hub(Protocol):
     tunnels: Tunnels
     ages: Ages
     revoked: Revocations
+    handshakes: HandshakeMetrics
+    connections: ConnectionMetrics
 
     def spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]: ...
     def record(self, record: Record) -> None: ...
@@ -116,6 +111,8 @@ class Gateway:
             sleep=asyncio.sleep,
             spawn=hub.spawn,
             upstream=lambda service: self._upstreams.named(service),
+            upgrades=lambda: self._state.own.upgrades if self._state.own else (),
+            timed_out=self.observer.metrics.timed_out,
         )
         self._around2 = replace(self._around, pool=self._links)
         self._upstreams = Upstreams(self._around, self._around2, forget=self._forget_place)
@@ -127,8 +124,10 @@ class Gateway:
         def revoked() -> Revocations:
             return hub.revoked
 
-        clock, limits = self._loop.time, self._limits
-        links = Links(hub.config, limits, now=clock, spawn=hub.spawn, revoked=revoked)
+        clock, limits, out = self._loop.time, self._limits, hub.handshakes.outbound
+        links = Links(
+            hub.config, limits, now=clock, spawn=hub.spawn, revoked=revoked, greetings=out
+        )
         return Pool(hub.config, limits, revoked=revoked, tunnels=hub.tunnels), links
 
     # Following the source.
@@ -137,7 +136,9 @@ class Gateway:
         """Work by this state."""
         before, self._state = self._state, state
         if state.own is not None and state.own.guard != self._guard.config:
-            self._guard = Guard(state.own.guard, self._loop.time(), self._around.rng)
+            before_it, now = self._guard, self._loop.time()
+            self._guard = Guard(state.own.guard, now, self._around.rng)
+            self._guard.succeed(before_it)
         self._telemetry.update(state, before)
         if state.providers != before.providers:
             self._key_sets.update(state.providers)
@@ -181,31 +182,29 @@ class Gateway:
         speaks2 = self._state.protocol in HTTP2 and contexts.http2 is not None
         context = contexts.http2[0] if speaks2 and contexts.http2 else contexts.server
         stream = TlsStream(pipe, self._hub.config, context, server_side=True)
-        self.stats.inbound_connections += 1
-        self._adopt(pipe, self._inbound(pipe), "proxy http inbound", inbound=True)
+        self._adopt(pipe, self._inbound(pipe), IN, self._state.protocol)
         return stream
 
     def accept_stream(self, peer: PeerCertificate, make: Callable[[Owner], TunnelStream]) -> None:
         """A stream of a tunnel: as a connection from the mesh whose handshake is complete."""
         pipe = Pipe(self._limits, accepted=True)
         pipe.joined_to(make(pipe), peer)
-        self.stats.inbound_connections += 1
-        self._adopt(pipe, self._inbound(pipe), "proxy http inbound", inbound=True)
+        self._adopt(pipe, self._inbound(pipe), IN, self._state.protocol)
 
     def accept_outbound(self, upstream: UpstreamSpec, source: str = "") -> asyncio.Protocol:
         """The protocol for a connection of the local application; ``source`` is the address that
         it says it comes from."""
         pipe = Pipe(self._limits)
         stream = PlainStream(pipe, self._hub.config)
-        self.stats.outbound_connections += 1
-        self._adopt(pipe, self._outbound(pipe, stream, upstream, source), "proxy http outbound")
+        protocol = self._upstreams[upstream.key].chain.protocol
+        self._adopt(pipe, self._outbound(pipe, stream, upstream, source), OUT, protocol)
         return stream
 
     def accept_exposed(self, exposed: ExposedPath) -> asyncio.Protocol:
         """The protocol for a connection to an exposed path."""
         pipe = Pipe(self._limits)
         stream = PlainStream(pipe, self._hub.config)
-        self._adopt(pipe, self._exposed(pipe, stream, exposed), "proxy http exposed")
+        self._adopt(pipe, self._exposed(pipe, stream, exposed), EXPOSED, "http")
         return stream
 
     def accept_ingress(
@@ -218,24 +217,31 @@ class Gateway:
         if secured is not None:
             secured.owner = pipe
             pipe.stream_opened(secured)
-        self.stats.outbound_connections += 1
-        self._adopt(pipe, self._ingress(pipe, stream, door), "proxy http ingress")
+        self._adopt(pipe, self._ingress(pipe, stream, door), OUT, door.protocol)
         return stream
 
     def _adopt(
-        self, pipe: Pipe, work: Coroutine[Any, Any, None], name: str, *, inbound: bool = False
+        self, pipe: Pipe, work: Coroutine[Any, Any, None], direction: str, protocol: str
     ) -> None:
         self._pipes.add(pipe)
         self._idle.clear()
         self.stats.open += 1
-        self.stats.inbound_open += inbound
-        self._hub.spawn(work, name).add_done_callback(lambda _: self._gone(pipe, inbound))
+        self.stats.inbound_open += direction == IN
+        self._hub.connections.began(direction, protocol)
+        gone = functools.partial(self._gone, pipe, direction, protocol, self._loop.time())
+        self._hub.spawn(work, f"proxy http {direction}").add_done_callback(gone)
 
-    def _gone(self, pipe: Pipe, inbound: bool) -> None:
+    def _gone(
+        self, pipe: Pipe, direction: str, protocol: str, began_at: float, task: object
+    ) -> None:
         self._pipes.discard(pipe)
         self._handlers.pop(pipe, None)
         self.stats.open -= 1
-        self.stats.inbound_open -= inbound
+        self.stats.inbound_open -= direction == IN
+        if pipe.tunnelled:
+            self._hub.connections.never_was(direction, protocol)
+        else:
+            self._hub.connections.ended(direction, protocol, self._loop.time() - began_at)
         if not self._pipes:
             self._idle.set()
 
@@ -252,7 +258,6 @@ class Gateway:
         except PipeClosed as error:
             reason, _, detail = str(error).partition(": ")
             if reason == TUNNELLED:
-                self.stats.inbound_connections -= 1
                 return
             self._record("handshake", reason, "", detail)
             pipe.finish()
@@ -268,10 +273,12 @@ class Gateway:
         rule = decision.rule
         by_request = rule is not None and (rule.permissions or rule.providers)
         if not decision.allowed and not by_request:
-            self.observer.connected(peer.identity.uri, allowed=False)
+            self.observer.connected(peer.identity.uri, decision)
             self._record("denied", "intention_denied", peer.identity.uri, decision.reason)
             pipe.finish()
             return
+        if not by_request:
+            self.observer.decided(peer.identity.uri, decision)
         pipe.begin()
         handler = InboundHttp(
             client=peer.identity,
@@ -289,21 +296,27 @@ class Gateway:
             now=self._loop.time,
             limit=lambda: asyncio.timeout(None),
             later=self._loop.call_later,
+            upgrades=self._around.upgrades,
         )
         self._handlers[pipe] = handler
-        hop = Hop(
-            direction=IN,
-            service=own.name,
-            datacenter=self._state.datacenter,
-            peer=peer.identity.uri,
-            peer_address=pipe.peer_address,
-            protocol=self._state.protocol,
-        )
+        hop = self._hop(pipe, IN, self._state.protocol, peer.identity.uri)
         if self._state.protocol not in HTTP2:
             self._shorten(pipe, handler.plan, hop)
         handle = self.observer.watched(handler.handle, hop)
         with hub.ages.watching(peer, handler.grown_old):
             await self._serve(pipe, handle, self._state.protocol, hop)
+
+    def _hop(self, pipe: Pipe, direction: str, protocol: str, peer: str = "") -> Hop:
+        own = self._state.own
+        return Hop(
+            direction=direction,
+            service=own.name if own else "",
+            datacenter=self._state.datacenter,
+            peer=peer,
+            peer_address=pipe.peer_address,
+            protocol=protocol,
+            tls=pipe.tls,
+        )
 
     def _shorten(self, pipe: Pipe, plan: Planner, hop: Hop) -> None:
         """Let plain requests of a connection go the short way."""
@@ -368,14 +381,7 @@ class Gateway:
         handler = OutboundHttp(
             lambda: self._upstreams.get(upstream.key, gone), pipe, around, source_ip
         )
-        own = self._state.own
-        hop = Hop(
-            direction=OUT,
-            service=own.name if own else "",
-            datacenter=self._state.datacenter,
-            peer_address=pipe.peer_address,
-            protocol=protocol,
-        )
+        hop = self._hop(pipe, OUT, protocol)
         if protocol not in HTTP2:
             self._shorten(pipe, handler.plan, hop)
         await self._serve(pipe, self.observer.watched(handler.handle, hop), protocol, hop)
@@ -404,14 +410,7 @@ class Gateway:
                 )
             return None if state is None else handler
 
-        own = self._state.own
-        hop = Hop(
-            direction=OUT,
-            service=own.name if own else "",
-            datacenter=self._state.datacenter,
-            peer_address=pipe.peer_address,
-            protocol=door.protocol,
-        )
+        hop = self._hop(pipe, OUT, door.protocol)
         served = IngressHttp(now, onward, source_ip)
         if door.protocol not in HTTP2:
             self._shorten(pipe, served.plan, hop)
@@ -426,7 +425,7 @@ class Gateway:
 
     def _violated(self, text: str) -> None:
         self.stats.violations += 1
-        self.observer.metrics.rejects += 1
+        self.observer.metrics.rejected(text)
         self._record("request", "bad_request", "", text)
 
     def _record(self, event: str, reason: str, source: str, detail: str) -> None:
@@ -486,15 +485,16 @@ class Gateway:
         gauges: Mapping[str, float],
         counters: Mapping[str, float],
         events: Mapping[tuple[str, str], int],
+        more: Iterable[Family | Histograms],
     ) -> str:
         """The Prometheus text of the whole proxy: what it counts itself, and all about requests."""
-        stats, told = self.stats, dict(counters)
-        told["connections_inbound"] += stats.inbound_connections
-        told["connections_outbound"] += stats.outbound_connections
-        told |= {
-            "http_rejects": self.observer.metrics.rejects,
+        metrics = self.observer.metrics
+        told = dict(counters) | {
             "requests_short": self.observer.short,
-            "denied_requests": stats.denied,
+            "denied_requests": self.stats.denied,
         }
-        standing = families(self._upstreams.values(), events, self._loop.time())
-        return self.observer.metrics.text(gauges, told, standing)
+        standing = families(
+            self._upstreams.values(), events, self._guard, self._loop.time(),
+            per_endpoint=metrics.per_endpoint,
+        )  # fmt: skip
+        return metrics.text(gauges, told, [*more, *standing])

@@ -41,12 +41,19 @@ class Guard:
     def __init__(self, config: GuardConfig, now: float, rng: random.Random) -> None:
         self.config = config
         self.rate = RateLimit(config.rate_limits)
+        self.crowded = 0
         self.concurrency = Concurrency(config.concurrency, now, rng) if config.concurrency else None
 
     @property
     def is_set(self) -> bool:
         """Whether anything is limited."""
         return self.concurrency is not None or self.rate.is_set
+
+    def succeed(self, before: Guard) -> None:
+        """Go on with the counts of the one before, as far as its routes are still there."""
+        self.crowded = before.crowded
+        for route in self.rate.refused:
+            self.rate.refused[route] = before.rate.refused[route]
 
     def enter(self, path: str, now: float, full_match: FullMatch) -> Refused | None:
         """Why a request is not let in; None when it is, and then ``leave`` must follow."""
@@ -55,6 +62,7 @@ class Guard:
             after = str(max(1, math.ceil(wait_s)))
             return Refused(429, "local rate limit", (("Retry-After", after),))
         if self.concurrency is not None and not self.concurrency.enter(now):
+            self.crowded += 1
             return Refused(503, "too many requests at once", (("Retry-After", "1"),))
         return None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
@@ -71,7 +72,8 @@ class TargetHosts:
         self._weighed: tuple[Host, ...] = ()
         self._levels: tuple[tuple[Host, ...], ...] = ()
         self.ejections = 0
-        self.picks = 0
+        self._picked: Counter[tuple[str, str]] = Counter()
+        self._picked_before = 0
         self.panics = 0
 
     def update(self, hosts: Sequence[Host], now: float) -> tuple[Host, ...]:
@@ -80,6 +82,7 @@ class TargetHosts:
         if tuple(hosts) == before:
             return ()
         self.hosts = tuple(hosts)
+        self._forget_picks()
         if self._warmup is not None:
             self._warmup.update(hosts, now)
         self._weigh(now)
@@ -95,18 +98,32 @@ class TargetHosts:
         places = {(host.address, host.port) for host in self.hosts}
         return tuple(host for host in before if (host.address, host.port) not in places)
 
+    @property
+    def picks(self) -> int:
+        """How many requests have gone to these hosts, and to those that are gone."""
+        return self._picked_before + sum(self._picked.values())
+
+    def picked(self, host: Host) -> int:
+        """How many have gone to this one."""
+        return self._picked[host.key]
+
+    def _forget_picks(self) -> None:
+        for key in self._picked.keys() - {host.key for host in self.hosts}:
+            self._picked_before += self._picked.pop(key)
+
     def _weigh(self, now: float) -> None:
         warmup = self._warmup
         self._weighed = self.hosts if warmup is None else warmup.weighted(self.hosts, now)
         self.policy.update(self._weighed, now)
 
-    def _out(self, now: float) -> frozenset[object]:
+    def out(self, now: float) -> frozenset[object]:
+        """The keys of hosts that are not to be asked now."""
         out = self.outliers.ejected(now)
         return out | self.probes.down if self.probes is not None else out
 
     def usable(self, now: float) -> bool:
         """Whether any host may be asked."""
-        out = self._out(now)
+        out = self.out(now)
         return any(host.weight > 0 and host.key not in out for host in self.hosts)
 
     def pick(
@@ -126,7 +143,7 @@ class TargetHosts:
         """
         if self._warmup is not None and self._warmup.due(now):
             self._weigh(now)
-        keys = self._out(now)
+        keys = self.out(now)
         if not keys and not tried and not self._levels:
             chosen = self.policy.pick(now, rng, hash_value=hash_value, excluded=())
             if chosen is not None:
@@ -161,7 +178,7 @@ class TargetHosts:
 
     def started(self, host: Host, now: float) -> None:
         """A request goes to a host."""
-        self.picks += 1
+        self._picked[host.key] += 1
         self.policy.started(host, now)
         self.outliers.started(host.key, now)
         self.budget.active += 1

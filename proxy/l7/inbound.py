@@ -7,7 +7,7 @@ forwarded: the canonical path, the same headers.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from proxy import jwt, paths, permissions
@@ -19,7 +19,7 @@ from proxy.http2 import grpc
 from proxy.jwt import Checked
 from proxy.key_sets import KeySets
 from proxy.l7.guard import Guard
-from proxy.l7.limits import HttpLimits
+from proxy.l7.limits import UPGRADES, HttpLimits
 from proxy.l7.messages import Answer, Body
 from proxy.l7.pipe import Pipe
 from proxy.l7.pool import Connections
@@ -79,7 +79,7 @@ class InboundPlan:
         self._inbound = inbound
         #: What may be asked twice, while all of it is at hand.
         self._repeats = replay if request.method in ("GET", "HEAD") else None
-        self._key = inbound.under_way.begin(request, self._end)
+        self._key = inbound.under_way.begin(request, self._end, notes)
         self._over = False
         self.pipe = pipe
         self.raw = raw
@@ -115,6 +115,7 @@ class InboundPlan:
 
     def _cut(self) -> None:
         if not self._over:
+            self._notes.flag(entry.LOCAL_RESET)
             self._inbound.broken_off()
 
 
@@ -147,6 +148,7 @@ class InboundHttp:
         now: Callable[[], float],
         limit: Callable[[], Limit],
         later: Later,
+        upgrades: Callable[[], Collection[str]] = lambda: UPGRADES,
     ) -> None:
         """``limit`` makes what may end a request early, ``later`` calls after so many seconds."""
         self._client = client
@@ -164,6 +166,7 @@ class InboundHttp:
         self._tell = tell
         self._now = now
         self._limit = limit
+        self._upgrades = upgrades
         self.later = later
         self.under_way = UnderWay()
         self._old = False
@@ -183,7 +186,11 @@ class InboundHttp:
         if self.under_way.idle:
             self._pipe.finish()
         else:
-            self.later(FINISH_S, self._pipe.abort)
+            self.later(FINISH_S, self._end_all)
+
+    def _end_all(self) -> None:
+        self.under_way.flag(entry.TOO_OLD)
+        self._pipe.abort()
 
     def broken_off(self) -> None:
         """End the connection: HTTP/1.1 has no other way to end an answer that has begun."""
@@ -216,6 +223,7 @@ class InboundHttp:
         guard, began_at = self._guard(), self._now()
         refused = guard.enter(path, began_at, self._full_match)
         if refused is not None:
+            answer.notes.flag(entry.RATE_LIMITED if refused.status == 429 else entry.OVERFLOW)
             await answer.whole(refused.status, refused.text, refused.headers)
             return
         try:
@@ -239,9 +247,11 @@ class InboundHttp:
                 def ending(after_s: float | None) -> None:
                     until.reschedule(None if after_s is None else self._now() + after_s)
 
-                key = self.under_way.begin(request, ending)
+                key = self.under_way.begin(request, ending, answer.notes)
                 await self._forward(request, target, body, answer, tokens)
         except TimeoutError:
+            if until.expired():
+                answer.notes.flag(entry.LOCAL_RESET)
             if until.expired() and not answer.begun:
                 verdict = self._decide(request)
                 decision = verdict.decision
@@ -369,10 +379,10 @@ class InboundHttp:
         headers = self._headers(request)
         if tokens or self._key_sets.own_headers:
             headers, target = jwt.forwarded(headers, target, tokens, self._key_sets.own_headers)
-        switching = upgrade_wanted(request)
+        switching = upgrade_wanted(request, self._upgrades())
         if switching:
             headers += [("Connection", "Upgrade"), ("Upgrade", switching)]
-        out = Outgoing(request.method, target, headers)
+        out = Outgoing(request.method, target, headers, switching)
         replay, now = Replay(body), self._now()
         timeout_s = grpc.lowered(self._request_timeout_s, request)
         kept = self._pool.kept(self._app, now)

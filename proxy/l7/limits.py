@@ -6,6 +6,9 @@ from dataclasses import dataclass, field
 
 from proxy.http2.core import Bounds
 
+#: The protocols that a request may always switch to.
+UPGRADES = frozenset({"websocket"})
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HttpLimits:

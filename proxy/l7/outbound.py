@@ -27,7 +27,7 @@ from proxy.l7.pipe import Pipe
 from proxy.l7.pool import Pool
 from proxy.l7.relaying import Began, Exchange, Replay, give, switch
 from proxy.l7.request_state import RequestState, Surroundings, UpstreamState
-from proxy.l7.retries import Failure, RetryPolicy, backoff_s, per_try_s, wanted
+from proxy.l7.retries import Failure, RetryPolicy, backoff_s, condition, per_try_s
 from proxy.l7.routes import Chain, Target
 from proxy.l7.settings import Mirroring
 from proxy.telemetry import entry
@@ -91,6 +91,8 @@ class OutboundHttp:
         choice = state.chain.choose(request, path, around.rng, around.full_match, hashes)
         timeout_s = grpc.lowered(choice.timeout_s, request)
         deadline = around.now() + timeout_s if timeout_s else math.inf
+        for leg in choice.legs:
+            state.split[leg] += 1
         return RequestState(request, replay, choice, hashes, deadline)
 
     async def _faulted(self, state: UpstreamState, request: Request, answer: Answer) -> bool:
@@ -143,7 +145,7 @@ class OutboundHttp:
                 await answer.whole(503, "no healthy upstream")
                 return
             hosts, host = found
-            note(answer.notes, hosts.target, host, one.number + 1)
+            note(answer.notes, one.choice, hosts.target, host, one.number + 1)
             if one.budget is None:
                 one.budget = hosts.budget
                 one.budget.first(around.now())
@@ -218,6 +220,7 @@ class OutboundHttp:
                 return result
             flight.failed, failure = judged(result)
             assert flight.pipe is not None
+            answer.notes.tls = flight.pipe.tls
             if self._again(state, one, host, failure):
                 flight.pipe.abort()
                 return failure
@@ -282,12 +285,12 @@ class OutboundHttp:
             and not one.replay.client.gone
             and one.replay.repeatable
             and now + failure.retry_after_s < one.deadline
-            and wanted(self._retry_policy(state, one), one.request.method, failure)
+            and (why := condition(self._retry_policy(state, one), one.request.method, failure))
             and one.budget is not None
             and one.budget.take(now)
         )
         if again:
-            state.retries += 1
+            state.retried[why] += 1
             one.number += 1
             one.tried.append(host)
             one.failure = failure
@@ -350,7 +353,8 @@ class OutboundHttp:
             return None
         self._left = one.found = None
         notes.upstream = state.service
-        note(notes, hosts.target, host, 1)
+        note(notes, one.choice, hosts.target, host, 1)
+        notes.tls = pipe.tls
         one.budget = hosts.budget
         one.budget.first(now)
         state.admission.enter()
@@ -383,6 +387,8 @@ class OutboundHttp:
     ) -> tuple[int, str] | None:
         """None came: what to say instead, or None when the long way goes on."""
         one = flight.one
+        if failure.timed_out and self._around.now() < one.deadline:
+            self._around.timed_out("per_try")
         may_have_happened = one.request.method not in ("GET", "HEAD")
         if failure.reset and one.replay.repeatable and not may_have_happened:
             # A kept connection may have ended at the very moment: a fresh one to it shows.

@@ -12,7 +12,7 @@ from proxy.l7.pipe import Pipe
 from proxy.l7.relaying import Began
 from proxy.l7.request_state import UpstreamState
 from proxy.l7.retries import Failure, retry_after_s
-from proxy.l7.routes import Target
+from proxy.l7.routes import Choice, Target
 from proxy.telemetry import entry
 from proxy.telemetry.entry import Notes
 
@@ -62,8 +62,9 @@ class OutboundPlan:
         self._outbound.short_over(self._state, self._flight, whole=False)
 
 
-def note(notes: Notes, target: Target, host: Host, tries: int) -> None:
+def note(notes: Notes, choice: Choice, target: Target, host: Host, tries: int) -> None:
     """Where a request goes."""
+    notes.route = choice.route
     notes.target, notes.endpoint, notes.tries = target.id, f"{host.address}:{host.port}", tries
     before, named, _ = target.id.partition(f"{target.service}.")
     notes.subset = before.rstrip(".") if named else ""

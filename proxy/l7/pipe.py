@@ -70,8 +70,12 @@ class Pipe:
         self._timer: asyncio.TimerHandle = None  # type: ignore[assignment]
         #: Takes no more streams, where there are some.
         self.leave: Callable[[], None] = lambda: None
+        #: Whether the connection turned out to be a tunnel.
+        self.tunnelled = False
         #: Of the other side, once it is known.
         self.peer: PeerCertificate | None = None
+        #: The version of TLS that its stream speaks, "" in clear.
+        self.tls = ""
         self.secured: asyncio.Future[PeerCertificate] = asyncio.get_running_loop().create_future()
 
     # What the stream reports.
@@ -83,6 +87,7 @@ class Pipe:
     def stream_secured(self, stream: Stream, der: bytes | None) -> None:
         if self.secured.done():
             return
+        self.tls = stream.version
         try:
             peer = certificate.read(der, client=self._accepted)
         except IdentityError as error:
@@ -125,11 +130,12 @@ class Pipe:
     def joined_to(self, stream: Stream, peer: PeerCertificate) -> None:
         """It is a stream of a tunnel, whose other end is known already."""
         self.stream_opened(stream)
-        self.peer = peer
+        self.peer, self.tls = peer, stream.version
         self.secured.set_result(peer)
 
     def handed_over(self) -> None:
         """The connection is a tunnel: its streams have pipes of their own."""
+        self.tunnelled = True
         self._stream = None  # type: ignore[assignment]
         self._insecure(TUNNELLED)
 

@@ -11,6 +11,7 @@ from typing import Protocol
 
 from proxy import app_dial, spiffe
 from proxy.config import ProxyConfig
+from proxy.handshakes import Greetings
 from proxy.l7.limits import HttpLimits
 from proxy.l7.pipe import Pipe, PipeClosed
 from proxy.l7.relaying import Exchange
@@ -54,7 +55,10 @@ class Pool:
         http2: bool = False,
         revoked: Callable[[], Revocations] = lambda: NONE,
         tunnels: Tunnels | None = None,
+        greetings: Greetings | None = None,
     ) -> None:
+        """``greetings`` is where handshakes are counted that are no tunnel's."""
+        self._greetings = greetings
         self._tunnels = tunnels
         self._http2 = http2
         self._revoked = revoked
@@ -133,6 +137,7 @@ class Pool:
         context = contexts.http2[1] if self._http2 and contexts.http2 else contexts.client
         name = spiffe.server_name(to.expected)
         stream = TlsStream(pipe, self._config, context, server_side=False, server_name=name)
+        stream.greetings = self._greetings
         await asyncio.get_running_loop().create_connection(lambda: stream, to.address, to.port)
         await self._check(to, pipe)
 

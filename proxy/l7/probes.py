@@ -22,6 +22,8 @@ class Probes:
         self._probing = probing
         self._seen: dict[object, _Seen] = {}
         self._down: frozenset[object] = frozenset()
+        #: How often one was taken out.
+        self.taken_out = 0
 
     @property
     def down(self) -> frozenset[object]:
@@ -45,6 +47,7 @@ class Probes:
         if seen.against < (self._probing.up if seen.down else self._probing.down):
             return False
         seen.down, seen.against = not seen.down, 0
+        self.taken_out += seen.down
         self._settle()
         return True
 

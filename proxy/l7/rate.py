@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -49,7 +50,9 @@ class RateLimit:
             form = next((f for f in ("Exact", "Prefix", "Regex") if each.get(f"Path{f}")), "")
             if bucket is not None and form:
                 self._routes.append(_Route(form, str(each[f"Path{form}"]), bucket))
-        self.refused = 0
+        #: How many were refused, by the route's path; "" is the bucket of the instance.
+        self.refused: Counter[str] = Counter({each.path: 0 for each in self._routes})
+        self.refused[""] = 0
 
     @property
     def is_set(self) -> bool:
@@ -58,13 +61,14 @@ class RateLimit:
 
     def wait_s(self, path: str, now: float, full_match: FullMatch) -> float:
         """0.0 for a request that may pass, else the seconds after which it might."""
-        bucket = self._whole
+        bucket, name = self._whole, ""
         for route in self._routes:
             if _fits(route, path, full_match):
-                bucket = route.bucket
+                bucket, name = route.bucket, route.path
                 break
         left_s = bucket.take(now) if bucket is not None else 0.0
-        self.refused += left_s > 0
+        if left_s > 0:
+            self.refused[name] += 1
         return left_s
 
 

@@ -6,7 +6,7 @@ Decides nothing about retries: it says how a try ended, and whether anything was
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
@@ -114,10 +114,15 @@ class Outgoing:
     method: str
     target: str
     headers: Headers
+    #: What it asks to switch to, "" for nothing; its headers say so, too.
+    upgrade: str = ""
 
 
 class Exchange(Protocol):
     """One request on a connection that carries several."""
+
+    @property
+    def tls(self) -> str: ...
 
     async def ask(
         self, outgoing: Outgoing, request: Request, body: Replay, timeout_s: float
@@ -154,7 +159,7 @@ async def ask(
             await pipe.write(raw, limits.write_stall_s)
             if not body.framing.empty:
                 sending = _task(body.send(pipe, limits.write_stall_s))
-            head = await _head(pipe, request, limits, sending)
+            head = await _head(pipe, outgoing, limits, sending)
             frame = framing.of_response(head, to_method=request.method)
             return Began(head, frame, sent=_is_sent(sending))
     except TimeoutError:
@@ -186,7 +191,7 @@ def _is_sent(sending: asyncio.Task[None] | None) -> bool:
 
 
 async def _head(
-    pipe: Pipe, request: Request, limits: HttpLimits, sending: asyncio.Task[None] | None
+    pipe: Pipe, outgoing: Outgoing, limits: HttpLimits, sending: asyncio.Task[None] | None
 ) -> Response:
     """The head of the final response; interim ones are left out (101 is final)."""
     while True:
@@ -194,7 +199,7 @@ async def _head(
         if not raw:
             raise PipeClosed("closed without a response")
         head = read_response(raw)
-        if head.status == 101 and not upgrade_wanted(request):
+        if head.status == 101 and not outgoing.upgrade:
             raise HttpViolation(502, "nobody asked for another protocol")
         if head.status >= 200 or head.status == 101:
             if sending is not None and not sending.done() and head.status < 300:
@@ -239,10 +244,15 @@ async def give(
     return kept and began.sent
 
 
-def upgrade_wanted(request: Request) -> str:
-    """The protocol that a request wants to switch to, "" for none."""
+def upgrade_wanted(request: Request, allowed: Collection[str]) -> str:
+    """The protocol that a request wants to switch to, if it is one of those (in lower case) that
+    it may; else "", and it goes on without (RFC 9110, section 7.8). What is spoken after a switch
+    nobody decides about: requests of HTTP/2 would pass every rule."""
     words = {each.strip().lower() for each in (request.get("connection") or "").split(",")}
-    return (request.get("upgrade") or "") if "upgrade" in words else ""
+    if "upgrade" not in words:
+        return ""
+    wanted = [each.strip() for each in (request.get("upgrade") or "").split(",")]
+    return next((each for each in wanted if each.lower() in allowed), "")
 
 
 async def switch(

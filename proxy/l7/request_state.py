@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine
+from collections import Counter, deque
+from collections.abc import Awaitable, Callable, Collection, Coroutine
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,7 +15,7 @@ from proxy.l7.admission import Admission
 from proxy.l7.failover import Failover
 from proxy.l7.hashing import RequestHash
 from proxy.l7.hosts import TargetHosts
-from proxy.l7.limits import HttpLimits
+from proxy.l7.limits import UPGRADES, HttpLimits
 from proxy.l7.pool import Connections
 from proxy.l7.relaying import Replay
 from proxy.l7.retries import Budget, Failure
@@ -36,12 +36,19 @@ class UpstreamState:
     failovers: dict[str, Failover] = field(default_factory=dict)
     admission: Admission = field(default_factory=lambda: Admission(UpstreamSettings().limits))
     waiting: deque[asyncio.Future[None]] = field(default_factory=deque)
-    retries: int = 0
+    #: Second tries by the condition that asked for them; requests by the leg that they took.
+    retried: Counter[str] = field(default_factory=Counter)
+    split: Counter[str] = field(default_factory=Counter)
     hedges: int = 0
     faults: int = 0
     mirrored: int = 0
     mirrors_left_out: int = 0
     mirrors: int = 0
+
+    @property
+    def retries(self) -> int:
+        """How many second tries there were."""
+        return self.retried.total()
 
     def proceed(self) -> None:
         """Wake as many of those that wait as may begin."""
@@ -71,6 +78,10 @@ class Surroundings:
     spawn: Callable[[Coroutine[Any, Any, None], str], asyncio.Task[None]]
     #: Another upstream of this proxy by the name of its service.
     upstream: Callable[[str], UpstreamState | None]
+    #: The protocols that a request may switch to.
+    upgrades: Callable[[], Collection[str]] = lambda: UPGRADES
+    #: Hears of what had its time: a try, or the making of a connection.
+    timed_out: Callable[[str], None] = lambda _: None
 
 
 @dataclass(slots=True)

@@ -59,24 +59,32 @@ class Failure:
 
 def wanted(policy: RetryPolicy, method: str, failure: Failure) -> bool:
     """Whether the route asks for another try after such an end, and the method allows it."""
-    if not failure.sent and not failure.status:
-        return policy.retries > 0  # it certainly did not happen
+    return bool(condition(policy, method, failure))
+
+
+def condition(policy: RetryPolicy, method: str, failure: Failure) -> str:
+    """By which condition it asks for one, in Envoy's words; "" where it does not."""
+    if not failure.sent and not failure.status:  # it certainly did not happen
+        return "connect-failure" if policy.retries > 0 else ""
     if failure.grpc and (wants_grpc(policy, failure.grpc)):
-        return True  # calls are all POST: whoever names a status knows that they may be repeated
+        # Calls are all POST: whoever names a status knows that they may be repeated.
+        return next(name for name, code in grpc.CONDITIONS.items() if code == failure.grpc)
     if method not in _IDEMPOTENT and not policy.non_idempotent:
-        return False
-    conditions = policy.conditions
-    if failure.status:
-        return (
-            failure.status in policy.statuses
-            or ("5xx" in conditions and failure.status >= 500)
-            or ("gateway-error" in conditions and failure.status in _GATEWAY)
-            or ("retriable-4xx" in conditions and failure.status == 409)
-            or ("envoy-ratelimited" in conditions and failure.status == 429)
-        )
-    if failure.timed_out:
-        return bool(conditions & {"5xx", "gateway-error", "deadline-exceeded"})
-    return bool(conditions & {"5xx", "gateway-error", "reset"})
+        return ""
+    status = failure.status
+    if status in policy.statuses:
+        return "retriable-status-codes"
+    if status:
+        fits = {
+            "5xx": status >= 500,
+            "gateway-error": status in _GATEWAY,
+            "retriable-4xx": status == 409,
+            "envoy-ratelimited": status == 429,
+        }
+    else:
+        last = "deadline-exceeded" if failure.timed_out else "reset"
+        fits = dict.fromkeys(("5xx", "gateway-error", last), True)
+    return next((name for name, does in fits.items() if does and name in policy.conditions), "")
 
 
 def wants_grpc(policy: RetryPolicy, status: int) -> bool:

@@ -85,6 +85,9 @@ class Route:
     response_headers: HeaderChanges = NO_CHANGES
 
 
+_NO_ROUTE = Route(node="")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
     """What becomes of one request. ``path`` is the path to forward."""
@@ -95,6 +98,10 @@ class Choice:
     retry: RetryPolicy
     request_headers: tuple[HeaderChanges, ...] = ()
     response_headers: tuple[HeaderChanges, ...] = ()
+    #: Which route of the last router on the way it was, from 0; -1 where there was none.
+    route: int = -1
+    #: The legs of splits that were drawn.
+    legs: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,7 +136,8 @@ class Chain:
 
         ``hashes`` draw the legs of sticky splits; without them dice do.
         """
-        node, route = self.start, Route(node=self.start)
+        node, route, at = self.start, _NO_ROUTE, -1
+        legs: tuple[str, ...] = ()
         request_headers: list[HeaderChanges] = []
         response_headers: list[HeaderChanges] = []
         for _ in range(_HOPS_MAX):
@@ -138,9 +146,11 @@ class Chain:
             if node in self.routes:
                 routes = self.routes[node]
                 # The last one is for all that is left, also for "*", which no prefix begins.
-                route = next(
-                    (r for r in routes if matches(r, request, path, full_match)), routes[-1]
+                last = len(routes) - 1
+                at = next(
+                    (n for n, r in enumerate(routes) if matches(r, request, path, full_match)), last
                 )
+                route = routes[at]
                 request_headers += _some(route.request_headers)
                 response_headers += _some(route.response_headers)
                 node = route.node
@@ -154,6 +164,7 @@ class Chain:
                 request_headers += _some(leg.request_headers)
                 response_headers += _some(leg.response_headers)
                 node = leg.node
+                legs = (*legs, node)
         resolver = self.resolvers[node]
         return Choice(
             resolver=resolver,
@@ -164,6 +175,8 @@ class Chain:
             retry=route.retry,
             request_headers=tuple(request_headers),
             response_headers=tuple(response_headers),
+            route=at,
+            legs=legs,
         )
 
 

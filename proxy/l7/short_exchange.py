@@ -17,7 +17,7 @@ from proxy.l7.messages import own_answer
 from proxy.l7.passing import Passing
 from proxy.l7.pipe import Pipe
 from proxy.l7.retries import Failure
-from proxy.telemetry.entry import BAD_REQUEST, CLIENT_GONE, UPSTREAM_RESET
+from proxy.telemetry.entry import BAD_REQUEST, IDLE, UPSTREAM_RESET
 from proxy.telemetry.observer import Watch
 
 #: Timers of the loop may come a little early.
@@ -283,7 +283,10 @@ class Exchange:
                 return
             idle_at = min(idle_at, self._answer_by)
         elif idle_at <= now:
-            (self._close if self._decoder.done else self._break_off)()
+            if self._decoder.done:
+                self._close()
+            else:
+                self._break_off(IDLE)
             return
         if idle_at != math.inf:
             self._timer = self._loop.call_later(idle_at - now + _EARLY_S, self._late)
@@ -298,7 +301,7 @@ class Exchange:
     def abort(self) -> None:
         """The client is gone."""
         if not self._done:
-            self._watch.notes.flag(CLIENT_GONE)
+            self._watch.notes.client_gone()
             self._end(whole=False)
 
     def _fail(self, failure: Failure) -> None:
@@ -316,7 +319,7 @@ class Exchange:
     def _broke_rules(self, error: HttpViolation) -> None:
         """The client's body is none, or does not come."""
         self._way.on_violation(str(error))
-        self._watch.notes.flag(BAD_REQUEST)
+        self._watch.notes.flag(IDLE if error.status == 408 else BAD_REQUEST)
         if self._decoder is not None:
             self._cut(by_client=True)
             return
@@ -331,9 +334,9 @@ class Exchange:
         self._status = status
         self._way.down.push(own_answer(status, text, close=self._comes) + body)
 
-    def _break_off(self) -> None:
+    def _break_off(self, why: str = UPSTREAM_RESET) -> None:
         """The answer has begun and cannot be completed: the client must see that."""
-        self._watch.notes.flag(UPSTREAM_RESET)
+        self._watch.notes.flag(why)
         self._cut()
 
     def _cut(self, *, by_client: bool = False) -> None:

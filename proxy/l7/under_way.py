@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Protocol
 
 from proxy.http1.head import Request
+from proxy.telemetry.entry import Notes
 
 
 class Ending(Protocol):
@@ -43,18 +44,23 @@ class UnderWay:
     __slots__ = ("_open",)
 
     def __init__(self) -> None:
-        self._open: dict[object, tuple[Request, Ending]] = {}
+        self._open: dict[object, tuple[Request, Ending, Notes]] = {}
 
     @property
     def idle(self) -> bool:
         """Whether there are none."""
         return not self._open
 
-    def begin(self, request: Request, ending: Ending) -> object:
+    def begin(self, request: Request, ending: Ending, notes: Notes) -> object:
         """A request begins; gives what `end` wants."""
         key = object()
-        self._open[key] = (request, ending)
+        self._open[key] = (request, ending, notes)
         return key
+
+    def flag(self, word: str) -> None:
+        """This happens to all of them."""
+        for _, _, notes in self._open.values():
+            notes.flag(word)
 
     def end(self, key: object) -> None:
         """It is over."""
@@ -66,7 +72,7 @@ class UnderWay:
         """End those that would not be let in any more: streams soon, others when they have had
         time to finish. How many there are."""
         denied = 0
-        for request, ending in list(self._open.values()):
+        for request, ending, _ in list(self._open.values()):
             if allowed(request):
                 ending(None)
                 continue

@@ -6,11 +6,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 IN, OUT = "inbound", "outbound"
+#: In clear, at an exposed path: no part of the mesh.
+EXPOSED = "exposed"
 
 #: Flags of an access log (contract D.15), by what happened.
 NO_HOST, NO_CONNECTION, OVERFLOW, RETRIES, TIMEOUT = "UH", "UF", "UO", "URX", "UT"
 CLIENT_GONE, DENIED, RATE_LIMITED, BAD_REQUEST = "DC", "RBAC", "RL", "DPE"
 UPSTREAM_RESET, LOCAL_RESET = "UC", "LR"
+#: Nothing came for too long; its connection was older than it may be.
+IDLE, TOO_OLD = "SI", "DT"
 
 
 @dataclass(slots=True)
@@ -27,6 +31,10 @@ class Notes:
     rule: str = ""
     precedence: int = 0
     reference: str = ""
+    #: Which of the routes of its service it took, from 0; -1 where there are none.
+    route: int = -1
+    #: The version of TLS toward the mesh.
+    tls: str = ""
     rx_bytes: int = 0
     tx_bytes: int = 0
     answered_at: float = 0.0
@@ -36,6 +44,11 @@ class Notes:
     def answered(self) -> None:
         """The head of the answer goes out now."""
         self.answered_at = self.clock()
+
+    def client_gone(self) -> None:
+        """The client's side has ended; unless we ended it, by a word that is noted already."""
+        if LOCAL_RESET not in self.flags and TOO_OLD not in self.flags:
+            self.flag(CLIENT_GONE)
 
     def flag(self, word: str) -> None:
         """Something happened."""
@@ -53,6 +66,8 @@ class Entry:
     peer: str = ""
     peer_address: str = ""
     protocol: str = "http"
+    #: The version of TLS that the client spoke, "" in clear.
+    tls: str = ""
     method: str = ""
     host: str = ""
     path: str = ""

@@ -18,6 +18,9 @@ _NO_SUMS: Mapping[str, Callable[[float, float], float]] = {
     f"{_PREFIX}failover_active": max,
     f"{_PREFIX}ejected": max,
     f"{_PREFIX}endpoints": max,
+    f"{_PREFIX}config_version": max,
+    f"{_PREFIX}lb_ewma_seconds": max,
+    f"{_PREFIX}lb_target_share": max,
 }
 
 

@@ -6,36 +6,25 @@ is none of HTTP's is ``OTHER``, a source beyond the first ``SOURCES_MAX`` is ``o
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from proxy.telemetry.entry import IN, OUT, Entry, Notes
-from proxy.telemetry.standing import Family, Labels
+from proxy.telemetry.entry import IDLE, IN, OUT, TIMEOUT, Entry, Notes
+from proxy.telemetry.family import Family, Histogram, Histograms, LabelledCounts, Labels, quoted
+from proxy.telemetry.rejects import RULES, rule_of
 
-BUCKETS_S = (
-    0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
-)  # fmt: skip
 SOURCES_MAX = 256
 _MADE_MAX = 1024
 _METHODS = frozenset(
     {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"}
 )
-_TIMEOUTS, _OVERFLOWS = "UT", "UO"
-
-
-class _Histogram:
-    __slots__ = ("counts", "total", "total_s")
-
-    def __init__(self) -> None:
-        self.counts = [0] * (len(BUCKETS_S) + 1)
-        self.total = 0
-        self.total_s = 0.0
-
-    def add(self, seconds: float) -> None:
-        self.total += 1
-        self.total_s += seconds
-        self.counts[bisect_left(BUCKETS_S, seconds)] += 1
+#: What may end a request before its answer: its own time, that of one try or of making a
+#: connection, and silence.
+TIMEOUTS = ("connect", "idle", "per_try", "request")
+#: What is counted of limits here: those of an upstream are counted where they stand.
+LAYERS = ("l4", "l7")
+DECISIONS = ("allow", "deny", "would_deny")
 
 
 class _Cell:
@@ -63,7 +52,7 @@ class _Places:
     """Where one kind of request counts. ``decided``: as an edge and as a decision."""
 
     requests: _Cell
-    durations: _Histogram
+    durations: Histogram
     rx: _Cell
     tx: _Cell
     decided: tuple[_Cell, ...]
@@ -77,18 +66,16 @@ class RequestMetrics:
         self._service: Labels = ()
         self._name = ""
         self._requests: Table = {}
-        self._durations: dict[Labels, _Histogram] = {}
+        self._durations: dict[Labels, Histogram] = {}
         self._bytes: Table = {}
         self._decisions: Table = {}
-        self._timeouts: Table = {}
-        self._overflows: Table = {}
-        self._retries: Table = {}
+        self._timeouts: Counter[str] = Counter()
+        self._rejects: Counter[str] = Counter()
         #: Where a kind of request counts. What is in labels is bounded; the kinds that are
         #: remembered are as well.
         self._made: dict[tuple[object, ...], _Places] = {}
         self._edges: dict[tuple[str, str, str], _Cell] = {}
         self._sources: set[str] = set()
-        self.rejects = 0
 
     def name(self, service: str, datacenter: str) -> None:
         """Whose proxy it is: the labels that every metric has."""
@@ -116,7 +103,7 @@ class RequestMetrics:
         """A request is over: what of it counts, without the rest of an entry."""
         endpoint = notes.endpoint if self.per_endpoint else ""
         kind = (
-            direction, notes.upstream, notes.subset, endpoint, code, grpc_status, method, service,
+            direction, notes.upstream, notes.target, endpoint, code, grpc_status, method, service,
             peer, notes.decision, notes.precedence,
         )  # fmt: skip
         places = self._made.get(kind)
@@ -134,13 +121,10 @@ class RequestMetrics:
             each.count += 1
             each.last_at = at
         if notes.flags:
-            if _TIMEOUTS in notes.flags:
-                _cell(self._timeouts, (("kind", "request"),)).count += 1
-            if _OVERFLOWS in notes.flags:
-                _cell(self._overflows, (("limit", "requests"),)).count += 1
-        if direction == OUT and notes.tries > 1:
-            labels: Labels = (("upstream", notes.upstream),)
-            _cell(self._retries, labels).count += notes.tries - 1
+            if TIMEOUT in notes.flags:
+                self._timeouts["request"] += 1
+            if IDLE in notes.flags:
+                self._timeouts["idle"] += 1
 
     def _places(
         self,
@@ -155,7 +139,10 @@ class RequestMetrics:
         direction = ("direction", way)
         about: Labels = (direction,)
         if way == OUT:
-            about += (("upstream", notes.upstream), ("subset", notes.subset))
+            target_dc = notes.target.rpartition(".")[2]
+            about += (
+                ("upstream", notes.upstream), ("subset", notes.subset), ("target_dc", target_dc),
+            )  # fmt: skip
             if self.per_endpoint:
                 about += (("endpoint", notes.endpoint),)
         known = method if method in _METHODS else "OTHER"
@@ -166,7 +153,7 @@ class RequestMetrics:
         klass: Labels = (*about, ("code_class", f"{code // 100}xx"))
         return _Places(
             _cell(self._requests, requests),
-            self._durations.setdefault(klass, _Histogram()),
+            self._durations.setdefault(klass, Histogram()),
             _cell(self._bytes, (direction, ("way", "rx"))),
             _cell(self._bytes, (direction, ("way", "tx"))),
             self._decided(service, self.source(peer), code, notes) if way == IN else (),
@@ -177,13 +164,26 @@ class RequestMetrics:
         edge = self._edges.setdefault((source, service, result), _Cell())
         if not notes.decision:
             return (edge,)
-        labels: Labels = (
-            ("source", source),
-            ("decision", notes.decision),
-            ("layer", "l7"),
-            ("precedence", str(notes.precedence)),
-        )
-        return edge, _cell(self._decisions, labels)
+        return edge, self._decision(source, notes.decision, "l7", notes.precedence)
+
+    def _decision(self, source: str, decision: str, layer: str, precedence: int) -> _Cell:
+        labels = (
+            ("source", source), ("decision", decision), ("layer", layer),
+            ("precedence", str(precedence)),
+        )  # fmt: skip
+        return _cell(self._decisions, labels)
+
+    def decided(self, peer: str, decision: str, precedence: int) -> None:
+        """Somebody's connection was let in or refused."""
+        self._decision(self.source(peer), decision, "l4", precedence).count += 1
+
+    def rejected(self, text: str) -> None:
+        """What came broke a rule about messages, said in these words."""
+        self._rejects[rule_of(text)] += 1
+
+    def timed_out(self, kind: str) -> None:
+        """A try has had its time, or a connection was not made in it."""
+        self._timeouts[kind] += 1
 
     def connected(self, peer: str, *, allowed: bool, at: float) -> None:
         """Somebody from the mesh connected where no requests are seen; ``at`` is Unix time."""
@@ -223,73 +223,54 @@ class RequestMetrics:
         self,
         gauges: Mapping[str, float],
         counters: Mapping[str, float],
-        families: Sequence[Family] = (),
+        families: Sequence[Family | Histograms] = (),
     ) -> str:
         """The Prometheus text format; plain gauges and counters of the whole proxy come along, and
         what stands elsewhere."""
-        return "".join((*self._lines(gauges, counters), *self._families(families)))
-
-    def _families(self, families: Sequence[Family]) -> Iterator[str]:
-        for family in families:
-            yield f"# TYPE lictor_proxy_{family.name} {family.kind}\n"
-            for labels, number in family.lines():
-                yield f"lictor_proxy_{family.name}{self._shown(labels)} {number:g}\n"
+        shown = self._shown
+        more = (line for family in families for line in family.text(shown))
+        return "".join((*self._lines(gauges, counters), *more))
 
     def _lines(self, gauges: Mapping[str, float], counters: Mapping[str, float]) -> Iterator[str]:
+        for family in self._own():
+            yield from family.text(self._shown)
+        for kind, numbers in (("counter", counters), ("gauge", gauges)):
+            for name, number in sorted(numbers.items()):
+                name = f"{name}_total" if kind == "counter" else name
+                yield from Family(name, kind, (), {(): float(number)}).text(self._shown)
+
+    def _own(self) -> Iterator[Family | Histograms | LabelledCounts]:
         at_zero: dict[str, list[Labels]] = {
             "requests": [
                 (("direction", way), ("code", "200"), ("grpc_status", ""), ("method", "GET"))
                 for way in (IN, OUT)
             ],
             "bytes": [(("direction", d), ("way", w)) for d in (IN, OUT) for w in ("rx", "tx")],
-            "timeouts": [(("kind", "request"),)],
-            "overflow": [(("limit", "requests"),)],
             "intention_decisions": [
-                (("source", ""), ("decision", d), ("layer", "l7"), ("precedence", "0"))
-                for d in ("allow", "deny", "would_deny")
+                (("source", ""), ("decision", d), ("layer", layer), ("precedence", "0"))
+                for layer in LAYERS
+                for d in DECISIONS
             ],
-            "retries": [(("upstream", ""),)],
         }
         for name, counted in (
             ("requests", self._requests),
             ("bytes", self._bytes),
-            ("timeouts", self._timeouts),
-            ("overflow", self._overflows),
             ("intention_decisions", self._decisions),
-            ("retries", self._retries),
         ):
-            yield f"# TYPE lictor_proxy_{name}_total counter\n"
             values = {labels: cell.count for labels, cell in counted.items()}
-            values = values or dict.fromkeys(at_zero[name], 0)
-            for labels, value in sorted(values.items()):
-                yield f"lictor_proxy_{name}_total{self._shown(labels)} {value}\n"
-        yield from self._histograms()
-        for name, number in sorted(counters.items()):
-            yield f"# TYPE lictor_proxy_{name}_total counter\n"
-            yield f"lictor_proxy_{name}_total{self._shown(())} {number:g}\n"
-        for name, number in sorted(gauges.items()):
-            yield f"# TYPE lictor_proxy_{name} gauge\n"
-            yield f"lictor_proxy_{name}{self._shown(())} {number:g}\n"
-
-    def _histograms(self) -> Iterator[str]:
-        name = "lictor_proxy_request_duration_seconds"
-        yield f"# TYPE {name} histogram\n"
-        known = self._durations or {
-            (("direction", way), ("code_class", "2xx")): _Histogram() for way in (IN, OUT)
-        }
-        for labels, histogram in sorted(known.items()):
-            below = 0
-            for most, count in zip((*BUCKETS_S, None), histogram.counts, strict=True):
-                below += count
-                bucket = (*labels, ("le", "+Inf" if most is None else f"{most:g}"))
-                yield f"{name}_bucket{self._shown(bucket)} {below}\n"
-            yield f"{name}_sum{self._shown(labels)} {histogram.total_s:.9g}\n"
-            yield f"{name}_count{self._shown(labels)} {histogram.total}\n"
+            yield LabelledCounts(f"{name}_total", values or dict.fromkeys(at_zero[name], 0))
+        yield Histograms(
+            "request_duration_seconds",
+            self._durations,
+            {(("direction", way), ("code_class", "2xx")): Histogram() for way in (IN, OUT)},
+        )
+        for name, label, few, known in (
+            ("timeouts_total", "kind", self._timeouts, TIMEOUTS),
+            ("http_rejects_total", "rule", self._rejects, RULES),
+        ):
+            samples = {(each,): float(few[each]) for each in known}
+            yield Family(name, "counter", (label,), samples)
 
     def _shown(self, labels: Labels) -> str:
         pairs = (*self._service, *labels)
-        return "{" + ",".join(f'{name}="{_quoted(value)}"' for name, value in pairs) + "}"
-
-
-def _quoted(value: str) -> str:
-    return value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+        return "{" + ",".join(f'{name}="{quoted(value)}"' for name, value in pairs) + "}"

@@ -8,12 +8,13 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from proxy.authz import Decision
 from proxy.errors import HttpViolation
 from proxy.http1.head import Headers, Request, extended
 from proxy.l7.messages import Answer, Body
 from proxy.l7.serve import Handler
 from proxy.telemetry import trace
-from proxy.telemetry.entry import BAD_REQUEST, CLIENT_GONE, UPSTREAM_RESET, Entry, Notes
+from proxy.telemetry.entry import BAD_REQUEST, IDLE, LOCAL_RESET, UPSTREAM_RESET, Entry, Notes
 from proxy.telemetry.metrics import RequestMetrics
 
 #: Of all those that look on; one that is too slow misses entries, and the count says how many.
@@ -31,6 +32,8 @@ class Hop:
     peer: str = ""
     peer_address: str = ""
     protocol: str = "http"
+    #: The version of TLS that the client speaks, "" in clear.
+    tls: str = ""
 
 
 class Tap:
@@ -93,6 +96,7 @@ class Watch:
                 peer=hop.peer,
                 peer_address=hop.peer_address,
                 protocol=hop.protocol,
+                tls=hop.tls,
                 method=given.method,
                 host=given.get("host") or "",
                 path=given.target,
@@ -149,14 +153,17 @@ class Observer:
             try:
                 await handle(watch.request, body, answer)
             except HttpViolation as error:
-                notes.flag(BAD_REQUEST)
+                notes.flag(IDLE if error.status == 408 else BAD_REQUEST)
                 broken = error.status
                 raise
             except asyncio.CancelledError:
-                notes.flag(CLIENT_GONE)
+                notes.client_gone()
                 raise
-            except (OSError, TimeoutError):
-                notes.flag(CLIENT_GONE if body.client.gone else UPSTREAM_RESET)
+            except OSError as error:  # which TimeoutError is as well
+                if body.client.gone:
+                    notes.client_gone()
+                elif LOCAL_RESET not in notes.flags:
+                    notes.flag(IDLE if isinstance(error, TimeoutError) else UPSTREAM_RESET)
                 raise
             finally:
                 notes.rx_bytes = body.size
@@ -179,14 +186,22 @@ class Observer:
                 peer=hop.peer,
                 peer_address=hop.peer_address,
                 protocol=hop.protocol,
+                tls=hop.tls,
                 code=status,
                 notes=notes,
             )
         )
 
-    def connected(self, peer: str, *, allowed: bool) -> None:
+    def connected(self, peer: str, decision: Decision) -> None:
         """Somebody of the mesh has connected; for connections whose requests are not seen."""
-        self.metrics.connected(peer, allowed=allowed, at=self.wall())
+        self.metrics.connected(peer, allowed=decision.allowed, at=self.wall())
+        self.decided(peer, decision)
+
+    def decided(self, peer: str, decision: Decision) -> None:
+        """It was decided whether a connection may stand."""
+        word = "deny" if not decision.allowed else "would_deny" if decision.audited else "allow"
+        rule = decision.rule
+        self.metrics.decided(peer, word, rule.precedence if rule is not None else 0)
 
     def over(self, entry: Entry) -> None:
         """A request is over."""

@@ -8,7 +8,7 @@ meanwhile, is refused.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from proxy import certificate
 from proxy.certificate import PeerCertificate
@@ -95,6 +95,12 @@ class AcceptedLinks:
     def streams(self) -> int:
         """How many streams they carry."""
         return sum(link.streams for link in self._links)
+
+    def peers(self) -> Iterator[tuple[str, int]]:
+        """Who dialled each connection, and how many streams it carries."""
+        for link in self._links:
+            identity = link.certificate.identity
+            yield f"{identity.name}.{identity.datacenter}", link.streams
 
     def cut_revoked(self) -> None:
         """Other certificates count no more: no stream begins on one, sessions end the others."""

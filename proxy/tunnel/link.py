@@ -77,6 +77,11 @@ class Link:
         self._tls.relay_to(self)  # type: ignore[arg-type]  # a half needs less than all of it
 
     @property
+    def version(self) -> str:
+        """The version of TLS that is spoken."""
+        return self._tls.version
+
+    @property
     def peer_address(self) -> str:
         """Where the other end is."""
         return self._tls.peer_address

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -20,6 +20,7 @@ from proxy.errors import IdentityError
 from proxy.relay import Owner, Stream, TlsStream
 from proxy.revocations import Revocations
 from proxy.spiffe import SpiffeId
+from proxy.telemetry.connections import HandshakeMetrics
 from proxy.tls import Contexts
 from proxy.tunnel.channel import Channel
 from proxy.tunnel.frames import ALPN
@@ -39,6 +40,7 @@ class Hub(Protocol):
     config: ProxyConfig
     contexts: Contexts | None
     revoked: Revocations
+    handshakes: HandshakeMetrics
 
     def spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]: ...
 
@@ -204,6 +206,7 @@ class Tunnels:
             server_side=False,
             server_name=spiffe.server_name(far.expected),
         )
+        stream.greetings = self._hub.handshakes.outbound
         try:
             async with asyncio.timeout(self._hub.config.upstream_connect_timeout_s):
                 await self._loop.create_connection(lambda: stream, far.address, far.port)
@@ -281,6 +284,12 @@ class Tunnels:
     def streams(self) -> int:
         """How many streams they carry."""
         return sum(link.streams for link in self._links())
+
+    def peers(self) -> Iterator[tuple[str, int]]:
+        """Whom each connection leads to, and how many streams it carries."""
+        for far, group in self._groups.items():
+            for link in group.links:
+                yield far.authority, link.streams
 
     def cut_revoked(self) -> None:
         """Other certificates count no more: no stream begins on one, sessions end the others."""

@@ -55,6 +55,11 @@ class TunnelStream:
         return self._link.peer_address
 
     @property
+    def version(self) -> str:
+        """The version of TLS below the tunnel."""
+        return self._link.version
+
+    @property
     def link(self) -> Link:
         """The connection that it is part of."""
         return self._link

@@ -527,7 +527,8 @@ def test_what_has_happened_is_counted(mesh: Mesh) -> None:
     metrics = mesh.metrics()
     for wanted in (
         'lictor_proxy_requests_total{service="web",dc="dc1",direction="outbound",upstream="api"',
-        'lictor_proxy_endpoints{', 'state="healthy"} 4', "lictor_proxy_request_duration_seconds",
+        'lictor_proxy_endpoints{', 'state="healthy",priority="0"} 4',
+        "lictor_proxy_request_duration_seconds",
         "lictor_proxy_failover_active", "lictor_proxy_leaf_expiry_seconds",
     ):  # fmt: skip
         assert wanted in metrics, wanted

@@ -89,6 +89,8 @@ class TestSource:
     def state(self) -> MeshState:
         return self._state
 
+    rejected = 0
+
     def subscribe(self, on_change: Callable[[MeshState], None]) -> None:
         self._callbacks.append(on_change)
 

@@ -8,6 +8,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from prometheus_client.parser import text_string_to_metric_families
+
 from proxy.telemetry.access_log import AccessLogs
 from proxy.telemetry.settings import Telemetry
 from tests.proxy.l7.test_gateway import Make, Pair, make  # noqa: F401  (a fixture)
@@ -39,7 +41,7 @@ async def test_metrics_edges_and_explain(make: Make) -> None:  # noqa: F811
     )
     assert 'lictor_proxy_intention_decisions_total{service="db",dc="dc1",source="web"' in text
     status, body = await ask(ports[0], "/metrics")
-    assert 'direction="outbound",upstream="db",subset="",code="200"' in body.decode()
+    assert 'direction="outbound",upstream="db",subset="",target_dc="db",code="200"' in body.decode()
     (edge,) = json.loads((await ask(ports[1], "/edges"))[1])
     assert time.time() - 60 < edge.pop("LastAt") <= time.time()
     assert edge == {"Source": "web", "Destination": "db", "Result": "ok", "Requests": 3}
@@ -127,9 +129,37 @@ async def test_metrics_of_hosts_and_of_what_happened_stand_at_zero_and_count(mak
     for name in ("hedges", "faults", "mirrored", "intention_cut", "tls_handshake_failures"):
         assert f"# TYPE lictor_proxy_{name}_total counter" in before
     of_db = 'service="web",dc="dc1",upstream="db",target="db"'
-    assert f'lictor_proxy_endpoints{{{of_db},state="healthy"}} 1' in before
+    assert f'lictor_proxy_endpoints{{{of_db},state="healthy",priority="0"}} 1' in before
     for _ in range(2):
         await pair.ask(GET)
     after = (await ask(port, "/metrics"))[1].decode()
     assert f'lictor_proxy_lb_picks_total{{{of_db},policy="adaptive"}} 2' in after
-    assert f"lictor_proxy_ejected{{{of_db}}} 0" in after
+    assert f'lictor_proxy_ejected{{{of_db},reason="failures"}} 0' in after
+
+
+def documented() -> dict[str, tuple[str, set[str]]]:
+    """The metrics of the manual: their kinds and labels."""
+    found = {}
+    text = (Path(__file__).parents[2] / "docs/operate/sidecars.md").read_text()
+    for line in text.splitlines():
+        cells = [each.strip() for each in line.strip("|").split("|")]
+        if len(cells) == 4 and cells[1] in ("counter", "gauge", "histogram"):
+            found[cells[0].strip("`")] = cells[1], {s for s in cells[2].split(", ") if s}
+    return found
+
+
+async def test_the_manual_says_what_a_sidecar_counts(make: Make) -> None:  # noqa: F811
+    pair = await make()
+    before = pair.web.metrics()
+    await pair.ask(GET)
+    told: dict[str, tuple[str, set[str]]] = {}
+    for text in (before, pair.web.metrics()):
+        for family in text_string_to_metric_families(text):
+            name = family.name.removeprefix("lictor_proxy_")
+            name += "_total" if family.type == "counter" else ""
+            labels = told.setdefault(name, (family.type, set()))[1]
+            for sample in family.samples:
+                labels |= sample.labels.keys() - {"service", "dc", "le"}
+    told["requests_total"][1].difference_update({"upstream", "subset", "target_dc"})
+    told["request_duration_seconds"][1].difference_update({"upstream", "subset", "target_dc"})
+    assert told == documented()

@@ -120,8 +120,9 @@ async def test_members_reach_services_outside_each_by_its_name(border: Border) -
     assert await border.ask(mail) == b"hello from mail"
     assert set(border.seen) == {"bank.example", "mail.example"}
     metrics = border.gateway.metrics()
-    assert 'lictor_proxy_connections_inbound_total{service="bank",dc="dc1"} 1' in metrics
-    assert metrics.count("# TYPE lictor_proxy_connections_inbound_total") == 1
+    inbound = 'service="bank",dc="dc1",direction="inbound",protocol="tcp"'
+    assert f"lictor_proxy_connections_total{{{inbound}}} 1" in metrics
+    assert metrics.count("# TYPE lictor_proxy_connections_total") == 1
     assert set(border.gateway.explain()["linked"]) == set(OUTSIDE)
 
 

@@ -514,7 +514,7 @@ async def test_half_open_connections_are_bounded_and_cost_others_nothing(mesh: M
     live = await connect(port)
     assert await ask(*live, b"one") == b"one"
     silent = [await connect(db.port(PUBLIC)) for _ in range(4)]
-    await until(lambda: db._greetings.open == 4, "four say nothing")
+    await until(lambda: db.handshakes.inbound.open == 4, "four say nothing")
     assert "lictor_proxy_handshakes_active" in db.metrics()
     for _ in range(20):
         reader, writer = await connect(db.port(PUBLIC))
@@ -524,11 +524,11 @@ async def test_half_open_connections_are_bounded_and_cost_others_nothing(mesh: M
     assert await ask(*live, b"two") == b"two"
     for _, writer in silent:
         writer.transport.abort()
-    await until(lambda: db._greetings.open == 0, "they are gone")
+    await until(lambda: db.handshakes.inbound.open == 0, "they are gone")
     context = mesh.client_context(mesh.authority.leaf("web"))
     reader, writer = await asyncio.open_connection("127.0.0.1", db.port(PUBLIC), ssl=context)
     assert await ask(reader, writer, b"three") == b"three"
-    assert db._greetings.open == 0
+    assert db.handshakes.inbound.open == 0
     writer.transport.abort()
     live[1].close()
 

@@ -78,7 +78,7 @@ async def prepared(agent: Agent, mesh: Mesh) -> int:
     return port
 
 
-async def told(port: int, metric: str) -> float:
+async def told(port: int, metric: str, label: str = "") -> float:
     """A metric of all workers; -1 while nobody answers."""
     try:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -87,7 +87,7 @@ async def told(port: int, metric: str) -> float:
         writer.close()
     except OSError:
         return -1.0
-    found = re.search(rf"^lictor_proxy_{metric}{{[^}}]*}} ([0-9.]+)$", raw, re.MULTILINE)
+    found = re.search(rf"^lictor_proxy_{metric}{{[^}}]*{label}}} ([0-9.]+)$", raw, re.MULTILINE)
     return float(found[1]) if found else -1.0
 
 
@@ -108,14 +108,15 @@ async def test_two_share_a_port_and_one_that_dies_costs_only_its_own(
         await eventually(admin, "workers", 2)
         while not await answers(port):
             await asyncio.sleep(0.05)
-        before = await told(admin, "connections_outbound_total")
+        tcp = "connections_total", 'direction="outbound",protocol="tcp"'
+        before = await told(admin, *tcp)
         streams = [await asyncio.open_connection("127.0.0.1", port) for _ in range(24)]
         for number, (reader, writer) in enumerate(streams):
             writer.write(b"%04d" % number)
             assert await asyncio.wait_for(reader.readexactly(4), 20) == b"%04d" % number
         # Whichever worker is asked, the figures are those of both.
         for _ in range(6):
-            assert await told(admin, "connections_outbound_total") == before + len(streams)
+            assert await told(admin, *tcp) == before + len(streams)
         victim, other = sorted(crew.workers)
         os.kill(victim, signal.SIGKILL)
         lives = []

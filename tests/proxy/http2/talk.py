@@ -11,6 +11,7 @@ import h2.events
 from h2.config import H2Configuration
 from h2.connection import H2Connection
 from h2.exceptions import ProtocolError
+from h2.settings import SettingCodes, Settings
 
 from proxy.http2.screen import Rates, Screen
 
@@ -30,9 +31,18 @@ class Talk:
     """One end of a connection. Windows are opened at once unless ``greedy`` is off."""
 
     def __init__(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, client: bool
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        *,
+        client: bool,
+        switches: bool = False,
     ) -> None:
+        """``switches``: an application that takes an extended CONNECT."""
         self.codec = H2Connection(H2Configuration(client_side=client, header_encoding="latin-1"))
+        if switches:
+            told = {SettingCodes.ENABLE_CONNECT_PROTOCOL: 1}
+            self.codec.local_settings = Settings(client=client, initial_values=told)
         self.codec.initiate_connection()
         # The codec alone would end all streams with a GOAWAY.
         self.screen = Screen(Rates(), preface=not client)

@@ -99,7 +99,7 @@ async def test_requests_at_once_share_one_connection_each_way(make: Make) -> Non
         got = await talk.answer(stream)
         assert got.headers[":status"] == "200" and got.headers["x-who"] == f"/{number}"
         assert got.trailers == {"x-after": "yes"}
-    assert pair.db._http.stats.inbound_connections == 1
+    assert pair.db.connections.total("inbound") == 1
 
 
 async def test_a_body_larger_than_every_window_arrives_whole(make: Make) -> None:

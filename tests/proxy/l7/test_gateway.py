@@ -14,6 +14,7 @@ import pytest
 
 from proxy.authz import Permission, Rule
 from proxy.balance.hosts import Host
+from proxy.l7.limits import UPGRADES
 from proxy.l7.routes import read_chain
 from proxy.revocations import NONE, of_entries
 from proxy.server import Proxy
@@ -197,6 +198,30 @@ async def test_an_upgrade_becomes_bytes_both_ways(make: Make) -> None:
     for word in (b"one", b"two"):
         writer.write(word)
         assert await asyncio.wait_for(reader.readexactly(3), 5) == word.upper()
+
+
+@pytest.mark.parametrize(("config", "switches"), [(UPGRADES, False), (UPGRADES | {"raw"}, True)])
+async def test_other_protocols_only_where_they_are_named(
+    make: Make, config: frozenset[str], switches: bool
+) -> None:
+    """HTTP/2 behind an upgrade would pass every rule about requests."""
+    seen: list[str] = []
+
+    async def application(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        _, headers = await head_of(reader)
+        seen.append(headers.get("upgrade", ""))
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+
+    pair = await make(application)
+    for name in ("web", "db"):
+        own = pair.mesh.sources[name].state.own
+        assert own is not None
+        pair.mesh.sources[name].change(own=replace(own, upgrades=config))
+    for wanted in ("h2c", "h2c, Raw"):
+        head = f"GET / HTTP/1.1\r\nHost: d\r\nConnection: Upgrade\r\nUpgrade: {wanted}"
+        head += "\r\n\r\n"
+        assert (await pair.ask(head.encode()))[0].endswith("200 OK")
+    assert seen == ["", "Raw" if switches else ""]
 
 
 async def test_an_application_that_is_slow_down_or_broken_is_told_apart(make: Make) -> None:
@@ -412,9 +437,7 @@ async def test_new_rules_end_streams_at_once_and_let_requests_finish(make: Make)
     async def application(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         _, headers = await head_of(reader)
         if "upgrade" in headers:
-            writer.write(
-                b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: w\r\n\r\n"
-            )
+            writer.write(b"HTTP/1.1 101 X\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
             while data := await reader.read(100):
                 writer.write(data)
         elif "application/grpc" in headers.get("content-type", ""):
@@ -429,7 +452,7 @@ async def test_new_rules_end_streams_at_once_and_let_requests_finish(make: Make)
 
     async def socket(path: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         reader, writer = await pair.connect()
-        writer.write(asking(path, "Connection: Upgrade", "Upgrade: w"))
+        writer.write(asking(path, "Connection: Upgrade", "Upgrade: websocket"))
         assert (await asyncio.wait_for(head_of(reader), 5))[0].startswith("HTTP/1.1 101")
         return reader, writer
 

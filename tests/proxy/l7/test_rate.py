@@ -41,7 +41,7 @@ def test_a_route_has_its_own_bucket() -> None:
     assert limit.wait_s("/slow/a", 0.0, full_match) == 1.0
     assert limit.wait_s("/x1", 0.0, full_match) == 0.0
     assert [limit.wait_s("/", 0.0, full_match) for _ in range(3)] == [0.0, 0.0, 1.0]
-    assert limit.refused == 2
+    assert limit.refused.total() == 2
     assert limit.wait_s("/", 1.0, full_match) == 0.0
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from proxy.http1.head import Request
 from proxy.l7.under_way import UnderWay, is_stream
+from proxy.telemetry.entry import Notes
 
 
 def request(path: str, *headers: tuple[str, str]) -> Request:
@@ -19,7 +20,7 @@ def test_streams_end_soon_others_may_finish_and_what_is_let_in_again_stays():
     under_way, told = UnderWay(), {}
     keys = {
         each.target: under_way.begin(
-            each, lambda after_s, at=each.target: told.update({at: after_s})
+            each, lambda after_s, at=each.target: told.update({at: after_s}), Notes()
         )
         for each in (PLAIN, DENIED, GRPC, SOCKET)
     }

@@ -32,7 +32,7 @@ def test_everything_is_there_at_zero() -> None:
     assert names >= {
         "lictor_proxy_requests_total", "lictor_proxy_request_duration_seconds_bucket",
         "lictor_proxy_bytes_total", "lictor_proxy_intention_decisions_total",
-        "lictor_proxy_retries_total", "lictor_proxy_timeouts_total", "lictor_proxy_overflow_total",
+        "lictor_proxy_timeouts_total", "lictor_proxy_http_rejects_total",
         "lictor_proxy_leaf_rotations_total", "lictor_proxy_leaf_expiry_seconds",
     }  # fmt: skip
     assert all("service=db" in labels and "dc=dc1" in labels for _, labels in found)
@@ -67,8 +67,12 @@ def test_what_entries_come_to() -> None:
     assert of(bucket, "code_class=5xx", "le=10.0") == 0 and of(bucket, "le=+Inf") == 3
     assert of("lictor_proxy_bytes_total", "direction=inbound", "way=tx") == 7
     assert of("lictor_proxy_intention_decisions_total", "decision=deny", "source=web") == 1
-    assert of("lictor_proxy_retries_total", "upstream=api") == 2
-    assert of("lictor_proxy_timeouts_total") == 1
+    assert (
+        of("lictor_proxy_timeouts_total", "kind=request") == of("lictor_proxy_timeouts_total") == 1
+    )
+    metrics.decided("spiffe://t/ns/default/dc/d/svc/web", "would_deny", 9)
+    found = samples(metrics)
+    assert of("lictor_proxy_intention_decisions_total", "layer=l4", "decision=would_deny") == 1
     at = ENTRY.at
     assert metrics.edges() == [
         {"Source": "web", "Destination": "db", "Result": "denied", "Requests": 1, "LastAt": at},

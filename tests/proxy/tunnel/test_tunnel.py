@@ -55,8 +55,8 @@ async def test_many_connections_share_one_handshake(mesh: Mesh) -> None:
     (link,) = opened(mesh.proxies["web"])
     assert link["streams"] == 30
     told = mesh.proxies["web"].metrics()
-    assert 'lictor_proxy_tunnel_connections{service="web",dc="dc1"} 1' in told
-    assert 'lictor_proxy_tunnel_streams_active{service="web",dc="dc1"} 30' in told
+    assert 'lictor_proxy_tunnel_connections{service="web",dc="dc1",peer="db.dc1"} 1' in told
+    assert 'lictor_proxy_tunnel_streams_active{service="web",dc="dc1",peer="db.dc1"} 30' in told
     assert mesh.proxies["db"].stats().inbound_total == 30
     for _, writer in pairs:
         writer.close()
