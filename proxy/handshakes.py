@@ -7,14 +7,10 @@ else of what stands in `tls`.
 from __future__ import annotations
 
 import ssl
-from collections import Counter
-from collections.abc import Callable
 
 # Numbers of X509_verify_cert that have a word of their own in logs and metrics.
 _EXPIRED = {9, 10}  # not yet valid, expired
 _UNKNOWN_CA = {2, 18, 19, 20, 21}  # no issuer, self-signed, untrusted chain
-#: How a handshake ends that does not fail; and one that whoever waited for it gave up.
-OK, GIVEN_UP = "ok", "given_up"
 
 
 def failure(error: BaseException | None) -> str:
@@ -35,23 +31,3 @@ def failure(error: BaseException | None) -> str:
             return "refused_by_peer"
         return "handshake_failed"
     return "peer_gone"
-
-
-class Greetings:
-    """The handshakes of one direction: how many are under way, and how those before ended."""
-
-    __slots__ = ("ended", "on_success", "open")
-
-    def __init__(self) -> None:
-        self.open = 0
-        #: By result ("ok" or the word of `failure`), version and whether a session was resumed.
-        self.ended: Counter[tuple[str, str, bool]] = Counter()
-        #: Hears how many seconds each one took that succeeded.
-        self.on_success: Callable[[float], None] = lambda _: None
-
-    def over(self, result: str, version: str, resumed: bool, took_s: float) -> None:
-        """One that was under way has ended."""
-        self.open -= 1
-        self.ended[result, version, resumed] += 1
-        if result == OK:
-            self.on_success(took_s)

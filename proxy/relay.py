@@ -20,7 +20,8 @@ from collections.abc import Callable
 from typing import Protocol
 
 from proxy.config import ProxyConfig
-from proxy.handshakes import GIVEN_UP, OK, Greetings, failure
+from proxy.handshakes import failure
+from proxy.telemetry.greetings import GIVEN_UP, OK, Greetings
 
 #: The largest plaintext of a TLS record (RFC 8446, section 5.1): what one SSL_read can give.
 _RECORD_BYTES = 16_384

@@ -13,7 +13,6 @@ from typing import Any
 
 from proxy.config import ProxyConfig
 from proxy.errors import HttpViolation
-from proxy.handshakes import Greetings
 from proxy.http1.head import Request
 from proxy.http2 import fields
 from proxy.http2.core import CANCEL, NO_ERROR, Core
@@ -26,6 +25,7 @@ from proxy.l7.relaying import Began, Outgoing, Replay
 from proxy.l7.retries import Failure
 from proxy.revocations import NONE, Revocations
 from proxy.source import AppAddress
+from proxy.telemetry.greetings import Greetings
 from proxy.tls import Contexts
 
 Place = Peer | AppAddress

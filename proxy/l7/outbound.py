@@ -280,7 +280,7 @@ class OutboundHttp:
         """Whether there is another try after this end; it is then paid for. A response that is not
         to be repeated is passed on as it came."""
         now = self._around.now()
-        again = (
+        again = bool(
             one.number < one.choice.retry.retries
             and not one.replay.client.gone
             and one.replay.repeatable

@@ -11,7 +11,6 @@ from typing import Protocol
 
 from proxy import app_dial, spiffe
 from proxy.config import ProxyConfig
-from proxy.handshakes import Greetings
 from proxy.l7.limits import HttpLimits
 from proxy.l7.pipe import Pipe, PipeClosed
 from proxy.l7.relaying import Exchange
@@ -19,6 +18,7 @@ from proxy.relay import TlsStream
 from proxy.revocations import NONE, Revocations
 from proxy.source import AppAddress
 from proxy.spiffe import SpiffeId
+from proxy.telemetry.greetings import Greetings
 from proxy.tls import Contexts
 from proxy.tunnel.pool import Far, Secured, Tunnels
 

@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator
 
-from proxy.handshakes import OK, Greetings
 from proxy.telemetry.entry import EXPOSED, IN, OUT
-from proxy.telemetry.family import LIVES_S, Family, Histogram, Histograms, Samples
+from proxy.telemetry.family import LIVES_S, Family, Histogram, Histograms, Labels, Samples
+from proxy.telemetry.greetings import OK, Greetings
 
 TCP = "tcp"
 PROTOCOLS = (TCP, "http", "http2", "grpc")
 #: Peers that have samples of their own.
 PEERS_MAX = 256
 _WAYS = (IN, OUT)
+Timed = dict[Labels, Histogram]
 
 
 class ConnectionMetrics:
@@ -55,7 +56,7 @@ class ConnectionMetrics:
         ):
             samples: Samples = {key: float(count) for key, count in counted.items()}
             yield Family(name, kind, labels, samples, zeros)
-        lives = {(("direction", way),): each for way, each in self._lives.items()}
+        lives: Timed = {(("direction", way),): each for way, each in self._lives.items()}
         yield Histograms("connection_duration_seconds", lives)
 
 
@@ -80,7 +81,7 @@ class HandshakeMetrics:
         zeros = tuple((way, OK, "TLSv1.3", "false") for way in _WAYS)
         labels = ("direction", "result", "version", "resumed")
         yield Family("tls_handshakes_total", "counter", labels, samples, zeros)
-        took = {(("direction", way),): each for way, each in self._took.items()}
+        took: Timed = {(("direction", way),): each for way, each in self._took.items()}
         yield Histograms("tls_handshake_seconds", took)
 
 

@@ -11,7 +11,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from proxy.telemetry.entry import IDLE, IN, OUT, TIMEOUT, Entry, Notes
-from proxy.telemetry.family import Family, Histogram, Histograms, LabelledCounts, Labels, quoted
+from proxy.telemetry.family import (
+    Family,
+    Histogram,
+    Histograms,
+    LabelledCounts,
+    Labels,
+    Samples,
+    quoted,
+)
 from proxy.telemetry.rejects import RULES, rule_of
 
 SOURCES_MAX = 256
@@ -268,7 +276,7 @@ class RequestMetrics:
             ("timeouts_total", "kind", self._timeouts, TIMEOUTS),
             ("http_rejects_total", "rule", self._rejects, RULES),
         ):
-            samples = {(each,): float(few[each]) for each in known}
+            samples: Samples = {(each,): float(few[each]) for each in known}
             yield Family(name, "counter", (label,), samples)
 
     def _shown(self, labels: Labels) -> str:
