@@ -117,6 +117,9 @@ class GossipConfig:
     """At most this part of the ring is quarantined at a time, so that nobody can silence it."""
     buddy_system: bool = True
     """Lifeguard: a suspect hears of it with the next ping."""
+    suspects_told: bool = True
+    """Whom our own probe accuses is told by us and probed once more, out of turn. False: it hears
+    by gossip and in its turn, as in the reference."""
     awareness_max: int = 8
     """The local health score stays below; a slow member probes up to this many times slower."""
 

@@ -1,9 +1,11 @@
-"""A newcomer that takes a dead member's name says so again, so that nobody misses it. Pure.
+"""Who finds that it was held for dead says again that it lives, so that nobody misses it. Pure.
 
 Gossip leaves somebody out now and then: with c copies a member each is missed with probability
 e^-c (8 copies and 32 members: one ring in a hundred). Of other news the next full-state exchange,
 half a minute later, tells them. Here that would mean a name that some hold for dead and others for
-alive; so its new bearer says it anew, each time under a new incarnation, which all others pass on.
+alive; so its bearer says it anew, each time under a new incarnation, which all others pass on. That
+goes for a newcomer that takes a dead member's name, for one that comes back to its old address, and
+for one that was called dead by mistake.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ import math
 
 from gossip import admission
 from gossip.config import GossipConfig
+from gossip.wire.messages import NodeState, State
 
 #: Seconds: after the first claim (a holder that came back has its name at once), and after the time
 #: from which another agent may have it. The three are independent, so e^-c becomes e^-3c.
@@ -38,13 +41,26 @@ class Insistence:
         """When it is time next."""
         return self._due[0] if self._due else math.inf
 
-    def taken_over(self, meta: bytes, now: float) -> None:
-        """A peer knows our name as a dead member's at another address; ``meta`` are our tags."""
-        wait_s = admission.reclaim_wait_s(meta, self._config)
-        if now < self._quiet_until or wait_s is None:
+    def called_dead(self, now: float) -> None:
+        """We, at this address, are said to be dead: whoever heard that shall hear us as well."""
+        self._begin(0.0, now)
+
+    def buried(self, former: NodeState, local: NodeState, now: float) -> None:
+        """A peer knows our name as that of ``former``, a member that has ended."""
+        elsewhere = (former.address, former.port) != (local.address, local.port)
+        if elsewhere and former.state is State.DEAD:
+            wait_s = admission.reclaim_wait_s(local.meta, self._config)
+            if wait_s is not None:
+                self._begin(wait_s, now)
+        else:
+            self._begin(0.0, now)  # nobody has to wait for it
+
+    def _begin(self, wait_s: float, now: float) -> None:
+        """The name may be ours after ``wait_s``."""
+        if now < self._quiet_until:
             return
         self._quiet_until = now + wait_s + PAUSE_S
-        self._due = sorted(now + after for after in (AGAIN_S, *(wait_s + t for t in THEN_S)))
+        self._due = sorted({now + after for after in (AGAIN_S, *(wait_s + t for t in THEN_S))})
 
     def due(self, now: float) -> bool:
         """Whether it is time; what was missed meanwhile is said once."""

@@ -27,6 +27,8 @@ class Probe:
     name: str
     seq_no: int
     incarnation: int
+    suspected: bool = False
+    """It was a suspect already when we asked."""
     started_at: float
     timeout_at: float
     end_at: float

@@ -109,10 +109,12 @@ def news(nodes: Iterable[NodeState], table: MemberTable) -> Iterator[NodeState]:
         yield node
 
 
-def buries(node: NodeState, local: Record) -> bool:
-    """Whether a peer knows our name as that of a dead member at another address."""
-    elsewhere = (node.address, node.port) != (local.address, local.port)
-    return node.name == local.name and node.state is State.DEAD and elsewhere
+def buried(nodes: Iterable[NodeState], name: str) -> NodeState | None:
+    """The member of this name that a peer's table has as dead or left, if there is one."""
+    for node in nodes:
+        if node.name == name and node.state in ENDED:
+            return node
+    return None
 
 
 def claims(nodes: Iterable[NodeState], local_name: str) -> Iterator[Alive | Suspect | Dead]:

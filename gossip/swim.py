@@ -224,6 +224,7 @@ class Swim:
             name=record.name,
             seq_no=seq_no,
             incarnation=record.incarnation,
+            suspected=record.state is State.SUSPECT,
             started_at=now,
             timeout_at=now + config.probe_timeout_s,
             end_at=now + self.awareness.scale(config.probe_interval_s),
@@ -236,8 +237,9 @@ class Swim:
         if accuser:
             # The suspect hears of it at once and can refute (Lifeguard's buddy system). So does
             # whom somebody in quarantine accuses: the accuser shall learn better.
+            # First the accusation: then the ack already carries what it says to that.
             accusation = Suspect(record.incarnation, record.name, accuser)
-            pair = (messages.encode(ping), messages.encode(accusation))
+            pair = (messages.encode(accusation), messages.encode(ping))
             self.out.append(SendPacket(_address(record), pair, record.protocol_max >= PROTOCOL_CRC))
         else:
             self._send(_address(record), ping)
@@ -289,9 +291,20 @@ class Swim:
         self.claims.checked(running.name, alive=False, now=now)
         self._end_probe(now, running.failure_delta())
         record = self.table.get(running.name)
-        if record is not None:
-            claim = Suspect(record.incarnation, running.name, self.table.local_name)
-            self.claims.suspect(claim, now, running.failure_cause())
+        if record is None:
+            return
+        claim = Suspect(record.incarnation, running.name, self.table.local_name)
+        self.claims.suspect(claim, now, running.failure_cause())
+        if self._config.suspects_told and not running.suspected:
+            self._confront(running.name, claim)
+
+    def _confront(self, name: str, claim: Suspect) -> None:
+        """Whom we have just accused hears it from us, and is asked once more, out of turn. Gossip
+        picks whom it tells, and in a small ring leaves the accused itself out one time in eight."""
+        record = self.table.get(name)
+        if record is not None and record.state is State.SUSPECT:
+            self._send(_address(record), claim)
+            self.table.probe_next(name)
 
     def unsent(self, to: Address) -> None:
         """A packet could not leave this host: if it was the ping of the running probe, that probe
@@ -329,7 +342,10 @@ class Swim:
                 self.claims.suspect(message, now, f"suspected by {accuser}")
             case Dead(_, node, accuser):
                 cause = "left" if node == accuser else f"declared dead by {accuser}"
+                incarnation = self.table.local.incarnation
                 self.claims.dead(message, now, cause)
+                if self.table.local.incarnation > incarnation:
+                    self._insistence.called_dead(now)
             case IndirectPing():
                 self._on_indirect_ping(message, source, now)
             case Nack(seq_no):
@@ -351,8 +367,9 @@ class Swim:
     def take(self, nodes: tuple[NodeState, ...], now: float) -> None:
         """Records of another member's table that was judged; each is a claim of its own."""
         news = list(pushpull.news(nodes, self.table))
-        if any(pushpull.buries(node, self.table.local) for node in news):
-            self._insistence.taken_over(self.table.local.meta, now)
+        former = pushpull.buried(news, self.table.local_name)
+        if former is not None:
+            self._insistence.buried(former, self.table.local, now)
         if not self._config.push_pull_accuses:
             news = self._without_hearsay(news)
         for claim in pushpull.claims(news, self.table.local_name):

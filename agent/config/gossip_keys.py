@@ -36,6 +36,7 @@ NUMBERS: tuple[tuple[str, Kind, str], ...] = (
     ("indirect_checks", Kind.INT, "indirect_checks"),
     ("tcp_pings", Kind.BOOL, "tcp_pings"),
     ("push_pull_accuses", Kind.BOOL, "push_pull_accuses"),
+    ("suspects_told", Kind.BOOL, "suspects_told"),
     ("suspicion_max_timeout_mult", Kind.INT, "suspicion_max_timeout_mult"),
     ("suspicion_grace_mult", Kind.INT, "suspicion_grace_mult"),
     ("awareness_max_multiplier", Kind.INT, "awareness_max"),

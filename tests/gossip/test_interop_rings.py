@@ -75,6 +75,9 @@ class Ring:
         """One more serf agent, killed at the end."""
         options = [
             f"-node={name}",
+            # The local profile sends two copies of news, asks one helper and waits 200 ms: on a
+            # busy machine serf calls serf failed (docs/adr/0093-the-accused-is-told.md).
+            "-profile=lan",
             f"-event-handler=user=(echo $SERF_USER_EVENT; cat) >> {self.folder / name}",
             f"-event-handler=query:uptime=echo up {name}",
             *options_of(self.keys),
@@ -102,7 +105,19 @@ class Ring:
             for name in names:
                 if "failed" in member.kinds(name):
                     why = member.gossip.explain(name)
-                    pytest.fail(f"{name} was called failed: {why}\n{member.gossip.stats()}")
+                    theirs = "\n".join(self.serf_about(name))
+                    pytest.fail(
+                        f"{name} was called failed: {why}\n{member.gossip.stats()}\n{theirs}"
+                    )
+
+    def serf_about(self, name: str) -> list[str]:
+        """What the serf agents wrote of a member that they doubt."""
+        return [
+            f"{log.stem}: {line}"
+            for log in sorted(self.folder.glob("*.log"))
+            for line in log.read_text(errors="replace").splitlines()
+            if f" {name} " in line and ("uspect" in line or "failed" in line)
+        ]
 
 
 def _ours(wanted: dict[str, str]) -> dict[str, str]:
@@ -151,9 +166,8 @@ async def test_user_events_reach_everybody_from_either_side(ring: Ring) -> None:
 async def test_queries_of_serf_are_acknowledged_and_answered_by_all(ring: Ring) -> None:
     asker = ring.theirs[2]
     # Gossip misses a member of a ring this small now and then, and queries are not repeated.
-    await _until_said(asker, "query", "-timeout=1s", "uptime", wanted=_acks())
     answers = [f"'{name}': up {name}" for name in (*OURS, *THEIRS)]
-    await _until_said(asker, "query", "-timeout=1s", "uptime", wanted=answers)
+    await _until_said(asker, "query", "-timeout=1s", "uptime", wanted=[*_acks(), *answers])
     await _until_said(asker, "reachability", wanted=["Successfully contacted all live nodes"])
 
 

@@ -164,6 +164,57 @@ def test_a_member_that_was_deaf_gives_a_suspect_time_to_refute(
     assert bench.state(ping.node) is not State.DEAD
 
 
+@pytest.mark.parametrize("told", [True, False])
+def test_whom_we_accuse_is_told_by_us_and_asked_again_before_its_turn(told: bool) -> None:
+    bench = Bench(9, suspects_told=told)
+    to, ping = bench.until_ping()
+    accused = ping.node
+    claim, rounds = Suspect(1, accused, "me"), 0
+    direct: list[Address] = []
+    pinged: list[str] = []
+    while rounds < 2:
+        bench.now = bench.swim.deadline
+        bench.swim.tick(bench.now)
+        for effect in bench.take():
+            if isinstance(effect, SendPacket):
+                found = [messages.decode(part) for part in effect.messages]
+                if claim == found[0] and not effect.crc and not isinstance(found[-1], Ping):
+                    direct.append(effect.to)
+                pinged += [m.node for m in found if isinstance(m, Ping)]
+                for m in found:
+                    if isinstance(m, Ping) and m.node != accused:
+                        bench.receive(Ack(m.seq_no, None))
+                        rounds += 1
+    assert (to in direct) is told
+    assert (accused in pinged) is told
+    assert pinged.count(accused) <= 1, "the round goes on"
+
+
+def test_an_ack_carries_what_the_accused_says_to_it() -> None:
+    bench = Bench(3)
+    bench.take()
+    before = bench.swim.table.local.incarnation
+    bench.receive(Suspect(before, "me", "n1"), 3)
+    bench.receive(
+        Ping(
+            seq_no=7,
+            node="me",
+            source_address=address(3).ip,
+            source_port=PORT,
+            source_node="n1",
+        ),
+        3,
+    )
+    ((to, said),) = [
+        (e.to, [messages.decode(part) for part in e.messages])
+        for e in bench.take()
+        if isinstance(e, SendPacket)
+    ]
+    assert to == address(3)
+    assert isinstance(said[0], Ack)
+    assert any(isinstance(m, Alive) and m.incarnation > before for m in said)
+
+
 @pytest.mark.parametrize("buddy_system", [True, False])
 def test_without_the_buddy_system_a_suspect_gets_a_bare_ping(buddy_system: bool) -> None:
     bench = Bench(1, buddy_system=buddy_system)
@@ -178,7 +229,7 @@ def test_without_the_buddy_system_a_suspect_gets_a_bare_ping(buddy_system: bool)
         for effect in bench.take()
         if isinstance(effect, SendPacket)
     }
-    assert ((Ping, Suspect) in kinds) is buddy_system
+    assert ((Suspect, Ping) in kinds) is buddy_system
     assert ((Ping,) in kinds) is not buddy_system
 
 
@@ -262,10 +313,10 @@ def test_a_suspect_is_told_of_the_suspicion_with_its_ping() -> None:
         bench.swim.tick(bench.now)
         packets = [e for e in bench.take() if isinstance(e, SendPacket)]
         decoded = [[messages.decode(p) for p in packet.messages] for packet in packets]
-        pair = [d for d in decoded if isinstance(d[0], Ping)]
+        pair = [d for d in decoded if isinstance(d[-1], Ping)]
         if pair:
             break
-    assert pair[0][1:] == [Suspect(1, "n0", "me")]
+    assert pair[0][:-1] == [Suspect(1, "n0", "me")], "before the ping, for the ack to answer it"
     assert packets[0].crc
 
 

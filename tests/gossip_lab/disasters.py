@@ -19,6 +19,7 @@ REFERENCE: dict[str, Any] = {
     "identity_reclaim_s": 0.0,
     "push_pull_strict": True,
     "push_pull_accuses": True,
+    "suspects_told": False,
     "unique_identities": False,
     "stall_min_s": 0.0,
     "quarantine_s": 0.0,
@@ -29,7 +30,7 @@ REFERENCE: dict[str, Any] = {
 #: Plain SWIM; Lifeguard as the reference has it; all that there is here.
 RULES: dict[str, dict[str, Any]] = {
     "SWIM": {**REFERENCE, **VARIANTS["SWIM"]},
-    "Lifeguard": {**REFERENCE, **VARIANTS["Lifeguard"]},
+    "Lifeguard": {**VARIANTS["Lifeguard"], **REFERENCE},
     "lictor": VARIANTS["Lifeguard"],
 }
 

@@ -10,7 +10,7 @@ from typing import Any
 from gossip import suspicion
 from gossip.config import GossipConfig
 from gossip.wire.messages import State
-from tests.gossip_lab.ring import Delay, Observation, Ring, constant
+from tests.gossip_lab.ring import Delay, Observation, Ring
 
 GIVE_UP_S = 240.0
 
@@ -57,7 +57,7 @@ def crashes(
     count: int,
     *,
     loss: float = 0.0,
-    delay: Delay = constant,
+    delay: Delay | None = None,
     **changes: Any,
 ) -> list[Failure]:
     """One ring in which ``count`` members crash one after the other, at random moments."""

@@ -21,12 +21,14 @@ SIZE = 128
 SETTLE_S = 60.0
 """After the last release: no suspicion of a ring of this size runs longer than 50.6 s."""
 
+PARTS = ("lha_probe", "lha_suspicion", "buddy_system", "suspects_told")
+#: Which of the parts are on; the last one is ours and goes with the whole.
 VARIANTS: dict[str, dict[str, bool]] = {
-    "SWIM": {"lha_probe": False, "lha_suspicion": False, "buddy_system": False},
-    "LHA-Probe": {"lha_probe": True, "lha_suspicion": False, "buddy_system": False},
-    "LHA-Suspicion": {"lha_probe": False, "lha_suspicion": True, "buddy_system": False},
-    "Buddy system": {"lha_probe": False, "lha_suspicion": False, "buddy_system": True},
-    "Lifeguard": {"lha_probe": True, "lha_suspicion": True, "buddy_system": True},
+    "SWIM": dict.fromkeys(PARTS, False),
+    "LHA-Probe": dict.fromkeys(PARTS, False) | {"lha_probe": True},
+    "LHA-Suspicion": dict.fromkeys(PARTS, False) | {"lha_suspicion": True},
+    "Buddy system": dict.fromkeys(PARTS, False) | {"buddy_system": True},
+    "Lifeguard": dict.fromkeys(PARTS, True),
 }
 
 

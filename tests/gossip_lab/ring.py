@@ -63,6 +63,19 @@ def lognormal(rng: random.Random) -> float:
     return 0.0005 * rng.lognormvariate(0.0, 1.2877)
 
 
+DELAYS: dict[str, Delay] = {"constant": constant, "lognormal": lognormal}
+
+
+@dataclass(slots=True)
+class Default:
+    """What a ring has that is told nothing else."""
+
+    delay: Delay = constant
+
+
+DEFAULT = Default()
+
+
 @dataclass(slots=True, eq=False)
 class Member:
     """One member: its core and what the network does with it."""
@@ -124,7 +137,7 @@ class Ring:
         size: int,
         *,
         loss: float = 0.0,
-        delay: Delay = constant,
+        delay: Delay | None = None,
         count_types: bool = False,
         differs: Callable[[int], dict[str, Any]] = lambda index: {},
         **changes: Any,
@@ -136,7 +149,7 @@ class Ring:
         self.on_change: Callable[[str, str], object] | None = None
         self.events = 0
         self._loss = loss
-        self._delay = delay
+        self._delay = delay or DEFAULT.delay
         self._count_types = count_types
         self._rng = random.Random(f"network-{seed}")
         self._heap: list[tuple[float, int, Callable[..., None], tuple[Any, ...]]] = []

@@ -12,7 +12,6 @@ from typing import Any
 from gossip.config import GossipConfig
 from tests.gossip_lab import failures, false_alarms, probe_theory, report, spreading, steady
 from tests.gossip_lab.false_alarms import Anomaly, Cell
-from tests.gossip_lab.more_sections import MORE
 
 Rows = list[dict[str, Any]]
 ALARM_GRID = [Cell(held, seconds) for held in (1, 4, 8, 16) for seconds in (8.192, 16.384, 32.768)]
@@ -197,5 +196,4 @@ SECTIONS: dict[str, Callable[[int, int], Rows]] = {
     "stopped": stopped,
     "alarms": alarms,
     "grace": grace,
-    **MORE,
 }
