@@ -64,6 +64,8 @@ class Pipe:
         self.taker: Taker | None = None
         #: Whether the coroutine waits for the first byte of a request.
         self.between = False
+        #: Whether it is kept for another request: once the peer has ended, there will be none.
+        self.kept = False
         #: What comes waits until the answer that the taker passes on is complete.
         self.held_up = False
         self._touched_at = -math.inf
@@ -108,6 +110,8 @@ class Pipe:
             # Whoever closes while an answer is due is taken to have gone, as other proxies do.
             self._fail("client_closed")
         self._wake()
+        if self.kept:
+            self.finish()
 
     def stream_lost(self, stream: Stream, reason: str) -> None:
         self._insecure(reason)

@@ -73,6 +73,7 @@ class Pool:
         idle = self._idle.get(to)
         while idle:
             since, pipe = idle.pop()
+            pipe.kept = False
             if pipe.untouched and now - since < self._limits.upstream_idle_s:
                 return pipe
             pipe.abort()
@@ -85,6 +86,7 @@ class Pool:
         if not pipe.untouched or len(idle) >= self._limits.idle_connections_max:
             pipe.finish()
             return
+        pipe.kept = True
         idle.append((now, pipe))
 
     def forget(self, to: Peer | AppAddress | None = None) -> None:

@@ -15,6 +15,9 @@ from proxy.telemetry.settings import Telemetry
 from tests.proxy.l7.test_gateway import Make, Pair, make  # noqa: F401  (a fixture)
 from tests.proxy.mesh import until
 
+#: What is tested does not depend on the loop.
+ONE_LOOP = True
+
 GET = b"GET /a?k=v HTTP/1.1\r\nHost: db\r\nUser-Agent: me\r\n\r\n"
 
 

@@ -21,6 +21,9 @@ from proxy.errors import SourceError
 from proxy.source import AppAddress, Endpoint, OwnService, UpstreamSpec
 from tests.proxy.mesh import DATACENTER, TRUST_DOMAIN, Authority, rule, until
 
+#: What is tested does not depend on the loop.
+ONE_LOOP = True
+
 CONFIG = ApiSourceConfig(wait_s=0.5, backoff_first_s=0.02, backoff_max_s=0.05, pause_min_s=0.0)
 
 SIDECAR = {

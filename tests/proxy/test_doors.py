@@ -16,6 +16,9 @@ from tests.ports import free_port
 from tests.proxy.l7.net import GET, SPEC, body_of, head_of, net
 from tests.proxy.mesh import Mesh, until
 
+#: What is tested does not depend on the loop.
+ONE_LOOP = True
+
 pytestmark = pytest.mark.timeout(60)
 
 

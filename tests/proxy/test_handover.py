@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -13,81 +12,52 @@ import pytest
 from proxy.config import ProxyConfig
 from proxy.handover import Handover, take
 from proxy.listeners import Listener, ListenOn
-from tests.ports import free_port
-from tests.proxy.mesh import Mesh, endpoint, until
-from tests.proxy.test_api_source import SIDECAR, Agent, fill, health
-from tests.proxy.test_worker import answers, end, spawn
+from tests.proxy.mesh import Mesh, until
+from tests.proxy.processes import (
+    PROXY_ID,
+    Load,
+    end,
+    prepared,
+    serves,
+    spawn,
+)
+from tests.proxy.test_api_source import Agent
 
 pytestmark = [pytest.mark.calm, pytest.mark.timeout(180)]
 
 
-@pytest.fixture
-async def agent() -> AsyncIterator[Agent]:
-    made = Agent()
-    await made.start()
-    yield made
-    await made.stop()
-
-
-@pytest.fixture
-async def mesh() -> AsyncIterator[Mesh]:
-    made = Mesh()
-    async with made.stack:
-        yield made
+#: What is tested runs in another process, on a loop of its own.
+ONE_LOOP = True
 
 
 async def test_a_new_process_takes_the_place_of_an_old_one_without_an_error(
     agent: Agent, mesh: Mesh, tmp_path: Path
 ) -> None:
-    db = await mesh.sidecar("db", app_port=await mesh.app())
-    fill(agent, mesh.authority)
-    port, path = free_port(), str(tmp_path / "handover")
-    proxy = dict(SIDECAR["Proxy"])  # type: ignore[call-overload]
-    proxy["Upstreams"] = [{"DestinationName": "db", "LocalBindPort": port}]
-    sidecar = {**SIDECAR, "Address": "127.0.0.1", "Port": free_port(), "Proxy": proxy}
-    agent.put("/v1/agent/service/web-sidecar-proxy", sidecar)
-    agent.put("/v1/health/connect/db", [health(endpoint(db).port, "127.0.0.1")])
+    port, path = await prepared(agent, mesh), str(tmp_path / "handover")
     options = {
-        "http_addr": agent.address, "proxy_id": "web-sidecar-proxy", "handover": path,
-        "admin_bind": "off",
+        "http_addr": agent.address, "proxy_id": PROXY_ID, "handover": path, "admin_bind": "off",
     }  # fmt: skip
-    old = await spawn(**options)
-    new = None
-    told: list[bool] = []
-    over = asyncio.Event()
-
-    async def load() -> None:
-        while not over.is_set():
-            told.append(await answers(port))
-
+    old, new, load = await spawn(**options), None, Load(port)
     try:
-        while not await answers(port):
-            await asyncio.sleep(0.05)
+        await serves(port)
         await until(lambda: os.path.exists(path), "it can be asked", 30)
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(b"open")
         assert await asyncio.wait_for(reader.readexactly(4), 20) == b"open"
-        loop = asyncio.get_running_loop()
-        loads = [loop.create_task(load()) for _ in range(4)]
-        await until(lambda: len(told) > 20, "there is load", 30)
-        new = await spawn(**options)
-        assert old.stderr is not None
-        await asyncio.wait_for(old.stderr.readuntil(b"another process serves now"), 60)
-        writer.write(b"last")  # a connection of the old one lives on
-        assert await asyncio.wait_for(reader.readexactly(4), 20) == b"last"
-        writer.close()
-        assert await asyncio.wait_for(old.wait(), 60) == 0
-        before = len(told)
-        await until(lambda: len(told) > before + 20, "the new one serves", 30)
-        over.set()
-        await asyncio.gather(*loads)
-        assert all(told), f"{told.count(False)} of {len(told)} failed"
+        async with load.going_on():
+            await until(lambda: len(load.told) > 20, "there is load", 30)
+            new = await spawn(**options)
+            assert old.stderr is not None
+            await asyncio.wait_for(old.stderr.readuntil(b"another process serves now"), 60)
+            writer.write(b"last")  # a connection of the old one lives on
+            assert await asyncio.wait_for(reader.readexactly(4), 20) == b"last"
+            writer.close()
+            assert await asyncio.wait_for(old.wait(), 60) == 0
+            before = len(load.told)
+            await until(lambda: len(load.told) > before + 20, "the new one serves", 30)
         assert new.returncode is None
     finally:
-        over.set()
-        await end(old)
-        if new is not None:
-            await end(new)
+        await end(old, new)
 
 
 async def test_who_is_not_there_gives_nothing_and_who_breaks_off_takes_nothing(

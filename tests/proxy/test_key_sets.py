@@ -16,6 +16,9 @@ from proxy.jwt import Checked, Provider, Remote, read_provider
 from proxy.key_sets import KeySets
 from tests.proxy.tokens import Issuer
 
+#: What is tested does not depend on the loop.
+ONE_LOOP = True
+
 
 class Place:
     """Where a key set is to be had."""

@@ -20,6 +20,9 @@ from proxy.spiffe import SpiffeId
 from tests.certificates import TestCA
 from tests.proxy.mesh import DATACENTER, Mesh, TestSource, rule, until
 
+#: What is tested does not depend on the loop.
+ONE_LOOP = True
+
 OUTSIDE = ("bank", "mail")
 
 

@@ -3,88 +3,33 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
 import sys
-from collections.abc import AsyncIterator
 
 import pytest
 
 from proxy.errors import SourceError
 from proxy.source import AppAddress, UpstreamSpec
 from proxy.worker import ProxyOptions, own_of_flags
-from tests.ports import free_port
-from tests.proxy.mesh import Authority, Mesh, endpoint, until
-from tests.proxy.test_api_source import SIDECAR, Agent, fill, health
+from tests.proxy.mesh import Authority, Mesh, until
+from tests.proxy.processes import (
+    SCRIPT,
+    end,
+    gone,
+    prepared,
+    serves,
+    spawn,
+)
+from tests.proxy.test_api_source import Agent, fill
 
-SCRIPT = """
-import logging, sys
-from proxy.config import ProxyConfig
-from proxy.worker import ProxyOptions, main_proxy
-logging.basicConfig(level=logging.INFO, stream=sys.stderr)
-config = ProxyConfig(drain_grace_s=0.0, bind_retry_s=0.05)
-raise SystemExit(main_proxy(ProxyOptions(config=config, **eval(sys.argv[1]))))
-"""
-
-
-async def spawn(**options: object) -> asyncio.subprocess.Process:
-    return await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-c",
-        SCRIPT,
-        repr(options),
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-
-
-async def end(process: asyncio.subprocess.Process) -> None:
-    if process.returncode is None:
-        process.kill()
-    await process.communicate()
-
-
-@pytest.fixture
-async def agent() -> AsyncIterator[Agent]:
-    made = Agent()
-    await made.start()
-    yield made
-    await made.stop()
-
-
-@pytest.fixture
-async def mesh() -> AsyncIterator[Mesh]:
-    made = Mesh()
-    async with made.stack:
-        yield made
-
-
-async def answers(port: int) -> bool:
-    try:
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    except OSError:
-        return False
-    try:
-        writer.write(b"ping")
-        return await asyncio.wait_for(reader.read(4), 5) == b"ping"
-    except ConnectionError:
-        return False
-    finally:
-        writer.close()
+#: What is tested runs in another process, on a loop of its own.
+ONE_LOOP = True
 
 
 async def test_a_sidecar_process_serves_says_who_it_is_and_drains_on_sigterm(
     agent: Agent, mesh: Mesh
 ) -> None:
-    db = await mesh.sidecar("db", app_port=await mesh.app())
-    fill(agent, mesh.authority)
-    port = free_port()
-    proxy = dict(SIDECAR["Proxy"])  # type: ignore[call-overload]
-    proxy["Upstreams"] = [{"DestinationName": "db", "LocalBindPort": port}]
-    sidecar = {**SIDECAR, "Address": "127.0.0.1", "Port": free_port(), "Proxy": proxy}
-    agent.put("/v1/agent/service/web-sidecar-proxy", sidecar)
-    agent.put("/v1/agent/services", {"web-sidecar-proxy": sidecar})
-    agent.put("/v1/health/connect/db", [health(endpoint(db).port, "127.0.0.1")])
+    port = await prepared(agent, mesh)
     process = await spawn(http_addr=agent.address, sidecar_for="web")
     try:
         assert process.stdout is not None
@@ -95,10 +40,7 @@ async def test_a_sidecar_process_serves_says_who_it_is_and_drains_on_sigterm(
             "        Sidecar for ID: web",
             "              Proxy ID: web-sidecar-proxy",
         ]
-        for _ in range(100):
-            if await answers(port):
-                break
-            await asyncio.sleep(0.05)
+        await serves(port)
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(b"open")
         assert await asyncio.wait_for(reader.readexactly(4), 5) == b"open"
@@ -152,15 +94,7 @@ async def test_a_child_ends_with_its_parent(agent: Agent) -> None:
         await until(lambda: any("health" in path for path in agent.asked), "it follows the agent")
         parent.kill()
 
-        def gone() -> bool:
-            try:
-                os.kill(pid, 0)
-            except ProcessLookupError:
-                return True
-            with open(f"/proc/{pid}/stat") as state:
-                return state.read().split()[2] == "Z"
-
-        await until(gone, "the child ends")
+        await until(lambda: gone(pid), "the child ends")
     finally:
         await end(parent)
 

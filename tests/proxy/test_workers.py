@@ -6,76 +6,29 @@ import asyncio
 import os
 import re
 import signal
-import sys
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
 from tests.ports import free_port
-from tests.proxy.mesh import Authority, Mesh, endpoint, until
-from tests.proxy.test_api_source import SIDECAR, Agent, fill, health
-from tests.proxy.test_worker import answers, end
+from tests.proxy.mesh import Authority, Mesh, until
+from tests.proxy.processes import (
+    PROXY_ID,
+    Load,
+    answers,
+    children,
+    end,
+    gone,
+    prepared,
+    serves,
+    spawn,
+)
+from tests.proxy.test_api_source import Agent, fill
 
 pytestmark = [pytest.mark.calm, pytest.mark.timeout(180)]
 
-SCRIPT = """
-import logging, sys
-from proxy.config import ProxyConfig
-from proxy.worker import ProxyOptions, main_proxy
-logging.basicConfig(level=logging.INFO, stream=sys.stderr)
-config = ProxyConfig(drain_grace_s=0.0, drain_timeout_s=5.0, bind_retry_s=0.05, workers=2)
-raise SystemExit(main_proxy(ProxyOptions(config=config, **eval(sys.argv[1]))))
-"""
-
-
-class Crew:
-    """A process with two workers."""
-
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
-        self.process = process
-
-    @property
-    def workers(self) -> set[int]:
-        """Their process ids."""
-        pid = self.process.pid
-        return {int(x) for x in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()}
-
-
-@pytest.fixture
-async def agent() -> AsyncIterator[Agent]:
-    made = Agent()
-    await made.start()
-    yield made
-    await made.stop()
-
-
-@pytest.fixture
-async def mesh() -> AsyncIterator[Mesh]:
-    made = Mesh()
-    async with made.stack:
-        yield made
-
-
-async def spawn(**options: object) -> Crew:
-    return Crew(
-        await asyncio.create_subprocess_exec(
-            sys.executable, "-c", SCRIPT, repr(options), stderr=asyncio.subprocess.DEVNULL
-        )
-    )
-
-
-async def prepared(agent: Agent, mesh: Mesh) -> int:
-    """The port of web's upstream."""
-    db = await mesh.sidecar("db", app_port=await mesh.app())
-    fill(agent, mesh.authority)
-    port = free_port()
-    proxy = dict(SIDECAR["Proxy"])  # type: ignore[call-overload]
-    proxy["Upstreams"] = [{"DestinationName": "db", "LocalBindPort": port}]
-    sidecar = {**SIDECAR, "Address": "127.0.0.1", "Port": free_port(), "Proxy": proxy}
-    agent.put("/v1/agent/service/web-sidecar-proxy", sidecar)
-    agent.put("/v1/health/connect/db", [health(endpoint(db).port, "127.0.0.1")])
-    return port
+#: What is tested runs in other processes, on loops of their own.
+ONE_LOOP = True
 
 
 async def told(port: int, metric: str, label: str = "") -> float:
@@ -102,12 +55,12 @@ async def test_two_share_a_port_and_one_that_dies_costs_only_its_own(
 ) -> None:
     port, admin = await prepared(agent, mesh), free_port()
     crew = await spawn(
-        http_addr=agent.address, proxy_id="web-sidecar-proxy", admin_bind=f"127.0.0.1:{admin}"
-    )
+        silent=True, workers=2, http_addr=agent.address, proxy_id=PROXY_ID,
+        admin_bind=f"127.0.0.1:{admin}",
+    )  # fmt: skip
     try:
         await eventually(admin, "workers", 2)
-        while not await answers(port):
-            await asyncio.sleep(0.05)
+        await serves(port)
         tcp = "connections_total", 'direction="outbound",protocol="tcp"'
         before = await told(admin, *tcp)
         streams = [await asyncio.open_connection("127.0.0.1", port) for _ in range(24)]
@@ -117,7 +70,7 @@ async def test_two_share_a_port_and_one_that_dies_costs_only_its_own(
         # Whichever worker is asked, the figures are those of both.
         for _ in range(6):
             assert await told(admin, *tcp) == before + len(streams)
-        victim, other = sorted(crew.workers)
+        victim, other = sorted(children(crew))
         os.kill(victim, signal.SIGKILL)
         lives = []
         for reader, writer in streams:
@@ -128,15 +81,15 @@ async def test_two_share_a_port_and_one_that_dies_costs_only_its_own(
                 lives.append(False)
             writer.close()
         assert 0 < sum(lives) < len(streams), "each had some, and only one's are gone"
-        await until(lambda: len(crew.workers) == 2, "another one runs")
-        assert other in crew.workers and victim not in crew.workers
+        await until(lambda: len(children(crew)) == 2, "another one runs")
+        assert other in children(crew) and victim not in children(crew)
         await eventually(admin, "workers", 2)
         assert all([await answers(port) for _ in range(16)])
-        crew.process.send_signal(signal.SIGTERM)
-        assert await asyncio.wait_for(crew.process.wait(), 30) == 0
+        crew.send_signal(signal.SIGTERM)
+        assert await asyncio.wait_for(crew.wait(), 30) == 0
         assert not await answers(port)
     finally:
-        await end(crew.process)
+        await end(crew)
 
 
 @pytest.mark.long
@@ -145,38 +98,22 @@ async def test_others_take_their_place_without_an_error(
 ) -> None:
     port, path = await prepared(agent, mesh), str(tmp_path / "handover")
     options = {
-        "http_addr": agent.address, "proxy_id": "web-sidecar-proxy", "handover": path,
-        "admin_bind": "off",
+        "http_addr": agent.address, "proxy_id": PROXY_ID, "handover": path, "admin_bind": "off",
+        "workers": 2, "silent": True,
     }  # fmt: skip
-    old = await spawn(**options)
-    new = None
-    told_: list[bool] = []
-    over = asyncio.Event()
-
-    async def load() -> None:
-        while not over.is_set():
-            told_.append(await answers(port))
-
+    old, new, load = await spawn(**options), None, Load(port)
     try:
-        while not await answers(port):
-            await asyncio.sleep(0.05)
+        await serves(port)
         await until(lambda: os.path.exists(path) and os.path.exists(f"{path}.1"), "both give")
-        loop = asyncio.get_running_loop()
-        loads = [loop.create_task(load()) for _ in range(4)]
-        await until(lambda: len(told_) > 20, "there is load")
-        new = await spawn(**options)
-        assert await asyncio.wait_for(old.process.wait(), 90) == 0
-        before = len(told_)
-        await until(lambda: len(told_) > before + 20, "the new ones serve")
-        over.set()
-        await asyncio.gather(*loads)
-        assert all(told_), f"{told_.count(False)} of {len(told_)} failed"
-        assert len(new.workers) == 2
+        async with load.going_on():
+            await until(lambda: len(load.told) > 20, "there is load")
+            new = await spawn(**options)
+            assert await asyncio.wait_for(old.wait(), 90) == 0
+            before = len(load.told)
+            await until(lambda: len(load.told) > before + 20, "the new ones serve")
+        assert len(children(new)) == 2
     finally:
-        over.set()
-        await end(old.process)
-        if new is not None:
-            await end(new.process)
+        await end(old, new)
 
 
 @pytest.mark.long
@@ -184,22 +121,16 @@ async def test_workers_end_with_their_parent_and_that_with_what_none_can_begin(
     agent: Agent,
 ) -> None:
     fill(agent, Authority())
-    crew = await spawn(http_addr=agent.address, proxy_id="web-sidecar-proxy", admin_bind="off")
+    options = {"http_addr": agent.address, "admin_bind": "off", "workers": 2, "silent": True}
+    crew = await spawn(proxy_id=PROXY_ID, **options)
     try:
-        await until(lambda: len(crew.workers) == 2, "both run")
+        await until(lambda: len(children(crew)) == 2, "both run")
         await until(lambda: any("health" in path for path in agent.asked), "one follows the agent")
-        pids = crew.workers
-        crew.process.kill()
-
-        def gone(pid: int) -> bool:
-            try:
-                return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-            except FileNotFoundError:
-                return True
-
+        pids = children(crew)
+        crew.kill()
         await until(lambda: all(map(gone, pids)), "the workers end")
     finally:
-        await end(crew.process)
+        await end(crew)
     agent.put("/v1/agent/services", {})
-    crew = await spawn(http_addr=agent.address, sidecar_for="web", admin_bind="off")
-    assert await asyncio.wait_for(crew.process.wait(), 60) == 1
+    crew = await spawn(sidecar_for="web", **options)
+    assert await asyncio.wait_for(crew.wait(), 60) == 1

@@ -9,6 +9,9 @@ from tests.proxy.http2.talk import Talk, heard
 from tests.proxy.http2.test_server import Make, Pair, echoed, make  # noqa: F401  (a fixture)
 from tests.proxy.mesh import until
 
+#: What is tested does not depend on the loop.
+ONE_LOOP = True
+
 
 class Sockets:
     """An application: takes every extended CONNECT and sends back what comes, to its end."""

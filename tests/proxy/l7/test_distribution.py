@@ -15,6 +15,9 @@ from proxy.l7.settings import UpstreamSettings
 from tests.proxy.l7.net import GET, Net, body_of, head_of, net
 from tests.proxy.mesh import Mesh, until
 
+#: What is tested does not depend on the loop.
+ONE_LOOP = True
+
 pytestmark = pytest.mark.timeout(120)
 
 

@@ -25,6 +25,9 @@ from tests.proxy.l7.net import Net, body_of, head_of, net
 from tests.proxy.l7.pair import nobody
 from tests.proxy.mesh import DATACENTER, Mesh, until
 
+#: What is tested does not depend on the loop.
+ONE_LOOP = True
+
 DOOR = IngressListener(
     port=8080,
     protocol="http",

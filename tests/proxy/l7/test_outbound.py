@@ -15,6 +15,9 @@ from proxy.source import UpstreamSpec
 from tests.proxy.l7.net import GET, SPEC, chain, net, upstreams
 from tests.proxy.mesh import Mesh, until
 
+#: What is tested does not depend on the loop.
+ONE_LOOP = True
+
 pytestmark = pytest.mark.timeout(60)
 POST = b"POST /p HTTP/1.1\r\nHost: db\r\nContent-Length: 3\r\n\r\nabc"
 

@@ -12,6 +12,9 @@ from proxy.telemetry.settings import Telemetry
 from tests.proxy.l7.net import GET, net
 from tests.proxy.mesh import Mesh
 
+#: What is tested does not depend on the loop.
+ONE_LOOP = True
+
 BAD = b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n"
 
 
