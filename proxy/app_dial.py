@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import itertools
 import os
 import ssl
 
@@ -15,7 +14,6 @@ from proxy.tunnel.pool import Greeting, NoHandshake
 
 #: Contexts of one gateway's services; each is some 50 KB.
 _CONTEXTS_MAX = 512
-_turn = itertools.count()
 
 
 async def connect(owner: Owner, config: ProxyConfig, to: AppAddress, alpn: str = "") -> Stream:
@@ -29,10 +27,8 @@ async def connect(owner: Owner, config: ProxyConfig, to: AppAddress, alpn: str =
         return stream
     if not to.others:
         return await _connect(owner, config, to, (to.address, to.port), alpn)
-    places = [(to.address, to.port), *to.others]
-    first = next(_turn) % len(places)
     failure = OSError("no address")
-    for place in places[first:] + places[:first]:
+    for place in ((to.address, to.port), *to.others):
         try:
             return await _connect(owner, config, to, place, alpn)
         except OSError as error:

@@ -34,6 +34,7 @@ from proxy.l7.ingress import IngressListener
 from proxy.listeners import Listener, ListenOn
 from proxy.passthrough import PassThrough
 from proxy.permissions import FullMatch, no_patterns
+from proxy.places import Places
 from proxy.relay import Owner, PlainStream, TlsStream
 from proxy.revocations import Revocations
 from proxy.session import Session
@@ -95,6 +96,8 @@ class Proxy:
         self._doors = Doors(self)
         self._balancers: dict[str, RoundRobin] = {}
         self.ages = Ages(self.config, self._rng)
+        #: Whose turn it is of the places of the application.
+        self.places = Places(self._rng)
         #: Sockets of the process before us, until all that is wanted is open.
         self.inheritance: Inheritance | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -408,7 +411,7 @@ class Proxy:
     def _inbound(self, own: OwnService) -> Session:
         core = Inbound(
             destination=own.name,
-            app=own.app,
+            app=self.places.next(own.app),
             config=self.config,
             now=self._loop.time(),
             handshake_timeout_s=own.handshake_timeout_s,

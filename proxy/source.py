@@ -51,9 +51,10 @@ class AppAddress:
     port: int = 0
     socket_path: str = ""
     proxy_header: bool = False
-    #: More places of the same application: connections take turns, and go on to the next where
-    #: one does not answer.
+    #: More places of the same application: connections and requests take turns, and go on to the
+    #: next where one does not answer; and how much each place may get, the first one's first.
     others: tuple[tuple[str, int], ...] = ()
+    weights: tuple[int, ...] = ()
     tls: AppTls | None = None
     #: What becomes of the host that its requests name; "" leaves it.
     host: str = ""

@@ -6,11 +6,11 @@ that service. Here is read what the agent tells of one such service, and which o
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from proxy.errors import SourceError
+from proxy.places import is_ip
 from proxy.source import AppAddress, AppTls
 
 #: Places of one service that are dialled; more than enough to spread over.
@@ -44,11 +44,13 @@ def application(told: Any, *, requests: bool) -> AppAddress:
     if not isinstance(told, Mapping):
         raise SourceError("the linked service is no object")
     try:
-        places = [
-            (str(each["Address"]), int(each["Port"])) for each in told.get("Addresses") or ()
+        given = [
+            (str(each["Address"]), int(each["Port"]), int(each.get("Weight", 1)))
+            for each in told.get("Addresses") or ()
         ][:PLACES_MAX]
     except (KeyError, TypeError, ValueError) as error:
         raise SourceError(f"an address of the linked service cannot be read: {error!r}") from error
+    places = [(address, port) for address, port, weight in given if weight > 0]
     if not places:
         return AppAddress("", 0)  # nobody is there: connections are refused, and it is said why
     tls = None
@@ -61,14 +63,9 @@ def application(told: Any, *, requests: bool) -> AppAddress:
         )
     (address, port), *others = places
     host = ""
-    if requests and told.get("HostRewrite") is not False and not _is_ip(address):
+    if requests and told.get("HostRewrite") is not False and not is_ip(address):
         host = address
-    return AppAddress(address, port, others=tuple(others), tls=tls, host=host)
-
-
-def _is_ip(text: str) -> bool:
-    try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        return False
-    return True
+    weights = tuple(weight for *_, weight in given if weight > 0)
+    if len(set(weights)) == 1:
+        weights = ()
+    return AppAddress(address, port, others=tuple(others), weights=weights, tls=tls, host=host)

@@ -108,7 +108,8 @@ def _addresses(own: Mapping[str, Any], places: tuple[HealthEntry, ...]) -> list[
         return [{"Address": address, "Port": port} for address in given["Addresses"]]
     outside = tuple(entry for entry in places if not entry.service.kind)
     return [
-        {"Address": one.address, "Port": one.port} for one in endpoints(outside, only_passing=False)
+        {"Address": one.address, "Port": one.port, "Weight": one.weight}
+        for one in endpoints(outside, only_passing=False)
     ]
 
 

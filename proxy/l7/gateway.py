@@ -37,6 +37,7 @@ from proxy.l7.serve import Handler, serve
 from proxy.l7.short import Planner, ShortWay
 from proxy.l7.upstreams import HTTP2, Upstreams
 from proxy.permissions import FullMatch, no_patterns
+from proxy.places import Places
 from proxy.relay import Owner, PlainStream, TlsStream
 from proxy.revocations import Revocations
 from proxy.source import AppAddress, ExposedPath, MeshState, UpstreamSpec
@@ -66,6 +67,7 @@ class Hub(Protocol):
     revoked: Revocations
     handshakes: HandshakeMetrics
     connections: ConnectionMetrics
+    places: Places
 
     def spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]: ...
     def record(self, record: Record) -> None: ...
@@ -125,10 +127,9 @@ class Gateway:
             return hub.revoked
 
         clock, limits, out = self._loop.time, self._limits, hub.handshakes.outbound
-        links = Links(
-            hub.config, limits, now=clock, spawn=hub.spawn, revoked=revoked, greetings=out
-        )
-        return Pool(hub.config, limits, revoked=revoked, tunnels=hub.tunnels), links
+        known = hub.config, limits
+        links = Links(*known, now=clock, spawn=hub.spawn, revoked=revoked, greetings=out)
+        return Pool(*known, revoked=revoked, tunnels=hub.tunnels), links
 
     # Following the source.
 
@@ -284,7 +285,7 @@ class Gateway:
             client=peer.identity,
             pipe=pipe,
             pool=self._links if self._state.protocol in HTTP2 else self._pool,
-            app=own.app,
+            app=functools.partial(hub.places.next, own.app),
             limits=self._limits,
             connect_timeout_s=own.local_connect_timeout_s or hub.config.local_connect_timeout_s,
             request_timeout_s=own.local_request_timeout_s or hub.config.local_request_timeout_s,
@@ -309,14 +310,9 @@ class Gateway:
     def _hop(self, pipe: Pipe, direction: str, protocol: str, peer: str = "") -> Hop:
         own = self._state.own
         return Hop(
-            direction=direction,
-            service=own.name if own else "",
-            datacenter=self._state.datacenter,
-            peer=peer,
-            peer_address=pipe.peer_address,
-            protocol=protocol,
-            tls=pipe.tls,
-        )
+            direction=direction, service=own.name if own else "", peer=peer, protocol=protocol,
+            datacenter=self._state.datacenter, peer_address=pipe.peer_address, tls=pipe.tls,
+        )  # fmt: skip
 
     def _shorten(self, pipe: Pipe, plan: Planner, hop: Hop) -> None:
         """Let plain requests of a connection go the short way."""
@@ -489,10 +485,14 @@ class Gateway:
     ) -> str:
         """The Prometheus text of the whole proxy: what it counts itself, and all about requests."""
         metrics = self.observer.metrics
-        told = dict(counters) | {
-            "requests_short": self.observer.short,
-            "denied_requests": self.stats.denied,
-        }
+        told = (
+            dict(counters)
+            | self._telemetry.counted()
+            | {
+                "requests_short": self.observer.short,
+                "denied_requests": self.stats.denied,
+            }
+        )
         standing = families(
             self._upstreams.values(), events, self._guard, self._loop.time(),
             per_endpoint=metrics.per_endpoint,

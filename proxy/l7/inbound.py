@@ -64,19 +64,30 @@ def several(request: Request) -> dict[str, tuple[str, ...]]:
 class InboundPlan:
     """A request to the application on the short way."""
 
-    __slots__ = ("_inbound", "_key", "_notes", "_over", "_repeats", "pipe", "raw", "timeout_s")
+    __slots__ = (
+        "_app",
+        "_inbound",
+        "_key",
+        "_notes",
+        "_over",
+        "_repeats",
+        "pipe",
+        "raw",
+        "timeout_s",
+    )
 
     def __init__(
         self,
         inbound: InboundHttp,
         request: Request,
         replay: Replay,
+        app: AppAddress,
         pipe: Pipe,
         raw: bytes,
         timeout_s: float,
         notes: Notes,
     ) -> None:
-        self._inbound = inbound
+        self._inbound, self._app = inbound, app
         #: What may be asked twice, while all of it is at hand.
         self._repeats = replay if request.method in ("GET", "HEAD") else None
         self._key = inbound.under_way.begin(request, self._end, notes)
@@ -103,7 +114,7 @@ class InboundPlan:
         """The request has ended."""
         self._over = True
         self._inbound.under_way.end(self._key)
-        self._inbound.release(self.pipe, whole=whole)
+        self._inbound.release(self._app, self.pipe, whole=whole)
 
     def leave(self) -> None:
         """It did not happen."""
@@ -136,7 +147,7 @@ class InboundHttp:
         client: SpiffeId,
         pipe: Pipe,
         pool: Connections,
-        app: AppAddress,
+        app: Callable[[], AppAddress],
         limits: HttpLimits,
         connect_timeout_s: float,
         request_timeout_s: float,
@@ -150,7 +161,8 @@ class InboundHttp:
         later: Later,
         upgrades: Callable[[], Collection[str]] = lambda: UPGRADES,
     ) -> None:
-        """``limit`` makes what may end a request early, ``later`` calls after so many seconds."""
+        """``app`` says where the next request goes, ``limit`` makes what may end one early, and
+        ``later`` calls after so many seconds."""
         self._client = client
         self._certified = ("X-Forwarded-Client-Cert", f"URI={client.uri}")
         self._pipe = pipe
@@ -273,7 +285,8 @@ class InboundHttp:
         decision = self._decide(request).decision
         if not decision.allowed or decision.audited:
             return None
-        pipe = self._pool.kept(self._app, self._now())
+        app = self._app()
+        pipe = self._pool.kept(app, self._now())
         if not isinstance(pipe, Pipe):
             return None
         notes.decision = "allow"
@@ -281,15 +294,15 @@ class InboundHttp:
             notes.rule, notes.precedence = str(decision.rule), decision.rule.precedence
         query = request.target.partition("?")
         target = path + query[1] + query[2]
-        headers, frame = self._headers(request), replay.framing
+        headers, frame = self._headers(request, app), replay.framing
         raw = forward.request_bytes(request.method, target, headers, frame)
         timeout_s = grpc.lowered(self._request_timeout_s, request)
-        return InboundPlan(self, request, replay, pipe, raw, timeout_s, notes)
+        return InboundPlan(self, request, replay, app, pipe, raw, timeout_s, notes)
 
-    def release(self, pipe: Pipe, *, whole: bool) -> None:
+    def release(self, app: AppAddress, pipe: Pipe, *, whole: bool) -> None:
         """A connection of the short way is free again, or at its end."""
         if whole:
-            self._pool.keep(self._app, pipe, self._now())
+            self._pool.keep(app, pipe, self._now())
         else:
             pipe.abort()
 
@@ -376,7 +389,8 @@ class InboundHttp:
         answer: Answer,
         tokens: tuple[Checked, ...] = (),
     ) -> None:
-        headers = self._headers(request)
+        app = self._app()
+        headers = self._headers(request, app)
         if tokens or self._key_sets.own_headers:
             headers, target = jwt.forwarded(headers, target, tokens, self._key_sets.own_headers)
         switching = upgrade_wanted(request, self._upgrades())
@@ -385,7 +399,7 @@ class InboundHttp:
         out = Outgoing(request.method, target, headers, switching)
         replay, now = Replay(body), self._now()
         timeout_s = grpc.lowered(self._request_timeout_s, request)
-        kept = self._pool.kept(self._app, now)
+        kept = self._pool.kept(app, now)
         began = None
         if kept is not None:
             began = await ask(kept, out, request, replay, self._limits, timeout_s)
@@ -402,7 +416,7 @@ class InboundHttp:
                 kept, began = None, None
         if kept is None:
             try:
-                kept = await self._pool.dial(self._app, None, self._connect_timeout_s)
+                kept = await self._pool.dial(app, None, self._connect_timeout_s)
             except (OSError, TimeoutError):
                 answer.notes.flag(entry.NO_CONNECTION)
                 await answer.whole(
@@ -415,16 +429,18 @@ class InboundHttp:
             kept.abort()
             await self._failed(answer, bool(began and began.timed_out))
             return
-        await self._give(kept, began, answer)
+        await self._give(app, kept, began, answer)
 
-    async def _give(self, kept: Pipe | Exchange, began: Began, answer: Answer) -> None:
+    async def _give(
+        self, app: AppAddress, kept: Pipe | Exchange, began: Began, answer: Answer
+    ) -> None:
         headers = forward.onward(began.head)
         try:
             if began.head.status == 101:
                 answer.begun, answer.keep = True, False
                 await switch(self._pipe, kept, began, headers, self._limits)
             elif await give(kept, began, answer, headers, self._limits):
-                self._pool.keep(self._app, kept, self._now())
+                self._pool.keep(app, kept, self._now())
                 return
         except BaseException:
             kept.abort()
@@ -434,12 +450,12 @@ class InboundHttp:
     async def _failed(self, answer: Answer, timed_out: bool) -> None:
         await answer.whole(*_failure(answer.notes, timed_out))
 
-    def _headers(self, request: Request) -> list[tuple[str, str]]:
+    def _headers(self, request: Request, app: AppAddress) -> list[tuple[str, str]]:
         """What the application sees: who asked is told by us alone."""
         kept = forward.onward(request, without=_NOT_ONWARD)
-        if self._app.host:
+        if app.host:
             kept = [each for each in kept if each[0].lower() != "host"]
-            kept.append(("Host", self._app.host))
+            kept.append(("Host", app.host))
         kept.append(self._certified)
         if request.get("x-forwarded-proto") is None:
             kept.append(("X-Forwarded-Proto", "https"))

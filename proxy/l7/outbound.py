@@ -149,7 +149,10 @@ class OutboundHttp:
             if one.budget is None:
                 one.budget = hosts.budget
                 one.budget.first(around.now())
+            since, first = answer.notes.clock(), not one.number
             failure = await self._try(state, hosts, host, one, answer)
+            if not first:
+                answer.notes.tried_again(since, failure.status if failure else answer.status)
             if failure is None:
                 return
             if one.failure is None:

@@ -17,6 +17,17 @@ UPSTREAM_RESET, LOCAL_RESET = "UC", "LR"
 IDLE, TOO_OLD = "SI", "DT"
 
 
+@dataclass(frozen=True, slots=True)
+class Again:
+    """A try after others: seconds since the request began, how long it took, what came of it (0:
+    no answer)."""
+
+    after_s: float
+    took_s: float
+    endpoint: str
+    code: int
+
+
 @dataclass(slots=True)
 class Notes:
     """Filled in by whoever handles the request; "" and 0 are not known."""
@@ -38,12 +49,19 @@ class Notes:
     rx_bytes: int = 0
     tx_bytes: int = 0
     answered_at: float = 0.0
+    began_at: float = 0.0
+    again: tuple[Again, ...] = ()
     #: By which clock.
     clock: Callable[[], float] = field(default=lambda: 0.0, repr=False)
 
     def answered(self) -> None:
         """The head of the answer goes out now."""
         self.answered_at = self.clock()
+
+    def tried_again(self, since: float, code: int) -> None:
+        """A try after others is over, which began ``since`` then by the clock of this request."""
+        after_s, took_s = since - self.began_at, self.clock() - since
+        self.again = (*self.again, Again(after_s, took_s, self.endpoint, code))
 
     def client_gone(self) -> None:
         """The client's side has ended; unless we ended it, by a word that is noted already."""

@@ -74,7 +74,7 @@ class Watch:
         else:
             self.request = extended(request, (*trace.made(span), *own))
         self.notes = notes
-        notes.clock = observer.now
+        notes.clock, notes.began_at = observer.now, self._began
 
     def over(self, status: int, grpc_status: str = "") -> None:
         """The request is over."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import logging
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import aiohttp
@@ -73,7 +74,7 @@ def request(batch: Iterable[Entry]) -> dict[str, Any]:
     """The body of an export (opentelemetry-proto, ExportTraceServiceRequest in its JSON form)."""
     by_service: dict[str, list[dict[str, Any]]] = {}
     for entry in batch:
-        by_service.setdefault(entry.service, []).append(span(entry))
+        by_service.setdefault(entry.service, []).extend((span(entry), *spans_again(entry)))
     return {
         "resourceSpans": [
             {
@@ -114,6 +115,29 @@ def span(entry: Entry) -> dict[str, Any]:
     if entry.parent_id:
         made["parentSpanId"] = entry.parent_id
     return made
+
+
+def spans_again(entry: Entry) -> Iterator[dict[str, Any]]:
+    """A child of the entry's span for each try after the first."""
+    for number, again in enumerate(entry.notes.again, 2):
+        begun = entry.at + again.after_s
+        named = hashlib.sha256(f"{entry.span_id} {number}".encode()).hexdigest()[:16]
+        attributes: dict[str, str | int] = {
+            "http.request.resend_count": number - 1,
+            "http.response.status_code": again.code,
+            "network.peer.address": again.endpoint,
+        }
+        yield {
+            "traceId": entry.trace_id,
+            "spanId": named,
+            "parentSpanId": entry.span_id,
+            "name": f"{entry.method or 'request'} again",
+            "kind": _CLIENT,
+            "startTimeUnixNano": str(int(begun * 1e9)),
+            "endTimeUnixNano": str(int((begun + again.took_s) * 1e9)),
+            "attributes": [_attribute(name, value) for name, value in attributes.items() if value],
+            "status": {"code": _ERROR} if again.code >= 500 or not again.code else {},
+        }
 
 
 def _attribute(name: str, value: str | int) -> dict[str, Any]:

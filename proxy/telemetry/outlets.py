@@ -50,6 +50,15 @@ class Outlets:
             sinks.append(self.exporter.take)
         observer.sinks = tuple(sinks)
 
+    def counted(self) -> dict[str, float]:
+        """What has become of spans, since the exporter began."""
+        exporter = self.exporter
+        return {
+            "spans_sent": exporter.sent if exporter else 0,
+            "spans_dropped": exporter.dropped if exporter else 0,
+            "spans_failed": exporter.failed if exporter else 0,
+        }
+
     def close(self) -> None:
         """Export no more."""
         if self._exporting is not None:

@@ -46,6 +46,10 @@ def test_how_a_service_is_talked_to() -> None:
     assert application(told | {"HostRewrite": False}, requests=True).host == ""
     assert application(told | {"CAFile": ""}, requests=False).tls is None
     assert application(told | {"Addresses": []}, requests=True) == AppAddress("", 0)
+    heavy = [each | {"Weight": 3 * at} for at, each in enumerate(told["Addresses"], 1)]
+    assert application(told | {"Addresses": heavy}, requests=False).weights == (3, 6)
+    drained = [told["Addresses"][0] | {"Weight": 0}, *told["Addresses"][1:]]
+    assert application(told | {"Addresses": drained}, requests=False).address == "10.0.0.1"
     by_number = told | {"Addresses": told["Addresses"][1:]}  # type: ignore[index]
     assert application(by_number, requests=True).host == ""
 

@@ -145,7 +145,7 @@ async def test_members_and_the_gateway_are_told_as_things_change(mesh: Mesh) -> 
     service = Service(id=ServiceId("bank"), name=ServiceName("bank"), port=443)
     await mesh.backend.change(Register(node=outside, service=service))
     found = await _told(mesh, "gate-1;bank")
-    assert found["linked"]["Addresses"] == [{"Address": "10.1.1.1", "Port": 443}]
+    assert found["linked"]["Addresses"] == [{"Address": "10.1.1.1", "Port": 443, "Weight": 1}]
     assert found["leaf"].service == "bank"
     with pytest.raises(RequestError, match="unknown proxy"):
         await mesh.feeds.next("web-proxy;bank", "", 0.0)

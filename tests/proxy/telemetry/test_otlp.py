@@ -12,7 +12,7 @@ import pytest
 from aiohttp import web
 
 from proxy.telemetry import otlp
-from proxy.telemetry.entry import IN, OUT, Entry, Notes
+from proxy.telemetry.entry import IN, OUT, Again, Entry, Notes
 from proxy.telemetry.otlp import Exporter
 from tests.proxy.mesh import until
 
@@ -59,6 +59,18 @@ def test_a_span() -> None:
     assert "secret" not in json.dumps(span)
     failed = otlp.span(replace(ENTRY, direction=OUT, code=503))
     assert (failed["kind"], failed["status"]) == (3, {"code": 2})
+
+
+def test_each_try_after_the_first_is_a_child() -> None:
+    notes = Notes(
+        again=(Again(0.1, 0.05, "10.0.0.1:80", 503), Again(0.2, 0.04, "10.0.0.2:80", 200))
+    )
+    body = otlp.request([replace(ENTRY, direction=OUT, notes=notes)])
+    whole, *tries = body["resourceSpans"][0]["scopeSpans"][0]["spans"]
+    assert [each["parentSpanId"] for each in tries] == [whole["spanId"]] * 2
+    assert len({each["spanId"] for each in (whole, *tries)}) == 3
+    assert tries[0]["startTimeUnixNano"] == "1600000000" and tries[0]["status"] == {"code": 2}
+    assert tries[1]["endTimeUnixNano"] == "1740000000" and tries[1]["status"] == {}
 
 
 async def test_spans_arrive_also_after_a_busy_collector(collector: tuple[Collector, str]) -> None:

@@ -8,9 +8,10 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from proxy.l7.guard import GuardConfig
 from proxy.server import Proxy
+from proxy.telemetry.entry import Entry
 from proxy.telemetry.settings import Telemetry
 from tests.proxy.l7.net import GET, net
-from tests.proxy.mesh import Mesh
+from tests.proxy.mesh import Mesh, until
 
 #: What is tested does not depend on the loop.
 ONE_LOOP = True
@@ -42,7 +43,13 @@ async def test_each_thing_that_happens_is_counted_where_it_belongs() -> None:
         made.change(telemetry=Telemetry(per_endpoint=True))
         assert (await made.ask())[0] == 200
         made.apps["one"].status = 503
+        told: list[Entry] = []
+        made.web._http.observer.sinks = (told.append,)
         assert (await made.ask())[0] == 503
+        await until(lambda: bool(told), "it is told")
+        (again,) = told[0].notes.again
+        assert again.code == 503 and 0 < again.after_s <= told[0].duration_s
+        assert (told[0].notes.tries, told[0].notes.route, told[0].notes.tls) == (2, 0, "TLSv1.3")
         made.apps["one"].status = 200
         source = mesh.sources["db"]
         limits = {"InstanceLevel": {"RequestsPerSecond": 1000, "Routes": [
