@@ -80,7 +80,7 @@ def test_it_is_told_where_the_service_is_once_all_is_known() -> None:
     places = (instance("bank"), instance("bank", kind="connect-proxy"),
               instance("bank", status="critical"))  # fmt: skip
     (found,) = terminating.told(bank, known, None, places).values()
-    assert found["Addresses"] == [{"Address": "bank.example", "Port": 443}]
+    assert found["Addresses"] == [{"Address": "bank.example", "Port": 443, "Weight": 1}]
     assert (found["CAFile"], found["SNI"], found["HostRewrite"]) == (
         "/ca.pem", "bank.example", True,
     )  # fmt: skip

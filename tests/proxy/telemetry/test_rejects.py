@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 from pathlib import Path
 
 import proxy
@@ -12,6 +13,7 @@ ROOT = Path(proxy.__file__).parent
 RAISED = frozenset({"HttpViolation", "Flood"})
 
 
+@functools.cache
 def texts() -> set[str]:
     found = set()
     for path in ROOT.rglob("*.py"):
