@@ -10,14 +10,14 @@ from agent.cli.acl_calls import (
     FORMAT,
     META,
     NO_MERGE,
-    UsageError,
+    doing,
     misused,
     put,
     read_or_none,
     show,
+    told,
 )
 from agent.cli.acl_kinds import RULE
-from agent.cli.client import ClientError
 from agent.cli.command import Call, Command
 from agent.cli.flags import Flag, Kind
 
@@ -49,65 +49,53 @@ def _given(call: Call) -> dict[str, Any]:
     return found
 
 
+@told
 def _create(call: Call) -> int:
     command = COMMANDS["acl", "binding-rule", "create"]
     for name in ("method", "bind-type", "bind-name"):
         if not call.flags.text(name):
             return misused(call, f"Missing required '-{name}' flag", command)
     rule = {"AuthMethod": call.flags.text("method"), **_given(call)}
-    try:
-        found = put(call.client(), "/v1/acl/binding-rule", rule)
-    except ClientError as error:
-        return call.fail(f"Failed to create new binding rule: {error}")
+    client = call.client()
+    with doing("Failed to create new binding rule"):
+        found = put(client, "/v1/acl/binding-rule", rule)
     return show(call, found, forms.binding_rule)
 
 
+@told
 def _read(call: Call) -> int:
-    if not call.flags.text("id"):
-        return call.fail("Must specify the -id parameter")
-    try:
-        wanted = RULE.wanted(call, call.client())
-        found = read_or_none(call.client(), f"/v1/acl/binding-rule/{wanted}")
-    except UsageError as error:
-        return call.fail(str(error))
-    except ClientError as error:
-        return call.fail(f'Error reading binding rule "{wanted}": {error}')
+    if not RULE.given(call):
+        return call.fail(RULE.missing)
+    client = call.client()
+    wanted = RULE.wanted(call, client)
+    with doing(f'Error reading binding rule "{wanted}"'):
+        found = read_or_none(client, f"/v1/acl/binding-rule/{wanted}")
     if found is None:
         return call.fail(f'Binding rule not found with ID "{wanted}"')
     return show(call, found, forms.binding_rule)
 
 
+@told
 def _update(call: Call) -> int:
-    flags = call.flags
-    if not flags.text("id"):
+    flags, command = call.flags, COMMANDS["acl", "binding-rule", "update"]
+    if not RULE.given(call):
         return call.fail("Cannot update a binding rule without specifying the -id parameter")
     client = call.client()
-    try:
-        wanted = RULE.wanted(call, call.client())
+    wanted = RULE.wanted(call, client)
+    with doing("Error when retrieving current binding rule"):
         held = read_or_none(client, f"/v1/acl/binding-rule/{wanted}")
-    except UsageError as error:
-        return call.fail(str(error))
-    except ClientError as error:
-        return call.fail(f"Error when retrieving current binding rule: {error}")
     if held is None:
         return call.fail(f'Binding rule not found with ID "{wanted}"')
     given = _given(call)
-    rule: dict[str, Any] = {"ID": wanted, "AuthMethod": held["AuthMethod"]}
     if flags["no-merge"]:
         for name in ("bind-type", "bind-name"):
             if not flags.text(name):
-                return misused(
-                    call,
-                    f"Missing required '-{name}' flag",
-                    COMMANDS["acl", "binding-rule", "update"],
-                )
-        rule |= given
+                return misused(call, f"Missing required '-{name}' flag", command)
+        rule = {"ID": wanted, "AuthMethod": held["AuthMethod"], **given}
     else:
         rule = held | {name: value for name, value in given.items() if value}
-    try:
+    with doing(f'Error updating binding rule "{wanted}"'):
         found = put(client, f"/v1/acl/binding-rule/{wanted}", rule)
-    except ClientError as error:
-        return call.fail(f'Error updating binding rule "{wanted}": {error}')
     return show(call, found, forms.binding_rule)
 
 

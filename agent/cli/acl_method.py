@@ -12,14 +12,15 @@ from agent.cli.acl_calls import (
     NO_MERGE,
     UsageError,
     data,
+    doing,
     misused,
     part,
     put,
     read_or_none,
     show,
+    told,
 )
 from agent.cli.acl_kinds import METHOD
-from agent.cli.client import ClientError
 from agent.cli.command import Call, Command
 from agent.cli.flags import Flag, Kind
 from agent.durations import format_ns, parse_ns
@@ -90,15 +91,13 @@ def _some(call: Call) -> dict[str, Any]:
     return {name: value for name, value in given.items() if value}
 
 
+@told
 def _create(call: Call) -> int:
     flags, command = call.flags, COMMANDS["acl", "auth-method", "create"]
     for name in ("type", "name"):
         if not flags.text(name):
             return misused(call, f"Missing required '-{name}' flag", command)
-    try:
-        config, cluster = _config(call), _kubernetes(call)
-    except UsageError as error:
-        return call.fail(str(error))
+    config, cluster = _config(call), _kubernetes(call)
     if flags.text("type") == "kubernetes" and config is None:
         missing = next((f for f, name in _KUBERNETES.items() if name not in cluster), "")
         if missing:
@@ -107,53 +106,45 @@ def _create(call: Call) -> int:
     method = {"Name": flags.text("name"), "Type": flags.text("type"), **_some(call)}
     if config is not None:
         method["Config"] = config
-    try:
-        found = put(call.client(), "/v1/acl/auth-method", method)
-    except ClientError as error:
-        return call.fail(f"Failed to create new auth method: {error}")
+    client = call.client()
+    with doing("Failed to create new auth method"):
+        found = put(client, "/v1/acl/auth-method", method)
     return show(call, found, forms.method)
 
 
+@told
 def _read(call: Call) -> int:
-    name = call.flags.text("name")
-    if not name:
-        return call.fail("Must specify the -name parameter")
-    try:
-        found = read_or_none(call.client(), f"/v1/acl/auth-method/{part(name)}")
-    except ClientError as error:
-        return call.fail(f'Error reading auth method "{name}": {error}')
+    if not METHOD.given(call):
+        return call.fail(METHOD.missing)
+    client = call.client()
+    name = METHOD.wanted(call, client)
+    with doing(f'Error reading auth method "{name}"'):
+        found = read_or_none(client, f"/v1/acl/auth-method/{part(name)}")
     if found is None:
         return call.fail(f'Auth method not found with name "{name}"')
     return show(call, found, forms.method)
 
 
+@told
 def _update(call: Call) -> int:
-    name = call.flags.text("name")
-    if not name:
+    if not METHOD.given(call):
         return call.fail("Cannot update an auth method without specifying the -name parameter")
-    client, path = call.client(), f"/v1/acl/auth-method/{part(name)}"
-    try:
+    client = call.client()
+    name = METHOD.wanted(call, client)
+    path = f"/v1/acl/auth-method/{part(name)}"
+    with doing("Error when retrieving current auth method"):
         held = read_or_none(client, path)
-    except ClientError as error:
-        return call.fail(f"Error when retrieving current auth method: {error}")
     if held is None:
         return call.fail(f'Auth method not found with name "{name}"')
-    try:
-        config, cluster = _config(call), _kubernetes(call)
-    except UsageError as error:
-        return call.fail(str(error))
-    method = {"Name": name, "Type": held["Type"]}
-    if not call.flags["no-merge"]:
-        method = held
+    config, cluster = _config(call), _kubernetes(call)
+    method = {"Name": name, "Type": held["Type"]} if call.flags["no-merge"] else held
     method = method | _some(call)
     if config is not None:
         method["Config"] = config
     if held["Type"] == "kubernetes" and cluster:
         method["Config"] = (method.get("Config") or {}) | cluster
-    try:
+    with doing(f'Error updating auth method "{name}"'):
         found = put(client, path, method)
-    except ClientError as error:
-        return call.fail(f'Error updating auth method "{name}": {error}')
     return show(call, found, forms.method)
 
 
