@@ -63,6 +63,7 @@ def port_config(config: AgentConfig) -> ServerPortConfig:
             client_burst=limits.rpc_max_conns_per_client,
             in_all=limits.rpc_handshakes_per_second,
             burst=2 * limits.rpc_handshakes_per_second,
+            clients_max=limits.handshake_clients_max,
         ),
         client_bytes_max=limits.rpc_client_bytes_max,
     )

@@ -15,8 +15,6 @@ from dataclasses import dataclass, field
 
 from agent.rates import Bucket, Buckets
 
-#: Tokens, and clients, with a rate of their own that are remembered.
-NAMES_MAX = 4096
 #: The longest that a client is told to wait, in seconds.
 RETRY_MAX_S = 60
 #: The bounds of all requests together.
@@ -48,6 +46,8 @@ class RequestLimits:
     #: What a client agent asks of servers, whatever the mode (Consul's `limits.rpc_rate`).
     rpc_rate: float = -1.0
     rpc_burst: int = 1000
+    #: Tokens, and clients, with a rate of their own that are remembered.
+    names_max: int = 4096
 
     @property
     def rates(self) -> Mapping[str, float]:
@@ -107,7 +107,7 @@ class Quotas:
         }
         self._all: dict[str, Bucket] = {}
         self._named = {
-            kind: Buckets(rate, _burst(rate), NAMES_MAX)
+            kind: Buckets(rate, _burst(rate), limits.names_max)
             for kind, rate in bounded.items()
             if kind not in _ALL and self._mode is not Mode.DISABLED
         }

@@ -134,8 +134,7 @@ def meaning_of(
     if type(command) not in _FLAT:
         return None
     if actor is not None:
-        key = tuple(_ACTOR.to_plain(actor))
-        actor = _ACTORS.get(key) or _actor_of(list(key))
+        actor = _known(actor, (actor.accessor, actor.address, actor.node))
     return Envelope(command, request_id, actor)
 
 
@@ -159,11 +158,16 @@ def _actor_of(plain: Any) -> Actor:
         known = None
     if known is not None:
         return known
-    actor: Actor = _ACTOR.from_plain(plain)
-    if len(_ACTORS) >= _ACTORS_MAX:
-        _ACTORS.clear()
-    _ACTORS[tuple(plain)] = actor
-    return actor
+    return _known(_ACTOR.from_plain(plain), tuple(plain))
+
+
+def _known(actor: Actor, key: tuple[Any, ...]) -> Actor:
+    known = _ACTORS.get(key)
+    if known is None:
+        if len(_ACTORS) >= _ACTORS_MAX:
+            _ACTORS.clear()
+        known = _ACTORS[key] = actor
+    return known
 
 
 def check_elements(payload: bytes) -> None:

@@ -7,6 +7,7 @@ speaks the default decides. Every decision can name the rule that made it.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -41,6 +42,14 @@ class Decision:
         return f"no rule matches; the default is {self.default}"
 
 
+#: Levels of exact names; the lengths of the prefixes, longest first; levels of the prefixes.
+_Decider = tuple[Mapping[str, Level], tuple[int, ...], Mapping[str, Level]]
+_NO_LEVELS: Mapping[str, Level] = {}
+#: The lengths of prefixes are the same for most tokens: each tuple of them is there once.
+_LENGTHS: dict[tuple[int, ...], tuple[int, ...]] = {}
+_LENGTHS_MAX = 1024
+
+
 class _Table:
     """The merged rules of one resource."""
 
@@ -56,10 +65,18 @@ class _Table:
         held = self.prefixes if rule.prefix else self.exact
         other = held.get(rule.name)
         if other is None or _wins(rule.level, other.level):
-            held[rule.name] = rule
+            held[sys.intern(rule.name)] = rule
 
-    def freeze(self) -> None:
-        self.lengths = tuple(sorted({len(prefix) for prefix in self.prefixes}, reverse=True))
+    def decider(self) -> _Decider:
+        """What decides, apart from what explains: thousands of tokens take turns, so the less has
+        to be looked at for one, the more of it is in the processor's cache."""
+        if len(_LENGTHS) >= _LENGTHS_MAX:
+            _LENGTHS.clear()
+        lengths = tuple(sorted({len(prefix) for prefix in self.prefixes}, reverse=True))
+        self.lengths = _LENGTHS.setdefault(lengths, lengths)
+        exact = {name: rule.level for name, rule in self.exact.items()}
+        prefixes = {name: rule.level for name, rule in self.prefixes.items()}
+        return exact or _NO_LEVELS, self.lengths, prefixes or _NO_LEVELS
 
     def prefix_rule(self, name: str) -> Rule | None:
         for length in self.lengths:
@@ -90,7 +107,7 @@ def _wins(level: Level, other: Level) -> bool:
 class Authorizer:
     """The rules of a token, ready to be asked. Immutable; shared by tokens with equal policies."""
 
-    __slots__ = ("_all", "_tables", "default_allow", "management")
+    __slots__ = ("_all", "_deciders", "_tables", "default_allow", "management", "unnamed")
 
     def __init__(
         self, rules: Iterable[Rule], *, default_allow: bool, management: bool = False
@@ -98,14 +115,19 @@ class Authorizer:
         """``management`` allows everything, whatever the rules say."""
         self.default_allow = default_allow
         self.management = management
+        #: Stands for these rights where nobody has shown a token (``Caller.rights``).
+        self.unnamed = object()
         self._all: dict[tuple[str, Level], bool] = {}
         # Most tokens speak of a few resources, and there are thousands of tokens.
         self._tables = dict.fromkeys(RESOURCES, _EMPTY)
         for rule in rules:
             self._own(rule.resource).add(rule)
         self._derive_intentions()
-        for table in self._tables.values():
-            table.freeze()
+        self._deciders = {
+            resource: table.decider()
+            for resource, table in self._tables.items()
+            if table is not _EMPTY
+        }
 
     def _own(self, resource: str) -> _Table:
         table = self._tables[resource]
@@ -143,16 +165,27 @@ class Authorizer:
         return found + sorted(prefixes, key=lambda rule: -len(rule.name))
 
     def allows(self, resource: str, verb: Level, name: str = "") -> bool:
-        """Whether something is allowed."""
+        """Whether something is allowed. Everything passes here: so it is all in one place."""
         if self.management:
             return True
         if name == "*" and resource == "intention":
             return self._any_service(verb).allowed
-        rule = self._tables[resource].find(name)
-        if rule is None and resource in _FALLBACK:
+        decider = self._deciders.get(resource)
+        if decider is not None:
+            exact, lengths, prefixes = decider
+            level = exact.get(name)
+            if level is None:
+                # A name that is shorter than a length is looked up whole: no longer prefix fits it.
+                for length in lengths:
+                    level = prefixes.get(name[:length])
+                    if level is not None:
+                        break
+            if level is not None:
+                return level >= verb
+        if resource in _FALLBACK:
             rule = self.rule_for(resource, name)
-        if rule is not None:
-            return rule.level >= verb
+            if rule is not None:
+                return rule.level >= verb
         return self.default_allow and resource not in _NEVER_BY_DEFAULT
 
     def decide(self, resource: str, verb: Level, name: str = "") -> Decision:

@@ -17,12 +17,21 @@ DENIED = "Permission denied"
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """``expires_at`` is Unix seconds, None for never."""
+    """``expires_at`` is Unix seconds, None for never.
+
+    ``rights`` is one object for all who are told the same: it depends on what they may, and on
+    whether they show a token. What it stands for never changes.
+    """
 
     accessor: str
     authorizer: Authorizer
     secret: str = field(default="", repr=False)
     expires_at: float | None = None
+    rights: object = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        rights = self.authorizer.unnamed if self.anonymous else self.authorizer
+        object.__setattr__(self, "rights", rights)
 
     @property
     def anonymous(self) -> bool:

@@ -18,7 +18,7 @@ from agent.acl.builtin import ANONYMOUS_SECRET
 from agent.acl.caller import Caller, Denied, Need, TokenNotFound
 from agent.acl.reads import READS, ReadRule, acts_for_a_query, list_need, visible_results
 from agent.acl.resolver import Resolver
-from agent.acl.writes import WRITES, Asking, operation_needs
+from agent.acl.writes import WRITES, AnyOf, Asking, Named, Plain, operation_needs
 from agent.backend import Ask, Reply
 from agent.errors import AgentError, RequestError
 from agent.queries import Definition, QueryNotFound, QueryRefused, resolution, run
@@ -58,6 +58,17 @@ def check_declared() -> None:
     ]
     if missing:
         raise Undeclared(f"no permission is declared for {', '.join(sorted(missing))}")
+
+
+def all_met(wanted: tuple[AnyOf, ...], authorizer: Authorizer) -> bool:
+    """Whether of each group one is met. Loops, not generators: many requests pass here."""
+    for needs in wanted:
+        for need in needs:
+            if need.met(authorizer):
+                break
+        else:
+            return False
+    return True
 
 
 @dataclass(slots=True)
@@ -169,14 +180,22 @@ class Guard:
             return True
         if rule.instead is not None and rule.instead(query) is not query:
             return False
-        for needs in rule.needs(query):
-            if isinstance(needs, Need):
-                if not needs.met(authorizer):
-                    return False
-            elif not any(need.met(authorizer) for need in needs):
-                return False
+        return all_met(self._needs(query, rule), authorizer)
+
+    def needs_alone(self, query: Query[Any]) -> tuple[AnyOf, ...] | None:
+        """What decides alone about a question: whoever meets all of it may ask, and all of those
+        are told the same. None where it takes more than that."""
+        rule = READS[type(query)]
+        plain = rule.keep is None and rule.shape is None and rule.found is None
+        if not plain or rule.instead is not None or acts_for_a_query(query):
+            return None
+        return self._needs(query, rule)
+
+    def _needs(self, query: Query[Any], rule: ReadRule) -> tuple[AnyOf, ...]:
+        """What must be met before the question is asked, of each group one."""
+        found = [(each,) if isinstance(each, Need) else each for each in rule.needs(query)]
         listed = list_need(query) if self._key_list_policy else None
-        return listed is None or listed.met(caller.authorizer)
+        return tuple(found) if listed is None else (*found, (listed,))
 
     def told_alike(self, caller: Caller, query: Query[Any]) -> bool:
         """Whether all who may ask this plainly are told what this caller is told."""
@@ -186,21 +205,21 @@ class Guard:
         """The same for a command."""
         if caller.authorizer.management:
             return True
+        line = WRITES[type(command)]
+        if type(line) is Named:
+            return caller.authorizer.allows(line.resource, line.verb, line.name(command))
+        if type(line) is Plain:
+            return all_met(line.needs(command), caller.authorizer)
         try:
-            asked = self._answered(WRITES[type(command)](command))
+            return all_met(self._answered(line(command)), caller.authorizer)
         except RequestError:
             return False
-        return all(any(need.met(caller.authorizer) for need in needs) for needs in asked)
 
     def _check(self, caller: Caller, query: Query[Any], rule: ReadRule) -> None:
         if self._about_oneself(caller, query):
             return
-        for needs in rule.needs(query):
-            self.require(caller, *((needs,) if isinstance(needs, Need) else needs))
-        if self._key_list_policy:
-            listed = list_need(query)
-            if listed is not None:
-                self.require(caller, listed)
+        for needs in self._needs(query, rule):
+            self.require(caller, *needs)
 
     def _look(self, caller: Caller, query: Query[Any], rule: ReadRule, value: Any) -> None:
         found = rule.found(query, value) if rule.found is not None else ()

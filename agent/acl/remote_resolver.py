@@ -16,7 +16,7 @@ from agent.acl.authorizer import Authorizer
 from agent.acl.builtin import ANONYMOUS_ID
 from agent.acl.caller import Caller, TokenNotFound, same_secret
 from agent.acl.grants import Compiler, ResolvedToken
-from agent.acl.resolver import CALLERS_MAX, ResolverStats, recovery_caller
+from agent.acl.resolver import ResolverStats, recovery_caller
 from agent.config.schema import AclConfig
 from agent.errors import AgentError, RequestError
 from agent.tasks import TaskOwner
@@ -48,7 +48,9 @@ class RemoteResolver:
         node: str,
         clock: Callable[[], float] = time.monotonic,
         unix_clock: Callable[[], float] = time.time,
+        known_max: int = 16_384,
     ) -> None:
+        self._known_max = known_max
         self._ask = ask
         self._config = config
         self._tokens = tokens
@@ -126,7 +128,7 @@ class RemoteResolver:
             raise
         authorizer = self._compilers[found.default_allow].authorizer(found.grants)
         caller = Caller(found.accessor, authorizer, secret, found.expires_at)
-        while len(self._known) >= CALLERS_MAX:
+        while len(self._known) >= self._known_max:
             del self._known[next(iter(self._known))]
         self._known[secret] = _Known(caller, self._clock())
         return caller

@@ -29,8 +29,6 @@ from raftstore.queries import Query
 
 T = TypeVar("T")
 
-#: Callers that are remembered; the oldest make room.
-CALLERS_MAX = 16_384
 #: Accessor under which the recovery token acts.
 RECOVERY = "agent-recovery"
 
@@ -120,8 +118,11 @@ class ServerResolver:
         node: str,
         datacenter: str,
         unix_clock: Callable[[], float],
+        known_max: int = 16_384,
     ) -> None:
+        """Of ``known_max`` callers that are remembered the oldest make room."""
         self._held = held
+        self._known_max = known_max
         self._tokens = tokens
         self._node = node
         self._datacenter = datacenter
@@ -151,16 +152,16 @@ class ServerResolver:
 
     def now(self, secret: str) -> Caller | None:
         """From this server's state; None for what is not (yet) there."""
-        index, version = self._held.acl_index, self._tokens.version
-        if index != self._index or version != self._version:
+        # Every request passes here, so it is two comparisons and a look-up.
+        if self._held.acl_index != self._index or self._tokens.version != self._version:
             self._callers.clear()
-            self._index, self._version = index, version
+            self._index, self._version = self._held.acl_index, self._tokens.version
         caller = self._callers.get(secret)
         if caller is not None and (caller.expires_at is None or caller.expires_at > self._now()):
             return caller
         caller = self._looked_up(secret)
         if caller is not None:
-            while len(self._callers) >= CALLERS_MAX:
+            while len(self._callers) >= self._known_max:
                 del self._callers[next(iter(self._callers))]
             self._callers[secret] = caller
         return caller

@@ -8,11 +8,13 @@ needs of which one must be met, and all steps must be passed.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Generator, Mapping
 from typing import Any
 
 from agent.acl.authorizer import READ, WRITE
-from agent.acl.caller import DENIED, Need, need_of
+from agent.acl.caller import DENIED, Need
+from agent.acl.rules import Level
 from agent.errors import RequestError
 from raftstore import commands as c
 from raftstore import definition_commands as dc
@@ -42,18 +44,35 @@ Asking = Generator[Query[Any], Any, tuple[AnyOf, ...]]
 WriteRule = Callable[[Any], Asking]
 
 
-def _plain(needs: Callable[[Any], tuple[AnyOf, ...]]) -> WriteRule:
-    """A line that has to know nothing."""
+class Plain:
+    """A line that has to know nothing but the command."""
 
-    def rule(command: Any) -> Asking:
+    __slots__ = ("needs",)
+
+    def __init__(self, needs: Callable[[Any], tuple[AnyOf, ...]]) -> None:
+        self.needs = needs
+
+    def __call__(self, command: Any) -> Asking:
+        """The same as lines that ask."""
         yield from ()
-        return needs(command)
+        return self.needs(command)
 
-    return rule
+
+class Named(Plain):
+    """One permission on what the command names. It is asked with each write of a key, so no need
+    is made for it."""
+
+    __slots__ = ("name", "resource", "verb")
+
+    def __init__(self, resource: str, verb: Level, field: str) -> None:
+        self.resource = resource
+        self.verb = verb
+        self.name: Callable[[Any], str] = operator.attrgetter(field)
+        super().__init__(lambda command: _one(Need(resource, verb, self.name(command))))
 
 
 def _always(need: Need) -> WriteRule:
-    return _plain(lambda command: ((need,),))
+    return Plain(lambda command: ((need,),))
 
 
 def _one(need: Need) -> tuple[AnyOf, ...]:
@@ -141,8 +160,7 @@ def _deregister(command: c.Deregister) -> Asking:
 # -- keys and sessions ---------------------------------------------------------------------------
 
 
-def _key(command: Any) -> tuple[AnyOf, ...]:
-    return _one(need_of("key", WRITE, command.key))
+_KEY = Named("key", WRITE, "key")
 
 
 def _tree(command: c.KVDeleteTree) -> tuple[AnyOf, ...]:
@@ -314,17 +332,17 @@ def _txn_check_needs(step: TxnCheck) -> Asking:
 WRITES: Mapping[type[c.Command], WriteRule] = {
     c.Register: _register,
     c.Deregister: _deregister,
-    c.KVSet: _plain(_key),
-    c.KVDelete: _plain(_key),
-    c.KVDeleteTree: _plain(_tree),
-    c.KVLock: _plain(_key),
-    c.KVUnlock: _plain(_key),
+    c.KVSet: _KEY,
+    c.KVDelete: _KEY,
+    c.KVDeleteTree: Plain(_tree),
+    c.KVLock: _KEY,
+    c.KVUnlock: _KEY,
     c.SetIntention: _intention,
     c.DeleteIntention: _intention_end,
     c.SetCA: _SERVERS,
     c.SetCAConfig: _OPERATOR,
     c.NextSerial: _SERVERS,
-    c.SessionCreate: _plain(lambda x: _one(Need("session", WRITE, x.session.node))),
+    c.SessionCreate: Named("session", WRITE, "session.node"),
     c.SessionDestroy: _session_end,
     c.Transaction: _SERVERS,
     c.BeginRestore: _ACL,
@@ -333,8 +351,8 @@ WRITES: Mapping[type[c.Command], WriteRule] = {
     c.SetAutopilot: _always(
         Need("operator", WRITE, text=f"{DENIED}: Missing operator:write permissions")
     ),
-    dc.SetConfigEntry: _plain(_entry),
-    dc.DeleteConfigEntry: _plain(lambda x: _one(config_entry_write(x.kind, x.name))),
+    dc.SetConfigEntry: Plain(_entry),
+    dc.DeleteConfigEntry: Plain(lambda x: _one(config_entry_write(x.kind, x.name))),
     dc.SetACLToken: _ACL,
     dc.DeleteACLTokens: _ACL,
     dc.SetACLPolicy: _ACL,
@@ -347,7 +365,7 @@ WRITES: Mapping[type[c.Command], WriteRule] = {
     dc.DeleteACLBindingRule: _ACL,
     dc.SetPreparedQuery: _query,
     dc.DeletePreparedQuery: _query_end,
-    dc.UpdateCoordinates: _plain(
+    dc.UpdateCoordinates: Plain(
         lambda x: tuple((Need("node", WRITE, each.node),) for each in x.updates)
     ),
     EnableVirtualAddresses: _SERVERS,

@@ -394,7 +394,7 @@ class LocalBackend:
     @property
     def acl_index(self) -> int:
         """The index of the last change of a token, a policy or a role."""
-        return self._store.state.definitions.acl_index
+        return self._store.state.indexes.acl_index
 
     def watch_once(
         self, query: Query[Any], on_change: Callable[[], None]

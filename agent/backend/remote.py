@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from agent.backend import Ask, RaftConfiguration, Reply, SignedLeaf
+from agent.backend.acting import ACTING, on_behalf
 from agent.backend.operations import REPEATABLE
 from agent.backend.requests import RequestIds
 from agent.backend.retry import Attempts
@@ -94,6 +95,7 @@ class RemoteBackend:
             raise
         deadline = asyncio.get_running_loop().time() + self._hold_s
         server = self._servers.preferred()
+        acting = ACTING.get()
 
         def ended(result: Outcome | Exception) -> None:
             self._ids.end(request)
@@ -102,7 +104,7 @@ class RemoteBackend:
         def answered(raw: bytes | ForwardError) -> None:
             if isinstance(raw, ForwardError):
                 failure = _Failed(server, raw)
-                self._retry_soon(payload, deadline, failure, ended)
+                self._retry_soon(payload, deadline, failure, ended, acting)
                 return
             try:
                 outcome: Outcome | Exception = wire.decode_outcome(raw)
@@ -117,7 +119,7 @@ class RemoteBackend:
             timeout_s=self._hold_s + _SLACK_S,
             done=answered,
         ):
-            self._retry_soon(payload, deadline, None, ended)
+            self._retry_soon(payload, deadline, None, ended, acting)
 
     def _retry_soon(
         self,
@@ -125,12 +127,14 @@ class RemoteBackend:
         deadline: float,
         failure: _Failed | None,
         ended: Callable[[Outcome | Exception], None],
+        acting: str | None,
     ) -> None:
         stopped = ForwardError("this agent stops", definite=False)
         if self._closed:
             ended(stopped)
         else:
-            task = self._owner.spawn(self._retry(payload, deadline, failure), name="change")
+            with on_behalf(acting):
+                task = self._owner.spawn(self._retry(payload, deadline, failure), name="change")
             when_ended(task, ended, stopped=stopped)
 
     async def _retry(
@@ -168,6 +172,7 @@ class RemoteBackend:
         server = self._servers.preferred()
         if options.min_index or server is None:
             return False
+        acting = ACTING.get()  # what comes of it later is on the same behalf
 
         def answered(raw: bytes | ForwardError) -> None:
             if not isinstance(raw, ForwardError) and len(raw) <= SHORT_BYTES:
@@ -178,7 +183,8 @@ class RemoteBackend:
             elif self._closed:
                 done(ForwardError("this agent stops", definite=True))
             else:
-                task = self._owner.spawn(self._go_on(query, options, server, raw), name="ask")
+                with on_behalf(acting):
+                    task = self._owner.spawn(self._go_on(query, options, server, raw), name="ask")
                 when_ended(task, done, stopped=ForwardError("this agent stops", definite=True))
 
         return self._pool.call_soon(

@@ -15,6 +15,7 @@ from typing import Any
 from agent.audit.config import audit_sinks
 from agent.config import dns_values, gossip_keys, rules, services
 from agent.config.acl import acl_config
+from agent.config.bounds import Limits
 from agent.config.certificates import https_config, tls_config
 from agent.config.decode import Values, several
 from agent.config.definition_keys import Kind
@@ -28,7 +29,6 @@ from agent.config.schema import (
     CoordinateConfig,
     DnsConfig,
     GossipTiming,
-    Limits,
     LogFileConfig,
     UnixSockets,
 )

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from agent.audit.config import SinkConfig
 from agent.certificates import TlsConfig
+from agent.config.bounds import Limits
 from agent.definitions import CheckDefinition, ServiceDefinition
 from agent.quotas import RequestLimits
 from agent.watches.plan import Watch
@@ -109,63 +110,6 @@ class UnixSockets:
     user: str = ""
     group: str = ""
     mode: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
-    """Bounds on everything that comes from outside; Consul's names where it has one."""
-
-    http_max_conns_per_client: int = 200
-    #: Of all clients together; 0 for any number.
-    http_connections_max: int = 16_384
-    #: From the first byte of a request to the end of its headers.
-    http_head_timeout_s: float = 10.0
-    #: Events of the audit log that wait to be written; more are lost, and counted.
-    audit_queue_max: int = 10_000
-    https_handshake_timeout_s: float = 5.0
-    https_handshakes_max: int = 512
-    https_handshakes_per_second: float = 200.0
-    https_handshakes_per_client: float = 100.0
-    kv_max_value_size: int = 524_288
-    txn_max_req_len: int = 524_288
-    txn_operations_max: int = 64
-    http_body_max: int = 1_048_576
-    http_header_max: int = 65_536
-    rpc_max_conns_per_client: int = 100
-    rpc_handshake_timeout_s: float = 5.0
-    rpc_handshakes_max: int = 512
-    rpc_handshakes_per_second: float = 100.0
-    rpc_handshakes_per_client: float = 20.0
-    rpc_client_bytes_max: int = 64 * 1024 * 1024
-    rpc_frame_max: int = 8 * 1024 * 1024
-    rpc_inflight_max: int = 4096
-    dns_tcp_connections_max: int = 1024
-    dns_tcp_idle_s: float = 8.0
-    dns_ready_answers_max: int = 50_000
-    dns_waiting_max: int = 4096
-    dns_recursions_max: int = 1024
-    dns_rate_entries_max: int = 100_000
-    blocking_queries_max: int = 50_000
-    #: Reads in one `/v1/watch`; each also counts as a blocking query.
-    http_watched_max: int = 256
-    #: Answers that are kept up to date for `?cached`.
-    cache_answers_max: int = 4096
-    #: Probes under way at once: those that connect somewhere, and those that run a program.
-    checks_concurrent_max: int = 256
-    check_programs_max: int = 32
-    #: Size of an archive (`snapshot save`, `restore`), as it is and unpacked.
-    archive_max_size: int = 16 * 1024 * 1024 * 1024
-    archive_max_unpacked_size: int = 64 * 1024 * 1024 * 1024
-    #: How long saving one, or checking one, may take; and how many at once.
-    archive_timeout_s: float = 900.0
-    archives_max: int = 2
-    services_max: int = 10_000
-    checks_max: int = 50_000
-    #: Each holds a connection to the agent's own HTTP API, which counts in http_max_conns.
-    watches_max: int = 100
-    #: Commands of `exec` that run at a time on this agent; bytes of each one's output.
-    remote_exec_max: int = 8
-    remote_exec_output_max: int = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -382,7 +326,7 @@ class AgentConfig:
     pid_file: str = ""
 
     dns: DnsConfig = DnsConfig()
-    limits: Limits = Limits()
+    limits: Limits = field(default_factory=Limits)
     #: Where the audit log goes; nowhere when there is none.
     audit: tuple[SinkConfig, ...] = ()
     request_limits: RequestLimits = field(default_factory=RequestLimits)

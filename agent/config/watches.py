@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from agent.config.bounds import Limits
 from agent.config.decode import Values
-from agent.config.schema import Limits
 from agent.errors import ConfigError
 from agent.watches.plan import Watch, WatchError, parse_watch
 

@@ -40,7 +40,6 @@ log = logging.getLogger("lictor.agent.connect.feeds")
 T = TypeVar("T")
 
 #: Proxies that are followed at once, and seconds after which one that does not ask is forgotten.
-FEEDS_MAX = 1024
 IDLE_MAX_S = 900.0
 WAIT_S = 300.0
 #: What comes at once is told at once: seconds for which a change waits for others.
@@ -93,6 +92,7 @@ class Feeds:
         clock: Callable[[], float] = time.time,
         token_of: Callable[[ServiceId], str] = lambda service_id: "",
         default_allow: bool = True,
+        proxies_max: int = 1024,
         central: bool = True,
     ) -> None:
         """``token_of`` tells with whose rights servers are asked for a proxy; ``central``, whether
@@ -107,6 +107,7 @@ class Feeds:
         self._clock = clock
         self._token_of = token_of
         self._default_allow = default_allow
+        self._proxies_max = proxies_max
         self._followers: dict[str, Follower] = {}
         self._stats = FeedStats()
 
@@ -190,8 +191,8 @@ class Feeds:
             return follower
         if terminating.registration(self._local.services(), proxy_id) is None:
             raise unknown(proxy_id)
-        if len(self._followers) >= FEEDS_MAX:
-            raise RequestError(429, f"this agent follows {FEEDS_MAX} proxies already")
+        if len(self._followers) >= self._proxies_max:
+            raise RequestError(429, f"this agent follows {self._proxies_max} proxies already")
         follower = Follower(proxy_id, Feed(secrets.token_hex(8)))
         self._followers[proxy_id] = follower
         self._registered(follower)

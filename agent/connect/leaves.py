@@ -45,7 +45,6 @@ log = logging.getLogger("lictor.agent.connect.leaves")
 
 #: A leaf nobody asked for is dropped after this time (reference, contract A.5).
 UNUSED_MAX_S = 72 * 3600.0
-LEAVES_MAX = 4096
 #: Never two certificates for one service faster than this, whatever their life is.
 PAUSE_MIN_S = 1.0
 #: How often the leaves are looked at for one that has ended.
@@ -134,8 +133,10 @@ class LeafCache:
         datacenter: str,
         rng: random.Random | None = None,
         domains: tuple[str, ...] = (),
+        leaves_max: int = 4096,
     ) -> None:
         self._backend = backend
+        self._leaves_max = leaves_max
         self._datacenter = datacenter
         self._domains = domains
         self._rng = rng or random.Random()
@@ -222,7 +223,7 @@ class LeafCache:
         if entry is not None and entry.task is not None and not entry.task.done():
             entry.asked_at, entry.acting = now, ACTING.get()
             return entry
-        if len(self._entries) >= LEAVES_MAX:
+        if len(self._entries) >= self._leaves_max:
             oldest = min(self._entries, key=lambda name: self._entries[name].asked_at)
             self._drop(oldest)
         entry = self._entries[service] = _Entry(now)

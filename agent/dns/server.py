@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 from agent.backend.cache import AnswerCache
+from agent.config.bounds import Limits
 from agent.config.schema import AgentConfig
 from agent.dns.rate_limit import Fate, ResponseRates, slipped
 from agent.dns.resolver import Later, Resolver, ResolverStats
@@ -29,10 +30,6 @@ from agent.tasks import TaskOwner
 
 log = logging.getLogger("lictor.agent.dns.server")
 
-#: Questions of one TCP connection that may wait for the backend before we stop reading.
-PIPELINE_MAX = 32
-#: Answered questions after which a TCP connection is closed (as the reference does).
-TCP_QUESTIONS_MAX = 128
 #: Questions that arrive in one turn of the loop wait in the kernel; its default drops bursts.
 UDP_RECEIVE_BUFFER_BYTES = 1024 * 1024
 _FRAME_BYTES_MAX = 2 + 65535
@@ -277,6 +274,11 @@ class DnsServer:
         return self._stats
 
     @property
+    def limits(self) -> Limits:
+        """The bounds on connections."""
+        return self._config.limits
+
+    @property
     def tcp_idle_s(self) -> float:
         return self._config.limits.dns_tcp_idle_s
 
@@ -449,7 +451,11 @@ class _TcpConnection(asyncio.Protocol):
     def _stopped(self) -> bool:
         """Whether no further question may be taken: its reply would only pile up."""
         assert self._transport is not None
-        return self._paused or self._waiting >= PIPELINE_MAX or self._transport.is_closing()
+        return (
+            self._paused
+            or self._waiting >= self._server.limits.dns_tcp_pipeline_max
+            or self._transport.is_closing()
+        )
 
     def _question(self, message: bytes) -> None:
         server = self._server
@@ -473,7 +479,7 @@ class _TcpConnection(asyncio.Protocol):
         assert self._transport is not None
         self._transport.write(len(reply).to_bytes(2, "big") + reply)
         self._answered += 1
-        if self._answered >= TCP_QUESTIONS_MAX and not self._waiting:
+        if self._answered >= self._server.limits.dns_tcp_questions_max and not self._waiting:
             self._transport.close()
 
     def _arm(self, delay_s: float) -> None:

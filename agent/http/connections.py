@@ -17,21 +17,13 @@ from aiohttp import StreamReader, web
 from aiohttp.http_exceptions import BadHttpMethod
 from aiohttp.web_protocol import RequestHandler, _ErrInfo
 
-from agent.config.schema import Limits
+from agent.config.bounds import Limits
 from agent.http.lane import Heads, Lane, Seen
 from agent.http.methods import unknown_method
 from agent.http.prompt import PromptAnswers
 from agent.http.reply import UNSENT_MAX_BYTES, Reply
 
 log = logging.getLogger("lictor.agent.http")
-
-#: An idle connection is closed after this many seconds.
-IDLE_MAX_S = 300.0
-#: What remains of a refused body is read for this long, so that the client sees the answer.
-LINGER_MAX_S = 2.0
-#: And no faster, of all clients together: to read on costs us more than them.
-LINGER_BYTES_PER_S = 64 * 1024 * 1024
-HEADERS_MAX = 100
 
 #: Answers a method (the first) that no path has; None if it is no matter of methods.
 OtherMethod = Callable[[str, str], Reply | None]
@@ -69,8 +61,8 @@ class Pace:
 class Connection(RequestHandler):
     """aiohttp's connection, quiet about what strangers send, with a lane beside it."""
 
-    __slots__ = ("_address", "_answers", "_ended", "_give_up", "_head_max_s", "_head_timer",
-                 "_lane", "_later", "_left", "_on_malformed", "_other_method", "_pace",
+    __slots__ = ("_address", "_answers", "_ended", "_give_up", "_head_timer", "_idle_max_s",
+                 "_lane", "_later", "_left", "_limits", "_on_malformed", "_other_method", "_pace",
                  "_pending", "_slowed", "_stumbled_at")  # fmt: skip
 
     def __init__(
@@ -80,7 +72,7 @@ class Connection(RequestHandler):
         answers: PromptAnswers | None,
         on_malformed: Callable[[], None],
         other_method: OtherMethod,
-        head_max_s: float,
+        limits: Limits,
         pace: Pace,
         **options: Any,
     ) -> None:
@@ -95,12 +87,18 @@ class Connection(RequestHandler):
         self._later: list[bytes] = []
         self._ended: asyncio.Future[None] | None = None
         self._give_up: Callable[[], None] | None = None
-        self._head_max_s = head_max_s
+        self._limits = limits
+        self._idle_max_s = limits.http_idle_timeout_s
         self._head_timer: asyncio.TimerHandle | None = None
         #: The body of an answered request that was still coming.
         self._left: StreamReader | None = None
         self._pace = pace
         self._slowed = False
+
+    @property
+    def send_max_s(self) -> float:
+        """A client that takes nothing for so long is dropped."""
+        return self._limits.http_send_timeout_s
 
     @property
     def address(self) -> str:
@@ -145,7 +143,7 @@ class Connection(RequestHandler):
             self._pass_on(data)
             return
         self._pending = seen
-        self._next_keepalive_close_time = self._loop.time() + IDLE_MAX_S
+        self._next_keepalive_close_time = self._loop.time() + self._idle_max_s
         if not self._answers.begin(self, seen):
             self._pending = None
             self._pass_on(data)
@@ -164,7 +162,9 @@ class Connection(RequestHandler):
                 self._stumbled_at = data
             self._head_is_whole()
         elif self._head_timer is None and self.transport is not None:
-            self._head_timer = self._loop.call_later(self._head_max_s, self._head_is_late)
+            self._head_timer = self._loop.call_later(
+                self._limits.http_head_timeout_s, self._head_is_late
+            )
 
     def _linger(self, left: StreamReader, size: int) -> None:
         if left.is_eof():
@@ -198,7 +198,7 @@ class Connection(RequestHandler):
     def hold(self, within_s: float, give_up: Callable[[], None]) -> None:
         """What is pending may wait so long; ``give_up`` is called when the client goes away."""
         self._give_up = give_up
-        self._next_keepalive_close_time = self._loop.time() + within_s + IDLE_MAX_S
+        self._next_keepalive_close_time = self._loop.time() + within_s + self._idle_max_s
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """The client went away."""
@@ -215,7 +215,7 @@ class Connection(RequestHandler):
         seen, self._pending = self._pending, None
         if self._give_up is not None:
             self._give_up = None
-            self._next_keepalive_close_time = self._loop.time() + IDLE_MAX_S
+            self._next_keepalive_close_time = self._loop.time() + self._idle_max_s
         assert seen is not None, "an answer has its question"
         seen = instead or seen
         transport = self.transport
@@ -276,19 +276,19 @@ class Connections(web.Server):
         #: Connections of one address; 0: any number. A reload may change it.
         self.limit = limits.http_max_conns_per_client
         self._max = limits.http_connections_max
-        self._head_max_s = limits.http_head_timeout_s
+        self._limits = limits
         self._answers = answers
         self._heads = Heads()
-        self._pace = Pace(LINGER_BYTES_PER_S)
+        self._pace = Pace(limits.http_refused_body_rate)
         self._by_address: Counter[str] = Counter()
         self._counted: dict[RequestHandler, str] = {}
         self._options: dict[str, Any] = {
             "access_log": None,
-            "keepalive_timeout": IDLE_MAX_S,
-            "lingering_time": LINGER_MAX_S,
+            "keepalive_timeout": limits.http_idle_timeout_s,
+            "lingering_time": limits.http_refused_body_timeout_s,
             "max_line_size": limits.http_header_max,
             "max_field_size": limits.http_header_max,
-            "max_headers": HEADERS_MAX,
+            "max_headers": limits.http_headers_max,
             "auto_decompress": False,
         }
         self.refused = 0
@@ -310,7 +310,7 @@ class Connections(web.Server):
             self._answers,
             self._count_malformed,
             self._other_method,
-            self._head_max_s,
+            self._limits,
             self._pace,
             loop=self._loop,
             **self._options,

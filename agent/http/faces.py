@@ -17,8 +17,9 @@ from aiohttp import web
 
 from agent.backend.rpc.admission import HandshakeRates
 from agent.backend.rpc.listener import Door, Listener, ListenerLimits
+from agent.config.bounds import Limits
 from agent.config.network import UNIX
-from agent.config.schema import AgentConfig, Limits, UnixSockets
+from agent.config.schema import AgentConfig, UnixSockets
 from agent.errors import ConfigError
 from agent.listening import Sockets
 
@@ -198,6 +199,7 @@ def _limits(limits: Limits) -> ListenerLimits:
             client_burst=max(limits.http_max_conns_per_client, 1),
             in_all=in_all,
             burst=2 * in_all,
+            clients_max=limits.handshake_clients_max,
         ),
     )
 

@@ -1,8 +1,10 @@
 """Replies of reads, kept as bytes until the index of what they tell moves.
 
 Who asks the same question and may see all of it is told the same, whatever token is shown: such
-callers share one reply. Others have one for each set of rights (an authorizer): of equal rights
+callers share one reply. Others have one for each set of rights (``Caller.rights``): of equal rights
 there is one object, and it never changes, so who was let in once need not be looked at again.
+Where a need alone decides, it is asked again instead of remembered: that takes less than a
+microsecond, and thousands of tokens with thousands of keys are more than anybody can remember.
 """
 
 from __future__ import annotations
@@ -10,18 +12,14 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
 
-from agent.acl.authorizer import Authorizer
+from agent.acl.caller import Need
+from agent.acl.writes import AnyOf
+from agent.config.bounds import Limits
 from agent.http.call import Call, Change, Read
 from agent.http.lane import Head
 from agent.http.reply import Reply, date_line
 from agent.http.routes import Route
 from raftstore.thawed import maker_of
-
-#: Kept reads, and the bytes that their replies may take together; the oldest make room.
-READS_MAX = 8192
-READS_BYTES_MAX = 16 * 1024 * 1024
-#: Readers that are remembered, of all reads together; then all are forgotten.
-READERS_MAX = 32_768
 
 _AGE = b"\r\nX-Consul-Lastcontact: "
 
@@ -38,23 +36,39 @@ class Planned:
 
 make_planned = maker_of(Planned)
 
-#: Whom an answer depends on: what they may, and whether they show no token.
-Rights = tuple[Authorizer, bool]
+
+def _one_of(needs: tuple[AnyOf, ...] | None) -> Need | None:
+    if needs is None or len(needs) != 1 or len(needs[0]) != 1 or needs[0][0].below:
+        return None
+    return needs[0][0]
 
 
 class KeptRead:
     """A read and its reply at one index, in pieces around what changes."""
 
     __slots__ = ("after_age", "after_date", "before_age", "blocks", "held", "index", "known_leader",
-                 "planned", "read", "readers", "secret", "size", "status")  # fmt: skip
+                 "last", "need", "needs", "planned", "read", "readers", "secret", "size",
+                 "status")  # fmt: skip
 
-    def __init__(self, planned: Planned, read: Read, secret: str = "") -> None:
+    def __init__(
+        self,
+        planned: Planned,
+        read: Read,
+        secret: str = "",
+        needs: tuple[AnyOf, ...] | None = None,
+    ) -> None:
         self.planned = planned
+        #: What alone decides who is told from it; None where ``readers`` say it.
+        self.needs = needs
+        #: The same where it is one permission on something named.
+        self.need = _one_of(needs)
+        #: The rights that met it last: mostly one client's, with one token.
+        self.last: object = None
         self.read = read
         #: The token that target and head always name; "" where it is another one each time.
         self.secret = secret
         #: From which reply each of those is told who may ask.
-        self.readers: dict[Rights, KeptRead] = {}
+        self.readers: dict[object, KeptRead] = {}
         #: Still among the kept ones; a read may be pushed out while its answer is on its way.
         self.held = True
         #: Whether an index makes it wait; None until somebody has asked with one.
@@ -83,11 +97,13 @@ class KeptRead:
 
 
 class KeptReads:
-    """Bounded in number and bytes."""
+    """Bounded in number and bytes, where the oldest make room, and in readers, of all reads
+    together: then all of those are forgotten."""
 
-    __slots__ = ("_reads", "_with_readers", "bytes", "readers")
+    __slots__ = ("_limits", "_reads", "_with_readers", "bytes", "readers")
 
-    def __init__(self) -> None:
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
         self._reads: dict[Hashable, KeptRead] = {}
         #: Those that anybody was let in to.
         self._with_readers: set[KeptRead] = set()
@@ -107,15 +123,15 @@ class KeptReads:
 
     def add(self, key: Hashable, kept: KeptRead) -> None:
         """Keep one more."""
-        while len(self._reads) >= READS_MAX:
+        while len(self._reads) >= self._limits.http_kept_replies_max:
             self._forget_oldest()
         self._reads[key] = kept
 
-    def let_in(self, kept: KeptRead, rights: Rights, told: KeptRead) -> None:
+    def let_in(self, kept: KeptRead, rights: object, told: KeptRead) -> None:
         """Remember that these may ask, and what they are told from."""
         if not kept.held:
             return
-        if self.readers >= READERS_MAX:
+        if self.readers >= self._limits.http_kept_readers_max:
             for each in self._with_readers:
                 each.readers.clear()
             self._with_readers.clear()
@@ -131,7 +147,7 @@ class KeptReads:
         kept.render(reply, index, known_leader)
         if kept.held:
             self.bytes += kept.size - before
-        while self.bytes > READS_BYTES_MAX and len(self._reads) > 1:
+        while self.bytes > self._limits.http_kept_replies_max_size and len(self._reads) > 1:
             self._forget_oldest()
 
     def drop(self) -> None:

@@ -1,5 +1,8 @@
 """Which bytes are a request that was seen before in all but its target, its token and its body.
 
+A token is cut out where it is the value of `X-Consul-Token`, or of `Authorization: Bearer`; what
+of a target is one, `target_token` says.
+
 Most requests of a client differ from its last one in the target, the body, and the body's length,
 those of two clients in their tokens as well. aiohttp parses the first of them; a later one whose
 header lines are the same bytes means the same, so it needs no parser: two searches and a look-up
@@ -31,8 +34,12 @@ _END = b"\r\n\r\n"
 _VERSION = b" HTTP/1.1"
 _LENGTH = b"\r\nContent-Length: "
 _LENGTH_DIGITS_MAX = 9
-_TOKEN_NAME = "x-consul-token"  # noqa: S105  # a header
-_TOKEN = b"\r\nX-Consul-Token: "
+#: Where a token stands: the first of these that a head has. What is before the token in the value
+#: of its header, and the header.
+_SHOWN = (
+    (b"\r\nX-Consul-Token: ", "", "x-consul-token"),
+    (b"\r\nAuthorization: Bearer ", "Bearer ", "authorization"),
+)
 #: A token that means itself, however it is read.
 _PLAIN_TOKEN = re.compile(rb"[0-9A-Za-z_-]{1,64}")
 #: A request with one of these says how it wants to be answered, or who asks.
@@ -74,7 +81,7 @@ class Seen(NamedTuple):
 
 class _Parts(NamedTuple):
     """Where the pieces of a request are. ``length`` is None if its field is not the usual one,
-    ``token`` empty. What stands in either is not in the block."""
+    ``token`` empty. What stands in either is not in the block. ``shown``: which of ``_SHOWN``."""
 
     method: bytes
     target: bytes
@@ -82,6 +89,7 @@ class _Parts(NamedTuple):
     head_bytes: int
     length: int | None
     token: bytes
+    shown: int
 
 
 def _split(data: bytes) -> _Parts | None:
@@ -105,42 +113,77 @@ def _split(data: bytes) -> _Parts | None:
         length = int(digits)
         block = block[:start] + block[end:]
     token = b""
-    at = block.find(_TOKEN)
+    shown = 0
+    at = block.find(_SHOWN[0][0])
+    if at < 0:
+        shown = 1
+        at = block.find(_SHOWN[1][0])
     if at >= 0:
-        start = at + len(_TOKEN)
+        start = at + len(_SHOWN[shown][0])
         end = block.find(b"\r\n", start)
         if _PLAIN_TOKEN.fullmatch(block, start, end):
             token = block[start:end]
             block = block[:start] + block[end:]
-    return _Parts(data[:space], data[space + 1 : line_end - 9], block, head_end + 4, length, token)
+    target = data[space + 1 : line_end - 9]
+    return _Parts(data[:space], target, block, head_end + 4, length, token, shown)
 
 
-class _WithoutToken(Mapping[str, str]):
-    """Headers but for the token, which is another one each time."""
+class _Without(Mapping[str, str]):
+    """Headers but for the one with the token, which is another one each time."""
 
-    __slots__ = ("_headers",)
+    __slots__ = ("_headers", "_name")
 
-    def __init__(self, headers: Mapping[str, str]) -> None:
+    def __init__(self, headers: Mapping[str, str], name: str) -> None:
         self._headers = headers
+        self._name = name
 
     def __getitem__(self, name: str) -> str:
-        if name.lower() == _TOKEN_NAME:
+        if name.lower() == self._name:
             raise KeyError(name)
         return self._headers[name]
 
     def __iter__(self) -> Iterator[str]:
-        return (name for name in self._headers if name.lower() != _TOKEN_NAME)
+        return (name for name in self._headers if name.lower() != self._name)
 
     def __len__(self) -> int:
         return sum(1 for _ in self)
 
 
-def _fixed(headers: Mapping[str, str], token: bytes) -> Mapping[str, str] | None:
+def _fixed(headers: Mapping[str, str], parts: _Parts) -> Mapping[str, str] | None:
     """What of the headers stays; None if aiohttp has not read this one token in them."""
-    if not token:
+    if not parts.token:
         return headers
-    shown = [headers[name] for name in headers if name.lower() == _TOKEN_NAME]
-    return _WithoutToken(headers) if shown == [token.decode("ascii")] else None
+    _, before, name = _SHOWN[parts.shown]
+    values = [(each.lower(), headers[each]) for each in headers]
+    found = [value for each, value in values if each == name]
+    if found != [before + parts.token.decode("ascii")]:
+        return None
+    # Of two kinds of token one counts: which one, lines with only that one cannot tell.
+    other = any(each == _SHOWN[0][2] for each, _ in values) and parts.shown > 0
+    return None if other else _Without(headers, name)
+
+
+def target_token(target: bytes) -> tuple[bytes, str] | None:
+    """A target without the token that it names, and that token; None for what is not plainly one.
+
+    The first value counts (http-api contract 1.4), so there must be no other, in whatever words.
+    """
+    path, _, query = target.partition(b"?")
+    found = b""
+    rest: list[bytes] = []
+    for part in query.split(b"&"):
+        name, _, value = part.partition(b"=")
+        if name == b"token":
+            if found or not _PLAIN_TOKEN.fullmatch(value):
+                return None
+            found = value
+        elif b"%" in name:
+            return None
+        else:
+            rest.append(part)
+    if not found:
+        return None
+    return path + b"?" + b"&".join(rest) if rest else path, found.decode("ascii")
 
 
 class Heads:
@@ -243,7 +286,7 @@ class Lane:
         if (parts.length or 0) != (length or 0) and parts.length is not None:
             return
         self._expected = parts.head_bytes + (length or 0)
-        known = _fixed(headers, parts.token)
+        known = _fixed(headers, parts)
         if known is not None:
             head = Head(known, None if parts.length is not None else length or 0)
             self._heads.learn(parts.method, parts.block, head, with_token=bool(parts.token))

@@ -14,15 +14,17 @@ import functools
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from agent.acl.caller import Caller
+from agent.acl.caller import EVERYBODY, Caller
+from agent.acl.guard import all_met
 from agent.backend import Consistency, Prompt, PromptChanges, PromptQuestions
 from agent.backend import Reply as Told
+from agent.backend.acting import ACTING, on_behalf
 from agent.errors import RequestError
 from agent.http.call import Call, Change, Desk, Read
 from agent.http.gate import NO_HEADERS, Gate, token_of
 from agent.http.held import HeldRead, taken_apart, without_wait
-from agent.http.kept import KeptRead, KeptReads, Planned, Rights, make_planned
-from agent.http.lane import Head, Seen
+from agent.http.kept import KeptRead, KeptReads, Planned, make_planned
+from agent.http.lane import Head, Seen, target_token
 from agent.http.params import (
     EMPTY,
     Params,
@@ -41,6 +43,7 @@ from agent.http.reply import (
 )
 from agent.http.routes import Endpoint, Route, Router
 from agent.http.routes.table import Body
+from agent.http.tokens import OPEN, route_need
 from raftstore.commands import Applied, Outcome
 from raftstore.errors import StoreError
 
@@ -81,6 +84,13 @@ class PromptAnswers:
         ``count`` hears each answer's status; ``failure`` is the server's table of errors.
         """
         self._desk = desk
+        self._guarded = desk.access.enabled
+        #: Who shows a secret, by the shortest way: only asked where access is guarded.
+        self._caller_now = desk.access.resolver.now
+        self._tokens = desk.access.tokens
+        self._guard = desk.access.guard
+        #: Somebody else guards the state, and is shown the tokens.
+        self._passes_on = self._guarded and not desk.access.guards_state
         self._router = router
         self._gate = gate
         self._backend = backend
@@ -94,43 +104,58 @@ class PromptAnswers:
         self._true = b""
         self._true_at = 0
         self._any_char = desk.context.config.http_any_char
-        self.kept = KeptReads()
+        self.kept = KeptReads(self._limits)
         self.answered = 0
         self.hits = 0
 
     def begin(self, asker: Asker, seen: Seen) -> bool:
         """Take a request on; False when it has to go the long way."""
         if seen.method == "GET":
-            backend, questions = self._backend, self._questions
-            if backend is None and questions is None:
-                return False
-            kept = self.kept.find((seen.target, seen.head)) or self._plan_read(seen)
-            if kept is None:
-                return backend is not None and self._begin_held(asker, seen, backend)
-            if backend is None and self._desk.access.enabled:
-                return False  # the token goes with it, the long way
-            # Counted here only if it is answered here: the long way counts for itself.
-            if not self._gate.open and self._too_many(asker, kept, seen):
-                return True
-            if backend is not None:
-                return self._begin_read(asker, kept, seen, backend)
-            assert questions is not None
-            read, told = kept.read, functools.partial(self._told, asker, kept)
-            return questions.ask_soon(read.query, read.options, told)
+            return self._begin_get(asker, seen)
         planned = self._plan(seen)
         if planned is None or not isinstance(planned.plan, Change):
             return False
         planned.call.address = asker.address
-        if self._desk.access.enabled and not self._may_change(planned.call, planned.plan):
+        if self._guarded and not self._may_change(planned.call, planned.plan):
             return False
         if not self._gate.open and self._refused(asker, planned):
             return True
         done = functools.partial(self._changed, asker, planned, planned.plan)
+        # On a server the call has been looked at; what asks another agent takes the token along.
+        secret = planned.call.secret or self._tokens.default
+        acting = ACTING.set(secret) if self._passes_on else None
         try:
             self._changes.change_soon(planned.plan.command, done, planned.call.actor)
         except StoreError:
             return False  # it cannot even be encoded: the long way says why
+        finally:
+            if acting is not None:
+                ACTING.reset(acting)
         return True
+
+    def _begin_get(self, asker: Asker, whole: Seen) -> bool:
+        backend, questions = self._backend, self._questions
+        if backend is None and questions is None:
+            return False
+        seen = whole
+        kept = self.kept.find((seen.target, seen.head))
+        if kept is None:
+            # Where the head names no token that of the target is cut out of it; it beats the other.
+            named = b"token=" in seen.target and seen.head.quiet
+            cut = target_token(seen.target) if named else None
+            if cut is not None:
+                seen = seen._replace(target=cut[0], token=cut[1])
+                kept = self.kept.find((seen.target, seen.head))
+            kept = kept or self._plan_read(seen)
+        if kept is None:
+            return backend is not None and self._begin_held(asker, whole, backend)
+        # Counted here only if it is answered here: the long way counts for itself.
+        if not self._gate.open and self._too_many(asker, kept, seen):
+            return True
+        if backend is not None:
+            return self._begin_read(asker, kept, seen, backend)
+        assert questions is not None
+        return self._ask_elsewhere(asker, kept, seen, questions)
 
     def _too_many(self, asker: Asker, kept: KeptRead, seen: Seen) -> bool:
         kept.planned.call.secret = kept.secret or seen.token
@@ -165,6 +190,8 @@ class PromptAnswers:
             endpoint = route.endpoint(seen.method)
             if endpoint is None or endpoint.plan is None or not self._fits(endpoint, seen.body):
                 return None
+            if self._passes_on and not self._left_to_others(route, endpoint):
+                return None
             head = seen.head
             params = parse_query(query)
             call = Call(self._desk, head, seen.method, route.path, rest, params)
@@ -179,6 +206,11 @@ class PromptAnswers:
         except (BadTarget, RequestError):
             return None
         return None if plan is None else make_planned(call, head, route, plan)
+
+    def _left_to_others(self, route: Route, endpoint: Endpoint) -> bool:
+        """Whether this agent decides nothing itself about a call that it passes on."""
+        node = self._desk.context.config.node_name
+        return endpoint.permission != OPEN and route_need(route, endpoint, node) is None
 
     def _fits(self, endpoint: Endpoint, body: bytes) -> bool:
         if not body or (len(body) <= self._small_body and endpoint.body is not Body.NONE):
@@ -200,7 +232,8 @@ class PromptAnswers:
         secret = token_of(NO_HEADERS, params)
         if not secret and not seen.token:
             secret = token_of(seen.head.headers, params)
-        kept = KeptRead(planned, planned.plan, secret)
+        needs = self._guard.needs_alone(planned.plan.query) if self._guarded else None
+        kept = KeptRead(planned, planned.plan, secret, needs)
         self.kept.add((seen.target, seen.head), kept)
         return kept
 
@@ -237,12 +270,17 @@ class PromptAnswers:
     def _ready(self, kept: KeptRead, seen: Seen, backend: Prompt) -> KeptRead | None:
         """The reply of the present index for whoever asks; None when it is none to be kept."""
         try:
-            told = self._admitted(kept, seen.token) if self._desk.access.enabled else kept
-            return told if told is not None and self._render(told, backend) else None
+            if not self._guarded:
+                return kept if self._render(kept, EVERYBODY, backend) else None
+            caller = self._caller_now(kept.secret or seen.token or self._tokens.default)
+            told = None if caller is None else self._admitted(kept, caller)
+            if caller is None or told is None:
+                return None
+            return told if self._render(told, caller, backend) else None
         except Exception:  # a bug in a handler: the long way meets it too and reports it
             return None
 
-    def _render(self, kept: KeptRead, backend: Prompt) -> bool:
+    def _render(self, kept: KeptRead, caller: Caller, backend: Prompt) -> bool:
         """Have a reply of the present index; False when it is none to be kept."""
         read = kept.read
         index, known_leader = backend.index_of(read.query), backend.known_leader
@@ -252,9 +290,9 @@ class PromptAnswers:
         if backend.is_long(read.query):
             return False
         answer = backend.answer(read.query, read.options.consistency)
-        access = self._desk.access
-        if access.enabled:
-            answer = access.guard.looked_at(kept.planned.call.caller, read.query, answer)
+        if self._guarded:
+            kept.planned.call.caller = caller
+            answer = self._guard.looked_at(caller, read.query, answer)
         reply = read.shape(answer)
         most = min(BODY_MAX_BYTES, COMPRESS_INLINE_MAX_BYTES)
         if reply.parts is not None or len(reply.body) > most:
@@ -263,11 +301,26 @@ class PromptAnswers:
         self.kept.render(kept, reply, index, known_leader)
         return True
 
-    def _told(self, asker: Asker, kept: KeptRead, told: Told[Any] | Exception) -> None:
+    def _ask_elsewhere(
+        self, asker: Asker, kept: KeptRead, seen: Seen, questions: PromptQuestions
+    ) -> bool:
+        """Have another agent answer. The token goes with the question: there it is looked at."""
+        secret = kept.secret or seen.token or self._tokens.default
+        caller = self._caller_now(secret) if self._guarded else EVERYBODY
+        if caller is None:
+            return False
+        told = functools.partial(self._told, asker, kept, caller)
+        with on_behalf(secret):
+            return questions.ask_soon(kept.read.query, kept.read.options, told)
+
+    def _told(
+        self, asker: Asker, kept: KeptRead, caller: Caller, told: Told[Any] | Exception
+    ) -> None:
         """Another agent has answered; nothing of that is kept."""
         if isinstance(told, Exception):
             self._fail(asker, kept.planned, told)
             return
+        kept.planned.call.caller = caller  # whoever else has asked meanwhile
         try:
             reply = kept.read.shape(told)
         except Exception as error:
@@ -290,8 +343,10 @@ class PromptAnswers:
             kept = self._plan_read(without_wait(seen, asked.target))
         if kept is None or not self._blocks(kept, seen) or backend.is_long(kept.read.query):
             return False
-        if self._desk.access.enabled and self._admitted(kept, seen.token) is None:
-            return False
+        if self._guarded:
+            caller = self._caller_now(kept.secret or seen.token or self._tokens.default)
+            if caller is None or self._admitted(kept, caller) is None:
+                return False
         if not self._gate.open and self._too_many(asker, kept, seen):
             return True
         held = HeldRead(
@@ -347,21 +402,27 @@ class PromptAnswers:
 
     # -- permissions: whatever is not plainly allowed goes the long way
 
-    def _admitted(self, kept: KeptRead, token: str) -> KeptRead | None:
-        """The reply that is for whoever asks; None where its rights are unknown, or do not cover
-        the question."""
-        caller = self._desk.access.caller_now(kept.secret or token)
-        if caller is None:
-            return None
-        kept.planned.call.caller = caller
-        rights = caller.authorizer, caller.anonymous
+    def _admitted(self, kept: KeptRead, caller: Caller) -> KeptRead | None:
+        """The reply that is for whoever asks; None where its rights do not cover the question."""
+        rights = caller.rights
+        if kept.needs is not None:
+            if rights is not kept.last:
+                need = kept.need
+                if need is not None:
+                    met = caller.authorizer.allows(need.resource, need.verb, need.name)
+                else:
+                    met = all_met(kept.needs, caller.authorizer)
+                if not met:
+                    return None
+                kept.last = rights
+            return kept
         told = kept.readers.get(rights)
         if told is None or not told.held:
             told = self._let_in(kept, caller, rights)
         return told
 
-    def _let_in(self, kept: KeptRead, caller: Caller, rights: Rights) -> KeptRead | None:
-        guard, query = self._desk.access.guard, kept.read.query
+    def _let_in(self, kept: KeptRead, caller: Caller, rights: object) -> KeptRead | None:
+        guard, query = self._guard, kept.read.query
         if not guard.asks_plainly(caller, query):
             return None
         told = kept
@@ -375,9 +436,10 @@ class PromptAnswers:
         return told
 
     def _may_change(self, call: Call, change: Change) -> bool:
-        access = self._desk.access
-        caller = access.caller_now(call.secret) if access.guards_state else None
-        if caller is None or not access.guard.changes_plainly(caller, change.command):
+        caller = self._caller_now(call.secret or self._tokens.default)
+        if caller is None:
+            return False
+        if not self._passes_on and not self._guard.changes_plainly(caller, change.command):
             return False
         call.caller = caller
         return True

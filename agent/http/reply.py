@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from email.utils import formatdate
 from http import HTTPStatus
 from itertools import islice
-from typing import Any
+from typing import Any, cast
 
 from aiohttp.web import BaseRequest
 
@@ -40,8 +40,6 @@ DEFAULT_INTENTIONS = {
 }
 #: With more than this unsent on a connection its next request waits.
 UNSENT_MAX_BYTES = 64 * 1024
-#: A client that reads nothing for this many seconds is dropped.
-SEND_MAX_S = 60.0
 
 #: Items of a long listing that are turned into text in one go: about a millisecond.
 PART_ITEMS = 64
@@ -204,9 +202,10 @@ class Reply:
 
 async def drain(request: BaseRequest, transport: asyncio.WriteTransport) -> None:
     """Wait until the client has taken enough of what was written, or give it up."""
+    connection = cast(Any, request.protocol)  # one of connections.py's, which stands above this
     try:
-        async with asyncio.timeout(SEND_MAX_S):
-            await request.protocol._drain_helper()
+        async with asyncio.timeout(connection.send_max_s):
+            await connection._drain_helper()
     except TimeoutError:
         transport.abort()
         raise ConnectionResetError("the client does not read") from None

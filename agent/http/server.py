@@ -62,13 +62,8 @@ _READS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 log = logging.getLogger("lictor.agent.http")
 
-#: A request body must be complete after this many seconds; a streamed one must not pause as long.
-BODY_READ_MAX_S = 60.0
 #: Requests under way at the stop get this many seconds.
 STOP_MAX_S = 2.0
-#: Ready answers of hot reads hold at most this much.
-READY_BYTES_MAX = 16 * 1024 * 1024
-
 
 #: What has no end, or is a file, cannot be part of another answer.
 NEVER_INNER = frozenset(
@@ -103,7 +98,7 @@ class HttpServer:
         config = context.config
         self._context = context
         self._waiting = Waiting(config.limits.blocking_queries_max)
-        self._ready = ReadyAnswers(READY_BYTES_MAX)
+        self._ready = ReadyAnswers(config.limits.http_kept_replies_max_size)
         check_routes(ROUTES)
         access = context.access or Access(AclConfig(), context.backend)
         headers = (
@@ -364,7 +359,7 @@ class HttpServer:
         chunks: list[bytes] = []
         size = 0
         try:
-            async with asyncio.timeout(BODY_READ_MAX_S):
+            async with asyncio.timeout(self._context.config.limits.http_body_timeout_s):
                 while chunk := await request.content.readany():
                     size += len(chunk)
                     if size > limit:
@@ -385,7 +380,7 @@ class HttpServer:
             request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         while True:
             try:
-                async with asyncio.timeout(BODY_READ_MAX_S):
+                async with asyncio.timeout(self._context.config.limits.http_body_timeout_s):
                     chunk = await request.content.readany()
             except TimeoutError:
                 raise RequestError(408, "The request body did not arrive in time") from None

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 from agent.backend import Ask, Reply
 from agent.backend.local import LeaderMethod
 from agent.backend.operations import LOGIN, LOGOUT, OIDC_BEGIN, OIDC_FINISH
+from agent.config.bounds import Limits
 from agent.late import loaded
 from raftstore.commands import Command, Outcome
 from raftstore.queries import Query
@@ -52,8 +53,15 @@ class LoginStats:
 class LoginDoor:
     """One of these on each server; whoever leads is asked."""
 
-    def __init__(self, backend: Replicated, *, datacenter: str) -> None:
+    def __init__(
+        self,
+        backend: Replicated,
+        *,
+        datacenter: str,
+        limits: Limits = Limits(),  # noqa: B008  frozen
+    ) -> None:
         self._backend = backend
+        self._limits = limits
         self._datacenter = datacenter
         self._stats = LoginStats()
         self._keeper: LoginKeeper | None = None
@@ -68,7 +76,10 @@ class LoginDoor:
 
             if self._keeper is None:
                 self._keeper = LoginKeeper(
-                    self._backend, datacenter=self._datacenter, stats=self._stats
+                    self._backend,
+                    datacenter=self._datacenter,
+                    stats=self._stats,
+                    limits=self._limits,
                 )
             return await self._keeper.methods[name](payload, timeout_s)
 

@@ -27,6 +27,7 @@ from agent.backend.logins import (
     decode_oidc_finish,
 )
 from agent.backend.operations import LOGIN, LOGOUT, OIDC_BEGIN, OIDC_FINISH
+from agent.config.bounds import Limits
 from agent.dates import date
 from agent.durations import parse_s
 from agent.errors import RequestError
@@ -89,12 +90,14 @@ class LoginKeeper:
         datacenter: str,
         unix_clock: Callable[[], float] = time.time,
         stats: LoginStats | None = None,
+        limits: Limits = Limits(),  # noqa: B008  frozen
     ) -> None:
         """``stats`` counts on, where somebody has begun."""
+        self._token_bytes_max = limits.login_token_max_size
         self._backend = backend
         self._datacenter = datacenter
         self._now = unix_clock
-        self._vouchers = fetch.Vouchers()
+        self._vouchers = fetch.Vouchers(limits.login_answer_max_size)
         self._stats = stats or LoginStats()
         self._last: deque[dict[str, Json]] = deque(maxlen=REMEMBERED)
         self._browsers = BrowserLogins(backend, self._vouchers, unix_clock)
@@ -202,7 +205,7 @@ class LoginKeeper:
             return await self._vouchers.review(known, bearer)
         if known.client is not None:
             raise oidc.OidcError("a method of type oidc lets in by browser only")
-        token = jwt.parse(bearer)
+        token = jwt.parse(bearer, bytes_max=self._token_bytes_max)
         keys = await self._vouchers.keys_of(known, token.key_id)
         jwt.verify(token, keys, known.algorithms)
         claims.check(token.claims, known.bounds, self._now())

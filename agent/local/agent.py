@@ -32,6 +32,7 @@ from agent.local.revocation import Missing, still_unwanted
 from agent.local.services import LocalService, Records
 from agent.local.stored import Changes
 from agent.local.sync import Registering, Syncer
+from agent.local.validate import sizes_of
 from agent.tasks import TaskOwner
 from raftstore.records import (
     CRITICAL,
@@ -353,6 +354,7 @@ class LocalAgent:
             services_max=config.limits.services_max,
             checks_max=config.limits.checks_max,
             os_services=self._os_services,
+            sizes=sizes_of(config.limits),
         )
 
     def _replaced_checks(self, registration: Registration) -> tuple[CheckId, ...]:

@@ -22,6 +22,8 @@ from agent.local.expand import (
 )
 from agent.local.services import LocalCheck, LocalService, LocalState, Source
 from agent.local.validate import (
+    SIZES,
+    Sizes,
     is_dns_label,
     refuse_scripts,
     refuse_unsupported,
@@ -47,6 +49,7 @@ class Policy:
     checks_max: int
     #: Whether the host's service manager can be asked.
     os_services: bool = False
+    sizes: Sizes = SIZES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +65,7 @@ def build_service(
     definition: ServiceDefinition, policy: Policy, state: LocalState, source: Source
 ) -> Registration:
     """All that registering ``definition`` brings. Raises RequestError."""
-    validate_service(definition)
+    validate_service(definition, policy.sizes)
     if policy.server and service_id(definition) == CONSUL_SERVICE:
         raise RequestError(400, 'Invalid service ID: "consul" is kept for the servers themselves')
     definitions = [definition]
@@ -81,7 +84,7 @@ def build_service(
         ports=policy.ports,
     )
     if sidecar is not None:
-        validate_service(sidecar)
+        validate_service(sidecar, policy.sizes)
         definitions.append(sidecar)
     services: list[LocalService] = []
     checks: list[LocalCheck] = []
@@ -108,7 +111,7 @@ def build_check(
     definition: CheckDefinition, policy: Policy, state: LocalState, source: Source
 ) -> Registration:
     """What registering a check on its own brings. Raises RequestError."""
-    validate_check(definition)
+    validate_check(definition, policy.sizes)
     definition = replace(definition, id=definition.id or CheckId(definition.name))
     refuse_scripts(definition, enabled=_scripts(policy, source), remote=source == "remote")
     owner = definition.service_id

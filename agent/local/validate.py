@@ -11,7 +11,9 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 
+from agent.config.bounds import Limits
 from agent.definitions import CheckDefinition, ServiceDefinition
 from agent.errors import RequestError
 from agent.meta import meta_problem
@@ -29,11 +31,6 @@ from raftstore.records import (
 #: Agent contract, section 2.
 PORT_MAX = 65535
 
-#: Lengths nobody needs; they bound what one registration can put into the replicated log.
-NAME_MAX = 1024
-TAGS_MAX = 1024
-CHECKS_PER_SERVICE_MAX = 256
-
 CONNECT_PROXY = "connect-proxy"
 GATEWAYS = frozenset({"mesh-gateway", "terminating-gateway", "ingress-gateway", "api-gateway"})
 
@@ -50,13 +47,36 @@ SCRIPTS_OFF = (
 )
 
 
-def validate_service(definition: ServiceDefinition) -> None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sizes:
+    """What one registration may put into the replicated log: characters of a name or an id, tags
+    and checks of a service."""
+
+    name_max: int
+    tags_max: int
+    checks_max: int
+
+
+def sizes_of(limits: Limits) -> Sizes:
+    """As they are configured."""
+    return Sizes(
+        name_max=limits.service_name_length_max,
+        tags_max=limits.service_tags_max,
+        checks_max=limits.service_checks_max,
+    )
+
+
+#: Where nobody says otherwise.
+SIZES = sizes_of(Limits())
+
+
+def validate_service(definition: ServiceDefinition, sizes: Sizes = SIZES) -> None:
     """Refuse a service, its checks and its sidecar request. Raises RequestError."""
     if not definition.name:
         raise RequestError(400, "Missing service name")
     if definition.sidecar is not None:
         _refuse_sidecar(definition.sidecar)
-    _refuse_fields(definition)
+    _refuse_fields(definition, sizes)
     for check in definition.checks:
         if check.status and check.status not in _STATES:
             raise RequestError(400, "Status for checks must 'passing', 'warning', 'critical'")
@@ -64,14 +84,14 @@ def validate_service(definition: ServiceDefinition) -> None:
     _refuse_proxy(definition)
 
 
-def validate_check(definition: CheckDefinition) -> None:
+def validate_check(definition: CheckDefinition, sizes: Sizes = SIZES) -> None:
     """Refuse a stand-alone check. Raises RequestError."""
     if not definition.name:
         raise RequestError(400, "Missing check name")
     if definition.status and definition.status not in _STATES:
         raise RequestError(400, "Bad check status")
-    _refuse_length("check ID", definition.id)
-    _refuse_length("check name", definition.name)
+    _refuse_length("check ID", definition.id, sizes)
+    _refuse_length("check name", definition.name, sizes)
     validate_check_type(definition)
 
 
@@ -107,9 +127,9 @@ def multi_error(errors: list[str]) -> str:
     return head + "\n" + "".join(f"\t* {error}\n" for error in errors) + "\n"
 
 
-def _refuse_fields(definition: ServiceDefinition) -> None:
-    _refuse_length("service name", definition.name)
-    _refuse_length("service ID", definition.id)
+def _refuse_fields(definition: ServiceDefinition, sizes: Sizes) -> None:
+    _refuse_length("service name", definition.name, sizes)
+    _refuse_length("service ID", definition.id, sizes)
     if definition.address in _ANY_ADDRESS:
         raise RequestError(400, "Invalid service address")
     if not 0 <= definition.port <= PORT_MAX:
@@ -118,10 +138,10 @@ def _refuse_fields(definition: ServiceDefinition) -> None:
         words = ports_problem(definition.port, definition.ports)
         if words:
             raise RequestError(400, f"Invalid service ports: {words}")
-    if len(definition.tags) > TAGS_MAX:
-        raise RequestError(400, f"Invalid service: more than {TAGS_MAX} tags")
-    if len(definition.checks) > CHECKS_PER_SERVICE_MAX:
-        raise RequestError(400, f"Invalid service: more than {CHECKS_PER_SERVICE_MAX} checks")
+    if len(definition.tags) > sizes.tags_max:
+        raise RequestError(400, f"Invalid service: more than {sizes.tags_max} tags")
+    if len(definition.checks) > sizes.checks_max:
+        raise RequestError(400, f"Invalid service: more than {sizes.checks_max} checks")
     if definition.weights is not None:
         _refuse_weights(definition.weights)
     if definition.meta:
@@ -131,9 +151,9 @@ def _refuse_fields(definition: ServiceDefinition) -> None:
     _refuse_tagged(definition.tagged_addresses or {})
 
 
-def _refuse_length(what: str, text: str) -> None:
-    if len(text) > NAME_MAX:
-        raise RequestError(400, f"Invalid {what}: longer than {NAME_MAX} characters")
+def _refuse_length(what: str, text: str, sizes: Sizes) -> None:
+    if len(text) > sizes.name_max:
+        raise RequestError(400, f"Invalid {what}: longer than {sizes.name_max} characters")
 
 
 def _refuse_weights(weights: Weights) -> None:

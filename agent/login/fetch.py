@@ -47,7 +47,9 @@ class _KeySet:
 class Vouchers:
     """All that is asked of others, with what is remembered of their answers."""
 
-    def __init__(self) -> None:
+    def __init__(self, answer_bytes_max: int = ANSWER_BYTES_MAX) -> None:
+        """``answer_bytes_max``: longer answers are none."""
+        self._answer_bytes_max = answer_bytes_max
         self._session: aiohttp.ClientSession | None = None
         self._kept: OrderedDict[tuple[str, str, str], _KeySet] = OrderedDict()
         self._providers: dict[tuple[str, str], tuple[oidc.Provider, float]] = {}
@@ -200,13 +202,14 @@ class Vouchers:
             **sent,
         )
         async with request as response:
-            raw = await response.content.read(ANSWER_BYTES_MAX + 1)
-            while not response.content.at_eof() and len(raw) <= ANSWER_BYTES_MAX:
-                raw += await response.content.read(ANSWER_BYTES_MAX + 1 - len(raw))
+            most = self._answer_bytes_max
+            raw = await response.content.read(most + 1)
+            while not response.content.at_eof() and len(raw) <= most:
+                raw += await response.content.read(most + 1 - len(raw))
             if response.status not in {200, 201}:
                 raise FetchError(f"unexpected status {response.status}")
-            if len(raw) > ANSWER_BYTES_MAX:
-                raise FetchError(f"the answer is longer than {ANSWER_BYTES_MAX} bytes")
+            if len(raw) > most:
+                raise FetchError(f"the answer is longer than {most} bytes")
             try:
                 return json.loads(raw)
             except (ValueError, RecursionError):

@@ -132,12 +132,17 @@ def make_access(ground: Ground, backend: LocalBackend | RemoteBackend, pool: Rpc
             node=config.node_name,
             datacenter=config.datacenter,
             unix_clock=time.time,
+            known_max=config.limits.acl_tokens_known_max,
         )
         pool.acting = functools.partial(_server_secret, resolver)
     elif config.acl.enabled:
         assert isinstance(backend, RemoteBackend), "there are two kinds of backends"
         remote = RemoteResolver(
-            functools.partial(_ask_server, backend), config.acl, tokens, node=config.node_name
+            functools.partial(_ask_server, backend),
+            config.acl,
+            tokens,
+            node=config.node_name,
+            known_max=config.limits.acl_tokens_known_max,
         )
         ground.closers.add("token resolver", remote.close)
         resolver = remote

@@ -135,7 +135,11 @@ class HostParts:
     def _start_mesh(self) -> None:
         ground, config = self._ground, self._ground.config
         self.leaves = LeafCache(
-            self._own, datacenter=config.datacenter, rng=ground.rng, domains=config.dns.zones
+            self._own,
+            datacenter=config.datacenter,
+            rng=ground.rng,
+            domains=config.dns.zones,
+            leaves_max=config.limits.leaves_max,
         )
         ground.closers.add("leaf cache", self.leaves.close)
         ground.metrics.add("leaves", self.leaves.stats)
@@ -150,6 +154,7 @@ class HostParts:
             token_of=self.local.token_of,
             central=config.enable_central_service_config,
             default_allow=config.acl.intentions_allow,
+            proxies_max=config.limits.proxies_max,
         )
         self.clients = LiveClients(
             node=config.node_name, services=self.local.services, standings=self.feeds.standings

@@ -207,7 +207,9 @@ class ServerParts:
         ground.metrics.add("coordinate_updates", coordinates.stats)
         ground.metrics.add("ca", self.authority.stats)
         access = AccessKeeper(backend, config.acl, data_dir=config.data_dir)
-        logins = self.logins = LoginDoor(backend, datacenter=config.datacenter)
+        logins = self.logins = LoginDoor(
+            backend, datacenter=config.datacenter, limits=config.limits
+        )
         ground.closers.add("logins", logins.close)
         ground.metrics.add("acl_logins", logins.stats)
         backend.leader_methods = (

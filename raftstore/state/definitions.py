@@ -291,8 +291,7 @@ class Definitions:
     @property
     def acl_index(self) -> int:
         """The index of the last change of a token, a policy or a role."""
-        of = self._indexes.of
-        return max(of("acl-tokens"), of("acl-policies"), of("acl-roles"))
+        return self._indexes.acl_index
 
     def group_rows(self) -> Iterator[list[object]]:
         """For a snapshot: the index of each group of each table."""

@@ -28,6 +28,10 @@ Cell = tuple[str, RowKey, Any, Any]
 TABLE_INDEX = "#"
 
 
+#: What the rights of a token depend on.
+ACL_TABLES = frozenset({"acl-tokens", "acl-policies", "acl-roles"})
+
+
 class Indexes:
     """Index of each table, the footprints touched since the last ``drain``, and the cells written
     by the command that is being applied.
@@ -35,9 +39,12 @@ class Indexes:
     Every table has it at hand, so it also carries the journal by which changes are taken back.
     """
 
-    __slots__ = ("_of", "_touched", "cells", "record", "undo")
+    __slots__ = ("_of", "_touched", "acl_index", "cells", "record", "undo")
 
     def __init__(self) -> None:
+        #: Of the last change of what tokens are and may. Each request that shows one compares it,
+        #: so it is at hand. After a change that was taken back it is too high, which only costs.
+        self.acl_index = 0
         self.undo = Undo()
         self._of: dict[str, int] = {}
         self._touched: set[Footprint] = set()
@@ -61,6 +68,8 @@ class Indexes:
             self.record((TABLE_INDEX, table, before, index))
             self.undo.item(self._of, table)
             self._of[table] = index
+            if table in ACL_TABLES:
+                self.acl_index = max(self.acl_index, index)
 
     def forget(self, table: str) -> None:
         """Nothing of the table is left, and its index with it."""
@@ -73,6 +82,7 @@ class Indexes:
     def raise_all(self, index: int) -> None:
         """Every table changed at ``index``: all of them were replaced."""
         self._of = dict.fromkeys(self._of, index)
+        self.acl_index = max(self.acl_index, index)
 
     def touch(self, table: str, key: str) -> None:
         """One watched thing changed."""
@@ -104,6 +114,8 @@ class Indexes:
     def load(self, table: str, index: int) -> None:
         """From a snapshot."""
         self._of[table] = index
+        if table in ACL_TABLES:
+            self.acl_index = max(self.acl_index, index)
 
 
 #: Cells of the index of a deleted key, and the name of the floor's.

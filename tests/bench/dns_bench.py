@@ -19,7 +19,8 @@ from dataclasses import dataclass
 import dns.message
 import uvloop
 
-from agent.config.schema import AgentConfig, Limits
+from agent.config.bounds import Limits
+from agent.config.schema import AgentConfig
 from agent.dns.server import DnsServer
 from raftstore.records import Node, NodeName, Service, ServiceId, ServiceName
 from tests.agent.dns.catalog import Catalog

@@ -14,8 +14,6 @@ from dataclasses import dataclass
 
 from agent.rates import Bucket, Buckets
 
-#: Addresses with a rate of their own that are remembered; the longest quiet is forgotten first.
-ADDRESSES_MAX = 4096
 #: An IPv6 host may be given so many leading bits for itself (RFC 6177).
 IPV6_SITE_BITS = 64
 
@@ -28,6 +26,8 @@ class HandshakeRates:
     client_burst: float = 100.0
     in_all: float = 100.0
     burst: float = 200.0
+    #: Addresses with a rate of their own that are remembered; the longest quiet is forgotten first.
+    clients_max: int = 4096
 
 
 class Handshakes:
@@ -35,7 +35,7 @@ class Handshakes:
 
     def __init__(self, rates: HandshakeRates) -> None:
         self._rates = rates
-        self._clients = Buckets(rates.per_client, rates.client_burst, ADDRESSES_MAX)
+        self._clients = Buckets(rates.per_client, rates.client_burst, rates.clients_max)
         self._all: Bucket | None = None
 
     def refusal(self, client: str, *, now: float, known: bool) -> str:

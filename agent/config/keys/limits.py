@@ -14,6 +14,21 @@ LIMITS: tuple[Key, ...] = (
         "limits.https_handshake_timeout", DURATION, "limits.https_handshake_timeout_s",
         positive=True,
     ),
+    now("limits.http_headers_max", INT, "limits.http_headers_max", positive=True),
+    *(
+        now(f"limits.http_{name}_timeout", DURATION, f"limits.http_{name}_timeout_s", positive=True)
+        for name in ("body", "send", "idle", "refused_body")
+    ),
+    *(
+        now(f"limits.{name}", INT, f"limits.{name}", positive=True)
+        for name in (
+            "http_refused_body_rate", "http_kept_replies_max", "http_kept_replies_max_size",
+            "http_kept_readers_max", "acl_tokens_known_max", "login_token_max_size",
+            "login_answer_max_size", "handshake_clients_max", "service_name_length_max",
+            "service_tags_max", "service_checks_max", "leaves_max", "proxies_max",
+            "dns_tcp_pipeline_max", "dns_tcp_questions_max",
+        )
+    ),
     now("limits.audit_queue_max", INT, "limits.audit_queue_max", positive=True),
     now("limits.https_handshakes_max", INT, "limits.https_handshakes_max"),
     *(
@@ -51,6 +66,9 @@ LIMITS: tuple[Key, ...] = (
     now("limits.http_watched_max", INT, "limits.http_watched_max"),
     now("limits.cache_answers_max", INT, "limits.cache_answers_max", positive=True),
     now("limits.watches_max", INT, "limits.watches_max"),
+    now(
+        "limits.request_limits.names_max", INT, "request_limits.names_max", positive=True, live=True
+    ),
     now("limits.request_limits.mode", STRING, "request_limits.mode", live=True),
     *(
         now(f"limits.request_limits.{name}", FLOAT, f"request_limits.{name}", live=True)

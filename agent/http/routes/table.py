@@ -10,7 +10,7 @@ import enum
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 
-from agent.config.schema import Limits
+from agent.config.bounds import Limits
 from agent.errors import RequestError
 from agent.http.call import Call, Change, Read
 from agent.http.reply import Reply

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from agent.config.bounds import Limits
 from agent.config.keys import KEYS_BY_PATH
-from agent.config.schema import Limits
 from agent.errors import ConfigError
 from tests.agent.config.hosts import load_values
 
@@ -17,12 +17,13 @@ def test_all_bounds_have_keys_and_are_off_by_default(tmp_path: Path) -> None:
     config = load_values({}, tmp_path).config.request_limits
     assert (config.mode, set(config.rates.values())) == ("disabled", {-1.0})
     given = {"mode": "enforcing", "read_rate": 1.5, "write_rate": 2, "token_read_rate": 3,
-             "token_write_rate": 4, "client_read_rate": 5, "client_write_rate": 6}  # fmt: skip
+             "token_write_rate": 4, "client_read_rate": 5, "client_write_rate": 6,
+             "names_max": 9}  # fmt: skip
     limits = {"request_limits": given, "rpc_rate": 7, "rpc_max_burst": 8}
     loaded = load_values({"limits": limits}, tmp_path)
     config = loaded.config.request_limits
     assert (config.mode, list(config.rates.values())) == ("enforcing", [1.5, 2, 3, 4, 5, 6, 7])
-    assert config.rpc_burst == 8
+    assert (config.rpc_burst, config.names_max) == (8, 9)
     assert loaded.warnings == ()
 
 

@@ -283,9 +283,9 @@ async def test_an_expired_leaf_is_never_given_out(
 
 
 async def test_the_cache_is_bounded_and_drops_who_asked_least_recently(
-    cache: LeafCache, monkeypatch: pytest.MonkeyPatch
+    cache: LeafCache,
 ) -> None:
-    monkeypatch.setattr(leaves, "LEAVES_MAX", 3)
+    cache._leaves_max = 3
     for name in ("a", "b", "c", "a", "d"):
         await cache.leaf(name)
     assert set(cache._entries) == {"a", "c", "d"}

@@ -16,7 +16,8 @@ import dns.rcode
 import pytest
 
 from agent.backend.cache import AnswerCache
-from agent.config.schema import AgentConfig, DnsConfig, Limits
+from agent.config.bounds import Limits
+from agent.config.schema import AgentConfig, DnsConfig
 from agent.dns import DnsServer
 from agent.dns.answers import ADDRESS_RECORD_BYTES
 from agent.dns.outline import UDP_ROUNDS

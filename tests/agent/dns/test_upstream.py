@@ -13,7 +13,8 @@ import dns.message
 import dns.rcode
 import dns.rrset
 
-from agent.config.schema import AgentConfig, DnsConfig, Limits
+from agent.config.bounds import Limits
+from agent.config.schema import AgentConfig, DnsConfig
 from agent.dns import DnsServer
 from raftstore.records import Node, NodeName, Service, ServiceId, ServiceName
 from tests.agent.dns.catalog import Catalog

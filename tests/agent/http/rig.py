@@ -18,7 +18,8 @@ from agent.backend.coordinates import CoordinateCalls
 from agent.backend.local import LeaderMethod
 from agent.backend.operations import AutopilotState, ServerHealth
 from agent.backend.sessions import SessionCalls
-from agent.config.schema import AgentConfig, Limits
+from agent.config.bounds import Limits
+from agent.config.schema import AgentConfig
 from agent.connect.authority import Authority
 from agent.definitions import CheckDefinition, ServiceDefinition
 from agent.errors import RequestError

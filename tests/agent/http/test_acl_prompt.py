@@ -5,13 +5,20 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from agent.acl.access import Access
+from agent.backend import Ask
+from agent.backend.acting import ACTING
+from agent.config.bounds import Limits
 from agent.config.schema import AclConfig, AclTokens
+from agent.http.server import HttpServer
 from tests.agent.http.acl_rig import MANAGEMENT, Manager, managed
-from tests.agent.http.rig import Client
+from tests.agent.http.rig import Client, Rig, StateBackend, make_config
 
 #: Reads that are answered without a task or from an answer that was kept, and what they show.
 READS = {
@@ -194,7 +201,8 @@ async def test_who_may_see_all_shares_one_reply(target: str) -> None:
         for secret in (*secrets, MANAGEMENT, *secrets):
             assert await sees(manager, target, secret)
         assert answers.answered == before + 9 and answers.hits >= hits + 8
-        assert len(answers.kept) == 1 and answers.kept.readers == 5
+        # What a need alone decides has no readers to remember.
+        assert len(answers.kept) == 1 and answers.kept.readers == (0 if "kv" in target else 5)
 
 
 @pytest.mark.parametrize("target", LISTS)
@@ -228,15 +236,14 @@ async def test_the_token_of_a_target_beats_that_of_the_head() -> None:
                 assert (await manager.ask("GET", target, token=shown)).status == status
 
 
-async def test_remembered_readers_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("agent.http.kept.READERS_MAX", 3)
-    async with managed() as manager:
+async def test_remembered_readers_are_bounded() -> None:
+    async with managed(limits=Limits(http_kept_readers_max=3)) as manager:
         await fill(manager)
         answers = manager.rig.server._prompt
         assert answers is not None
         rules = 'key_prefix "%d" { policy = "read" } '
         secrets = [await token_of(manager, f"t{n}", rules % n + WIDE) for n in range(5)]
-        for target in ("/v1/kv/a", "/v1/kv/b"):
+        for target in ("/v1/kv/?recurse", "/v1/catalog/services"):
             for secret in secrets * 2:
                 assert (await manager.ask("GET", target, token=secret)).status in {200, 404}
                 held = sum(len(kept.readers) for kept in answers.kept)
@@ -261,3 +268,55 @@ async def test_writes_with_tokens_go_the_short_way() -> None:
         assert answers.answered == before + 4
         reader = await token_of(manager, "n", "")
         assert (await manager.ask("PUT", "/v1/kv/c", b"denied", token=reader)).status == 403
+
+
+class Noting:
+    """Another agent's backend, with whose token each question and change came."""
+
+    def __init__(self, backend: StateBackend) -> None:
+        self._backend = backend
+        self.acting: list[str | None] = []
+
+    def ask_soon(self, query: Any, options: Ask, done: Callable[[Any], None]) -> bool:
+        self.acting.append(ACTING.get())
+        return self._backend.ask_soon(query, options, done)
+
+    def change_soon(self, command: Any, done: Callable[[Any], None], actor: Any = None) -> None:
+        self.acting.append(ACTING.get())
+        self._backend.change_soon(command, done, actor)
+
+
+async def test_an_agent_that_asks_another_takes_the_token_along() -> None:
+    tokens = AclTokens(initial_management=MANAGEMENT)
+    acl = AclConfig(enabled=True, default_policy="deny", tokens=tokens)
+    rig = Rig(make_config(acl=acl), prompt=False)
+    noting = Noting(rig.backend)
+    own = rig.access
+    elsewhere = Access(
+        acl, rig.backend, resolver=own.resolver, tokens=own.tokens, holds_state=False
+    )
+    rig.context = replace(
+        rig.context, access=elsewhere, prompt_changes=noting, prompt_questions=noting
+    )
+    rig.server = HttpServer(rig.context)
+    await rig.start()
+    await rig.keeper.ensure()
+    try:
+        async with Client(rig.port) as client:
+            manager = Manager(client, rig)
+            await fill(manager)
+            secrets = [await token_of(manager, f"wide-{n}", WIDE) for n in range(2)]
+            await sees(manager, "/v1/kv/a", MANAGEMENT)
+            await manager.ask("PUT", "/v1/kv/b", b"12345")  # aiohttp learns the lines
+            before = len(noting.acting)
+            for secret in (*secrets, *secrets):
+                assert await sees(manager, "/v1/kv/a", secret)
+                got = await manager.ask("PUT", "/v1/kv/b", b"12345", token=secret)
+                assert (got.status, got.body) == (200, b"true"), "the other one decides"
+            assert noting.acting[before:] == [each for each in secrets * 2 for _ in range(2)]
+            got = await manager.ask("GET", "/v1/kv/a", token=secrets[0][::-1])
+            assert (got.status, got.text) == (403, "ACL not found")
+            assert len(noting.acting) == before + 8
+        assert ACTING.get() is None
+    finally:
+        await rig.stop()

@@ -230,13 +230,11 @@ async def test_what_is_sent_behind_a_held_request_waits_for_it(rig: Rig) -> None
         assert [(await client.receive()).status for _ in range(2)] == [200, 404]
 
 
-@pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Before the server starts, which reads it then."""
-    monkeypatch.setattr("agent.http.connections.IDLE_MAX_S", 0.05)
-
-
-async def test_a_held_connection_is_not_idle(impatient: None, rig: Rig) -> None:
+async def test_a_held_connection_is_not_idle(rig: Rig) -> None:
+    connections = rig.server._connections
+    assert connections is not None
+    connections._limits = small_limits(http_idle_timeout_s=0.05)
+    connections._options["keepalive_timeout"] = 0.05
     async with Client(rig.port) as client:
         await client.put("/v1/kv/a", "x")
         index = (await client.get("/v1/kv/a")).index

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from multidict import CIMultiDict
 
-from agent.http.lane import HEADS_MAX, Head, Heads, Lane
+from agent.http.lane import HEADS_MAX, Head, Heads, Lane, target_token
+from agent.http.params import parse_query
 
 HEADERS = {"Host": "x"}
 GET = b"GET /v1/kv/a HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -165,6 +166,58 @@ def test_an_odd_token_belongs_to_its_head(lane: Lane) -> None:
     assert seen.head.headers["x-consul-token"] == "a b"
     assert lane.take(token(b"a c")) is None
     assert lane.take(token(b"a")) is None
+
+
+def bearer(secret: bytes) -> bytes:
+    return GET.replace(b"Host: x", b"Host: x\r\nAuthorization: Bearer " + secret)
+
+
+def test_a_bearer_token_is_a_token(lane: Lane) -> None:
+    goes_long(lane, bearer(b"one"), CIMultiDict(HEADERS | {"Authorization": "Bearer one"}))
+    for secret in ("one", "two", "two"):
+        seen = lane.take(bearer(secret.encode()))
+        assert seen is not None and seen.token == secret
+        assert seen.head.quiet and dict(seen.head.headers) == HEADERS
+    for odd in (b"", b" two", b"two three", b"two, Basic x"):
+        assert lane.take(bearer(odd)) is None
+    assert lane.take(token(b"one")) is None
+
+
+def test_of_two_kinds_of_tokens_aiohttp_reads_which_counts(lane: Lane) -> None:
+    data = bearer(b"one").replace(b"Host: x", b"Host: x\r\nx-consul-token: other")
+    goes_long(
+        lane,
+        data,
+        CIMultiDict(HEADERS | {"x-consul-token": "other", "Authorization": "Bearer one"}),
+    )
+    assert lane.take(data) is None
+    data = token(b"two").replace(b"Host: x", b"Host: x\r\nAuthorization: Bearer one")
+    headers = HEADERS | {"X-Consul-Token": "two", "Authorization": "Bearer one"}
+    goes_long(lane, data, CIMultiDict(headers))
+    seen = lane.take(data.replace(b"two", b"three"))
+    assert seen is not None and seen.token == "three" and not seen.head.quiet
+
+
+@given(
+    st.lists(
+        st.sampled_from(
+            ["token=a-1", "token=b", "token=", "token", "Token=c", "%74oken=d", "token=%61", "raw",
+             "token=a+b", "dc=dc1", "x=token=e", "", "token==", "+token=f", "index=1"]
+        ),
+        max_size=5,
+    )
+)  # fmt: skip
+def test_a_token_that_is_cut_out_of_a_target_is_the_one_that_counts(parts: list[str]) -> None:
+    query = "&".join(parts)
+    cut = target_token(f"/v1/kv/a?{query}".encode())
+    whole = parse_query(query)
+    if parts in (["token=b"], ["raw", "token=a-1"]):
+        assert cut is not None
+    if cut is not None:
+        path, _, rest = cut[0].decode().partition("?")
+        assert (path, cut[1]) == ("/v1/kv/a", whole.get("token"))
+        left = {name: values for name, values in whole._values.items() if name != "token"}
+        assert parse_query(rest)._values == left
 
 
 def test_known_heads_are_bounded() -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from agent.config.schema import AgentConfig
 from agent.errors import NoClusterLeader
-from agent.http.kept import READS_MAX
+from agent.http.kept import KeptReads
 from agent.http.reply import LONG_ITEMS
 from agent.http.server import HttpServer
 from raftstore.commands import KVSet, Register
@@ -216,11 +216,10 @@ async def test_a_kept_read_follows_its_index(prompt: Rig) -> None:
     assert stats.prompt_answers == 12 and stats.ready_answers_hits == 4
 
 
-async def test_kept_reads_are_bounded(prompt: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("agent.http.kept.READS_MAX", 5)
-    monkeypatch.setattr("agent.http.kept.READS_BYTES_MAX", 2000)
+async def test_kept_reads_are_bounded(prompt: Rig) -> None:
     answers = prompt.server._prompt
-    assert answers is not None and READS_MAX > 5
+    assert answers is not None
+    answers.kept = KeptReads(small_limits(http_kept_replies_max=5, http_kept_replies_max_size=2000))
     async with Client(prompt.port) as client:
         for number in range(20):
             await client.ask("PUT", f"/v1/kv/{number}", b"x" * 300)
@@ -229,12 +228,10 @@ async def test_kept_reads_are_bounded(prompt: Rig, monkeypatch: pytest.MonkeyPat
     assert answers.kept.bytes == sum(kept.size for kept in answers.kept)
 
 
-async def test_a_read_that_is_pushed_out_on_its_way_is_not_counted(
-    prompt: Rig, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("agent.http.kept.READS_MAX", 1)
+async def test_a_read_that_is_pushed_out_on_its_way_is_not_counted(prompt: Rig) -> None:
     answers = prompt.server._prompt
     assert answers is not None
+    answers.kept = KeptReads(small_limits(http_kept_replies_max=1))
     async with Client(prompt.port) as first, Client(prompt.port) as second:
         for client in (first, second):
             assert (await client.get("/v1/kv/none")).status == 404
@@ -328,12 +325,11 @@ async def test_a_stop_lets_a_change_on_its_way_be_answered() -> None:
         await stopping
 
 
-async def test_prompt_answers_keep_a_connection_from_being_idle(
-    prompt: Rig, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("agent.http.connections.IDLE_MAX_S", 0.3)
-    assert prompt.server._connections is not None
-    prompt.server._connections._options["keepalive_timeout"] = 0.3
+async def test_prompt_answers_keep_a_connection_from_being_idle(prompt: Rig) -> None:
+    connections = prompt.server._connections
+    assert connections is not None
+    connections._limits = small_limits(http_idle_timeout_s=0.3)
+    connections._options["keepalive_timeout"] = 0.3
     loop = asyncio.get_running_loop()
     async with Client(prompt.port) as client:
         began = loop.time()

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.config.schema import Limits
+from agent.config.bounds import Limits
 from agent.http.routes import ROUTES, Body, Class, Route, Router
 from agent.http.routes.late import documentation
 

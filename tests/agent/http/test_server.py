@@ -269,11 +269,9 @@ async def test_a_chunked_body_is_bounded_as_well(tight: Rig) -> None:
         assert (await client.receive()).status == 413
 
 
-async def test_what_is_left_of_a_refused_body_is_read_slowly_and_not_for_long(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr("agent.http.connections.LINGER_BYTES_PER_S", 1_000_000)
-    rig = await Rig(make_config(limits=small_limits(kv_max_value_size=50_000))).start()
+async def test_what_is_left_of_a_refused_body_is_read_slowly_and_not_for_long() -> None:
+    limits = small_limits(kv_max_value_size=50_000, http_refused_body_rate=1_000_000)
+    rig = await Rig(make_config(limits=limits)).start()
     head = b"PUT /v1/kv/a HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n"
     try:
         async with Client(rig.port) as client:
