@@ -33,7 +33,7 @@ class StateLimits:
     txn_operations_max: int = 128
     #: Rows that a transaction that writes gives back: each is read and written out in the step in
     #: which the transaction is applied, on every server. One with more is refused whole.
-    txn_results_max: int = 2048
+    txn_results_max: int = 1024
     #: Bytes of the same.
     txn_results_bytes_max: int = 2 * 1024 * 1024
     #: The same of one that only reads: less than a frame between agents carries.

@@ -270,6 +270,22 @@ def test_results_over_the_limit_take_all_back():
     assert txn.everything() == before
 
 
+def test_more_results_than_may_be_take_all_back_and_a_reader_gets_them():
+    txn = Txn(txn_results_max=3)
+    txn.run(*(kv("set", f"t/{number}") for number in range(3)))
+    txn.state.touched()
+    assert len(txn.run(kv("get-tree", "t/")).results) == 3
+    before = txn.everything()
+    over = "results are over the limit of 3"
+    assert txn.errors(kv("set", "x"), kv("get-tree", "t/"), kv("get", "x")) == [
+        (1, over),
+        (2, over),
+    ]
+    assert txn.everything() == before
+    reading = (kv("get-tree", "t/"), kv("get", "t/1"))
+    assert len(txn.ask(ReadTransaction(reading)).results) == 4
+
+
 @pytest.mark.parametrize("verb", ["get", "get-tree"])
 def test_a_reader_gets_no_more_than_the_limit(verb):
     txn = Txn(txn_read_bytes_max=1000)
