@@ -11,7 +11,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from gossip import Member, MemberStatus
-from raftstore.commands import Command, Deregister, Register
+from raftstore.commands import Command, Deregister, Register, Transaction
+from raftstore.queries import NodeServicesAnswer
 from raftstore.records import (
     CONSUL_SERVICE,
     CRITICAL,
@@ -23,6 +24,8 @@ from raftstore.records import (
     NodeName,
     Service,
     ServiceName,
+    TxnOperation,
+    TxnService,
 )
 
 SERF_HEALTH_NAME = "Serf Health Status"
@@ -33,6 +36,9 @@ FAILED_OUTPUT = "Agent not live or unreachable"
 #: leader. After a restart of all servers the leader is elected before gossip has found everybody
 #: again; without the pause the catalog would lose all of them, with their sessions.
 ABSENCE_GRACE_S = 15.0
+
+#: Services that go with a node in one entry of the log.
+PIECE_SERVICES = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,6 +249,25 @@ def _left(
 
 def _remove(name: NodeName, cause: str) -> Decision:
     return Decision(name, cause, Deregister(node=name))
+
+
+def pieces(holds: NodeServicesAnswer) -> list[Transaction]:
+    """What goes before a node that is to go with more than ``PIECE_SERVICES`` services.
+
+    One entry of the log is one step on every server, at some 40 us a service with its checks. What
+    is left of them goes with the node.
+    """
+    if holds.node is None or len(holds.services) <= PIECE_SERVICES:
+        return []
+    node = holds.node.name
+    gone = [
+        TxnOperation(service=TxnService("delete", node, Service(id=held.id, name=held.name)))
+        for held in holds.services
+    ]
+    return [
+        Transaction(tuple(gone[start : start + PIECE_SERVICES]))
+        for start in range(0, len(gone), PIECE_SERVICES)
+    ]
 
 
 def _serf_health(node: NodeName, status: str, output: str) -> Check:

@@ -15,7 +15,17 @@ from agent.leader.reconcile import ABSENCE_GRACE_S
 from gossip import MemberEventKind, MemberStatus
 from raftstore.commands import Register
 from raftstore.errors import LeadershipLost
-from raftstore.records import SERF_HEALTH, Check, Node, NodeId, NodeName
+from raftstore.records import (
+    SERF_HEALTH,
+    Check,
+    CheckId,
+    Node,
+    NodeId,
+    NodeName,
+    Service,
+    ServiceId,
+    ServiceName,
+)
 from tests.agent.leader.members import event, member
 from tests.agent.local.parts import Catalog, until
 
@@ -80,6 +90,22 @@ async def test_a_change_is_followed_at_once(term) -> None:
     assert term.duties.stats.reconciles == 1  # single looks were enough
     causes = [entry["Cause"] for entry in term.duties.explain_member(NodeName("C1"))]
     assert causes == ["member is alive", "gossip found the member failed", "member left"]
+
+
+async def test_a_node_with_many_services_goes_piece_by_piece(term) -> None:
+    term.change("c1")
+    term.duties.start_leading()
+    await until(lambda: term.health("c1"))
+    node = term.catalog.node("c1")
+    for number in range(150):
+        service = Service(id=ServiceId(f"s{number}"), name=ServiceName("web"))
+        check = Check(id=CheckId(f"c{number}"), service_id=service.id)
+        term.catalog.register(Register(node=node, service=service, checks=(check,)))
+    term.change("c1", MemberStatus.LEFT)
+    await until(lambda: term.catalog.node("c1") is None)
+    changes = term.catalog.machine.history.rows()[-4:]
+    gone = [sum(1 for cell in change[4] if cell[0] == "services") for change in changes]
+    assert gone == [64, 64, 22, 0]
 
 
 async def test_a_forgotten_member_is_removed_at_once(term) -> None:
