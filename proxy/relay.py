@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import socket
 import ssl
 import time
@@ -51,12 +52,13 @@ class Owner(Protocol):
         ...
 
 
-class PlainStream(asyncio.Protocol):
-    """A half in clear: the local application."""
+class _Half(asyncio.Protocol):
+    """What halves over a socket of their own share."""
 
     __slots__ = (
         "_config",
-        "_held",
+        "_emptied",
+        "_lent",
         "_over",
         "_reading",
         "_relaying",
@@ -75,21 +77,86 @@ class PlainStream(asyncio.Protocol):
         self.rx_bytes = 0
         self.lost = False
         self._config = config
-        self._held: list[bytes] = []
         self._over = False
         self._relaying = False
         self._reading = True
         self._thrown_away = False
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = transport  # type: ignore[assignment]
-        tune(self.transport, self._config)
-        self.owner.stream_opened(self)
+        self._lent = False
+        self._emptied: Callable[[], None] | None = None
 
     @property
     def peer_address(self) -> str:
         """Where the peer is, as ``address:port``; "" for a unix socket."""
         return address_of(self.transport)
+
+    def abort(self) -> None:
+        """Reset the connection."""
+        if self.transport is not None:
+            _reset(self.transport)
+
+    def pause_writing(self) -> None:
+        if self.peer is not None:
+            self.peer.pause_reading()
+
+    def resume_writing(self) -> None:
+        if self._emptied is not None:
+            self.when_written(self._emptied)
+        elif self.peer is not None:
+            self.peer.resume_reading()
+
+    def pause_reading(self) -> None:
+        """Stop reading: the other half cannot take more."""
+        if self._reading and not self.transport.is_closing():
+            self._reading = False
+            self.transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        """Read on."""
+        if not self._reading and not self._lent and not self.transport.is_closing():
+            self._reading = True
+            self.transport.resume_reading()
+
+    def lend(self) -> socket.socket:
+        """Read no more here: threads do, from a socket of their own to the same connection. Raises
+        OSError."""
+        self.pause_reading()
+        self._lent = True
+        raw: socket.socket = self.transport.get_extra_info("socket")
+        return socket.socket(fileno=os.dup(raw.fileno()))
+
+    def when_written(self, then: Callable[[], None]) -> None:
+        """Call ``then`` once nothing waits to be written; nothing more may be sent meanwhile."""
+        self._emptied = None
+        if not self.transport.get_write_buffer_size():
+            then()
+            return
+        self._emptied = then
+        self.transport.set_write_buffer_limits(high=0)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the peer sends no more."""
+        return self._over
+
+    def was_over(self) -> None:
+        """Whoever reads in our place has seen the peer's end."""
+        self._over = True
+        self.owner.stream_over(self)  # type: ignore[arg-type]  # each of the two is a Stream
+
+
+class PlainStream(_Half):
+    """A half in clear: the local application."""
+
+    __slots__ = ("_held",)
+
+    def __init__(self, owner: Owner, config: ProxyConfig) -> None:
+        super().__init__(owner, config)
+        self._held: list[bytes] = []
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = transport  # type: ignore[assignment]
+        tune(self.transport, self._config)
+        self.owner.stream_opened(self)
 
     @property
     def version(self) -> str:
@@ -150,57 +217,22 @@ class PlainStream(asyncio.Protocol):
         if self._over:
             self.transport.close()
 
-    def abort(self) -> None:
-        """Reset the connection."""
-        if self.transport is not None:
-            _reset(self.transport)
-
-    def pause_writing(self) -> None:
-        if self.peer is not None:
-            self.peer.pause_reading()
-
-    def resume_writing(self) -> None:
-        if self.peer is not None:
-            self.peer.resume_reading()
-
-    def pause_reading(self) -> None:
-        """Stop reading: the other half cannot take more."""
-        if self._reading and not self.transport.is_closing():
-            self._reading = False
-            self.transport.pause_reading()
-
-    def resume_reading(self) -> None:
-        """Read on."""
-        if not self._reading and not self.transport.is_closing():
-            self._reading = True
-            self.transport.resume_reading()
-
     def connection_lost(self, exc: Exception | None) -> None:
         self.lost = True
         self.owner.stream_lost(self, "connection_reset" if exc else "closed")
 
 
-class TlsStream(asyncio.Protocol):
+class TlsStream(_Half):
     """A half over mutual TLS: another sidecar."""
 
     __slots__ = (
-        "_config",
         "_cut",
         "_greeting_at",
         "_incoming",
         "_outgoing",
-        "_over",
-        "_reading",
-        "_relaying",
         "_secured",
-        "_thrown_away",
         "_tls",
         "greetings",
-        "lost",
-        "owner",
-        "peer",
-        "rx_bytes",
-        "transport",
         "tunnelled",
     )
 
@@ -213,29 +245,26 @@ class TlsStream(asyncio.Protocol):
         server_side: bool,
         server_name: str | None = None,
     ) -> None:
-        self.owner = owner
-        self.peer: Stream | None = None
-        self.transport: asyncio.Transport = None  # type: ignore[assignment]
-        self.rx_bytes = 0
-        self.lost = False
-        self._config = config
+        super().__init__(owner, config)
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
         self._tls = context.wrap_bio(
             self._incoming, self._outgoing, server_side=server_side, server_hostname=server_name
         )
         self._secured = False
-        self._relaying = False
-        self._reading = True
-        self._over = False
         self._cut = False
-        self._thrown_away = False
         #: Where it is counted until its handshake is over.
         self.greetings: Greetings | None = None
         self._greeting_at = 0.0
         #: Takes the connection over where both sides speak the tunnel's protocol; False: it does
         #: not, and the owner goes on.
         self.tunnelled: Callable[[TlsStream, bytes | None], bool] | None = None
+
+    @property
+    def keys(self) -> tuple[ssl.SSLObject, ssl.MemoryBIO, ssl.MemoryBIO]:
+        """For whoever reads and writes in our place: the TLS state, and the encrypted bytes that
+        have come and that are to be sent."""
+        return self._tls, self._incoming, self._outgoing
 
     @property
     def alpn(self) -> str:
@@ -256,11 +285,6 @@ class TlsStream(asyncio.Protocol):
         self.owner.stream_opened(self)
         if not self._tls.server_side:
             self._handshake()
-
-    @property
-    def peer_address(self) -> str:
-        """Where the peer is, as ``address:port``; "" for a unix socket."""
-        return address_of(self.transport)
 
     def relay_to(self, peer: Stream) -> None:
         """From now on what is read goes to ``peer``; what came with the handshake goes first."""
@@ -390,35 +414,10 @@ class TlsStream(asyncio.Protocol):
         if self._over or self._cut:
             self.transport.close()
 
-    def abort(self) -> None:
-        """Reset the connection."""
-        if self.transport is not None:
-            _reset(self.transport)
-
     def _flush(self) -> None:
         data = self._outgoing.read()
         if data and not self.transport.is_closing():
             self.transport.write(data)
-
-    def pause_writing(self) -> None:
-        if self.peer is not None:
-            self.peer.pause_reading()
-
-    def resume_writing(self) -> None:
-        if self.peer is not None:
-            self.peer.resume_reading()
-
-    def pause_reading(self) -> None:
-        """Stop reading: the other half cannot take more."""
-        if self._reading and not self.transport.is_closing():
-            self._reading = False
-            self.transport.pause_reading()
-
-    def resume_reading(self) -> None:
-        """Read on."""
-        if not self._reading and not self.transport.is_closing():
-            self._reading = True
-            self.transport.resume_reading()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.lost = True

@@ -34,7 +34,8 @@ from proxy.revocations import Revocations
 from proxy.source import AppAddress, Endpoint
 from proxy.spiffe import SpiffeId
 from proxy.tls import Contexts
-from proxy.tunnel.pool import Far, NoHandshake, Secured, Tunnels
+from proxy.tunnel.far import Far
+from proxy.tunnel.pool import NoHandshake, Secured, Tunnels
 from proxy.tunnel.stream import DENIED, UNREACHABLE, TunnelStream
 
 log = logging.getLogger("lictor.proxy.session")

@@ -7,10 +7,11 @@ with, so a replacement cuts nothing.
 
 from __future__ import annotations
 
+import functools
 import os
 import ssl
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from proxy.errors import TlsMaterialError
 from proxy.source import LeafPair
 from proxy.tls_range import USUAL, TlsRange
 from proxy.tunnel.frames import ALPN as TUNNEL_ALPN
+from proxy.tunnel.frames import OWN_ALPN
 
 #: Contract D.12; the three suites of TLS 1.3 are OpenSSL's default.
 _CIPHERS_1_2 = "ECDHE+AESGCM:ECDHE+CHACHA20"
@@ -38,6 +40,8 @@ class Contexts:
     http2: tuple[ssl.SSLContext, ssl.SSLContext] | None = None
     #: For dialling peers that may offer a tunnel.
     tunnel: ssl.SSLContext | None = None
+    #: For the own connection of a stream that moves much; made when it is first wanted.
+    own: Callable[[], ssl.SSLContext] | None = None
 
 
 def build(
@@ -60,12 +64,21 @@ def build(
         context.set_alpn_protocols(["h2"])
     certificate = x509.load_pem_x509_certificate(leaf.cert_pem.encode())
     dialling: ssl.SSLContext | None = None
+    own: Callable[[], ssl.SSLContext] | None = None
     if tunnel:
         # A peer that knows the tunnel takes it where we ask for it; all others never hear of it.
         _, dialling = _pair(leaf, roots_pem, ranges)
-        for context in (server, dialling):
-            context.set_alpn_protocols([TUNNEL_ALPN])
-    return Contexts(server, client, certificate.not_valid_after_utc.timestamp(), http2, dialling)
+        server.set_alpn_protocols([TUNNEL_ALPN, OWN_ALPN])
+        dialling.set_alpn_protocols([TUNNEL_ALPN])
+
+        @functools.cache
+        def own() -> ssl.SSLContext:
+            _, context = _pair(leaf, roots_pem, ranges)
+            context.set_alpn_protocols([OWN_ALPN])
+            return context
+
+    ends_at = certificate.not_valid_after_utc.timestamp()
+    return Contexts(server, client, ends_at, http2, dialling, own)
 
 
 def front(leaf: LeafPair, allowed: TlsRange, alpn: str) -> ssl.SSLContext:

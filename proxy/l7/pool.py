@@ -20,7 +20,8 @@ from proxy.source import AppAddress
 from proxy.spiffe import SpiffeId
 from proxy.telemetry.greetings import Greetings
 from proxy.tls import Contexts
-from proxy.tunnel.pool import Far, Secured, Tunnels
+from proxy.tunnel.far import Far
+from proxy.tunnel.pool import Secured, Tunnels
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,9 +15,10 @@ from proxy.certificate import PeerCertificate
 from proxy.errors import IdentityError
 from proxy.relay import Owner, TlsStream
 from proxy.tunnel.channel import Channel
-from proxy.tunnel.frames import ALPN
+from proxy.tunnel.frames import ALPN, OWN_ALPN
 from proxy.tunnel.limits import TunnelLimits
 from proxy.tunnel.link import Link
+from proxy.tunnel.offers import Offers
 from proxy.tunnel.stream import UNREACHABLE, TunnelStream
 
 NOT_HERE = 404
@@ -42,11 +43,12 @@ class AcceptedLinks:
         self._take = take
         self._revoked = revoked
         self._links: set[Link] = set()
+        self._offers = Offers(limits)
         self.counted = {"connections": 0, "streams": 0, "refused": 0}
 
     def accept(self, tls: TlsStream, der: bytes | None) -> bool:
         """Take a connection over if it is a tunnel of somebody who can be named."""
-        if tls.alpn != ALPN:
+        if tls.alpn not in (ALPN, OWN_ALPN):
             return False
         try:
             peer = certificate.read(der, client=True)
@@ -57,6 +59,9 @@ class AcceptedLinks:
         handed_over = getattr(tls.owner, "handed_over", None)
         if handed_over is not None:
             handed_over()
+        if tls.alpn == OWN_ALPN:
+            self._offers.arrived(tls, peer)
+            return True
         link = Link(self, tls, peer, self._limits, client=False)
         self._links.add(link)
         self.counted["connections"] += 1
@@ -81,6 +86,13 @@ class AcceptedLinks:
         link.happened(link.core.end(channel))
         link.core.reset(channel)
         link.schedule()
+
+    def stream_due(self, link: Link, channel: Channel) -> None:
+        """The side that dialled makes the offers."""
+
+    def stream_offered(self, link: Link, channel: Channel, token: bytes) -> None:
+        """A stream may have a connection of its own."""
+        self._offers.offered(link, channel, token)
 
     def link_gone(self, link: Link) -> None:
         """Forget it."""
@@ -117,11 +129,13 @@ class AcceptedLinks:
         """Reset everything."""
         for link in list(self._links):
             link.close()
+        self._offers.close()
 
     def explain(self) -> dict[str, object]:
         """For people."""
         return {
             **self.counted,
+            "own": {"open": self._offers.open},
             "open": [
                 {"client": link.certificate.identity.uri, "streams": link.streams}
                 for link in self._links

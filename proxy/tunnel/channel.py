@@ -18,7 +18,11 @@ class Channel:
         "id",
         "local_over",
         "moved",
+        "moves_in",
+        "moves_out",
+        "offered",
         "owed",
+        "paced",
         "reads",
         "receive_left",
         "remote_over",
@@ -45,6 +49,12 @@ class Channel:
         self.remote_over = False
         self.closed = False
         self.moved = 0
+        #: How much was moved at a moment (loop time), to see how fast it goes.
+        self.paced = (0, now)
+        #: Whether it was offered a connection of its own, and which directions went there.
+        self.offered = False
+        self.moves_in = False
+        self.moves_out = False
         self.waiting: deque[memoryview] = deque()
 
     def cut(self, size: int) -> tuple[list[memoryview], int]:

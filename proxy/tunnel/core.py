@@ -6,15 +6,18 @@ DATA and WINDOW_UPDATE in `receive`) is short on purpose: it runs for every chun
 
 from __future__ import annotations
 
-from proxy.tunnel import frames, greeting
+from proxy.tunnel import frames, greeting, moving
+from proxy.tunnel.blocks import Blocks
 from proxy.tunnel.channel import Channel
 from proxy.tunnel.events import (
     Answered,
     Broken,
     Closed,
+    Crossed,
     Data,
     Event,
     Leaving,
+    MovedOut,
     Opened,
     Over,
     Writable,
@@ -22,6 +25,7 @@ from proxy.tunnel.events import (
 from proxy.tunnel.flood import Flood
 from proxy.tunnel.frames import HEAD, HEAD_BYTES, TunnelViolation
 from proxy.tunnel.limits import TunnelLimits
+from proxy.tunnel.peer_settings import PeerSettings
 from proxy.tunnel.windows import Receiving
 
 #: What one turn sends of what waits, before the connection is looked at again.
@@ -42,9 +46,8 @@ class Tunnel:
         self._last = 0  # the newest stream of the peer
         self._blocked = False
         self._send_left = frames.WINDOW_FIRST
-        self._first_window = frames.WINDOW_FIRST
-        self._frame_max = frames.FRAME_FIRST
-        self._peer_streams_max = 100  # until the peer says more
+        self._peer = PeerSettings(limits)
+        self._frame_max = self._peer.frame_max
         self._waiting: dict[Channel, None] = {}
         self._receiving = Receiving(limits)
         self._idle_frames = Flood(limits.idle_frames_max, now)
@@ -55,7 +58,7 @@ class Tunnel:
         self._left = 0  # of the DATA frame that is being read
         self._ends = False
         self._reading: Channel | None = None
-        self._block: tuple[int, int, bytes] | None = None  # headers that go on
+        self._blocks = Blocks(limits.headers_max_bytes, self._idle_frames)
         self.out += greeting.opening(limits, client=client)
 
     # What the shell asks for.
@@ -73,7 +76,7 @@ class Tunnel:
     @property
     def room(self) -> bool:
         """Whether another stream of ours would be taken."""
-        most = min(self._peer_streams_max, self.limits.streams_max)
+        most = min(self._peer.streams_max, self.limits.streams_max)
         return not (self.leaving or self.broken) and len(self.channels) < most
 
     def open(self, authority: str, now: float) -> Channel:
@@ -142,6 +145,21 @@ class Tunnel:
             if not channel.waiting:
                 self._send_end(channel, events)
         return events
+
+    @property
+    def takes_offers(self) -> bool:
+        """Whether the peer lets a stream go on over a connection of its own."""
+        return self._peer.takes_offers
+
+    def offer(self, channel: Channel, token: bytes) -> None:
+        """Offer to go on with a stream over the connection that begins with this token."""
+        channel.offered = True
+        self.out.append(frames.frame(frames.OFFER, 0, channel.id, token))
+
+    def move_out(self, channel: Channel) -> list[Event]:
+        """Send nothing more of a stream here than what was written: the rest goes elsewhere."""
+        channel.moves_out = not channel.local_over
+        return self.end(channel)
 
     def reset(self, channel: Channel, code: int = frames.CANCEL) -> None:
         """Give a stream up."""
@@ -225,7 +243,7 @@ class Tunnel:
                 raise TunnelViolation(frames.FRAME_SIZE_ERROR, "frame too long")
             if not self._settled and kind != frames.SETTINGS:
                 raise TunnelViolation(frames.PROTOCOL_ERROR, "no SETTINGS first")
-            if kind == frames.DATA and not self._block:
+            if kind == frames.DATA and not self._blocks.goes_on:
                 if flags & frames.PADDED:
                     raise TunnelViolation(frames.PROTOCOL_ERROR, "padding is not taken")
                 at += HEAD_BYTES
@@ -276,7 +294,7 @@ class Tunnel:
     def _control(
         self, kind: int, flags: int, stream: int, payload: bytes, now: float, events: list[Event]
     ) -> None:
-        if self._block is not None and kind != frames.CONTINUATION:
+        if self._blocks.goes_on and kind != frames.CONTINUATION:
             raise TunnelViolation(frames.PROTOCOL_ERROR, "headers were interrupted")
         match kind:
             case frames.WINDOW_UPDATE:
@@ -295,6 +313,8 @@ class Tunnel:
                     self.out.append(frames.frame(frames.PING, frames.ACK, 0, payload))
             case frames.GOAWAY:
                 self._goaway(payload, events)
+            case frames.OFFER | frames.MOVED:
+                self._moves(kind, stream, payload, now, events)
             case frames.PUSH_PROMISE:
                 raise TunnelViolation(frames.PROTOCOL_ERROR, "nobody asked for a push")
             case _:  # PRIORITY and kinds that nobody knows are let pass (section 5.5)
@@ -324,26 +344,10 @@ class Tunnel:
     def _headers(
         self, kind: int, flags: int, stream: int, payload: bytes, now: float, events: list[Event]
     ) -> None:
-        if kind == frames.CONTINUATION:
-            if self._block is None or self._block[0] != stream:
-                raise TunnelViolation(frames.PROTOCOL_ERROR, "headers go on that did not begin")
-            begun, first = self._block[1], self._block[2]
-            if not payload:
-                self._idle_frames.count(now)
-            payload = first + payload
-            flags |= begun & frames.END_STREAM
-        elif flags & frames.PADDED:
-            raise TunnelViolation(frames.PROTOCOL_ERROR, "padding is not taken")
-        elif flags & frames.PRIORITIZED:
-            payload = payload[5:]
-        if len(payload) > self.limits.headers_max_bytes:
-            raise TunnelViolation(frames.ENHANCE_YOUR_CALM, "headers too long")
-        if not flags & frames.END_HEADERS:
-            self._block = (stream, flags, payload)
+        block = self._blocks.add(kind, flags, stream, payload, now)
+        if block is None:
             return
-        self._block = None
-        headers = frames.read_block(payload)
-        ends = bool(flags & frames.END_STREAM)
+        headers, ends = block
         if self._client:
             self._answered(stream, headers.get(":status", ""), ends, events)
         else:
@@ -391,6 +395,17 @@ class Tunnel:
         self._forget(channel)
         events.append(Closed(channel, code or frames.CANCEL))
 
+    def _moves(
+        self, kind: int, stream: int, payload: bytes, now: float, events: list[Event]
+    ) -> None:
+        channel = self.channels.get(stream)
+        if channel is None:
+            self._must_have_been(stream)
+            self._idle_frames.count(now)
+        else:
+            events.append(moving.came(channel, kind, payload, client=self._client))
+            self._gone_if_over(channel, events)
+
     def _settings(self, flags: int, stream: int, payload: bytes, now: float) -> None:
         self._idle_frames.count(now)
         if stream or (flags & frames.ACK and payload):
@@ -398,27 +413,11 @@ class Tunnel:
         self._settled = True
         if flags & frames.ACK:
             return
-        for name, value in frames.read_settings(payload):
-            if name == frames.INITIAL_WINDOW_SIZE:
-                self._new_first_window(value)
-            elif name == frames.MAX_FRAME_SIZE:
-                if not frames.FRAME_FIRST <= value < 1 << 24:
-                    raise TunnelViolation(frames.PROTOCOL_ERROR, "bad size of frames")
-                self._frame_max = min(value, self.limits.frame_max_bytes)
-            elif name == frames.MAX_CONCURRENT_STREAMS:
-                self._peer_streams_max = value
+        channels = self.channels.values()
+        self._peer.read(payload, channels)
+        self._frame_max = self._peer.frame_max
+        self._waiting |= {channel: None for channel in channels if channel.waiting}
         self.out.append(frames.frame(frames.SETTINGS, frames.ACK, 0))
-
-    def _new_first_window(self, value: int) -> None:
-        if value > frames.WINDOW_MAX:
-            raise TunnelViolation(frames.FLOW_CONTROL_ERROR, "window too large")
-        more, self._first_window = value - self._first_window, value
-        for channel in self.channels.values():
-            channel.send_left += more
-            if channel.send_left > frames.WINDOW_MAX:
-                raise TunnelViolation(frames.FLOW_CONTROL_ERROR, "window too large")
-            if channel.waiting:
-                self._waiting[channel] = None
 
     def _goaway(self, payload: bytes, events: list[Event]) -> None:
         if len(payload) < 8:
@@ -435,7 +434,7 @@ class Tunnel:
 
     def _adopt(self, stream: int, now: float) -> Channel:
         window = self.limits.stream_window_bytes
-        channel = Channel(stream, self._first_window, window, now)
+        channel = Channel(stream, self._peer.first_window, window, now)
         self._receiving.windows += window
         self.channels[stream] = channel
         return channel
@@ -475,14 +474,19 @@ class Tunnel:
                 events.append(Writable(channel))
 
     def _send_end(self, channel: Channel, events: list[Event]) -> None:
-        self.out.append(HEAD.pack(frames.DATA, frames.END_STREAM, channel.id))
+        if channel.moves_out:
+            self.out.append(HEAD.pack(frames.MOVED, 0, channel.id))
+            events.append(MovedOut(channel))
+        else:
+            self.out.append(HEAD.pack(frames.DATA, frames.END_STREAM, channel.id))
         channel.end_sent = True
         self._gone_if_over(channel, events)
 
     def _gone_if_over(self, channel: Channel, events: list[Event]) -> None:
         if channel.remote_over and channel.end_sent and not channel.closed:
             self._forget(channel)
-            events.append(Closed(channel))
+            moved = channel.moves_in or channel.moves_out
+            events.append(Crossed(channel) if moved else Closed(channel))
 
     def _forget(self, channel: Channel) -> None:
         channel.closed = True

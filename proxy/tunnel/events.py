@@ -47,6 +47,31 @@ class Writable(NamedTuple):
     channel: Channel
 
 
+class Offered(NamedTuple):
+    """A stream may go on over the connection that begins with this token."""
+
+    channel: Channel
+    token: bytes
+
+
+class MovedOut(NamedTuple):
+    """All that was written is sent; what follows goes over the stream's own connection."""
+
+    channel: Channel
+
+
+class MovedIn(NamedTuple):
+    """What the peer sends from now on comes over the stream's own connection."""
+
+    channel: Channel
+
+
+class Crossed(NamedTuple):
+    """Nothing of a stream is here any more, and it goes on elsewhere."""
+
+    channel: Channel
+
+
 class Leaving(NamedTuple):
     """The peer takes no new streams."""
 
@@ -57,4 +82,7 @@ class Broken(NamedTuple):
     reason: str
 
 
-Event = Data | Opened | Answered | Over | Closed | Writable | Leaving | Broken
+Event = (
+    Data | Opened | Answered | Over | Closed | Writable
+    | Offered | MovedOut | MovedIn | Crossed | Leaving | Broken
+)  # fmt: skip

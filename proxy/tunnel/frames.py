@@ -15,6 +15,8 @@ from hpack import Decoder, Encoder, HPACKError
 
 #: What both sides name in the handshake.
 ALPN: Final = "lictor-tunnel/1"
+#: The same, for the connection of one stream that moves much.
+OWN_ALPN: Final = "lictor-stream/1"
 PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 #: A frame's head: length and type in one word, flags, stream.
 HEAD: Final = struct.Struct(">IBI")
@@ -22,6 +24,10 @@ HEAD_BYTES: Final = 9
 
 DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS = 0, 1, 2, 3, 4
 PUSH_PROMISE, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = 5, 6, 7, 8, 9
+#: Ours; others let kinds pass that they do not know (section 5.5). OFFER: the stream may go on over
+#: a connection of its own, which begins with this token. MOVED: what follows comes there.
+OFFER, MOVED = 0xB0, 0xB1
+TOKEN_BYTES: Final = 16
 
 END_STREAM, ACK, END_HEADERS, PADDED, PRIORITIZED = 0x1, 0x1, 0x4, 0x8, 0x20
 
@@ -31,6 +37,8 @@ COMPRESSION_ERROR, ENHANCE_YOUR_CALM = 9, 11
 
 HEADER_TABLE_SIZE, ENABLE_PUSH, MAX_CONCURRENT_STREAMS = 1, 2, 3
 INITIAL_WINDOW_SIZE, MAX_FRAME_SIZE, MAX_HEADER_LIST_SIZE = 4, 5, 6
+#: Ours: whether offers to move a stream are understood (unknown settings are let pass, 6.5.2).
+TAKES_OFFERS: Final = 0xB0B0
 
 #: Values that hold before a peer has said otherwise (section 6.5.2), and the largest window.
 WINDOW_FIRST: Final = 65_535

@@ -18,6 +18,8 @@ def opening(limits: TunnelLimits, *, client: bool) -> list[bytes]:
     }
     if client:
         told[frames.ENABLE_PUSH] = 0
+    if limits.own_streams_max:
+        told[frames.TAKES_OFFERS] = 1
     more = limits.connection_window_bytes - frames.WINDOW_FIRST
     said = [frames.settings(told), frames.window_update(0, more)]
     return [frames.PREFACE, *said] if client else said

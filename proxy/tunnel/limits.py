@@ -29,6 +29,14 @@ class TunnelLimits:
     rapid_resets_max: int = 1000
     #: A stream that has moved so much gets its connection for itself: new streams go elsewhere.
     bulk_bytes: int = 4 << 20
+    #: One that moves so much within this time goes on over a connection of its own, which two
+    #: threads serve; so many at most (0: never), and what a thread reads at once.
+    own_bytes: int = 16 << 20
+    own_within_s: float = 2.0
+    own_streams_max: int = 8
+    own_block_bytes: int = 262144
+    #: How long such a connection may wait for the stream that it belongs to, or be dialled.
+    own_wait_s: float = 5.0
     #: Connections to one peer: so many from these numbers of streams on, and never more than this.
     second_lane_streams: int = 64
     all_lanes_streams: int = 512

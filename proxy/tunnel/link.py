@@ -12,9 +12,24 @@ from typing import Protocol
 
 from proxy.certificate import PeerCertificate
 from proxy.relay import Owner, Stream, TlsStream
+from proxy.tunnel import moving
 from proxy.tunnel.channel import Channel
 from proxy.tunnel.core import Tunnel
-from proxy.tunnel.events import Answered, Broken, Closed, Data, Event, Opened, Over, Writable
+from proxy.tunnel.events import (
+    Answered,
+    Broken,
+    Closed,
+    Crossed,
+    Data,
+    Event,
+    MovedIn,
+    MovedOut,
+    Offered,
+    Opened,
+    Over,
+    Writable,
+)
+from proxy.tunnel.far import Far
 from proxy.tunnel.limits import TunnelLimits
 from proxy.tunnel.stream import TunnelStream
 
@@ -30,6 +45,14 @@ class Keeper(Protocol):
         """The connection is over."""
         ...
 
+    def stream_due(self, link: Link, channel: Channel) -> None:
+        """A stream that we opened moves so much that it may have a connection of its own."""
+        ...
+
+    def stream_offered(self, link: Link, channel: Channel, token: bytes) -> None:
+        """The peer offers a stream the connection that begins with this token."""
+        ...
+
 
 class Link:
     """One connection. It owns its TLS stream, and is what that relays to."""
@@ -43,6 +66,7 @@ class Link:
         "_tls",
         "certificate",
         "core",
+        "far",
         "gone",
         "idle_since",
         "refusals",
@@ -66,6 +90,8 @@ class Link:
         #: Streams that the peer did not take, by its answer.
         self.refusals: Counter[int] = Counter()
         self.idle_since = self._loop.time()
+        #: Where a link that we dialled goes to.
+        self.far: Far | None = None
         self._full = False
         self._scheduled = False
         self._bulk: Channel | None = None
@@ -163,6 +189,15 @@ class Link:
                 case Over(channel):
                     if channel.handle is not None:
                         channel.handle.ended()
+                case Offered(channel, token):
+                    self._keeper.stream_offered(self, channel, token)
+                case MovedOut(channel):
+                    channel.handle.moved_out()
+                case MovedIn(channel):
+                    channel.handle.moved_in()
+                case Crossed():
+                    self.idle_since = self._loop.time()
+                    self._end_if_left()
                 case Closed(channel, code):
                     if channel.handle is not None:
                         channel.handle.was_closed(code)
@@ -176,8 +211,12 @@ class Link:
             self.schedule()
 
     def _note_bulk(self, channel: Channel) -> None:
-        if channel.moved >= self.core.limits.bulk_bytes:
+        core = self.core
+        if channel.moved >= core.limits.bulk_bytes:
             self._bulk = channel
+            offers = core.takes_offers and core.is_client
+            if offers and moving.is_due(channel, core.limits, self._loop.time()):
+                self._keeper.stream_due(self, channel)
 
     def _end_if_left(self) -> None:
         if self.core.leaving and not self.core.channels and not self.gone:
@@ -216,8 +255,8 @@ class Link:
         for chunk in chunks:
             self._handle(core.receive(chunk, now))
         reading = core.reading
-        if reading is not None and reading.moved >= core.limits.bulk_bytes:
-            self._bulk = reading
+        if reading is not None:
+            self._note_bulk(reading)
 
     def pause_reading(self) -> None:
         """The connection takes no more: what streams write waits."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import ssl
 import time
 from collections.abc import Coroutine, Iterator
 from dataclasses import dataclass, field
@@ -19,13 +20,18 @@ from proxy.config import ProxyConfig
 from proxy.errors import IdentityError
 from proxy.relay import Owner, Stream, TlsStream
 from proxy.revocations import Revocations
+<<<<<<< HEAD
 from proxy.spiffe import SpiffeId
 from proxy.telemetry.connections import HandshakeMetrics
+=======
+>>>>>>> 562aff2 (A stream that moves much goes on over a connection of its own, served by threads)
 from proxy.tls import Contexts
 from proxy.tunnel.channel import Channel
+from proxy.tunnel.far import Far
 from proxy.tunnel.frames import ALPN
 from proxy.tunnel.lanes import Lane, plan
 from proxy.tunnel.link import Link
+from proxy.tunnel.own import OwnConnections
 from proxy.tunnel.stream import TunnelStream
 
 log = logging.getLogger("lictor.proxy.tunnel")
@@ -43,17 +49,6 @@ class Hub(Protocol):
     handshakes: HandshakeMetrics
 
     def spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Far:
-    """The other end: where it is, whose identity it must have, what it is asked for. Our own
-    identity is part of the pool: all connections speak for one leaf, and end with it."""
-
-    address: str
-    port: int
-    expected: frozenset[SpiffeId]
-    authority: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +76,12 @@ class Tunnels:
         self._groups: dict[Far, _Group] = {}
         self._plain: dict[tuple[str, int], float] = {}
         self._sweeping: asyncio.TimerHandle | None = None
+        self._own = OwnConnections(
+            self._limits,
+            dial=self._own_one,
+            revoked=lambda peer: hub.revoked.why(peer),
+            spawn=hub.spawn,
+        )
         self.counted = {"handshakes": 0, "streams": 0, "plain": 0}
 
     @property
@@ -178,7 +179,7 @@ class Tunnels:
         contexts = self._hub.contexts
         if contexts is None or contexts.tunnel is None:
             raise OSError("no leaf certificate yet")
-        made = await self._secured(far, contexts, tunnel=True)
+        made = await self._secured(far, contexts.tunnel)
         self.counted["handshakes"] += 1
         if made.stream.alpn != ALPN:
             self._remember_plain(far)
@@ -193,11 +194,11 @@ class Tunnels:
             made.stream.abort()
             raise OSError("the leaf was replaced during the handshake")
         link = Link(self, made.stream, peer, self._limits, client=True)
+        link.far = far
         link.begin()
         return link
 
-    async def _secured(self, far: Far, contexts: Contexts, *, tunnel: bool) -> Secured:
-        context = contexts.tunnel if tunnel and contexts.tunnel is not None else contexts.client
+    async def _secured(self, far: Far, context: ssl.SSLContext) -> Secured:
         greeting = Greeting(self._loop.create_future())
         stream = TlsStream(
             greeting,
@@ -213,6 +214,7 @@ class Tunnels:
                 der = await greeting.secured
         except BaseException as error:
             stream.abort()
+            tunnel = self._hub.contexts is not None and context is self._hub.contexts.tunnel
             if tunnel and "no application protocol" in str(error).lower().replace("_", " "):
                 # Some programs end a handshake that names only protocols they do not know.
                 self._remember_plain(far)
@@ -223,7 +225,13 @@ class Tunnels:
         if self._hub.contexts is None:
             raise OSError("no leaf certificate yet")
         self.counted["plain"] += 1
-        return await self._secured(far, self._hub.contexts, tunnel=False)
+        return await self._secured(far, self._hub.contexts.client)
+
+    async def _own_one(self, far: Far) -> tuple[TlsStream, bytes | None]:
+        if self._hub.contexts is None or self._hub.contexts.own is None:
+            raise OSError("no leaf certificate yet")
+        made = await self._secured(far, self._hub.contexts.own())
+        return made.stream, made.der
 
     def _remember_plain(self, far: Far) -> None:
         if len(self._plain) >= _PLAIN_MAX:
@@ -235,6 +243,13 @@ class Tunnels:
     def link_opened(self, link: Link, channel: Channel, authority: str) -> None:
         """Nobody opens streams toward the side that dialled."""
         link.core.reset(channel)
+
+    def stream_due(self, link: Link, channel: Channel) -> None:
+        """It may have a connection of its own."""
+        self._own.due(link, channel)
+
+    def stream_offered(self, link: Link, channel: Channel, token: bytes) -> None:
+        """The side that dialled makes the offers; the core lets no others through."""
 
     def link_gone(self, link: Link) -> None:
         """Forget it."""
@@ -303,12 +318,14 @@ class Tunnels:
             self._sweeping.cancel()
         for link in self._links():
             link.close()
+        self._own.close()
 
     def explain(self) -> dict[str, Any]:
         """Connections and what they carry, for people."""
         return {
             "mode": self._hub.config.tunnel,
             **self.counted,
+            "own": {"made": self._own.made, "open": self._own.open},
             "connections": [
                 {
                     "peer": f"{far.address}:{far.port}",

@@ -9,6 +9,7 @@ from proxy.tunnel.frames import REFUSED_STREAM
 
 if TYPE_CHECKING:
     from proxy.relay import Owner, Stream
+    from proxy.tunnel.crossing import Crossing
     from proxy.tunnel.link import Link
 
 #: Answers to a stream: it stands; the intention denies; the application cannot be reached.
@@ -26,6 +27,7 @@ class TunnelStream:
         "_relaying",
         "_stopped",
         "_thrown_away",
+        "crossing",
         "lost",
         "owner",
         "peer",
@@ -40,6 +42,8 @@ class TunnelStream:
         self.lost = False
         #: What to answer when this is finished before it relays.
         self.refusal = UNREACHABLE
+        #: Its way to a connection of its own, once there is one.
+        self.crossing: Crossing | None = None
         self._link = link
         self._channel = channel
         self._held: list[bytes] = []
@@ -111,6 +115,13 @@ class TunnelStream:
         self._held.clear()
         if self.lost:
             return
+        crossing = self.crossing
+        if crossing is not None:
+            begun = crossing.begun
+            crossing.stop(in_order=crossing.over)
+            if begun:
+                self.lose("closed")
+                return
         link = self._link
         if not link.core.is_client:
             link.core.answer(self._channel, self.refusal)
@@ -119,11 +130,7 @@ class TunnelStream:
 
     def abort(self) -> None:
         """Reset the stream."""
-        if self.lost:
-            return
-        self._link.core.reset(self._channel)
-        self._link.schedule()
-        self._lose("closed")
+        self.lose("closed")
 
     def refuse(self) -> None:
         """Take no notice of it: the peer may try elsewhere."""
@@ -171,9 +178,44 @@ class TunnelStream:
 
     def was_closed(self, code: int) -> None:
         """The stream is gone."""
-        if not self.lost:
-            self._lose("connection_reset" if code else "closed")
+        self.lose("connection_reset" if code else "closed")
 
-    def _lose(self, reason: str) -> None:
+    def lose(self, reason: str) -> None:
+        """It is gone, here and on a connection of its own."""
+        if self.lost:
+            return
         self.lost = True
+        if self.crossing is not None:
+            self.crossing.stop()
+        self._link.core.reset(self._channel)
+        self._link.schedule()
         self._link.tell_later(self, reason)
+
+    # Of a stream that moves to a connection of its own.
+
+    @property
+    def relays(self) -> bool:
+        """Whether both ends stand."""
+        return self._relaying and not self.lost
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the peer sends no more."""
+        return self._over
+
+    def move_out(self) -> None:
+        """Send no more here than what was written."""
+        self._link.happened(self._link.core.move_out(self._channel))
+        self._link.schedule()
+
+    def moved_out(self) -> None:
+        """All that was written is sent."""
+        if self.crossing is not None:
+            self.crossing.moved_out()
+
+    def moved_in(self) -> None:
+        """What comes from now on comes there."""
+        if self.crossing is not None:
+            self.crossing.moved_in()
+        else:
+            self.abort()

@@ -16,9 +16,13 @@ from proxy.tunnel.events import (
     Answered,
     Broken,
     Closed,
+    Crossed,
     Data,
     Event,
     Leaving,
+    MovedIn,
+    MovedOut,
+    Offered,
     Opened,
     Over,
     Writable,
@@ -110,6 +114,67 @@ def test_a_window_grows_while_its_reader_keeps_up_and_all_windows_have_a_bound()
         server.receive(client.take(), 1 + turn * 0.001)
         client.receive(server.take(), 1 + turn * 0.001)
     assert sum(each.window for each in server.channels.values()) <= 8000
+
+
+TOKEN = b"t" * frames.TOKEN_BYTES
+
+
+def test_a_stream_moves_after_all_that_was_written_and_leaves_nothing_behind() -> None:
+    client, server = pair()
+    ours, theirs = opened(client, server)
+    assert client.takes_offers
+    client.offer(ours, TOKEN)
+    assert server.receive(client.take(), 0.0) == [Offered(theirs, TOKEN)]
+    assert not server.write(theirs, b"x" * 1500)  # half of it waits for the window
+    assert server.move_out(theirs) == []
+    events = client.receive(server.take(), 0.0)
+    assert [type(each) for each in events] == [Data]
+    client.read_on(ours, 9.0)
+    assert MovedOut(theirs) in server.receive(client.take(), 9.0)
+    *data, last = client.receive(server.take(), 9.0)
+    assert sum(len(each.data) for each in [*events, *data] if isinstance(each, Data)) == 1500
+    assert last == MovedIn(ours)
+    assert client.move_out(ours) == [MovedOut(ours), Crossed(ours)]
+    assert server.receive(client.take(), 9.0) == [MovedIn(theirs), Crossed(theirs)]
+    assert not client.channels
+    assert not server.channels
+
+
+def test_a_direction_that_has_ended_does_not_move_and_the_other_does() -> None:
+    client, server = pair()
+    ours, theirs = opened(client, server)
+    client.offer(ours, TOKEN)
+    client.end(ours)
+    assert server.receive(client.take(), 0.0) == [Offered(theirs, TOKEN), Over(theirs)]
+    assert server.move_out(theirs) == [MovedOut(theirs), Crossed(theirs)]
+    assert client.receive(server.take(), 0.0) == [MovedIn(ours), Crossed(ours)]
+    assert client.move_out(ours) == []
+
+
+def test_a_peer_that_never_heard_of_it_gets_no_offers() -> None:
+    client, server = pair(replace(SMALL, own_streams_max=0))
+    assert not client.takes_offers
+    assert not server.takes_offers
+
+
+@pytest.mark.parametrize("raw", [
+    frames.frame(frames.MOVED, 0, 1),
+    frames.frame(frames.OFFER, 0, 1, b"short"),
+    frames.frame(frames.OFFER, 0, 1, TOKEN) * 2,
+    frames.frame(frames.OFFER, 0, 1, TOKEN) + frames.frame(frames.MOVED, 0, 1) * 2,
+    frames.frame(frames.OFFER, 0, 3, TOKEN),
+])  # fmt: skip
+def test_words_about_moving_that_nobody_may_say(raw: bytes) -> None:
+    client, server = pair()
+    opened(client, server)
+    assert isinstance(server.receive(raw, 0.0)[-1], Broken)
+
+
+def test_nobody_makes_offers_to_the_side_that_dialled() -> None:
+    client, server = pair()
+    opened(client, server)
+    last = client.receive(frames.frame(frames.OFFER, 0, 1, TOKEN), 0.0)[-1]
+    assert last == Broken("an offer that is none")
 
 
 def test_waiting_streams_take_turns() -> None:
@@ -301,8 +366,11 @@ def test_no_bytes_raise(raw: bytes, greeted: bool) -> None:
 
 FRAMES = st.builds(
     lambda kind, flags, stream, payload: frames.frame(kind, flags, stream, payload),
-    st.integers(0, 10), st.integers(0, 255), st.integers(0, 9),
-    st.one_of(st.binary(max_size=40), st.just(frames.connect_block("db.dc1"))),
+    st.one_of(st.integers(0, 10), st.sampled_from([frames.OFFER, frames.MOVED])),
+    st.integers(0, 255), st.integers(0, 9),
+    st.one_of(
+        st.binary(max_size=40), st.sampled_from([b"", TOKEN, frames.connect_block("db.dc1")])
+    ),
 )  # fmt: skip
 
 
@@ -384,6 +452,19 @@ class Conversation(RuleBasedStateMachine):
         channel = self._pick(which, end)
         if channel is not None:
             self._saw(end, self.ends[end].end(channel))
+
+    @rule(which=st.integers(0, 99))
+    def offer(self, which: int) -> None:
+        channel = self._pick(which, 0)
+        if channel is not None and not channel.closed and not channel.offered:
+            self.ends[0].offer(channel, TOKEN)
+
+    @rule(which=st.integers(0, 99), end=st.integers(0, 1))
+    def move(self, which: int, end: int) -> None:
+        channel = self._pick(which, end)
+        twin = channel and self.by_id[channel.id][1 - end]
+        if channel is not None and channel.offered and (end or (twin and twin.moves_out)):
+            self._saw(end, self.ends[end].move_out(channel))
 
     @rule(which=st.integers(0, 99), end=st.integers(0, 1))
     def give_up(self, which: int, end: int) -> None:

@@ -1,0 +1,18 @@
+"""Where a tunnel connection goes to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from proxy.spiffe import SpiffeId
+
+
+@dataclass(frozen=True, slots=True)
+class Far:
+    """The other end: where it is, whose identity it must have, what it is asked for. Our own
+    identity is part of the pool: all connections speak for one leaf, and end with it."""
+
+    address: str
+    port: int
+    expected: frozenset[SpiffeId]
+    authority: str
