@@ -20,11 +20,7 @@ from proxy.config import ProxyConfig
 from proxy.errors import IdentityError
 from proxy.relay import Owner, Stream, TlsStream
 from proxy.revocations import Revocations
-<<<<<<< HEAD
-from proxy.spiffe import SpiffeId
 from proxy.telemetry.connections import HandshakeMetrics
-=======
->>>>>>> 562aff2 (A stream that moves much goes on over a connection of its own, served by threads)
 from proxy.tls import Contexts
 from proxy.tunnel.channel import Channel
 from proxy.tunnel.far import Far
