@@ -23,8 +23,8 @@ DOORS = frozenset(
 FACES = ("agent/http/", "agent/cli/", "agent/parts/")
 #: What may know a shell without being one: a package's front door, the program's entry, the engine
 #: under simulation, the servant of calls that have been decoded already, the runtime's hands
-#: that make TLS and archives of the configuration, the handlers of the proxy's requests, a stream on its
-#: way to another connection, and who has what is rarely wanted loaded.
+#: that make TLS and archives of the configuration, the handlers of the proxy's requests, a stream
+#: on its way to another connection, and who has what is rarely wanted loaded.
 FRONTS = frozenset(
     "agent/__main__.py agent/acl/access.py agent/acl/served.py agent/dns/__init__.py "
     "raftstore/raft/__init__.py gossip/__init__.py "

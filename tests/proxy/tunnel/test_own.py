@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
+import socket
 import threading
 import time
 from collections.abc import AsyncIterator
@@ -12,6 +13,7 @@ from dataclasses import replace
 
 import pytest
 
+from proxy.relay import PlainStream, Stream
 from proxy.server import Proxy
 from proxy.source import UpstreamSpec
 from tests.proxy.mesh import QUICK, Mesh, endpoint, rule, until
@@ -26,6 +28,16 @@ async def mesh() -> AsyncIterator[Mesh]:
     async with made.stack:
         yield made
     await until(lambda: not own_threads(), "threads end with their proxies")
+
+
+class Silent:
+    """An owner whom nothing of a stream concerns."""
+
+    def stream_opened(self, stream: Stream) -> None: ...
+    def stream_secured(self, stream: Stream, der: bytes | None) -> None: ...
+    def stream_insecure(self, stream: Stream, reason: str, detail: str) -> None: ...
+    def stream_over(self, stream: Stream) -> None: ...
+    def stream_lost(self, stream: Stream, reason: str) -> None: ...
 
 
 def own_threads() -> list[threading.Thread]:
@@ -165,6 +177,26 @@ async def test_a_reader_that_stands_still_holds_its_writer_back(mesh: Mesh) -> N
         writer.write_eof()
         assert await reader.read() == digest(sent - 4)
     writer.close()
+
+
+async def test_threads_write_once_all_that_waits_is_written(mesh: Mesh) -> None:
+    loop, size = asyncio.get_running_loop(), 32 << 20
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.setblocking(False)
+        half = PlainStream(Silent(), mesh.config)
+        await loop.create_connection(lambda: half, *listener.getsockname())
+        far, _ = await loop.sock_accept(listener)
+    with far:
+        far.setblocking(False)
+        half.send(bytes(size))
+        written: list[int] = []
+        half.when_written(lambda: written.append(half.transport.get_write_buffer_size()))
+        assert not written
+        while size:
+            size -= len(await loop.sock_recv(far, 1 << 20))
+        await until(lambda: bool(written), "all is written")
+        assert written == [0]
+        half.abort()
 
 
 async def test_a_peer_that_takes_none_keeps_all_in_the_tunnel(mesh: Mesh) -> None:
