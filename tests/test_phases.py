@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.phases import AGAIN_MAX, BEGUN_FIRST, ROOT, marked, phase, phases
+from tests.phases import AGAIN_MAX, BEGUN_FIRST, ROOT, compile_once, marked, phase, phases
 
 #: Fails the first time it is run.
 ONCE = """
@@ -83,3 +83,17 @@ def test_every_phase_has_files() -> None:
     first, *others = phases(ROOT)
     assert "tests/repo" in first[-1]
     assert all(Path(ROOT, each[-1]).is_file() for each in others)
+
+
+def test_tests_are_compiled_before_processes_of_a_phase_each_would(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    folder = tmp_path / "tests"
+    folder.mkdir()
+    for name in ("one", "two", "broken"):
+        (folder / f"test_{name}.py").write_text("def test_fine():\n    pass\n")
+    (folder / "test_broken.py").write_text("import nothing_of_this_name")
+    compile_once(tmp_path)
+    compiled = {path.name.partition(".")[0] for path in (folder / "__pycache__").iterdir()}
+    assert compiled == {"test_one", "test_two", "test_broken"}
