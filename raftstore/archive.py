@@ -60,8 +60,9 @@ TABLE_NAMES = {
     "groups": "Group",
     "head": "Head",
 }
-#: Those that hold what nobody else may have: secrets of tokens and of auth methods, signing keys.
-SECRET_TABLES = ("ACLToken", "ACLAuthMethod", "ConnectCA")
+#: Those that hold what nobody else may have: secrets of tokens and of auth methods, signing keys,
+#: and among the config entries the keys of inline certificates.
+SECRET_TABLES = ("ACLToken", "ACLAuthMethod", "ConnectCA", "ConfigEntry")
 
 
 class ArchiveError(DecodeError):

@@ -13,12 +13,14 @@ from agent.http import filter_fields, render
 from agent.http.decode import DecodeFailure, load
 from proxy.errors import UnreadablePattern
 from raftstore.definitions import ConfigEntry
-from raftstore.entries import kinds
+from raftstore.entries import api_gateways, kinds
 from raftstore.entries.errors import Invalid
 from raftstore.entries.shape import Undecodable
 from raftstore.queries import HealthEntry
 from raftstore.records import Json
 
+#: Keys of inline certificates.
+RSA_BITS_MIN = 2048
 _GO_KINDS = {bool: "bool", int: "number", float: "number", str: "string", list: "array"}
 #: What RE2 has not: looking around, references back.
 _NOT_RE2 = re.compile(r"(?<!\\)(?:\\\\)*(?:\(\?(?:[=!]|<[=!]|P=)|\\[1-9])")
@@ -52,7 +54,34 @@ def checked(given: Json) -> ConfigEntry:
     check = _check_own if entry.kind == kinds.SERVICE_INTENTIONS else _check_pattern
     for pattern in _patterns(entry.content):
         check(pattern)
+    if entry.kind == api_gateways.HTTP_ROUTE:
+        for pattern in api_gateways.patterns(entry.content):
+            _check_pattern(pattern)
+    if entry.kind == kinds.INLINE_CERTIFICATE:
+        _check_pair(entry.content["Certificate"], entry.content[api_gateways.PRIVATE_KEY])
     return entry
+
+
+def _check_pair(certificate: str, key: str) -> None:
+    """Refuse a certificate whose key this is not, and keys that are too short to be safe."""
+    # Loaded when wanted: few agents are told of certificates.
+    from cryptography import x509
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives.asymmetric import rsa
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+    try:
+        public = x509.load_pem_x509_certificates(certificate.encode())[0].public_key()
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise Invalid(f"failed to parse certificate: {error}") from None
+    try:
+        private = load_pem_private_key(key.encode(), None)
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        raise Invalid("failed to parse private key") from None
+    if isinstance(private, rsa.RSAPrivateKey) and private.key_size < RSA_BITS_MIN:
+        raise Invalid(f"key length must be at least {RSA_BITS_MIN} bits")
+    if private.public_key() != public:
+        raise Invalid("private key does not match the certificate")
 
 
 def _check_filter(name: str, expression: str) -> None:

@@ -7,11 +7,12 @@ The fourth, whether what other entries stand on still holds, is ``graph.py``.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from raftstore.definitions import ConfigEntry
 from raftstore.entries import (
+    api_gateways,
     defaults,
     gateways,
     intentions,
@@ -34,6 +35,7 @@ INGRESS = "ingress-gateway"
 TERMINATING = "terminating-gateway"
 MESH = "mesh"
 JWT_PROVIDER = "jwt-provider"
+INLINE_CERTIFICATE = api_gateways.CERTIFICATE_KINDS[0]
 
 Content = Mapping[str, Any]
 
@@ -115,6 +117,29 @@ KINDS: Mapping[str, KindRules] = {
     "control-plane-request-limit": KindRules(
         shape=mesh.REQUEST_LIMIT, check=mesh.check_request_limit
     ),
+    api_gateways.GATEWAY: KindRules(
+        shape=api_gateways.GATEWAY_SHAPE,
+        check=api_gateways.check_gateway,
+        normalise=api_gateways.normalise_gateway,
+    ),
+    "bound-api-gateway": KindRules(shape=api_gateways.BOUND_SHAPE, check=api_gateways.check_bound),
+    api_gateways.HTTP_ROUTE: KindRules(
+        shape=api_gateways.HTTP_ROUTE_SHAPE,
+        check=api_gateways.check_http_route,
+        normalise=api_gateways.normalise_http_route,
+    ),
+    api_gateways.TCP_ROUTE: KindRules(
+        shape=api_gateways.TCP_ROUTE_SHAPE,
+        check=api_gateways.check_tcp_route,
+        normalise=api_gateways.normalise_tcp_route,
+    ),
+    INLINE_CERTIFICATE: KindRules(shape=api_gateways.INLINE_SHAPE, check=api_gateways.check_inline),
+    "file-system-certificate": KindRules(
+        shape=api_gateways.FILE_SHAPE, check=api_gateways.check_file
+    ),
+    "sameness-group": KindRules(
+        shape=api_gateways.SAMENESS_SHAPE, check=api_gateways.check_sameness
+    ),
 }
 
 _HEAD = (text("Kind", always=True), text("Name", always=True))
@@ -173,6 +198,14 @@ def is_canonical(entry: ConfigEntry) -> bool:
     except (Undecodable, RecursionError):
         return False
     return bool(rules.normalise(entry.name, content) == entry.content)
+
+
+def without_secrets(entry: ConfigEntry) -> ConfigEntry:
+    """An entry as the history of changes may show it: no private key stands in it."""
+    if entry.kind != INLINE_CERTIFICATE or api_gateways.PRIVATE_KEY not in entry.content:
+        return entry
+    kept = {k: v for k, v in entry.content.items() if k != api_gateways.PRIVATE_KEY}
+    return replace(entry, content=kept)
 
 
 def names_of(entry: ConfigEntry) -> tuple[str, ...]:

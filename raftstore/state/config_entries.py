@@ -43,6 +43,7 @@ def make_table(indexes: Indexes) -> Table[ConfigEntry]:
         _TABLE,
         indexes,
         key=lambda e: key_of(e.kind, e.name),
+        shown=kinds.without_secrets,
         groups={
             "kind": lambda e: (e.kind,),
             "service": lambda e: (e.name.lower(),) if e.kind in graph.SERVICE_KINDS else (),

@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 
 from tests.agent.http.rig import Client, Rig
 
@@ -53,6 +59,37 @@ async def test_a_refusal_says_what_was_wrong(
     got = await client.put("/v1/config", body)
     assert got.status == status and got.text.startswith(text)
     assert got.headers["x-lictor-error"] == why
+
+
+def pair(size: int = 2048) -> tuple[str, str]:
+    """A certificate and its key, in PEM."""
+    key = rsa.generate_private_key(65537, size)
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "api")])
+    made = x509.CertificateBuilder().subject_name(name).issuer_name(name)
+    made = made.public_key(key.public_key()).serial_number(1)
+    now = datetime.now(UTC)
+    made = made.not_valid_before(now).not_valid_after(now + timedelta(days=1))
+    shown = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    return made.sign(key, SHA256()).public_bytes(Encoding.PEM).decode(), shown.decode()
+
+
+async def test_a_certificate_is_taken_with_its_key_and_history_keeps_only_one(
+    client: Client,
+) -> None:
+    certificate, key = pair()
+    body = {"Kind": "inline-certificate", "Name": "c", "Certificate": certificate}
+    await write(client, {**body, "PrivateKey": key})
+    got = await client.get("/v1/config/inline-certificate/c")
+    assert (got.json["Certificate"], got.json["PrivateKey"]) == (certificate, key)
+    told = (await client.get("/v1/history")).text
+    assert "inline-certificate" in told and key.splitlines()[1] not in told
+    for other, words in (
+        (pair()[1], "private key does not match the certificate"),
+        (pair(1024)[1], "key length must be at least 2048 bits"),
+    ):
+        refused = await client.put("/v1/config", {**body, "PrivateKey": other})
+        assert (refused.status, refused.headers["x-lictor-error"]) == (500, "validation")
+        assert words in refused.text and other.splitlines()[1] not in refused.text
 
 
 async def test_listings_are_filtered_and_deletes_compared(client: Client) -> None:
