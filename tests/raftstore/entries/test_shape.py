@@ -191,13 +191,3 @@ def test_static_rules(body, reason):
     with pytest.raises(Invalid) as refused:
         kinds.check(kinds.decode(body))
     assert str(refused.value) == reason
-
-
-@pytest.mark.parametrize(
-    "kind",
-    ["api-gateway", "bound-api-gateway", "http-route", "tcp-route", "inline-certificate",
-     "file-system-certificate", "sameness-group"],
-)  # fmt: skip
-def test_kinds_of_newer_releases_that_nobody_here_would_act_on_are_refused(kind):
-    with pytest.raises(Undecodable, match=f"^invalid config entry kind: {kind}$"):
-        kinds.decode({"Kind": kind, "Name": "g"})
