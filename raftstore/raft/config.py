@@ -74,8 +74,9 @@ class RaftConfig:
     """Entries applied by one step before the loop gets its turn again."""
     apply_budget_s: float = 0.003
     apply_bytes_max: int = 4 * MIB
-    acknowledge_first_s: float = 0.001
-    """A follower applies once it has acknowledged, unless its disk takes longer than this."""
+    acknowledge_first_s: float = 0.01
+    """A follower applies once it has acknowledged, unless its disk takes longer than this. The loop's
+    timers may ring a millisecond early, so it is well above what a sync takes."""
     sync_begin_s: float = 0.001
     """A leader that applies beside its own write lets the sync begin first, but waits no longer
     than this for that."""

@@ -112,6 +112,7 @@ class DiskThread:
             self._syncs()  # whether it came to that or not
             with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
                 self._loop.call_soon_threadsafe(done, result, error)
+            self._journal.preallocate()
 
     def waited_s(self) -> float:
         """How long the present write has taken so far."""

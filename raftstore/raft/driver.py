@@ -323,9 +323,7 @@ class RaftNode:
 
     def _link_down(self, peer: str) -> None:
         self._replica.engine.disconnected(peer)
-        if not self._running:
-            return
-        if peer == self._replica.engine.leader_id():
+        if self._running and peer == self._replica.engine.leader_id():
             self._graces.begin(peer)
 
     def _grace_over(self, peer: str) -> None:
@@ -363,6 +361,8 @@ class RaftNode:
             self._loop.call_soon(self._step)
 
     def _step(self) -> None:
+        if self._may_step() and self._replica.commit():
+            self._apply()  # who is answered now asks again in this batch, not in one beside it
         if self._gathering.waits(self._replica.only_proposals()):
             self._loop.call_soon(self._step)
             return

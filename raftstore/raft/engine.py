@@ -418,17 +418,17 @@ class RaftEngine(SyncObj):  # type: ignore[misc]
     def tick(self) -> None:
         """Elections, commit, check-quorum."""
         if self.leads():
-            self._commit_majority()
+            self._commit_majority(self._journal.last_index)
         self._onTick(0.0)
 
-    def _commit_majority(self) -> None:
+    def _commit_majority(self, own: int) -> None:
         """Find at once what the tick's loop finds entry by entry; it then has nothing left to do.
 
         The same rule: what a majority holds, if it is of our own term (Raft, figure 8). Terms never
         fall along a log, so nothing below an entry of an older term is of ours.
         """
-        last, commit = self._journal.last_index, self.commit_index()
-        if last > commit and (index := self._held_by_majority(last)) > commit:
+        commit = self.commit_index()
+        if own > commit and (index := self._held_by_majority(own)) > commit:
             self._SyncObj__raftCommitIndex = self._journal.commit_hint = index
 
     def _held_by_majority(self, own: int) -> int:
@@ -437,6 +437,11 @@ class RaftEngine(SyncObj):  # type: ignore[misc]
         held = [match[self._members[peer]] for peer in self._peers]
         index = held_by_majority(held, own)
         return index if self._journal.term_at(index) == self.term() else 0
+
+    def commit(self) -> None:
+        """Leader: commit what a majority and our own disk hold, without a tick."""
+        if self.leads():
+            self._commit_majority(self._journal.saved_index)
 
     def append_payloads(self, payloads: Sequence[bytes], stamp: float) -> int:
         """Put proposals, at least one, into the leader's log and return the first one's index."""

@@ -13,6 +13,7 @@ JournalFull, and nothing of it has happened.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 import zlib
@@ -34,6 +35,7 @@ from raftstore.raft.log import (
 )
 from raftstore.raft.log_rows import KEY, DamagedRow, entries_of, last_of, rows_of
 from raftstore.raft.members import UNTOLD_DISK, Disk
+from raftstore.raft.preallocation import step_from
 
 FORMAT = 4
 FORMATS = (1, 2, 3, 4)
@@ -102,6 +104,7 @@ class LmdbJournal(Journal):
             self._env.close()
             raise
         self._saved_first = state.first_index
+        self._file_bytes = self._file.stat().st_size
         self._refused = False
         self._unmeasured_bytes = 0
         self._measured_at = 0.0
@@ -243,6 +246,22 @@ class LmdbJournal(Journal):
         self._unmeasured_bytes += sum([len(entry[0]) for entry in batch.entries])
         if self._measuring_is_due():
             self._take_measure()
+
+    def preallocate(self) -> None:
+        """Fill the file with zeros some way ahead (``preallocation``), if there is room for that."""
+        step = step_from(
+            used=(self._env.info()["last_pgno"] + 1) * self._page_bytes,
+            size=self._file_bytes,
+            limit=self._map_bytes,
+            free=self._free_bytes,
+            reserve=self._reserve_bytes,
+        )
+        if step is None:
+            return
+        begin, count = step
+        self._file_bytes = begin + count  # also if it fails: then the file grows as it would
+        with contextlib.suppress(OSError), self._file.open("r+b", buffering=0) as file:
+            os.pwrite(file.fileno(), bytes(count), begin)
 
     def _measuring_is_due(self) -> bool:
         return (

@@ -390,6 +390,9 @@ class Journal(ABC):
     def stored(self, first: int, last: int, *, bytes_max: int | None = None) -> list[Entry]:
         """Read saved entries back; at least one when ``first`` is saved."""
 
+    def preallocate(self) -> None:  # noqa: B027  (most have no file)
+        """Make room ahead for the next batches. Runs on the disk thread, between two of them."""
+
     def discard_trimmed(self, count_max: int) -> bool:
         """Delete up to so many trimmed entries from the disk, durably; True if more are left.
 

@@ -263,6 +263,14 @@ class Replica:
         """How many proposals wait for a step; 0 if other servers' messages do."""
         return 0 if self._inbox.messages else len(self._intake)
 
+    def commit(self) -> bool:
+        """Leader, before a step: commit what it would. Is there anything to apply?
+
+        Applied and answered first, callers ask again in time for the batch of that step.
+        """
+        self.engine.commit()
+        return self.engine.leads() and self.engine.apply_is_due()
+
     def apply(self) -> None:
         """Apply a slice of what is committed; after a step, or beside the write of its batch."""
         self.engine.apply_committed()

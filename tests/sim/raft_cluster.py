@@ -347,6 +347,8 @@ class Cluster:
     def step(self, node: Node) -> None:
         if node.syncing or node.replica is None:
             return
+        if self.event_count % 3 and node.replica.commit():
+            self.apply_committed(node)  # before the step, as a leader does
         work = self.turn(node)
         self.results(node)
         self.check(node)

@@ -101,6 +101,10 @@ class StockReplica:
         sent, self.outlet.sent = self.outlet.sent, []
         return Work(sent, None, [])
 
+    def commit(self) -> bool:
+        """Its tick commits."""
+        return False
+
     def apply(self) -> None:
         """Its tick has applied."""
 

@@ -454,3 +454,36 @@ def test_a_map_that_may_outgrow_the_disk_is_told_at_start(tmp_path):
     journal._free_bytes = 1000
     assert "may grow to 16777216 bytes" in journal.shortage()
     journal.close()
+
+
+def test_the_file_is_filled_ahead_and_what_is_in_it_stays(tmp_path):
+    journal = open_journal(tmp_path, reserve_bytes=0)
+    file = tmp_path / "data.mdb"
+    sizes = set()
+    for number in range(1, 101):
+        journal.append((payload_command(1.0, b"%d" % number * 4096), number, 1))
+        save(journal)
+        journal.preallocate()
+        sizes.add(file.stat().st_size)
+    expected = [journal.entry(index) for index in range(1, 101)]
+    assert file.stat().st_size > journal.used_bytes + 2**20 // 2
+    assert len({size for size in sizes if size > 2**19}) <= 5  # not with each batch
+    journal.close()
+    assert reopened(tmp_path)[1] == expected
+
+
+def test_a_file_that_cannot_be_filled_ahead_grows_as_it_is_written(tmp_path, monkeypatch):
+    journal = open_journal(tmp_path, reserve_bytes=0)
+    fill(journal, 100, row=1)
+    journal.append((payload_command(1.0, b"x" * 2**20), 101, 1))
+    save(journal)
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("raftstore.raft.journal.os.pwrite", full)
+    journal.preallocate()
+    monkeypatch.undo()
+    fill(journal, 20, row=1)
+    journal.close()
+    assert reopened(tmp_path)[0].last_index == 121

@@ -252,6 +252,33 @@ def test_what_followers_acknowledge_is_noted_at_once_and_committed_by_the_next_s
     assert not a.wants_step()
 
 
+def test_a_leader_commits_before_its_step_what_its_own_disk_has_too(three):
+    a, b = three.replicas["a"], three.replicas["b"]
+    committed = a.engine.commit_index()
+    a.propose("w", b"x")
+    ours = a.step(50.0)
+    b.deliver("a", next(out.message for out in ours.early if out.peer == "b"))
+    theirs = b.step(50.0)
+    (ack,) = [out.message for out in theirs.late if out.peer == "a"]
+    assert not a.commit()  # nobody has it yet
+    a.answer("b", ack)
+    assert not a.commit()  # our own disk is busy
+    a.persisted(ours.batch)
+    assert a.commit()
+    assert a.engine.commit_index() == committed + 1
+    assert a.take_results() == []
+    a.apply()
+    assert [ticket for ticket, _ in a.take_results()] == ["w"]
+    assert not a.commit()  # nothing is left
+    b.persisted(theirs.batch)
+    three.turn("a")
+    for message in three.letters("a", "b", Append):
+        b.deliver("a", message)
+    b.step(50.0)
+    assert b.engine.apply_is_due()
+    assert not b.commit()  # a follower acknowledges first
+
+
 @settings(max_examples=30, deadline=None)
 @given(st.lists(st.integers(0, 6), min_size=1, max_size=6), st.sampled_from(["abc", "a"]))
 def test_commands_of_every_size_around_a_batch_s_arrive_whole_and_in_order(offsets, names):
