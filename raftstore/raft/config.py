@@ -75,8 +75,8 @@ class RaftConfig:
     apply_budget_s: float = 0.003
     apply_bytes_max: int = 4 * MIB
     acknowledge_first_s: float = 0.01
-    """A follower applies once it has acknowledged, unless its disk takes longer than this. The loop's
-    timers may ring a millisecond early, so it is well above what a sync takes."""
+    """A follower applies once it has acknowledged, unless its disk takes longer than this. The
+    loop's timers may ring a millisecond early, so it is well above what a sync takes."""
     sync_begin_s: float = 0.001
     """A leader that applies beside its own write lets the sync begin first, but waits no longer
     than this for that."""

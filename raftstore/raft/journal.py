@@ -248,7 +248,7 @@ class LmdbJournal(Journal):
             self._take_measure()
 
     def preallocate(self) -> None:
-        """Fill the file with zeros some way ahead (``preallocation``), if there is room for that."""
+        """Fill the file with zeros some way ahead (``preallocation``), if there is room."""
         step = step_from(
             used=(self._env.info()["last_pgno"] + 1) * self._page_bytes,
             size=self._file_bytes,

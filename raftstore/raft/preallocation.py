@@ -1,10 +1,10 @@
 """How far a journal's file is filled with zeros ahead of what is written. Pure.
 
 A synced write into blocks that exist costs the device's own time. One that makes the file longer
-also commits the file system's journal, and so do the writes of everybody else on the same file system.
-LMDB makes its file longer page by page, with nearly every batch, until trimmed pages can be used
-again. So room is made for some hundred batches at once, by zeros: what is only reserved
-(``fallocate``) is noted in the file system's journal when it is written, like a longer file.
+also commits the file system's journal, for which the syncs of others on it wait too. LMDB makes its
+file longer page by page, with nearly every batch, until trimmed pages can be used again. So room is
+made for some hundred batches at once, by zeros: what is only reserved (``fallocate``) is noted in
+the file system's journal when it is written, like a longer file.
 """
 
 from __future__ import annotations
