@@ -25,8 +25,8 @@ from raftstore.raft.log import Batch, Journal
 from raftstore.raft.replica import Work
 
 T = TypeVar("T")
-_Job = tuple[Callable[[], Any], Callable[[Any, BaseException | None], None]]
-"""What to do there, and who is told on the loop what came of it."""
+_Job = tuple[Callable[[], Any], Callable[[Any, BaseException | None], None], Callable[[], object]]
+"""What to do there, who is told on the loop what came of it, and what to do after that."""
 
 log = logging.getLogger("lictor.raftstore.raft.disk")
 
@@ -80,7 +80,8 @@ class DiskThread:
     def _write(self, batch: Batch) -> None:
         self._idle.clear()
         self._not_syncing.acquire(blocking=False)
-        self._hand_over((functools.partial(self._journal.persist, batch), self._finished))
+        write = functools.partial(self._journal.persist, batch)
+        self._hand_over((write, self._finished, self._journal.preallocate))
 
     def let_sync_begin(self) -> None:
         """Leave the interpreter to the thread until what it writes is being synced, which needs
@@ -103,7 +104,7 @@ class DiskThread:
 
     def _work(self) -> None:
         while (job := self._jobs.get()) is not None:
-            work, done = job
+            work, done, afterwards = job
             result, error = None, None
             try:
                 result = work()
@@ -112,7 +113,7 @@ class DiskThread:
             self._syncs()  # whether it came to that or not
             with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
                 self._loop.call_soon_threadsafe(done, result, error)
-            self._journal.preallocate()
+            afterwards()
 
     def waited_s(self) -> float:
         """How long the present write has taken so far."""
@@ -134,7 +135,7 @@ class DiskThread:
     async def run(self, work: Callable[[], T]) -> T:
         """Do something else on this thread, between writes."""
         future: asyncio.Future[T] = self._loop.create_future()
-        self._hand_over((work, functools.partial(_settle, future)))
+        self._hand_over((work, functools.partial(_settle, future), _nothing))
         return await future
 
     def _finished(self, _: None, error: BaseException | None) -> None:

@@ -76,3 +76,27 @@ async def test_a_write_that_fails_before_its_sync_is_not_waited_for():
     disk.let_sync_begin()
     assert isinstance(await ended, OSError)
     await disk.close()
+
+
+async def test_room_is_made_after_a_write_is_told_and_before_the_end():
+    told: list[str] = []
+
+    class Preallocating(MemJournal):
+        def persist(self, batch) -> None:
+            told.append("written")
+
+        def preallocate(self) -> None:
+            assert told[-1] == "written"
+            told.append("room made")
+
+    ended = asyncio.get_running_loop().create_future()
+    journal = Preallocating()
+    disk = DiskThread(
+        journal, config=RaftConfig(node_id="a"), done=lambda work, error: ended.set_result(error)
+    )
+    journal.set_term(1, None)
+    disk.persist(Work([], journal.take(), []), journal.take())
+    assert await ended is None
+    assert await disk.run(lambda: told[-1]) == "room made"
+    await disk.close()  # the journal may be closed after this: nothing more is asked of it
+    assert told == ["written", "room made"]

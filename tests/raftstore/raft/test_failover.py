@@ -95,7 +95,7 @@ def test_a_start_alone_gives_no_vote_to_a_stranger_in_a_hurry(bench):  # hazard 
 class OneByOne(RaftEngine):
     """PySyncObj's own commit rule, entry by entry."""
 
-    def _commit_majority(self) -> None:
+    def _commit_majority(self, own: int) -> None:
         pass
 
 

@@ -263,6 +263,7 @@ def test_a_leader_commits_before_its_step_what_its_own_disk_has_too(three):
     assert not a.commit()  # nobody has it yet
     a.answer("b", ack)
     assert not a.commit()  # our own disk is busy
+    assert a.engine.commit_index() == committed
     a.persisted(ours.batch)
     assert a.commit()
     assert a.engine.commit_index() == committed + 1
