@@ -151,7 +151,7 @@ async def test_what_was_held_is_refused_to_those_who_lost_the_right(gone: bool) 
     setting = Setting(READ_A)
     setting.put("a1")
     index = (await setting.backend.ask(KVGet("a1"))).index
-    options = Ask(min_index=index, wait_s=1.0)
+    options = Ask(min_index=index, wait_s=0.2)
     held = asyncio.ensure_future(  # noqa: TID251
         setting.guard.ask(setting.caller(), KVGet("a1"), options)
     )

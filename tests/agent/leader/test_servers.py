@@ -88,7 +88,9 @@ class Ring:
 
 
 @pytest.fixture
-async def ring() -> AsyncIterator[Ring]:
+async def ring(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Ring]:
+    # What is asserted is what is done, not how often somebody looks.
+    monkeypatch.setattr("agent.leader.servers.LOOK_INTERVAL_S", 0.1)
     made = Ring()
     first = await made.add("a")
     first.store.bootstrap({"a": first.address})
