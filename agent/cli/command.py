@@ -51,6 +51,8 @@ class Command:
     http: bool = True
     server: bool = False
     namespace: bool = False
+    #: Flags may stand behind other words too; no command of Consul's has that.
+    flags_anywhere: bool = False
     #: Exit status when the flags or the client's options cannot be used.
     error_status: int = 1
 

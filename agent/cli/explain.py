@@ -28,9 +28,6 @@ def _explain(call: Call) -> int:
         return call.fail(f"Unknown format: {wanted}")
     if not call.args:
         return call.fail("Error! Missing WHAT argument")
-    late = [word for word in call.args if word.startswith("-")]
-    if late:
-        return call.fail(f"Error! Flags stand before WHAT: {' '.join(late)}")
     # key=value words go into the query, everything else into the path.
     path = [word for word in call.args if "=" not in word]
     query = [(key, value) for key, _, value in (w.partition("=") for w in call.args if "=" in w)]
@@ -87,9 +84,11 @@ COMMANDS = {
         help="Says why a decision fell.\n\n"
         + textwrap.fill(f"WHAT is {', '.join(_WHATS[:-1])} or {_WHATS[-1]};", 78)
         + "\nARGs are names, or key=value. Examples: explain dns web.service.consul type=SRV;\n"
-        "explain intention web db; explain service web node=n1.",
+        "explain intention web db; explain service web node=n1; explain acl key write a/b\n"
+        "(of the token that is shown).",
         run=_explain,
         server=True,
+        flags_anywhere=True,
         flags=(
             Flag("format", "Output format: pretty or json.", default="pretty"),
             Flag("method", "For an intention: the method of a request."),

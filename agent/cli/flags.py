@@ -1,7 +1,8 @@
 """Command line flags with the semantics of Go's flag package (cli-config contract, A1).
 
 One or two dashes alike, ``-flag value`` or ``-flag=value``, booleans ``-x`` and ``-x=false``; flags
-end at the first other word or at ``--``; repeated lists add up. Error texts are those that
+end at the first other word or at ``--`` (but for commands of our own that take them anywhere);
+repeated lists add up. Error texts are those that
 Consul's users know. Pure.
 """
 
@@ -75,16 +76,24 @@ class Parsed:
         return any(each == name for each, _ in self.given)
 
 
-def parse(flags: Iterable[Flag], words: Sequence[str]) -> Parsed:
-    """Read flags and what follows them. Raises FlagError or HelpWanted."""
+def parse(flags: Iterable[Flag], words: Sequence[str], *, anywhere: bool = False) -> Parsed:
+    """Read flags and what follows them; ``anywhere``: and what stands between them.
+
+    Raises FlagError or HelpWanted.
+    """
     known = {flag.name: flag for flag in flags}
     values: dict[str, Any] = {name: _start(flag) for name, flag in known.items()}
     given: list[tuple[str, Any]] = []
+    between: list[str] = []
     position = 0
     while position < len(words):
         word = words[position]
         if len(word) < 2 or not word.startswith("-"):
-            break
+            if not anywhere:
+                break
+            between.append(word)
+            position += 1
+            continue
         position += 1
         if word == "--":
             break
@@ -108,7 +117,7 @@ def parse(flags: Iterable[Flag], words: Sequence[str]) -> Parsed:
             value = _value(flag, text)
         given.append((name, value))
         _keep(values, flag, value)
-    return Parsed(values, tuple(given), tuple(words[position:]))
+    return Parsed(values, tuple(given), (*between, *words[position:]))
 
 
 def parse_bool(text: str) -> bool | None:

@@ -259,7 +259,7 @@ def load(path: tuple[str, ...]) -> Command:
 def _command(program: str, path: tuple[str, ...], words: Sequence[str]) -> int:
     command = load(path)
     try:
-        flags = parse(command.all_flags, words)
+        flags = parse(command.all_flags, words, anywhere=command.flags_anywhere)
     except HelpWanted:
         print(help_text(program, command), end="")
         return 0

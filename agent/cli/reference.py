@@ -12,8 +12,10 @@ from pathlib import Path
 from agent import VERSION
 from agent.cli.command import Command, meaning
 from agent.cli.main import TABLE, load
+from agent.config.bounds import Limits
 from agent.config.changes import Effect, effect_of
 from agent.config.keys import KEYS, Key, Kind, Standing
+from agent.quotas import RequestLimits
 
 _MADE = "made by `make reference`: do not edit"
 _INTRO = """\
@@ -102,10 +104,14 @@ def keys_page() -> str:
         'Files are HCL or JSON; durations are texts such as `"10s"`. *Live* keys are taken over by',
         "a reload, all others wait for a restart. Where nothing else is said, names, defaults and",
         "meanings are Consul's. `lictor config-plan` says the same of your own files.\n",
-        "| key | type | standing |",
-        "|---|---|---|",
+        "Of bounds (`limits`) the default stands here.\n",
+        "| key | type | standing | default |",
+        "|---|---|---|---|",
     ]
-    lines += [f"| `{key.path}` | {_type(key)} | {_standing(key)} |" for key in _sorted_keys()]
+    lines += [
+        f"| `{key.path}` | {_type(key)} | {_standing(key)} | {_default(key)} |"
+        for key in _sorted_keys()
+    ]
     return "\n".join(lines) + "\n"
 
 
@@ -127,6 +133,13 @@ def _standing(key: Key) -> str:
     if key.standing is Standing.REFUSED:
         return "refused"
     return "live" if effect_of(key) is Effect.LIVE else ""
+
+
+def _default(key: Key) -> str:
+    """Of a bound; the other keys' defaults are written where they are explained."""
+    stanza, _, name = key.target.partition(".")
+    bounds = {"limits": Limits(), "request_limits": RequestLimits()}.get(stanza)
+    return "" if bounds is None else f"{getattr(bounds, name)}{'s' if name.endswith('_s') else ''}"
 
 
 # -- man -----------------------------------------------------------------------------------------

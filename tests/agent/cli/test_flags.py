@@ -86,6 +86,15 @@ def test_help_is_asked_for(word: str) -> None:
         parse(FLAGS, [word])
 
 
+def test_flags_may_stand_anywhere_where_a_command_says_so() -> None:
+    words = ["acl", "-name", "x", "key", "-yes", "read", "--", "-name"]
+    flags = (Flag("name", ""), Flag("yes", "", Kind.BOOL))
+    found = parse(flags, words, anywhere=True)
+    assert (found.text("name"), found["yes"]) == ("x", True)
+    assert found.rest == ("acl", "key", "read", "-name")
+    assert parse(flags, words).rest == tuple(words)
+
+
 def test_flags_end_at_the_first_word_or_at_two_dashes() -> None:
     assert parse(FLAGS, ["-dev", "key", "-dev=false"]).rest == ("key", "-dev=false")
     assert parse(FLAGS, ["-dev", "--", "-name"]).rest == ("-name",)
