@@ -417,7 +417,8 @@ def test_a_journal_of_a_newer_version_is_named_as_such(tmp_path):
 def test_room_that_was_freed_is_room_again(tmp_path):
     journal = open_journal(tmp_path, map_bytes=2**21)
     while not journal.full:
-        journal.append((payload_command(0.0, b"x" * 3000), journal.last_index + 1, 1))
+        for _ in range(8):
+            journal.append((payload_command(0.0, b"x" * 3000), journal.last_index + 1, 1))
         save(journal)
     assert journal.pressed
     last = journal.last_index
@@ -429,8 +430,9 @@ def test_room_that_was_freed_is_room_again(tmp_path):
         pass
     assert not journal.full
     assert not journal.pressed
-    for _ in range(100):
-        journal.append((payload_command(0.0, b"x" * 3000), journal.last_index + 1, 1))
+    for _ in range(13):
+        for _ in range(8):
+            journal.append((payload_command(0.0, b"x" * 3000), journal.last_index + 1, 1))
         save(journal)
     journal.close()
 
@@ -460,12 +462,12 @@ def test_the_file_is_filled_ahead_and_what_is_in_it_stays(tmp_path):
     journal = open_journal(tmp_path, reserve_bytes=0)
     file = tmp_path / "data.mdb"
     sizes = set()
-    for number in range(1, 101):
-        journal.append((payload_command(1.0, b"%d" % number * 4096), number, 1))
+    for number in range(1, 41):
+        journal.append((payload_command(1.0, b"%02d" % number * 20_000), number, 1))
         save(journal)
         journal.preallocate()
         sizes.add(file.stat().st_size)
-    expected = [journal.entry(index) for index in range(1, 101)]
+    expected = [journal.entry(index) for index in range(1, 41)]
     assert file.stat().st_size > journal.used_bytes + 2**20 // 2
     assert len({size for size in sizes if size > 2**19}) <= 5  # not with each batch
     journal.close()
@@ -474,7 +476,7 @@ def test_the_file_is_filled_ahead_and_what_is_in_it_stays(tmp_path):
 
 def test_a_file_that_cannot_be_filled_ahead_grows_as_it_is_written(tmp_path, monkeypatch):
     journal = open_journal(tmp_path, reserve_bytes=0)
-    fill(journal, 100, row=1)
+    fill(journal, 100, row=100)
     journal.append((payload_command(1.0, b"x" * 2**20), 101, 1))
     save(journal)
 
@@ -484,6 +486,6 @@ def test_a_file_that_cannot_be_filled_ahead_grows_as_it_is_written(tmp_path, mon
     monkeypatch.setattr("raftstore.raft.journal.os.pwrite", full)
     journal.preallocate()
     monkeypatch.undo()
-    fill(journal, 20, row=1)
+    fill(journal, 3, row=1)
     journal.close()
-    assert reopened(tmp_path)[0].last_index == 121
+    assert reopened(tmp_path)[0].last_index == 104

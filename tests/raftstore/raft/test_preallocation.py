@@ -1,6 +1,6 @@
 """How far a file is filled ahead, and what is never done for it."""
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from raftstore.raft.preallocation import AHEAD_BYTES, STEP_BYTES, step_from
@@ -29,6 +29,7 @@ def test_a_little_journal_stays_little():
     assert step(used=100_000, size=100_000) is None
 
 
+@settings(max_examples=40)
 @given(used=sizes, size=sizes, limit=sizes)
 def test_zeros_never_cover_what_is_used_nor_go_beyond_the_limit(used, size, limit):
     found = step(used=used, size=size, limit=limit)
