@@ -31,6 +31,7 @@ from proxy.tunnel.events import (
 )
 from proxy.tunnel.far import Far
 from proxy.tunnel.limits import TunnelLimits
+from proxy.tunnel.parts import parts
 from proxy.tunnel.stream import TunnelStream
 
 
@@ -166,7 +167,9 @@ class Link:
         if core.waits and not self._full:
             self._handle(core.pump())
         if core.out:
-            self._tls.send(core.take())
+            out, core.out = core.out, []
+            for part in parts(out):
+                self._tls.send(part)
             if core.waits and not self._full:
                 self.schedule()
 
