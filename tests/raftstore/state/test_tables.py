@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from raftstore.state.tables import Indexes, Tombstones
+from hypothesis import given
+from hypothesis import strategies as st
+
+from raftstore.state.tables import ACL_TABLES, Indexes, Tombstones
 
 
 def test_what_was_touched_is_told_once():
@@ -71,3 +74,29 @@ def test_what_is_taken_back_was_never_touched():
     indexes.undo.rollback()
     assert indexes.drain() == {("kv", "before")}
     assert indexes.of("nodes") == 0
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["note", "load", "all"]),
+            st.sampled_from(
+                ["acl-tokens", "acl-policies", "acl-roles", "kvs", "acl-binding-rules"]
+            ),
+        )
+    )
+)
+def test_the_index_of_access_control_is_that_of_its_newest_table(
+    steps: list[tuple[str, str]],
+) -> None:
+    indexes = Indexes()
+    for index, (how, table) in enumerate(steps, start=1):
+        match how:
+            case "note":
+                indexes.raise_to(table, index)
+            case "load":
+                indexes.load(table, index)
+            case _:
+                indexes.load("acl-roles", index)
+                indexes.raise_all(index)
+        assert indexes.acl_index == max(map(indexes.of, ACL_TABLES))
