@@ -25,6 +25,9 @@ from gossip.wire.streams import StreamReader
 log = logging.getLogger("lictor.gossip.exchange")
 
 CHUNK_BYTES = 65_536
+#: A large table is encoded for so long at a time, in seconds, and so many records between two looks
+#: at the clock.
+ENCODE_SLICE_S, ENCODE_AT_ONCE = 0.002, 64
 ANSWERED_ERRORS = ("encrypted", "not_encrypted")
 
 
@@ -55,7 +58,7 @@ class Exchanges:
         Raises OSError, TimeoutError, GossipError."""
         async with asyncio.timeout(self._config.tcp_timeout_s):
             async with self._connect(to) as (reader, writer):
-                await self._send(writer, messages.encode_push_pull(self._local_state(join)))
+                await self._send(writer, await _encoded(self._local_state(join)))
                 answer = await self._read(reader)
         if isinstance(answer, Err):
             raise RemoteError(answer.error)
@@ -123,7 +126,7 @@ class Exchanges:
             await self._send(writer, messages.encode(Ack(request.seq_no)))
         elif isinstance(request, PushPull):
             # Answer first, judge afterwards: the other side learns our state even if we refuse it.
-            await self._send(writer, messages.encode_push_pull(self._local_state(request.join)))
+            await self._send(writer, await _encoded(self._local_state(request.join)))
             await self._merge(request, False)
         elif isinstance(request, User):
             self._user(request.payload)
@@ -172,3 +175,16 @@ class Exchanges:
                 for _ in range(parser.skipped_nodes):
                     self._stats.drop("malformed")
                 return message
+
+
+async def _encoded(state: PushPull) -> bytes:
+    """A table as bytes, made between other work where it is large; it is a value and stays."""
+    loop = asyncio.get_running_loop()
+    until = loop.time() + ENCODE_SLICE_S
+    parts: list[bytes] = []
+    for part in messages.push_pull_parts(state):
+        parts.append(part)
+        if len(parts) % ENCODE_AT_ONCE == 0 and loop.time() > until:
+            await asyncio.sleep(0)
+            until = loop.time() + ENCODE_SLICE_S
+    return b"".join(parts)

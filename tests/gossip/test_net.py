@@ -11,7 +11,9 @@ import socket
 
 import pytest
 
-from gossip import ConfigError, Gossip, MemberEventKind, MemberStatus
+from gossip import ConfigError, Gossip, MemberEventKind, MemberStatus, exchange
+from gossip.wire import messages
+from gossip.wire.messages import NodeState, PushPull, State
 from tests.gossip.rings import Watched, eventually, noted, quick, ring
 
 KEY = bytes(range(32))
@@ -329,3 +331,33 @@ async def test_an_idle_ring_costs_few_packets() -> None:
         after = members[0].gossip.stats()
         # One ping and one ack per probe interval, nothing else.
         assert after.packets_sent - before.packets_sent <= 2 * (after.probes - before.probes) + 4
+
+
+async def test_a_large_table_is_encoded_between_other_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(exchange, "ENCODE_SLICE_S", 0.0)
+    records = tuple(
+        NodeState(
+            incarnation=number,
+            name=f"n{number}",
+            address=b"\x7f\0\0\1",
+            port=8301,
+            meta=None,
+            versions=None,
+            state=State.ALIVE,
+        )
+        for number in range(640)
+    )
+    table, turns, encoding = PushPull(False, records, b"state"), 0, True
+
+    async def turn() -> None:
+        nonlocal turns
+        while encoding:
+            turns += 1
+            await asyncio.sleep(0)
+
+    async with asyncio.TaskGroup() as group:
+        group.create_task(turn())
+        data = await exchange._encoded(table)
+        encoding = False
+    assert data == messages.encode_push_pull(table)
+    assert turns >= 9
