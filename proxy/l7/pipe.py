@@ -16,6 +16,8 @@ from proxy.l7.limits import HttpLimits
 from proxy.l7.messages import Servant
 from proxy.relay import Stream
 
+#: A head that is not whole is looked at again after so many bytes, for it may be too long already.
+_HEAD_LOOK_BYTES = 1024
 #: Why a pipe ends whose connection turned out to be a tunnel.
 TUNNELLED = "tunnelled"
 
@@ -66,6 +68,9 @@ class Pipe:
         self.between = False
         #: Whether it is kept for another request: once the peer has ended, there will be none.
         self.kept = False
+        #: Up to which size the buffer is known to hold no whole head, while one is waited for; -1
+        #: while none is.
+        self._no_head_to = -1
         #: What comes waits until the answer that the taker passes on is complete.
         self.held_up = False
         self._touched_at = -math.inf
@@ -152,8 +157,16 @@ class Pipe:
         if len(self._buffer) > self._limits.buffer_bytes and not self._paused:
             self._paused = True
             self._stream.pause_reading()
-        if not self.held_up:
+        if not self.held_up and not (self._no_head_to >= 0 and self._goes_on()):
             self._wake()
+
+    def _goes_on(self) -> bool:
+        """Whether the head that is waited for is still not whole: who sends it byte by byte wakes
+        nobody with each of them."""
+        size = len(self._buffer)
+        if size - self._no_head_to >= _HEAD_LOOK_BYTES:
+            return False
+        return self._buffer.find(b"\r\n\r\n", max(0, self._no_head_to - 3)) < 0
 
     def send_all(self, chunks: list[bytes]) -> None:
         for each in chunks:
@@ -261,10 +274,14 @@ class Pipe:
             del self._buffer[:2]
         end = head.end_of_head(self._buffer)
         if end < 0:  # seldom: most heads come whole, and need no second clock
-            async with asyncio.timeout(rest_s):
-                while (end := head.end_of_head(self._buffer)) < 0:
-                    if not await self._more(rest_s):
-                        raise HttpViolation(400, "the head was cut short")
+            try:
+                async with asyncio.timeout(rest_s):
+                    while (end := head.end_of_head(self._buffer)) < 0:
+                        self._no_head_to = len(self._buffer)
+                        if not await self._more(rest_s):
+                            raise HttpViolation(400, "the head was cut short")
+            finally:
+                self._no_head_to = -1
         raw = bytes(self._buffer[:end])
         del self._buffer[:end]
         self._read_on()
