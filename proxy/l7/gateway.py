@@ -216,7 +216,7 @@ class Gateway:
         pipe = Pipe(self._limits)
         stream = secured or PlainStream(pipe, self._hub.config)
         if secured is not None:
-            secured.owner = pipe
+            secured.owner, pipe.tls = pipe, secured.version
             pipe.stream_opened(secured)
         self._adopt(pipe, self._ingress(pipe, stream, door), OUT, door.protocol)
         return stream
@@ -285,7 +285,7 @@ class Gateway:
             client=peer.identity,
             pipe=pipe,
             pool=self._links if self._state.protocol in HTTP2 else self._pool,
-            app=functools.partial(hub.places.next, own.app),
+            app=lambda: hub.places.next((self._state.own or own).app),
             limits=self._limits,
             connect_timeout_s=own.local_connect_timeout_s or hub.config.local_connect_timeout_s,
             request_timeout_s=own.local_request_timeout_s or hub.config.local_request_timeout_s,

@@ -160,9 +160,12 @@ def test_clients_outside_check_the_door_as_they_check_any_server(
             assert (name, status) == ("SSLCertVerificationError", 0), "it is nobody else"
             stranger = ssl.create_default_context()
             assert asked(TLS_PORT, "shop.example", stranger)[0] == "SSLCertVerificationError"
-            with socket.create_connection((agent.address, TLS_PORT), 10) as clear:
+            with (
+                socket.create_connection((agent.address, TLS_PORT), 10) as clear,
+                contextlib.suppress(ConnectionError),
+            ):
                 clear.sendall(b"GET / HTTP/1.1\r\nHost: shop.example\r\n\r\n")
-                assert not clear.recv(64).startswith(b"HTTP/1.1 2"), "nothing goes in clear"
+                assert not clear.recv(64).startswith(b"HTTP/1.1 "), "nothing goes in clear"
             if shutil.which("curl"):
                 address = f"shop.example:{TLS_PORT}:{agent.address}"
                 url = f"https://shop.example:{TLS_PORT}/"

@@ -26,7 +26,7 @@ from tests.waiting import eventually
 
 pytestmark = [pytest.mark.e2e, pytest.mark.long, pytest.mark.alone, pytest.mark.timeout(600)]
 
-ASKED, PAUSE_S, TIMES, LOOKS = 100, 0.01, 2.0, 6
+ASKED, PAUSE_S, TIMES, LOOKS = 100, 0.01, 2.0, 5
 #: What a sidecar may grow by under attack.
 GROWTH_MB = 48.0
 PUBLIC, LOCAL, LOCAL2 = 21700, 15700, 15701
