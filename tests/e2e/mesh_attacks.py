@@ -75,7 +75,7 @@ def two_readings(at: Target) -> None:
 
 def half_open(at: Target) -> None:
     with contextlib.ExitStack() as held:
-        for number in range(700):
+        for number in range(300):
             each = held.enter_context(at.connected(at.public))
             if number % 2:
                 each.sendall(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03")

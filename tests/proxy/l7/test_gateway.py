@@ -234,6 +234,26 @@ async def test_an_application_that_is_slow_down_or_broken_is_told_apart(make: Ma
     assert first.split()[1] == "504", body
 
 
+async def test_requests_of_a_live_connection_go_where_the_application_is_now(make: Make) -> None:
+    async def moved(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(asyncio.IncompleteReadError):
+            while True:
+                await head_of(reader)
+                writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nmoved")
+
+    pair = await make()
+    reader, writer = await pair.connect()
+    for number, there in enumerate((b"GET /a", b"GET /a", b"moved", b"moved")):
+        if number == 2:  # of each the second goes the short way
+            own = pair.mesh.sources["db"].state.own
+            assert own is not None
+            app = AppAddress("127.0.0.1", await pair.mesh.app(moved))
+            pair.mesh.sources["db"].change(own=replace(own, app=app))
+        writer.write(b"GET /a HTTP/1.1\r\nHost: db\r\n\r\n")
+        _, headers = await asyncio.wait_for(head_of(reader), 30)
+        assert (await body_of(reader, headers)).startswith(there)
+
+
 async def test_an_application_that_is_not_there_is_503(make: Make) -> None:
     pair = await make()
     own = pair.mesh.sources["db"].state.own
