@@ -75,6 +75,8 @@ class Pipe:
         self.held_up = False
         self._touched_at = -math.inf
         self._timer: asyncio.TimerHandle = None  # type: ignore[assignment]
+        #: Resets a stream that was to end in order and does not.
+        self._ending: asyncio.TimerHandle | None = None
         #: Takes no more streams, where there are some.
         self.leave: Callable[[], None] = lambda: None
         #: Whether the connection turned out to be a tunnel.
@@ -121,6 +123,9 @@ class Pipe:
     def stream_lost(self, stream: Stream, reason: str) -> None:
         self._insecure(reason)
         self._fail(reason)
+        if self._ending is not None:  # it would hold all that is here for its time
+            self._ending.cancel()
+            self._ending = None
 
     def _insecure(self, reason: str) -> None:
         if not self.secured.done():
@@ -344,9 +349,10 @@ class Pipe:
         """End in order."""
         if self._stream is not None and not self._stream.lost:
             self._stream.finish()
-            with contextlib.suppress(RuntimeError):
-                loop = asyncio.get_running_loop()
-                loop.call_later(self._limits.head_timeout_s, self.abort)
+            if self._ending is None:
+                with contextlib.suppress(RuntimeError):
+                    loop = asyncio.get_running_loop()
+                    self._ending = loop.call_later(self._limits.head_timeout_s, self.abort)
 
     def abort(self) -> None:
         """Reset."""

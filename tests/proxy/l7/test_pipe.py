@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 from proxy.errors import HttpViolation
 from proxy.l7.limits import HttpLimits
 from proxy.l7.pipe import Pipe
+from proxy.relay import PlainStream
+from tests.proxy.mesh import QUICK, until
 
 ONE_LOOP = True
 HEAD = b"GET /a HTTP/1.1\r\nHost: x\r\nX-Long: " + b"y" * 3000 + b"\r\n\r\n"
@@ -56,3 +58,23 @@ async def test_single_bytes_wake_nobody() -> None:
 async def test_a_head_that_is_too_long_is_noticed_before_its_end() -> None:
     with pytest.raises(HttpViolation):
         await read([b"GET /" + b"a" * 500] + [b"a" * 500] * 20)
+
+
+async def test_a_connection_that_is_gone_is_held_by_no_timer() -> None:
+    """Thousands that come and go in a second would stay in memory for ten."""
+    limits, loop, pipes = HttpLimits(), asyncio.get_running_loop(), []
+
+    def accepted() -> asyncio.Protocol:
+        pipes.append(Pipe(limits))
+        return PlainStream(pipes[-1], QUICK)
+
+    server = await loop.create_server(accepted, "127.0.0.1", 0)
+    reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+    await until(lambda: bool(pipes) and pipes[0].opened.is_set(), "it is there")
+    pipes[0].finish()
+    assert pipes[0]._ending is not None
+    assert await reader.read() == b""
+    writer.close()
+    await until(lambda: pipes[0].gone, "it is gone")
+    assert pipes[0]._ending is None
+    server.close()
