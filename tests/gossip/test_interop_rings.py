@@ -168,7 +168,6 @@ async def test_queries_of_serf_are_acknowledged_and_answered_by_all(ring: Ring) 
     # Gossip misses a member of a ring this small now and then, and queries are not repeated.
     answers = [f"'{name}': up {name}" for name in (*OURS, *THEIRS)]
     await _until_said(asker, "query", "-timeout=1s", "uptime", wanted=[*_acks(), *answers])
-    await _until_said(asker, "reachability", wanted=["Successfully contacted all live nodes"])
 
 
 async def test_queries_of_ours_are_acknowledged_and_answered_by_all(ring: Ring) -> None:

@@ -75,10 +75,10 @@ def main(arguments: list[str] | None = None) -> int:
         chosen = f"--only {section} --seed {options.seed}"
         chosen += f" --seeds {options.seeds}" if options.seeds > 1 else ""
         chosen += f" --size {options.size}"
-        chosen += "".join(f" --where {key}={value!r}" for key, value in options.where)
         chosen += f" --delay {options.delay}" if options.delay != "constant" else ""
         again = f"python -m tests.gossip_lab {chosen}"
-        print(f"{section}: seed {options.seed}: {again}", flush=True)
+        cells = "".join(f" --where '{key}={value}'" for key, value in options.where)
+        print(f"{section}: seed {options.seed}: {again}{cells}", flush=True)
         began, path = time.process_time(), options.out / f"{section}.json"
         rows = run(section, options)
         if options.where:

@@ -12,7 +12,7 @@ from typing import Any
 from tests.gossip_lab import accused, churning, disasters, false_alarms, lives, places, report
 from tests.gossip_lab.false_alarms import Anomaly, Cell
 
-NAME_RUNS = 5
+NAME_RUNS = 40
 
 Rows = list[dict[str, Any]]
 #: What is varied, and what measures it: a value, or one for each row.

@@ -12,12 +12,15 @@ from hypothesis import strategies as st
 from gossip.config import GossipConfig
 from gossip.members import Record
 from gossip.wire.messages import State
+from tests.gossip_lab import __main__ as lab
 from tests.gossip_lab import (
+    accused,
     churning,
     disasters,
     failures,
     false_alarms,
     lives,
+    more_sections,
     places,
     probe_theory,
     report,
@@ -159,6 +162,22 @@ def test_rows_of_several_seeds_become_one_with_their_range() -> None:
     rows.append({"seed": 3, "size": 5, "after": 1.0})
     assert report.plain(rows, "size").splitlines()[-1] == "| 5 | 1.00 (0.50 to 2.00) | 3 |"
     assert report.plain(rows[:1], "size").splitlines()[-1] == "| 5 | 0.50 |"
+
+
+def test_cells_that_are_run_again_take_the_place_of_their_rows(tmp_path: Path) -> None:
+    before = [{"seed": 1, "size": 5, "part": part, "left": 0} for part in (0.1, 0.2)]
+    path = tmp_path / "churns.json"
+    path.write_text(report.dumps({"rows": list(before)}))
+    after = [{"seed": 1, "size": 5, "part": 0.2, "left": 7}, {"seed": 2, "size": 5, "part": 0.2}]
+    assert lab.kept("churns", path, after) == [before[0], *after]
+    assert lab.kept("churns", tmp_path / "none.json", after) == after
+    assert more_sections.rows("links", 1, 10, {"size": "11"}) == []
+
+
+def test_a_member_that_stalls_is_suspected_in_a_mixed_ring_and_hears_of_it() -> None:
+    found = accused.accused(1, 2, True, "lan", 2.0)
+    assert found.suspected > 0
+    assert found.called_dead == found.by_ours_first == 0
 
 
 @pytest.mark.sim_runs(1)
