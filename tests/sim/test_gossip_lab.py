@@ -167,7 +167,7 @@ def test_rows_of_several_seeds_become_one_with_their_range() -> None:
 def test_cells_that_are_run_again_take_the_place_of_their_rows(tmp_path: Path) -> None:
     before = [{"seed": 1, "size": 5, "part": part, "left": 0} for part in (0.1, 0.2)]
     path = tmp_path / "churns.json"
-    path.write_text(report.dumps({"rows": list(before)}))
+    path.write_text(report.dumps({"seed": 1, "rows": list(before)}))
     after = [{"seed": 1, "size": 5, "part": 0.2, "left": 7}, {"seed": 2, "size": 5, "part": 0.2}]
     assert lab.kept("churns", path, after) == [before[0], *after]
     assert lab.kept("churns", tmp_path / "none.json", after) == after
