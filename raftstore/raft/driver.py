@@ -483,13 +483,13 @@ class RaftNode:
     def _calm_followers(self, work: Work) -> None:
         """A write takes long: keep followers calm for a while, then let them choose another.
 
-        Longer than an election timeout, and we do not lead any more: callers are told, the best
-        follower is told to campaign, and when the write returns we go on as a follower.
+        Longer than an election timeout, and we lead no more: callers are told, the best follower is
+        told to campaign, and we go on as a follower. The only voter leads on: there is no other.
         """
         engine = self._replica.engine
         if not engine.leads():
             return
-        if self._disk.waited_s() >= self._config.election_min_s:
+        if engine.peer_ids() and self._disk.waited_s() >= self._config.election_min_s:
             self._disk_step_downs += 1
             self._network.send_all(self._replica.step_down())
             self._deliver_results()

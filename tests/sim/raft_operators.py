@@ -158,7 +158,7 @@ class OperatedCluster(Cluster):
         """What the driver does when a write of a leader takes an election timeout."""
         if node.life != life or node.writing is not work or not self.leads(node):
             return
-        if self.asleep(node):
+        if self.asleep(node) or not node.replica.engine.peer_ids():
             return
         self.disk_step_downs += 1
         for peer, message in self.on_clock(node, node.replica.step_down):

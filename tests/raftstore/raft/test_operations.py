@@ -290,3 +290,20 @@ async def test_a_leader_whose_disk_hangs_steps_down_fails_its_callers_and_is_rep
             gate.set()
         await until(lambda: [p for _, p in old.applied][-1:] == [b"z"])
         assert old.node.status().disk_step_downs == 1 and cluster.leader() is not old
+
+
+async def test_the_only_voter_leads_on_however_long_its_disk_takes(tmp_path):
+    quick = {"heartbeat_s": 0.05, "election_min_s": 0.2, "election_max_s": 0.4}
+    async with servers(1, tmp_path, **quick) as cluster:
+        await cluster.write(b"x")
+        alone = cluster.leader()
+        never, persist = threading.Event(), alone.journal.persist
+
+        def slowly(batch):
+            never.wait(1.0)  # five times an election timeout
+            return persist(batch)
+
+        alone.journal.persist = slowly
+        await alone.node.propose(b"y", timeout_s=20.0)
+        assert alone.node.status().role == "leader"
+        assert alone.node.status().disk_step_downs == 0
