@@ -305,13 +305,17 @@ class PromptAnswers:
         self, asker: Asker, kept: KeptRead, seen: Seen, questions: PromptQuestions
     ) -> bool:
         """Have another agent answer. The token goes with the question: there it is looked at."""
+        read = kept.read
+        if not self._guarded:
+            told = functools.partial(self._told, asker, kept, EVERYBODY)
+            return questions.ask_soon(read.query, read.options, told)
         secret = kept.secret or seen.token or self._tokens.default
-        caller = self._caller_now(secret) if self._guarded else EVERYBODY
+        caller = self._caller_now(secret)
         if caller is None:
             return False
-        told = functools.partial(self._told, asker, kept, caller)
         with on_behalf(secret):
-            return questions.ask_soon(kept.read.query, kept.read.options, told)
+            told = functools.partial(self._told, asker, kept, caller)
+            return questions.ask_soon(read.query, read.options, told)
 
     def _told(
         self, asker: Asker, kept: KeptRead, caller: Caller, told: Told[Any] | Exception
