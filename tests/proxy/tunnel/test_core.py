@@ -374,6 +374,7 @@ FRAMES = st.builds(
 )  # fmt: skip
 
 
+@settings(max_examples=60)
 @given(st.lists(FRAMES, max_size=20), st.booleans())
 def test_no_frames_raise(raw: list[bytes], client: bool) -> None:
     end = Tunnel(SMALL, client=client, now=0.0)
@@ -523,5 +524,5 @@ class Conversation(RuleBasedStateMachine):
             assert self.got.get((1 - end, id_), bytearray()) == sent
 
 
-Conversation.TestCase.settings = settings(max_examples=40, stateful_step_count=40, deadline=None)
+Conversation.TestCase.settings = settings(max_examples=25, stateful_step_count=40, deadline=None)
 TestConversation = Conversation.TestCase
