@@ -14,9 +14,8 @@ _FORMATS = ("pretty", "json")
 _WHATS = (
     "acl", "certificate", "check", "configuration", "coordinates", "dns", "events",
     "feeds", "intention", "keyring", "limits", "login",
-    "loop", "member", "process", "query", "raft", "restore", "ring", "server-port", "service",
-    "session", "sidecars",
-    "watches",
+    "loop", "member", "process", "query", "raft", "restore", "ring", "route", "server-port",
+    "service", "session", "sidecars", "watches",
 )  # fmt: skip
 
 
@@ -85,17 +84,18 @@ COMMANDS = {
         + textwrap.fill(f"WHAT is {', '.join(_WHATS[:-1])} or {_WHATS[-1]};", 78)
         + "\nARGs are names, or key=value. Examples: explain dns web.service.consul type=SRV;\n"
         "explain intention web db; explain service web node=n1; explain acl key write a/b\n"
-        "(of the token that is shown).",
+        "(of the token that is shown); explain route web api -path /v1/items.",
         run=_explain,
         server=True,
         flags_anywhere=True,
         flags=(
             Flag("format", "Output format: pretty or json.", default="pretty"),
-            Flag("method", "For an intention: the method of a request."),
-            Flag("path", "For an intention: the path of a request."),
+            Flag("method", "For an intention or a route: the method of a request."),
+            Flag("path", "For an intention or a route: the path of a request."),
             Flag(
                 "header",
-                "For an intention: a header of a request, as NAME: VALUE; may be repeated.",
+                "For an intention or a route: a header of a request, as NAME: VALUE;\n"
+                "may be repeated.",
                 Kind.LIST,
             ),
         ),

@@ -111,7 +111,7 @@ def intention_explainer(
             raise RequestError(400, f"required query parameter '{missing}' not set")
         answer = await backend.ask(MatchIntentions("destination", (destination,)))
         rules = rules_of(answer.value.get(destination, ()))
-        request = _request(query)
+        request = request_of(query)
         from agent.explain.tokens import tokens_of  # needs a library of 9 MB
 
         tokens = await tokens_of(backend, rules, request or Request(), wall)
@@ -149,7 +149,7 @@ def intention_explainer(
     return explain
 
 
-def _request(query: Mapping[str, str]) -> Request | None:
+def request_of(query: Mapping[str, str]) -> Request | None:
     """The request that is asked about; None when only the connection is."""
     if not any(key in query for key in ("method", "path", "header")):
         return None

@@ -18,8 +18,11 @@ from agent.explain.restore import restore_explainer
 from agent.explain.service import service_explainer
 from agent.explain.session import AsksClock, explain_session
 from agent.late import loaded
+from raftstore.queries import HealthEntry
 from raftstore.records import CheckId, Json
 
+#: Says which instances an expression keeps. Raises RequestError.
+MakeFilter = Callable[[str], Callable[[HealthEntry], bool]]
 #: Answers with data; gets the path's further parts and the query string.
 Explainer = Callable[[Sequence[str], Mapping[str, str]], Awaitable[Json]]
 
@@ -51,6 +54,7 @@ def explainers(
     logins: Callable[[], Json],
     paced: Paced,
     live: Live,
+    make_filter: MakeFilter,
 ) -> dict[str, Explainer]:
     """Everything this agent can explain."""
 
@@ -59,6 +63,10 @@ def explainers(
         from agent.explain.dns import explain_dns, wish_of
 
         return await explain_dns(backend, dns(), wish_of(arguments, query))
+
+    intention = _after(
+        "agent.explain.tokens", intention_explainer(backend, wall=wall, **default_of(config))
+    )
 
     async def member(arguments: Sequence[str], query: Mapping[str, str]) -> Json:
         return explain_member(gossip, leader, arguments)
@@ -72,9 +80,7 @@ def explainers(
         "dns": one_question,
         "events": _plain(events),
         "feeds": _plain(feeds),
-        "intention": _after(
-            "agent.explain.tokens", intention_explainer(backend, wall=wall, **default_of(config))
-        ),
+        "intention": intention,
         "intention-plan": intention_planner(backend, paced, live, **default_of(config)),
         "intention-learn": _learner(backend, live, config),
         "keyring": _awaited(lambda: explain_keyring(config, keyring)),
@@ -87,6 +93,7 @@ def explainers(
         "raft": _plain(raft),
         "restore": restore_explainer(backend),
         "ring": _awaited(ring),
+        "route": _router(backend, intention, config, make_filter),
         "server-port": _plain(server_port),
         "service": service_explainer(backend, only_passing=config.dns.only_passing),
         "session": _session(backend, session_clock),
@@ -101,6 +108,19 @@ def _learner(backend: Backend, live: Live, config: AgentConfig) -> Explainer:
         from agent.explain.learned import learner
 
         return await learner(backend, live, **default_of(config))(arguments, query)
+
+    return explain
+
+
+def _router(
+    backend: Backend, intention: Explainer, config: AgentConfig, make_filter: MakeFilter
+) -> Explainer:
+    async def explain(arguments: Sequence[str], query: Mapping[str, str]) -> Json:
+        await loaded("agent.explain.route")
+        from agent.explain.route import route_explainer
+
+        explainer = route_explainer(backend, intention, config.datacenter, make_filter)
+        return await explainer(arguments, query)
 
     return explain
 

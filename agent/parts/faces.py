@@ -29,6 +29,7 @@ from agent.explain.ring import explain_ring
 from agent.explain.server_port import explain_server_port
 from agent.http import entry_limits
 from agent.http.context import HttpContext
+from agent.http.parse_config import subset_filter
 from agent.http.server import HttpServer
 from agent.internal_tls import port_view
 from agent.loop.watchdog import Watchdog
@@ -230,6 +231,7 @@ class Faces:
             limits=lambda: explain_limits(self._ground.config, self._quotas),
             paced=in_slices,
             live=lambda wanted: ask_clients(behind.gossip, behind.host.clients.here, wanted),
+            make_filter=subset_filter,
         )
 
     def _explain_member(self, name: str) -> object | None:

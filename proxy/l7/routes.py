@@ -198,19 +198,24 @@ def matches(route: Route, request: Request, path: str, full_match: FullMatch) ->
     if route.methods and request.method not in route.methods:
         return False
     try:
-        if route.path_form and not _path_fits(route, path, full_match):
+        if route.path_form and not path_fits(route, path, full_match):
             return False
-        if not all(_fits(each, request.get(each.name), full_match) for each in route.headers):
+        if not all(
+            condition_fits(each, request.get(each.name), full_match) for each in route.headers
+        ):
             return False
         if route.query:
             given = dict(parse_qsl(request.target.partition("?")[2], keep_blank_values=True))
-            return all(_fits(each, given.get(each.name), full_match) for each in route.query)
+            return all(
+                condition_fits(each, given.get(each.name), full_match) for each in route.query
+            )
     except UnreadablePattern:
         return False
     return True
 
 
-def _path_fits(route: Route, path: str, full_match: FullMatch) -> bool:
+def path_fits(route: Route, path: str, full_match: FullMatch) -> bool:
+    """Whether a route is about this path. Raises UnreadablePattern."""
     wanted = route.path
     if route.ignore_case:
         path, wanted = path.lower(), wanted.lower()
@@ -219,7 +224,8 @@ def _path_fits(route: Route, path: str, full_match: FullMatch) -> bool:
     return path == wanted if route.path_form == "exact" else path.startswith(wanted)
 
 
-def _fits(condition: Condition, value: str | None, full_match: FullMatch) -> bool:
+def condition_fits(condition: Condition, value: str | None, full_match: FullMatch) -> bool:
+    """Whether a value, None for none, is as wanted. Raises UnreadablePattern."""
     fits = value is not None and _value_fits(condition, value, full_match)
     return fits != condition.invert
 

@@ -27,6 +27,7 @@ NODES_MAX = 2048
 CONNECT_TIMEOUT_NS = 5_000_000_000
 _NAMESPACE = "default"
 _ROUTE_SHAPE = router.ROUTES.shape
+_SPLIT_SHAPE = splitter.SPLITS.shape
 _BALANCER_SHAPE = next(one.shape for one in resolver.SHAPE.fields if one.name == "LoadBalancer")
 
 
@@ -218,6 +219,7 @@ class _Compiler:
                 "each other"
             )
         self.advanced = True
+        assert _SPLIT_SHAPE is not None
         node: dict[str, Any] = {"Type": "splitter", "Name": name, "Splits": []}
         self._record(key, node)
         for split in content.get("Splits", ()):
@@ -231,7 +233,11 @@ class _Compiler:
                 balancer = self.nodes[following].get("LoadBalancer", {})
                 if balancer.get("Policy") in resolver.HASHING:
                     node.setdefault("LoadBalancer", balancer)
-            node["Splits"].append({"Weight": split.get("Weight", 0), "NextNode": following})
+            leg: dict[str, Any] = {"Weight": split.get("Weight", 0), "NextNode": following}
+            if "RequestHeaders" in split or "ResponseHeaders" in split:
+                # As newer releases show every leg; without headers nothing needs it.
+                leg = {"Definition": show(_SPLIT_SHAPE, split), **leg}
+            node["Splits"].append(leg)
         return key
 
     # Resolvers
@@ -441,7 +447,9 @@ def _merged(nodes: Mapping[str, Any], node: Mapping[str, Any]) -> Iterator[dict[
                 splitter.single(step["Weight"]) * splitter.single(below["Weight"])
             )
             share = splitter.hundredths(splitter.single(product / 100.0))
-            yield {"Weight": splitter.weight(share), "NextNode": below["NextNode"]}
+            leg = {"Weight": splitter.weight(share), "NextNode": below["NextNode"]}
+            told = splitter.merged(step.get("Definition"), below.get("Definition"))
+            yield {"Definition": told, **leg} if told else leg
 
 
 def _reachable(nodes: Mapping[str, Mapping[str, Any]], start: str) -> set[str]:

@@ -51,6 +51,29 @@ def weight(count: int) -> int | float:
     return whole if rest == 0 else count / 100
 
 
+def merged(
+    outer: Mapping[str, Any] | None, inner: Mapping[str, Any] | None
+) -> dict[str, Any] | None:
+    """The definition of a leg of a splitter below another one: it changes headers as both do, and
+    where they differ as the inner one does. None where neither changes any."""
+    if outer is None and inner is None:
+        return None
+    found = dict(inner or outer or {})
+    for key in ("RequestHeaders", "ResponseHeaders"):
+        given = [one[key] for one in (outer, inner) if one and key in one]
+        changes: dict[str, Any] = {}
+        for form in ("Add", "Set"):
+            both = {name: value for one in given for name, value in one.get(form, {}).items()}
+            if both:
+                changes[form] = both
+        removed = list(dict.fromkeys(name for one in given for name in one.get("Remove", ())))
+        if removed:
+            changes["Remove"] = removed
+        if changes:
+            found[key] = changes
+    return found
+
+
 def normalise(_name: str, content: Mapping[str, Any]) -> dict[str, Any]:
     """Weights rounded to hundredths."""
     found = dict(content)

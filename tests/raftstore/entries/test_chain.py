@@ -182,3 +182,44 @@ def test_what_is_not_in_its_normal_form_is_refused():
         book.index += 1
         outcome = book.state.apply(book.index, 0.0, SetConfigEntry(entry))
         assert isinstance(outcome, Rejected), content
+
+
+def test_legs_keep_their_changes_of_headers_and_join_those_of_splitters_below() -> None:
+    book = Book()
+    for body in (
+        {"Kind": "proxy-defaults", "Config": {"protocol": "http"}},
+        {
+            "Kind": "service-splitter",
+            "Name": "b",
+            "Splits": [
+                {
+                    "Weight": 100,
+                    "RequestHeaders": {"Set": {"x": "inner", "y": "inner"}, "Remove": ["r"]},
+                }
+            ],
+        },
+        {
+            "Kind": "service-splitter",
+            "Name": "a",
+            "Splits": [
+                {"Weight": 50},
+                {
+                    "Weight": 50,
+                    "Service": "b",
+                    "RequestHeaders": {"Set": {"x": "outer", "z": "outer"}, "Remove": ["s"]},
+                    "ResponseHeaders": {"Add": {"q": "outer"}},
+                },
+            ],
+        },
+    ):
+        written = book.write(body)
+        assert isinstance(written, Applied) and written.value is True, written
+    plain, joined = book.chain("a").chain["Nodes"]["splitter:a.default"]["Splits"]
+    assert plain == {"Weight": 50, "NextNode": "resolver:a.default.dc1"}
+    assert joined["NextNode"] == "resolver:b.default.dc1"
+    told = joined["Definition"]
+    assert told["RequestHeaders"] == {
+        "Set": {"x": "inner", "y": "inner", "z": "outer"},
+        "Remove": ["s", "r"],
+    }
+    assert told["ResponseHeaders"] == {"Add": {"q": "outer"}}

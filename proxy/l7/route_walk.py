@@ -1,0 +1,170 @@
+"""All ways that a request may take through a chain, and why it took no other.
+
+Pure. It runs the conditions of ``routes`` themselves; a property holds the two together: what a
+proxy chooses is one of these ways, and as often as the way's share says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from urllib.parse import parse_qsl
+
+from proxy.errors import UnreadablePattern
+from proxy.http1.forward import HeaderChanges
+from proxy.http1.head import Request
+from proxy.l7.routes import (
+    Chain,
+    Condition,
+    Resolver,
+    Route,
+    condition_fits,
+    path_fits,
+    rewritten,
+)
+from proxy.permissions import FullMatch
+
+#: Ways that are told of one request. Splits of splits multiply.
+WAYS_MAX = 256
+_HOPS_MAX = 64
+_WHOLE = 10_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tried:
+    """One route of a router; ``misfits`` says what of it the request does not meet."""
+
+    router: str
+    place: int
+    next: str
+    misfits: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drawn:
+    """One leg of a split. ``weight`` in hundredths of a percent."""
+
+    splitter: str
+    next: str
+    weight: int
+    sticky: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Way:
+    """One way to a resolver, and its share of such requests."""
+
+    share: Fraction
+    tried: tuple[Tried, ...]
+    drawn: tuple[Drawn, ...]
+    resolver: Resolver
+    path: str
+    timeout_s: float
+    retries: int
+    request_headers: tuple[HeaderChanges, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _At:
+    node: str
+    share: Fraction
+    hops: int
+    route: Route | None
+    tried: tuple[Tried, ...]
+    drawn: tuple[Drawn, ...]
+    headers: tuple[HeaderChanges, ...]
+
+
+def walk(chain: Chain, request: Request, path: str, full_match: FullMatch) -> tuple[Way, ...]:
+    """Every way of a request with this canonical path, the likeliest first, at most WAYS_MAX."""
+    waiting = [_At(chain.start, Fraction(1), 0, None, (), (), ())]
+    found: list[Way] = []
+    while waiting and len(found) < WAYS_MAX:
+        at = waiting.pop()
+        if at.node in chain.resolvers:
+            found.append(_way(chain.resolvers[at.node], at, path))
+        elif at.hops < _HOPS_MAX:
+            waiting += _onward(chain, at, request, path, full_match)
+    return tuple(sorted(found, key=lambda way: -way.share))
+
+
+def _onward(
+    chain: Chain, at: _At, request: Request, path: str, full_match: FullMatch
+) -> Iterator[_At]:
+    if at.node in chain.routes:
+        tried, route = _routed(at.node, chain.routes[at.node], request, path, full_match)
+        headers = (*at.headers, route.request_headers)
+        yield _At(route.node, at.share, at.hops + 1, route, (*at.tried, *tried), at.drawn, headers)
+        return
+    legs = [leg for leg in chain.splits[at.node] if leg.weight > 0]
+    for leg in legs:
+        drawn = Drawn(
+            splitter=at.node, next=leg.node, weight=leg.weight, sticky=at.node in chain.sticky
+        )
+        yield _At(
+            leg.node,
+            at.share * Fraction(leg.weight, _WHOLE),
+            at.hops + 1,
+            at.route,
+            at.tried,
+            (*at.drawn, drawn),
+            (*at.headers, leg.request_headers),
+        )
+
+
+def _routed(
+    router: str, routes: tuple[Route, ...], request: Request, path: str, full_match: FullMatch
+) -> tuple[list[Tried], Route]:
+    """The routes that were tried, up to the one that fits; the last is for all that is left."""
+    tried = []
+    for place, route in enumerate(routes):
+        last = place == len(routes) - 1
+        why = () if last else tuple(misfits(route, request, path, full_match))
+        tried.append(Tried(router=router, place=place, next=route.node, misfits=why))
+        if not why:
+            return tried, route
+    raise AssertionError("a router has a last route")
+
+
+def _way(resolver: Resolver, at: _At, path: str) -> Way:
+    route = at.route
+    own_s = None if route is None else route.request_timeout_s
+    return Way(
+        share=at.share,
+        tried=at.tried,
+        drawn=at.drawn,
+        resolver=resolver,
+        path=path if route is None else rewritten(route, path),
+        timeout_s=resolver.request_timeout_s if own_s is None else own_s,
+        retries=0 if route is None else route.retry.retries,
+        request_headers=at.headers,
+    )
+
+
+def misfits(route: Route, request: Request, path: str, full_match: FullMatch) -> Iterator[str]:
+    """What of a route a request does not meet; nothing where ``routes.matches`` says that it is
+    about it."""
+    if route.methods and request.method not in route.methods:
+        yield f"method {request.method} is not one of {', '.join(sorted(route.methods))}"
+    try:
+        if route.path_form and not path_fits(route, path, full_match):
+            yield f"path {path} is not {route.path_form} {route.path}"
+        for each in route.headers:
+            if not condition_fits(each, request.get(each.name), full_match):
+                yield f"header {_said(each, request.get(each.name))}"
+        if route.query:
+            given = dict(parse_qsl(request.target.partition("?")[2], keep_blank_values=True))
+            for each in route.query:
+                if not condition_fits(each, given.get(each.name), full_match):
+                    yield f"query parameter {_said(each, given.get(each.name))}"
+    except UnreadablePattern as error:
+        yield f"a pattern cannot be read: {error}"
+
+
+def _said(wanted: Condition, value: str | None) -> str:
+    """A condition that is not met. Values of requests are not repeated: they may be secrets."""
+    form = "present" if wanted.form == "present" else f"{wanted.form} {wanted.value}"
+    if value is None:
+        return f"{wanted.name} is missing, wanted is {form}"
+    return f"{wanted.name} is{'' if wanted.invert else ' not'} {form}"
