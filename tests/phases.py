@@ -30,7 +30,7 @@ ALONE = "alone and not long"
 
 
 #: Files that take longest: begun last, one of them would be waited for alone.
-BEGUN_FIRST = ("test_patroni.py", "test_ansible.py", "test_schemathesis.py")
+BEGUN_FIRST = ("test_ansible.py", "test_schemathesis.py")
 
 
 def phases(root: Path = ROOT) -> tuple[tuple[str, ...], ...]:

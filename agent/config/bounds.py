@@ -29,6 +29,7 @@ class Limits:
     #: no faster than so many bytes a second of all clients together: to read on costs us more.
     http_refused_body_timeout_s: float = 2.0
     http_refused_body_rate: int = 16 * 1024 * 1024
+    http_refused_body_burst: int = 128 * 1024 * 1024
     #: Replies that are kept for the next who asks, their bytes, and who was let in to them.
     http_kept_replies_max: int = 8192
     http_kept_replies_max_size: int = 16 * 1024 * 1024

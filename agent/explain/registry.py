@@ -64,12 +64,7 @@ def explainers(
 
         return await explain_dns(backend, dns(), wish_of(arguments, query))
 
-    intention = _after(
-        "agent.explain.tokens", intention_explainer(backend, wall=wall, **default_of(config))
-    )
-
-    async def member(arguments: Sequence[str], query: Mapping[str, str]) -> Json:
-        return explain_member(gossip, leader, arguments)
+    intention = _intention(backend, config, wall)
 
     return {
         "certificate": certificate_explainer(backend, config.datacenter),
@@ -87,7 +82,7 @@ def explainers(
         "limits": _plain(limits),
         "login": _plain(logins),
         "loop": _plain(loop),
-        "member": member,
+        "member": _member(gossip, leader),
         "process": _awaited(process),
         "query": query_explainer(backend),
         "raft": _plain(raft),
@@ -108,6 +103,18 @@ def _learner(backend: Backend, live: Live, config: AgentConfig) -> Explainer:
         from agent.explain.learned import learner
 
         return await learner(backend, live, **default_of(config))(arguments, query)
+
+    return explain
+
+
+def _intention(backend: Backend, config: AgentConfig, wall: Callable[[], float]) -> Explainer:
+    explainer = intention_explainer(backend, wall=wall, **default_of(config))
+    return _after("agent.explain.tokens", explainer)
+
+
+def _member(gossip: GossipView, leader: LeaderView) -> Explainer:
+    async def explain(arguments: Sequence[str], query: Mapping[str, str]) -> Json:
+        return explain_member(gossip, leader, arguments)
 
     return explain
 

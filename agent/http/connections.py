@@ -44,18 +44,20 @@ def address_of(peer: Any) -> str:
 
 
 class Pace:
-    """How fast what nobody wants is read, whoever sends it."""
+    """How fast what nobody wants is read, whoever sends it: a token bucket. ``burst`` bytes are
+    read at once, so that a single client that sends too much still reads why."""
 
-    __slots__ = ("_free_at", "_per_s")
+    __slots__ = ("_burst_s", "_free_at", "_per_s")
 
-    def __init__(self, per_s: float) -> None:
+    def __init__(self, per_s: float, burst: float) -> None:
         self._per_s = per_s
+        self._burst_s = burst / per_s
         self._free_at = 0.0
 
     def after(self, size: int, now: float) -> float:
         """So many bytes were read: for how many seconds to read no more."""
-        self._free_at = max(self._free_at, now) + size / self._per_s
-        return self._free_at - now
+        self._free_at = max(self._free_at, now - self._burst_s) + size / self._per_s
+        return max(0.0, self._free_at - now)
 
 
 class Connection(RequestHandler):
@@ -170,9 +172,11 @@ class Connection(RequestHandler):
         if left.is_eof():
             self._left = None
         elif size and not self._slowed and self.transport is not None:
-            self._slowed = True
-            self.transport.pause_reading()
-            self._loop.call_later(self._pace.after(size, self._loop.time()), self._read_on)
+            pause_s = self._pace.after(size, self._loop.time())
+            if pause_s:
+                self._slowed = True
+                self.transport.pause_reading()
+                self._loop.call_later(pause_s, self._read_on)
 
     def _read_on(self) -> None:
         self._slowed = False
@@ -279,7 +283,7 @@ class Connections(web.Server):
         self._limits = limits
         self._answers = answers
         self._heads = Heads()
-        self._pace = Pace(limits.http_refused_body_rate)
+        self._pace = Pace(limits.http_refused_body_rate, limits.http_refused_body_burst)
         self._by_address: Counter[str] = Counter()
         self._counted: dict[RequestHandler, str] = {}
         self._options: dict[str, Any] = {

@@ -14,6 +14,7 @@ from tests.waiting import eventually
 pytestmark = [
     pytest.mark.interop,
     pytest.mark.timeout(900),
+    pytest.mark.long,
     pytest.mark.skipif(bool(absent()), reason=absent()),
 ]
 #: How long Patroni may take for a step on a busy machine: starting PostgreSQL, copying, promoting.

@@ -22,9 +22,10 @@ LIMITS: tuple[Key, ...] = (
     *(
         now(f"limits.{name}", INT, f"limits.{name}", positive=True)
         for name in (
-            "http_refused_body_rate", "http_kept_replies_max", "http_kept_replies_max_size",
-            "http_kept_readers_max", "acl_tokens_known_max", "login_token_max_size",
-            "login_answer_max_size", "handshake_clients_max", "service_name_length_max",
+            "http_refused_body_rate", "http_refused_body_burst",
+            "http_kept_replies_max", "http_kept_replies_max_size", "http_kept_readers_max",
+            "acl_tokens_known_max", "login_token_max_size", "login_answer_max_size",
+            "handshake_clients_max", "service_name_length_max",
             "service_tags_max", "service_checks_max", "leaves_max", "proxies_max",
             "dns_tcp_pipeline_max", "dns_tcp_questions_max",
         )

@@ -270,7 +270,9 @@ async def test_a_chunked_body_is_bounded_as_well(tight: Rig) -> None:
 
 
 async def test_what_is_left_of_a_refused_body_is_read_slowly_and_not_for_long() -> None:
-    limits = small_limits(kv_max_value_size=50_000, http_refused_body_rate=1_000_000)
+    limits = small_limits(
+        kv_max_value_size=50_000, http_refused_body_rate=1_000_000, http_refused_body_burst=0
+    )
     rig = await Rig(make_config(limits=limits)).start()
     head = b"PUT /v1/kv/a HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n"
     try:
@@ -288,10 +290,18 @@ async def test_what_is_left_of_a_refused_body_is_read_slowly_and_not_for_long() 
 
 
 def test_a_pace_is_kept_by_all_together() -> None:
-    pace = Pace(100.0)
+    pace = Pace(100.0, 0.0)
     assert pace.after(50, 10.0) == pytest.approx(0.5)
     assert pace.after(50, 10.0) == pytest.approx(1.0)
     assert pace.after(50, 20.0) == pytest.approx(0.5)
+
+
+def test_a_burst_is_read_at_once_and_comes_back_with_time() -> None:
+    pace = Pace(100.0, 200.0)
+    assert [pace.after(150, 10.0), pace.after(50, 10.0)] == [0.0, 0.0]
+    assert pace.after(50, 10.0) == pytest.approx(0.5)
+    assert pace.after(50, 11.0) == 0.0
+    assert pace.after(1000, 99.0) == pytest.approx(8.0)
 
 
 async def pour(client: Client, size: int) -> None:
