@@ -124,7 +124,12 @@ def under(name: str, victim: AgentProcess) -> Iterator[None]:
 
 
 def metric(agent: AgentProcess, name: str) -> float:
-    text = agent.get("/v1/agent/metrics?format=prometheus").body.decode()
+    def told() -> str:
+        answer = agent.get("/v1/agent/metrics?format=prometheus")
+        return answer.body.decode() if answer.status == 200 else ""
+
+    # An attack that has just ended may have used up what this address may ask.
+    text = eventually(told, within_s=30.0, what="the metrics")
     found = [line.rsplit(" ", 1)[1] for line in text.splitlines() if line.startswith(name + " ")]
     assert found, f"no metric {name}"
     return float(found[0])
