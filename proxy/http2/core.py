@@ -129,8 +129,14 @@ class Core:
 
     # Receiving.
 
+    @property
+    def more(self) -> bool:
+        """Whether frames that have come are left for another ``receive``."""
+        return self._screen.more
+
     def receive(self, data: bytes, now: float) -> list[Event]:
-        """Bytes of the peer. Raises Ended when it broke the rules of a connection."""
+        """Bytes of the peer, up to a number of frames: when there is ``more``, call again, with b""
+        for example. Raises Ended when it broke the rules of a connection."""
         try:
             passed = self._screen.feed(data, now)
             raw = self._h2.receive_data(passed) if passed else []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 from collections.abc import Callable, Sequence
 
@@ -160,6 +161,13 @@ class Server:
         task = self._group.create_task(self._one(stream, asked))
         self._tasks[stream.id] = task
         stream.servant = _Work(task)
+        # Not at the end of the task: of a stream that is reset at once it never begins.
+        task.add_done_callback(functools.partial(self._over, stream))
+
+    def _over(self, stream: Stream, _: object) -> None:
+        self._tasks.pop(stream.id, None)
+        stream.servant = None
+        stream.close()
 
     async def _one(self, stream: Stream, asked: Asked) -> None:
         request = asked.request
@@ -181,14 +189,12 @@ class Server:
         except Exception:
             log.exception("a request failed")
         finally:
-            self._tasks.pop(stream.id, None)
             stream.servant = None
             if not stream.gone:
                 if not answer.ended:
                     stream.abort(code)
                 elif not stream.done:  # nobody wants the rest of it
                     stream.abort(NO_ERROR)
-            stream.close()
 
     async def _sorry(self, answer: StreamAnswer, status: int, text: str) -> None:
         if answer.begun:

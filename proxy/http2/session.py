@@ -200,11 +200,7 @@ class Session:
                 data = await self._next()
                 if not data:
                     break
-                for event in self.core.receive(data, self._now()):
-                    self._event(event)
-                if self.core.heard:
-                    self.ready.set()
-                self._flush()
+                await self._take(data)
         except Ended as error:
             wrong = str(error)
             self._flush()
@@ -217,6 +213,18 @@ class Session:
                 stream.broken(StreamReset("the connection ended"))
             self._room.set()
         return wrong
+
+    async def _take(self, data: bytes) -> None:
+        while True:
+            for event in self.core.receive(data, self._now()):
+                self._event(event)
+            if self.core.heard:
+                self.ready.set()
+            self._flush()
+            if not self.core.more:
+                return
+            data = b""
+            await asyncio.sleep(0)  # other connections have their turn
 
     async def _next(self) -> bytes:
         """What comes next; b"" at the end, or when nobody needs the connection any more."""

@@ -70,8 +70,11 @@ class Talk:
         data = await asyncio.wait_for(self.reader.read(65_536), 30)
         if not data:
             return False
-        for event in self.codec.receive_data(self.screen.feed(data, 0.0)):
-            self._take(event)
+        more = True
+        while more:
+            for event in self.codec.receive_data(self.screen.feed(data, 0.0)):
+                self._take(event)
+            more, data = self.screen.more, b""
         if self.screen.goaway is not None:
             self.goaway = self.screen.goaway.code
         self.flush()

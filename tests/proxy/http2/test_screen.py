@@ -16,7 +16,7 @@ from hyperframe.frame import (
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.http2.screen import Flood, GoAway, Rates, Screen
+from proxy.http2.screen import FRAMES_AT_ONCE, Flood, GoAway, Rates, Screen
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
@@ -29,6 +29,8 @@ def fed(screen: Screen, data: bytes, cuts: list[int], now: float = 0.0) -> bytes
     out, at = b"", 0
     for cut in [*sorted(cuts), len(data)]:
         out += screen.feed(data[at:cut], now)
+        while screen.more:
+            out += screen.feed(b"", now)
         at = cut
     return out
 
@@ -44,7 +46,7 @@ frames = st.lists(
         ),
     ),
     max_size=12,
-)
+).flatmap(lambda one: st.sampled_from([one, one * 8]))  # so many that they are not all looked at
 
 
 @given(frames, st.lists(st.integers(0, 4000), max_size=20))
@@ -103,4 +105,11 @@ def test_headers_do_not_go_on_for_ever() -> None:
     screen = Screen(Rates(), preface=False)
     screen.feed(wire(HeadersFrame(1, b"x" * 100)), 0.0)
     with pytest.raises(Flood, match="headers"):
-        screen.feed(wire(*[ContinuationFrame(1, b"x" * 16_000)] * 5), 0.0)
+        fed(screen, wire(*[ContinuationFrame(1, b"x" * 16_000)] * 5), [])
+
+
+def test_of_many_frames_a_few_are_looked_at_in_one_go() -> None:
+    screen, one = Screen(Rates(), preface=False), RstStreamFrame(1).serialize()
+    passed = screen.feed(one * (FRAMES_AT_ONCE + 5) + one[:4], 0.0)
+    assert (passed, screen.more) == (one * FRAMES_AT_ONCE, True)
+    assert (screen.feed(one[4:], 0.0), screen.more) == (one * 6, False)

@@ -159,6 +159,22 @@ async def test_whoever_resets_rapidly_is_ended_and_others_are_not(make: Make) ->
     assert pair.web._http.stats.violations >= 1
 
 
+async def test_a_stream_that_is_reset_as_it_is_opened_leaves_nothing(make: Make) -> None:
+    pair = await make()
+    talk = await pair.connect()
+    assert (await talk.answer(talk.ask("/"))).headers[":status"] == "200"
+    (server,) = pair.web._http._servers
+    for _ in range(20):
+        head = [(":method", "POST"), (":scheme", "http"), (":authority", "db"), (":path", "/")]
+        stream = talk.codec.get_next_available_stream_id()
+        talk.codec.send_headers(stream, head)
+        talk.codec.send_data(stream, b"x" * 1000)
+        talk.codec.reset_stream(stream, 8)
+    talk.flush()
+    assert (await talk.answer(talk.ask("/"))).headers[":status"] == "200"
+    await until(lambda: not server.session.streams and not server._tasks, "nothing left")
+
+
 async def test_what_breaks_the_rules_ends_its_stream(make: Make) -> None:
     pair = await make()
     talk = await pair.connect()
