@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import os
 import socket
 import ssl
@@ -22,10 +23,13 @@ from typing import Protocol
 
 from proxy.config import ProxyConfig
 from proxy.handshakes import failure
+from proxy.sockets import address_of, reset, tune, write_eof
 from proxy.telemetry.greetings import GIVEN_UP, OK, Greetings
 
 #: The largest plaintext of a TLS record (RFC 8446, section 5.1): what one SSL_read can give.
 _RECORD_BYTES = 16_384
+#: How a record begins: its kind, here that of the handshake, version, length (section 5.1).
+_RECORD_HEAD_BYTES, _HANDSHAKE = 5, b"\x16"
 
 
 class Owner(Protocol):
@@ -92,7 +96,7 @@ class _Half(asyncio.Protocol):
     def abort(self) -> None:
         """Reset the connection."""
         if self.transport is not None:
-            _reset(self.transport)
+            reset(self.transport)
 
     def pause_writing(self) -> None:
         if self.peer is not None:
@@ -203,7 +207,7 @@ class PlainStream(_Half):
 
     def send_eof(self) -> None:
         """Tell the peer that we send no more."""
-        _write_eof(self.transport)
+        write_eof(self.transport)
 
     def finish(self) -> None:
         """End in order: flush, say so, and throw away input until the peer has ended as well."""
@@ -213,7 +217,7 @@ class PlainStream(_Half):
         if self.transport is None or self.transport.is_closing():
             return
         self.resume_reading()
-        _write_eof(self.transport)
+        write_eof(self.transport)
         if self._over:
             self.transport.close()
 
@@ -228,7 +232,9 @@ class TlsStream(_Half):
     __slots__ = (
         "_cut",
         "_greeting_at",
+        "_hello",
         "_incoming",
+        "_make",
         "_outgoing",
         "_secured",
         "_tls",
@@ -248,9 +254,15 @@ class TlsStream(_Half):
         super().__init__(owner, config)
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
-        self._tls = context.wrap_bio(
-            self._incoming, self._outgoing, server_side=server_side, server_hostname=server_name
-        )
+        self._make = functools.partial(
+            context.wrap_bio,
+            self._incoming, self._outgoing, server_side=server_side, server_hostname=server_name,
+        )  # fmt: skip
+        #: What has come of a client's first record; None once there is TLS state.
+        self._hello: bytes | None = b"" if server_side else None
+        self._tls: ssl.SSLObject
+        if not server_side:
+            self._tls = self._make()
         self._secured = False
         self._cut = False
         #: Where it is counted until its handshake is over.
@@ -274,7 +286,7 @@ class TlsStream(_Half):
     @property
     def version(self) -> str:
         """The version of TLS that is spoken, "" before the handshake."""
-        return self._tls.version() or ""
+        return "" if self._hello is not None else self._tls.version() or ""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport  # type: ignore[assignment]
@@ -283,7 +295,7 @@ class TlsStream(_Half):
             self.greetings.open += 1
             self._greeting_at = time.monotonic()
         self.owner.stream_opened(self)
-        if not self._tls.server_side:
+        if self._hello is None:
             self._handshake()
 
     def relay_to(self, peer: Stream) -> None:
@@ -305,9 +317,23 @@ class TlsStream(_Half):
         elif self._secured:
             self._incoming.write(data)
             self.pause_reading()
-        else:
+        elif self._hello is None or self._has_begun(self._hello + data):
             self._incoming.write(data)
             self._handshake()
+
+    def _has_begun(self, hello: bytes) -> bool:
+        """Whether a whole record has come. TLS state is made only then: it costs more time and
+        memory than whoever sends half of one has spent."""
+        size = _RECORD_HEAD_BYTES + int.from_bytes(hello[3:_RECORD_HEAD_BYTES])
+        whole = len(hello) >= _RECORD_HEAD_BYTES and len(hello) >= size
+        if hello[:1] == _HANDSHAKE and not whole and len(hello) <= _RECORD_BYTES:
+            self._hello = hello
+            return False
+        assert self._hello is not None
+        self._tls = self._make()
+        self._incoming.write(self._hello)
+        self._hello = None
+        return True
 
     def eof_received(self) -> bool:
         """The TCP stream ended. Without a close_notify before it, it may have been cut short."""
@@ -398,6 +424,8 @@ class TlsStream(_Half):
 
     def send_eof(self) -> None:
         """Tell the peer that we send no more: a close_notify, the socket stays."""
+        if self._hello is not None:
+            return
         with contextlib.suppress(ssl.SSLError):  # the peer's own close_notify may come much later
             self._tls.unwrap()
         self._flush()
@@ -410,7 +438,7 @@ class TlsStream(_Half):
             return
         self.resume_reading()
         self.send_eof()
-        _write_eof(self.transport)
+        write_eof(self.transport)
         if self._over or self._cut:
             self.transport.close()
 
@@ -445,44 +473,3 @@ class Stream(Protocol):
     def abort(self) -> None: ...
     def pause_reading(self) -> None: ...
     def resume_reading(self) -> None: ...
-
-
-def tune(transport: asyncio.Transport, config: ProxyConfig) -> None:
-    """No Nagle (it stalls a connection for 40 ms now and then), keepalive, a bounded buffer."""
-    transport.set_write_buffer_limits(high=config.write_buffer_high_bytes)
-    raw: socket.socket | None = transport.get_extra_info("socket")
-    if raw is None or raw.family not in (socket.AF_INET, socket.AF_INET6):
-        return
-    try:
-        raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        raw.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, config.keepalive_idle_s)
-        raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, config.keepalive_interval_s)
-        raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, config.keepalive_probes)
-    except OSError:  # the peer is gone already; reading will tell
-        pass
-
-
-def address_of(transport: asyncio.Transport) -> str:
-    """The other end of a socket."""
-    name = transport.get_extra_info("peername")
-    return f"{name[0]}:{name[1]}" if isinstance(name, tuple) else ""
-
-
-def _write_eof(transport: asyncio.Transport) -> None:
-    if transport.is_closing():
-        return
-    with contextlib.suppress(
-        OSError, RuntimeError
-    ):  # the peer may be gone: connection_lost follows
-        transport.write_eof()
-
-
-def _reset(transport: asyncio.Transport) -> None:
-    raw: socket.socket | None = transport.get_extra_info("socket")
-    if raw is not None and raw.family in (socket.AF_INET, socket.AF_INET6):
-        # Linger of zero: close() sends a reset, so nobody can take this for a whole stream. The
-        # socket may be closed already, for which uvloop has a ValueError.
-        with contextlib.suppress(OSError, ValueError):
-            raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")
-    transport.abort()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import hashlib
 import os
 import random
@@ -505,6 +506,50 @@ async def test_a_connection_over_the_limit_is_closed_at_once(mesh: Mesh) -> None
     assert db.stats().events["refused", "overflow"] == 1
     assert await ask(reader, writer, b"two") == b"two"
     await close(writer)
+
+
+def tls_states() -> int:
+    return sum(isinstance(each, ssl.SSLObject) for each in gc.get_objects())
+
+
+async def test_half_a_hello_makes_no_tls_state_and_a_hello_in_pieces_is_one(mesh: Mesh) -> None:
+    mesh.config = replace(QUICK, handshake_timeout_s=60.0)
+    db = await mesh.sidecar("db", app_port=await mesh.app(), default_allow=True)
+    gc.collect()
+    before = tls_states()
+    writers = []
+    for number in range(20):
+        _, writer = await connect(db.port(PUBLIC))
+        writer.write(b"\x16\x03\x01\x02\x00\x01"[:number])
+        writers.append(writer)
+    await until(lambda: db.handshakes.inbound.open == 20, "twenty have not said all")
+    assert tls_states() == before
+    for writer in writers:
+        writer.transport.abort()
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    context = mesh.client_context(mesh.authority.leaf("web"))
+    client = context.wrap_bio(incoming, outgoing)
+    reader, writer = await connect(db.port(PUBLIC))
+    while True:
+        try:
+            client.do_handshake()
+        except ssl.SSLWantReadError:
+            pass
+        else:
+            break
+        for byte in outgoing.read():
+            writer.write(bytes((byte,)))
+            await writer.drain()
+        incoming.write(await asyncio.wait_for(reader.read(65_536), 20))
+    client.write(b"whole")
+    writer.write(outgoing.read())
+    answer = b""
+    while answer != b"whole":
+        try:
+            answer += client.read(5)
+        except ssl.SSLWantReadError:
+            incoming.write(await asyncio.wait_for(reader.read(65_536), 20))
+    writer.transport.abort()
 
 
 async def test_half_open_connections_are_bounded_and_cost_others_nothing(mesh: Mesh) -> None:

@@ -1,0 +1,52 @@
+"""What is done to sockets of relayed connections."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+
+from proxy.config import ProxyConfig
+
+
+def tune(transport: asyncio.Transport, config: ProxyConfig) -> None:
+    """No Nagle (it stalls a connection for 40 ms now and then), keepalive, a bounded buffer."""
+    transport.set_write_buffer_limits(high=config.write_buffer_high_bytes)
+    raw: socket.socket | None = transport.get_extra_info("socket")
+    if raw is None or raw.family not in (socket.AF_INET, socket.AF_INET6):
+        return
+    try:
+        raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, config.keepalive_idle_s)
+        raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, config.keepalive_interval_s)
+        raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, config.keepalive_probes)
+    except OSError:  # the peer is gone already; reading will tell
+        pass
+
+
+def address_of(transport: asyncio.Transport) -> str:
+    """The other end of a socket."""
+    name = transport.get_extra_info("peername")
+    return f"{name[0]}:{name[1]}" if isinstance(name, tuple) else ""
+
+
+def write_eof(transport: asyncio.Transport) -> None:
+    """Say that nothing more is sent, if anybody is still there."""
+    if transport.is_closing():
+        return
+    with contextlib.suppress(
+        OSError, RuntimeError
+    ):  # the peer may be gone: connection_lost follows
+        transport.write_eof()
+
+
+def reset(transport: asyncio.Transport) -> None:
+    """End a connection so that nobody takes it for one that ended in order."""
+    raw: socket.socket | None = transport.get_extra_info("socket")
+    if raw is not None and raw.family in (socket.AF_INET, socket.AF_INET6):
+        # Linger of zero: close() sends a reset, so nobody can take this for a whole stream. The
+        # socket may be closed already, for which uvloop has a ValueError.
+        with contextlib.suppress(OSError, ValueError):
+            raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")
+    transport.abort()
