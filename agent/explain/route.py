@@ -8,6 +8,7 @@ has ejected and requests under way, it is to be asked for.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
@@ -73,8 +74,9 @@ def route_explainer(
         except AmbiguousPath as error:
             return {**head, "Allowed": False, "Refused": f"400: {error}", "Ways": []}
         hosts = _Hosts(backend, datacenter, given["Targets"], make_filter)
-        ways = []
-        for way in walk(chain, request, path, full_match):
+        ways, found_ways = [], walk(chain, request, path, full_match)
+        for way in found_ways:
+            await asyncio.sleep(0)  # there may be hundreds, and each asks a few questions
             asked = _forwarded(way, request, source) if http else {}
             verdict = await intention([source, way.resolver.target.service], asked)
             ways.append({**_way(way, http=http), **await hosts.told(way), "Intention": verdict})
@@ -83,6 +85,7 @@ def route_explainer(
             **({"Request": {"Method": request.method, "Path": path}} if http else {}),
             "Allowed": all(way["Intention"]["Allowed"] for way in ways),
             "Ways": ways,
+            "PercentOfOtherWays": float(100 * (1 - sum(way.share for way in found_ways))),
             "NotTold": _ASK_SIDECAR,
         }
 

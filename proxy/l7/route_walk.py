@@ -6,6 +6,8 @@ proxy chooses is one of these ways, and as often as the way's share says.
 
 from __future__ import annotations
 
+import heapq
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -77,16 +79,20 @@ class _At:
 
 
 def walk(chain: Chain, request: Request, path: str, full_match: FullMatch) -> tuple[Way, ...]:
-    """Every way of a request with this canonical path, the likeliest first, at most WAYS_MAX."""
-    waiting = [_At(chain.start, Fraction(1), 0, None, (), (), ())]
+    """The ways of a request with this canonical path, the likeliest first, at most WAYS_MAX: what
+    their shares do not add up to is left out."""
+    number = itertools.count()  # of two that are as likely the first found goes first
+    start = _At(chain.start, Fraction(1), 0, None, (), (), ())
+    waiting = [(-start.share, next(number), start)]
     found: list[Way] = []
     while waiting and len(found) < WAYS_MAX:
-        at = waiting.pop()
+        _, _, at = heapq.heappop(waiting)
         if at.node in chain.resolvers:
             found.append(_way(chain.resolvers[at.node], at, path))
         elif at.hops < _HOPS_MAX:
-            waiting += _onward(chain, at, request, path, full_match)
-    return tuple(sorted(found, key=lambda way: -way.share))
+            for each in _onward(chain, at, request, path, full_match):
+                heapq.heappush(waiting, (-each.share, next(number), each))
+    return tuple(found)
 
 
 def _onward(

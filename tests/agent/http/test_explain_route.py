@@ -106,7 +106,7 @@ async def test_splits_hosts_and_intentions_stand_in_one_answer(rig: Rig) -> None
     # What the split puts into the request is what the other side decides about.
     assert first["Intention"]["Allowed"] and not second["Intention"]["Allowed"]
     assert second["Headers"] == [{"Remove": [], "Set": {"x-canary": "1"}, "Add": {}}]
-    assert not found["Allowed"]
+    assert not found["Allowed"] and found["PercentOfOtherWays"] == 0.0
 
 
 async def test_a_route_leads_elsewhere_with_another_path(rig: Rig) -> None:

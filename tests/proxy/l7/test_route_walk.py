@@ -10,6 +10,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from proxy.http1.forward import NO_CHANGES
 from proxy.http1.head import Request
 from proxy.l7.route_walk import WAYS_MAX, misfits, walk
 from proxy.l7.routes import Chain, matches, read_chain
@@ -21,7 +22,7 @@ def full_match(pattern: str, text: str) -> bool:
     return re.fullmatch(pattern, text) is not None
 
 
-def chain(routes: list[dict[str, Any]], splits: dict[str, list[tuple[int, str]]]) -> Chain:
+def chain(routes: list[dict[str, Any]], splits: dict[str, list[tuple[float, str]]]) -> Chain:
     last = {"Definition": {"Match": {"HTTP": {"PathPrefix": "/"}}}, "NextNode": "s"}
     nodes: dict[str, Any] = {"r": {"Type": "router", "Routes": [*routes, last]}}
     for name, legs in splits.items():
@@ -52,8 +53,19 @@ http = st.fixed_dictionaries(
 )
 routes = st.lists(
     st.builds(
-        lambda match, node: {"Definition": {"Match": {"HTTP": match}}, "NextNode": node},
+        lambda match, to, node: {
+            "Definition": {"Match": {"HTTP": match}, "Destination": to},
+            "NextNode": node,
+        },
         http,
+        st.sampled_from(
+            [
+                {},
+                {"PrefixRewrite": "/z", "NumRetries": 3},
+                {"RequestTimeout": "9s"},
+                {"RequestHeaders": {"Set": {"a": "b"}}},
+            ]
+        ),
         st.one_of(leaves, st.just("s")),
     ),
     max_size=4,
@@ -86,13 +98,16 @@ def test_each_choice_is_one_of_the_ways_as_often_as_its_share_says(
     ways = walk(made, one, path, full_match)
     assert sum(way.share for way in ways) == 1
     rng, count = random.Random(1), 400
-    seen: Counter[tuple[str, ...]] = Counter()
+    seen: Counter[tuple[object, ...]] = Counter()
     for _ in range(count):
         choice = made.choose(one, path, rng, full_match)
-        seen[(*choice.legs, choice.resolver.target.id)] += 1
-    shares: Counter[tuple[str, ...]] = Counter()
+        told = choice.path, choice.timeout_s, choice.retry.retries, repr(choice.request_headers)
+        seen[(*choice.legs, choice.resolver.target.id, *told)] += 1
+    shares: Counter[tuple[object, ...]] = Counter()
     for way in ways:
-        shares[(*(leg.next for leg in way.drawn), way.resolver.target.id)] += way.share
+        changes = tuple(each for each in way.request_headers if each != NO_CHANGES)
+        told = way.path, way.timeout_s, way.retries, repr(changes)
+        shares[(*(leg.next for leg in way.drawn), way.resolver.target.id, *told)] += way.share
     assert set(seen) <= set(shares)
     for key, share in shares.items():
         assert abs(seen[key] / count - float(share)) < 0.15
@@ -129,4 +144,12 @@ def test_splits_of_splits_are_bounded() -> None:
         for name, following in zip(names, [*names[1:], "v1"], strict=True)
     }
     made = chain([{"Definition": {}, "NextNode": "s0"}], {**nodes, "s": [(100, "v1")]})
-    assert len(walk(made, Request("GET", "/", 1, ()), "/", full_match)) == WAYS_MAX
+    ways = walk(made, Request("GET", "/", 1, ()), "/", full_match)
+    assert len(ways) == WAYS_MAX and sum(way.share for way in ways) < 1
+
+
+def test_of_many_ways_the_likeliest_are_told() -> None:
+    rare = [(0.01, "v1")] * 1000
+    made = chain([], {"s": [*rare, (60, "v2"), *rare, (20, "v3")]})
+    first, second, *_ = walk(made, Request("GET", "/", 1, ()), "/", full_match)
+    assert (first.resolver.target.id, second.resolver.target.id) == ("v2", "v3")
