@@ -8,7 +8,6 @@ has ejected and requests under way, it is to be asked for.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
@@ -76,7 +75,6 @@ def route_explainer(
         hosts = _Hosts(backend, datacenter, given["Targets"], make_filter)
         ways, found_ways = [], walk(chain, request, path, full_match)
         for way in found_ways:
-            await asyncio.sleep(0)  # there may be hundreds, and each asks a few questions
             asked = _forwarded(way, request, source) if http else {}
             verdict = await intention([source, way.resolver.target.service], asked)
             ways.append({**_way(way, http=http), **await hosts.told(way), "Intention": verdict})

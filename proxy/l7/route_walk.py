@@ -27,8 +27,9 @@ from proxy.l7.routes import (
 )
 from proxy.permissions import FullMatch
 
-#: Ways that are told of one request. Splits of splits multiply.
-WAYS_MAX = 256
+#: Ways that are told of one request: more than people read, few enough to decide about all of them
+#: in one go. Splits of splits multiply.
+WAYS_MAX = 32
 _HOPS_MAX = 64
 _WHOLE = 10_000
 
