@@ -17,9 +17,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import quote
 
-import aiohttp
-
 from proxy import api_json
+from proxy.agent_api import AgentApi, ApiSourceConfig
 from proxy.authz import Default, default_told
 from proxy.backoff import Backoff
 from proxy.errors import SourceError
@@ -29,22 +28,6 @@ log = logging.getLogger("lictor.proxy.api_source")
 
 
 _REVOCATIONS = "/v1/connect/ca/revocations"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ApiSourceConfig:
-    """Bounds and timings of the feed."""
-
-    #: How long the agent may hold a blocking query, and what we add before we call it dead.
-    wait_s: float = 60.0
-    answer_slack_s: float = 15.0
-    connect_timeout_s: float = 5.0
-    body_max_bytes: int = 16 * 1024 * 1024
-    backoff_first_s: float = 0.2
-    backoff_max_s: float = 10.0
-    #: The shortest time between two answers of one loop: a bound on a feed that never blocks.
-    pause_min_s: float = 0.02
-    upstreams_max: int = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,18 +54,17 @@ class ApiSource:
     ) -> None:
         """Either ``proxy_id`` names a registration to follow, or ``own`` is what to be.
 
-        ``listen_address`` is where to listen when the registration names no address.
+        ``listen_address`` is where to listen when the registration names no address. Raises
+        SourceError for an agent's address that cannot be read.
         """
         assert bool(proxy_id) != (own is not None), "a registration or a description, not both"
-        self._url = http_addr if "://" in http_addr else f"http://{http_addr}"
         self._proxy_id = proxy_id
-        self._token = token
         self._listen_address = listen_address or api_json.ANY_ADDRESS
         self._config = config or ApiSourceConfig()
+        self._agent = AgentApi.of(http_addr, token, self._config)
         self._rng = rng or random.Random()
         self._state = MeshState(own=own)
         self._callbacks: list[Callable[[MeshState], None]] = []
-        self._session: aiohttp.ClientSession | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._followers: dict[str, tuple[object, asyncio.Task[None]]] = {}
         self._confirmed_at: dict[str, float] = {}
@@ -109,14 +91,6 @@ class ApiSource:
 
     async def start(self) -> None:
         """Begin to follow. State arrives through `subscribe`."""
-        self._session = aiohttp.ClientSession(
-            headers={"X-Consul-Token": self._token} if self._token else None,
-            timeout=aiohttp.ClientTimeout(
-                total=self._config.wait_s + self._config.answer_slack_s,
-                connect=self._config.connect_timeout_s,
-            ),
-            connector=aiohttp.TCPConnector(limit=0),
-        )
         self._follow("roots", None, self._follow_index("roots", "/v1/agent/connect/ca/roots",
                                                        self._roots))  # fmt: skip
         self._follow("revocations", None, self._follow_revocations())
@@ -130,8 +104,7 @@ class ApiSource:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        if self._session is not None:
-            await self._session.close()
+        await self._agent.close()
 
     # The loops.
 
@@ -204,13 +177,11 @@ class ApiSource:
 
     async def _follow_revocations(self) -> None:
         """Agents of other makes have no such list."""
-        assert self._session is not None
         try:
-            async with self._session.get(self._url + _REVOCATIONS) as response:
-                if response.status == 404:
-                    self._confirmed_at.pop("revocations", None)
-                    return
-        except (aiohttp.ClientError, OSError, TimeoutError):
+            if (await self._agent.get(_REVOCATIONS)).status == 404:
+                self._confirmed_at.pop("revocations", None)
+                return
+        except (OSError, TimeoutError, SourceError):
             pass  # it is asked again below, until it answers
         await self._follow_index("revocations", _REVOCATIONS, self._revoked)
 
@@ -243,7 +214,7 @@ class ApiSource:
         while True:
             try:
                 await once()
-            except (aiohttp.ClientError, OSError, TimeoutError, SourceError) as error:
+            except (OSError, TimeoutError, SourceError) as error:
                 self.rejected += isinstance(error, SourceError)
                 text = f"{type(error).__name__}: {error}"
                 if text != last:
@@ -259,18 +230,13 @@ class ApiSource:
             await asyncio.sleep(self._config.pause_min_s)
 
     async def _get(self, path: str) -> _Answer:
-        assert self._session is not None
-        async with self._session.get(self._url + path) as response:
-            body = await read_bounded(response, self._config.body_max_bytes)
-            if response.status != 200:
-                raise SourceError(f"status {response.status}: {body[:200]!r}")
-            headers = response.headers
-            return _Answer(
-                body=api_json.load(body),
-                index=api_json.index(headers.get("X-Consul-Index", "")),
-                content_hash=headers.get("X-Consul-ContentHash", ""),
-                default=default_told(headers),
-            )
+        answer = await self._agent.read(path)
+        return _Answer(
+            body=api_json.load(answer.body),
+            index=api_json.index(answer.headers.get("x-consul-index", "")),
+            content_hash=answer.headers.get("x-consul-contenthash", ""),
+            default=default_told(answer.headers),
+        )
 
     # Taking answers.
 
@@ -300,49 +266,3 @@ class ApiSource:
             default_allow=answer.default.allow,
             default_reason=answer.default.reason,
         )
-
-
-async def read_bounded(response: aiohttp.ClientResponse, limit: int) -> bytes:
-    """The body of a response. Raises SourceError when it is longer than ``limit`` bytes."""
-    parts, total = [], 0
-    async for part in response.content.iter_chunked(65536):
-        total += len(part)
-        if total > limit:
-            raise SourceError(f"the agent's answer is longer than {limit} bytes")
-        parts.append(part)
-    return b"".join(parts)
-
-
-async def find_sidecar(
-    http_addr: str, service_id: str, *, token: str = "", body_max_bytes: int = 16 * 1024 * 1024
-) -> str:
-    """The id of the one proxy registered for a service. Raises SourceError if none or several."""
-    services = await _services(http_addr, token=token, body_max_bytes=body_max_bytes)
-    return api_json.sidecar_of(services, service_id)
-
-
-async def find_gateway(http_addr: str, kind: str, name: str, *, token: str = "") -> str:
-    """The id of the one gateway of a name. Raises SourceError if there is none, or several."""
-    services = await _services(http_addr, token=token, body_max_bytes=16 * 1024 * 1024)
-    return api_json.gateway_of(services, f"{kind}-gateway", name)
-
-
-async def _services(http_addr: str, *, token: str, body_max_bytes: int) -> Any:
-    url = http_addr if "://" in http_addr else f"http://{http_addr}"
-    headers = {"X-Consul-Token": token} if token else None
-    timeout = aiohttp.ClientTimeout(total=10.0)
-    try:
-        async with (
-            aiohttp.ClientSession(headers=headers, timeout=timeout) as session,
-            session.get(f"{url}/v1/agent/services") as response,
-        ):
-            body = await read_bounded(response, body_max_bytes)
-            if response.status != 200:
-                raise SourceError(f"status {response.status}: {body[:200]!r}")
-    except (aiohttp.ClientError, OSError, TimeoutError) as error:
-        # aiohttp's own words speak of TLS contexts even where there is no TLS.
-        reason = getattr(error, "os_error", error).strerror if isinstance(error, OSError) else error
-        raise SourceError(
-            f"Failed looking up sidecar proxy info: {url}: {reason or type(error).__name__}"
-        ) from error
-    return api_json.load(body)

@@ -33,12 +33,12 @@ class Default:
 
 def default_told(headers: Mapping[str, str]) -> Default:
     """What an agent's answer says: its own policy for intentions if it has one, else that of access
-    control. Not told is not allowed."""
-    policy = headers.get("X-Lictor-Default-Intention-Policy", "")
+    control. Not told is not allowed. Names of headers are in lower case."""
+    policy = headers.get("x-lictor-default-intention-policy", "")
     if policy:
         return Default(policy == "allow", DEFAULT_BY_POLICY)
     # Without access lists an agent says "allow".
-    allow = headers.get("X-Consul-Default-ACL-Policy", "") == "allow"
+    allow = headers.get("x-consul-default-acl-policy", "") == "allow"
     return Default(allow, DEFAULT_ACL_OFF if allow else DEFAULT_BY_ACL)
 
 

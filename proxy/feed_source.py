@@ -13,10 +13,8 @@ import time
 from collections.abc import Callable
 from urllib.parse import quote
 
-import aiohttp
-
 from proxy import api_json
-from proxy.api_source import ApiSourceConfig, read_bounded
+from proxy.agent_api import AgentApi, ApiSourceConfig
 from proxy.authz import Default, default_told
 from proxy.backoff import Backoff
 from proxy.errors import SourceError
@@ -39,19 +37,18 @@ class FeedSource:
         config: ApiSourceConfig | None = None,
         rng: random.Random | None = None,
     ) -> None:
-        """``listen_address`` is where to listen when the registration names no address."""
-        self._url = http_addr if "://" in http_addr else f"http://{http_addr}"
+        """``listen_address`` is where to listen when the registration names no address. Raises
+        SourceError for an agent's address that cannot be read."""
         self._path = f"/v1/agent/connect/feed/{quote(proxy_id, safe='')}"
         self.proxy_id = proxy_id
-        self._token = token
         self._listen_address = listen_address or api_json.ANY_ADDRESS
         self._config = config or ApiSourceConfig()
+        self._agent = AgentApi.of(http_addr, token, self._config)
         self._rng = rng or random.Random()
         self._state = MeshState()
         self._resources = Resources()
         self._default: Default | None = None
         self._callbacks: list[Callable[[MeshState], None]] = []
-        self._session: aiohttp.ClientSession | None = None
         self._task: asyncio.Task[None] | None = None
         self._confirmed_at = time.monotonic()
         self.rejected = 0
@@ -73,13 +70,6 @@ class FeedSource:
 
     async def start(self) -> None:
         """Begin to follow. State arrives through `subscribe`."""
-        self._session = aiohttp.ClientSession(
-            headers={"X-Consul-Token": self._token} if self._token else None,
-            timeout=aiohttp.ClientTimeout(
-                total=self._config.wait_s + self._config.answer_slack_s,
-                connect=self._config.connect_timeout_s,
-            ),
-        )
         self._task = asyncio.get_running_loop().create_task(self._follow(), name="proxy feed")
 
     async def close(self) -> None:
@@ -87,8 +77,7 @@ class FeedSource:
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
-        if self._session is not None:
-            await self._session.close()
+        await self._agent.close()
 
     async def _follow(self) -> None:
         backoff = Backoff(
@@ -98,7 +87,7 @@ class FeedSource:
         while True:
             try:
                 await self._once()
-            except (aiohttp.ClientError, OSError, TimeoutError, SourceError) as error:
+            except (OSError, TimeoutError, SourceError) as error:
                 text = f"{type(error).__name__}: {error}"
                 if text != last:
                     log.warning("the agent's feed is not there error=%s", text)
@@ -114,17 +103,13 @@ class FeedSource:
 
     async def _once(self) -> None:
         """Ask for what is new, and work by it or say why not."""
-        assert self._session is not None
         version = self._resources.version
         query = (
             f"?version={quote(version, safe='')}&wait={self._config.wait_s:g}s" if version else ""
         )
-        async with self._session.get(self._url + self._path + query) as response:
-            body = await read_bounded(response, self._config.body_max_bytes)
-            if response.status != 200:
-                raise SourceError(f"status {response.status}: {body[:200]!r}")
-            default = default_told(response.headers)
-        self._resources.take(api_json.load(body))
+        answer = await self._agent.read(self._path + query)
+        default = default_told(answer.headers)
+        self._resources.take(api_json.load(answer.body))
         if self._resources.version == version:
             return
         self._default = default
@@ -150,27 +135,9 @@ class FeedSource:
         return ""
 
     async def _acknowledge(self, error: str) -> None:
-        assert self._session is not None
         told = {
             "Version": self._resources.version,
             "Error": error,
             "AdminPort": self.admin_port,
         }
-        async with self._session.put(self._url + self._path, json=told) as response:
-            await read_bounded(response, self._config.body_max_bytes)
-
-
-async def has_feed(http_addr: str, *, token: str = "") -> bool:
-    """Whether the agent has feeds. One that does not answer is taken to have them: it is asked
-    until it does."""
-    url = http_addr if "://" in http_addr else f"http://{http_addr}"
-    headers = {"X-Consul-Token": token} if token else None
-    timeout = aiohttp.ClientTimeout(total=10.0)
-    try:
-        async with (
-            aiohttp.ClientSession(headers=headers, timeout=timeout) as session,
-            session.get(f"{url}/v1/agent/connect/feeds") as response,
-        ):
-            return response.status != 404
-    except (aiohttp.ClientError, OSError, TimeoutError):
-        return True
+        await self._agent.put(self._path, told)

@@ -15,9 +15,9 @@ from collections.abc import Callable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
-import aiohttp
-
+from proxy.http_client import AnswerTooLong, HttpClient, read_target
 from proxy.jwt import FAILS, Checked, Jose, Provider, TokenError, Tokens, check
 
 log = logging.getLogger("lictor.proxy.key_sets")
@@ -159,7 +159,7 @@ class KeySets:
                     raw = await loop.run_in_executor(None, _file, provider.filename)
                 else:
                     raw = await _fetched(provider)
-            except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
+            except (OSError, TimeoutError, ValueError) as error:
                 held.error = f"{type(error).__name__}: {error}"
                 continue
             self._take(held, raw)
@@ -214,19 +214,28 @@ def _file(name: str) -> bytes:
 async def _fetched(provider: Provider) -> bytes:
     remote = provider.remote
     assert remote is not None
-    context: ssl.SSLContext | bool = True
+    context: ssl.SSLContext | None = None
     if remote.authorities_pem:
         context = ssl.create_default_context(cadata=remote.authorities_pem)
-    timeout = aiohttp.ClientTimeout(total=remote.timeout_s)
-    async with (
-        aiohttp.ClientSession(timeout=timeout) as session,
-        session.get(remote.uri, ssl=context, allow_redirects=False) as response,
-    ):
-        if response.status != 200:
-            raise ValueError(f"status {response.status}")
-        raw = b""
-        async for piece in response.content.iter_chunked(65_536):
-            raw += piece
-            if len(raw) > ANSWER_MAX_BYTES:
-                raise ValueError("the answer is too long for a key set")
-        return raw
+    base, path = _divided(remote.uri)
+    async with HttpClient(
+        read_target(base),
+        total_timeout_s=remote.timeout_s,
+        connect_timeout_s=remote.timeout_s,
+        body_max_bytes=ANSWER_MAX_BYTES,
+        tls=context,
+    ) as client:
+        try:
+            answer = await client.get(path)
+        except AnswerTooLong as error:
+            raise ValueError("the answer is too long for a key set") from error
+    if answer.status != 200:  # where it leads elsewhere is not followed
+        raise ValueError(f"status {answer.status}")
+    return answer.body
+
+
+def _divided(uri: str) -> tuple[str, str]:
+    """Where to ask, and for what there. Raises ValueError."""
+    parts = urlsplit(uri)
+    path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    return f"{parts.scheme}://{parts.netloc}", path

@@ -21,10 +21,10 @@ from typing import TYPE_CHECKING
 import uvloop
 
 from proxy import admin
-from proxy.api_source import ApiSource, find_gateway, find_sidecar
+from proxy.agent_api import find_gateway, find_sidecar, has_feed
 from proxy.config import ProxyConfig
 from proxy.errors import SourceError
-from proxy.feed_source import FeedSource, has_feed
+from proxy.feed_source import FeedSource
 from proxy.handover import Handover, take
 from proxy.jwt import Jose
 from proxy.permissions import FullMatch, no_patterns
@@ -34,6 +34,7 @@ from proxy.waiting import set_within
 from proxy.workers import HANDED_OVER, Place, supervise
 
 if TYPE_CHECKING:
+    from proxy.api_source import ApiSource
     from proxy.linked import Linked
 
 log = logging.getLogger("lictor.proxy.worker")
@@ -269,6 +270,8 @@ async def _source(options: ProxyOptions, say: Callable[[str], None]) -> ApiSourc
                 f"{own.app.address}:{own.app.port}")  # fmt: skip
         else:
             say("       Public listener: Disabled")
+        from proxy.api_source import ApiSource  # few have no registration
+
         return ApiSource(http_addr=options.http_addr, token=options.token, own=own)
     proxy_id = options.proxy_id
     say("    Configuration mode: Agent API")
@@ -280,9 +283,11 @@ async def _source(options: ProxyOptions, say: Callable[[str], None]) -> ApiSourc
         proxy_id = await find_sidecar(options.http_addr, options.sidecar_for, token=options.token)
         say(f"        Sidecar for ID: {options.sidecar_for}")
     say(f"              Proxy ID: {proxy_id}")
-    # Agents of other makes have no feed: they are asked for each thing by itself, and then there
-    # are connections only, no requests.
-    kind = FeedSource if await has_feed(options.http_addr, token=options.token) else ApiSource
+    kind: type[ApiSource | FeedSource] = FeedSource
+    if not await has_feed(options.http_addr, token=options.token):
+        # Agents of other makes have no feed: they are asked for each thing by itself, and then
+        # there are connections only, no requests.
+        from proxy.api_source import ApiSource as kind
     return kind(
         http_addr=options.http_addr,
         token=options.token,

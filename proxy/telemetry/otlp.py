@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
 import logging
 from collections import deque
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-import aiohttp
-
+from proxy.http_client import AnswerTooLong, HttpClient, read_target
 from proxy.telemetry.entry import IN, Entry
 from proxy.waiting import set_within
 
 log = logging.getLogger("lictor.proxy.telemetry")
 
 BATCH_MAX, QUEUE_MAX, EVERY_S, RETRIES = 512, 2048, 5.0, 2
+_TIMEOUT_S, _ANSWER_MAX_BYTES = 10.0, 1024 * 1024
 _SERVER, _CLIENT, _ERROR = 2, 3, 2
 
 
@@ -43,27 +44,36 @@ class Exporter:
 
     async def run(self) -> None:
         """Send until cancelled."""
-        timeout = aiohttp.ClientTimeout(total=10.0)
-        async with aiohttp.ClientSession(timeout=timeout) as session:
+        try:
+            target = read_target(self.url)
+        except ValueError as error:
+            log.warning("no spans can be sent error=%s", error)
+            return
+        async with HttpClient(
+            target,
+            total_timeout_s=_TIMEOUT_S,
+            connect_timeout_s=_TIMEOUT_S,
+            body_max_bytes=_ANSWER_MAX_BYTES,
+        ) as client:
             while True:
                 await set_within(self._full, self._every_s)
                 self._full.clear()
                 while self._queue:
                     count = min(BATCH_MAX, len(self._queue))
                     batch = [self._queue.popleft() for _ in range(count)]
-                    await self._send(session, batch)
+                    await self._send(client, batch)
 
-    async def _send(self, session: aiohttp.ClientSession, batch: list[Entry]) -> None:
-        body = request(batch)
+    async def _send(self, client: HttpClient, batch: list[Entry]) -> None:
+        body = json.dumps(request(batch)).encode()
         for attempt in range(1 + RETRIES):
             try:
-                async with session.post(f"{self.url}/v1/traces", json=body) as response:
-                    if response.status < 300:
-                        self.sent += len(batch)
-                        return
-                    if response.status not in (429, 503):
-                        break
-            except (aiohttp.ClientError, OSError, TimeoutError):
+                answer = await client.send("POST", "/v1/traces", body, "application/json")
+                if answer.status < 300:
+                    self.sent += len(batch)
+                    return
+                if answer.status not in (429, 503):
+                    break
+            except (OSError, TimeoutError, AnswerTooLong):
                 pass
             if attempt < RETRIES:
                 await asyncio.sleep(self._every_s / 10 * (attempt + 1))

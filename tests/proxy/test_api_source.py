@@ -15,7 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from proxy import api_json
-from proxy.api_source import ApiSource, ApiSourceConfig, find_sidecar
+from proxy.agent_api import ApiSourceConfig, find_sidecar
+from proxy.api_source import ApiSource
 from proxy.authz import DEFAULT_ACL_OFF, DEFAULT_BY_ACL, Permission
 from proxy.errors import SourceError
 from proxy.source import AppAddress, Endpoint, OwnService, UpstreamSpec

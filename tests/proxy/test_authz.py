@@ -147,20 +147,20 @@ def test_a_policy_remembers_a_bounded_number_of_answers() -> None:
     ("headers", "allow", "reason"),
     [
         ({}, False, DEFAULT_BY_ACL),
-        ({"X-Consul-Default-ACL-Policy": "allow"}, True, DEFAULT_ACL_OFF),
-        ({"X-Consul-Default-ACL-Policy": "deny"}, False, DEFAULT_BY_ACL),
+        ({"x-consul-default-acl-policy": "allow"}, True, DEFAULT_ACL_OFF),
+        ({"x-consul-default-acl-policy": "deny"}, False, DEFAULT_BY_ACL),
         (
             {
-                "X-Consul-Default-ACL-Policy": "allow",
-                "X-Lictor-Default-Intention-Policy": "deny",
+                "x-consul-default-acl-policy": "allow",
+                "x-lictor-default-intention-policy": "deny",
             },
             False,
             DEFAULT_BY_POLICY,
         ),
         (
             {
-                "X-Consul-Default-ACL-Policy": "deny",
-                "X-Lictor-Default-Intention-Policy": "allow",
+                "x-consul-default-acl-policy": "deny",
+                "x-lictor-default-intention-policy": "allow",
             },
             True,
             DEFAULT_BY_POLICY,

@@ -24,7 +24,8 @@ FACES = ("agent/http/", "agent/cli/", "agent/parts/")
 #: What may know a shell without being one: a package's front door, the program's entry, the engine
 #: under simulation, the servant of calls that have been decoded already, the runtime's hands
 #: that make TLS and archives of the configuration, the handlers of the proxy's requests, a stream
-#: on its way to another connection, and who has what is rarely wanted loaded.
+#: on its way to another connection, what is asked of an agent, and who has what is rarely wanted
+#: loaded.
 FRONTS = frozenset(
     "agent/__main__.py agent/acl/access.py agent/acl/served.py agent/dns/__init__.py "
     "raftstore/raft/__init__.py gossip/__init__.py "
@@ -32,7 +33,7 @@ FRONTS = frozenset(
     "agent/internal_tls.py agent/keeping.py agent/archive_bounds.py proxy/l7/inbound.py "
     "proxy/l7/exposed.py proxy/l7/outbound_plan.py agent/explain/registry.py "
     "agent/leader/login_door.py agent/connect/authority_door.py "
-    "proxy/l7/ingress_http.py proxy/l7/short.py proxy/tunnel/crossing.py".split()
+    "proxy/l7/ingress_http.py proxy/l7/short.py proxy/tunnel/crossing.py proxy/agent_api.py".split()
 )
 
 
