@@ -95,7 +95,8 @@ class Resources:
             own = replace(own, listen_port=0, linked=named, linked_port=own.listen_port)
         if held.get("linked") is not None:
             there = terminating.application(held["linked"], requests=protocol != "tcp")
-            own = replace(own, listen_port=0, app=there)
+            subset = str(held["linked"].get("Subset") or "")
+            own = replace(own, listen_port=0, app=there, subset=subset)
         own = replace(
             own,
             guard=guard.read(body.get("RateLimits"), config or {}),
@@ -214,6 +215,7 @@ def _of_layer_4(chain: Chain, hosts: Mapping[str, tuple[Host, ...]]) -> tuple[En
                     node=host.key[0],
                     service_id=host.key[1],
                     service=target.service,
+                    subset=target.subset,
                 )
                 for host in found
             )

@@ -269,7 +269,8 @@ class Session:
     def _far(self, target: Endpoint) -> Far:
         assert isinstance(self.core, Outbound)
         who = self.core.expected
-        return Far(target.address, target.port, frozenset({who}), f"{who.name}.{who.datacenter}")
+        authority = f"{who.name}.{who.datacenter}"
+        return Far(target.address, target.port, frozenset({who}), authority, target.subset)
 
     async def _dial_app(self, target: AppAddress) -> Stream:
         stream = await app_dial.connect(self, self._hub.config, target)

@@ -71,6 +71,8 @@ class Endpoint:
     service_id: str = ""
     #: The service whose identity it has, where that is not the upstream's own name.
     service: str = ""
+    #: The subset of the service that it is asked as; a gateway stands for each of its own.
+    subset: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,6 +131,8 @@ class OwnService:
     """
 
     name: str
+    #: Of a service behind a terminating gateway, where it is only a part of it.
+    subset: str = ""
     proxy_id: str = ""
     listen_address: str = ""
     listen_port: int = 0

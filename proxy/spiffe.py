@@ -98,13 +98,15 @@ def parse(uri: str) -> SpiffeId:
     return _from_path(trust_domain, parts)
 
 
-def server_name(expected: Iterable[SpiffeId]) -> str | None:
+def server_name(expected: Iterable[SpiffeId], subset: str = "") -> str | None:
     """What a client that expects one of these asks for in its handshake (contract C.10), by which a
-    gateway knows whom it is to be; None where no such name can be told."""
+    gateway knows whom it is to be, and for which subset of its instances; None where no such name
+    can be told."""
     who = min(expected, key=lambda each: each.name, default=None)
     if who is None or who.kind is not Kind.SERVICE:
         return None
     name = f"{who.name}.{NAMESPACE}.{who.datacenter}.internal.{who.trust_domain}"
+    name = f"{subset}.{name}" if subset else name
     return name if _SERVER_NAME.fullmatch(name) and len(name) <= _SERVER_NAME_MAX else None
 
 

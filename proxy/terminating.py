@@ -15,15 +15,23 @@ from proxy.source import AppAddress, AppTls
 
 #: Places of one service that are dialled; more than enough to spread over.
 PLACES_MAX = 256
+#: Between a service's name and that of one of its subsets, which are served apart.
+SEPARATOR = ";"
 
 
 def service_of(server_name: str, services: Sequence[str], suffix: str) -> str:
-    """The service that a client asks for by ``NAME`` and ``suffix``; without a name it is the only
-    one that there is. "" for none."""
+    """Which of ``services`` a client asks for by ``NAME`` and ``suffix``, or by ``SUBSET.NAME`` and
+    it; without a name it is the only service that there is. "" for none."""
     if not server_name:
-        return services[0] if len(services) == 1 else ""
+        whole = [one for one in services if SEPARATOR not in one]
+        return whole[0] if len(whole) == 1 else ""
     wanted = server_name.lower()
-    return next((one for one in services if f"{one}{suffix}".lower() == wanted), "")
+    return next((one for one in services if f"{_asked(one)}{suffix}".lower() == wanted), "")
+
+
+def _asked(one: str) -> str:
+    name, _, subset = one.partition(SEPARATOR)
+    return f"{subset}.{name}" if subset else name
 
 
 def suffix(datacenter: str, trust_domain: str) -> str:
@@ -32,10 +40,16 @@ def suffix(datacenter: str, trust_domain: str) -> str:
 
 
 def names(told: Any) -> tuple[str, ...]:
-    """The services of the gateway. Raises SourceError."""
+    """The services of the gateway, and then their subsets as ``NAME;SUBSET``. Raises
+    SourceError."""
     if not isinstance(told, Mapping) or not isinstance(told.get("Services"), list):
         raise SourceError("the gateway's services are no list")
-    return tuple(str(each) for each in told["Services"])
+    subsets = told.get("Subsets") or {}
+    if not isinstance(subsets, Mapping):
+        raise SourceError("the subsets of the gateway's services are no object")
+    names = [str(each) for each in told["Services"]]
+    parts = [f"{name}{SEPARATOR}{each}" for name in names for each in subsets.get(name) or ()]
+    return (*names, *parts)
 
 
 def application(told: Any, *, requests: bool) -> AppAddress:

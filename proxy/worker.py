@@ -42,8 +42,6 @@ log = logging.getLogger("lictor.proxy.worker")
 _PR_SET_PDEATHSIG = 1  # prctl(2)
 _M_ARENA_MAX = -8  # mallopt(3)
 _PARENT_CHECK_S = 1.0
-#: Between a gateway's id and a service that it stands for, in what the agent is asked for.
-LINKED_SEPARATOR = ";"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -176,13 +174,14 @@ def _linked(options: ProxyOptions, source: ApiSource | FeedSource, proxy: Proxy)
     """The proxies of the services that a terminating gateway stands for."""
     if options.gateway != "terminating" or not isinstance(source, FeedSource):
         return None
-    from proxy.linked import Linked  # no sidecar needs it
+    from proxy import terminating  # no sidecar needs these
+    from proxy.linked import Linked
 
     def make(service: str) -> tuple[FeedSource, Proxy]:
         its = FeedSource(
             http_addr=options.http_addr,
             token=options.token,
-            proxy_id=f"{source.proxy_id}{LINKED_SEPARATOR}{service}",
+            proxy_id=f"{source.proxy_id}{terminating.SEPARATOR}{service}",
         )
         return its, Proxy(
             its,

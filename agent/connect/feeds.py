@@ -14,22 +14,20 @@ import logging
 import random
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
-from agent.backend import Ask, Backend, Consistency
+from agent.backend import Backend
 from agent.backend.acting import ACTING
 from agent.connect import implicit, ingress, terminating, upstreams
 from agent.connect.feed import ALWAYS, Delta, Feed, Standing
 from agent.connect.follower import Follower, unknown
-from agent.connect.leaves import Leaf
-from agent.connect.renewal import Retry
+from agent.connect.following import Following, Leaves
 from agent.connect.upstreams import EndpointView
-from agent.errors import AgentError, RequestError
+from agent.errors import RequestError
 from raftstore.definition_queries import GetConfigEntry, ListConfigEntries
 from raftstore.dns_queries import ListVirtualAddresses
-from raftstore.errors import StoreError
 from raftstore.mesh_queries import DiscoveryChain, GatewayServices
 from raftstore.queries import GetCARoots, HealthEntry, HealthService, MatchIntentions, Query
 from raftstore.records import ExposePath, Json, Service, ServiceId, ServiceName
@@ -37,21 +35,12 @@ from raftstore.revocations import ListRevocations
 
 log = logging.getLogger("lictor.agent.connect.feeds")
 
-T = TypeVar("T")
-
 #: Proxies that are followed at once, and seconds after which one that does not ask is forgotten.
 IDLE_MAX_S = 900.0
-WAIT_S = 300.0
 #: What comes at once is told at once: seconds for which a change waits for others.
 GATHER_S = 0.005
 GATEWAYS = frozenset({ingress.KIND, terminating.KIND})
 PROXY_KINDS = frozenset({"connect-proxy", *GATEWAYS})
-
-
-class Leaves(Protocol):
-    """Where leaf certificates come from (leaves.py)."""
-
-    async def leaf(self, service: str, *, min_index: int = 0, wait_s: float = 0.0) -> Leaf: ...
 
 
 class Local(Protocol):
@@ -98,12 +87,10 @@ class Feeds:
         """``token_of`` tells with whose rights servers are asked for a proxy; ``central``, whether
         the defaults of config entries count."""
         self._central = central
-        self._backend = backend
+        self._following = Following(backend, leaves, rng)
         self._datacenter = datacenter
-        self._leaves = leaves
         self._local = local
         self._make_filter = make_filter
-        self._rng = rng
         self._clock = clock
         self._token_of = token_of
         self._default_allow = default_allow
@@ -279,12 +266,8 @@ class Feeds:
             follow("virtual addresses", ListVirtualAddresses(), virtual)
             allowed = self._keeper(follower, "allowed", lambda found: tuple(found.get(own, ())))
             follow("allowed", MatchIntentions("source", (own,)), allowed)
-        if service.kind in GATEWAYS and not terminating.is_linked(service):
-            linked = self._keeper(follower, "linked", tuple)
-            follow("linked services", GatewayServices(service.name), linked)
-        elif service.kind == terminating.KIND:
-            places = self._keeper(follower, "places", tuple)
-            follow("places", HealthService(service=own), places)
+        for kept, asked in _of_gateway(service):
+            follow(kept, asked, self._keeper(follower, kept, tuple))
         defaults = upstreams.defaults_of(service, central=self._central)
         for kind, name in (*defaults, *terminating.entry_of(service)):
             follow(f"entry {kind}/{name}", GetConfigEntry(kind, name),
@@ -320,10 +303,11 @@ class Feeds:
             taker = self._instance_taker(follower, follower.gateway_instances, name)
             follow(f"gateway {name}", HealthService(service=ServiceName(name)), taker)
         wanted: dict[str, tuple[object, Callable[[], Coroutine[Any, Any, None]]]] = {
-            name: (query, lambda name=name, query=query, take=take: self._follow(name, query, take))  # type: ignore[misc]
+            name: (query, functools.partial(self._following.answers, name, query, take))
             for name, (query, take) in queries.items()
         }
-        wanted["leaf"] = (own, lambda: self._follow_leaf(follower, own))
+        leaf = functools.partial(self._put, follower, "leaf")
+        wanted["leaf"] = (own, functools.partial(self._following.leaf, own, leaf))
         return wanted
 
     def _extended(self, follower: Follower, service: Service) -> Service:
@@ -397,7 +381,14 @@ class Feeds:
             "proxy": upstreams.proxy_of(service, follower.defaults, follower.exposed),
             "mesh": follower.defaults.get("mesh/mesh", {}),
             **ingress.told(service, follower.defaults, follower.linked),
-            **terminating.told(service, follower.defaults, follower.linked, follower.places),
+            **terminating.told(
+                service,
+                follower.defaults,
+                follower.linked,
+                follower.places,
+                resolvers=follower.resolvers,
+                matching=functools.partial(self._matching, service.id),
+            ),
             **{f"upstream/{one.key}": one for one in mine},
             **{f"chain/{key}": chain for key, chain in chains.items()},
         }
@@ -435,15 +426,21 @@ class Feeds:
         if beside is None:
             return None
         subset = target.get("Subset") or {}
-        if subset.get("Filter"):
-            try:
-                fits = self._make_filter(subset["Filter"])
-            except RequestError as error:
-                log.error("filter of a subset cannot be used target=%s error=%s",
-                          target["ID"], error)  # fmt: skip
-                return ()
-            found = tuple(entry for entry in found if fits(entry))
-        return upstreams.endpoints(found, only_passing=bool(subset.get("OnlyPassing"))) + beside
+        kept = self._matching(target["ID"], str(subset.get("Filter") or ""), found)
+        return upstreams.endpoints(kept, only_passing=bool(subset.get("OnlyPassing"))) + beside
+
+    def _matching(
+        self, what: str, text: str, found: tuple[HealthEntry, ...]
+    ) -> tuple[HealthEntry, ...]:
+        """Those that the filter of a subset lets through; nobody where it cannot be used."""
+        if not text:
+            return found
+        try:
+            fits = self._make_filter(text)
+        except RequestError as error:
+            log.error("filter of a subset cannot be used target=%s error=%s", what, error)
+            return ()
+        return tuple(entry for entry in found if fits(entry))
 
     # Following
 
@@ -455,44 +452,13 @@ class Feeds:
         ACTING.set(self._token_of(owner) or ACTING.get())
         await work()
 
-    async def _follow(self, name: str, query: Query[T], take: Callable[[T], None]) -> None:
-        index = 0
 
-        async def once() -> None:
-            nonlocal index
-            # The first answer is a fresh one; from then on an answer is newer than the last.
-            mode = Consistency.STALE if index else Consistency.DEFAULT
-            reply = await self._backend.ask(
-                query, Ask(consistency=mode, min_index=index, wait_s=WAIT_S if index else 0.0)
-            )
-            if reply.index < index:  # another history: begin again
-                index = 0
-                return
-            if reply.index != index:
-                index = reply.index
-                take(reply.value)
-
-        await self._repeat(name, once)
-
-    async def _follow_leaf(self, follower: Follower, service: str) -> None:
-        index = 0
-
-        async def once() -> None:
-            nonlocal index
-            found = await self._leaves.leaf(service, min_index=index, wait_s=WAIT_S)
-            index = found.modify_index
-            self._put(follower, "leaf", found)
-
-        await self._repeat("leaf", once)
-
-    async def _repeat(self, name: str, once: Callable[[], Awaitable[None]]) -> None:
-        retry = Retry(self._rng)
-        while True:
-            try:
-                await once()
-            except (AgentError, StoreError) as error:
-                pause_s = retry.failed_s()
-                log.info("not known what=%s retry_s=%.1f error=%s", name, pause_s, error)
-                await asyncio.sleep(pause_s)
-            else:
-                retry.succeeded()
+def _of_gateway(service: Service) -> Iterator[tuple[str, Query[Any]]]:
+    """What a gateway, or a service behind one, follows beside what every proxy does; each under
+    the name of the field of Follower that keeps it."""
+    if service.kind in GATEWAYS and not terminating.is_linked(service):
+        yield "linked", GatewayServices(service.name)
+    elif service.kind == terminating.KIND:
+        yield "places", HealthService(service=ServiceName(service.proxy.destination_service_name))
+    for _ in terminating.lists(service):
+        yield "resolvers", ListConfigEntries(terminating.RESOLVERS)

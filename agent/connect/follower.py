@@ -40,6 +40,8 @@ class Follower:
     #: For a terminating gateway: the services that it stands for; for one of these: where it is.
     linked: tuple[GatewayService, ...] | None = None
     places: tuple[HealthEntry, ...] | None = None
+    #: For a terminating gateway: the resolvers of all services, whose subsets it serves apart.
+    resolvers: tuple[ConfigEntry, ...] | None = None
     #: The terminating gateways of the datacenter, and the instances of those that are dialled.
     gateways: tuple[ConfigEntry, ...] | None = None
     gateway_instances: dict[str, tuple[HealthEntry, ...]] = field(default_factory=dict)

@@ -2,12 +2,14 @@
 
 A gateway stands for services outside of the mesh. It is told which; and for each of them it asks as
 for a proxy of its own, ``GATEWAY;SERVICE``, with the service's certificate and intentions and where
-the service is. Whoever dials such a service is given the gateway's instances as its endpoints.
+the service is; and for each subset of its resolver as ``GATEWAY;SERVICE;SUBSET``, the same with
+only the places of that subset. Whoever dials such a service is given the gateway's instances as
+its endpoints.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -22,8 +24,11 @@ ANY = "*"
 SEPARATOR = ";"
 #: The resource that says where the service of one of its proxies is.
 LINKED = "linked"
+RESOLVERS = "service-resolver"
 
 Services = Mapping[ServiceId, Service]
+#: The instances that the filter of a subset lets through.
+Matching = Callable[[str, tuple[HealthEntry, ...]], tuple[HealthEntry, ...]]
 
 
 def owner_of(services: Services, proxy_id: str) -> ServiceId:
@@ -39,12 +44,18 @@ def registration(services: Services, proxy_id: str) -> Service | None:
         return None
     if found.kind != KIND:
         return found
-    name = found.name if found.id == proxy_id else proxy_id.partition(SEPARATOR)[2]
+    name = found.name if found.id == proxy_id else _parts(proxy_id)[0]
     if not name:
         return None
     proxy = replace(found.proxy, destination_service_name=name, upstreams=())
     port = found.port if found.id == proxy_id else 0
     return replace(found, id=ServiceId(proxy_id), port=port, proxy=proxy)
+
+
+def _parts(proxy_id: str) -> tuple[str, str]:
+    """The service behind a gateway that a proxy is, and the subset of it, "" for the whole."""
+    name, _, subset = proxy_id.partition(SEPARATOR)[2].partition(SEPARATOR)
+    return name, subset
 
 
 def is_linked(service: Service) -> bool:
@@ -54,8 +65,17 @@ def is_linked(service: Service) -> bool:
 
 
 def entry_of(service: Service) -> tuple[tuple[str, str], ...]:
-    """The config entry that says how a service behind a gateway is talked to."""
-    return ((KIND, service.name),) if is_linked(service) else ()
+    """The config entries that say how a service behind a gateway is talked to, and which of its
+    instances are in a subset."""
+    if not is_linked(service):
+        return ()
+    name, subset = _parts(service.id)
+    return ((KIND, service.name), *(((RESOLVERS, name),) if subset else ()))
+
+
+def lists(service: Service) -> tuple[str, ...]:
+    """The kinds of config entries of which a proxy must know all."""
+    return (RESOLVERS,) if service.kind == KIND and not is_linked(service) else ()
 
 
 def resources(service: Service) -> tuple[str, ...]:
@@ -70,26 +90,35 @@ def told(
     defaults: Mapping[str, Mapping[str, Any]],
     linked: tuple[GatewayService, ...] | None,
     places: tuple[HealthEntry, ...] | None,
+    *,
+    resolvers: tuple[ConfigEntry, ...] | None = None,
+    matching: Matching = lambda text, found: found,
 ) -> dict[str, Any]:
-    """The resource of a gateway, or of a service behind one, once it is known."""
+    """The resource of a gateway, or of a service behind one, once it is known. ``matching`` gives
+    the instances that the filter of a subset lets through."""
     if service.kind != KIND:
         return {}
     if not is_linked(service):
-        if linked is None:
+        if linked is None or resolvers is None:
             return {}
-        return {KIND: {"Services": list(dict.fromkeys(one.service for one in linked))}}
-    name = service.proxy.destination_service_name
+        names = list(dict.fromkeys(one.service for one in linked))
+        return {KIND: {"Services": names, "Subsets": _subsets(names, resolvers)}}
+    name, subset = _parts(service.id)
     entry = defaults.get(f"{KIND}/{service.name}")
     own = defaults.get(f"service-defaults/{name}")
-    if entry is None or own is None or places is None:
+    resolver = defaults.get(f"{RESOLVERS}/{name}") if subset else {}
+    if entry is None or own is None or places is None or resolver is None:
         return {}
     found = _link(entry, name)
     addresses = _addresses(own, places) if found is not None else []
+    if subset and addresses:
+        addresses = _of_subset((resolver.get("Subsets") or {}).get(subset), places, matching)
     found = found or {}
     return {
         LINKED: {
             **{key: found.get(key, "") for key in ("CAFile", "CertFile", "KeyFile", "SNI")},
             "HostRewrite": not found.get("DisableAutoHostRewrite", False),
+            "Subset": subset,
             "Addresses": addresses,
         }
     }
@@ -106,11 +135,31 @@ def _addresses(own: Mapping[str, Any], places: tuple[HealthEntry, ...]) -> list[
     if given.get("Addresses"):
         port = given.get("Port", 0)
         return [{"Address": address, "Port": port} for address in given["Addresses"]]
+    return _dialled(places, only_passing=False)
+
+
+def _of_subset(
+    subset: Mapping[str, Any] | None, places: tuple[HealthEntry, ...], matching: Matching
+) -> list[Json]:
+    """The instances that are in a subset; none in one that is not there (any more)."""
+    if subset is None:
+        return []
+    kept = matching(str(subset.get("Filter") or ""), places)
+    return _dialled(kept, only_passing=bool(subset.get("OnlyPassing")))
+
+
+def _dialled(places: tuple[HealthEntry, ...], *, only_passing: bool) -> list[Json]:
     outside = tuple(entry for entry in places if not entry.service.kind)
     return [
         {"Address": one.address, "Port": one.port, "Weight": one.weight}
-        for one in endpoints(outside, only_passing=False)
+        for one in endpoints(outside, only_passing=only_passing)
     ]
+
+
+def _subsets(names: Iterable[str], resolvers: Iterable[ConfigEntry]) -> dict[str, Json]:
+    """The subsets of those of these services that have any."""
+    of = {entry.name.lower(): sorted(entry.content.get("Subsets") or {}) for entry in resolvers}
+    return {name: of[name.lower()] for name in names if of.get(name.lower())}
 
 
 def dialled(gateways: Iterable[ConfigEntry], services: Iterable[str]) -> tuple[str, ...]:
@@ -132,10 +181,9 @@ def standing_for(
 ) -> tuple[EndpointView, ...] | None:
     """The instances of the gateways that stand for a target, None while those are not known.
 
-    A wildcard means services that are not in the mesh. No gateway can tell a subset.
+    A wildcard means services that are not in the mesh. Which subset is meant the gateway hears in
+    the handshake.
     """
-    if target.get("ServiceSubset"):
-        return ()
     name, found = str(target["Service"]).lower(), []
     for entry in gateways:
         named = _named(entry)

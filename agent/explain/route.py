@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from agent.backend import Backend
+from agent.connect import terminating
 from agent.connect.upstreams import EndpointView, endpoints
 from agent.errors import RequestError
 from agent.explain.intention import full_match, request_of
@@ -21,6 +22,8 @@ from proxy.http1.forward import About, HeaderChanges, changed
 from proxy.http1.head import Request
 from proxy.l7.route_walk import Tried, Way, walk
 from proxy.l7.routes import Target, read_chain
+from raftstore.definition_queries import ListConfigEntries
+from raftstore.definitions import ConfigEntry
 from raftstore.mesh_queries import DiscoveryChain
 from raftstore.queries import HealthEntry, HealthService
 from raftstore.records import Json, ServiceName
@@ -31,6 +34,8 @@ _HTTP = frozenset({"http", "http2", "grpc"})
 #: Says which instances an expression of a subset keeps. Raises RequestError.
 MakeFilter = Callable[[str], Callable[[HealthEntry], bool]]
 Explainer = Callable[[Sequence[str], Mapping[str, str]], Awaitable[Json]]
+#: Where no group of hosts has any: no name of a target has a space.
+_NOBODY = "nobody: requests get 503, connections are closed"
 _ASK_SIDECAR = (
     "hosts that the sidecar has ejected, and its limits, are its own: ask /explain of its admin "
     "port, which lictor explain sidecars names on its host"
@@ -76,7 +81,7 @@ def route_explainer(
         ways, found_ways = [], walk(chain, request, path, full_match)
         for way in found_ways:
             asked = _forwarded(way, request, source) if http else {}
-            verdict = await intention([source, way.resolver.target.service], asked)
+            verdict = await intention([source, way.choice.resolver.target.service], asked)
             ways.append({**_way(way, http=http), **await hosts.told(way), "Intention": verdict})
         return {
             **head,
@@ -100,18 +105,18 @@ def _request(query: Mapping[str, str]) -> Request:
 def _forwarded(way: Way, request: Request, source: str) -> dict[str, str]:
     """The request as the other side gets it, and decides about it."""
     headers: list[tuple[str, str]] = list(request.headers)
-    for changes in way.request_headers:
+    for changes in way.choice.request_headers:
         headers = changed(headers, changes, request, About(service=source))
     query = request.target.partition("?")[2]
     return {
         "method": request.method,
-        "path": f"{way.path}?{query}" if query else way.path,
+        "path": f"{way.choice.path}?{query}" if query else way.choice.path,
         "header": "\n".join(f"{name}: {value}" for name, value in headers),
     }
 
 
 def _way(way: Way, *, http: bool) -> dict[str, Any]:
-    resolver = way.resolver
+    resolver = way.choice.resolver
     shown: dict[str, Any] = {
         "Percent": float(way.share * 100),
         "Routes": [_tried(each) for each in way.tried],
@@ -127,10 +132,10 @@ def _way(way: Way, *, http: bool) -> dict[str, Any]:
     }  # fmt: skip
     if http:
         shown |= {
-            "Path": way.path,
-            "Headers": _headers(way.request_headers),
-            "TimeoutSeconds": way.timeout_s,
-            "Retries": way.retries,
+            "Path": way.choice.path,
+            "Headers": _headers(way.choice.request_headers),
+            "TimeoutSeconds": way.choice.timeout_s,
+            "Retries": way.choice.retry.retries,
             "Balancing": str(resolver.load_balancer.get("Policy") or "adaptive"),
         }
     return shown
@@ -169,11 +174,15 @@ class _Hosts:
         self._targets = targets
         self._make_filter = make_filter
         self._instances: dict[str, tuple[HealthEntry, ...]] = {}
+        self._linking: tuple[ConfigEntry, ...] | None = None
 
     async def told(self, way: Way) -> dict[str, Any]:
         """The groups of a way in the order in which they stand in, and which one serves."""
-        groups = [await self._group(each) for each in (way.resolver.target, *way.resolver.failover)]
-        serving = next((each["Target"] for each in groups if each["Hosts"] != 0), "")
+        groups = [
+            await self._group(each)
+            for each in (way.choice.resolver.target, *way.choice.resolver.failover)
+        ]
+        serving = next((each["Target"] for each in groups if each["Hosts"] != 0), _NOBODY)
         return {"Groups": groups, "Serves": serving}
 
     async def _group(self, target: Target) -> dict[str, Any]:
@@ -187,12 +196,26 @@ class _Hosts:
             fits = self._make_filter(subset["Filter"])
             kept = tuple(entry for entry in found if fits(entry))
         dialled = endpoints(kept, only_passing=bool(subset.get("OnlyPassing")))
+        beside = await self._gateways(target, in_mesh=bool(found))
         return {
             "Target": target.id,
-            "Hosts": len(dialled),
-            "Why": _why(found, kept, dialled),
-            "Instances": [_host(each) for each in dialled[:HOSTS_SHOWN_MAX]],
+            "Hosts": len(dialled) + len(beside),
+            "Why": _why(found, kept, dialled, beside),
+            "Instances": [_host(each) for each in (*dialled, *beside)[:HOSTS_SHOWN_MAX]],
         }
+
+    async def _gateways(self, target: Target, *, in_mesh: bool) -> tuple[EndpointView, ...]:
+        """The terminating gateways that are dialled for a target."""
+        if self._linking is None:
+            asked = ListConfigEntries(terminating.KIND)
+            self._linking = (await self._backend.ask(asked)).value
+        names = terminating.dialled(self._linking, [target.service])
+        known = {
+            name: (await self._backend.ask(HealthService(service=ServiceName(name)))).value
+            for name in names
+        }
+        wanted = {"Service": target.service}
+        return terminating.standing_for(wanted, self._linking, known, in_mesh=in_mesh) or ()
 
     async def _of(self, service: str) -> tuple[HealthEntry, ...]:
         if service not in self._instances:
@@ -202,11 +225,18 @@ class _Hosts:
 
 
 def _why(
-    found: Sequence[HealthEntry], kept: Sequence[HealthEntry], dialled: Sequence[EndpointView]
+    found: Sequence[HealthEntry],
+    kept: Sequence[HealthEntry],
+    dialled: Sequence[EndpointView],
+    beside: Sequence[EndpointView],
 ) -> str:
     if not found:
-        return "no instance in the mesh is registered; a terminating gateway may stand for it"
+        if beside:
+            return f"not in the mesh: {len(beside)} instances of terminating gateways stand for it"
+        return "no instance in the mesh is registered, and no terminating gateway stands for it"
     parts = [f"{len(found)} registered"]
+    if beside:
+        parts.append(f"{len(beside)} instances of terminating gateways")
     if len(kept) < len(found):
         parts.append(f"{len(found) - len(kept)} not of the subset")
     if len(dialled) < len(kept):

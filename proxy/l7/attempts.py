@@ -199,13 +199,16 @@ class Attempts:
 
 def peer_of(target: Target, host: Host, trust_domain: str) -> Peer:
     """Where a host is, and whose identity it must have."""
-    return _peer(trust_domain, target.datacenter, target.service, host.address, host.port)
+    place = host.address, host.port
+    return _peer(trust_domain, target.datacenter, target.service, target.subset, *place)
 
 
 @functools.lru_cache(maxsize=4096)
-def _peer(trust_domain: str, datacenter: str, service: str, address: str, port: int) -> Peer:
+def _peer(
+    trust_domain: str, datacenter: str, service: str, subset: str, address: str, port: int
+) -> Peer:
     identity = SpiffeId.service(trust_domain, datacenter, service)
-    return Peer(address, port, frozenset({identity}))
+    return Peer(address, port, frozenset({identity}), subset)
 
 
 def outgoing(one: RequestState, source_ip: str, upgrades: Collection[str] = ()) -> Outgoing:

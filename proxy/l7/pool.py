@@ -26,11 +26,12 @@ from proxy.tunnel.pool import Secured, Tunnels
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """A host over mTLS: where it is and whose identity it must have."""
+    """A host over mTLS: where it is, whose identity it must have, as which subset it is asked."""
 
     address: str
     port: int
     expected: frozenset[SpiffeId]
+    subset: str = ""
 
 
 class Connections(Protocol):
@@ -138,7 +139,7 @@ class Pool:
             await self._check(to, pipe)
             return
         context = contexts.http2[1] if self._http2 and contexts.http2 else contexts.client
-        name = spiffe.server_name(to.expected)
+        name = spiffe.server_name(to.expected, to.subset)
         stream = TlsStream(pipe, self._config, context, server_side=False, server_name=name)
         stream.greetings = self._greetings
         await asyncio.get_running_loop().create_connection(lambda: stream, to.address, to.port)
@@ -147,7 +148,8 @@ class Pool:
     async def _dial_tunnel(self, to: Peer, pipe: Pipe, tunnels: Tunnels) -> None:
         """A stream of a warm connection where the host has tunnels, else one of its own."""
         (who,) = to.expected
-        far = Far(to.address, to.port, to.expected, f"{who.name}.{who.datacenter}")
+        authority = f"{who.name}.{who.datacenter}"
+        far = Far(to.address, to.port, to.expected, authority, to.subset)
         made = await tunnels.connect(far, pipe)
         if not isinstance(made, Secured):
             pipe.joined_to(*made)

@@ -1,7 +1,7 @@
 """All ways that a request may take through a chain, and why it took no other.
 
-Pure. It runs the conditions of ``routes`` themselves; a property holds the two together: what a
-proxy chooses is one of these ways, and as often as the way's share says.
+Pure. It runs the conditions of ``routes`` and makes its choices of them; a property holds the two
+together: what a proxy chooses is one of these ways, and as often as the way's share says.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import heapq
 import itertools
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from urllib.parse import parse_qsl
 
@@ -17,13 +17,15 @@ from proxy.errors import UnreadablePattern
 from proxy.http1.forward import HeaderChanges
 from proxy.http1.head import Request
 from proxy.l7.routes import (
+    NO_ROUTE,
     Chain,
+    Choice,
     Condition,
-    Resolver,
     Route,
+    chosen,
     condition_fits,
     path_fits,
-    rewritten,
+    some,
 )
 from proxy.permissions import FullMatch
 
@@ -56,40 +58,37 @@ class Drawn:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Way:
-    """One way to a resolver, and its share of such requests."""
+    """One way to a resolver, its share of such requests, and what becomes of them there."""
 
     share: Fraction
     tried: tuple[Tried, ...]
     drawn: tuple[Drawn, ...]
-    resolver: Resolver
-    path: str
-    timeout_s: float
-    retries: int
-    request_headers: tuple[HeaderChanges, ...]
+    choice: Choice
 
 
 @dataclass(frozen=True, slots=True)
 class _At:
     node: str
     share: Fraction
-    hops: int
-    route: Route | None
-    tried: tuple[Tried, ...]
-    drawn: tuple[Drawn, ...]
-    headers: tuple[HeaderChanges, ...]
+    hops: int = 0
+    route: Route = NO_ROUTE
+    tried: tuple[Tried, ...] = ()
+    drawn: tuple[Drawn, ...] = ()
+    request_headers: tuple[HeaderChanges, ...] = ()
+    response_headers: tuple[HeaderChanges, ...] = ()
 
 
 def walk(chain: Chain, request: Request, path: str, full_match: FullMatch) -> tuple[Way, ...]:
     """The ways of a request with this canonical path, the likeliest first, at most WAYS_MAX: what
     their shares do not add up to is left out."""
     number = itertools.count()  # of two that are as likely the first found goes first
-    start = _At(chain.start, Fraction(1), 0, None, (), (), ())
+    start = _At(chain.start, Fraction(1))
     waiting = [(-start.share, next(number), start)]
     found: list[Way] = []
     while waiting and len(found) < WAYS_MAX:
         _, _, at = heapq.heappop(waiting)
         if at.node in chain.resolvers:
-            found.append(_way(chain.resolvers[at.node], at, path))
+            found.append(_way(chain, at, path))
         elif at.hops < _HOPS_MAX:
             for each in _onward(chain, at, request, path, full_match):
                 heapq.heappush(waiting, (-each.share, next(number), each))
@@ -101,22 +100,29 @@ def _onward(
 ) -> Iterator[_At]:
     if at.node in chain.routes:
         tried, route = _routed(at.node, chain.routes[at.node], request, path, full_match)
-        headers = (*at.headers, route.request_headers)
-        yield _At(route.node, at.share, at.hops + 1, route, (*at.tried, *tried), at.drawn, headers)
+        yield replace(
+            at,
+            node=route.node,
+            hops=at.hops + 1,
+            route=route,
+            tried=(*at.tried, *tried),
+            request_headers=(*at.request_headers, *some(route.request_headers)),
+            response_headers=(*at.response_headers, *some(route.response_headers)),
+        )
         return
     legs = [leg for leg in chain.splits[at.node] if leg.weight > 0]
     for leg in legs:
         drawn = Drawn(
             splitter=at.node, next=leg.node, weight=leg.weight, sticky=at.node in chain.sticky
         )
-        yield _At(
-            leg.node,
-            at.share * Fraction(leg.weight, _WHOLE),
-            at.hops + 1,
-            at.route,
-            at.tried,
-            (*at.drawn, drawn),
-            (*at.headers, leg.request_headers),
+        yield replace(
+            at,
+            node=leg.node,
+            share=at.share * Fraction(leg.weight, _WHOLE),
+            hops=at.hops + 1,
+            drawn=(*at.drawn, drawn),
+            request_headers=(*at.request_headers, *some(leg.request_headers)),
+            response_headers=(*at.response_headers, *some(leg.response_headers)),
         )
 
 
@@ -134,19 +140,17 @@ def _routed(
     raise AssertionError("a router has a last route")
 
 
-def _way(resolver: Resolver, at: _At, path: str) -> Way:
-    route = at.route
-    own_s = None if route is None else route.request_timeout_s
-    return Way(
-        share=at.share,
-        tried=at.tried,
-        drawn=at.drawn,
-        resolver=resolver,
-        path=path if route is None else rewritten(route, path),
-        timeout_s=resolver.request_timeout_s if own_s is None else own_s,
-        retries=0 if route is None else route.retry.retries,
-        request_headers=at.headers,
+def _way(chain: Chain, at: _At, path: str) -> Way:
+    choice = chosen(
+        chain.resolvers[at.node],
+        at.route,
+        path,
+        at.request_headers,
+        at.response_headers,
+        at.tried[-1].place if at.tried else -1,
+        tuple(leg.next for leg in at.drawn),
     )
+    return Way(share=at.share, tried=at.tried, drawn=at.drawn, choice=choice)
 
 
 def misfits(route: Route, request: Request, path: str, full_match: FullMatch) -> Iterator[str]:

@@ -32,7 +32,7 @@ class Target:
     id: str
     service: str
     datacenter: str
-    sni: str = ""
+    subset: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,7 +85,7 @@ class Route:
     response_headers: HeaderChanges = NO_CHANGES
 
 
-_NO_ROUTE = Route(node="")
+NO_ROUTE = Route(node="")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,7 +136,7 @@ class Chain:
 
         ``hashes`` draw the legs of sticky splits; without them dice do.
         """
-        node, route, at = self.start, _NO_ROUTE, -1
+        node, route, at = self.start, NO_ROUTE, -1
         legs: tuple[str, ...] = ()
         request_headers: list[HeaderChanges] = []
         response_headers: list[HeaderChanges] = []
@@ -151,8 +151,8 @@ class Chain:
                     (n for n, r in enumerate(routes) if matches(r, request, path, full_match)), last
                 )
                 route = routes[at]
-                request_headers += _some(route.request_headers)
-                response_headers += _some(route.response_headers)
+                request_headers += some(route.request_headers)
+                response_headers += some(route.response_headers)
                 node = route.node
             else:
                 drawn = None
@@ -161,26 +161,40 @@ class Chain:
                 leg = _drawn(
                     self.splits[node], rng.randrange(_SPLIT_WHOLE) if drawn is None else drawn
                 )
-                request_headers += _some(leg.request_headers)
-                response_headers += _some(leg.response_headers)
+                request_headers += some(leg.request_headers)
+                response_headers += some(leg.response_headers)
                 node = leg.node
                 legs = (*legs, node)
-        resolver = self.resolvers[node]
-        return Choice(
-            resolver=resolver,
-            path=rewritten(route, path),
-            timeout_s=resolver.request_timeout_s
-            if route.request_timeout_s is None
-            else route.request_timeout_s,
-            retry=route.retry,
-            request_headers=tuple(request_headers),
-            response_headers=tuple(response_headers),
-            route=at,
-            legs=legs,
+        return chosen(
+            self.resolvers[node], route, path, request_headers, response_headers, at, legs
         )
 
 
-def _some(changes: HeaderChanges) -> tuple[HeaderChanges, ...]:
+def chosen(
+    resolver: Resolver,
+    route: Route,
+    path: str,
+    request_headers: Sequence[HeaderChanges],
+    response_headers: Sequence[HeaderChanges],
+    at: int,
+    legs: tuple[str, ...],
+) -> Choice:
+    """What a request comes to at the end of its way: ``route`` is the last one on it, the
+    ``at``-th of its router, or NO_ROUTE."""
+    own_s = route.request_timeout_s
+    return Choice(
+        resolver=resolver,
+        path=rewritten(route, path),
+        timeout_s=resolver.request_timeout_s if own_s is None else own_s,
+        retry=route.retry,
+        request_headers=tuple(request_headers),
+        response_headers=tuple(response_headers),
+        route=at,
+        legs=legs,
+    )
+
+
+def some(changes: HeaderChanges) -> tuple[HeaderChanges, ...]:
     """Changes, unless they change nothing."""
     return () if changes is NO_CHANGES or changes == NO_CHANGES else (changes,)
 
@@ -263,7 +277,7 @@ def read_chain(given: Mapping[str, Any]) -> Chain:
                 id=id_,
                 service=str(each["Service"]),
                 datacenter=str(each["Datacenter"]),
-                sni=str(each.get("SNI") or ""),
+                subset=str(each.get("ServiceSubset") or ""),
             )
             for id_, each in (given.get("Targets") or {}).items()
         }

@@ -85,9 +85,12 @@ class RequestMetrics:
         self._edges: dict[tuple[str, str, str], _Cell] = {}
         self._sources: set[str] = set()
 
-    def name(self, service: str, datacenter: str) -> None:
-        """Whose proxy it is: the labels that every metric has."""
+    def name(self, service: str, datacenter: str, subset: str = "") -> None:
+        """Whose proxy it is: the labels that every metric has. ``subset`` is of a service behind a
+        gateway, which has a proxy for each."""
         self._service, self._name = (("service", service), ("dc", datacenter)), service
+        if subset:
+            self._service = (*self._service, ("subset", subset))
 
     def add(self, entry: Entry) -> None:
         """A request is over."""

@@ -30,7 +30,7 @@ class Outlets:
         """Work by this state."""
         observer, told = self._observer, state.telemetry
         if state.own is not None:
-            observer.metrics.name(state.own.name, state.datacenter)
+            observer.metrics.name(state.own.name, state.datacenter, state.own.subset)
         observer.sample, observer.metrics.per_endpoint = told.sample, told.per_endpoint
         if told == before.telemetry:
             return

@@ -16,3 +16,5 @@ class Far:
     port: int
     expected: frozenset[SpiffeId]
     authority: str
+    #: Of the service's instances; a gateway stands for each of its own.
+    subset: str = ""

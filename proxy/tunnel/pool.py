@@ -201,7 +201,7 @@ class Tunnels:
             self._hub.config,
             context,
             server_side=False,
-            server_name=spiffe.server_name(far.expected),
+            server_name=spiffe.server_name(far.expected, far.subset),
         )
         stream.greetings = self._hub.handshakes.outbound
         try:

@@ -10,7 +10,7 @@ import signal
 import ssl
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -25,7 +25,7 @@ LOCAL_PORT, GATE_PORT = 15090, 18443
 
 
 @contextlib.contextmanager
-def bank(ca: TestCA, seen: list[str]) -> Iterator[int]:
+def bank(ca: TestCA, seen: list[str], says: bytes = b"money") -> Iterator[int]:
     """An HTTPS server that is in no mesh: it wants a certificate of its own authority."""
 
     class Handler(http.server.BaseHTTPRequestHandler):
@@ -34,9 +34,9 @@ def bank(ca: TestCA, seen: list[str]) -> Iterator[int]:
         def do_GET(self) -> None:
             seen.append(f"{self.path} {self.headers['Host']}")
             self.send_response(200)
-            self.send_header("Content-Length", "5")
+            self.send_header("Content-Length", str(len(says)))
             self.end_headers()
-            self.wfile.write(b"money")
+            self.wfile.write(says)
 
         def log_message(self, *_: object) -> None:
             pass
@@ -75,6 +75,42 @@ def gateway(agent: AgentProcess) -> Iterator[None]:
         process.wait(30)
 
 
+def _subsets_are_told_apart(
+    server: AgentProcess, port: int, answer: Callable[..., tuple[int, bytes]]
+) -> None:
+    _subsets(server, port)
+    second = {"Want": "2"}
+    eventually(lambda: answer("/", **second) == (200, b"coins"), within_s=30, what="the second")
+    for _ in range(5):
+        assert answer("/") == (200, b"money")
+        assert answer("/", **second) == (200, b"coins")
+    assert answer("/vault", **second)[0] == 403  # the service's rules hold for each part
+    for kind in ("service-router", "service-resolver"):
+        server.request("DELETE", f"/v1/config/{kind}/bank")
+
+
+def _subsets(server: AgentProcess, port: int) -> None:
+    """A second instance of the bank, and who asks for it by a header."""
+    server.put(
+        "/v1/catalog/register",
+        {"Node": "outside", "Address": "127.0.0.1", "Service": {
+            "Service": "bank", "ID": "bank2", "Port": port, "Address": "localhost",
+            "Meta": {"version": "2"}}},
+    )  # fmt: skip
+    subsets = {"v1": {"Filter": "Service.Meta.version != 2"},
+               "v2": {"Filter": "Service.Meta.version == 2"}}  # fmt: skip
+    server.put(
+        "/v1/config",
+        {"Kind": "service-resolver", "Name": "bank", "DefaultSubset": "v1", "Subsets": subsets},
+    )
+    wanted = {"HTTP": {"Header": [{"Name": "want", "Exact": "2"}]}}
+    server.put(
+        "/v1/config",
+        {"Kind": "service-router", "Name": "bank", "Routes": [
+            {"Match": wanted, "Destination": {"ServiceSubset": "v2"}}]},
+    )  # fmt: skip
+
+
 def test_members_reach_a_service_outside_as_far_as_it_lets_them(
     fresh: Cluster, tmp_path: Path
 ) -> None:
@@ -82,7 +118,7 @@ def test_members_reach_a_service_outside_as_far_as_it_lets_them(
     web, edge = fresh.add("web-host").ready(), fresh.add("edge-host").ready()
     ca, seen = TestCA(tmp_path), []  # type: ignore[var-annotated]
     client = ca.issue("gate")
-    with bank(ca, seen) as port:
+    with bank(ca, seen) as port, bank(ca, [], b"coins") as second_port:
         server.put("/v1/config", {"Kind": "service-defaults", "Name": "bank", "Protocol": "http"})
         server.put(
             "/v1/catalog/register",
@@ -106,13 +142,17 @@ def test_members_reach_a_service_outside_as_far_as_it_lets_them(
              "Connect": {"SidecarService": {"Proxy": {"Upstreams": [upstream]}}}},
         )  # fmt: skip
 
-        def ask(path: str = "/account") -> int:
+        def answer(path: str, **headers: str) -> tuple[int, bytes]:
             connection = http.client.HTTPConnection(web.address, LOCAL_PORT, timeout=10)
             try:
-                connection.request("GET", path, headers={"Host": "whatever"})
-                return connection.getresponse().status
+                connection.request("GET", path, headers={"Host": "whatever", **headers})
+                response = connection.getresponse()
+                return response.status, response.read()
             finally:
                 connection.close()
+
+        def ask(path: str = "/account") -> int:
+            return answer(path)[0]
 
         with gateway(edge):
             eventually(lambda: ask() == 200, within_s=60, what="a request to the bank")
@@ -124,6 +164,7 @@ def test_members_reach_a_service_outside_as_far_as_it_lets_them(
             server.put("/v1/config", rule)
             eventually(lambda: ask("/vault") == 403, within_s=10, what="the vault is closed")
             assert ask() == 200
+            _subsets_are_told_apart(server, second_port, answer)
             # By address, without an instance in the catalog.
             server.put("/v1/catalog/deregister", {"Node": "outside"})
             eventually(lambda: ask() == 503, within_s=20, what="nobody is there")

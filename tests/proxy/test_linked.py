@@ -24,6 +24,8 @@ from tests.proxy.mesh import DATACENTER, Mesh, TestSource, rule, until
 ONE_LOOP = True
 
 OUTSIDE = ("bank", "mail")
+#: A subset of one of them.
+PART = "bank;v2"
 
 
 class Followed(TestSource):
@@ -54,11 +56,15 @@ class Border:
         finally:
             writer.close()
 
+    def there(self, subset: str = "") -> Endpoint:
+        port = self.gateway.port(LINKED)
+        return Endpoint(address="127.0.0.1", port=port, datacenter=DATACENTER, subset=subset)
+
     async def upstream(self, service: str, client: str = "web") -> int:
         """The local port of a member's upstream to a service behind the gateway."""
         spec = UpstreamSpec(name=service, bind_port=-1)
-        there = Endpoint(address="127.0.0.1", port=self.gateway.port(LINKED), datacenter=DATACENTER)
-        proxy = await self.mesh.sidecar(client, upstreams=[spec], endpoints={spec.key: (there,)})
+        there = {spec.key: (self.there(),)}
+        proxy = await self.mesh.sidecar(client, upstreams=[spec], endpoints=there)
         return proxy.port(spec.key)
 
 
@@ -93,17 +99,20 @@ async def border(tmp_path: Path) -> AsyncIterator[Border]:
         rules=(),
         default_allow=True,
     )
-    own = OwnService(name="gw", listen_address="127.0.0.1", linked=OUTSIDE, linked_port=-1)
+    every = (*OUTSIDE, PART)
+    own = OwnService(name="gw", listen_address="127.0.0.1", linked=every, linked_port=-1)
     source = TestSource(replace(base, own=own))
     sources: dict[str, Followed] = {}
-    places = {name: await tls_server(mesh, ca, name, seen) for name in OUTSIDE}
+    places = {one: await tls_server(mesh, ca, one.replace(";", "-"), seen) for one in every}
 
-    def make(name: str) -> tuple[Followed, Proxy]:
-        tls = AppTls(str(ca.file), str(client.cert), str(client.key), f"{name}.example")
-        app = AppAddress("127.0.0.1", places[name], tls=tls)
-        its = replace(base, own=OwnService(name=name, app=app), leaf=mesh.authority.leaf(name))
-        sources[name] = Followed(its)
-        return sources[name], Proxy(sources[name], mesh.config, rng=random.Random(1))
+    def make(one: str) -> tuple[Followed, Proxy]:
+        host = one.replace(";", "-") + ".example"
+        tls = AppTls(str(ca.file), str(client.cert), str(client.key), host)
+        app = AppAddress("127.0.0.1", places[one], tls=tls)
+        name, _, subset = one.partition(";")
+        stands = OwnService(name=name, subset=subset, app=app)
+        sources[one] = Followed(replace(base, own=stands, leaf=mesh.authority.leaf(name)))
+        return sources[one], Proxy(sources[one], mesh.config, rng=random.Random(1))
 
     gateway = Proxy(source, mesh.config, rng=random.Random(1))
     linked = gateway.wing = Linked(make)
@@ -126,7 +135,26 @@ async def test_members_reach_services_outside_each_by_its_name(border: Border) -
     inbound = 'service="bank",dc="dc1",direction="inbound",protocol="tcp"'
     assert f"lictor_proxy_connections_total{{{inbound}}} 1" in metrics
     assert metrics.count("# TYPE lictor_proxy_connections_total") == 1
-    assert set(border.gateway.explain()["linked"]) == set(OUTSIDE)
+    assert set(border.gateway.explain()["linked"]) == {*OUTSIDE, PART}
+
+
+async def test_members_reach_the_subset_that_they_mean(border: Border) -> None:
+    """One member, one gateway, one identity: only who means the same shares connections."""
+    whole, part = (
+        UpstreamSpec(name="bank", bind_address=f"127.0.0.{n}", bind_port=-1) for n in (1, 2)
+    )
+    there = {whole.key: (border.there(),), part.key: (border.there("v2"),)}
+    web = await border.mesh.sidecar("web", upstreams=[whole, part], endpoints=there)
+    for _ in range(2):
+        assert await border.ask(web.port(whole.key)) == b"hello from bank"
+        reader, writer = await asyncio.open_connection("127.0.0.2", web.port(part.key))
+        writer.write(b"hello")
+        assert await asyncio.wait_for(reader.read(), 20) == b"hello from bank-v2"
+        writer.close()
+    series = [line.rpartition(" ")[0] for line in border.gateway.metrics().splitlines()]
+    kept = [line for line in series if not line.startswith("#")]
+    assert len(kept) == len(set(kept))
+    assert any('service="bank",dc="dc1",subset="v2"' in line for line in kept)
 
 
 async def test_the_intentions_of_each_service_hold_at_the_gateway(border: Border) -> None:

@@ -19,7 +19,21 @@ def test_a_handshake_names_the_service() -> None:
     assert service_of(asked.lower(), ("api", "DB"), SUFFIX) == "DB"
     assert service_of(asked, ("api",), SUFFIX) == ""
     assert service_of("db", ("db",), SUFFIX) == ""
-    assert service_of("v1." + asked, ("DB",), SUFFIX) == ""  # no gateway tells subsets
+
+
+def test_a_handshake_names_the_subset() -> None:
+    who = [SpiffeId.service("x.consul", "dc1", "DB")]
+    asked = server_name(who, "v1")
+    assert asked is not None and asked.startswith("v1.DB.default.")
+    parts = names({"Services": ["DB", "api"], "Subsets": {"DB": ["v1", "v2"], "other": ["v1"]}})
+    assert parts == ("DB", "api", "DB;v1", "DB;v2")
+    assert service_of(asked, parts, SUFFIX) == "DB;v1"
+    assert service_of(server_name(who) or "", parts, SUFFIX) == "DB"
+    assert service_of(asked, ("DB",), SUFFIX) == ""  # not told (yet): nobody else instead
+    assert service_of("", ("DB", "DB;v1"), SUFFIX) == "DB"
+    assert server_name(who, "v/1") is None
+    with pytest.raises(SourceError):
+        names({"Services": [], "Subsets": ["v1"]})
 
 
 def test_without_a_name_there_must_be_no_doubt() -> None:

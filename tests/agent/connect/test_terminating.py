@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -99,11 +100,44 @@ def test_it_is_told_where_the_service_is_once_all_is_known() -> None:
 
 def test_the_gateway_is_told_for_whom_it_stands() -> None:
     gate = terminating.registration(LOCAL, "gate-1")
-    assert gate is not None and terminating.told(gate, {}, None, None) == {}
+    assert gate is not None and terminating.told(gate, {}, None, None, resolvers=()) == {}
     linked = tuple(
         GatewayService(gateway="gate", service=name, kind=terminating.KIND) for name in ("b", "a")
     )
-    assert terminating.told(gate, {}, linked, None) == {terminating.KIND: {"Services": ["b", "a"]}}
+    assert terminating.told(gate, {}, linked, None) == {}  # their subsets are not known yet
+    subsets = ConfigEntry(
+        kind=terminating.RESOLVERS, name="B", content={"Subsets": {"v2": {}, "v1": {}}}
+    )
+    other = ConfigEntry(kind=terminating.RESOLVERS, name="c", content={"Subsets": {"v1": {}}})
+    assert terminating.told(gate, {}, linked, None, resolvers=(subsets, other)) == {
+        terminating.KIND: {"Services": ["b", "a"], "Subsets": {"b": ["v1", "v2"]}}
+    }
+    assert terminating.lists(gate) == (terminating.RESOLVERS,)
+
+
+def test_a_subset_is_a_proxy_of_its_own_with_its_instances() -> None:
+    one = terminating.registration(LOCAL, "gate-1;bank;v1")
+    assert one is not None and one.proxy.destination_service_name == "bank"
+    assert terminating.owner_of(LOCAL, one.id) == "gate-1" and terminating.lists(one) == ()
+    assert (terminating.RESOLVERS, "bank") in terminating.entry_of(one)
+    known: dict[str, Any] = {f"{terminating.KIND}/gate": LINKS, "service-defaults/bank": {}}
+    places = (instance("a"), instance("b"), instance("c", status="warning"))
+    assert terminating.told(one, known, None, places) == {}  # the resolver is not known yet
+
+    def matching(text: str, found: tuple[HealthEntry, ...]) -> tuple[HealthEntry, ...]:
+        return tuple(each for each in found if not text or each.service.id in text)
+
+    def ports(subsets: dict[str, Any]) -> list[Any]:
+        known["service-resolver/bank"] = {"Subsets": subsets}
+        (found,) = terminating.told(one, known, None, places, matching=matching).values()
+        assert found["Subset"] == "v1"
+        return [each["Weight"] for each in found["Addresses"]]
+
+    assert ports({"v1": {"Filter": "a b"}}) == [1, 1]
+    assert ports({"v1": {"OnlyPassing": True}, "v2": {"Filter": "a"}}) == [1, 1]
+    assert ports({"v2": {}}) == []  # a subset that is gone has nobody
+    known["service-defaults/bank"] = {"Destination": {"Addresses": ["x"], "Port": 1}}
+    assert ports({"v1": {"Filter": "a"}}) == [1]  # the catalog's, also beside addresses
 
 
 def test_whom_a_member_dials() -> None:
@@ -118,7 +152,7 @@ def test_whom_a_member_dials() -> None:
 
     assert standing() == ["gate", "wide"]
     target = {"Service": "bank", "ServiceSubset": "v1"}
-    assert standing() == []
+    assert standing() == ["gate", "wide"]  # they hear in the handshake which subset it is
     target = {"Service": "bank"}
     assert len(terminating.standing_for(target, gateways, here, in_mesh=True) or ()) == 1
     del here["wide"]
@@ -140,13 +174,20 @@ async def test_members_and_the_gateway_are_told_as_things_change(mesh: Mesh) -> 
 
     mesh.local.put(GATE)
     found = await _told(mesh, "gate-1")
-    assert found[terminating.KIND] == {"Services": ["bank"]}
+    assert found[terminating.KIND] == {"Services": ["bank"], "Subsets": {}}
     outside = Node(name="outside", address="10.1.1.1", datacenter="dc1")
     service = Service(id=ServiceId("bank"), name=ServiceName("bank"), port=443)
     await mesh.backend.change(Register(node=outside, service=service))
     found = await _told(mesh, "gate-1;bank")
     assert found["linked"]["Addresses"] == [{"Address": "10.1.1.1", "Port": 443, "Weight": 1}]
     assert found["leaf"].service == "bank"
+    fits = f'Service.Meta.version == "{2}"'
+    await mesh.write(Kind="service-resolver", Name="bank", Subsets={"v2": {"Filter": fits}})
+    second = replace(service, id=ServiceId("bank2"), port=444, meta={"version": "2"})
+    await mesh.backend.change(Register(node=outside, service=second))
+    found = await _told(mesh, "gate-1;bank;v2")
+    assert found["linked"]["Addresses"] == [{"Address": "10.1.1.1", "Port": 444, "Weight": 1}]
+    assert (await _told(mesh, "gate-1"))[terminating.KIND]["Subsets"] == {"bank": ["v2"]}
     with pytest.raises(RequestError, match="unknown proxy"):
         await mesh.feeds.next("web-proxy;bank", "", 0.0)
 

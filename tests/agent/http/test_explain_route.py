@@ -116,7 +116,21 @@ async def test_a_route_leads_elsewhere_with_another_path(rig: Rig) -> None:
     assert (way["Service"], way["Path"], way["Retries"]) == ("spare", "/new/1", 2)
     (tried,) = way["Routes"]
     assert (tried["Route"], tried["Matches"], tried["Why"]) == (0, True, [])
-    assert way["Serves"] == "" and not way["Intention"]["Allowed"]
+    assert way["Serves"].startswith("nobody") and not way["Intention"]["Allowed"]
+
+
+async def test_a_gateway_that_stands_for_a_service_is_among_its_hosts(rig: Rig) -> None:
+    async with Client(rig.port) as client:
+        await prepare(client)
+        entry = {"Kind": "terminating-gateway", "Name": "gate", "Services": [{"Name": "spare"}]}
+        assert (await client.put("/v1/config", entry)).json is True
+        gate = {"Kind": "terminating-gateway", "ID": "gate", "Service": "gate", "Port": 8443}
+        body = {"Node": "edge", "Address": "10.0.0.9", "Service": gate}
+        assert (await client.put("/v1/catalog/register", body)).json is True
+    (way,) = (await told(rig, path="/old/1"))["Ways"]
+    (group,) = way["Groups"]
+    assert way["Serves"] == group["Target"] and group["Why"].startswith("not in the mesh: 1 ")
+    assert [each["Address"] for each in group["Instances"]] == ["10.0.0.9"]
 
 
 async def test_connections_have_no_path(rig: Rig) -> None:
