@@ -21,7 +21,7 @@ import signal
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -108,6 +108,7 @@ class Sidecars:
         workers: int = 1,
         handover_dir: Path | None = None,
         outlives_s: float = 0.0,
+        variables: Mapping[str, str] | None = None,
         program: Callable[[], object] = lambda: None,
         command: Callable[[SidecarSpec], Sequence[str]] | None = None,
         rng: random.Random | None = None,
@@ -118,8 +119,9 @@ class Sidecars:
         """``command`` gives the command line of a child; by default this program's own proxy,
         which listens on ``bind_address`` unless its registration says otherwise ("": everywhere).
         Children give their sockets to their successors in ``handover_dir``, and go on for
-        ``outlives_s`` without us. ``program``, called on a thread, tells one state of the program
-        on disk from another. ``on_change`` hears the proxy id each time a child starts or ends.
+        ``outlives_s`` without us; ``variables`` are of their environment. ``program``, called on a
+        thread, tells one state of the program on disk from another. ``on_change`` hears the proxy
+        id each time a child starts or ends.
         """
         self._http_addr = http_addr
         self._bind_address = bind_address
@@ -127,6 +129,7 @@ class Sidecars:
         self._workers = workers
         self._handover_dir = handover_dir
         self._outlives_s = outlives_s
+        self._variables = dict(variables or {})
         self._program = program
         self._command = command or self._own_command
         self._rng = rng or random.Random()
@@ -308,7 +311,7 @@ class Sidecars:
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.STDOUT,
-                env=_environment(child.spec),
+                env=_environment(child.spec, self._variables),
                 limit=LINE_MAX_BYTES * 4,
                 # Ctrl-C on the agent's terminal is for the agent, which then stops its children.
                 start_new_session=True,
@@ -388,8 +391,8 @@ class Sidecars:
             log.info("sidecar says proxy_id=%s line=%r", child.spec.proxy_id, line)
 
 
-def _environment(spec: SidecarSpec) -> dict[str, str]:
-    environment = dict(os.environ)
+def _environment(spec: SidecarSpec, more: Mapping[str, str]) -> dict[str, str]:
+    environment = os.environ | more
     environment[PARENT_PID_VARIABLE] = str(os.getpid())
     if spec.token:
         environment[TOKEN_VARIABLE] = spec.token

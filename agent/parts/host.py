@@ -12,6 +12,7 @@ from agent.backend import Backend
 from agent.backend.cache import AnswerCache
 from agent.backend.remote import RemoteBackend
 from agent.config.schema import AgentConfig
+from agent.connect import openssl_conf
 from agent.connect.feeds import Feeds
 from agent.connect.leaves import LeafCache
 from agent.connect.live_clients import LiveClients
@@ -161,12 +162,14 @@ class HostParts:
         )
         ground.closers.add("feeds of proxies", self.feeds.close)
         ground.metrics.add("feeds", self.feeds.stats)
+        folder = _handover_dir(config)
         self.sidecars = Sidecars(
             http_addr=own_http(config),
             bind_address=sidecar_address(config),
             tunnel=config.proxy_tunnel,
             workers=config.proxy_workers,
-            handover_dir=_handover_dir(config),
+            handover_dir=folder,
+            variables=openssl_conf.variables(folder),
             outlives_s=config.proxy_outlives_agent_s,
             program=lambda: looks(folders(OF_SIDECARS)),
             on_change=lambda proxy_id: self.local.sidecar_changed(ServiceId(proxy_id)),

@@ -23,6 +23,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from agent.connect import openssl_conf
 from proxy.spiffe import SpiffeId
 from tests.bench.mesh import envoy, load
 from tests.proxy.mesh import DATACENTER, TRUST_DOMAIN, Authority
@@ -48,10 +49,12 @@ def free_port() -> int:
 
 
 @contextmanager
-def running(command: list[str], port: int, log: Path) -> Iterator[int]:
-    """A program that listens; its process id."""
+def running(
+    command: list[str], port: int, log: Path, more: dict[str, str] | None = None
+) -> Iterator[int]:
+    """A program that listens; its process id. ``more`` is added to its environment."""
     with log.open("ab") as out:
-        process = subprocess.Popen(command, stdout=out, stderr=out)
+        process = subprocess.Popen(command, stdout=out, stderr=out, env=os.environ | (more or {}))
     try:
         until = time.monotonic() + START_S
         while True:
@@ -114,7 +117,9 @@ def measure(
                 command = side_command(
                     kind, folder, binary, options.profile, side=side, listen=listen, to=to
                 )
-                pids.append(stack.enter_context(running(command, listen, folder / "log")))
+                # As an agent starts its sidecars (agent/connect/sidecars.py).
+                more = openssl_conf.variables(folder)
+                pids.append(stack.enter_context(running(command, listen, folder / "log", more)))
         clients, seconds = options.clients, options.seconds
         load.wrk(folder, port, clients=clients, seconds=1)
         before = [spent_s(pid) for pid in pids]
