@@ -4,6 +4,10 @@ The new process asks at a unix socket and gets the sockets themselves, so there 
 which nobody listens and no connection that waits to be accepted is lost. Once it serves, it says
 so, and the old one stops accepting and lets its connections end (mesh contract D.11). Only a
 process of the same user is answered.
+
+Where several are started within seconds, a later one may be given the sockets before an earlier
+one. Each therefore has a place in the order of starts, which goes along with the sockets: whoever
+finds that a later one serves already takes nothing, and ends.
 """
 
 from __future__ import annotations
@@ -16,7 +20,7 @@ import os
 import socket
 import struct
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from proxy.listeners import Listener
@@ -31,7 +35,18 @@ SERVE_TIMEOUT_S, TAKE_TIMEOUT_S = 120.0, 5.0
 #: Between two questions of a new process, where another one is just being given the sockets.
 AGAIN_S = 0.1
 _SERVING = b"S"
+#: How a place in the order of starts stands among the names; with it goes any descriptor.
+_ORDER = "order "
 _CREDENTIALS = struct.Struct("3i")
+
+
+class Superseded(Exception):
+    """Somebody who was started later serves already."""
+
+
+def order_in(names: Iterable[str]) -> int:
+    """When the process that gives these was started; 0 where it does not say. Raises ValueError."""
+    return max((int(name[len(_ORDER) :]) for name in names if name.startswith(_ORDER)), default=0)
 
 
 class Inheritance:
@@ -59,14 +74,17 @@ class Inheritance:
         self._sockets.clear()
 
 
-def take(path: str, given_up: Callable[[], bool] = lambda: False) -> Inheritance | None:
+def take(
+    path: str, given_up: Callable[[], bool] = lambda: False, *, order: int = 0
+) -> Inheritance | None:
     """Ask whoever runs for its sockets; None when nobody does, or nobody wants them any more
-    (``given_up``). Blocks for a moment, or until a handover that is under way is over: then whoever
-    serves now is asked."""
+    (``given_up``). ``order`` is our place in the order of starts, 0 for none. Blocks for a moment,
+    or until a handover that is under way is over: then whoever serves now is asked. Raises
+    Superseded."""
     deadline = time.monotonic() + SERVE_TIMEOUT_S + TAKE_TIMEOUT_S
     while True:
         try:
-            return _asked(path)
+            return _asked(path, order)
         except (FileNotFoundError, ConnectionRefusedError):
             return None
         except (OSError, ValueError) as error:
@@ -76,7 +94,7 @@ def take(path: str, given_up: Callable[[], bool] = lambda: False) -> Inheritance
         time.sleep(AGAIN_S)
 
 
-def _asked(path: str) -> Inheritance:
+def _asked(path: str, order: int) -> Inheritance:
     with contextlib.ExitStack() as undo:
         giver = undo.enter_context(socket.socket(socket.AF_UNIX))
         giver.settimeout(TAKE_TIMEOUT_S)
@@ -86,6 +104,9 @@ def _asked(path: str) -> Inheritance:
         while data and not data.endswith(b"\n"):
             data += giver.recv(NAMES_MAX_BYTES)
         found = dict(zip(json.loads(data), sockets, strict=True))
+        theirs = order_in(found)
+        if order and theirs > order:
+            raise Superseded(f"a later process serves path={path}")
         undo.pop_all()
         return Inheritance(found, giver)
 
@@ -93,9 +114,12 @@ def _asked(path: str) -> Inheritance:
 class Handover:
     """The side that gives."""
 
-    def __init__(self, path: str, listeners: Mapping[str, Listener]) -> None:
-        """``listeners`` are those that are open when somebody asks."""
+    def __init__(self, path: str, listeners: Mapping[str, Listener], *, order: int = 0) -> None:
+        """``listeners`` are those that are open when somebody asks; ``order`` is our place in the
+        order of starts, 0 for none."""
         self._path = Path(path)
+        self._order = order
+        self._inode = -1
         self._listeners = listeners
         self._listener: socket.socket | None = None
         self.given = False
@@ -110,6 +134,7 @@ class Handover:
             beside.chmod(0o600)
             listener.listen(1)
             listener.setblocking(False)
+            self._inode = beside.stat().st_ino
             beside.rename(self._path)  # at once: nobody finds neither of us
         except OSError:
             listener.close()
@@ -140,6 +165,8 @@ class Handover:
         heir.setblocking(False)
         open_ones = [each for each in self._listeners.values() if each.descriptor >= 0]
         given = {str(each.on): each.descriptor for each in open_ones[:FDS_MAX]}
+        if self._order:
+            given[f"{_ORDER}{self._order}"] = heir.fileno()
         try:
             names = json.dumps(list(given)).encode() + b"\n"
             socket.send_fds(heir, [names], list(given.values()))
@@ -157,5 +184,6 @@ class Handover:
         listener, self._listener = self._listener, None
         if listener is not None:
             listener.close()
-            if not self.given:
-                self._path.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                if self._path.stat().st_ino == self._inode:  # else a successor listens there
+                    self._path.unlink()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ctypes
+import functools
 import logging
 import os
 import random
@@ -25,7 +26,7 @@ from proxy.agent_api import find_gateway, find_sidecar, has_feed
 from proxy.config import ProxyConfig
 from proxy.errors import SourceError
 from proxy.feed_source import FeedSource
-from proxy.handover import Handover, take
+from proxy.handover import Handover, Superseded, take
 from proxy.jwt import Jose
 from proxy.permissions import FullMatch, no_patterns
 from proxy.server import Proxy
@@ -77,6 +78,8 @@ class ProxyOptions:
     admin_bind: str = ""
     #: A unix socket at which one process gives its listeners to the next; "" for none.
     handover: str = ""
+    #: Our place in the order in which such processes are started; 0 for none.
+    order: int = 0
     #: Which of several workers it is; None: the only one.
     place: Place | None = None
 
@@ -142,7 +145,13 @@ async def run_proxy(options: ProxyOptions, *, say: Callable[[str], None] = print
     say("==> Log data will now stream in as it occurs:")
     say("")
     sys.stdout.flush()
-    heirs = await _take_over(options.handover, proxy, stop)
+    try:
+        heirs = await _take_over(options, proxy, stop)
+    except Superseded as error:
+        log.info("not needed: %s", error)
+        await source.close()
+        stop.close()
+        return _handed_over(options)
     linked = _linked(options, source, proxy)
     await source.start()
     await proxy.start()
@@ -167,7 +176,12 @@ async def run_proxy(options: ProxyOptions, *, say: Callable[[str], None] = print
         if heirs is not None:
             heirs.close()
     log.info("proxy stopped")
-    return HANDED_OVER if handed and options.place is not None else 0
+    return _handed_over(options) if handed else 0
+
+
+def _handed_over(options: ProxyOptions) -> int:
+    """The exit code of a process in whose place another one serves."""
+    return HANDED_OVER if options.place is not None else 0
 
 
 def _linked(options: ProxyOptions, source: ApiSource | FeedSource, proxy: Proxy) -> Linked | None:
@@ -202,13 +216,14 @@ async def _drain(proxy: Proxy, linked: Linked | None, grace_s: float) -> None:
         await linked.drain()
 
 
-async def _take_over(path: str, proxy: Proxy, stop: _Stop) -> Handover | None:
-    """Take the sockets of the process before us, if there is one."""
+async def _take_over(options: ProxyOptions, proxy: Proxy, stop: _Stop) -> Handover | None:
+    """Take the sockets of the process before us, if there is one. Raises Superseded."""
+    path, order = options.handover, options.order
     if not path:
         return None
-    loop = asyncio.get_running_loop()
-    proxy.inheritance = await loop.run_in_executor(None, take, path, lambda: stop.told)
-    return Handover(path, proxy.listeners)
+    ask = functools.partial(take, path, lambda: stop.told, order=order)
+    proxy.inheritance = await asyncio.get_running_loop().run_in_executor(None, ask)
+    return Handover(path, proxy.listeners, order=order)
 
 
 async def _until_told(

@@ -42,7 +42,7 @@ def _proxy(call: Call) -> int:
 def proxy_options(call: Call) -> ProxyOptions:
     """What the proxy is told. Raises ValueError for upstreams that cannot be read."""
     from agent.cli.client import DEFAULT_ADDRESS, read_options
-    from agent.connect.sidecars import PARENT_PID_VARIABLE
+    from agent.connect.sidecars import ORDER_VARIABLE, PARENT_PID_VARIABLE
     from agent.durations import parse_s
     from agent.explain.intention import full_match
     from agent.login.jose import Jose
@@ -53,6 +53,7 @@ def proxy_options(call: Call) -> ProxyOptions:
     flags = call.flags
     options = read_options(flags, call.environ)
     parent = call.environ.get(PARENT_PID_VARIABLE, "")
+    order = call.environ.get(ORDER_VARIABLE, "")
     proxy_id, sidecar_for = flags.text("proxy-id"), flags.text("sidecar-for")
     if not any(flags.text(name) for name in ("proxy-id", "sidecar-for", "service")):
         proxy_id = call.environ.get("CONNECT_PROXY_ID", "")
@@ -84,6 +85,7 @@ def proxy_options(call: Call) -> ProxyOptions:
         admin_bind=flags.text("admin-bind"),
         # The variable is inherited: it is meant for us only when it names our parent.
         parent_pid=int(parent) if parent == str(os.getppid()) else 0,
+        order=int(order) if parent == str(os.getppid()) and order.isdecimal() else 0,
     )
 
 

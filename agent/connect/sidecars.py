@@ -34,6 +34,8 @@ log = logging.getLogger("lictor.agent.connect.sidecars")
 #: Environment variables of a child: its parent (see proxy.worker.ProxyOptions.parent_pid) and the
 #: token, which must not stand on a command line that every user of the host can read.
 PARENT_PID_VARIABLE = "LICTOR_PARENT_PID"
+#: When the child was started, in nanoseconds since the host was: who of several is the latest.
+ORDER_VARIABLE = "LICTOR_SIDECAR_ORDER"
 TOKEN_VARIABLE = "CONSUL_HTTP_TOKEN"  # noqa: S105  (a variable's name)
 
 #: Longer lines of a child are cut in our log; its last lines are kept for `explain`.
@@ -394,6 +396,7 @@ class Sidecars:
 def _environment(spec: SidecarSpec, more: Mapping[str, str]) -> dict[str, str]:
     environment = os.environ | more
     environment[PARENT_PID_VARIABLE] = str(os.getpid())
+    environment[ORDER_VARIABLE] = str(time.monotonic_ns())
     if spec.token:
         environment[TOKEN_VARIABLE] = spec.token
     return environment

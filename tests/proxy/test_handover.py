@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from proxy.config import ProxyConfig
-from proxy.handover import Handover, take
+from proxy.handover import Handover, Inheritance, Superseded, take
 from proxy.listeners import Listener, ListenOn
 from tests.proxy.mesh import Mesh, until
 from tests.proxy.processes import (
@@ -118,3 +118,65 @@ async def test_who_comes_during_a_handover_gets_the_sockets_of_who_serves_then(
     await asyncio.wait_for(giving, 20)
     for each in (old, middle, first, second):
         each.close()
+
+
+async def test_who_was_started_before_the_one_that_serves_takes_nothing(tmp_path: Path) -> None:
+    """Three replacements within seconds: the third is given the sockets before the second."""
+    path, loop = str(tmp_path / "x"), asyncio.get_running_loop()
+    listener = Listener("a", ListenOn(address="127.0.0.1", port=0), asyncio.Protocol, ProxyConfig())
+    await listener.run()
+    serving = Handover(path, {"a": listener}, order=30)
+    serving.open()
+    giving = loop.create_task(serving.wait())
+
+    def ask(order: int) -> Inheritance | None:
+        return take(path, order=order)
+
+    with pytest.raises(Superseded):
+        await loop.run_in_executor(None, ask, 20)
+    assert not giving.done() and not serving.given
+    # Who does not know its place (another release), and who comes later, are given all.
+    for order in (0, 40):
+        taken = await loop.run_in_executor(None, ask, order)
+        assert taken is not None
+        sock = taken.take("127.0.0.1:0")
+        assert sock is not None and sock.getsockname()[1] == listener.port
+        sock.close()
+        if order:
+            taken.serving()
+        taken.close()
+    await asyncio.wait_for(giving, 30)
+    serving.close()
+    listener.close()
+
+
+def test_who_ends_leaves_the_path_to_whoever_listens_there(tmp_path: Path) -> None:
+    path = str(tmp_path / "x")
+    first, second = Handover(path, {}), Handover(path, {})
+    first.open()
+    second.open()
+    first.close()
+    assert list(tmp_path.iterdir()), "a successor had opened it, and its word was not heard yet"
+    second.close()
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.long
+async def test_a_process_that_comes_too_late_ends_at_once(
+    agent: Agent, mesh: Mesh, tmp_path: Path
+) -> None:
+    port, path = await prepared(agent, mesh), str(tmp_path / "handover")
+    options = {
+        "http_addr": agent.address, "proxy_id": PROXY_ID, "handover": path, "admin_bind": "off",
+        "silent": True,
+    }  # fmt: skip
+    serving, late = await spawn(order=30, **options), None
+    try:
+        await serves(port)
+        await until(lambda: os.path.exists(path), "it can be asked", 30)
+        late = await spawn(order=20, **options)
+        assert await asyncio.wait_for(late.wait(), 60) == 0
+        assert serving.returncode is None
+        await serves(port)
+    finally:
+        await end(serving, late)
