@@ -8,26 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.utils import CryptographyDeprecationWarning
-from cryptography.x509.oid import ExtendedKeyUsageOID
-
-from proxy import spiffe
+from proxy import spiffe, x509_der
 from proxy.errors import IdentityError
 from proxy.spiffe import SpiffeId
-
-#: What cryptography raises for certificates that are none, are damaged, or lack what we need.
-UNREADABLE = (
-    ValueError,
-    TypeError,
-    UnsupportedAlgorithm,
-    x509.InvalidVersion,
-    x509.DuplicateExtension,
-    x509.ExtensionNotFound,
-    x509.UnsupportedGeneralNameType,
-    CryptographyDeprecationWarning,  # where warnings are errors: a serial that is not positive
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,20 +28,20 @@ def read(der: bytes | None, *, client: bool) -> PeerCertificate:
     if not der:
         raise IdentityError("peer has no certificate")
     try:
-        certificate = x509.load_der_x509_certificate(der)
-        extensions = certificate.extensions
-        usage = extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
-        names = extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except UNREADABLE as error:
+        found = x509_der.read(der)
+    except x509_der.NotReadable as error:
         raise IdentityError(f"certificate is not a mesh certificate: {error}") from error
-    if certificate.serial_number <= 0:
+    if found.usages is None or found.uris is None:
+        missing = "extended key usage" if found.usages is None else "alternative name"
+        raise IdentityError(f"certificate is not a mesh certificate: no {missing}")
+    if found.serial_number <= 0:
         raise IdentityError("certificate has no serial number (RFC 5280, 4.1.2.2)")
-    needed = ExtendedKeyUsageOID.CLIENT_AUTH if client else ExtendedKeyUsageOID.SERVER_AUTH
-    if needed not in usage:
+    needed = x509_der.CLIENT_AUTH if client else x509_der.SERVER_AUTH
+    if needed not in found.usages:
         raise IdentityError("certificate must not be used for this side of a connection")
     return PeerCertificate(
-        identity=spiffe.of_uris(names.get_values_for_type(x509.UniformResourceIdentifier)),
-        serial_number=certificate.serial_number,
-        not_after_at=certificate.not_valid_after_utc.timestamp(),
-        not_before_at=certificate.not_valid_before_utc.timestamp(),
+        identity=spiffe.of_uris(found.uris),
+        serial_number=found.serial_number,
+        not_after_at=found.not_after_at,
+        not_before_at=found.not_before_at,
     )

@@ -15,9 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from cryptography import x509
-
-from proxy.certificate import UNREADABLE
+from proxy import x509_der
 from proxy.errors import TlsMaterialError
 from proxy.source import LeafPair
 from proxy.tls_range import USUAL, TlsRange
@@ -59,10 +57,10 @@ def build(
     if not roots_pem:
         raise TlsMaterialError("no root certificate to verify peers with")
     server, client = _pair(leaf, roots_pem, ranges)
+    ends_at = x509_der.read(x509_der.of_pem(leaf.cert_pem)).not_after_at
     http2 = _pair(leaf, roots_pem, ranges)
     for context in http2:
         context.set_alpn_protocols(["h2"])
-    certificate = x509.load_pem_x509_certificate(leaf.cert_pem.encode())
     dialling: ssl.SSLContext | None = None
     own: Callable[[], ssl.SSLContext] | None = None
     if tunnel:
@@ -77,7 +75,6 @@ def build(
             context.set_alpn_protocols([OWN_ALPN])
             return context
 
-    ends_at = certificate.not_valid_after_utc.timestamp()
     return Contexts(server, client, ends_at, http2, dialling, own)
 
 
@@ -120,8 +117,8 @@ def _pair(
             context.verify_mode = ssl.CERT_REQUIRED
             context.load_verify_locations(cadata="\n".join(roots_pem))
             load_chain(context, leaf)
-        x509.load_pem_x509_certificate(leaf.cert_pem.encode())
-    except (ssl.SSLError, OSError, *UNREADABLE) as error:
+        x509_der.read(x509_der.of_pem(leaf.cert_pem))
+    except (ssl.SSLError, OSError, ValueError) as error:
         raise TlsMaterialError(f"leaf or roots cannot be used: {error}") from error
     return server, client
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from agent.connect.serials import serial_hex
 from agent.errors import RequestError
-from proxy import spiffe
+from proxy import spiffe, x509_der
 from proxy.errors import IdentityError
 from proxy.revocations import Revocations, of_entries, read_serial
 from proxy.spiffe import SpiffeId
@@ -65,17 +65,10 @@ def entry(wish: Wish, *, trust_domain: str, datacenter: str) -> RevokedLeaf:
 def _certificate(wish: Wish, trust_domain: str) -> RevokedLeaf:
     if len(wish.cert_pem) > PEM_CHARS_MAX:
         raise _bad(f"CertPEM has at most {PEM_CHARS_MAX} characters")
-    # A library of 9 MB: only where there is a certificate to read.
-    from cryptography import x509
-
-    from proxy.certificate import UNREADABLE
-
     try:
-        found = x509.load_pem_x509_certificate(wish.cert_pem.encode())
-        names = found.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-        uris = names.get_values_for_type(x509.UniformResourceIdentifier)
-        identity = spiffe.of_uris(uris)
-    except (*UNREADABLE, IdentityError) as error:
+        found = x509_der.read(x509_der.of_pem(wish.cert_pem))
+        identity = spiffe.of_uris(found.uris or ())
+    except (x509_der.NotReadable, IdentityError) as error:
         raise _bad(f"CertPEM is no certificate of the mesh: {error}") from None
     if identity.trust_domain != trust_domain.lower():
         raise _bad(f"CertPEM is of trust domain {identity.trust_domain}, we are {trust_domain}")
@@ -86,7 +79,7 @@ def _certificate(wish: Wish, trust_domain: str) -> RevokedLeaf:
         id=serial,
         serial=serial,
         reason=wish.reason,
-        expires_at=found.not_valid_after_utc.timestamp(),
+        expires_at=found.not_after_at,
     )
 
 
