@@ -143,6 +143,8 @@ def _upstream(body: Any) -> UpstreamSpec:
         connect_timeout_s=_milliseconds(config, "connect_timeout_ms"),
         virtual_ip=_text(upstream, "VirtualIP"),
         dialed_directly=upstream.get("DialedDirectly") is True,
+        destinations=_texts(upstream, "Destinations"),
+        destination_port=_port(upstream, "DestinationPort"),
     )
 
 
@@ -287,6 +289,13 @@ def _text(holder: dict[str, Any], key: str) -> str:
     if not isinstance(value, str):
         raise SourceError(f"{key} is no text")
     return value
+
+
+def _texts(holder: dict[str, Any], key: str) -> tuple[str, ...]:
+    value = holder.get(key) or []
+    if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
+        raise SourceError(f"{key} is no list of texts")
+    return tuple(value)
 
 
 def _count(holder: dict[str, Any], key: str) -> int:

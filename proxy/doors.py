@@ -22,7 +22,7 @@ from proxy.listeners import Listener, ListenOn
 from proxy.peeked import Peeked
 from proxy.permissive import Way
 from proxy.prefaced import Prefaced
-from proxy.redirected import Redirected, original
+from proxy.redirected import Redirected, has_loopback_6, original
 from proxy.relay import TlsStream
 from proxy.source import AppAddress, Endpoint, ExposedPath, MeshState, OwnService, UpstreamSpec
 from proxy.telemetry.connections import HandshakeMetrics
@@ -30,6 +30,8 @@ from proxy.transparent import PassOn, Refuse, ToInstance, ToUpstream
 
 Made = tuple[ListenOn, Callable[[], asyncio.Protocol]]
 TRANSPARENT = "transparent"
+#: What is led over IPv6 comes to the loopback address there.
+TRANSPARENT_6 = "transparent-ipv6"
 LINKED = "linked"
 
 
@@ -106,10 +108,10 @@ class Doors:
             found[LINKED] = (on, self._from_the_mesh)
         led = state.own.transparent
         if led is not None:
-            found[TRANSPARENT] = (
-                ListenOn(address=led.address, port=led.port),
-                lambda: Redirected(self._choose),
-            )
+            come_led = functools.partial(Redirected, self._choose)
+            found[TRANSPARENT] = (ListenOn(address=led.address, port=led.port), come_led)
+            if has_loopback_6():
+                found[TRANSPARENT_6] = (ListenOn(address="::1", port=led.port), come_led)
         return found
 
     def _from_outside(self, port: int) -> asyncio.Protocol:

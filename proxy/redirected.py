@@ -6,10 +6,22 @@ import asyncio
 import socket
 import struct
 from collections.abc import Callable
+from pathlib import Path
 from typing import cast
 
 #: getsockopt(2): SO_ORIGINAL_DST and IP6T_SO_ORIGINAL_DST, of netfilter.
 _ORIGINAL = 80
+#: Linux: the IPv6 addresses of this network namespace, one a line.
+_ADDRESSES_6 = Path("/proc/net/if_inet6")
+_LOOPBACK_6 = "0" * 31 + "1"
+
+
+def has_loopback_6() -> bool:
+    """Whether there is an IPv6 loopback address to be led to."""
+    try:
+        return _LOOPBACK_6 in _ADDRESSES_6.read_text()
+    except OSError:
+        return False
 
 
 def original(raw: socket.socket) -> tuple[str, int] | None:

@@ -89,6 +89,9 @@ class UpstreamSpec:
     #: Of a transparent proxy. An upstream that is only reached so has neither port nor socket.
     virtual_ip: str = ""
     dialed_directly: bool = False
+    #: Addresses of the service outside of the mesh: who is led here from one of them means it.
+    destinations: tuple[str, ...] = ()
+    destination_port: int = 0
 
     @property
     def listens(self) -> bool:

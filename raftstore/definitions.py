@@ -137,13 +137,15 @@ class ACLFact:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VirtualAddress:
     """The address of a service of the mesh as a whole, whatever instances it has; ``freed_at``
-    (Unix seconds) says since when nobody has the name any more."""
+    (Unix seconds) says since when nobody has the name any more. ``linked`` is the switch's:
+    services behind terminating gateways have addresses too."""
 
     service: str
     address: str = ""
     freed_at: float | None = None
     create_index: int = 0
     modify_index: int = 0
+    linked: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,4 +11,7 @@ from raftstore.commands import Command, numbered
 @dataclass(frozen=True, slots=True)
 class EnableVirtualAddresses(Command):
     """From here on every service of the mesh is given a virtual address; those that are there
-    get theirs now. Once on it stays on. Value: whether it was off."""
+    get theirs now. Once on it stays on. ``linked``: so is every service that a terminating gateway
+    links by its name. Value: whether that was off."""
+
+    linked: bool = False

@@ -44,6 +44,9 @@ class UpstreamView:
     #: theirs.
     virtual_ip: str = ""
     dialed_directly: bool = False
+    #: Where a service outside of the mesh is by its defaults, as they name it, and the port.
+    destinations: tuple[str, ...] = ()
+    destination_port: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,6 +177,7 @@ def _upstream(upstream: Upstream, own: Mapping[str, Any], defaults: Defaults) ->
     config["limits"] = limits
     timeout = given.get("connect_timeout_ms")
     honest = isinstance(timeout, int | float) and 0 < timeout < 1e9
+    place = _as_map((its or {}).get("Destination"))
     return UpstreamView(
         key=key_of(upstream),
         name=name,
@@ -184,6 +188,8 @@ def _upstream(upstream: Upstream, own: Mapping[str, Any], defaults: Defaults) ->
         dialed_directly=bool(
             ((its or {}).get("TransparentProxy") or {}).get("DialedDirectly", False)
         ),
+        destinations=tuple(str(each) for each in place.get("Addresses") or ()),
+        destination_port=int(place.get("Port") or 0),
     )
 
 

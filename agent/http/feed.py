@@ -238,6 +238,8 @@ def _upstream(value: UpstreamView) -> Json:
         "MeshGateway": {"Mode": upstream.mesh_gateway_mode},
         "VirtualIP": value.virtual_ip,
         "DialedDirectly": value.dialed_directly,
+        "Destinations": list(value.destinations),
+        "DestinationPort": value.destination_port,
         "Config": _json_map(value.config),
     }
 

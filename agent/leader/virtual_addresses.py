@@ -1,4 +1,5 @@
-"""Has the cluster give services of the mesh virtual addresses, from the first leader on."""
+"""Has the cluster give services of the mesh, and those behind terminating gateways, virtual
+addresses, from the first leader on."""
 
 from __future__ import annotations
 
@@ -12,5 +13,5 @@ from raftstore.virtual_commands import EnableVirtualAddresses
 async def ensure_virtual_addresses(backend: Backend) -> None:
     """Switch them on, if nobody has. Raises what ``Backend.change`` raises."""
     switch = await backend.ask(GetVirtualAddress(ServiceName(SWITCH)))
-    if switch.value is None:
-        await backend.change(EnableVirtualAddresses())
+    if switch.value is None or not switch.value.linked:
+        await backend.change(EnableVirtualAddresses(linked=True))

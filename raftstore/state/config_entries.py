@@ -68,16 +68,19 @@ class ConfigEntries:
         trust_domain: Callable[[], tuple[str, int]],
         service_names: Callable[[], Iterable[tuple[str, bool]]],
         health: Callable[[str], Iterable[HealthEntry]],
+        relinked: Callable[[int, ConfigEntry | None, ConfigEntry | None], None],
     ) -> None:
         """``trust_domain`` gives the domain and the index since when it is so; ``service_names``
         the services that a wildcard of a gateway stands for, and whether they are in the mesh;
-        ``health`` the instances of a service."""
+        ``health`` the instances of a service; ``relinked`` hears of each change of what a
+        terminating gateway links, as index, what was and what is."""
         self._indexes = indexes
         self._table = table
         self._intentions = intentions
         self._trust_domain = trust_domain
         self._service_names = service_names
         self._health = health
+        self._relinked = relinked
         self._remembered: dict[m.DiscoveryChain, tuple[int, tuple[int, m.CompiledChain]]] = {}
 
     # Changes
@@ -106,7 +109,10 @@ class ConfigEntries:
         if entry.kind == kinds.SERVICE_INTENTIONS:
             self._intentions.put(index, entry)
         else:
+            before = self.get(entry.kind, entry.name)
             self._table.put(index, entry)
+            if entry.kind == kinds.TERMINATING:
+                self._relinked(index, before, entry)
         return Applied(index, True)
 
     def _delete(self, index: int, command: c.DeleteConfigEntry) -> Outcome:
@@ -125,6 +131,8 @@ class ConfigEntries:
             self._intentions.remove(index, command.name)
             return Applied(index, True)
         self._table.remove(index, key_of(command.kind, command.name))
+        if command.kind == kinds.TERMINATING:
+            self._relinked(index, stored, None)
         last = command.kind in graph.SERVICE_KINDS and not self._of_service(command.name)
         if last or command.kind == kinds.PROXY_DEFAULTS:
             self._indexes.raise_to(GONE, index)

@@ -11,6 +11,7 @@ from collections.abc import Generator, Iterator
 from typing import Any, TypeVar
 
 from raftstore.config import StateLimits
+from raftstore.entries import kinds
 from raftstore.queries import Answer, Query
 from raftstore.records import Restored
 from raftstore.state.autopilot import Autopilot
@@ -57,7 +58,12 @@ class State(ABC):
         )
         self.registry.on_node_removed.append(self.definitions.node_removed)
         self.sessions.on_ended.append(self.definitions.end_session)
-        self.virtual = VirtualAddresses(self.definitions.virtual, self.registry, self.sessions)
+        self.virtual = VirtualAddresses(
+            self.definitions.virtual,
+            self.registry,
+            self.sessions,
+            lambda: self.definitions.config.group("kind", kinds.TERMINATING),
+        )
         self.revocations = Revocations(
             self.definitions.revoked, lambda: self.sessions.stamp, lambda: self.ca.serial
         )
@@ -71,6 +77,7 @@ class State(ABC):
             trust_domain=self.ca.trust_domain,
             service_names=self.lookups.plain_services,
             health=lambda name: self.lookups.each_health(name, (), connect=False),
+            relinked=self.virtual.relinked,
         )
         self.restored: Restored | None = None
         #: Index at which an archive took the place of the state: no answer's index is below.

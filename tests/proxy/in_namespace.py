@@ -1,5 +1,6 @@
-"""Run in a network namespace of its own: a transparent sidecar, its rules, and an application that
-knows of neither. Prints what the application came to."""
+"""Run in a network namespace of its own: a transparent sidecar, its rules (nftables, or iptables
+where that is the argument), and an application that knows of neither. Prints what the application
+came to."""
 
 from __future__ import annotations
 
@@ -12,19 +13,21 @@ import uvloop
 
 from agent.redirect import apply, rules
 from agent.redirect.rules import Wanted
-from proxy.doors import TRANSPARENT
-from proxy.source import Transparent, UpstreamSpec
-from tests.proxy.mesh import Mesh, endpoint, until
+from proxy.doors import TRANSPARENT, TRANSPARENT_6
+from proxy.server import PUBLIC
+from proxy.source import Endpoint, Transparent, UpstreamSpec
+from tests.proxy.mesh import DATACENTER, Mesh, endpoint, until
 
 #: The application is somebody else than the sidecar, which runs as root here.
 APPLICATION_UID = 65534
-OUTSIDE = "10.9.9.9"
+OUTSIDE, OUTSIDE_6, LINKED, INSTANCE = "10.9.9.9", "fd00::9", "10.9.9.7", "10.9.9.8"
 ASK = """
 import os, socket, sys
 os.setuid(int(sys.argv[1]))
 led = False
 try:
-    with socket.socket() as connection:
+    family = socket.AF_INET6 if ":" in sys.argv[2] else socket.AF_INET
+    with socket.socket(family) as connection:
         connection.settimeout(5)
         connection.connect((sys.argv[2], int(sys.argv[3])))
         led = True
@@ -58,35 +61,81 @@ def answering(more: bytes) -> object:
     return serve
 
 
+WANTED = rules.check(Wanted(proxy_uid="0"))
+
+
+def lead() -> None:
+    """Put the rules in force."""
+    if sys.argv[1:] == ["iptables"]:
+        apply.iptables(WANTED)
+    else:
+        apply.nftables(rules.nftables(WANTED))
+
+
+def undo() -> None:
+    """And take them away."""
+    if sys.argv[1:] == ["iptables"]:
+        apply.iptables_undo()
+    else:
+        apply.nftables(rules.nftables_undo())
+
+
 async def main() -> None:
     mesh = Mesh()
     async with mesh.stack:
         app = await mesh.app(answering(b" through the mesh"))  # type: ignore[arg-type]
         db = await mesh.sidecar("db", app_port=app)
+        cache = await mesh.sidecar("cache", app_port=app)
+        at = mesh.sources["cache"].state.own
+        assert at is not None
+        mesh.sources["cache"].change(own=replace(at, listen_address=INSTANCE, listen_port=21000))
+        await until(lambda: cache.port(PUBLIC) == 21000, "the instance is there", 20)
         web = await mesh.sidecar("web")
-        spec = UpstreamSpec(name="db", virtual_ip="240.0.0.7")
-        own = mesh.sources["web"].state.own
+        source = mesh.sources["web"]
+        spec = UpstreamSpec(
+            name="db", virtual_ip="240.0.0.7", destinations=(LINKED,), destination_port=443
+        )
+        direct = UpstreamSpec(name="cache", virtual_ip="240.0.0.9", dialed_directly=True)
+        instance = Endpoint(address=INSTANCE, port=21000, datacenter=DATACENTER)
+        own = source.state.own
         assert own is not None
-        mesh.sources["web"].change(
-            own=replace(own, upstreams=(spec,), transparent=Transparent(port=15001)),
-            endpoints={spec.key: (endpoint(db),)},
+        source.change(
+            own=replace(own, upstreams=(spec, direct), transparent=Transparent(port=15001)),
+            endpoints={spec.key: (endpoint(db),), direct.key: (instance,)},
         )
-        await until(lambda: web.port(TRANSPARENT) == 15001, "the listener is open", 20)
-        outside = await asyncio.start_server(
-            answering(b" as it is"),
-            OUTSIDE,
-            8080,  # type: ignore[arg-type]
-        )
-        apply.nftables(rules.nftables(rules.check(Wanted(proxy_uid="0"))))
+        for door in (TRANSPARENT, TRANSPARENT_6):
+            await until(lambda door=door: web.port(door) == 15001, "the listener is open", 20)  # type: ignore[misc]
+        as_it_is = answering(b" as it is")
+        outside = [
+            await asyncio.start_server(as_it_is, address, 8080)  # type: ignore[arg-type]
+            for address in (OUTSIDE, OUTSIDE_6)
+        ]
+        lead()
         sys.stdout.write(f"virtual: {await ask('240.0.0.7', 80)}\n")
+        sys.stdout.write(f"an instance: {await ask(INSTANCE, 21000)}\n")
+        sys.stdout.write(f"linked: {await ask(LINKED, 443)}\n")
+        sys.stdout.write(f"another port there: {await ask(LINKED, 80)}\n")
         sys.stdout.write(f"outside: {await ask(OUTSIDE, 8080)}\n")
+        sys.stdout.write(f"outside by IPv6: {await ask(OUTSIDE_6, 8080)}\n")
         sys.stdout.write(f"nobody: {await ask('240.0.0.8', 80)}\n")
-        apply.nftables(rules.nftables_undo())
+        source.change(mesh_destinations_only=True)
+        sys.stdout.write(f"mesh only, outside: {await ask(OUTSIDE, 8080)}\n")
+        sys.stdout.write(f"mesh only, by IPv6: {await ask(OUTSIDE_6, 8080)}\n")
+        sys.stdout.write(f"mesh only, virtual: {await ask('240.0.0.7', 80)}\n")
+        undo()
         sys.stdout.write(f"after undo: {await ask('240.0.0.7', 80)}\n")
-        outside.close()
+        sys.stdout.write(f"after undo, outside: {await ask(OUTSIDE, 8080)}\n")
+        for each in outside:
+            each.close()
 
 
 if __name__ == "__main__":
-    for words in ("link set lo up", f"address add {OUTSIDE}/32 dev lo", "route add default dev lo"):
+    here = [f"{one}/32" for one in (OUTSIDE, LINKED, INSTANCE)] + [f"{OUTSIDE_6}/128"]
+    commands = [
+        "link set lo up",
+        *(f"address add {one} dev lo" for one in here),
+        "route add default dev lo",
+    ]
+    for words in commands:
         subprocess.run(["ip", *words.split()], check=True)
     uvloop.run(main())

@@ -10,10 +10,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.connect import implicit
-from raftstore.commands import SetIntention
+from raftstore.commands import Register, SetIntention
 from raftstore.definitions import VirtualAddress
 from raftstore.entries.central import UPSTREAMS_MAX
-from raftstore.records import Intention, IntentionSource, Upstream
+from raftstore.records import (
+    Intention,
+    IntentionSource,
+    Node,
+    Service,
+    ServiceId,
+    ServiceName,
+    Upstream,
+)
 from raftstore.virtual_commands import EnableVirtualAddresses
 from tests.agent.connect.test_feeds import Mesh, sidecar
 
@@ -92,3 +100,26 @@ async def test_a_transparent_proxy_is_told_of_services_it_does_not_name(mesh: Me
     mesh.local.put(plain)
     held = await mesh.told(lambda held: "upstream/db" not in held)
     assert "chain/db" not in held
+
+
+async def test_what_a_gateway_stands_for_is_reached_like_any_other(mesh: Mesh) -> None:
+    await mesh.backend.change(EnableVirtualAddresses(linked=True))
+    await mesh.write(
+        Kind="service-defaults", Name="bank",
+        Destination={"Addresses": ["10.1.0.1", "bank.example"], "Port": 443},
+    )  # fmt: skip
+    await mesh.write(Kind="terminating-gateway", Name="gate", Services=[{"Name": "bank"}])
+    gate = Service(
+        id=ServiceId("gate"), name=ServiceName("gate"), kind="terminating-gateway", port=8443
+    )
+    node = Node(name="edge", address="10.0.0.7", datacenter="dc1")
+    await mesh.backend.change(Register(node=node, service=gate))
+    plain = sidecar()
+    mesh.local.put(replace(plain, proxy=replace(plain.proxy, mode="transparent")))
+    held = await mesh.told(
+        lambda held: held.get("endpoints/bank.default.dc1") and held["upstream/bank"].destinations
+    )
+    told = held["upstream/bank"]
+    assert told.virtual_ip == "240.0.0.1"
+    assert (told.destinations, told.destination_port) == (("10.1.0.1", "bank.example"), 443)
+    assert [one.address for one in held["endpoints/bank.default.dc1"]] == ["10.0.0.7"]

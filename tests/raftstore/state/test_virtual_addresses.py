@@ -9,6 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from raftstore.commands import Applied, Deregister, Register
+from raftstore.definition_commands import DeleteConfigEntry, SetConfigEntry
+from raftstore.definitions import ConfigEntry
 from raftstore.dns_queries import GetVirtualAddress, ListVirtualAddresses, VirtualAddressAt
 from raftstore.records import Node, NodeName, Proxy, Service, ServiceId, ServiceName
 from raftstore.state import StateMachine
@@ -19,11 +21,19 @@ from raftstore.virtual_commands import EnableVirtualAddresses
 class Cluster:
     """A state with a clock."""
 
-    def __init__(self, *, on: bool = True) -> None:
+    def __init__(self, *, on: bool = True, linked: bool = False) -> None:
         self.state = StateMachine()
         self.now = 1000.0
         if on:
-            self.apply(EnableVirtualAddresses())
+            self.apply(EnableVirtualAddresses(linked=linked))
+
+    def link(self, *names: str, gateway: str = "gate") -> None:
+        content = {"Services": [{"Name": name} for name in names]}
+        entry = ConfigEntry(kind="terminating-gateway", name=gateway, content=content)
+        self.apply(SetConfigEntry(entry))
+
+    def unlink(self, gateway: str = "gate") -> None:
+        self.apply(DeleteConfigEntry("terminating-gateway", gateway))
 
     def apply(self, command: object) -> object:
         outcome = self.state.apply(self.state.index + 1, self.now, command)  # type: ignore[arg-type]
@@ -106,24 +116,58 @@ def test_what_is_there_gets_one_when_it_is_switched_on() -> None:
     assert cluster.apply(EnableVirtualAddresses()) is False
 
 
+def test_what_a_gateway_links_by_name_has_one_as_long_as_it_does() -> None:
+    cluster = Cluster(linked=True)
+    cluster.link("bank", "*")
+    cluster.register("plain", native=False)
+    assert cluster.address("bank") == "240.0.0.1" and cluster.address("plain") == ""
+    cluster.link("bank", "mail", gateway="second")
+    cluster.link("mail")
+    assert (cluster.address("bank"), cluster.address("mail")) == ("240.0.0.1", "240.0.0.2")
+    cluster.unlink("second")
+    assert (cluster.address("bank"), cluster.address("mail")) == ("", "240.0.0.2")
+    cluster.register("mail", native=False)
+    cluster.unlink()
+    assert cluster.address("mail") == "240.0.0.2"  # instances of it are there
+    cluster.link("bank")
+    assert cluster.address("bank") == "240.0.0.1", "it comes back to its own"
+    copy = StateMachine()
+    copy.restore(cluster.state.snapshot())
+    copy.check()
+
+
+def test_what_is_linked_gets_one_when_that_is_switched_on() -> None:
+    cluster = Cluster()
+    cluster.link("bank")
+    assert cluster.address("bank") == ""  # as servers that know nothing of it have it
+    assert cluster.apply(EnableVirtualAddresses(linked=True)) is True
+    assert cluster.address("bank") == "240.0.0.1"
+    assert cluster.apply(EnableVirtualAddresses(linked=True)) is False
+    assert cluster.apply(EnableVirtualAddresses()) is False
+
+
 @settings(max_examples=60, deadline=None)
 @given(
     st.lists(
         st.tuples(
             st.sampled_from("abc"),
             st.sampled_from(["n1", "n2"]),
-            st.sampled_from(["native", "plain", "gone"]),
+            st.sampled_from(["native", "plain", "gone", "link", "unlink"]),
             st.sampled_from([0.0, 1.0, REST_S]),
         ),
         max_size=25,
     )
 )
 def test_servers_agree_and_no_two_share(steps: list[tuple[str, str, str, float]]) -> None:
-    cluster = Cluster()
+    cluster = Cluster(linked=True)
     for name, node, what, pause in steps:
         cluster.now += pause
         if what == "gone":
             cluster.deregister(name, node)
+        elif what == "link":
+            cluster.link(name, gateway=node)
+        elif what == "unlink":
+            cluster.unlink(node)
         else:
             cluster.register(name, node=node, native=what == "native")
     copy = StateMachine()
