@@ -7,10 +7,11 @@ agent is away the last good state stays in force for ever, and it is asked again
 from __future__ import annotations
 
 import asyncio
+import importlib
 import logging
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from urllib.parse import quote
 
 from proxy import api_json
@@ -36,9 +37,12 @@ class FeedSource:
         listen_address: str = "",
         config: ApiSourceConfig | None = None,
         rng: random.Random | None = None,
+        late: Mapping[bytes, str] | None = None,
     ) -> None:
-        """``listen_address`` is where to listen when the registration names no address. Raises
-        SourceError for an agent's address that cannot be read."""
+        """``listen_address`` is where to listen when the registration names no address. ``late``:
+        modules that what is told will want if these bytes stand in it; they are loaded before it is
+        taken, so that the loop does not have to. Raises SourceError for an agent's address that
+        cannot be read."""
         self._path = f"/v1/agent/connect/feed/{quote(proxy_id, safe='')}"
         self.proxy_id = proxy_id
         self._listen_address = listen_address or api_json.ANY_ADDRESS
@@ -50,6 +54,7 @@ class FeedSource:
         self._default: Default | None = None
         self._callbacks: list[Callable[[MeshState], None]] = []
         self._task: asyncio.Task[None] | None = None
+        self._late = dict(late or {})
         self._confirmed_at = time.monotonic()
         self.rejected = 0
         #: Where this proxy tells its metrics on this host; 0 for nowhere.
@@ -109,12 +114,18 @@ class FeedSource:
         )
         answer = await self._agent.read(self._path + query)
         default = default_told(answer.headers)
+        await self._load(answer.body)
         self._resources.take(api_json.load(answer.body))
         if self._resources.version == version:
             return
         self._default = default
         error = self._publish()
         await self._acknowledge(error)
+
+    async def _load(self, body: bytes) -> None:
+        for mark in [mark for mark in self._late if mark in body]:
+            loop = asyncio.get_running_loop()
+            await loop.run_in_executor(None, importlib.import_module, self._late.pop(mark))
 
     def _publish(self) -> str:
         """Work by what is held; the reason why that cannot be, "" if it can."""

@@ -15,7 +15,7 @@ import os
 import random
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -74,6 +74,8 @@ class ProxyOptions:
     full_match: FullMatch = no_patterns
     #: Who verifies tokens of requests.
     jose: Jose | None = None
+    #: Modules to load when the agent's feed has these bytes: see `FeedSource`.
+    late: Mapping[bytes, str] = field(default_factory=dict)
     #: The listener for metrics, "address:port"; "" for the usual one, "off" for none.
     admin_bind: str = ""
     #: A unix socket at which one process gives its listeners to the next; "" for none.
@@ -297,12 +299,19 @@ async def _source(options: ProxyOptions, say: Callable[[str], None]) -> ApiSourc
         proxy_id = await find_sidecar(options.http_addr, options.sidecar_for, token=options.token)
         say(f"        Sidecar for ID: {options.sidecar_for}")
     say(f"              Proxy ID: {proxy_id}")
-    kind: type[ApiSource | FeedSource] = FeedSource
-    if not await has_feed(options.http_addr, token=options.token):
-        # Agents of other makes have no feed: they are asked for each thing by itself, and then
-        # there are connections only, no requests.
-        from proxy.api_source import ApiSource as kind
-    return kind(
+    if await has_feed(options.http_addr, token=options.token):
+        return FeedSource(
+            http_addr=options.http_addr,
+            token=options.token,
+            proxy_id=proxy_id,
+            listen_address=options.bind_address,
+            late=options.late,
+        )
+    # Agents of other makes have no feed: they are asked for each thing by itself, and then there
+    # are connections only, no requests.
+    from proxy.api_source import ApiSource
+
+    return ApiSource(
         http_addr=options.http_addr,
         token=options.token,
         proxy_id=proxy_id,

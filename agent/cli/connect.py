@@ -42,10 +42,9 @@ def _proxy(call: Call) -> int:
 def proxy_options(call: Call) -> ProxyOptions:
     """What the proxy is told. Raises ValueError for upstreams that cannot be read."""
     from agent.cli.client import DEFAULT_ADDRESS, read_options
-    from agent.connect.sidecars import ORDER_VARIABLE, PARENT_PID_VARIABLE
+    from agent.connect.child import ORDER_VARIABLE, PARENT_PID_VARIABLE
+    from agent.connect.late_parts import MARKS, Jose, full_match
     from agent.durations import parse_s
-    from agent.explain.intention import full_match
-    from agent.login.jose import Jose
     from proxy.config import ProxyConfig
     from proxy.worker import ProxyOptions
     from proxy.workers import WORKERS_MAX
@@ -82,6 +81,7 @@ def proxy_options(call: Call) -> ProxyOptions:
         config=ProxyConfig(tunnel=tunnel, workers=workers),
         full_match=full_match,
         jose=Jose(),
+        late=MARKS,
         admin_bind=flags.text("admin-bind"),
         # The variable is inherited: it is meant for us only when it names our parent.
         parent_pid=int(parent) if parent == str(os.getppid()) else 0,

@@ -26,17 +26,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from agent.connect.child import ORDER_VARIABLE, PARENT_PID_VARIABLE, TOKEN_VARIABLE
 from agent.connect.restarts import FIRST_S, MAX_S, Restarts
 from agent.tasks import TaskOwner
 
 log = logging.getLogger("lictor.agent.connect.sidecars")
-
-#: Environment variables of a child: its parent (see proxy.worker.ProxyOptions.parent_pid) and the
-#: token, which must not stand on a command line that every user of the host can read.
-PARENT_PID_VARIABLE = "LICTOR_PARENT_PID"
-#: When the child was started, in nanoseconds since the host was: who of several is the latest.
-ORDER_VARIABLE = "LICTOR_SIDECAR_ORDER"
-TOKEN_VARIABLE = "CONSUL_HTTP_TOKEN"  # noqa: S105  (a variable's name)
 
 #: Longer lines of a child are cut in our log; its last lines are kept for `explain`.
 LINE_MAX_BYTES = 4096

@@ -8,19 +8,16 @@ matched and lost, and what would hold without any.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from functools import lru_cache
 from typing import TypedDict
 
 from agent.backend import Backend
 from agent.config.schema import AgentConfig
 from agent.errors import RequestError
-from gossip.patterns import Pattern, PatternError, compile_pattern
+from agent.full_match import full_match
 from proxy.authz import DEFAULT_ACL_OFF, DEFAULT_BY_ACL, DEFAULT_BY_POLICY, Decision, Rule, decide
-from proxy.errors import UnreadablePattern
 from proxy.jwt import read_wanted, shown
 from proxy.permissions import Request, Verdict, fits, permission
 from proxy.permissions import decide as decide_request
-from raftstore.entries.rules import REGEX_MAX
 from raftstore.queries import MatchIntentions
 from raftstore.records import Intention, Json
 
@@ -39,20 +36,6 @@ def rules_of(intentions: Iterable[Intention]) -> tuple[Rule, ...]:
         )
         for item in intentions
     )
-
-
-@lru_cache(maxsize=1024)
-def _compiled(pattern: str) -> Pattern:
-    return compile_pattern(rf"\A(?:{pattern})\Z", length_max=REGEX_MAX + 16)
-
-
-def full_match(pattern: str, text: str) -> bool:
-    """Whether a pattern matches all of a text, in time linear in it. Raises UnreadablePattern."""
-    try:
-        compiled = _compiled(pattern)
-    except PatternError as error:
-        raise UnreadablePattern(str(error)) from None
-    return compiled.search(text)
 
 
 class Default(TypedDict):

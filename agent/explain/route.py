@@ -15,7 +15,8 @@ from agent.backend import Backend
 from agent.connect import terminating
 from agent.connect.upstreams import EndpointView, endpoints
 from agent.errors import RequestError
-from agent.explain.intention import full_match, request_of
+from agent.explain.intention import request_of
+from agent.full_match import full_match
 from proxy import paths
 from proxy.errors import AmbiguousPath, SourceError
 from proxy.http1.forward import About, HeaderChanges, changed

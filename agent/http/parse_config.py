@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from agent.errors import RequestError
-from agent.explain.intention import full_match
 from agent.filters import compile_filter
+from agent.full_match import full_match
 from agent.http import filter_fields, render
 from agent.http.decode import DecodeFailure, load
 from proxy.errors import UnreadablePattern

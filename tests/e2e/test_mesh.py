@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.cluster import AgentProcess, Cluster, cluster
+from tests.e2e.cluster import AgentProcess, Cluster, cluster, resident_mb
 from tests.waiting import eventually
 
 pytestmark = [pytest.mark.e2e, pytest.mark.calm, pytest.mark.timeout(120)]
@@ -106,6 +106,8 @@ def test_a_sidecar_is_found_as_soon_as_it_listens(fresh: Cluster) -> None:
         found_s = time.monotonic() - began
         assert found_s < 1.5, f"found {found_s:.2f} s after it listened"
         eventually(lambda: call(port) == b"hello", within_s=5, what="a call through both sidecars")
+        for agent in (web, db):  # there is one beside every service (docs/adr/0097)
+            assert resident_mb(sidecar(agent)) < 42
 
 
 @pytest.fixture(scope="module")
@@ -262,14 +264,19 @@ def test_large_streams_pass_unharmed(
     assert bytes(received) == data
 
 
+def sidecar(agent: AgentProcess) -> int:
+    """The process of the only sidecar of an agent."""
+    assert agent.process is not None
+    pid = agent.process.pid
+    (child,) = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return int(child)
+
+
 def test_a_killed_sidecar_comes_back(
     pair: tuple[AgentProcess, AgentProcess, tuple[str, int]],
 ) -> None:
     _, db, port = pair
-    assert db.process is not None
-    children = Path(f"/proc/{db.process.pid}/task/{db.process.pid}/children").read_text().split()
-    assert len(children) == 1
-    os.kill(int(children[0]), signal.SIGKILL)
+    os.kill(sidecar(db), signal.SIGKILL)
     eventually(lambda: call(port) == b"hello", within_s=15, what="the sidecar again")
 
 
