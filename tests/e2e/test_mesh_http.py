@@ -41,6 +41,8 @@ def app(address: str, version: str) -> Iterator[App]:
 
     class Handler(http.server.BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        #: Head and body are two writes: the second would wait for the peer's late ACK, 40 ms.
+        disable_nagle_algorithm = True
 
         def answer(self) -> None:
             length = int(self.headers.get("Content-Length") or 0)
