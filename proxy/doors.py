@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import ssl
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
@@ -21,6 +22,7 @@ from proxy.l7.settings import UpstreamSettings
 from proxy.listeners import Listener, ListenOn
 from proxy.peeked import Peeked
 from proxy.permissive import Way
+from proxy.porch import Porch
 from proxy.prefaced import Prefaced
 from proxy.redirected import Redirected, has_loopback_6, original
 from proxy.relay import TlsStream
@@ -50,6 +52,10 @@ class House(Protocol):
     def accept_ingress(
         self, door: IngressListener, secured: TlsStream | None
     ) -> asyncio.Protocol: ...
+
+    porch: Porch
+
+    def why_not(self) -> str: ...
     def accept_inbound(self) -> asyncio.Protocol: ...
     def accept_linked(self, service: str) -> asyncio.Protocol: ...
     def refuse(self, reason: str, secured: TlsStream | None = None) -> asyncio.Protocol: ...
@@ -126,12 +132,14 @@ class Doors:
             context = self._fronts.context(door.tls, door.protocol)
         except TlsMaterialError:
             return self._house.refuse("no_certificate")
-        greetings = self._house.handshakes.inbound
-        if greetings.open >= self._house.config.handshakes_max:
-            return self._house.refuse("handshake_overflow")
+        return self._house.porch.step(functools.partial(self._greet, door, context))
+
+    def _greet(
+        self, door: IngressListener, context: ssl.SSLContext, first: bytes
+    ) -> asyncio.Protocol:
         take = functools.partial(self._let_in, door)
         stream = Front(self._house.config, context, take, self._house.unsecured).stream
-        stream.greetings = greetings
+        stream.greetings = self._house.handshakes.inbound
         return stream
 
     def _let_in(self, door: IngressListener, secured: TlsStream | None) -> asyncio.Protocol:
@@ -146,12 +154,9 @@ class Doors:
 
     def _from_the_mesh(self) -> asyncio.Protocol:
         """A connection to a terminating gateway: its handshake says which service it is for."""
-        return Peeked(
-            self._linked, late=lambda *_: None, timeout_s=self._house.config.handshake_timeout_s
-        )
+        return self._house.porch.step(self._linked)
 
-    def _linked(self, first: bytes, transport: asyncio.Transport) -> asyncio.Protocol | None:
-        del transport
+    def _linked(self, first: bytes) -> asyncio.Protocol | None:
         try:
             name = client_hello.server_name(first)
         except NoHello:
@@ -165,7 +170,7 @@ class Doors:
         """A connection at the public listener."""
         own = self._own
         if own is None or not own.permissive or own.transparent is None:
-            return self._house.accept_inbound()
+            return self._meet()
         return Peeked(
             functools.partial(self._permit, own.app),
             late=functools.partial(self._permit, own.app, late=True),
@@ -183,7 +188,14 @@ class Doors:
             case Way.CLEAR:
                 return self._house.accept_passing(app, permitted=True)
             case Way.TLS:
-                return self._house.accept_inbound()
+                return self._meet()
+
+    def _meet(self) -> asyncio.Protocol:
+        """Somebody of the mesh, who has to show it first."""
+        why_not = self._house.why_not()
+        if why_not:
+            return self._house.refuse(why_not)
+        return self._house.porch.step(lambda _: self._house.accept_inbound())
 
     def _choose(self, address: str, port: int) -> asyncio.Protocol:
         house = self._house

@@ -75,5 +75,12 @@ class Record:
     destination: str = ""
     detail: str = ""
 
+    @property
+    def quiet(self) -> bool:
+        """Whether it is only counted: a TCP health check looks like somebody who goes without a
+        word, and a flood of handshakes is to cost no lines of the log."""
+        return self.reason in _QUIET
 
+
+_QUIET = frozenset({"peer_gone", "handshake_overflow"})
 Effect = Dial | HangUp | StartRelay | CloseWrite | Close | Abort | Record

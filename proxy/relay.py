@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import functools
 import os
 import socket
 import ssl
@@ -28,8 +27,6 @@ from proxy.telemetry.greetings import GIVEN_UP, OK, Greetings
 
 #: The largest plaintext of a TLS record (RFC 8446, section 5.1): what one SSL_read can give.
 _RECORD_BYTES = 16_384
-#: How a record begins: its kind, here that of the handshake, version, length (section 5.1).
-_RECORD_HEAD_BYTES, _HANDSHAKE = 5, b"\x16"
 
 
 class Owner(Protocol):
@@ -232,13 +229,12 @@ class TlsStream(_Half):
     __slots__ = (
         "_cut",
         "_greeting_at",
-        "_hello",
         "_incoming",
-        "_make",
         "_outgoing",
         "_secured",
         "_tls",
         "greetings",
+        "on_greeted",
         "tunnelled",
     )
 
@@ -254,20 +250,16 @@ class TlsStream(_Half):
         super().__init__(owner, config)
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
-        self._make = functools.partial(
-            context.wrap_bio,
-            self._incoming, self._outgoing, server_side=server_side, server_hostname=server_name,
-        )  # fmt: skip
-        #: What has come of a client's first record; None once there is TLS state.
-        self._hello: bytes | None = b"" if server_side else None
-        self._tls: ssl.SSLObject
-        if not server_side:
-            self._tls = self._make()
+        self._tls = context.wrap_bio(
+            self._incoming, self._outgoing, server_side=server_side, server_hostname=server_name
+        )
         self._secured = False
         self._cut = False
         #: Where it is counted until its handshake is over.
         self.greetings: Greetings | None = None
         self._greeting_at = 0.0
+        #: Hears that the handshake is over.
+        self.on_greeted: Callable[[], None] | None = None
         #: Takes the connection over where both sides speak the tunnel's protocol; False: it does
         #: not, and the owner goes on.
         self.tunnelled: Callable[[TlsStream, bytes | None], bool] | None = None
@@ -286,7 +278,7 @@ class TlsStream(_Half):
     @property
     def version(self) -> str:
         """The version of TLS that is spoken, "" before the handshake."""
-        return "" if self._hello is not None else self._tls.version() or ""
+        return self._tls.version() or ""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport  # type: ignore[assignment]
@@ -295,8 +287,7 @@ class TlsStream(_Half):
             self.greetings.open += 1
             self._greeting_at = time.monotonic()
         self.owner.stream_opened(self)
-        if self._hello is None:
-            self._handshake()
+        self._handshake()
 
     def relay_to(self, peer: Stream) -> None:
         """From now on what is read goes to ``peer``; what came with the handshake goes first."""
@@ -317,23 +308,9 @@ class TlsStream(_Half):
         elif self._secured:
             self._incoming.write(data)
             self.pause_reading()
-        elif self._hello is None or self._has_begun(self._hello + data):
+        else:
             self._incoming.write(data)
             self._handshake()
-
-    def _has_begun(self, hello: bytes) -> bool:
-        """Whether a whole record has come. TLS state is made only then: it costs more time and
-        memory than whoever sends half of one has spent."""
-        size = _RECORD_HEAD_BYTES + int.from_bytes(hello[3:_RECORD_HEAD_BYTES])
-        whole = len(hello) >= _RECORD_HEAD_BYTES and len(hello) >= size
-        if hello[:1] == _HANDSHAKE and not whole and len(hello) <= _RECORD_BYTES:
-            self._hello = hello
-            return False
-        assert self._hello is not None
-        self._tls = self._make()
-        self._incoming.write(self._hello)
-        self._hello = None
-        return True
 
     def eof_received(self) -> bool:
         """The TCP stream ended. Without a close_notify before it, it may have been cut short."""
@@ -368,6 +345,9 @@ class TlsStream(_Half):
 
     def _greeted(self, result: str) -> None:
         greetings, self.greetings = self.greetings, None
+        told, self.on_greeted = self.on_greeted, None
+        if told is not None:
+            told()
         if greetings is not None and self._greeting_at:
             took_s = time.monotonic() - self._greeting_at
             version = self.version if result == OK else ""
@@ -424,8 +404,6 @@ class TlsStream(_Half):
 
     def send_eof(self) -> None:
         """Tell the peer that we send no more: a close_notify, the socket stays."""
-        if self._hello is not None:
-            return
         with contextlib.suppress(ssl.SSLError):  # the peer's own close_notify may come much later
             self._tls.unwrap()
         self._flush()

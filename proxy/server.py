@@ -31,10 +31,12 @@ from proxy.handover import Inheritance
 from proxy.jwt import Jose
 from proxy.l7.gateway import Gateway
 from proxy.l7.ingress import IngressListener
-from proxy.listeners import Listener, ListenOn
+from proxy.listeners import ListenOn
+from proxy.opened import Opened, Wanted
 from proxy.passthrough import PassThrough
 from proxy.permissions import FullMatch, no_patterns
 from proxy.places import Places
+from proxy.porch import Porch
 from proxy.relay import Owner, PlainStream, TlsStream
 from proxy.revocations import Revocations
 from proxy.session import Session
@@ -82,6 +84,7 @@ class Proxy:
         self._jose = jose
         self._http: Gateway = None  # type: ignore[assignment]
         self.tunnels: Tunnels = None  # type: ignore[assignment]
+        self.porch: Porch = None  # type: ignore[assignment]
         self._accepted = AcceptedLinks(
             self.config.tunnel_limits,
             authority=self._own_authority,
@@ -92,7 +95,8 @@ class Proxy:
         self._state = MeshState()
         self.policy: Policy | None = None
         self.revoked: Revocations = revocations.NONE
-        self.listeners: dict[str, Listener] = {}
+        self._opened = Opened(self.config, self.spawn)
+        self.listeners = self._opened.listeners
         self._doors = Doors(self)
         self._balancers: dict[str, RoundRobin] = {}
         self.ages = Ages(self.config, self._rng)
@@ -101,7 +105,6 @@ class Proxy:
         #: Sockets of the process before us, until all that is wanted is open.
         self.inheritance: Inheritance | None = None
         self._tasks: set[asyncio.Task[None]] = set()
-        self._opening: dict[str, asyncio.Task[None]] = {}
         self._stats = ProxyStats()
         self._sessions = Sessions(self.config, self._stats)
         self.handshakes = HandshakeMetrics()
@@ -117,6 +120,7 @@ class Proxy:
     async def start(self) -> None:
         """Follow the source from now on."""
         self._loop = asyncio.get_running_loop()
+        self.porch = Porch(lambda: self.config, self.handshakes.inbound, self._met)
         self.tunnels = Tunnels(self)
         self._http = Gateway(self, rng=self._rng, full_match=self._full_match, jose=self._jose)
         self._source.subscribe(self._apply)
@@ -125,12 +129,13 @@ class Proxy:
     async def drain(self, *, grace_s: float | None = None) -> None:
         """Stop in order (contract D.11): go on accepting a while, close, let connections finish."""
         await asyncio.sleep(self.config.drain_grace_s if grace_s is None else grace_s)
-        self._close_listeners()
+        self._opened.close()
         self._accepted.leave()
         now = self._loop.time()
         for session in self._sessions:
             session.run(session.core.drain(self.config.drain_timeout_s, now=now))
         until = now + self.config.drain_timeout_s + 1.0
+        await set_within(self.porch.empty, until - now)  # who has come in time is served
         if not await set_within(self._sessions.idle, until - now):
             log.warning("connections did not drain left=%d", len(self._sessions))
         if not await self._http.drained(max(0.0, until - self._loop.time())):
@@ -142,10 +147,11 @@ class Proxy:
         self._closed = True
         if self._admin is not None:
             self._admin.close()
-        self._close_listeners()
+        self._opened.close()
         for session in self._sessions:
             session.abort("shutdown")
         if self._http is not None:
+            self.porch.close()
             self._http.close()
             self.tunnels.close()
         self._accepted.close()
@@ -156,10 +162,6 @@ class Proxy:
             await self._http.told()
         if not await set_within(self._sessions.idle, 1.0):
             log.warning("connections survived the end left=%d", len(self._sessions))
-
-    def _close_listeners(self) -> None:
-        for name in list(self.listeners):
-            self._close_listener(name)
 
     # What others may see.
 
@@ -174,6 +176,7 @@ class Proxy:
         """What this proxy knows and why it refused: for people."""
         return {
             **stats.shown(self._state, self.listeners, self.policy),
+            "handshakes": self.porch.explain(),
             "clients": self._sessions.clients(),
             "http_clients": self._http.clients(),
             "http": self._http.explain(),
@@ -243,7 +246,7 @@ class Proxy:
     def record(self, record: Record) -> None:
         """Count; remember and log what was refused or cut."""
         self._stats.events[record.event, record.reason] += 1
-        if record.reason == "peer_gone":  # a TCP health check looks just like this
+        if record.quiet:
             log.debug("connection %s reason=peer_gone detail=%r", record.event, record.detail)
             return
         if record.event in {"denied", "cut", "identity", "handshake"}:
@@ -338,7 +341,7 @@ class Proxy:
     def _reconcile_listeners(self, own: OwnService) -> None:
         if self.contexts is None or (self.inheritance is not None and not self._knows()):
             return  # hosts would be blamed for what we lack; or the process before us serves
-        wanted: dict[str, tuple[ListenOn, Callable[[], asyncio.Protocol]]] = {}
+        wanted: dict[str, Wanted] = {}
         if own.listen_port and self.policy is not None:
             on = ListenOn(address=own.listen_address, port=max(own.listen_port, 0))
             wanted[PUBLIC] = (on, self._doors.come_in)
@@ -347,35 +350,25 @@ class Proxy:
                 enter = functools.partial(self._doors.enter, upstream)
                 wanted[upstream.key] = (listen_on(upstream), enter)
         wanted |= self._doors.wanted(self._state)
-        for name in list(self.listeners):
-            if name not in wanted or wanted[name][0] != self.listeners[name].on:
-                self._close_listener(name)
-        for name, (on, factory) in wanted.items():
-            if name not in self.listeners:
-                sock = self.inheritance.take(str(on)) if self.inheritance else None
-                listener = self.listeners[name] = Listener(name, on, factory, self.config, sock)
-                self._opening[name] = self.spawn(listener.run(), f"proxy listener {name}")
+        self._opened.change(wanted, self.inheritance)
         self._doors.update(self._state, self.listeners)
-
-    def _close_listener(self, name: str) -> None:
-        opening = self._opening.pop(name, None)
-        if opening is not None:
-            opening.cancel()
-        self.listeners.pop(name).close()
 
     # Accepting.
 
-    def accept_inbound(self) -> asyncio.Protocol:
-        """The protocol for a connection from the mesh."""
+    def why_not(self) -> str:
+        """Why nobody of the mesh can be let in now; "" if somebody can."""
         own, contexts = self._state.own, self.contexts
         if own is None or contexts is None or self.policy is None:
-            return self.refuse("not_ready")
+            return "not_ready"
         if time.time() >= contexts.not_after_at:
-            return self.refuse("leaf_expired")
-        if self._full(own, tunnels=self._accepted.open):
-            return self.refuse("overflow")
-        if self.handshakes.inbound.open >= self.config.handshakes_max:
-            return self.refuse("handshake_overflow")
+            return "leaf_expired"
+        return "overflow" if self._full(own, tunnels=self._accepted.open) else ""
+
+    def accept_inbound(self) -> asyncio.Protocol:
+        """The protocol for a connection from the mesh."""
+        own, contexts, why_not = self._state.own, self.contexts, self.why_not()
+        if own is None or contexts is None or why_not:
+            return self.refuse(why_not)
         if self._http.serves_inbound():
             stream = self._http.accept_inbound(contexts)
         else:
@@ -490,3 +483,8 @@ class Proxy:
     def unsecured(self, reason: str) -> None:
         """A handshake with somebody outside of the mesh failed."""
         self._stats.events["handshake", reason] += 1
+
+    def _met(self, event: str, reason: str) -> None:
+        """Somebody left before anything was known of them, or had to."""
+        name = self._state.own.name if self._state.own is not None else ""
+        self.record(Record(event=event, reason=reason, destination=name))

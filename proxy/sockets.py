@@ -15,14 +15,17 @@ def tune(transport: asyncio.Transport, config: ProxyConfig) -> None:
     raw: socket.socket | None = transport.get_extra_info("socket")
     if raw is None or raw.family not in (socket.AF_INET, socket.AF_INET6):
         return
-    try:
-        raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        raw.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, config.keepalive_idle_s)
-        raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, config.keepalive_interval_s)
-        raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, config.keepalive_probes)
-    except OSError:  # the peer is gone already; reading will tell
-        pass
+    # What uvloop gives out makes a socket for each call: one does for all of them.
+    with contextlib.suppress(OSError):  # the peer is gone already; reading will tell
+        one = socket.socket(raw.family, raw.type, raw.proto, raw.fileno())
+        try:
+            one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            one.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, config.keepalive_idle_s)
+            one.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, config.keepalive_interval_s)
+            one.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, config.keepalive_probes)
+        finally:
+            one.detach()
 
 
 def address_of(transport: asyncio.Transport) -> str:

@@ -18,8 +18,9 @@ FRAME_MAX_BYTES = 16_384
 DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS = 0x0, 0x1, 0x2, 0x3, 0x4
 PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = 0x6, 0x7, 0x8, 0x9
 #: Frames that are looked at in one go: hundreds of small ones fit into one read, and each may
-#: cost a tenth of a millisecond and more in the codec and behind it.
-FRAMES_AT_ONCE = 32
+#: cost a tenth of a millisecond and more in the codec and behind it. Even, for a stream that is
+#: reset as it is opened then begins nothing.
+FRAMES_AT_ONCE = 8
 _ACK = 0x1
 _CONTROL = frozenset({PRIORITY, SETTINGS, PING})
 ENHANCE_YOUR_CALM, FRAME_SIZE_ERROR = 0xB, 0x6

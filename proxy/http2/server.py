@@ -15,6 +15,7 @@ from proxy.http2 import fields, grpc
 from proxy.http2.core import INTERNAL_ERROR, NO_ERROR, PROTOCOL_ERROR, Core
 from proxy.http2.events import Asked
 from proxy.http2.session import Session, Stream, StreamReset
+from proxy.http2.turns import Turns
 from proxy.l7.limits import HttpLimits
 from proxy.l7.pipe import Pipe, PipeClosed
 from proxy.l7.serve import Handler
@@ -133,6 +134,7 @@ class Server:
         *,
         on_violation: Callable[[str], None],
         now: Callable[[], float],
+        turns: Turns | None = None,
     ) -> None:
         self._pipe = pipe
         self._handle = handle
@@ -141,7 +143,7 @@ class Server:
         self._group = asyncio.TaskGroup()
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self.session = Session(
-            pipe, Core(limits.http2, client=False), limits, now, self._asked, on_violation
+            pipe, Core(limits.http2, client=False), limits, now, self._asked, on_violation, turns
         )
         pipe.leave = self.session.leave
 

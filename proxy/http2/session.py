@@ -14,6 +14,7 @@ from proxy.http1.head import Headers, Response
 from proxy.http2.core import CANCEL, Core, Ended
 from proxy.http2.events import Answered, Asked, Broken, Event, Leaving, Over, Piece, Room
 from proxy.http2.fields import Fields
+from proxy.http2.turns import Turns
 from proxy.l7.limits import HttpLimits
 from proxy.l7.messages import Servant
 from proxy.l7.pipe import Pipe, PipeClosed
@@ -177,8 +178,11 @@ class Session:
         now: Callable[[], float],
         asked: Callable[[Stream, Asked], None] | None = None,
         on_violation: Callable[[str], None] = lambda _: None,
+        turns: Turns | None = None,
     ) -> None:
+        """``turns`` are shared by connections of which each may send many frames at once."""
         self.core = core
+        self._turns = turns or Turns()
         self.streams: dict[int, Stream] = {}
         #: Whether the peer was heard at all.
         self.ready = asyncio.Event()
@@ -224,7 +228,7 @@ class Session:
             if not self.core.more:
                 return
             data = b""
-            await asyncio.sleep(0)  # other connections have their turn
+            await self._turns.turn()
 
     async def _next(self) -> bytes:
         """What comes next; b"" at the end, or when nobody needs the connection any more."""

@@ -21,6 +21,7 @@ from proxy.config import ProxyConfig
 from proxy.effects import Record
 from proxy.http2.clients import Links
 from proxy.http2.server import Server
+from proxy.http2.turns import Turns
 from proxy.jwt import Jose
 from proxy.key_sets import KeySets
 from proxy.l7.exposed import ExposedHttp, may_ask
@@ -93,6 +94,7 @@ class Gateway:
         self._pool, self._links = self._connections(hub)
         self._key_sets = KeySets(jose, spawn=hub.spawn, now=self._loop.time, wall=time.time)
         self._servers: set[Server] = set()
+        self._turns = Turns()
         self._leaving = False
         self._pipes: set[Pipe] = set()
         self._handlers: dict[Pipe, InboundHttp] = {}
@@ -326,18 +328,16 @@ class Gateway:
     ) -> None:
         """``hop`` is None for what nobody watches."""
         if protocol not in HTTP2:
+            refused = functools.partial(self.observer.refused, hop)
             await serve(
-                pipe,
-                handle,
-                self._limits,
-                on_violation=self._violated,
-                on_refused=functools.partial(self.observer.refused, hop),
+                pipe, handle, self._limits, on_violation=self._violated, on_refused=refused,
                 leaving=lambda: self._leaving,
-            )
+            )  # fmt: skip
             return
         server = Server(
-            pipe, handle, self._limits, on_violation=self._violated, now=self._loop.time
-        )
+            pipe, handle, self._limits, on_violation=self._violated, now=self._loop.time,
+            turns=self._turns,
+        )  # fmt: skip
         self._servers.add(server)
         try:
             await server.run()

@@ -309,7 +309,7 @@ async def test_a_rule_about_somebody_else_leaves_connections_alone(mesh: Mesh) -
 async def test_rules_that_change_during_a_handshake_hold_for_it(mesh: Mesh) -> None:
     db = await mesh.sidecar("db", app_port=await mesh.app())
     reader, writer = await connect(db.port(PUBLIC))  # accepted, no handshake yet
-    await until(lambda: db.stats().inbound_active == 1, "accepted")
+    await until(lambda: db.handshakes.inbound.open == 1, "accepted")
     mesh.sources["db"].change(rules=(rule("*", "db", "deny"),))
     context = mesh.client_context(mesh.authority.leaf("web"))
     await writer.start_tls(context)
@@ -552,7 +552,7 @@ async def test_half_a_hello_makes_no_tls_state_and_a_hello_in_pieces_is_one(mesh
     writer.transport.abort()
 
 
-async def test_half_open_connections_are_bounded_and_cost_others_nothing(mesh: Mesh) -> None:
+async def test_half_open_connections_are_bounded_and_keep_nobody_out(mesh: Mesh) -> None:
     mesh.config = replace(QUICK, handshakes_max=4, handshake_timeout_s=60.0)
     port = await mesh.pair(await mesh.app())
     db = mesh.proxies["db"]
@@ -561,21 +561,45 @@ async def test_half_open_connections_are_bounded_and_cost_others_nothing(mesh: M
     silent = [await connect(db.port(PUBLIC)) for _ in range(4)]
     await until(lambda: db.handshakes.inbound.open == 4, "four say nothing")
     assert "lictor_proxy_handshakes_active" in db.metrics()
-    for _ in range(20):
-        reader, writer = await connect(db.port(PUBLIC))
-        assert await asyncio.wait_for(reader.read(), 20) == b"", "closed at once"
-        writer.close()
-    assert db.stats().events["refused", "handshake_overflow"] == 20
-    assert await ask(*live, b"two") == b"two"
+    assert db.explain()["handshakes"] == {"under_way": 4, "most": {"127.0.0.1": 4}}
+    context = mesh.client_context(mesh.authority.leaf("web"))
+    reader, writer = await asyncio.open_connection("127.0.0.1", db.port(PUBLIC), ssl=context)
+    assert await ask(reader, writer, b"two") == b"two", "somebody new gets in all the same"
+    writer.transport.abort()
+    assert db.stats().events["refused", "handshake_overflow"] == 1
+    with pytest.raises(ConnectionError):
+        await asyncio.wait_for(silent[0][0].read(), 20)
+    silent += [await connect(db.port(PUBLIC)) for _ in range(20)]
+    await until(lambda: db.stats().events["refused", "handshake_overflow"] >= 20, "they make way")
+    assert db.handshakes.inbound.open <= 4
+    assert await ask(*live, b"three") == b"three"
     for _, writer in silent:
         writer.transport.abort()
     await until(lambda: db.handshakes.inbound.open == 0, "they are gone")
-    context = mesh.client_context(mesh.authority.leaf("web"))
-    reader, writer = await asyncio.open_connection("127.0.0.1", db.port(PUBLIC), ssl=context)
-    assert await ask(reader, writer, b"three") == b"three"
-    assert db.handshakes.inbound.open == 0
-    writer.transport.abort()
+    assert db.explain()["denials"] == []
     live[1].close()
+
+
+async def test_whoever_does_not_finish_a_handshake_is_reset_in_time(mesh: Mesh) -> None:
+    """Also who has begun it in earnest: the time counts from the beginning."""
+    mesh.config = replace(QUICK, handshake_timeout_s=0.5)
+    db = await mesh.sidecar("db", app_port=await mesh.app())
+    client = mesh.client_context(mesh.authority.leaf("web")).wrap_bio(
+        ssl.MemoryBIO(), outgoing := ssl.MemoryBIO()
+    )
+    with pytest.raises(ssl.SSLWantReadError):
+        client.do_handshake()
+    hello = outgoing.read()
+    for begun in (b"", hello[:9], hello):
+        reader, writer = await connect(db.port(PUBLIC))
+        writer.write(begun)
+        if begun == hello:
+            assert await asyncio.wait_for(reader.read(65_536), 20), "its answer"
+        with pytest.raises(ConnectionError):
+            await asyncio.wait_for(reader.read(), 20)
+        writer.transport.abort()
+    assert db.stats().events["handshake", "handshake_timeout"] == 3
+    await until(lambda: db.handshakes.inbound.open == 0, "none is left")
 
 
 async def test_a_unix_socket_upstream_gets_its_mode_and_a_stale_file_is_replaced(
