@@ -88,6 +88,8 @@ class Porch:
             self._tell("handshake", reason)
         elif isinstance(protocol, TlsStream):
             protocol.owner.stream_insecure(protocol, reason, "no handshake in time")
+            if reason == TIMEOUT:
+                return  # its owner ends it in order
         reset(transport)
 
     # What steps report.

@@ -593,10 +593,11 @@ async def test_whoever_does_not_finish_a_handshake_is_reset_in_time(mesh: Mesh) 
     for begun in (b"", hello[:9], hello):
         reader, writer = await connect(db.port(PUBLIC))
         writer.write(begun)
-        if begun == hello:
-            assert await asyncio.wait_for(reader.read(65_536), 20), "its answer"
-        with pytest.raises(ConnectionError):
-            await asyncio.wait_for(reader.read(), 20)
+        try:
+            answer = await asyncio.wait_for(reader.read(), 20)
+        except ConnectionResetError:
+            answer = b""
+        assert bool(answer) is (begun == hello), "then nothing more comes"
         writer.transport.abort()
     assert db.stats().events["handshake", "handshake_timeout"] == 3
     await until(lambda: db.handshakes.inbound.open == 0, "none is left")
