@@ -7,7 +7,6 @@ at once. A child of an agent ends with its parent when it is told the parent's p
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import ctypes
 import functools
 import logging
@@ -21,7 +20,7 @@ from typing import TYPE_CHECKING
 
 import uvloop
 
-from proxy import admin
+from proxy import admin, heap
 from proxy.agent_api import find_gateway, find_sidecar, has_feed
 from proxy.config import ProxyConfig
 from proxy.errors import SourceError
@@ -41,7 +40,6 @@ if TYPE_CHECKING:
 log = logging.getLogger("lictor.proxy.worker")
 
 _PR_SET_PDEATHSIG = 1  # prctl(2)
-_M_ARENA_MAX = -8  # mallopt(3)
 _PARENT_CHECK_S = 1.0
 
 
@@ -88,7 +86,7 @@ class ProxyOptions:
 
 def main_proxy(options: ProxyOptions) -> int:
     """Run a proxy on uvloop until it is told to stop; the exit code."""
-    _one_arena()
+    heap.settle()
     if options.config.workers > 1 and options.place is None:
         return _main_workers(options)
     if options.parent_pid and not options.outlives_s and not _die_with(options.parent_pid):
@@ -401,12 +399,6 @@ class _Stop:
         """Take the handlers away."""
         self._loop.remove_signal_handler(signal.SIGTERM)
         self._loop.remove_signal_handler(signal.SIGINT)
-
-
-def _one_arena() -> None:
-    """Have threads take memory from one heap, where the C library can: see agent/process.py."""
-    with contextlib.suppress(AttributeError, OSError):
-        ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)
 
 
 def _die_with(parent_pid: int) -> bool:

@@ -13,6 +13,7 @@ from typing import Any
 
 import uvloop
 
+from proxy import heap
 from proxy.balance.hosts import Host
 from proxy.config import ProxyConfig
 from proxy.l7.routes import read_chain
@@ -87,6 +88,7 @@ async def _run(told: dict[str, Any]) -> None:
 def main() -> None:
     """``side.py FILE [PROFILE]``: serve until SIGTERM; with a second name write a profile there."""
     told = json.loads(Path(sys.argv[1]).read_text())
+    heap.settle()  # as the program does (proxy/worker.py)
     if len(sys.argv) > 2:
         import cProfile
 
