@@ -22,7 +22,7 @@ from typing import Protocol
 
 from proxy.config import ProxyConfig
 from proxy.handshakes import failure
-from proxy.sockets import address_of, reset, tune, write_eof
+from proxy.sockets import address_of, reset, reset_when_closed, tune, write_eof
 from proxy.telemetry.greetings import GIVEN_UP, OK, Greetings
 
 #: The largest plaintext of a TLS record (RFC 8446, section 5.1): what one SSL_read can give.
@@ -118,12 +118,20 @@ class _Half(asyncio.Protocol):
             self.transport.resume_reading()
 
     def lend(self) -> socket.socket:
-        """Read no more here: threads do, from a socket of their own to the same connection. Raises
-        OSError."""
+        """Read no more here: threads do, from a socket of their own to the same connection. Should
+        the process die meanwhile, the connection is reset: a long stream must not look whole.
+        Raises OSError."""
         self.pause_reading()
         self._lent = True
         raw: socket.socket = self.transport.get_extra_info("socket")
-        return socket.socket(fileno=os.dup(raw.fileno()))
+        lent = socket.socket(fileno=os.dup(raw.fileno()))
+        reset_when_closed(lent, True)
+        return lent
+
+    def ends_whole(self) -> None:
+        """What was to be sent is sent: closing it is an end in order again."""
+        if self._lent and not self.transport.is_closing():
+            reset_when_closed(self.transport.get_extra_info("socket"), False)
 
     def when_written(self, then: Callable[[], None]) -> None:
         """Call ``then`` once nothing waits to be written; nothing more may be sent meanwhile."""
@@ -213,6 +221,7 @@ class PlainStream(_Half):
         self._held.clear()
         if self.transport is None or self.transport.is_closing():
             return
+        self.ends_whole()
         self.resume_reading()
         write_eof(self.transport)
         if self._over:

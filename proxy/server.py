@@ -52,6 +52,8 @@ from proxy.source import (
 )
 from proxy.stats import ProxyStats
 from proxy.telemetry.connections import HandshakeMetrics, of_tunnels
+from proxy.telemetry.entry import IN, OUT
+from proxy.telemetry.own_streams import of_own
 from proxy.tls import Contexts
 from proxy.tunnel.accepted import AcceptedLinks
 from proxy.tunnel.pool import Tunnels
@@ -202,15 +204,16 @@ class Proxy:
 
     def metrics(self) -> str:
         """All metrics in the Prometheus text format."""
-        found, tunnels = self.stats(), (self.tunnels, self._accepted)
+        found, tunnels = self.stats(), ((OUT, self.tunnels), (IN, self._accepted))
         gauges, counters = stats.counted(
             found,
             handshakes=self.handshakes.inbound.open,
             roots=len(self._state.roots_pem),
             now=time.time(),
         )
-        peers = ((name, streams) for each in tunnels for name, streams in each.peers())
+        peers = ((name, streams) for _, each in tunnels for name, streams in each.peers())
         more = [*self.connections.families(), *self.handshakes.families(), *of_tunnels(peers)]
+        more += of_own((way, each.own.standing()) for way, each in tunnels)
         own = self._http.metrics(gauges, counters, found.events, more)
         return self.wing.metrics(own) if self.wing is not None else own
 

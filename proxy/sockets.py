@@ -5,8 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import struct
 
 from proxy.config import ProxyConfig
+
+#: struct linger: whether, and for how many seconds (socket(7)).
+_LINGER = struct.Struct("ii")
 
 
 def tune(transport: asyncio.Transport, config: ProxyConfig) -> None:
@@ -44,12 +48,18 @@ def write_eof(transport: asyncio.Transport) -> None:
         transport.write_eof()
 
 
+def reset_when_closed(raw: socket.socket, wanted: bool) -> None:
+    """Whether closing the socket, also by the end of the process, resets the connection: nobody can
+    take that for a whole stream. The socket may be closed already, for which uvloop has a
+    ValueError."""
+    if raw.family in (socket.AF_INET, socket.AF_INET6):
+        with contextlib.suppress(OSError, ValueError):
+            raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER.pack(wanted, 0))
+
+
 def reset(transport: asyncio.Transport) -> None:
     """End a connection so that nobody takes it for one that ended in order."""
     raw: socket.socket | None = transport.get_extra_info("socket")
-    if raw is not None and raw.family in (socket.AF_INET, socket.AF_INET6):
-        # Linger of zero: close() sends a reset, so nobody can take this for a whole stream. The
-        # socket may be closed already, for which uvloop has a ValueError.
-        with contextlib.suppress(OSError, ValueError):
-            raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")
+    if raw is not None:
+        reset_when_closed(raw, True)
     transport.abort()

@@ -46,6 +46,7 @@ def proxy_options(call: Call) -> ProxyOptions:
     from agent.connect.late_parts import MARKS, Jose, full_match
     from agent.durations import parse_s
     from proxy.config import ProxyConfig
+    from proxy.tunnel.limits import TunnelLimits
     from proxy.worker import ProxyOptions
     from proxy.workers import WORKERS_MAX
 
@@ -78,7 +79,15 @@ def proxy_options(call: Call) -> ProxyOptions:
         bind_address=flags.text("bind-address"),
         handover=flags.text("handover"),
         outlives_s=parse_s(flags.text("outlives-agent") or "0s"),
-        config=ProxyConfig(tunnel=tunnel, workers=workers),
+        config=ProxyConfig(
+            tunnel=tunnel,
+            workers=workers,
+            tunnel_limits=TunnelLimits(
+                own_streams_max=int(flags["own-streams-max"]),
+                own_bytes=int(flags["own-stream-bytes"]),
+                own_within_s=parse_s(flags.text("own-stream-within")),
+            ),
+        ),
         full_match=full_match,
         jose=Jose(),
         late=MARKS,
@@ -224,6 +233,24 @@ COMMANDS = {
                 "How many processes share the ports of this proxy.",
                 Kind.INT,
                 default=1,
+            ),
+            Flag(
+                "own-streams-max",
+                "How many big streams, each way, may go on over a connection of their own;\n"
+                "0 for none.",
+                Kind.INT,
+                default=8,
+            ),
+            Flag(
+                "own-stream-bytes",
+                "A stream that moves so many bytes within -own-stream-within is a big one.",
+                Kind.INT,
+                default=16_777_216,
+            ),
+            Flag(
+                "own-stream-within",
+                "In what time a big stream moves -own-stream-bytes.",
+                default="2s",
             ),
             Flag("sidecar-for", "Id of the service whose sidecar registration to use."),
             Flag("upstream", 'Upstream as "name:port"; may be repeated.', Kind.LIST),

@@ -30,6 +30,7 @@ FRAME_LEAST_BYTES, FRAME_MOST_BYTES = 4 * 1024 * 1024, 256 * 1024 * 1024
 _KEY_BYTES = frozenset({16, 24, 32})
 _FOREIGN_PROVIDERS = frozenset({"vault", "aws-pca"})
 _PROXY_WORKERS_MAX = 64
+_OWN_STREAMS_MAX = 1024
 
 
 def check_values(values: Values, *, dev: bool, data_dir_is_file: bool) -> None:
@@ -126,6 +127,11 @@ def _check_mesh(values: Values) -> None:
     workers = values.get("proxy.workers", 1)
     if not 1 <= workers <= _PROXY_WORKERS_MAX:
         raise ConfigError(f"proxy.workers must be 1 to {_PROXY_WORKERS_MAX}, not {workers}")
+    streams = values.get("proxy.own_streams_max", 0)
+    if not 0 <= streams <= _OWN_STREAMS_MAX:
+        raise ConfigError(f"proxy.own_streams_max must be 0 to {_OWN_STREAMS_MAX}, not {streams}")
+    if values.get("proxy.own_stream_bytes", 1) <= 0:
+        raise ConfigError("proxy.own_stream_bytes must be positive")
 
 
 def _check_protocols(values: Values) -> None:

@@ -356,6 +356,11 @@ class AgentConfig:
     proxy_outlives_agent_s: float = 0.0
     #: Processes that share the ports of each sidecar (SO_REUSEPORT).
     proxy_workers: int = 1
+    #: Streams of a sidecar, each way, that may go on over a connection of their own (0: none), how
+    #: many bytes they must have moved, and within what time (ADR 95).
+    proxy_own_streams_max: int = 8
+    proxy_own_stream_bytes: int = 16 << 20
+    proxy_own_stream_within_s: float = 2.0
     ca_config: Mapping[str, object] = field(default_factory=dict)
     #: Holds the key under which servers keep the mesh's signing keys; "": they lie clear.
     ca_seal_key_file: str = ""

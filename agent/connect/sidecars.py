@@ -105,6 +105,7 @@ class Sidecars:
         handover_dir: Path | None = None,
         outlives_s: float = 0.0,
         variables: Mapping[str, str] | None = None,
+        flags: Sequence[str] = (),
         program: Callable[[], object] = lambda: None,
         command: Callable[[SidecarSpec], Sequence[str]] | None = None,
         rng: random.Random | None = None,
@@ -115,9 +116,9 @@ class Sidecars:
         """``command`` gives the command line of a child; by default this program's own proxy,
         which listens on ``bind_address`` unless its registration says otherwise ("": everywhere).
         Children give their sockets to their successors in ``handover_dir``, and go on for
-        ``outlives_s`` without us; ``variables`` are of their environment. ``program``, called on a
-        thread, tells one state of the program on disk from another. ``on_change`` hears the proxy
-        id each time a child starts or ends.
+        ``outlives_s`` without us; ``variables`` are of their environment, ``flags`` more of their
+        own command line. ``program``, called on a thread, tells one state of the program on disk
+        from another. ``on_change`` hears the proxy id each time a child starts or ends.
         """
         self._http_addr = http_addr
         self._bind_address = bind_address
@@ -125,6 +126,7 @@ class Sidecars:
         self._workers = workers
         self._handover_dir = handover_dir
         self._outlives_s = outlives_s
+        self._flags = tuple(flags)
         self._variables = dict(variables or {})
         self._program = program
         self._command = command or self._own_command
@@ -149,6 +151,7 @@ class Sidecars:
             command += ["-tunnel", self._tunnel]
         if self._workers > 1:
             command += ["-workers", str(self._workers)]
+        command += self._flags
         path = self._handover_path(spec.proxy_id)
         if path:
             command += ["-handover", path]

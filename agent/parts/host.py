@@ -170,6 +170,7 @@ class HostParts:
             workers=config.proxy_workers,
             handover_dir=folder,
             variables=openssl_conf.variables(folder),
+            flags=_of_big_streams(config),
             outlives_s=config.proxy_outlives_agent_s,
             program=lambda: looks(folders(OF_SIDECARS)),
             on_change=lambda proxy_id: self.local.sidecar_changed(ServiceId(proxy_id)),
@@ -179,6 +180,15 @@ class HostParts:
         if config.connect_enabled and config.connect_builtin_proxy == "auto":
             sidecars = self.sidecars.follow(self.local.watch_once, self._wanted_sidecars)
             ground.owner.spawn(sidecars, name="sidecars")
+
+
+def _of_big_streams(config: AgentConfig) -> tuple[str, ...]:
+    """What sidecars are told of streams with a connection of their own."""
+    return (
+        f"-own-streams-max={config.proxy_own_streams_max}",
+        f"-own-stream-bytes={config.proxy_own_stream_bytes}",
+        f"-own-stream-within={config.proxy_own_stream_within_s:g}s",
+    )
 
 
 def _handover_dir(config: AgentConfig) -> Path | None:

@@ -15,6 +15,7 @@ from proxy.certificate import PeerCertificate
 from proxy.errors import IdentityError
 from proxy.relay import Owner, TlsStream
 from proxy.tunnel.channel import Channel
+from proxy.tunnel.crossings import Crossings
 from proxy.tunnel.frames import ALPN, OWN_ALPN
 from proxy.tunnel.limits import TunnelLimits
 from proxy.tunnel.link import Link
@@ -43,7 +44,7 @@ class AcceptedLinks:
         self._take = take
         self._revoked = revoked
         self._links: set[Link] = set()
-        self._offers = Offers(limits)
+        self._offers = Offers(limits, revoked=revoked)
         self.counted = {"connections": 0, "streams": 0, "refused": 0}
 
     def accept(self, tls: TlsStream, der: bytes | None) -> bool:
@@ -99,6 +100,11 @@ class AcceptedLinks:
         self._links.discard(link)
 
     @property
+    def own(self) -> Crossings:
+        """Streams that have a connection of their own."""
+        return self._offers.crossings
+
+    @property
     def open(self) -> int:
         """How many connections stand."""
         return len(self._links)
@@ -119,6 +125,7 @@ class AcceptedLinks:
         for link in list(self._links):
             if self._revoked(link.certificate):
                 link.leave()
+        self.own.cut_revoked()
 
     def leave(self) -> None:
         """Take no new streams."""
@@ -135,7 +142,7 @@ class AcceptedLinks:
         """For people."""
         return {
             **self.counted,
-            "own": {"open": self._offers.open},
+            "own": self.own.explain(),
             "open": [
                 {"client": link.certificate.identity.uri, "streams": link.streams}
                 for link in self._links

@@ -6,14 +6,27 @@ stays what its session knows; what it reads and writes is the `mover`'s from the
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+import time
+from typing import TYPE_CHECKING, Any, Protocol
 
+from proxy.certificate import PeerCertificate
 from proxy.relay import PlainStream, Stream, TlsStream
 from proxy.tunnel.mover import Mover
 
 if TYPE_CHECKING:
     from proxy.tunnel.stream import TunnelStream
+
+
+class Keeper(Protocol):
+    """Who has all of them."""
+
+    def begun(self) -> None:
+        """A stream goes over its connection."""
+        ...
+
+    def gone(self, crossing: Crossing) -> None:
+        """It is over."""
+        ...
 
 
 class Crossing:
@@ -23,10 +36,12 @@ class Crossing:
         "_app",
         "_block_bytes",
         "_counted",
-        "_forget",
         "_half",
+        "_keeper",
         "_mover",
         "_own",
+        "_since",
+        "peer",
         "stopped",
     )
 
@@ -34,9 +49,10 @@ class Crossing:
         self,
         half: TunnelStream,
         own: TlsStream,
+        keeper: Keeper,
+        peer: PeerCertificate,
         *,
         block_bytes: int,
-        forget: Callable[[Crossing], None],
     ) -> None:
         self._half = half
         self._app: PlainStream | None = None
@@ -44,7 +60,10 @@ class Crossing:
         self._mover: Mover | None = None
         self._block_bytes = block_bytes
         self._counted = (0, 0)
-        self._forget = forget
+        self._keeper = keeper
+        self._since = time.time()
+        #: Who is at the other end of the connection.
+        self.peer = peer
         self.stopped = False
         own.owner = self
         half.crossing = self
@@ -53,6 +72,12 @@ class Crossing:
     def begun(self) -> bool:
         """Whether a direction goes over the connection, or will."""
         return self._mover is not None
+
+    @property
+    def moved(self) -> tuple[int, int]:
+        """Bytes from the application and from the connection so far."""
+        mover = self._mover
+        return (mover.from_app, mover.from_wire) if mover is not None else (0, 0)
 
     @property
     def over(self) -> bool:
@@ -71,6 +96,7 @@ class Crossing:
             return False
         self._app = app
         self._mover = Mover(self, here, self._own.lend(), self._own.keys, self._block_bytes)
+        self._keeper.begun()
         half.move_out()
         return True
 
@@ -109,6 +135,13 @@ class Crossing:
 
     # Ending.
 
+    def cut(self, reason: str) -> None:
+        """End the stream, or leave it in its tunnel where it has not begun to move."""
+        if self.begun:
+            self._half.lose(reason)
+        else:
+            self.stop()
+
     def stop(self, *, in_order: bool = False) -> None:
         """End it; in order where all is sent, else with a reset."""
         if self.stopped:
@@ -118,17 +151,30 @@ class Crossing:
         if self._mover is not None:
             self._mover.stop()
         if in_order:
+            self._own.ends_whole()
             self._own.transport.close()
         else:
             self._own.abort()
         self._half.crossing = None
-        self._forget(self)
+        self._keeper.gone(self)
 
     def _count(self) -> None:
         if self._mover is not None and self._app is not None:
-            seen, self._counted = self._counted, (self._mover.from_app, self._mover.from_wire)
+            seen, self._counted = self._counted, self.moved
             self._app.rx_bytes += self._counted[0] - seen[0]
             self._half.rx_bytes += self._counted[1] - seen[1]
+
+    def explain(self) -> dict[str, Any]:
+        """For people: the peer, how much has moved, and since when (Unix time)."""
+        app, peer = self.moved
+        return {
+            "peer": self.peer.identity.uri,
+            "address": self._own.peer_address,
+            "begun": self.begun,
+            "since": self._since,
+            "bytes_from_app": app,
+            "bytes_from_peer": peer,
+        }
 
     # What the connection reports as long as the loop looks at it.
 
@@ -142,9 +188,5 @@ class Crossing:
         self.stream_lost(stream, "closed")
 
     def stream_lost(self, stream: Stream, reason: str) -> None:
-        if self.stopped:
-            return
-        if self.begun:
-            self._half.lose(reason)
-        else:
-            self.stop()
+        if not self.stopped:
+            self.cut(reason)

@@ -7,12 +7,14 @@ must be of the same identity. What waits for its other part is bounded in number
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from proxy.certificate import PeerCertificate
 from proxy.relay import Stream, TlsStream
+from proxy.telemetry.own_streams import ENDED, FULL, REFUSED, UNANSWERED
 from proxy.tunnel.channel import Channel
-from proxy.tunnel.crossing import Crossing
+from proxy.tunnel.crossings import Crossings
 from proxy.tunnel.frames import TOKEN_BYTES
 from proxy.tunnel.limits import TunnelLimits
 from proxy.tunnel.link import Link
@@ -28,29 +30,30 @@ class _Offer:
 class Offers:
     """All that wait, and all streams that have their connection."""
 
-    def __init__(self, limits: TunnelLimits) -> None:
+    def __init__(self, limits: TunnelLimits, *, revoked: Callable[[PeerCertificate], str]) -> None:
         self._limits = limits
+        self._revoked = revoked
         self._offers: dict[bytes, _Offer] = {}
         self._arrivals: dict[Arrival, asyncio.TimerHandle] = {}
-        self._crossings: set[Crossing] = set()
-
-    @property
-    def open(self) -> int:
-        """Streams with a connection of their own."""
-        return len(self._crossings)
+        self.crossings = Crossings(revoked, block_bytes=limits.own_block_bytes)
 
     def offered(self, link: Link, channel: Channel, token: bytes) -> None:
         """A peer offers a connection for a stream."""
-        if len(self._offers) < self._limits.own_streams_max:
-            self._offers[token] = _Offer(link, channel)
-            asyncio.get_running_loop().call_later(
-                self._limits.own_wait_s, self._offers.pop, token, None
-            )
-            self._match(token)
+        if len(self._offers) >= self._limits.own_streams_max:
+            self.crossings.results[FULL] += 1
+            return
+        self._offers[token] = _Offer(link, channel)
+        asyncio.get_running_loop().call_later(self._limits.own_wait_s, self._withdraw, token)
+        self._match(token)
+
+    def _withdraw(self, token: bytes) -> None:
+        if self._offers.pop(token, None) is not None:
+            self.crossings.results[UNANSWERED] += 1
 
     def arrived(self, tls: TlsStream, peer: PeerCertificate) -> None:
         """A connection that says that it belongs to a stream."""
-        if len(self._arrivals) + self.open >= self._limits.own_streams_max:
+        if len(self._arrivals) + len(self.crossings) >= self._limits.own_streams_max:
+            self.crossings.results[FULL] += 1
             tls.abort()
             return
         arrival = Arrival(self, tls, peer)
@@ -76,27 +79,26 @@ class Offers:
             return
         del self._offers[token]
         half = offer.channel.handle
-        ours = offer.link.certificate.identity == arrival.peer.identity
-        if not ours or not isinstance(half, TunnelStream) or not half.relays or half.crossing:
+        peer = arrival.peer
+        if offer.link.certificate.identity != peer.identity or self._revoked(peer):
+            self.crossings.results[REFUSED] += 1
+            arrival.give_up()
+            return
+        if not isinstance(half, TunnelStream) or not half.relays or half.crossing:
+            self.crossings.results[ENDED] += 1
             arrival.give_up()
             return
         self.gone(arrival)
-        crossing = Crossing(
-            half,
-            arrival.tls,
-            block_bytes=self._limits.own_block_bytes,
-            forget=self._crossings.discard,
-        )
-        self._crossings.add(crossing)
+        crossing = self.crossings.add(half, arrival.tls, peer)
         if not crossing.begin():
+            self.crossings.results[ENDED] += 1
             crossing.stop()
 
     def close(self) -> None:
         """Reset everything."""
         for arrival in list(self._arrivals):
             arrival.give_up()
-        for crossing in list(self._crossings):
-            crossing.stop()
+        self.crossings.close()
 
 
 class Arrival:

@@ -12,8 +12,10 @@ from proxy import certificate
 from proxy.certificate import PeerCertificate
 from proxy.errors import IdentityError
 from proxy.relay import PlainStream, TlsStream
+from proxy.telemetry.own_streams import ENDED, FAILED, FULL, REFUSED, UNANSWERED
 from proxy.tunnel.channel import Channel
 from proxy.tunnel.crossing import Crossing
+from proxy.tunnel.crossings import Crossings
 from proxy.tunnel.far import Far
 from proxy.tunnel.frames import OWN_ALPN, TOKEN_BYTES
 from proxy.tunnel.limits import TunnelLimits
@@ -39,23 +41,20 @@ class OwnConnections:
         self._revoked = revoked
         self._spawn = spawn
         self._dialling = 0
-        self._crossings: set[Crossing] = set()
-        self.made = 0
-
-    @property
-    def open(self) -> int:
-        """How many there are."""
-        return len(self._crossings)
+        self.crossings = Crossings(revoked, block_bytes=limits.own_block_bytes)
 
     def due(self, link: Link, channel: Channel) -> None:
         """A stream moves so much that it is worth one."""
         half = channel.handle
-        full = self.open + self._dialling >= self._limits.own_streams_max
-        if full or link.far is None or not isinstance(half, TunnelStream) or half.crossing:
+        if link.far is None or not isinstance(half, TunnelStream) or half.crossing:
             return
-        if isinstance(half.peer, PlainStream):
-            self._dialling += 1
-            self._spawn(self._offer(link, link.far, channel, half), "proxy own connection")
+        if not isinstance(half.peer, PlainStream) or not self._limits.own_streams_max:
+            return
+        if len(self.crossings) + self._dialling >= self._limits.own_streams_max:
+            self.crossings.results[FULL] += 1
+            return
+        self._dialling += 1
+        self._spawn(self._offer(link, link.far, channel, half), "proxy own connection")
 
     async def _offer(self, link: Link, far: Far, channel: Channel, half: TunnelStream) -> None:
         try:
@@ -63,42 +62,41 @@ class OwnConnections:
                 stream, der = await self._dial(far)
         except (OSError, TimeoutError) as error:
             log.debug("a stream stays in its tunnel error=%s", error)
+            self.crossings.results[FAILED] += 1
             return
         finally:
             self._dialling -= 1
-        if not self._is_peer(stream, der, link) or not half.relays or half.crossing or link.gone:
+        peer = self._peer(stream, der, link)
+        if peer is None or not half.relays or half.crossing or link.gone:
+            self.crossings.results[ENDED if peer else REFUSED] += 1
             stream.abort()
             return
-        self.made += 1
-        crossing = Crossing(
-            half,
-            stream,
-            block_bytes=self._limits.own_block_bytes,
-            forget=self._crossings.discard,
-        )
-        self._crossings.add(crossing)
+        crossing = self.crossings.add(half, stream, peer)
         token = secrets.token_bytes(TOKEN_BYTES)
         stream.send(token)
         link.core.offer(channel, token)
         link.schedule()
-        asyncio.get_running_loop().call_later(self._limits.own_wait_s, _end_unless_begun, crossing)
+        asyncio.get_running_loop().call_later(
+            self._limits.own_wait_s, self._end_unless_begun, crossing
+        )
 
-    def _is_peer(self, stream: TlsStream, der: bytes | None, link: Link) -> bool:
+    def _peer(self, stream: TlsStream, der: bytes | None, link: Link) -> PeerCertificate | None:
+        """Who is there; None where that is not the one that the tunnel leads to."""
         if stream.lost or stream.alpn != OWN_ALPN:
-            return False
+            return None
         try:
             peer = certificate.read(der, client=False)
         except IdentityError:
-            return False
-        return peer.identity == link.certificate.identity and not self._revoked(peer)
+            return None
+        same = peer.identity == link.certificate.identity
+        return peer if same and not self._revoked(peer) else None
+
+    def _end_unless_begun(self, crossing: Crossing) -> None:
+        """The peer did not take the offer: the stream stays where it is."""
+        if not crossing.begun and not crossing.stopped:
+            self.crossings.results[UNANSWERED] += 1
+            crossing.stop()
 
     def close(self) -> None:
         """Reset everything."""
-        for crossing in list(self._crossings):
-            crossing.stop()
-
-
-def _end_unless_begun(crossing: Crossing) -> None:
-    """The peer did not take the offer: the stream stays where it is."""
-    if not crossing.begun:
-        crossing.stop()
+        self.crossings.close()

@@ -23,6 +23,7 @@ from proxy.revocations import Revocations
 from proxy.telemetry.connections import HandshakeMetrics
 from proxy.tls import Contexts
 from proxy.tunnel.channel import Channel
+from proxy.tunnel.crossings import Crossings
 from proxy.tunnel.far import Far
 from proxy.tunnel.frames import ALPN
 from proxy.tunnel.lanes import Lane, plan
@@ -258,6 +259,11 @@ class Tunnels:
         if not (group.links or group.dialling or group.waiters) and self._groups.get(far) is group:
             del self._groups[far]
 
+    @property
+    def own(self) -> Crossings:
+        """Streams that have a connection of their own."""
+        return self._own.crossings
+
     # Ending.
 
     def _sweep_later(self) -> None:
@@ -307,6 +313,7 @@ class Tunnels:
         for link in self._links():
             if self._hub.revoked.why(link.certificate):
                 link.leave()
+        self.own.cut_revoked()
 
     def close(self) -> None:
         """Reset everything."""
@@ -321,7 +328,7 @@ class Tunnels:
         return {
             "mode": self._hub.config.tunnel,
             **self.counted,
-            "own": {"made": self._own.made, "open": self._own.open},
+            "own": self.own.explain(),
             "connections": [
                 {
                     "peer": f"{far.address}:{far.port}",

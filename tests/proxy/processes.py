@@ -9,17 +9,19 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 from tests.ports import free_port
-from tests.proxy.mesh import Mesh, endpoint
+from tests.proxy.mesh import Handler, Mesh, echo, endpoint
 from tests.proxy.test_api_source import SIDECAR, Agent, fill, health
 
 SCRIPT = """
 import logging, sys
 from proxy.config import ProxyConfig
+from proxy.tunnel.limits import TunnelLimits
 from proxy.worker import ProxyOptions, main_proxy
 logging.basicConfig(level=logging.INFO, stream=sys.stderr)
 options = eval(sys.argv[1])
 config = ProxyConfig(
-    drain_grace_s=0.0, drain_timeout_s=10.0, bind_retry_s=0.05, workers=options.pop("workers", 1)
+    drain_grace_s=0.0, drain_timeout_s=options.pop("drains_s", 10.0), bind_retry_s=0.05,
+    workers=options.pop("workers", 1), tunnel_limits=TunnelLimits(**options.pop("tunnel", {})),
 )
 raise SystemExit(main_proxy(ProxyOptions(config=config, **options)))
 """
@@ -27,7 +29,8 @@ PROXY_ID = "web-sidecar-proxy"
 
 
 async def spawn(*, silent: bool = False, **options: object) -> asyncio.subprocess.Process:
-    """A process with these options, and with so many ``workers``; ``silent`` ones are not heard."""
+    """A process with these options, with so many ``workers``, limits of a ``tunnel``, and seconds
+    of a drain (``drains_s``); ``silent`` ones are not heard."""
     heard = asyncio.subprocess.DEVNULL if silent else asyncio.subprocess.PIPE
     return await asyncio.create_subprocess_exec(
         sys.executable, "-c", SCRIPT, repr(options), stdout=heard, stderr=heard
@@ -57,9 +60,9 @@ def gone(pid: int) -> bool:
         return True
 
 
-async def prepared(agent: Agent, mesh: Mesh) -> int:
+async def prepared(agent: Agent, mesh: Mesh, app: Handler = echo) -> int:
     """The port of web's upstream db, of which the agent tells."""
-    db = await mesh.sidecar("db", app_port=await mesh.app())
+    db = await mesh.sidecar("db", app_port=await mesh.app(app))
     fill(agent, mesh.authority)
     port = free_port()
     proxy = dict(SIDECAR["Proxy"])  # type: ignore[call-overload]

@@ -226,6 +226,8 @@ def test_a_fragment_is_named_by_its_place() -> None:
         ),
         ({"proxy": {"workers": 0}}, "proxy.workers must be 1 to 64, not 0"),
         ({"proxy": {"workers": 65}}, "proxy.workers must be 1 to 64, not 65"),
+        ({"proxy": {"own_streams_max": 1025}}, "proxy.own_streams_max must be 0 to 1024, not 1025"),
+        ({"proxy": {"own_stream_bytes": 0}}, "proxy.own_stream_bytes must be positive"),
         (
             {"connect": {"builtin_proxy": "on"}},
             'connect.builtin_proxy must be "auto" or "off", not "on"',

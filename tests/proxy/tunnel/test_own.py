@@ -120,7 +120,7 @@ async def test_one_direction_alone_and_a_client_that_has_ended_its_own(mesh: Mes
     writer.write_eof()
     async with asyncio.timeout(120):
         assert await digest_of(reader) == digest(sent)
-    assert mesh.proxies["web"].explain()["tunnels"]["out"]["own"]["made"] == 1
+    assert mesh.proxies["web"].explain()["tunnels"]["out"]["own"]["offers"]["taken"] == 1
     writer.close()
 
 
@@ -222,7 +222,7 @@ async def test_a_peer_that_takes_none_keeps_all_in_the_tunnel(mesh: Mesh) -> Non
     async with asyncio.timeout(60):
         _, got = await asyncio.gather(write_blocks(writer, 8), digest_of(reader, 8 << 20))
     assert got == digest(8)
-    assert web.explain()["tunnels"]["out"]["own"]["made"] == 0
+    assert web.explain()["tunnels"]["out"]["own"]["offers"]["taken"] == 0
     writer.close()
 
 
