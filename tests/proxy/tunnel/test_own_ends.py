@@ -10,7 +10,6 @@ import json
 import os
 import signal
 import sys
-import urllib.request
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
@@ -25,6 +24,7 @@ from tests.ports import free_port
 from tests.proxy.mesh import QUICK, TRUST_DOMAIN, Authority, Mesh, rule, until
 from tests.proxy.processes import PROXY_ID, end, prepared, spawn
 from tests.proxy.test_api_source import Agent
+from tests.proxy.test_workers import told
 from tests.proxy.tunnel.test_own import (
     BLOCK,
     EARLY,
@@ -217,6 +217,7 @@ from proxy.server import Proxy
 from proxy.tunnel.limits import TunnelLimits
 from tests.bench.mesh.side import _Fixed, state_of
 told = json.loads(sys.argv[1])
+_Fixed.rejected = 0
 async def run():
     proxy = Proxy(_Fixed(state_of(told)), ProxyConfig(tunnel_limits=TunnelLimits(**told["tunnel"])))
     await proxy.start()
@@ -234,18 +235,9 @@ class Side:
 
     async def moved(self) -> int:
         """How many streams have their own connection; -1 while nobody answers."""
-        url = f"http://127.0.0.1:{self._admin}/metrics"
-
-        def ask() -> str:
-            with urllib.request.urlopen(url, timeout=10) as answer:
-                return str(answer.read().decode())
-
-        try:
-            told = await asyncio.to_thread(ask)
-        except OSError:
-            return -1
-        lines = [line for line in told.splitlines() if "_own_streams_active{" in line]
-        return int(sum(float(line.rpartition(" ")[2]) for line in lines))
+        ways = [f'direction="{way}"' for way in ("inbound", "outbound")]
+        found = [await told(self._admin, "own_streams_active", way) for way in ways]
+        return int(sum(found)) if min(found) >= 0 else -1
 
     def held(self) -> tuple[int, int]:
         """Its threads and descriptors."""
@@ -264,12 +256,12 @@ async def sides(folder: Path, app: int) -> AsyncIterator[dict[str, Side]]:
             (folder / f"{name}.crt").write_text(leaf.cert_pem)
             (folder / f"{name}.key").write_text(leaf.private_key_pem)
             listen, admin = free_port(), free_port()
-            told = {
+            state = {
                 "folder": str(folder), "side": name, "listen": listen, "to": to, "http": False,
                 "trust_domain": TRUST_DOMAIN, "admin": admin, "tunnel": EARLY_THERE,
             }  # fmt: skip
             process = await asyncio.create_subprocess_exec(
-                sys.executable, "-c", SIDE, json.dumps(told)
+                sys.executable, "-c", SIDE, json.dumps(state)
             )
             stack.push_async_callback(end, process)
             side = made[name] = Side(process, listen, admin)
