@@ -6,7 +6,6 @@ stays what its session knows; what it reads and writes is the `mover`'s from the
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Any, Protocol
 
 from proxy.certificate import PeerCertificate
@@ -40,7 +39,6 @@ class Crossing:
         "_keeper",
         "_mover",
         "_own",
-        "_since",
         "peer",
         "stopped",
     )
@@ -61,7 +59,6 @@ class Crossing:
         self._block_bytes = block_bytes
         self._counted = (0, 0)
         self._keeper = keeper
-        self._since = time.time()
         #: Who is at the other end of the connection.
         self.peer = peer
         self.stopped = False
@@ -165,13 +162,12 @@ class Crossing:
             self._half.rx_bytes += self._counted[1] - seen[1]
 
     def explain(self) -> dict[str, Any]:
-        """For people: the peer, how much has moved, and since when (Unix time)."""
+        """For people: the peer, and how much has moved."""
         app, peer = self.moved
         return {
             "peer": self.peer.identity.uri,
             "address": self._own.peer_address,
             "begun": self.begun,
-            "since": self._since,
             "bytes_from_app": app,
             "bytes_from_peer": peer,
         }

@@ -33,7 +33,8 @@ FRONTS = frozenset(
     "agent/internal_tls.py agent/keeping.py agent/archive_bounds.py proxy/l7/inbound.py "
     "proxy/l7/exposed.py proxy/l7/outbound_plan.py agent/explain/registry.py "
     "agent/leader/login_door.py agent/connect/authority_door.py "
-    "proxy/l7/ingress_http.py proxy/l7/short.py proxy/tunnel/crossing.py proxy/agent_api.py".split()
+    "proxy/l7/ingress_http.py proxy/l7/short.py proxy/tunnel/crossing.py "
+    "proxy/tunnel/crossings.py proxy/agent_api.py".split()
 )
 
 
