@@ -158,7 +158,10 @@ def _actor_of(plain: Any) -> Actor:
         known = None
     if known is not None:
         return known
-    return _known(_ACTOR.from_plain(plain), tuple(plain))
+    actor = _ACTOR.from_plain(plain)
+    # Written short where its last fields are empty: it is the same one all the same.
+    known = _known(actor, (actor.accessor, actor.address, actor.node))
+    return _known(known, tuple(plain))
 
 
 def _known(actor: Actor, key: tuple[Any, ...]) -> Actor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from raftstore import wire
@@ -22,6 +22,8 @@ FLAT = st.one_of(
 )
 
 
+@example(KVDelete(key="k"), None, Actor("", "", ""))
+@example(KVDelete(key="k"), None, Actor("a", "", ""))
 @settings(max_examples=50)
 @given(
     FLAT,
