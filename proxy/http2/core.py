@@ -97,6 +97,9 @@ class Core:
         )
         self._extra = b""
         self._open: set[int] = set()
+        #: Of these: those that one side has ended, and those that both have.
+        self._half: set[int] = set()
+        self._passed: set[int] = set()
         self._last = 0
         self._refused = 0
         self._leaving: GoAwayFrame | None = None
@@ -154,7 +157,8 @@ class Core:
             events.append(Leaving(goaway.code))
             unseen = [each for each in sorted(self._open) if each > goaway.last_stream_id]
             if self._client:
-                self._open.difference_update(unseen)
+                for each in unseen:
+                    self.finished(each)
                 events += [Broken(each, REFUSED_STREAM, refused=True) for each in unseen]
         return events
 
@@ -172,9 +176,10 @@ class Core:
             case TrailersReceived() if raw.stream_id in self._open:
                 return self._over(raw.stream_id, raw.headers or [])
             case StreamEnded() if raw.stream_id in self._open:
+                self._ended(raw.stream_id)
                 return [Over(raw.stream_id)]
             case StreamReset() if raw.stream_id in self._open:
-                self._open.discard(raw.stream_id)
+                self.finished(raw.stream_id)
                 code = int(raw.error_code or 0)
                 return [Broken(raw.stream_id, code, refused=code == REFUSED_STREAM)]
             case RemoteSettingsChanged():
@@ -190,7 +195,7 @@ class Core:
     def _asked(self, raw: RequestReceived) -> list[Event]:
         stream_id, ended = raw.stream_id, raw.stream_ended is not None
         self._last = max(self._last, stream_id)
-        if len(self._open) >= self._bounds.streams_max:
+        if self._full:
             self._h2.reset_stream(stream_id, REFUSED_STREAM)
             self._refused += 1
             if self._refused > self._bounds.rates.resets_max:
@@ -204,6 +209,22 @@ class Core:
         except HttpViolation as error:
             return [self._break(stream_id, str(error))]
         return [Asked(stream_id, request, ended)]
+
+    @property
+    def _full(self) -> bool:
+        """Whether one stream more is too many. The peer counts those that both sides have not ended
+        (RFC 9113, section 5.1.2), and may open the next as soon as it has the end of an answer,
+        while whoever gave the answer is still here: of those there may be as many again."""
+        most = self._bounds.streams_max
+        return len(self._open) - len(self._passed) >= most or len(self._open) >= 2 * most
+
+    def _ended(self, stream_id: int) -> None:
+        """One side has ended a stream."""
+        if stream_id in self._half:
+            self._half.discard(stream_id)
+            self._passed.add(stream_id)
+        elif stream_id in self._open and stream_id not in self._passed:
+            self._half.add(stream_id)
 
     def _answered(self, raw: ResponseReceived) -> list[Event]:
         try:
@@ -230,6 +251,8 @@ class Core:
         stream_id = self._h2.get_next_available_stream_id()
         self._h2.send_headers(stream_id, _packed(wanted), end_stream=ended)
         self._open.add(stream_id)
+        if ended:
+            self._ended(stream_id)
         return stream_id
 
     def headers(self, stream_id: int, given: Fields, *, ended: bool) -> bool:
@@ -240,6 +263,8 @@ class Core:
             self._h2.send_headers(stream_id, _packed(given), end_stream=ended)
         except CodecError:
             return False
+        if ended:
+            self._ended(stream_id)
         return True
 
     def window(self, stream_id: int) -> int:
@@ -263,6 +288,8 @@ class Core:
             self._h2.send_data(stream_id, view.tobytes(), end_stream=ended)
         except CodecError:
             return False
+        if ended:
+            self._ended(stream_id)
         return True
 
     def credit(self, stream_id: int, size: int) -> None:
@@ -276,15 +303,16 @@ class Core:
     def reset(self, stream_id: int, code: int) -> None:
         """End a stream at once."""
         if stream_id in self._open:
-            self._open.discard(stream_id)
+            self.finished(stream_id)
             try:
                 self._h2.reset_stream(stream_id, code)
             except CodecError:
                 return
 
     def finished(self, stream_id: int) -> None:
-        """Both sides of a stream have ended."""
-        self._open.discard(stream_id)
+        """Nobody looks at a stream any more."""
+        for each in (self._open, self._half, self._passed):
+            each.discard(stream_id)
 
     # Ending.
 

@@ -69,6 +69,35 @@ def test_a_request_and_its_answer(body: bytes, size: int) -> None:
     assert over == Over(stream, (("grpc-status", "0"),))
 
 
+def test_a_peer_may_go_on_once_it_has_the_end_of_an_answer() -> None:
+    """Whoever gave the answer may still be here, though not without end."""
+    two = Two(Bounds(streams_max=2))
+    answer = [(":status", "200")]
+    asked = [two.client.ask(ASK, ended=False) for _ in range(2)]
+    two.turn()
+    assert two.server.headers(asked[0], answer, ended=True)
+    two.client.data(asked[0], b"", ended=True)
+    two.client.data(asked[1], b"", ended=True)
+    two.turn()
+    assert two.server.headers(asked[1], answer, ended=False)
+    assert two.server.data(asked[1], b"x", ended=True)
+    two.turn()
+    for stream in asked:  # the client has forgotten them, the server has not
+        two.client.finished(stream)
+    more = [two.client.ask(ASK, ended=True) for _ in range(2)]
+    _, events = two.turn()
+    assert [each.stream_id for each in events if isinstance(each, Asked)] == more
+    for stream in more:
+        two.server.headers(stream, answer, ended=True)
+        two.client.finished(stream)
+    two.turn()
+    one_more = two.client.ask(ASK, ended=True)
+    assert Broken(one_more, REFUSED_STREAM, refused=True) in two.turn()[0]
+    two.server.finished(asked[0])
+    another = two.client.ask(ASK, ended=True)
+    assert any(isinstance(each, Asked) and each.stream_id == another for each in two.turn()[1])
+
+
 def test_a_window_is_kept_and_given_back() -> None:
     two = Two(Bounds(stream_window_bytes=1000))
     stream = two.client.ask(ASK, ended=False)
