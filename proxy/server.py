@@ -89,7 +89,7 @@ class Proxy:
         self.porch: Porch = None  # type: ignore[assignment]
         self._accepted = AcceptedLinks(
             self.config.tunnel_limits,
-            authority=self._own_authority,
+            authority=self.own_authority,
             take=self._take_stream,
             revoked=lambda peer: self.revoked.why(peer),
         )
@@ -386,7 +386,8 @@ class Proxy:
         crowded = self._open + tunnels >= self.config.connections_max
         return crowded or 0 < own.inbound_connections_max <= active
 
-    def _own_authority(self) -> str:
+    def own_authority(self) -> str:
+        """Our service as streams of tunnels name it."""
         own = self._state.own
         return f"{own.name}.{self._state.datacenter}" if own is not None else ""
 

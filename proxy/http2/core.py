@@ -157,8 +157,8 @@ class Core:
             events.append(Leaving(goaway.code))
             unseen = [each for each in sorted(self._open) if each > goaway.last_stream_id]
             if self._client:
-                for each in unseen:
-                    self.finished(each)
+                for unheard in unseen:
+                    self.finished(unheard)
                 events += [Broken(each, REFUSED_STREAM, refused=True) for each in unseen]
         return events
 

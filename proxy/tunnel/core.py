@@ -79,13 +79,13 @@ class Tunnel:
         most = min(self._peer.streams_max, self.limits.streams_max)
         return not (self.leaving or self.broken) and len(self.channels) < most
 
-    def open(self, authority: str, now: float) -> Channel:
+    def open(self, authority: str, now: float, source: str = "") -> Channel:
         """A new stream of ours; bytes may follow at once."""
         assert self._client
         assert self.room
         channel = self._adopt(self._next, now)
         self._next += 2
-        block = frames.connect_block(authority)
+        block = frames.connect_block(authority, source)
         self.out.append(frames.frame(frames.HEADERS, frames.END_HEADERS, channel.id, block))
         return channel
 

@@ -103,10 +103,12 @@ def _stateless(headers: tuple[tuple[str, str], ...]) -> bytes:
 
 
 @lru_cache(maxsize=1024)
-def connect_block(authority: str) -> bytes:
-    """The headers of a CONNECT to a service."""
+def connect_block(authority: str, source: str = "") -> bytes:
+    """The headers of a CONNECT to a service. ``source`` is who asks, for whoever looks on: nobody
+    decides by it."""
+    named = (("x-lictor-source", source),) if source else ()
     return _stateless(
-        ((":method", "CONNECT"), (":authority", authority), ("x-lictor-stream", "tcp"))
+        ((":method", "CONNECT"), (":authority", authority), ("x-lictor-stream", "tcp"), *named)
     )
 
 

@@ -71,6 +71,7 @@ class Link:
         "gone",
         "idle_since",
         "refusals",
+        "source",
     )
 
     def __init__(
@@ -93,6 +94,8 @@ class Link:
         self.idle_since = self._loop.time()
         #: Where a link that we dialled goes to.
         self.far: Far | None = None
+        #: Who we are, as streams tell it.
+        self.source = ""
         self._full = False
         self._scheduled = False
         self._bulk: Channel | None = None
@@ -125,7 +128,7 @@ class Link:
 
     def open(self, authority: str, owner: Owner) -> TunnelStream:
         """A new stream to a service of the peer."""
-        channel = self.core.open(authority, self._loop.time())
+        channel = self.core.open(authority, self._loop.time(), self.source)
         self.schedule()
         return TunnelStream(self, channel, owner)
 

@@ -45,6 +45,8 @@ class Hub(Protocol):
     revoked: Revocations
     handshakes: HandshakeMetrics
 
+    def own_authority(self) -> str: ...
+
     def spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]: ...
 
 
@@ -191,7 +193,7 @@ class Tunnels:
             made.stream.abort()
             raise OSError("the leaf was replaced during the handshake")
         link = Link(self, made.stream, peer, self._limits, client=True)
-        link.far = far
+        link.far, link.source = far, self._hub.own_authority()
         link.begin()
         return link
 

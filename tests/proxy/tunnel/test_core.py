@@ -48,6 +48,18 @@ def pair(limits: TunnelLimits = SMALL) -> tuple[Tunnel, Tunnel]:
     return client, server
 
 
+def test_a_stream_says_what_it_is_and_who_asks() -> None:
+    client, _ = pair()
+    client.open("db.dc1", 0.0, "web.dc1")
+    block = client.take()[frames.HEAD.size :]
+    assert frames.read_block(block) == {
+        ":method": "CONNECT",
+        ":authority": "db.dc1",
+        "x-lictor-stream": "tcp",
+        "x-lictor-source": "web.dc1",
+    }
+
+
 def opened(client: Tunnel, server: Tunnel) -> tuple[Channel, Channel]:
     """A stream as both ends see it, answered and read on."""
     ours = client.open("db.dc1", 0.0)
