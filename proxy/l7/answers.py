@@ -33,6 +33,11 @@ def read(raw: bytes) -> Answered:
     return _seen(raw) if len(raw) <= _SEEN_BYTES else _read(raw)
 
 
+def closing(onward: bytes) -> bytes:
+    """The same head for a client whose connection ends with the answer."""
+    return onward[:-2] + b"Connection: close\r\n\r\n"
+
+
 def _read(raw: bytes) -> Answered:
     head = read_response(raw)
     framing = body.of_response(head, to_method="GET")

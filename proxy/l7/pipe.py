@@ -238,6 +238,12 @@ class Pipe:
                 self.give_back(data)
                 self._wake()
 
+    def served_last(self) -> None:
+        """The taker is done with the last request: what came after it is let drop."""
+        self.held_up = False
+        self._buffer.clear()
+        self.finish()
+
     def leave_to_coroutine(self, data: bytes) -> None:
         """The taker gives back the request that it took."""
         self.held_up = False

@@ -25,17 +25,20 @@ from proxy.telemetry.entry import Notes
 from proxy.telemetry.observer import Hop, Observer
 
 _KEPT = frozenset({None, "keep-alive", "Keep-Alive"})
+#: What a client says whose connection ends with the answer (RFC 9112, section 9.6).
+_LAST = frozenset({"close", "Close"})
 #: Makes a plan of a request with this body; None leaves it to the long way.
 Planner = Callable[[Request, Notes, Replay], Plan | None]
 
 
 def plain(request: Request) -> Framing | None:
-    """The framing of a request that wants nothing special, and whose connection goes on after it;
-    None for any other. Raises HttpViolation."""
+    """The framing of a request that wants nothing special, None for any other. Raises
+    HttpViolation."""
     values = request.by_name
+    connection = values.get("connection")
     if (
         request.minor != 1
-        or values.get("connection") not in _KEPT
+        or not (connection in _KEPT or connection in _LAST)
         or "expect" in values
         or "upgrade" in values
     ):
@@ -104,7 +107,8 @@ class ShortWay:
         if rest:
             self.down.give_back(rest)
         self._observer.short += 1
-        self._under_way = Exchange(self, head, passing, watch, plan)
+        last = request.by_name.get("connection") in _LAST
+        self._under_way = Exchange(self, head, passing, watch, plan, last=last)
         self._under_way.begin(first)
         return True
 

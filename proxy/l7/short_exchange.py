@@ -75,15 +75,18 @@ class Exchange:
 
     __slots__ = (
         "_answer_by", "_buffer", "_chunks", "_decoder", "_done", "_drain_left", "_head", "_held",
-        "_holds", "_loop", "_passing", "_plan", "_status", "_timer", "_touched_at", "_up", "_watch",
+        "_holds", "_last", "_loop", "_passing", "_plan", "_status", "_timer", "_touched_at", "_up", "_watch",
         "_way", "_whole",
     )  # fmt: skip
 
     def __init__(
-        self, way: Way, head: bytes, passing: Passing | None, watch: Watch, plan: Plan
-    ) -> None:
-        """``head`` is as it came; ``passing`` the body, None where there is none."""
+        self, way: Way, head: bytes, passing: Passing | None, watch: Watch, plan: Plan,
+        *, last: bool = False,
+    ) -> None:  # fmt: skip
+        """``head`` is as it came; ``passing`` the body, None where there is none; ``last``: the
+        client wants its connection to end with the answer."""
         self._way = way
+        self._last = last
         self._head = head
         self._passing = passing
         self._watch = watch
@@ -233,6 +236,8 @@ class Exchange:
             frame = Framing() if to_head else frame
             headers = forward.onward(head) if changed is None else changed
             raw = forward.response_bytes(head, headers, frame, close=False)
+        if self._last:
+            raw = answers.closing(raw)
         self._status, self._decoder = head.status, Decoder(frame)
         self._chunks = frame.chunked or frame.until_close
         self._whole = answered.whole or (to_head and _goes_on(head))
@@ -332,7 +337,7 @@ class Exchange:
         self._watch.notes.answered()
         self._watch.notes.tx_bytes += len(body)
         self._status = status
-        self._way.down.push(own_answer(status, text, close=self._comes) + body)
+        self._way.down.push(own_answer(status, text, close=self._comes or self._last) + body)
 
     def _break_off(self, why: str = UPSTREAM_RESET) -> None:
         """The answer has begun and cannot be completed: the client must see that."""
@@ -363,7 +368,10 @@ class Exchange:
         if self._release():
             self._plan.over(whole=whole)
             self._watch.over(self._status)
-            self._way.down.served(self._loop.time())
+            if self._last:
+                self._way.down.served_last()
+            else:
+                self._way.down.served(self._loop.time())
 
     def _release(self) -> bool:
         """Nobody calls this any more; whether that is news."""

@@ -40,3 +40,5 @@ def test_the_second_time_says_what_the_first_did(first: str, lines: list[str], l
         assert (found.head, found.framing, found.onward) == (head, framing, onward)
         closes = "close" in (head.get("connection") or "")
         assert found.whole == (head.minor == 1 and not closes and not framing.until_close)
+    last = forward.response_bytes(head, forward.onward(head), framing, close=True)
+    assert answers.closing(onward) == last

@@ -17,6 +17,7 @@ from tests.proxy.l7.pair import Net, answer, ask, pair
 from tests.proxy.mesh import until
 
 BIG = 32 << 20
+LAST = "Connection: close\r\n"
 #: What the application does by path: pieces of its answer; "" is the end of its connection.
 SCRIPT: dict[str, list[bytes]] = {
     "/plain": [b"HTTP/1.1 200 OK\r\nX-A: 1\r\nContent-Length: 5\r\n\r\nhello"],
@@ -97,7 +98,9 @@ async def test_both_ways_say_the_same(net: Net[App], monkeypatch: pytest.MonkeyP
         for path in SCRIPT
         if path not in ("/never", "/cut")
         for method in ("GET", "HEAD")
-        for more in ("", "X-One: 1\r\nx-one: 2\r\nTE: trailers\r\nConnection: keep-alive\r\n")
+        for more in (
+            "", "X-One: 1\r\nx-one: 2\r\nTE: trailers\r\nConnection: keep-alive\r\n", LAST,
+        )
         if method == "GET" or path in ("/plain", "/empty")
     ]
     cases += [("/plain?a=b%2F", "GET", "traceparent: x\r\n"), ("//plain/./x/..", "GET", "")]
@@ -111,6 +114,8 @@ async def test_both_ways_say_the_same(net: Net[App], monkeypatch: pytest.MonkeyP
         for path, method, more in cases:
             reader, writer = await net.connect()
             said = await ask(reader, writer, path, method, more)
+            if more == LAST:
+                assert await asyncio.wait_for(reader.read(), 20) == b""
             told.append((path, method, said, _NEW.sub("id", str(net.app.seen[-1]))))
             writer.close()
         found.append(told)
@@ -148,6 +153,20 @@ async def test_requests_one_after_another_without_waiting_are_answered_in_order(
     bodies = [(await answer(reader))[2] for _ in range(6)]
     assert bodies == [b"hello", b"helloabc", b"hellohello", b"hello", b"ok", b"ok"]
     assert net.short != before
+
+
+async def test_nothing_is_answered_after_the_last_request(net: Net[App]) -> None:
+    reader, writer = await net.connect()
+    before, known = net.short[0], len(net.app.seen)
+    asked = b"GET /plain HTTP/1.1\r\nHost: db\r\n"
+    writer.write(asked + LAST.encode() + b"\r\n" + asked + b"\r\n")
+    assert (await answer(reader))[2] == b"hello"
+    assert await asyncio.wait_for(reader.read(), 20) == b""
+    assert (net.short[0], len(net.app.seen)) == (before + 1, known + 1)
+    writer.close()
+    await until(net.idle, "nothing is under way")
+    await until(lambda: not net.web._http.stats.open, "the connection is gone")
+    assert len(net.app.seen) == known + 1
 
 
 async def test_a_client_that_leaves_frees_what_it_held(net: Net[App]) -> None:

@@ -107,6 +107,7 @@ async def test_both_ways_say_the_same(net: Net[App], monkeypatch: pytest.MonkeyP
         request("/a?x=%2f", CHUNKS, chunked=True), request("/a", b"x" * 100_000),
         request("/a", b"hello", method="GET"), request("/a", b"hello", method="DELETE"),
         request("/busy", b"no"), request("/a", b"0\r\n\r\n", chunked=True),
+        request("/a", b"last").replace(b"Host", b"Connection: close\r\nHost"),
         b"POST /a HTTP/1.1\r\nHost: db\r\n\r\n", b"OPTIONS * HTTP/1.1\r\nHost: db\r\n\r\n",
     ]  # fmt: skip
     found: list[list[Any]] = []
