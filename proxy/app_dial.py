@@ -25,6 +25,14 @@ async def connect(owner: Owner, config: ProxyConfig, to: AppAddress, alpn: str =
         loop, stream = asyncio.get_running_loop(), PlainStream(owner, config)
         await _or_abort(loop.create_unix_connection(lambda: stream, to.socket_path), stream)
         return stream
+    if to.tls is None and not to.others:  # as most: with fewer calls on the way
+        stream = PlainStream(owner, config)
+        try:
+            await asyncio.get_running_loop().create_connection(lambda: stream, to.address, to.port)
+        except asyncio.CancelledError:
+            stream.abort()
+            raise
+        return stream
     if not to.others:
         return await _connect(owner, config, to, (to.address, to.port), alpn)
     failure = OSError("no address")

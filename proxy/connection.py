@@ -38,23 +38,31 @@ class Phase(enum.Enum):
     ENDED = "ended"
 
 
+_TO_UPSTREAM, _TO_DOWNSTREAM = CloseWrite(Side.UPSTREAM), CloseWrite(Side.DOWNSTREAM)
+
+
 class Halves:
     """Which halves of a relayed connection have said that they send no more."""
 
-    __slots__ = ("_over",)
+    __slots__ = ("_down", "_up")
 
     def __init__(self) -> None:
-        self._over: set[Side] = set()
+        self._down = self._up = False
+
+    @property
+    def both(self) -> bool:
+        """Whether the connection is finished."""
+        return self._down and self._up
 
     def over(self, side: Side, *, flush_s: float) -> list[Effect]:
         """One half is over: pass that on; when both are, the connection is finished."""
-        if side in self._over:
+        if side is Side.DOWNSTREAM:
+            known, self._down, passed_on = self._down, True, _TO_UPSTREAM
+        else:
+            known, self._up, passed_on = self._up, True, _TO_DOWNSTREAM
+        if known:
             return []
-        self._over.add(side)
-        effects: list[Effect] = [CloseWrite(side.other)]
-        if len(self._over) == 2:
-            effects.append(Close("finished", flush_s))
-        return effects
+        return [passed_on, Close("finished", flush_s)] if self.both else [passed_on]
 
 
 class Inbound:
@@ -155,7 +163,8 @@ class Inbound:
     def over(self, side: Side, *, now: float) -> list[Effect]:
         """One half sends no more."""
         if self.phase is Phase.RELAYING:
-            return self._finish(self._halves.over(side, flush_s=self._config.flush_max_s))
+            effects = self._halves.over(side, flush_s=self._config.flush_max_s)
+            return self._finish(effects) if self._halves.both else effects
         return self._abort("peer_gone") if self.phase is not Phase.ENDED else []
 
     def lost(self, side: Side, reason: str, *, now: float) -> list[Effect]:
@@ -229,9 +238,8 @@ class Inbound:
         return self._finish([Abort(reason)])
 
     def _finish(self, effects: list[Effect]) -> list[Effect]:
-        if any(isinstance(effect, Close | Abort) for effect in effects):
-            self.phase = Phase.ENDED
-            self.deadline = None
+        self.phase = Phase.ENDED
+        self.deadline = None
         return effects
 
 
@@ -317,7 +325,8 @@ class Outbound:
     def over(self, side: Side, *, now: float) -> list[Effect]:
         """One half sends no more. Before the relay stands the shell keeps this to itself."""
         if self.phase is Phase.RELAYING:
-            return self._finish(self._halves.over(side, flush_s=self._config.flush_max_s))
+            effects = self._halves.over(side, flush_s=self._config.flush_max_s)
+            return self._finish(effects) if self._halves.both else effects
         return self._abort("peer_gone") if self.phase is not Phase.ENDED else []
 
     def lost(self, side: Side, reason: str, *, now: float) -> list[Effect]:
@@ -372,9 +381,8 @@ class Outbound:
         return self._finish([Abort(reason)])
 
     def _finish(self, effects: list[Effect]) -> list[Effect]:
-        if any(isinstance(effect, Close | Abort) for effect in effects):
-            self.phase = Phase.ENDED
-            self.deadline = None
+        self.phase = Phase.ENDED
+        self.deadline = None
         return effects
 
 

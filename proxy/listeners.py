@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from proxy.config import ProxyConfig
+from proxy.sockets import keep_alive
 
 log = logging.getLogger("lictor.proxy.listeners")
 
@@ -91,6 +92,8 @@ class Listener:
                 await asyncio.sleep(self._config.bind_retry_s)
             else:
                 self.error = ""
+                for each in getattr(self._server, "sockets", ()):
+                    keep_alive(each, self._config)
                 log.info("listening name=%s on=%s", self.name, self.on)
                 return
 

@@ -156,15 +156,17 @@ class _Half(asyncio.Protocol):
 class PlainStream(_Half):
     """A half in clear: the local application."""
 
-    __slots__ = ("_held",)
+    __slots__ = ("_accepted", "_held")
 
-    def __init__(self, owner: Owner, config: ProxyConfig) -> None:
+    def __init__(self, owner: Owner, config: ProxyConfig, *, accepted: bool = False) -> None:
+        """``accepted`` by one of the listeners of `listeners`, else dialled."""
         super().__init__(owner, config)
+        self._accepted = accepted
         self._held: list[bytes] = []
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport  # type: ignore[assignment]
-        tune(self.transport, self._config)
+        tune(self.transport, self._config, accepted=self._accepted)
         self.owner.stream_opened(self)
 
     @property
@@ -291,7 +293,7 @@ class TlsStream(_Half):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport  # type: ignore[assignment]
-        tune(self.transport, self._config)
+        tune(self.transport, self._config, accepted=self._hello is not None)
         if self.greetings is not None:
             self.greetings.open += 1
             self._greeting_at = time.monotonic()

@@ -461,7 +461,7 @@ class Proxy:
         if core is None or self._crowded:
             return self.refuse("overflow" if core else "upstream_overflow", secured)
         session = Session(self, core, self._loop)
-        stream = secured or PlainStream(session, self.config)
+        stream = secured or PlainStream(session, self.config, accepted=True)
         self._sessions.adopt(session)
         session.accept(stream)
         if secured is not None:

@@ -34,11 +34,15 @@ from proxy.revocations import Revocations
 from proxy.source import AppAddress, Endpoint
 from proxy.spiffe import SpiffeId
 from proxy.tls import Contexts
+from proxy.tunnel import far
 from proxy.tunnel.far import Far
 from proxy.tunnel.pool import NoHandshake, Secured, Tunnels
 from proxy.tunnel.stream import DENIED, UNREACHABLE, TunnelStream
 
 log = logging.getLogger("lictor.proxy.session")
+
+#: Timers have steps of a millisecond and may come a little early.
+_EARLY_S = 0.002
 
 
 class Hub(Protocol):
@@ -76,6 +80,7 @@ class Session:
     """One connection with its two halves."""
 
     __slots__ = (
+        "_abort_at",
         "_armed_at",
         "_dial",
         "_downstream",
@@ -98,7 +103,8 @@ class Session:
         self._upstream: Stream | None = None
         self._dial: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self._armed_at: float | None = None
+        self._armed_at = 0.0
+        self._abort_at: float | None = None
         self._finishing = False
         self._gone = False
 
@@ -217,8 +223,8 @@ class Session:
     def _start_dial(self, effect: Dial) -> None:
         target = effect.target
         if isinstance(target, Endpoint):
-            far = self._far(target)
-            found = self._hub.tunnels.ready(far, self) if self._hub.tunnels.wanted(far) else None
+            to, tunnels = self._far(target), self._hub.tunnels
+            found = tunnels.ready(to, self) if tunnels.wanted(to) else None
             if found is not None:  # a stream on a warm connection needs no task and no turn
                 self._upstream = found[0]
                 self._dialled(found[0], found[1])
@@ -269,8 +275,7 @@ class Session:
     def _far(self, target: Endpoint) -> Far:
         assert isinstance(self.core, Outbound)
         who = self.core.expected
-        authority = f"{who.name}.{who.datacenter}"
-        return Far(target.address, target.port, frozenset({who}), authority, target.subset)
+        return far.of_service(target.address, target.port, who, target.subset)
 
     async def _dial_app(self, target: AppAddress) -> Stream:
         stream = await app_dial.connect(self, self._hub.config, target)
@@ -297,17 +302,18 @@ class Session:
     def _close(self, effect: Close) -> None:
         self._stop_dial()
         self._finishing = True
+        self._abort_at = self._loop.time() + effect.linger_s
         if isinstance(self._downstream, TunnelStream):  # whoever asked for it hears why
             denied = effect.reason.startswith("intention")
             self._downstream.refusal = DENIED if denied else UNREACHABLE
         for stream in self._halves():
             stream.finish()
-        self._disarm()
-        self._timer = self._loop.call_later(effect.linger_s, self._abort)
+        self._arm()
 
     def _abort(self) -> None:
         self._stop_dial()
         self._finishing = True
+        self._abort_at = None
         self._disarm()
         for stream in self._halves():
             stream.abort()
@@ -334,22 +340,33 @@ class Session:
 
     # The timer.
 
+    @property
+    def _due_at(self) -> float | None:
+        return self._abort_at if self._finishing else self.core.deadline
+
     def _arm(self) -> None:
-        if self._finishing or self.core.deadline == self._armed_at:
+        """A timer that runs already and comes too early is left: it is set anew when it comes. So
+        most connections, which are short, have one and not one for each of their deadlines."""
+        due = self._due_at
+        if due is None or (self._timer is not None and self._armed_at <= due):
             return
         self._disarm()
-        if self.core.deadline is not None:
-            self._armed_at = self.core.deadline
-            self._timer = self._loop.call_at(self.core.deadline, self._tick)
+        self._armed_at = due
+        self._timer = self._loop.call_at(due, self._tick)
 
     def _disarm(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
         self._timer = None
-        self._armed_at = None
 
     def _tick(self) -> None:
         self._timer = None
-        self._armed_at = None
-        # uvloop's timers have millisecond steps and may come a little early.
-        self.run(self.core.tick(now=max(self._loop.time(), self.core.deadline or 0.0)))
+        due, now = self._due_at, self._loop.time()
+        if due is None:
+            return
+        if due > now + _EARLY_S:
+            self._arm()
+        elif self._finishing:
+            self._abort()
+        else:
+            self.run(self.core.tick(now=max(now, due)))

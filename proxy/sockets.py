@@ -9,27 +9,38 @@ import struct
 
 from proxy.config import ProxyConfig
 
+_INET = (socket.AF_INET, socket.AF_INET6)
 #: struct linger: whether, and for how many seconds (socket(7)).
 _LINGER = struct.Struct("ii")
 
 
-def tune(transport: asyncio.Transport, config: ProxyConfig) -> None:
-    """No Nagle (it stalls a connection for 40 ms now and then), keepalive, a bounded buffer."""
+def tune(transport: asyncio.Transport, config: ProxyConfig, *, accepted: bool) -> None:
+    """A bounded buffer, and keepalive for what we dialled: what is ``accepted`` has it from its
+    listener. Nagle's algorithm is turned off by both loops for every TCP connection."""
     transport.set_write_buffer_limits(high=config.write_buffer_high_bytes)
-    raw: socket.socket | None = transport.get_extra_info("socket")
-    if raw is None or raw.family not in (socket.AF_INET, socket.AF_INET6):
+    if not accepted:
+        keep_alive(transport.get_extra_info("socket"), config)
+
+
+def keep_alive(of: socket.socket | None, config: ProxyConfig) -> None:
+    """Probe a silent TCP connection; of a listener, every one that it accepts (Linux hands these
+    options on). ``of`` is what a transport or server calls its socket."""
+    if of is None or of.family not in _INET or of.fileno() < 0:
         return
-    # What uvloop gives out makes a socket for each call: one does for all of them.
-    with contextlib.suppress(OSError):  # the peer is gone already; reading will tell
-        one = socket.socket(raw.family, raw.type, raw.proto, raw.fileno())
-        try:
-            one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            one.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-            one.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, config.keepalive_idle_s)
-            one.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, config.keepalive_interval_s)
-            one.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, config.keepalive_probes)
-        finally:
-            one.detach()
+    try:
+        # Each call on a transport's own makes a socket anew: one of ours costs that once.
+        raw = socket.socket(of.family, of.type, of.proto, fileno=of.fileno())
+    except OSError:
+        return
+    try:
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, config.keepalive_idle_s)
+        raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, config.keepalive_interval_s)
+        raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, config.keepalive_probes)
+    except OSError:  # the peer is gone already; reading will tell
+        pass
+    finally:
+        raw.detach()
 
 
 def address_of(transport: asyncio.Transport) -> str:

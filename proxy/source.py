@@ -92,18 +92,20 @@ class UpstreamSpec:
     #: Addresses of the service outside of the mesh: who is led here from one of them means it.
     destinations: tuple[str, ...] = ()
     destination_port: int = 0
+    #: Identity of the upstream among those of one proxy.
+    key: str = field(init=False, compare=False, default="")
+
+    def __post_init__(self) -> None:
+        """The key is asked for several times for each connection."""
+        key = self.socket_path or f"{self.bind_address}:{self.bind_port}"
+        if not self.listens:
+            key = f"virtual:{self.name}@{self.datacenter}"
+        object.__setattr__(self, "key", key)
 
     @property
     def listens(self) -> bool:
         """Whether it has a listener of its own."""
         return bool(self.socket_path or self.bind_port)
-
-    @property
-    def key(self) -> str:
-        """Identity of the upstream among those of one proxy."""
-        if not self.listens:
-            return f"virtual:{self.name}@{self.datacenter}"
-        return self.socket_path or f"{self.bind_address}:{self.bind_port}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,9 +7,10 @@ to us is `authz`; reading the URI out of a certificate is `certificate`.
 from __future__ import annotations
 
 import enum
+import functools
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from urllib.parse import quote, unquote_to_bytes
 
 from proxy.errors import IdentityError
@@ -26,6 +27,8 @@ _SERVER_NAME = re.compile(r"[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*")
 _BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 #: What Go's url.PathEscape leaves alone beside letters, digits and "-_.~".
 _SAFE = "$&+=:@"
+#: Ids whose text is remembered, and ids of services that are: peers of one proxy are fewer.
+_KNOWN_MAX = 1024
 
 
 class Kind(enum.Enum):
@@ -50,33 +53,50 @@ class SpiffeId:
     trust_domain: str
     datacenter: str = ""
     name: str = ""
+    _hash: int = field(init=False, repr=False, compare=False, default=0)
+
+    def __post_init__(self) -> None:
+        """Ids are looked up for every connection, and made seldom."""
+        told = hash((self.kind.value, self.trust_domain, self.datacenter, self.name))
+        object.__setattr__(self, "_hash", told)
+
+    def __hash__(self) -> int:
+        return self._hash
 
     @staticmethod
     def service(trust_domain: str, datacenter: str, name: str) -> SpiffeId:
         """The id of a service's leaf."""
-        return SpiffeId(
-            kind=Kind.SERVICE, trust_domain=trust_domain.lower(), datacenter=datacenter, name=name
-        )
+        return _of_service(trust_domain.lower(), datacenter, name)
 
     @property
     def uri(self) -> str:
         """The id as it stands in a certificate."""
-        host = f"spiffe://{self.trust_domain}"
-        datacenter, name = quote(self.datacenter, safe=_SAFE), quote(self.name, safe=_SAFE)
-        match self.kind:
-            case Kind.CA:
-                return host
-            case Kind.SERVICE:
-                return f"{host}/ns/{NAMESPACE}/dc/{datacenter}/svc/{name}"
-            case Kind.AGENT:
-                return f"{host}/agent/client/dc/{datacenter}/id/{name}"
-            case Kind.SERVER:
-                return f"{host}/agent/server/dc/{datacenter}"
-            case Kind.MESH_GATEWAY:
-                return f"{host}/gateway/mesh/dc/{datacenter}"
+        return _uri(self)
 
     def __str__(self) -> str:
         return self.uri
+
+
+@functools.lru_cache(maxsize=_KNOWN_MAX)
+def _of_service(trust_domain: str, datacenter: str, name: str) -> SpiffeId:
+    return SpiffeId(kind=Kind.SERVICE, trust_domain=trust_domain, datacenter=datacenter, name=name)
+
+
+@functools.lru_cache(maxsize=_KNOWN_MAX)
+def _uri(who: SpiffeId) -> str:
+    host = f"spiffe://{who.trust_domain}"
+    datacenter, name = quote(who.datacenter, safe=_SAFE), quote(who.name, safe=_SAFE)
+    match who.kind:
+        case Kind.CA:
+            return host
+        case Kind.SERVICE:
+            return f"{host}/ns/{NAMESPACE}/dc/{datacenter}/svc/{name}"
+        case Kind.AGENT:
+            return f"{host}/agent/client/dc/{datacenter}/id/{name}"
+        case Kind.SERVER:
+            return f"{host}/agent/server/dc/{datacenter}"
+        case Kind.MESH_GATEWAY:
+            return f"{host}/gateway/mesh/dc/{datacenter}"
 
 
 def parse(uri: str) -> SpiffeId:

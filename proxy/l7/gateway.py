@@ -198,7 +198,7 @@ class Gateway:
         """The protocol for a connection of the local application; ``source`` is the address that
         it says it comes from."""
         pipe = Pipe(self._limits)
-        stream = PlainStream(pipe, self._hub.config)
+        stream = PlainStream(pipe, self._hub.config, accepted=True)
         protocol = self._upstreams[upstream.key].chain.protocol
         self._adopt(pipe, self._outbound(pipe, stream, upstream, source), OUT, protocol)
         return stream
@@ -206,7 +206,7 @@ class Gateway:
     def accept_exposed(self, exposed: ExposedPath) -> asyncio.Protocol:
         """The protocol for a connection to an exposed path."""
         pipe = Pipe(self._limits)
-        stream = PlainStream(pipe, self._hub.config)
+        stream = PlainStream(pipe, self._hub.config, accepted=True)
         self._adopt(pipe, self._exposed(pipe, stream, exposed), EXPOSED, "http")
         return stream
 
@@ -216,7 +216,7 @@ class Gateway:
         """The protocol for a connection from outside the mesh; of a secured one its handshake is
         complete."""
         pipe = Pipe(self._limits)
-        stream = secured or PlainStream(pipe, self._hub.config)
+        stream = secured or PlainStream(pipe, self._hub.config, accepted=True)
         if secured is not None:
             secured.owner, pipe.tls = pipe, secured.version
             pipe.stream_opened(secured)

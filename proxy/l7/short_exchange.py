@@ -75,8 +75,8 @@ class Exchange:
 
     __slots__ = (
         "_answer_by", "_buffer", "_chunks", "_decoder", "_done", "_drain_left", "_head", "_held",
-        "_holds", "_last", "_loop", "_passing", "_plan", "_status", "_timer", "_touched_at", "_up", "_watch",
-        "_way", "_whole",
+        "_holds", "_last", "_loop", "_passing", "_plan", "_status", "_timer", "_touched_at", "_up",
+        "_watch", "_way", "_whole",
     )  # fmt: skip
 
     def __init__(

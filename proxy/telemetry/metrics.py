@@ -82,6 +82,8 @@ class RequestMetrics:
         #: Where a kind of request counts. What is in labels is bounded; the kinds that are
         #: remembered are as well.
         self._made: dict[tuple[object, ...], _Places] = {}
+        #: The same for connections without requests: their edge and their decision.
+        self._met: dict[tuple[str, str, int, bool], tuple[_Cell, _Cell]] = {}
         self._edges: dict[tuple[str, str, str], _Cell] = {}
         self._sources: set[str] = set()
 
@@ -91,6 +93,7 @@ class RequestMetrics:
         self._service, self._name = (("service", service), ("dc", datacenter)), service
         if subset:
             self._service = (*self._service, ("subset", subset))
+        self._met.clear()
 
     def add(self, entry: Entry) -> None:
         """A request is over."""
@@ -184,6 +187,25 @@ class RequestMetrics:
         )  # fmt: skip
         return _cell(self._decisions, labels)
 
+    def met(self, peer: str, decision: str, precedence: int, *, allowed: bool, at: float) -> None:
+        """Somebody from the mesh connected where no requests are seen, and it was decided whether
+        that may be; ``at`` is Unix time."""
+        key = (peer, decision, precedence, allowed)
+        cells = self._met.get(key)
+        if cells is None:
+            if len(self._met) >= _MADE_MAX:
+                self._met.clear()
+            source = self.source(peer)
+            edge = (source, self._name, "ok" if allowed else "denied")
+            cells = self._met[key] = (
+                self._edges.setdefault(edge, _Cell()),
+                self._decision(source, decision, "l4", precedence),
+            )
+        edges, decisions = cells
+        edges.count += 1
+        edges.last_at = max(edges.last_at, at)
+        decisions.count += 1
+
     def decided(self, peer: str, decision: str, precedence: int) -> None:
         """Somebody's connection was let in or refused."""
         self._decision(self.source(peer), decision, "l4", precedence).count += 1
@@ -195,13 +217,6 @@ class RequestMetrics:
     def timed_out(self, kind: str) -> None:
         """A try has had its time, or a connection was not made in it."""
         self._timeouts[kind] += 1
-
-    def connected(self, peer: str, *, allowed: bool, at: float) -> None:
-        """Somebody from the mesh connected where no requests are seen; ``at`` is Unix time."""
-        result = "ok" if allowed else "denied"
-        edge = self._edges.setdefault((self.source(peer), self._name, result), _Cell())
-        edge.count += 1
-        edge.last_at = max(edge.last_at, at)
 
     def source(self, peer: str) -> str:
         """A client's name as a label."""

@@ -122,6 +122,12 @@ def random_id(rng: random.Random) -> str:
     return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
 
 
+def _told(decision: Decision) -> tuple[str, int]:
+    """A decision as a word, and the precedence of its rule."""
+    word = "deny" if not decision.allowed else "would_deny" if decision.audited else "allow"
+    return word, decision.rule.precedence if decision.rule is not None else 0
+
+
 class Observer:
     """Everything that is told about the requests of one proxy."""
 
@@ -194,14 +200,12 @@ class Observer:
 
     def connected(self, peer: str, decision: Decision) -> None:
         """Somebody of the mesh has connected; for connections whose requests are not seen."""
-        self.metrics.connected(peer, allowed=decision.allowed, at=self.wall())
-        self.decided(peer, decision)
+        word, precedence = _told(decision)
+        self.metrics.met(peer, word, precedence, allowed=decision.allowed, at=self.wall())
 
     def decided(self, peer: str, decision: Decision) -> None:
         """It was decided whether a connection may stand."""
-        word = "deny" if not decision.allowed else "would_deny" if decision.audited else "allow"
-        rule = decision.rule
-        self.metrics.decided(peer, word, rule.precedence if rule is not None else 0)
+        self.metrics.decided(peer, *_told(decision))
 
     def over(self, entry: Entry) -> None:
         """A request is over."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 from proxy.spiffe import SpiffeId
@@ -18,3 +19,13 @@ class Far:
     authority: str
     #: Of the service's instances; a gateway stands for each of its own.
     subset: str = ""
+
+
+#: Places of services that are remembered: their hosts, seldom more.
+_KNOWN_MAX = 4096
+
+
+@functools.lru_cache(maxsize=_KNOWN_MAX)
+def of_service(address: str, port: int, who: SpiffeId, subset: str = "") -> Far:
+    """Where one instance of a service is."""
+    return Far(address, port, frozenset({who}), f"{who.name}.{who.datacenter}", subset)

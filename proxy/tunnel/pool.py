@@ -26,7 +26,7 @@ from proxy.tunnel.channel import Channel
 from proxy.tunnel.crossings import Crossings
 from proxy.tunnel.far import Far
 from proxy.tunnel.frames import ALPN
-from proxy.tunnel.lanes import Lane, plan
+from proxy.tunnel.lanes import Lane, plan, suffices
 from proxy.tunnel.link import Link
 from proxy.tunnel.own import OwnConnections
 from proxy.tunnel.stream import TunnelStream
@@ -100,19 +100,27 @@ class Tunnels:
         group = self._groups.get(far)
         if group is None:
             return None
-        lanes = [Lane(link.streams, link.core.room, link.bulk) for link in group.links]
-        chosen = plan(lanes, group.dialling, self._limits)
-        if chosen.dial:
-            self._dial(far, group)
-        if chosen.lane is None:
+        link = self._planned(far, group)
+        if link is None:
             return None
-        link = group.links[chosen.lane]
         if link.certificate.not_after_at <= time.time():  # who it was it may no longer be
             link.leave()
             group.links.remove(link)
             return None
         self.counted["streams"] += 1
         return link.open(far.authority, owner), link.certificate
+
+    def _planned(self, far: Far, group: _Group) -> Link | None:
+        """The connection that carries the next stream; another is dialled where one is due."""
+        if len(group.links) == 1:
+            only = group.links[0]
+            if suffices(only.streams, only.core.room, only.bulk, self._limits):
+                return only
+        lanes = [Lane(link.streams, link.core.room, link.bulk) for link in group.links]
+        chosen = plan(lanes, group.dialling, self._limits)
+        if chosen.dial:
+            self._dial(far, group)
+        return None if chosen.lane is None else group.links[chosen.lane]
 
     async def connect(
         self, far: Far, owner: Owner

@@ -64,6 +64,25 @@ async def test_bytes_pass_both_ways_between_two_sidecars(mesh: Mesh) -> None:
     assert (stats.inbound_total, stats.downstream_bytes, stats.upstream_bytes) == (1, 10, 10)
 
 
+async def test_every_socket_is_probed_and_waits_to_send_nothing(mesh: Mesh) -> None:
+    mesh.config = replace(mesh.config, keepalive_idle_s=77)
+    reader, writer = await connect(await mesh.pair(await mesh.app()))
+    assert await ask(reader, writer, b"hello") == b"hello"
+    found = []
+    for name in ("web", "db"):
+        for session in mesh.proxies[name]._sessions:
+            for half in (session._downstream, session._upstream):
+                if (transport := getattr(half, "transport", None)) is not None:
+                    raw = transport.get_extra_info("socket")
+                    found.append((
+                        raw.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) > 0,
+                        raw.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE),
+                        raw.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) > 0,
+                    ))  # fmt: skip
+    assert found == [(True, 77, True)] * (4 if mesh.config.tunnel == "off" else 2)
+    await close(writer)
+
+
 async def test_a_stream_of_ten_megabytes_arrives_whole(mesh: Mesh) -> None:
     port = await mesh.pair(await mesh.app())
     reader, writer = await connect(port)

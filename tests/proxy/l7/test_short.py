@@ -99,7 +99,9 @@ async def test_both_ways_say_the_same(net: Net[App], monkeypatch: pytest.MonkeyP
         if path not in ("/never", "/cut")
         for method in ("GET", "HEAD")
         for more in (
-            "", "X-One: 1\r\nx-one: 2\r\nTE: trailers\r\nConnection: keep-alive\r\n", LAST,
+            "",
+            "X-One: 1\r\nx-one: 2\r\nTE: trailers\r\nConnection: keep-alive\r\n",
+            LAST,
         )
         if method == "GET" or path in ("/plain", "/empty")
     ]

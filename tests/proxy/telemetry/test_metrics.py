@@ -84,7 +84,8 @@ def test_where_no_requests_are_seen_connections_are_counted() -> None:
     metrics = RequestMetrics()
     metrics.name("db", "dc1")
     for at, allowed in ((5.0, True), (7.0, True), (6.0, False)):
-        metrics.connected("spiffe://t/ns/default/dc/dc1/svc/web", allowed=allowed, at=at)
+        word = "allow" if allowed else "deny"
+        metrics.met("spiffe://t/ns/default/dc/dc1/svc/web", word, 9, allowed=allowed, at=at)
     assert [tuple(edge.values()) for edge in metrics.edges()] == [
         ("web", "db", "denied", 1, 6.0),
         ("web", "db", "ok", 2, 7.0),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.tunnel.lanes import Lane, Plan, plan
+from proxy.tunnel.lanes import Lane, Plan, plan, suffices
 from proxy.tunnel.limits import TunnelLimits
 
 LIMITS = TunnelLimits()
@@ -33,6 +33,17 @@ def test_a_bulk_stream_keeps_its_connection_and_new_streams_go_elsewhere() -> No
 
 def test_a_connection_without_room_is_not_used() -> None:
     assert plan([Lane(9, room=False)], 0, LIMITS) == Plan(None, True)
+
+
+@given(
+    st.builds(Lane, st.integers(0, 100), st.booleans(), st.booleans()),
+    st.integers(0, 4),
+    st.integers(1, 80),
+)
+def test_one_that_suffices_is_what_the_plan_takes(lane: Lane, dialling: int, second: int) -> None:
+    limits = TunnelLimits(second_lane_streams=second)
+    if suffices(lane.streams, lane.room, lane.bulk, limits):
+        assert plan([lane], dialling, limits) == Plan(0, False)
 
 
 @given(
