@@ -282,7 +282,6 @@ class Gateway:
             return
         if not by_request:
             self.observer.decided(peer.identity.uri, decision)
-        pipe.begin()
         handler = InboundHttp(
             client=peer.identity,
             pipe=pipe,
@@ -317,7 +316,8 @@ class Gateway:
         )  # fmt: skip
 
     def _shorten(self, pipe: Pipe, plan: Planner, hop: Hop) -> None:
-        """Let plain requests of a connection go the short way."""
+        """Let plain requests of a connection go the short way, from its first on."""
+        pipe.between = True
         pipe.taker = ShortWay(
             pipe, plan, self.observer, hop, self._limits,
             leaving=lambda: self._leaving, on_violation=self._violated,
@@ -327,6 +327,7 @@ class Gateway:
         self, pipe: Pipe, handle: Handler, protocol: str, hop: Hop | None = None
     ) -> None:
         """``hop`` is None for what nobody watches."""
+        pipe.begin()
         if protocol not in HTTP2:
             refused = functools.partial(self.observer.refused, hop)
             await serve(
@@ -353,7 +354,6 @@ class Gateway:
             self._record("refused", "not_exposed_to", "", str(name))
             pipe.abort()
             return
-        pipe.begin()
         handler = ExposedHttp(
             exposed.path,
             AppAddress(own.app.address, exposed.local_port),
@@ -370,7 +370,6 @@ class Gateway:
         await pipe.opened.wait()
         name = stream.transport.get_extra_info("peername")
         source_ip = source or (name[0] if isinstance(name, tuple) else "")
-        pipe.begin()
         gone = UpstreamState(service=upstream.name, chain=self._upstreams[upstream.key].chain)
         protocol = gone.chain.protocol
         around = self._around2 if protocol in HTTP2 else self._around
@@ -388,7 +387,6 @@ class Gateway:
         await pipe.opened.wait()
         name = stream.transport.get_extra_info("peername")
         source_ip = name[0] if isinstance(name, tuple) else ""
-        pipe.begin()
         made: dict[str, OutboundHttp] = {}
 
         def now() -> IngressListener:

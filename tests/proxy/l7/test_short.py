@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import socket
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from typing import Any
@@ -155,6 +156,18 @@ async def test_requests_one_after_another_without_waiting_are_answered_in_order(
     bodies = [(await answer(reader))[2] for _ in range(6)]
     assert bodies == [b"hello", b"helloabc", b"hellohello", b"hello", b"ok", b"ok"]
     assert net.short != before
+
+
+async def test_the_first_request_of_a_connection_goes_it_too(net: Net[App]) -> None:
+    await net.connect()  # now there are kept connections
+    for more in ("", LAST):
+        before = net.short
+        raw = socket.create_connection(("127.0.0.1", net.web.port(SPEC.key)))
+        raw.sendall(f"GET /plain HTTP/1.1\r\nHost: db\r\n{more}\r\n".encode())  # at once
+        reader, writer = await asyncio.open_connection(sock=raw)
+        assert (await answer(reader))[2] == b"hello"
+        assert [now - then for now, then in zip(net.short, before, strict=True)] == [1, 1]
+        writer.close()
 
 
 async def test_nothing_is_answered_after_the_last_request(net: Net[App]) -> None:
