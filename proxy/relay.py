@@ -293,7 +293,7 @@ class TlsStream(_Half):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport  # type: ignore[assignment]
-        tune(self.transport, self._config, accepted=self._hello is not None)
+        tune(self.transport, self._config, accepted=self._tls.server_side)
         if self.greetings is not None:
             self.greetings.open += 1
             self._greeting_at = time.monotonic()
