@@ -87,7 +87,6 @@ async def _run(told: dict[str, Any]) -> None:
 
 def main() -> None:
     """``side.py FILE [PROFILE]``: serve until SIGTERM; with a second name write a profile there."""
-    heap.settle()
     told = json.loads(Path(sys.argv[1]).read_text())
     heap.settle()  # as the program does (proxy/worker.py)
     if len(sys.argv) > 2:
