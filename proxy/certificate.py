@@ -7,6 +7,7 @@ must be present, mesh contract D.2) and gives the identity to whoever decides.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 from proxy import spiffe, x509_der
 from proxy.errors import IdentityError
@@ -23,8 +24,12 @@ class PeerCertificate:
     not_before_at: float = 0.0
 
 
+@lru_cache(maxsize=128)
 def read(der: bytes | None, *, client: bool) -> PeerCertificate:
-    """Read a peer's certificate; ``client`` when the peer dialled us. Raises IdentityError."""
+    """Read a peer's certificate; ``client`` when the peer dialled us. Raises IdentityError.
+
+    What was read is kept: peers come again with the certificate that they had.
+    """
     if not der:
         raise IdentityError("peer has no certificate")
     try:

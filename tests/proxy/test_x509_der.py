@@ -309,7 +309,14 @@ def test_the_first_certificate_of_a_text() -> None:
     pem = ssl.DER_cert_to_PEM_cert(RICH)
     for text in (pem, f"leaf:\n{pem}{ssl.DER_cert_to_PEM_cert(odd())}", pem.replace("\n", "\r\n")):
         assert x509_der.of_pem(text) == RICH
-    for text in ("", "junk", pem[:-30], pem.replace("MII", "M=I"), pem.replace("MII", "M!I")):
+    for text in (
+        "",
+        "junk",
+        pem[:-30],
+        pem.replace("MII", "M=I"),
+        pem.replace("MII", "M!I"),
+        pem.replace("MII", "Mä"),
+    ):
         with pytest.raises(NotReadable):
             x509_der.of_pem(text)
 
