@@ -15,6 +15,7 @@ from proxy import api_json, terminating, tls_range
 from proxy.authz import Default
 from proxy.balance.hosts import Host
 from proxy.errors import SourceError
+from proxy.http1 import underscores
 from proxy.jwt import Provider, TokenError, read_provider
 from proxy.l7 import guard, ingress, settings
 from proxy.l7.locality import Locality
@@ -110,6 +111,7 @@ class Resources:
             telemetry=telemetry.read(config or {}),
             mesh_destinations_only=_mesh_only(held.get("mesh")),
             tls=_ranges(held.get("mesh")),
+            underscored=underscores.action(held.get("mesh")),
         )
         if "intentions" in held and default is not None:
             rules = api_json.rules({own.name: held["intentions"] or []}, own.name)

@@ -13,6 +13,7 @@ from typing import Protocol
 from proxy import revocations
 from proxy.authz import DEFAULT_ACL_OFF, Rule
 from proxy.balance.hosts import Host
+from proxy.http1 import underscores
 from proxy.jwt import Provider
 from proxy.l7.guard import GuardConfig
 from proxy.l7.ingress import IngressListener
@@ -206,6 +207,8 @@ class MeshState:
     locality: Locality = field(default_factory=Locality)
     #: Whether a transparent proxy reaches nothing outside the mesh.
     mesh_destinations_only: bool = False
+    #: What becomes of headers of requests from the mesh that have an underscore in their name.
+    underscored: str = underscores.REJECT
     #: What TLS is spoken by those who dial us, and by us.
     tls: tuple[TlsRange, TlsRange] = (USUAL, USUAL)
 

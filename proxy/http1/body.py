@@ -126,14 +126,17 @@ class Decoder:
                 self._after_chunk = not self._left
                 continue
             if self._after_chunk:
+                if not b"\r\n".startswith(buffer[:2]):
+                    raise HttpViolation(400, "no end of line after a chunk")
                 if len(buffer) < 2:
                     break
-                if buffer[:2] != b"\r\n":
-                    raise HttpViolation(400, "no end of line after a chunk")
                 buffer, self._after_chunk = buffer[2:], False
                 continue
             line, found, rest = buffer.partition(b"\r\n")
             if not found:
+                # A line that ends otherwise is one to some readers: it is not waited on.
+                if b"\n" in buffer or b"\r" in buffer[:-1]:
+                    raise HttpViolation(400, "bad chunk size")
                 if len(buffer) > (TRAILERS_MAX if self._in_trailers else CHUNK_LINE_MAX):
                     raise HttpViolation(400, "chunk line too long")
                 break

@@ -26,7 +26,10 @@ HOP_BY_HOP = frozenset(
     }
 )
 #: What a Connection header may not take away: the next hop must see it.
-_NOT_DROPPED = frozenset({"host", "content-length", "authorization", "traceparent", "tracestate"})
+_NOT_DROPPED = frozenset(
+    {"host", "content-length", "authorization", "traceparent", "tracestate", "b3"}
+)
+_NEVER_DROPPED = ("x-lictor-", "x-b3-")
 _VARIABLE = re.compile(r"%(REQ\(([A-Za-z0-9-]+)\)|DOWNSTREAM_REMOTE_ADDRESS|SERVICE)%")
 _NEVER_CHANGED = frozenset({"content-length", "transfer-encoding"})
 
@@ -58,7 +61,7 @@ def dropped(headers: Headers) -> frozenset[str]:
         return HOP_BY_HOP
     named = {word.strip(" \t").lower() for word in words.split(",")}
     named.discard("")
-    if named & _NOT_DROPPED or any(name.startswith("x-lictor-") for name in named):
+    if named & _NOT_DROPPED or any(name.startswith(_NEVER_DROPPED) for name in named):
         raise HttpViolation(400, "Connection names a header that must be kept")
     return HOP_BY_HOP | named
 

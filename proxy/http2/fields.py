@@ -49,6 +49,8 @@ def read_request(fields: Fields) -> Request:
     authority = pseudo.get(":authority")
     hosts = [value for name, value in headers if name == "host"]
     if authority is not None:
+        if not authority:
+            raise HttpViolation(400, "empty authority")
         if any(host.lower() != authority.lower() for host in hosts):
             raise HttpViolation(400, "authority and host differ")
         headers = [(name, value) for name, value in headers if name != "host"]
@@ -122,6 +124,8 @@ def _split(fields: Fields, known: frozenset[str]) -> tuple[dict[str, str], list[
         if name in _CONNECTION or (name == "te" and value.lower() != "trailers"):
             raise HttpViolation(400, "a header of one connection")
         headers.append((name, value))
+    if len(headers) > head.HEADERS_MAX:
+        raise HttpViolation(431, "too many headers")
     return pseudo, headers
 
 

@@ -128,8 +128,7 @@ class Gateway:
         def revoked() -> Revocations:
             return hub.revoked
 
-        clock, limits, out = self._loop.time, self._limits, hub.handshakes.outbound
-        known = hub.config, limits
+        known, clock, out = (hub.config, self._limits), self._loop.time, hub.handshakes.outbound
         links = Links(*known, now=clock, spawn=hub.spawn, revoked=revoked, greetings=out)
         return Pool(*known, revoked=revoked, tunnels=hub.tunnels), links
 
@@ -299,6 +298,7 @@ class Gateway:
             limit=lambda: asyncio.timeout(None),
             later=self._loop.call_later,
             upgrades=self._around.upgrades,
+            underscored=lambda: self._state.underscored,
         )
         self._handlers[pipe] = handler
         hop = self._hop(pipe, IN, self._state.protocol, peer.identity.uri)

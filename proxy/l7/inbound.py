@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from proxy import jwt, paths, permissions
 from proxy.authz import Policy, Rule
 from proxy.errors import AmbiguousPath
-from proxy.http1 import forward
+from proxy.http1 import forward, underscores
 from proxy.http1.head import Request, Response
 from proxy.http2 import grpc
 from proxy.jwt import Checked
@@ -160,9 +160,10 @@ class InboundHttp:
         limit: Callable[[], Limit],
         later: Later,
         upgrades: Callable[[], Collection[str]] = lambda: UPGRADES,
+        underscored: Callable[[], str] = lambda: underscores.REJECT,
     ) -> None:
         """``app`` says where the next request goes, ``limit`` makes what may end one early, and
-        ``later`` calls after so many seconds."""
+        ``later`` calls after so many seconds; ``underscored`` says what becomes of such headers."""
         self._client = client
         self._certified = ("X-Forwarded-Client-Cert", f"URI={client.uri}")
         self._pipe = pipe
@@ -179,6 +180,7 @@ class InboundHttp:
         self._now = now
         self._limit = limit
         self._upgrades = upgrades
+        self._underscored = underscored
         self.later = later
         self.under_way = UnderWay()
         self._old = False
@@ -211,6 +213,7 @@ class InboundHttp:
     async def handle(self, request: Request, body: Body, answer: Answer) -> None:
         """Decide by today's rules, then let the application answer."""
         answer.keep = answer.keep and not self._old
+        request = underscores.screened(request, self._underscored())
         try:
             path = paths.canonical(request.target)
         except AmbiguousPath as error:
@@ -277,6 +280,8 @@ class InboundHttp:
         """The short way of a request that needs no waiting; else None."""
         guard, keys = self._guard(), self._key_sets
         if guard.is_set or keys.own_headers or self._policy().wanted or self._old:
+            return None
+        if underscores.some(request):
             return None
         try:
             path = paths.canonical(request.target)

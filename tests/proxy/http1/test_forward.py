@@ -30,7 +30,9 @@ def test_headers_of_one_hop_are_dropped() -> None:
     assert passed_on(headers) == [("Host", "a"), ("X-Kept", "1"), ("TE", "trailers")]
 
 
-@pytest.mark.parametrize("name", ["Host", "Content-Length", "Authorization", "X-Lictor-Deadline"])
+@pytest.mark.parametrize(
+    "name", ["Host", "Content-Length", "Authorization", "X-Lictor-Deadline", "b3", "X-B3-TraceId"]
+)
 def test_connection_cannot_take_away_what_the_next_hop_needs(name: str) -> None:
     with pytest.raises(HttpViolation):
         passed_on((("Connection", name), (name, "x")))

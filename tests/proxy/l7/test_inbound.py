@@ -72,3 +72,15 @@ async def test_the_application_gets_the_payload_and_not_the_token(make: Make) ->
     assert "authorization" not in lines
     assert "forged" not in seen[0]
     assert "x-payload" in lines
+
+
+async def test_headers_with_underscores_as_the_mesh_says(make: Make) -> None:  # noqa: F811
+    """One that a rule wants gone may not come by another name."""
+    pair = await make()
+    asked = get("/", "", "X_Deny: yes")
+    first, _, body = await pair.ask(asked)
+    assert first.startswith("HTTP/1.1 400 ") and body == b"a header name with an underscore"
+    for wanted in ("DROP_HEADER", "ALLOW"):
+        pair.mesh.sources["db"].change(underscored=wanted)
+        first, _, _ = await pair.ask(asked)
+        assert first.startswith("HTTP/1.1 200 "), wanted
