@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: help setup lock run demo test test-long check check-types check-rules fmt e2e sim sim-gossip kill interop fuzz jepsen bench bench-mesh docs reference clean interop-clients
+.PHONY: help setup lock run demo test test-long properties check check-types check-rules fmt e2e sim sim-gossip kill interop fuzz jepsen bench bench-mesh docs reference clean interop-clients
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -32,6 +32,10 @@ test: setup ## all tests: first what only computes or replays, then whole agents
 
 test-long: setup ## what takes too long for `make test`
 	$(BIN)/python -m pytest -q -m long
+
+properties: setup ## property tests and simulations with more examples and seeds than `make test` draws
+	$(BIN)/python -m pytest -q -m "not e2e and not interop and not calm and not alone" \
+	  --hypothesis-profile=thorough $(if $(RUNS),--runs $(RUNS))
 
 check: setup ## style, types, import contracts and the rules about the repository
 	$(BIN)/ruff check --quiet .

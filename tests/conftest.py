@@ -6,11 +6,13 @@ A test that takes the argument ``sim_seed`` runs once per seed: `--seed N` repea
 
 Hypothesis: no test fails because the machine is slow (deadlines, the health check for slow input),
 and what fails says its seed, also where it ran into its timeout. `--hypothesis-profile=shrinking`
-makes also long examples smaller (tests/strategies.py, ``long_examples``).
+makes also long examples smaller (tests/strategies.py, ``long_examples``); `thorough` draws as many
+examples as each test names (``scaled``) and 100 where it names none.
 """
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Generator
 from typing import Any
 
@@ -18,10 +20,16 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 RUNS_DEFAULT = 3
+SEEDS_MANY = 10  # from so many on, a run takes half of them and `make properties` all
 
 settings.register_profile(
-    "patient", deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow]
+    "patient",
+    deadline=None,
+    print_blob=True,
+    suppress_health_check=[HealthCheck.too_slow],
+    max_examples=50,
 )
+settings.register_profile("thorough", settings.get_profile("patient"), max_examples=100)
 settings.register_profile("shrinking", settings.get_profile("patient"))
 settings.load_profile("patient")
 
@@ -31,6 +39,18 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--seed", type=int, default=None, help="repeat the run of this seed")
     group.addoption("--runs", type=int, default=None, help="seeds per simulated scenario")
     parser.addoption("--kill-rounds", type=int, default=2, help="how often all servers are killed")
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_collection(session: pytest.Session) -> Generator[None, object, object]:
+    """Eleven thousand tests are kept to the end: looking for garbage among them again and again
+    takes a third of the time in which they are read, and every later pass would walk over them."""
+    gc.disable()
+    result = yield
+    gc.collect()
+    gc.freeze()
+    gc.enable()
+    return result
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -48,6 +68,8 @@ def sim_seeds(config: pytest.Config, runs: int = RUNS_DEFAULT) -> list[int]:
     seed = config.getoption("--seed")
     if seed is not None:
         return [seed]
+    if runs >= SEEDS_MANY and settings.get_current_profile_name() != "thorough":
+        runs //= 2
     return list(range(1, (config.getoption("--runs") or runs) + 1))
 
 

@@ -40,8 +40,20 @@ _SCALARS: dict[Any, st.SearchStrategy[Any]] = {
 }
 
 
+#: Every run draws other examples: a part of them each time finds what all of them find, later.
+PART_OF_EXAMPLES = 0.4
+THOROUGH = "thorough"
+
+
+def scaled(max_examples: int) -> int:
+    """So many examples in the profile `thorough` (`make properties`), else a part of them."""
+    if settings.get_current_profile_name() == THOROUGH:
+        return max_examples
+    return max(4, round(max_examples * PART_OF_EXAMPLES))
+
+
 def long_examples(max_examples: int) -> settings:
-    """Settings for tests whose single examples take long.
+    """Settings for tests whose single examples take long; their number is ``scaled``.
 
     Making a failing one smaller would take minutes and run into the test's timeout, which hides
     the failure: it is shown as it was found. To have it made smaller all the same:
@@ -50,7 +62,7 @@ def long_examples(max_examples: int) -> settings:
     phases = settings().phases
     if settings.get_current_profile_name() != "shrinking":
         phases = tuple(p for p in phases if p not in (Phase.shrink, Phase.explain))
-    return settings(max_examples=max_examples, phases=phases)
+    return settings(max_examples=scaled(max_examples), phases=phases)
 
 
 @functools.cache

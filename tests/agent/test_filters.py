@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from agent.errors import RequestError
 from agent.filters import DEPTH_MAX, EXPRESSION_MAX, compile_filter
 from agent.http import filter_fields
+from tests.strategies import scaled
 
 SELECTORS = {
     "Service.Service": "string",
@@ -134,14 +135,14 @@ def _one(found: Any, operator: str, value: Any) -> bool:
             return bool(found)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=scaled(300), deadline=None)
 @given(_trees, _entries)
 def test_an_expression_means_what_the_contract_says(tree: Node, entry: Any) -> None:
     compiled = compile_filter(write(tree), filter_fields.HEALTH_ENTRY)
     assert compiled(entry) is naive(tree, entry)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=scaled(300), deadline=None)
 @given(
     st.lists(
         st.sampled_from(

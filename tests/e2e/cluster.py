@@ -20,6 +20,7 @@ import dns.message
 import dns.query
 import dns.rdatatype
 
+from tests.e2e import forked
 from tests.waiting import eventually
 
 ROOT = Path(__file__).parents[2]
@@ -27,6 +28,9 @@ LICTOR = Path(sys.executable).with_name("lictor")
 
 #: Agents keep their byte code as they do on a user's machine, whatever this test run does.
 ENVIRONMENT = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
+
+#: Agents are forked from a process that has the program loaded (tests/e2e/conftest.py).
+FORKING = False
 
 _hosts = itertools.count()
 
@@ -69,7 +73,7 @@ class AgentProcess:
         self.folder = folder / name
         self.folder.mkdir(parents=True, exist_ok=True)
         self.flags = flags
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: subprocess.Popen[bytes] | forked.Forked | None = None
 
     def start(self) -> AgentProcess:
         """Start it; does not wait."""
@@ -83,6 +87,9 @@ class AgentProcess:
             *self.flags,
         ]
         with (self.folder / "log").open("ab") as log:
+            if FORKING:
+                self.process = forked.start(command, ENVIRONMENT, log.fileno())
+                return self
             self.process = subprocess.Popen(
                 command,
                 stdout=log,

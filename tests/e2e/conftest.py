@@ -7,7 +7,16 @@ from pathlib import Path
 
 import pytest
 
+import tests.e2e.cluster as running
 from tests.e2e.cluster import AgentProcess, Cluster, cluster
+
+
+@pytest.fixture(scope="module", autouse=True)
+def forking(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Agents of this module are forked, unless it is about the installed program."""
+    running.FORKING = not getattr(request.module, "WHOLE_PROGRAM", False)
+    yield
+    running.FORKING = False
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ from tests.e2e.cluster import LICTOR, ROOT, AgentProcess, Cluster, cpu_share, re
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.e2e
+WHOLE_PROGRAM = True
 
 
 @pytest.mark.alone

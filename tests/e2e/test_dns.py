@@ -12,7 +12,7 @@ import pytest
 from tests.e2e.cluster import AgentProcess, Cluster
 from tests.waiting import eventually
 
-pytestmark = [pytest.mark.e2e, pytest.mark.alone, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.e2e, pytest.mark.calm, pytest.mark.timeout(180)]
 
 SERVICE = {"Node": "n1", "Address": "10.0.0.1", "Service": {"Service": "web", "Port": 80}}
 

@@ -21,6 +21,7 @@ from gossip.swim import Swim
 from gossip.wire import serf as wire
 from gossip.wire.messages import Alive, NodeState, State
 from tests.gossip.test_pushpull import node
+from tests.strategies import scaled
 
 HERE, THERE = bytes((10, 0, 0, 2)), bytes((10, 0, 0, 9))
 FOREIGN = bytes((1, 5, 2, 6, 7, 6))
@@ -80,7 +81,7 @@ def test_a_dead_name_moves_by_rule(
         assert table.claim_alive(alive(99, id_=holder), 101.0 + after_s) is Verdict.CONFLICT
 
 
-@settings(max_examples=200)
+@settings(max_examples=scaled(200))
 @given(
     st.sampled_from([State.ALIVE, State.SUSPECT]),
     st.integers(1, 2**32 - 1),

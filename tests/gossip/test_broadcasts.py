@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from gossip.broadcasts import BroadcastQueue, retransmit_limit
 from tests.gossip import vectors
+from tests.strategies import scaled
 
 
 def queue(limit: int = 100) -> BroadcastQueue:
@@ -81,7 +82,7 @@ def test_over_the_limit_the_most_sent_is_dropped() -> None:
     assert q.dropped == 1
 
 
-@settings(max_examples=100)
+@settings(max_examples=scaled(100))
 @given(
     st.lists(
         st.one_of(

@@ -34,6 +34,7 @@ from gossip.wire.streams import StreamReader
 from tests.gossip import vectors
 from tests.gossip.cores import PEER, SOON, bare, state_of
 from tests.sim.gossip_net import NONCE, SimAgent, SimNet
+from tests.strategies import scaled
 
 KEY, FOREIGN = bytes(range(16)), bytes(range(16, 48))
 RECORDED = [v for v in vectors.load()["vectors"] if v["decoded"]["kind"] != "encrypt_udp"]
@@ -160,7 +161,7 @@ def damaged(draw: st.DrawFn, recorded: list[bytes]) -> bytes:
     return bytes(data)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=scaled(200), deadline=None)
 @given(damaged(PACKETS))
 def test_a_damaged_packet_is_read_or_dropped_and_counted(data: bytes) -> None:
     member = bare()
@@ -173,7 +174,7 @@ def test_a_damaged_packet_is_read_or_dropped_and_counted(data: bytes) -> None:
         assert state_of(member.core, member.framing) == before
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=scaled(150), deadline=None)
 @given(damaged(STREAMS), st.integers(1, 200))
 def test_a_damaged_stream_is_read_or_refused(data: bytes, size: int) -> None:
     member = bare()
@@ -188,7 +189,7 @@ def test_a_damaged_stream_is_read_or_refused(data: bytes, size: int) -> None:
     member.core.check()
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=scaled(50), deadline=None)
 @given(st.lists(STEPS, max_size=12))
 def test_whatever_is_said_the_core_keeps_its_invariants(
     steps: list[list[Message] | PushPull | float],

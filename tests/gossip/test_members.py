@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from gossip.config import GossipConfig
 from gossip.members import VERSIONS, MemberTable, Verdict
 from gossip.wire.messages import Alive, State
+from tests.strategies import scaled
 
 LOCAL_IP, OTHER_IP, FOREIGN_IP = bytes((10, 0, 0, 1)), bytes((10, 0, 0, 2)), bytes((10, 0, 0, 9))
 
@@ -242,7 +243,7 @@ def test_picks_are_distinct_suitable_and_never_local(table: MemberTable) -> None
     assert len(table.pick(3, lambda r: True)) == 3
 
 
-@settings(max_examples=150)
+@settings(max_examples=scaled(150))
 @given(
     st.lists(
         st.tuples(

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gossip.patterns import PATTERN_MAX, PatternError, compile_pattern
+from tests.strategies import scaled
 
 _atoms = st.sampled_from(["a", "b", ".", "[ab]", "[^a]", r"\d", "x", r"\.", "(?:ab)", "[a-c1]"])
 _counts = st.sampled_from(["", "*", "+", "?", "{2}", "{1,3}", "*?", "{0,1}"])
@@ -24,7 +25,7 @@ _patterns = st.builds(
 )
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=scaled(120), deadline=None)
 @given(_patterns, st.text("abcx1.", max_size=8))
 def test_a_search_finds_what_pythons_engine_finds(pattern: str, text: str) -> None:
     expected = re.search(pattern.replace("$", r"\Z"), text, re.ASCII) is not None

@@ -18,6 +18,7 @@ from gossip.stats import GossipStats
 from gossip.swim import Swim
 from gossip.wire.messages import Alive, Dead, NodeState, State, Suspect
 from tests.gossip import vectors
+from tests.strategies import scaled
 
 GOOD = bytes((1, 5, 2, 2, 5, 5))
 
@@ -120,7 +121,7 @@ PLAIN = NodeState(
 
 
 @example([PLAIN], [dataclasses.replace(PLAIN, incarnation=2)])
-@settings(max_examples=80)
+@settings(max_examples=scaled(80))
 @given(st.lists(NODES, max_size=8), st.lists(NODES, max_size=8))
 def test_what_is_left_out_of_a_merge_would_have_changed_nothing(
     before: list[NodeState], exchange: list[NodeState]

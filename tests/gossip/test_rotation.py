@@ -23,6 +23,7 @@ from gossip.rotation import (
 )
 from gossip.wire import serf
 from gossip.wire.serf import KeyRequest, KeyResponse
+from tests.strategies import scaled
 
 KEYS = tuple(bytes((number,)) * 16 for number in range(4))
 
@@ -86,7 +87,7 @@ def carry_out(ring: Keyring, ask: Ask) -> bytes:
     return serf.encode(KeyResponse(True))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=scaled(150), deadline=None)
 @given(
     seed=st.integers(0, 2**32),
     size=st.integers(1, 12),

@@ -24,6 +24,7 @@ from gossip.stats import GossipStats
 from gossip.swim import Swim
 from gossip.wire import messages
 from gossip.wire.messages import Ack, Alive, Dead, IndirectPing, Nack, Ping, State, Suspect
+from tests.strategies import scaled
 
 PORT = 7946
 
@@ -458,7 +459,7 @@ inputs = st.one_of(
 )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=scaled(100), deadline=None)
 @given(st.lists(inputs, max_size=60))
 def test_no_sequence_of_messages_breaks_the_invariants(steps: list[Any]) -> None:
     bench = Bench(2)

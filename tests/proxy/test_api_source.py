@@ -21,6 +21,7 @@ from proxy.authz import DEFAULT_ACL_OFF, DEFAULT_BY_ACL, Permission
 from proxy.errors import SourceError
 from proxy.source import AppAddress, Endpoint, OwnService, UpstreamSpec
 from tests.proxy.mesh import DATACENTER, TRUST_DOMAIN, Authority, rule, until
+from tests.strategies import scaled
 
 #: What is tested does not depend on the loop.
 ONE_LOOP = True
@@ -342,7 +343,7 @@ json_values = st.recursive(
 )  # fmt: skip
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=scaled(120), deadline=None)
 @given(json_values)
 def test_json_of_any_shape_is_read_or_refused(value: Any) -> None:
     body = api_json.load(json.dumps(value).encode())

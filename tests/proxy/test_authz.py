@@ -23,6 +23,7 @@ from proxy.authz import (
 )
 from proxy.spiffe import Kind, SpiffeId
 from tests.proxy.mesh import TRUST_DOMAIN, rule
+from tests.strategies import scaled
 
 names = st.sampled_from(["*", "a", "b", "c"])
 rules_of = st.lists(
@@ -41,7 +42,7 @@ def obvious(rules: list[Rule], source: str, destination: str, default: bool) -> 
     return default
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=scaled(150), deadline=None)
 @given(rules_of, st.sampled_from("abcd"), st.sampled_from("abcd"), st.booleans(), st.integers())
 def test_the_decision_is_that_of_the_most_exact_pair(
     rules: list[Rule], source: str, destination: str, default: bool, seed: int

@@ -23,6 +23,7 @@ from proxy.effects import (
 from proxy.source import AppAddress, Endpoint
 from proxy.spiffe import SpiffeId
 from tests.proxy.mesh import TRUST_DOMAIN, rule
+from tests.strategies import scaled
 
 CONFIG = ProxyConfig(handshake_timeout_s=10.0, local_connect_timeout_s=5.0, dial_attempts_max=3)
 APP = AppAddress("127.0.0.1", 8080)
@@ -272,7 +273,7 @@ def step(core: Connection, name: str, now: float) -> list[Effect]:
 PAUSES = st.lists(st.sampled_from((0.1, 1.0, 5.0)), min_size=30, max_size=30)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=scaled(150), deadline=None)
 @given(STEPS, st.booleans(), PAUSES)
 def test_a_connection_ends_once_and_does_nothing_afterwards(
     steps: list[str], is_inbound: bool, pauses: list[float]

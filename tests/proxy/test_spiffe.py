@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from proxy import spiffe
 from proxy.errors import IdentityError
 from proxy.spiffe import Kind, SpiffeId
+from tests.strategies import scaled
 
 TD = "11111111-2222-3333-4444-555555555555.consul"
 
@@ -72,7 +73,7 @@ def test_anything_else_is_refused(uri: str) -> None:
         spiffe.parse(uri)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=scaled(300), deadline=None)
 @given(hosts, names, names, st.sampled_from(list(Kind)))
 @example(TD, "dc1", "..", Kind.SERVICE)
 def test_what_is_written_is_read_back(host: str, dc: str, name: str, kind: Kind) -> None:
@@ -88,7 +89,7 @@ def test_what_is_written_is_read_back(host: str, dc: str, name: str, kind: Kind)
     assert spiffe.parse(identity.uri) == identity
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=scaled(300), deadline=None)
 @given(
     st.text(max_size=80) | st.text("spife:/%nsdcvadefult0", max_size=80).map("spiffe://a/".__add__)
 )

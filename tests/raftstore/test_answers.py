@@ -39,6 +39,7 @@ from raftstore.records import (
 from raftstore.slices import at_once
 from tests.raftstore.state.commands import ALL_QUERIES
 from tests.raftstore.state.test_machine import TIGHT, populated
+from tests.strategies import scaled
 
 ROOM = 1 << 20
 LONG: list[tuple[Query[Any], Any]] = [
@@ -127,7 +128,7 @@ def test_what_cannot_be_carried_is_refused() -> None:
         at_once(answers.encode_answer(KVList(""), Answer(7, value), bytes_max=ROOM))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=scaled(150), deadline=None)
 @given(data=st.data())
 def test_any_bytes_are_read_as_by_wire_or_refused(data: st.DataObject) -> None:
     query, value = data.draw(st.sampled_from([*LONG, (KVGet("k"), KVPair(key="k"))]))

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from raftstore.errors import QueueFull
 from raftstore.watches import Watches
+from tests.strategies import scaled
 
 
 class Woken:
@@ -111,7 +112,7 @@ def test_all_are_woken_when_the_state_was_replaced():
 _footprints = st.tuples(st.sampled_from(["kv", "kv-prefix", "service"]), st.text("ab", max_size=3))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=scaled(100), deadline=None)
 @given(
     watched=st.lists(st.lists(_footprints, min_size=1, max_size=3), max_size=10),
     touched=st.lists(st.tuples(st.sampled_from(["kv", "service"]), st.text("ab", max_size=3))),

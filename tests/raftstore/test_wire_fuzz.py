@@ -17,7 +17,7 @@ from raftstore.commands import RequestId
 from raftstore.errors import DecodeError
 from raftstore.queries import Answer
 from raftstore.records import Actor
-from tests.strategies import values_of
+from tests.strategies import scaled, values_of
 
 few = settings(max_examples=8, deadline=None)  # of each of 160 types
 COMMANDS = list(commands.REGISTRY.values())
@@ -86,7 +86,7 @@ _plain = st.recursive(
 )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=scaled(40), deadline=None)
 @given(number=st.integers(0, 20), parts=st.lists(_plain, max_size=4))
 @pytest.mark.parametrize("read", READERS)
 def test_well_formed_msgpack_of_the_wrong_shape_raises_nothing_but_a_decode_error(
@@ -96,7 +96,7 @@ def test_well_formed_msgpack_of_the_wrong_shape_raises_nothing_but_a_decode_erro
         read(msgpack.packb([1, number, *parts]))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=scaled(100), deadline=None)
 @given(data=st.data())
 def test_a_flipped_or_cut_message_raises_nothing_but_a_decode_error(data):
     payload = bytearray(wire.encode_command(data.draw(values_of(commands.Register))))

@@ -9,6 +9,7 @@ from agent.acl.authorizer import MANAGE_ALL, VERBS, Authorizer, level_of
 from agent.acl.rules import NAMED, SCALARS, Level, Rule, parse_rules
 from tests.agent.acl import model
 from tests.agent.acl.model import Stanza
+from tests.strategies import scaled
 
 # Few letters: rules have to meet.
 names = st.text("ab", max_size=3)
@@ -51,7 +52,7 @@ def build(found: list[list[Stanza]], default: str) -> tuple[Authorizer, list[Sta
     return Authorizer(rules, default_allow=default == "allow"), stanzas
 
 
-@settings(max_examples=150)
+@settings(max_examples=scaled(150))
 @given(policies(), st.sampled_from(["allow", "deny"]), names)
 def test_every_decision_is_the_model_s(found: list[list[Stanza]], default: str, name: str) -> None:
     authorizer, stanzas = build(found, default)
@@ -67,7 +68,7 @@ def test_every_decision_is_the_model_s(found: list[list[Stanza]], default: str, 
             assert decision.rule is authorizer.rule_for(resource, asked)
 
 
-@settings(max_examples=150)
+@settings(max_examples=scaled(150))
 @given(policies(), st.sampled_from(["allow", "deny"]), names, st.lists(names, max_size=4))
 def test_a_tree_of_keys_may_be_deleted_only_where_all_of_it_may_be_written(
     found: list[list[Stanza]], default: str, prefix: str, keys: list[str]
@@ -77,7 +78,7 @@ def test_a_tree_of_keys_may_be_deleted_only_where_all_of_it_may_be_written(
         assert model.may_write_below(stanzas, default, prefix, keys)
 
 
-@settings(max_examples=150)
+@settings(max_examples=scaled(150))
 @given(policies(), st.sampled_from(["allow", "deny"]))
 def test_any_and_all_are_what_single_decisions_add_up_to(
     found: list[list[Stanza]], default: str

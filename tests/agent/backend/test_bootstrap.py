@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent.backend.bootstrap import Bootstrap, Candidate, View
+from tests.strategies import scaled
 
 
 def server(node_id: str, expect: int = 3) -> Candidate:
@@ -70,7 +71,7 @@ def test_a_pin_that_was_told_is_kept_against_disagreement() -> None:
 
 
 @given(st.integers(0, 2**32), st.integers(4, 6), st.integers(5, 80))
-@settings(max_examples=200)
+@settings(max_examples=scaled(200))
 def test_clusters_that_form_never_have_disjoint_majorities(
     seed: int, servers: int, steps: int
 ) -> None:

@@ -39,6 +39,7 @@ from raftstore.commands import (
 from raftstore.queries import KVGet, KVList, ListSessions
 from raftstore.records import Node, Session
 from raftstore.state import StateMachine
+from tests.strategies import scaled
 
 IDS = [f"{number:08x}-0000-4000-8000-000000000000" for number in range(4)]
 
@@ -126,7 +127,7 @@ class Contender:
         self.held, self.gone, self.died = False, True, True
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=scaled(50), deadline=None)
 @given(data=st.data(), limit=st.integers(1, 3))
 def test_never_more_hold_it_than_may_and_in_the_end_nothing_is_left(data: Any, limit: int) -> None:
     store = Store()

@@ -13,6 +13,7 @@ from agent.config.keys import KEYS, TREE
 from agent.config.load import AgentFlags, load
 from agent.errors import ConfigError
 from tests.agent.config.hosts import host
+from tests.strategies import scaled
 
 #: Values that one or the other key takes for its own.
 WORDS = st.sampled_from(
@@ -65,7 +66,7 @@ def answered(*paths: str, **flags: Any) -> None:
     assert set(loaded.origins) == set(loaded.values)
 
 
-@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=scaled(150), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.dictionaries(PATHS, ANYTHING, max_size=6), st.booleans())
 def test_any_values_under_real_keys(tmp_path: Path, values: dict[str, Any], dev: bool) -> None:
     file = tmp_path / "f.json"

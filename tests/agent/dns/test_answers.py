@@ -23,6 +23,7 @@ from agent.dns.rules import Rules, rules_of
 from agent.dns.wire import Question, read_question
 from raftstore.queries import HealthEntry, HealthService
 from raftstore.records import Node, NodeName, Service, ServiceId, ServiceName, Weights
+from tests.strategies import scaled
 
 MOST = 5000
 WEB = HealthService(service=ServiceName("web"))
@@ -58,7 +59,7 @@ def rules(**config: object) -> Rules:
     return rules_of(AgentConfig(node_name="x", dns=DnsConfig(**config)))  # type: ignore[arg-type]
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=scaled(80), deadline=None)
 @given(
     qtype=st.sampled_from(["A", "AAAA", "SRV", "ANY", "TXT", "MX"]),
     count=st.one_of(st.integers(0, 40), st.integers(0, MOST)),

@@ -18,6 +18,7 @@ from agent.dns.steps import at_once
 from agent.dns.wire import Question, read_question
 from raftstore.queries import HealthEntry, HealthService
 from raftstore.records import Node, NodeName, Service, ServiceId, ServiceName
+from tests.strategies import scaled
 
 
 def entries(count: int, *, same_size: bool, meta: bool, hosts: int) -> tuple[HealthEntry, ...]:
@@ -37,7 +38,7 @@ def entries(count: int, *, same_size: bool, meta: bool, hosts: int) -> tuple[Hea
     return tuple(made)
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=scaled(120), deadline=None)
 @given(
     count=st.integers(2, 40),
     qtype=st.sampled_from(["A", "SRV", "ANY", "AAAA"]),

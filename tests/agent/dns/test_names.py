@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from agent.dns import names
 from agent.dns.names import Kind, Zones, make_zone
+from tests.strategies import scaled
 
 SRV, A = 33, 1
 ZONES = Zones(make_zone("consul."), make_zone("Alt.Example"))
@@ -97,7 +98,7 @@ def test_the_longest_zone_wins() -> None:
     assert lookup.datacenter == ""
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=scaled(300), deadline=None)
 @given(
     st.lists(st.binary(min_size=1, max_size=63), max_size=6),
     st.sampled_from([(), (b"consul",), (b"service", b"consul"), (b"addr", b"consul"), (b"arpa",)]),

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent.dns.reply_reading import STEPS_MAX, Unreadable, read_reply
+from tests.strategies import scaled
 
 
 def reply_bytes(*lines: str) -> bytes:
@@ -65,7 +66,7 @@ def test_a_packet_of_pointers_costs_no_more_than_a_few_milliseconds() -> None:
     assert count * 120 > STEPS_MAX
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=scaled(300), deadline=None)
 @given(st.binary(max_size=120), st.integers(0, 3), st.binary(max_size=4))
 def test_whatever_comes_is_read_or_unreadable(data: bytes, at: int, noise: bytes) -> None:
     whole = reply_bytes("www.example. 1 IN CNAME mid.example.", "mid.example. 1 IN A 192.0.2.1")

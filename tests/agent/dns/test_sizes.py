@@ -15,6 +15,7 @@ from agent.dns.rules import Rules, rules_of
 from agent.dns.wire import Question, read_question
 from raftstore.queries import HealthEntry, HealthService
 from raftstore.records import Node, NodeName, Service, ServiceId, ServiceName
+from tests.strategies import scaled
 
 
 def entries(count: int, name_bytes: int = 8) -> tuple[HealthEntry, ...]:
@@ -91,7 +92,7 @@ def test_the_order_depends_on_the_dice_alone() -> None:
     assert reply(20, seed=3)[1] != reply(20, seed=4)[1]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=scaled(60), deadline=None)
 @given(
     count=st.integers(1, 60),
     payload=st.sampled_from([0, 1, 512, 513, 600, 1232, 4096, 65535]),

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from agent.dns import records, wire
 from agent.dns.wire import Question, Refusal, Reply, Silence, read_question, write_reply
+from tests.strategies import scaled
 
 LABELS = st.lists(st.text("abcXYZ019-_", min_size=1, max_size=20), min_size=1, max_size=6).map(
     lambda labels: ".".join(labels) + "."
@@ -41,7 +42,7 @@ def test_random_packets_never_raise(data: bytes) -> None:
         assert len(data) < 12 or data[2] & 0x80
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=scaled(200), deadline=None)
 @given(LABELS, st.integers(0, 65535), st.booleans(), st.data())
 def test_damaged_questions_never_raise(
     name: str, qtype: int, edns: bool, data: st.DataObject
@@ -95,7 +96,7 @@ def test_rd_and_cd_are_echoed_and_other_bits_are_not() -> None:
     assert bits == dns.flags.QR | dns.flags.RD | dns.flags.CD
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=scaled(100), deadline=None)
 @given(
     LABELS,
     st.lists(st.tuples(LABELS, LABELS, st.integers(0, 65535)), max_size=12),

@@ -15,6 +15,7 @@ from agent.http.decode import Shape
 from agent.http.openapi import document, path_of
 from agent.http.routes import ROUTES
 from tests.agent.http.rig import Client, Rig, make_config
+from tests.strategies import scaled
 
 ENDPOINTS = [(route, endpoint) for route in ROUTES for endpoint in route.endpoints]
 DOCUMENT = document(ROUTES)
@@ -148,7 +149,7 @@ def requests(draw: st.DrawFn) -> tuple[str, str, bytes | None]:
     return method.upper(), f"{path}?{'&'.join(held)}", body
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=scaled(25), deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.lists(requests(), min_size=5, max_size=25))
 def test_no_request_finds_a_fault_or_hangs(sent: list[tuple[str, str, bytes | None]]) -> None:
     asyncio.run(answered(sent))

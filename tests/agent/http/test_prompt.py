@@ -21,6 +21,7 @@ from raftstore.errors import NoLeader
 from raftstore.records import Node, NodeName, Service, ServiceId
 from tests.agent.http.rig import Client, Rig, make_config, small_limits
 from tests.agent.http.test_server import until
+from tests.strategies import scaled
 
 _DATE = re.compile(rb"\r\nDate: [^\r]*")
 
@@ -165,7 +166,7 @@ async def play(rig: Rig, script: list[list[tuple[list[bytes], int, bool]]]) -> l
 
 # Fifty scripts of several requests each: a minute of a busy machine, else a few seconds.
 @pytest.mark.timeout(180)
-@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=scaled(25), deadline=None, suppress_health_check=list(HealthCheck))
 @given(script=scripts)
 def test_all_ways_give_the_same_bytes(
     loop: asyncio.AbstractEventLoop,

@@ -26,6 +26,7 @@ from agent.leader.autopilot import (
     plan,
 )
 from raftstore.records import AutopilotConfig
+from tests.strategies import scaled
 
 CONFIG = AutopilotConfig()
 TERM, LAST = 3, 1000
@@ -303,7 +304,7 @@ def test_no_change_ever_costs_the_quorum(
         assert action.node_id not in {p.node_id for p in peers}
 
 
-@settings(max_examples=50)
+@settings(max_examples=scaled(50))
 @given(st.integers(0, 2**32))
 def test_a_random_life_ends_with_exactly_the_living_voting(seed: int) -> None:
     """Servers die, are wiped, join and leave; then it is calm, and the planner tidies up."""

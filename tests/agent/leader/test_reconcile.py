@@ -22,6 +22,7 @@ from raftstore.records import (
 )
 from tests.agent.leader.members import member
 from tests.agent.local.parts import Catalog
+from tests.strategies import scaled
 
 SELF = NodeName("s1")
 REAPED = float("-inf")
@@ -103,7 +104,7 @@ registrations = st.lists(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=scaled(200), deadline=None)
 @given(members, registrations, st.booleans())
 def test_the_plan_converges_and_spares_what_is_not_ours(found, stored, patient) -> None:
     catalog = Catalog()

@@ -23,6 +23,7 @@ from agent.local.stored import (
 )
 from raftstore.records import Check, CheckId, ServiceId
 from tests.agent.local.parts import HOST, own_service_ids, proxies, service_records, words
+from tests.strategies import scaled
 
 seconds = st.integers(0, 10**6).map(lambda ms: ms / 1000)
 definitions = st.builds(
@@ -76,7 +77,7 @@ def test_the_state_of_a_ttl_check_survives_the_disk(status, output, expires) -> 
     assert read_state(json.loads(json.dumps(state_json(state)))) == state
 
 
-@settings(max_examples=50)
+@settings(max_examples=scaled(50))
 @given(json_values | near_misses)
 def test_anything_else_is_an_error_of_one_kind(data) -> None:
     for read in (lambda d: read_service(d, HOST), lambda d: read_check(d, HOST), read_state):

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from gossip.errors import DecodeError
 from gossip.wire import messages
 from gossip.wire.messages import Ack, Alive, Dead, IndirectPing, Message, Nack, Ping, Suspect, User
+from tests.strategies import scaled
 
 u32 = st.integers(0, 2**32 - 1)
 u16 = st.integers(0, 2**16 - 1)
@@ -52,7 +53,7 @@ def test_what_was_encoded_is_decoded(message: Message) -> None:
     assert messages.decode(messages.encode(message)) == message
 
 
-@settings(max_examples=500)
+@settings(max_examples=scaled(500))
 @given(st.binary(max_size=200), st.integers(0, 20))
 def test_any_message_is_read_or_refused(data: bytes, kind: int) -> None:
     for candidate in (data, bytes((kind,)) + data):

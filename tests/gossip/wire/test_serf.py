@@ -25,6 +25,7 @@ from gossip.wire.serf import (
     SerfState,
     UserEvent,
 )
+from tests.strategies import scaled
 
 u64 = st.integers(0, 2**64 - 1)
 u32 = st.integers(0, 2**32 - 1)
@@ -88,13 +89,13 @@ ANY_MESSAGE: st.SearchStrategy[SerfMessage] = st.one_of(
 )
 
 
-@settings(max_examples=120)
+@settings(max_examples=scaled(120))
 @given(ANY_MESSAGE)
 def test_what_was_encoded_is_decoded(message: SerfMessage) -> None:
     assert serf.decode(serf.encode(message)) == message
 
 
-@settings(max_examples=500)
+@settings(max_examples=scaled(500))
 @given(st.binary(max_size=200), st.integers(0, 10))
 def test_any_message_is_read_or_refused(data: bytes, kind: int) -> None:
     for candidate in (data, bytes((kind,)) + data):
@@ -102,7 +103,7 @@ def test_any_message_is_read_or_refused(data: bytes, kind: int) -> None:
             serf.decode(candidate)
 
 
-@settings(max_examples=200)
+@settings(max_examples=scaled(200))
 @given(st.dictionaries(st.text(max_size=10), st.text(max_size=20), max_size=6))
 def test_tags_come_back_and_their_bytes_do_not_depend_on_order(tags: dict[str, str]) -> None:
     meta = serf.encode_tags(tags)

@@ -18,6 +18,7 @@ from gossip.wire.fields import pack
 from gossip.wire.frames import Framing, encode_stream
 from gossip.wire.messages import Ack, NodeState, PushPull, State, User
 from gossip.wire.streams import StreamReader
+from tests.strategies import scaled
 
 KEY = bytes(range(32))
 NODE = NodeState(
@@ -57,7 +58,7 @@ def test_a_push_pull_is_complete_exactly_at_its_last_byte(
     assert answers[-1] == sent
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=scaled(300), deadline=None)
 @given(
     data=st.binary(max_size=200), first=st.sampled_from([b"", b"\x06", b"\x09", b"\x0a", b"\x08"])
 )

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from jepsen_lite.checkers import Validity, serializable
 from jepsen_lite.checkers.graph import Graph, components, cycle
 from jepsen_lite.history import FAIL, INFO, INVOKE, OK, Json, Op
+from tests.strategies import scaled
 
 Steps = list[list[Json]]
 
@@ -136,7 +137,7 @@ def honest(seed: int, count: int, lie: bool = False) -> list[Op]:
     return history(*lines)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=scaled(100), deadline=None)
 @given(seed=st.integers(0, 100_000), count=st.integers(1, 120))
 def test_an_honest_store_is_never_called_wrong(seed: int, count: int) -> None:
     assert serializable.check(honest(seed, count)).validity is not Validity.INVALID

@@ -28,6 +28,7 @@ from proxy.tunnel.events import (
     Writable,
 )
 from proxy.tunnel.limits import TunnelLimits
+from tests.strategies import scaled
 
 SMALL = TunnelLimits(
     streams_max=4,
@@ -386,7 +387,7 @@ FRAMES = st.builds(
 )  # fmt: skip
 
 
-@settings(max_examples=60)
+@settings(max_examples=scaled(60))
 @given(st.lists(FRAMES, max_size=20), st.booleans())
 def test_no_frames_raise(raw: list[bytes], client: bool) -> None:
     end = Tunnel(SMALL, client=client, now=0.0)

@@ -23,6 +23,7 @@ from raftstore.raft.snapshot import (
     SnapshotWriter,
 )
 from tests.raftstore.raft.dying import PHASES
+from tests.strategies import scaled
 
 HEADER = SnapshotHeader(cluster_id="c", index=70, term=3, config=(1, b"members"), stamp=1234.5)
 
@@ -77,7 +78,7 @@ def test_bytes_behind_the_end_are_found():
         read(EXAMPLE + b"x")
 
 
-@settings(max_examples=300)
+@settings(max_examples=scaled(300))
 @given(data=st.binary(max_size=200), start=st.booleans())
 def test_random_bytes_are_refused(data, start):
     with pytest.raises(DecodeError):

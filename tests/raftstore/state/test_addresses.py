@@ -10,6 +10,7 @@ from raftstore.commands import Applied, Deregister, Register
 from raftstore.dns_queries import AddressHolder, WhoHasAddress, canonical_address
 from raftstore.records import Node, NodeName, Service, ServiceId, ServiceName
 from raftstore.state import StateMachine
+from tests.strategies import scaled
 
 ADDRESSES = ["10.0.0.1", "10.0.0.2", "2001:db8::1", "host.example", ""]
 ASKED = ["10.0.0.1", "10.0.0.2", "2001:db8::1", "10.9.9.9"]
@@ -73,7 +74,7 @@ def scanned(state: StateMachine, address: str) -> AddressHolder:
     return AddressHolder(nodes[0] if nodes else None, instances[0] if instances else None)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=scaled(150), deadline=None)
 @given(STEPS)
 def test_it_is_what_a_walk_finds_and_every_change_is_told(steps: list[tuple[str, ...]]) -> None:
     state = StateMachine()

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from raftstore.state import heights as module
 from raftstore.state.heights import Heights, prefix_end
+from tests.strategies import scaled
 
 LAST = "\U0010ffff"
 texts = st.text(alphabet=["a", "b", "/", "\ud7ff", LAST], max_size=5)
@@ -20,7 +21,7 @@ def test_the_end_of_a_prefix_parts_what_begins_with_it_from_what_follows(prefix,
     assert below == text.startswith(prefix)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=scaled(150), deadline=None)
 @given(
     steps=st.lists(st.tuples(texts, st.integers(0, 40)), max_size=60),
     prefixes=st.lists(texts, min_size=1, max_size=5),

@@ -27,6 +27,7 @@ from raftstore.state import StateMachine, history, listings, past, transactions
 from raftstore.state.listings import Moved
 from tests.raftstore.state.commands import ALL_QUERIES, catalog_commands, kv_commands
 from tests.raftstore.state.test_machine import START, TIGHT, populated
+from tests.strategies import scaled
 
 FEW = 5
 #: Queries that may be asked of the past.
@@ -96,7 +97,9 @@ def test_without_changes_every_answer_is_the_same(tiny):
 
 
 @settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=scaled(25),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(data=st.data())
 def test_the_past_is_told_as_it_was_whatever_is_written_meanwhile(tiny, monkeypatch, data):

@@ -27,6 +27,7 @@ from tests.raftstore.state.archives import (
     without_indexes,
 )
 from tests.raftstore.state.commands import POPULATED, any_commands
+from tests.strategies import scaled
 
 ACTOR = Actor("t1", "10.0.0.9:1", "n9")
 
@@ -69,7 +70,7 @@ def draw_some(data: st.DataObject, state: StateMachine, most: int) -> None:
         state.apply(index, float(index), data.draw(any_commands(index)))
 
 
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=scaled(6), deadline=None)
 @given(data=st.data())
 def test_what_was_saved_is_in_force_and_no_index_ever_falls(data):
     source = populated()
@@ -95,7 +96,7 @@ def test_what_was_saved_is_in_force_and_no_index_ever_falls(data):
         assert all(now[query] >= before[query] for query in now), "an index fell"
 
 
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=scaled(6), deadline=None)
 @given(data=st.data())
 def test_a_server_that_starts_again_between_two_parts_is_like_the_others(data):
     source = populated()

@@ -41,6 +41,7 @@ from tests.raftstore.state.commands import (
     transactions,
 )
 from tests.raftstore.state.test_machine import START, TIGHT, is_touched, populated
+from tests.strategies import scaled
 
 ID = "11111111-1111-1111-1111-111111111111"
 #: What a sweep bears on. Answers about the past wait for its end.
@@ -77,7 +78,7 @@ def sliced(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
 
 
 @settings(
-    max_examples=20,
+    max_examples=scaled(20),
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(data=st.data())
@@ -111,7 +112,7 @@ def test_a_half_swept_state_answers_as_a_whole_one(sliced, data):
 
 
 @settings(
-    max_examples=12,
+    max_examples=scaled(12),
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(data=st.data())

@@ -32,6 +32,7 @@ from raftstore.state import StateMachine
 from tests.raftstore.state.commands import KEY_VERBS, SESSIONS, transactions
 from tests.raftstore.state.test_machine import START, TIGHT, any_commands, as_bytes, populated
 from tests.raftstore.state.test_sessions import Cluster
+from tests.strategies import scaled
 
 ONE = SESSIONS[0]
 NOT_HELD = "lock isn't held, or is held by another session"
@@ -307,7 +308,7 @@ def test_a_reader_gets_the_same_without_an_entry(txn):
     ]  # fmt: skip
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=scaled(80), deadline=None)
 @given(data=st.data())
 def test_a_failed_transaction_leaves_the_same_bytes_and_a_good_one_all_of_it(data):
     state = populated(TIGHT)
@@ -370,7 +371,7 @@ class Slow:
         return True
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=scaled(80), deadline=None)
 @given(data=st.data())
 def test_keys_are_as_in_a_store_that_is_copied_first(data):
     state, slow = StateMachine(StateLimits(tombstones_max=2)), Slow()

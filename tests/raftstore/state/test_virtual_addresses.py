@@ -16,6 +16,7 @@ from raftstore.records import Node, NodeName, Proxy, Service, ServiceId, Service
 from raftstore.state import StateMachine
 from raftstore.state.virtual_addresses import REST_S, nth_address
 from raftstore.virtual_commands import EnableVirtualAddresses
+from tests.strategies import scaled
 
 
 class Cluster:
@@ -146,7 +147,7 @@ def test_what_is_linked_gets_one_when_that_is_switched_on() -> None:
     assert cluster.apply(EnableVirtualAddresses()) is False
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=scaled(60), deadline=None)
 @given(
     st.lists(
         st.tuples(

@@ -23,6 +23,7 @@ from agent.backend.rpc.frames import (
     decode,
     encode,
 )
+from tests.strategies import scaled
 
 u64 = st.integers(0, (1 << 64) - 1)
 FRAMES: st.SearchStrategy[Frame] = st.one_of(
@@ -37,7 +38,7 @@ FRAMES: st.SearchStrategy[Frame] = st.one_of(
 
 
 @given(st.lists(FRAMES, max_size=6), st.lists(st.integers(1, 40), max_size=30))
-@settings(max_examples=150)
+@settings(max_examples=scaled(150))
 def test_a_stream_gives_back_its_frames_however_it_is_cut(
     frames: list[Frame], cuts: list[int]
 ) -> None:
