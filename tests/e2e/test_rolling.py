@@ -17,6 +17,7 @@ from tests.e2e.cluster import AgentProcess, Cluster
 from tests.waiting import eventually
 
 pytestmark = [pytest.mark.e2e, pytest.mark.alone, pytest.mark.timeout(240)]
+WHOLE_PROGRAM = True  # a server is away for as long as the installed program takes to start
 
 
 #: Between two requests of a user. Eighteen of them without it take both cores from the servers
