@@ -22,6 +22,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -31,6 +32,7 @@ REQUEST_BYTES_MAX = 1 << 17
 #: What a server has loaded once it is ready; the rest is loaded by whoever wants it.
 MODULES = ("agent.cli.agent", "agent.config.load", "agent.process", "agent.parts.server")
 ENDS_WITHIN_S = 30.0
+_one_at_a_time = threading.Lock()  # who asks next would read the answer to another
 
 
 class Forked:
@@ -100,12 +102,13 @@ def _nursery() -> socket.socket:
 
 def start(argv: Sequence[str], environ: dict[str, str], log: int) -> Forked:
     """Start an agent that writes to the file descriptor ``log``."""
-    asking = _nursery()
-    ended, theirs = socket.socketpair()
-    with theirs:
-        request = {"argv": list(argv), "environ": environ, "cwd": str(Path.cwd())}
-        socket.send_fds(asking, [json.dumps(request).encode()], [log, theirs.fileno()])
-    return Forked(int(asking.recv(100)), ended)
+    request = {"argv": list(argv), "environ": environ, "cwd": str(Path.cwd())}
+    with _one_at_a_time:
+        asking = _nursery()
+        ended, theirs = socket.socketpair()
+        with theirs:
+            socket.send_fds(asking, [json.dumps(request).encode()], [log, theirs.fileno()])
+        return Forked(int(asking.recv(100)), ended)
 
 
 class Nursery:
