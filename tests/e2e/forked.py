@@ -12,6 +12,7 @@ their module), as benchmarks do.
 from __future__ import annotations
 
 import atexit
+import contextlib
 import functools
 import gc
 import importlib
@@ -74,9 +75,9 @@ class Forked:
         if not select.select([self._ended], [], [], timeout)[0]:
             return
         told = self._ended.recv(100)
-        self._ended.close()
         assert told, "the process that forks is gone"
         self.returncode = int(told)
+        self._ended.close()
 
 
 @functools.cache
@@ -144,14 +145,16 @@ class Nursery:
                 return True
             os.close(log)
             self._told[pid] = socket.socket(fileno=told)
-            self._asked.send(str(pid).encode())
+            with contextlib.suppress(OSError):
+                self._asked.send(str(pid).encode())
 
     def _reap(self) -> None:
         while self._told:
             pid, status = os.waitpid(-1, os.WNOHANG)
             if pid == 0:
                 return
-            with self._told.pop(pid) as told:
+            # Whoever asked may have given up; the others still want their agents.
+            with self._told.pop(pid) as told, contextlib.suppress(OSError):
                 told.send(str(os.waitstatus_to_exitcode(status)).encode())
 
     def _forget(self) -> None:

@@ -44,3 +44,11 @@ def test_it_is_a_process_and_a_session_of_its_own_that_can_be_killed(fresh: Clus
     agent.kill()
     assert process.returncode == -9
     assert other.process is not None and other.process.poll() is None
+
+
+def test_one_that_nobody_asks_for_any_more_ends_without_a_trace(tmp_path: Path) -> None:
+    left, _ = started(tmp_path, "agent", "-dev", "-bind=127.0.0.1", "-no-such-flag")
+    left._ended.close()
+    after, _ = started(tmp_path, "version")
+    assert after.wait(60) == 0
+    assert started(tmp_path, "version")[0].wait(60) == 0
