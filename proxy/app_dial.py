@@ -8,9 +8,10 @@ import os
 import ssl
 
 from proxy.config import ProxyConfig
+from proxy.errors import NoHandshake
 from proxy.relay import Owner, PlainStream, Stream, TlsStream
 from proxy.source import AppAddress, AppTls
-from proxy.tunnel.pool import Greeting, NoHandshake
+from proxy.tunnel.pool import Greeting
 
 #: Contexts of one gateway's services; each is some 50 KB.
 _CONTEXTS_MAX = 512

@@ -33,3 +33,15 @@ class HttpViolation(ProxyError):
     def __init__(self, status: int, text: str) -> None:
         super().__init__(text)
         self.status = status
+
+
+class PipeClosed(OSError):
+    """The other side is gone; the text is a word for logs."""
+
+
+class NoHandshake(OSError):
+    """The handshake failed; ``reason`` is a word for logs."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(f"{reason}: {detail}" if detail else reason)
+        self.reason, self.detail = reason, detail

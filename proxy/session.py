@@ -28,7 +28,7 @@ from proxy.effects import (
     Side,
     StartRelay,
 )
-from proxy.errors import IdentityError
+from proxy.errors import IdentityError, NoHandshake
 from proxy.relay import Stream
 from proxy.revocations import Revocations
 from proxy.source import AppAddress, Endpoint
@@ -36,7 +36,7 @@ from proxy.spiffe import SpiffeId
 from proxy.tls import Contexts
 from proxy.tunnel import far
 from proxy.tunnel.far import Far
-from proxy.tunnel.pool import NoHandshake, Secured, Tunnels
+from proxy.tunnel.pool import Secured, Tunnels
 from proxy.tunnel.stream import DENIED, UNREACHABLE, TunnelStream
 
 log = logging.getLogger("lictor.proxy.session")

@@ -121,8 +121,12 @@ class Maglev(_Hashed):
 
     def _find(self, hash_value: int, usable: Collection[Host]) -> Host | None:
         owners, places = self._owners, self._places
-        around = (owners[places[(hash_value + step) % TABLE]] for step in range(TABLE))
-        return next((owner for owner in around if owner in usable), None)
+        # No generator: compiled, it would look at all places first.
+        for step in range(TABLE):
+            owner = owners[places[(hash_value + step) % TABLE]]
+            if owner in usable:
+                return owner
+        return None
 
 
 def maglev_table(names: Sequence[bytes], weights: Sequence[float]) -> list[int]:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from functools import lru_cache
 
 from proxy.errors import HttpViolation
@@ -25,55 +24,92 @@ _STATUS = re.compile(r"HTTP/1\.([01]) ([1-9][0-9]{2})(?: ([\t\x20-\x7e\x80-\xff]
 Headers = tuple[tuple[str, str], ...]
 
 
-@dataclass(frozen=True, slots=True)
 class Request:
-    """A request's head. ``minor`` is the version's second digit."""
+    """A request's head. ``minor`` is the version's second digit.
 
-    method: str
-    target: str
-    minor: int
-    headers: Headers
-    #: By name in lower case, several lines joined by commas: a request is asked for some twenty
-    #: headers on its way.
-    by_name: Mapping[str, str] = field(init=False, repr=False, compare=False)
+    Nobody changes one. It is no frozen dataclass because three are made for each request: those
+    set each field by a call.
+    """
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "by_name", _by_name(self.headers))
+    __slots__ = ("by_name", "headers", "method", "minor", "target")
+
+    def __init__(
+        self,
+        method: str,
+        target: str,
+        minor: int,
+        headers: Headers,
+        by_name: Mapping[str, str] | None = None,
+    ) -> None:
+        """``by_name`` is what ``headers`` are by name, where that is known already."""
+        self.method = method
+        self.target = target
+        self.minor = minor
+        self.headers = headers
+        #: By name in lower case, several lines joined by commas: a request is asked for some
+        #: twenty headers on its way.
+        self.by_name: Mapping[str, str] = _by_name(headers) if by_name is None else by_name
 
     def get(self, name: str) -> str | None:
         """The value of a header, several lines joined by commas; None when there is none."""
         return self.by_name.get(name.lower())
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Request) and (
+            self.method == other.method
+            and self.target == other.target
+            and self.minor == other.minor
+            and self.headers == other.headers
+        )
+
+    def __hash__(self) -> int:
+        return hash((self.method, self.target, self.minor, self.headers))
+
+    def __repr__(self) -> str:
+        return f"Request({self.method!r}, {self.target!r}, {self.minor!r}, {self.headers!r})"
+
 
 def extended(request: Request, added: Headers) -> Request:
     """The same with headers after the others, whose names in lower case are not there yet. What
     is known of the others is not found out again: every request gets some on its way."""
-    made = object.__new__(Request)
-    put = object.__setattr__
-    put(made, "method", request.method)
-    put(made, "target", request.target)
-    put(made, "minor", request.minor)
-    put(made, "headers", (*request.headers, *added))
-    put(made, "by_name", {**request.by_name, **dict(added)})
-    return made
+    return Request(
+        request.method,
+        request.target,
+        request.minor,
+        (*request.headers, *added),
+        {**request.by_name, **dict(added)},
+    )
 
 
-@dataclass(frozen=True, slots=True)
 class Response:
-    """A response's head."""
+    """A response's head. No frozen dataclass, as a request's is none."""
 
-    status: int
-    reason: str
-    minor: int
-    headers: Headers
-    by_name: Mapping[str, str] = field(init=False, repr=False, compare=False)
+    __slots__ = ("by_name", "headers", "minor", "reason", "status")
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "by_name", _by_name(self.headers))
+    def __init__(self, status: int, reason: str, minor: int, headers: Headers) -> None:
+        self.status = status
+        self.reason = reason
+        self.minor = minor
+        self.headers = headers
+        self.by_name: Mapping[str, str] = _by_name(headers)
 
     def get(self, name: str) -> str | None:
         """As a request's."""
         return self.by_name.get(name.lower())
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Response) and (
+            self.status == other.status
+            and self.reason == other.reason
+            and self.minor == other.minor
+            and self.headers == other.headers
+        )
+
+    def __hash__(self) -> int:
+        return hash((self.status, self.reason, self.minor, self.headers))
+
+    def __repr__(self) -> str:
+        return f"Response({self.status!r}, {self.reason!r}, {self.minor!r}, {self.headers!r})"
 
 
 def _by_name(headers: Iterable[tuple[str, str]]) -> Mapping[str, str]:

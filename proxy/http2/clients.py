@@ -12,14 +12,14 @@ from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 from proxy.config import ProxyConfig
-from proxy.errors import HttpViolation
+from proxy.errors import HttpViolation, PipeClosed
 from proxy.http1.head import Request
 from proxy.http2 import fields
 from proxy.http2.core import CANCEL, NO_ERROR, Core
 from proxy.http2.session import Session, Stream, StreamReset
 from proxy.l7.limits import HttpLimits
 from proxy.l7.messages import Answer
-from proxy.l7.pipe import Pipe, PipeClosed
+from proxy.l7.pipe import Pipe
 from proxy.l7.pool import Peer, Pool
 from proxy.l7.relaying import Began, Outgoing, Replay
 from proxy.l7.retries import Failure
@@ -108,7 +108,8 @@ class Exchange:
 
     async def _send(self, stream: Stream, body: Replay) -> None:
         try:
-            async for piece in body.pieces():
+            reading = body.reading()
+            while piece := await reading.read():
                 await stream.send(piece)
             if body.trailers:
                 await stream.headers(body.trailers, ended=True)

@@ -7,7 +7,7 @@ import functools
 import logging
 from collections.abc import Callable, Sequence
 
-from proxy.errors import HttpViolation
+from proxy.errors import HttpViolation, PipeClosed
 from proxy.http1 import forward
 from proxy.http1.body import Framing
 from proxy.http1.head import Headers, Request, Response
@@ -17,7 +17,7 @@ from proxy.http2.events import Asked
 from proxy.http2.session import Session, Stream, StreamReset
 from proxy.http2.turns import Turns
 from proxy.l7.limits import HttpLimits
-from proxy.l7.pipe import Pipe, PipeClosed
+from proxy.l7.pipe import Pipe
 from proxy.l7.serve import Handler
 from proxy.telemetry.entry import Notes
 

@@ -10,6 +10,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 
+from proxy.errors import PipeClosed
 from proxy.http1.head import Headers, Response
 from proxy.http2.core import CANCEL, Core, Ended
 from proxy.http2.events import Answered, Asked, Broken, Event, Leaving, Over, Piece, Room
@@ -17,7 +18,7 @@ from proxy.http2.fields import Fields
 from proxy.http2.turns import Turns
 from proxy.l7.limits import HttpLimits
 from proxy.l7.messages import Servant
-from proxy.l7.pipe import Pipe, PipeClosed
+from proxy.l7.pipe import Pipe
 
 
 class StreamReset(PipeClosed):

@@ -10,12 +10,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from proxy.balance.hosts import Host
-from proxy.errors import HttpViolation
+from proxy.errors import HttpViolation, PipeClosed
 from proxy.http1 import forward
 from proxy.http1.forward import About
 from proxy.l7 import mirror
 from proxy.l7.hosts import TargetHosts
-from proxy.l7.pipe import Pipe, PipeClosed
+from proxy.l7.pipe import Pipe
 from proxy.l7.pool import Peer
 from proxy.l7.relaying import Began, Exchange, Outgoing, ask, give, upgrade_wanted
 from proxy.l7.request_state import RequestState, Surroundings

@@ -19,6 +19,7 @@ from proxy.authz import Policy
 from proxy.certificate import PeerCertificate
 from proxy.config import ProxyConfig
 from proxy.effects import Record
+from proxy.errors import PipeClosed
 from proxy.http2.clients import Links
 from proxy.http2.server import Server
 from proxy.http2.turns import Turns
@@ -31,7 +32,7 @@ from proxy.l7.ingress import IngressListener
 from proxy.l7.ingress_http import IngressHttp
 from proxy.l7.limits import HttpLimits
 from proxy.l7.outbound import OutboundHttp
-from proxy.l7.pipe import TUNNELLED, Pipe, PipeClosed
+from proxy.l7.pipe import TUNNELLED, Pipe
 from proxy.l7.pool import Pool
 from proxy.l7.request_state import Surroundings, UpstreamState
 from proxy.l7.serve import Handler, serve

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Any, Protocol
 
 from proxy.http1 import forward
@@ -98,7 +97,7 @@ class IngressHttp:
         if service.request_headers != NO_CHANGES:
             about = About(self._source_ip, service.name)
             headers = forward.changed(headers, service.request_headers, request, about)
-        return replace(request, headers=tuple(headers))
+        return Request(request.method, request.target, request.minor, tuple(headers))
 
 
 class _ChangedPlan:

@@ -10,7 +10,7 @@ from typing import Protocol
 
 from proxy import certificate
 from proxy.certificate import PeerCertificate
-from proxy.errors import HttpViolation, IdentityError
+from proxy.errors import HttpViolation, IdentityError, PipeClosed
 from proxy.http1 import head
 from proxy.l7.limits import HttpLimits
 from proxy.l7.messages import Servant
@@ -20,10 +20,6 @@ from proxy.relay import Stream
 _HEAD_LOOK_BYTES = 1024
 #: Why a pipe ends whose connection turned out to be a tunnel.
 TUNNELLED = "tunnelled"
-
-
-class PipeClosed(OSError):
-    """The other side is gone; ``reason`` is a word for logs."""
 
 
 class Taker(Protocol):
@@ -79,6 +75,8 @@ class Pipe:
         self._ending: asyncio.TimerHandle | None = None
         #: Takes no more streams, where there are some.
         self.leave: Callable[[], None] = lambda: None
+        #: Told once, when the stream is lost.
+        self.on_lost: Callable[[Pipe], None] | None = None
         #: Whether the connection turned out to be a tunnel.
         self.tunnelled = False
         #: Of the other side, once it is known.
@@ -123,6 +121,9 @@ class Pipe:
     def stream_lost(self, stream: Stream, reason: str) -> None:
         self._insecure(reason)
         self._fail(reason)
+        if self.on_lost is not None:
+            self.on_lost(self)
+            self.on_lost = None
         if self._ending is not None:  # it would hold all that is here for its time
             self._ending.cancel()
             self._ending = None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import weakref
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,8 +10,9 @@ from typing import Protocol
 
 from proxy import app_dial, spiffe
 from proxy.config import ProxyConfig
+from proxy.errors import PipeClosed
 from proxy.l7.limits import HttpLimits
-from proxy.l7.pipe import Pipe, PipeClosed
+from proxy.l7.pipe import Pipe
 from proxy.l7.relaying import Exchange
 from proxy.relay import TlsStream
 from proxy.revocations import NONE, Revocations
@@ -64,8 +64,8 @@ class Pool:
         self._tunnels = tunnels
         self._http2 = http2
         self._revoked = revoked
-        #: Every connection over mTLS that somebody still holds.
-        self._dialled: weakref.WeakSet[Pipe] = weakref.WeakSet()
+        #: Every connection over mTLS that is not lost.
+        self._dialled: set[Pipe] = set()
         self._config = config
         self._limits = limits
         self._idle: dict[Peer | AppAddress, deque[tuple[float, Pipe]]] = {}
@@ -122,6 +122,7 @@ class Pool:
                 else:
                     await self._dial_peer(to, pipe, contexts)
         except BaseException:
+            self._dialled.discard(pipe)
             pipe.abort()
             raise
         pipe.begin()
@@ -163,6 +164,7 @@ class Pool:
     async def _check(self, to: Peer, pipe: Pipe) -> None:
         """Whoever answered must be whom we meant, by a certificate that counts."""
         self._dialled.add(pipe)
+        pipe.on_lost = self._dialled.discard
         peer = await pipe.secured
         why = self._revoked().why(peer)
         if why:

@@ -6,11 +6,11 @@ Decides nothing about retries: it says how a try ended, and whether anything was
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Sequence
+from collections.abc import Callable, Collection, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
-from proxy.errors import HttpViolation
+from proxy.errors import HttpViolation, PipeClosed
 from proxy.http1 import body as framing
 from proxy.http1 import forward
 from proxy.http1.body import LAST_CHUNK, Framing, chunk
@@ -18,7 +18,7 @@ from proxy.http1.head import Headers as Trailers
 from proxy.http1.head import Request, Response, read_response
 from proxy.l7.limits import HttpLimits
 from proxy.l7.messages import Answer, Body, Client, PipeBody
-from proxy.l7.pipe import Pipe, PipeClosed
+from proxy.l7.pipe import Pipe
 from proxy.l7.retries import REPLAY_MAX_BYTES, Failure
 
 Headers = Sequence[tuple[str, str]]
@@ -67,29 +67,49 @@ class Replay:
         """So many bytes of it have gone another way."""
         self._size += size
 
-    async def pieces(self) -> AsyncIterator[bytes]:
-        """All of it from its beginning. Raises what reading raises."""
-        for piece in self._kept:
-            yield piece
-        while not self._whole:
-            piece = await self._body.read()
-            if not piece:
-                self._whole = True
-                break
-            self._size += len(piece)
-            if self.repeatable:
-                self._kept.append(piece)
-            else:
-                self._kept.clear()
-            yield piece
+    def reading(self) -> Reading:
+        """All of it from its beginning."""
+        return Reading(self, list(self._kept))
+
+    async def more(self) -> bytes:
+        """The next piece that nobody has read yet; b"" at the end. Raises what reading raises."""
+        if self._whole:
+            return b""
+        piece = await self._body.read()
+        if not piece:
+            self._whole = True
+            return b""
+        self._size += len(piece)
+        if self.repeatable:
+            self._kept.append(piece)
+        else:
+            self._kept.clear()
+        return piece
 
     async def send(self, pipe: Pipe, stall_s: float) -> None:
         """Write all of it. Raises what reading and writing raise."""
         wrap: Callable[[bytes], bytes] = chunk if self.framing.chunked else bytes
-        async for piece in self.pieces():
+        reading = self.reading()
+        while piece := await reading.read():
             await pipe.write(wrap(piece), stall_s)
         if self.framing.chunked:
             await pipe.write(LAST_CHUNK, stall_s)
+
+
+class Reading:
+    """One reading of a body: what is kept of it, then what comes."""
+
+    def __init__(self, body: Replay, kept: list[bytes]) -> None:
+        self._body = body
+        self._kept = kept
+        self._at = 0
+
+    async def read(self) -> bytes:
+        """The next piece; b"" at the end. Raises what reading raises."""
+        if self._at < len(self._kept):
+            self._at += 1
+            return self._kept[self._at - 1]
+        return await self._body.more()
 
 
 @dataclass(frozen=True, slots=True)

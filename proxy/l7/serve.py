@@ -5,13 +5,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable
 
-from proxy.errors import HttpViolation
+from proxy.errors import HttpViolation, PipeClosed
 from proxy.http1 import body as framing
 from proxy.http1 import head
 from proxy.http1.head import Request
 from proxy.l7.limits import HttpLimits
 from proxy.l7.messages import Answer, Body, PipeAnswer, PipeBody, own_answer
-from proxy.l7.pipe import Pipe, PipeClosed
+from proxy.l7.pipe import Pipe
 
 log = logging.getLogger("lictor.proxy.l7")
 

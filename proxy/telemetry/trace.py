@@ -50,7 +50,7 @@ def told(request: Request) -> dict[str, str]:
     values = request.by_name
     if _NAMES.isdisjoint(values):
         return {}
-    return {name: values[name] for name in _NAMES & values.keys()}
+    return {name: value for name, value in values.items() if name in _NAMES}
 
 
 def is_traced(request: Request) -> bool:

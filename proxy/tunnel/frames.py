@@ -7,9 +7,9 @@ same and both directions remember what they have seen. HPACK itself is the kept 
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
-from typing import Final
+from typing import Any, Final
 
 from hpack import Decoder, Encoder, HPACKError
 
@@ -130,6 +130,8 @@ def _read_block(block: bytes) -> Mapping[str, str]:
     decoder.header_table_size = 0
     decoder.max_allowed_table_size = 0
     try:
-        return {str(name): str(value) for name, value in decoder.decode(block)}
+        # Its types say bytes, whatever it was asked for.
+        fields: Iterable[Any] = decoder.decode(block)
+        return {str(name): str(value) for name, value in fields}
     except (HPACKError, UnicodeError) as error:
         raise TunnelViolation(COMPRESSION_ERROR, f"headers cannot be read: {error}") from error

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 from proxy import certificate, spiffe
 from proxy.certificate import PeerCertificate
 from proxy.config import ProxyConfig
-from proxy.errors import IdentityError
+from proxy.errors import IdentityError, NoHandshake
 from proxy.relay import Owner, Stream, TlsStream
 from proxy.revocations import Revocations
 from proxy.telemetry.connections import HandshakeMetrics
@@ -351,14 +351,6 @@ class Tunnels:
                 for link in group.links
             ],
         }
-
-
-class NoHandshake(OSError):
-    """The handshake failed; ``reason`` is a word for logs."""
-
-    def __init__(self, reason: str, detail: str) -> None:
-        super().__init__(f"{reason}: {detail}" if detail else reason)
-        self.reason, self.detail = reason, detail
 
 
 def _again(error: BaseException) -> OSError:
