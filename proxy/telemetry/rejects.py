@@ -26,8 +26,9 @@ _RULES: Mapping[str, tuple[str, ...]] = {
     "12": ("Connection names",),
     "13": ("bad scheme", "bad path", "authority and host", "a Content-Length without",
            "bad pseudo-header", "a header of one connection", "bad status", "bad protocol",
-           "HTTP/2 does not switch", "the other side takes no"),
+           "HTTP/2 does not switch", "the other side takes no", "empty authority"),
     "14": ("bad GOAWAY", "headers go on", "too many ", "streams go on to be opened"),
+    "15": ("a header name with an underscore",),
     "slow": ("the body came too slowly",),
 }  # fmt: skip
 _FOUND = [(text, rule) for rule, texts in _RULES.items() for text in texts]
