@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: help setup lock run demo test test-long properties check check-types check-rules fmt e2e sim sim-gossip kill interop fuzz jepsen bench bench-mesh docs reference clean interop-clients
+.PHONY: help setup lock run demo test test-long properties check check-types check-rules fmt e2e sim sim-gossip kill interop fuzz jepsen bench bench-mesh native docs reference clean interop-clients
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -94,11 +94,15 @@ jepsen: setup ## break real clusters in 50 ways for SECONDS=60 each and check wh
 bench: setup ## floors and our figures beside them, as ratios
 	$(BIN)/python -m tests.bench
 
+native: setup ## compile the proxy's hot modules beside the source; sidecars use them while they fit it
+	$(BIN)/python -m agent.connect.native_build
+
 bench-mesh: setup ## our pair of sidecars beside a pair of Envoys (wants wrk, nginx, and ENVOY=path or the wheel)
+	$(BIN)/python -m agent.connect.native_build || echo "without the compiled form (see above)"
 	$(BIN)/python -m tests.bench.mesh --rounds $(or $(ROUNDS),5) $(if $(ONLY),--only "$(ONLY)")
 
 reference: setup ## the reference pages, made of the program: commands, keys, man page
 	$(BIN)/python -m agent.cli.reference docs/reference
 
 clean: ## remove what the targets made
-	rm -rf .venv .interop .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv .interop .lictor-native .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -8,8 +8,12 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from proxy.authz import Policy
+from proxy.http1 import head
 from proxy.source import MeshState
 from proxy.telemetry.connections import ConnectionMetrics
+
+#: Whether this is the compiled form of the proxy (ADR 102).
+COMPILED = not head.__file__.endswith(".py")
 
 
 @dataclass(slots=True)
@@ -83,6 +87,7 @@ def counted(
     gauges = {
         "handshakes_active": float(handshakes),
         "workers": 1.0,
+        "compiled": float(COMPILED),
         "config_age_seconds": found.source_age_s,
         "config_version": float(found.config_version),
         "leaf_expiry_seconds": max(0.0, found.leaf_not_after_at - now),

@@ -13,11 +13,17 @@ examples as each test names (``scaled``) and 100 where it names none.
 from __future__ import annotations
 
 import gc
+import os
 from collections.abc import Generator
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+if os.environ.get("LICTOR_TEST_NATIVE"):  # before anything of the proxy is loaded
+    from agent.connect import native
+
+    native.use("require")
 
 RUNS_DEFAULT = 3
 SEEDS_MANY = 10  # from so many on, a run takes half of them and `make properties` all

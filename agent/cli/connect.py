@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,8 @@ from agent.cli.flags import Flag, Kind
 
 if TYPE_CHECKING:
     from proxy.worker import ProxyOptions
+
+log = logging.getLogger("lictor.proxy")
 
 _LEVELS = ("TRACE", "DEBUG", "INFO", "WARN", "ERR", "ERROR")
 
@@ -28,14 +31,22 @@ def _proxy(call: Call) -> int:
             f"Invalid log level: {flags.text('log-level')}. "
             f"Valid log levels are: [{' '.join(_LEVELS)}]"
         )
-    try:
-        options = proxy_options(call)
-    except ValueError as error:
-        return call.fail(f"Error preparing configuration: {error}")
     from agent import logs
-    from proxy.worker import main_proxy
+    from agent.connect import native
 
     logs.configure(level, as_json=flags["log-json"])
+    if flags.text("native") not in native.MODES:
+        return call.fail(f'-native must be auto, off or require, not "{flags.text("native")}"')
+    try:
+        why = native.use(flags.text("native"))  # before anything of the proxy is loaded
+        options = proxy_options(call)
+    except native.NotNative as error:
+        return call.fail(f"Error: {error}")
+    except ValueError as error:
+        return call.fail(f"Error preparing configuration: {error}")
+    from proxy.worker import main_proxy
+
+    log.info("compiled=%s%s", not why, f" reason={why!r}" if why else "")
     return main_proxy(options)
 
 
@@ -233,6 +244,11 @@ COMMANDS = {
                 "How many processes share the ports of this proxy.",
                 Kind.INT,
                 default=1,
+            ),
+            Flag(
+                "native",
+                "Use the compiled form of the proxy where there is one: auto, off or require.",
+                default="auto",
             ),
             Flag(
                 "own-streams-max",

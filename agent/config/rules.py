@@ -124,6 +124,9 @@ def _check_mesh(values: Values) -> None:
     tunnel = values.get("proxy.tunnel", "auto")
     if tunnel not in {"auto", "off", "require"}:
         raise ConfigError(f'proxy.tunnel must be "auto", "off" or "require", not "{tunnel}"')
+    native = values.get("proxy.native", "auto")
+    if native not in {"auto", "off", "require"}:
+        raise ConfigError(f'proxy.native must be "auto", "off" or "require", not "{native}"')
     workers = values.get("proxy.workers", 1)
     if not 1 <= workers <= _PROXY_WORKERS_MAX:
         raise ConfigError(f"proxy.workers must be 1 to {_PROXY_WORKERS_MAX}, not {workers}")

@@ -356,6 +356,8 @@ class AgentConfig:
     proxy_outlives_agent_s: float = 0.0
     #: Processes that share the ports of each sidecar (SO_REUSEPORT).
     proxy_workers: int = 1
+    #: Whether sidecars use the compiled form of the proxy: auto, off or require (ADR 102).
+    proxy_native: str = "auto"
     #: Streams of a sidecar, each way, that may go on over a connection of their own (0: none), how
     #: many bytes they must have moved, and within what time (ADR 95).
     proxy_own_streams_max: int = 8

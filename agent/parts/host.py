@@ -170,7 +170,7 @@ class HostParts:
             workers=config.proxy_workers,
             handover_dir=folder,
             variables=openssl_conf.variables(folder),
-            flags=_of_big_streams(config),
+            flags=_more_flags(config),
             outlives_s=config.proxy_outlives_agent_s,
             program=lambda: looks(folders(OF_SIDECARS)),
             on_change=lambda proxy_id: self.local.sidecar_changed(ServiceId(proxy_id)),
@@ -182,9 +182,10 @@ class HostParts:
             ground.owner.spawn(sidecars, name="sidecars")
 
 
-def _of_big_streams(config: AgentConfig) -> tuple[str, ...]:
-    """What sidecars are told of streams with a connection of their own."""
+def _more_flags(config: AgentConfig) -> tuple[str, ...]:
+    """What else sidecars are told: their form, and of streams with a connection of their own."""
     return (
+        f"-native={config.proxy_native}",
         f"-own-streams-max={config.proxy_own_streams_max}",
         f"-own-stream-bytes={config.proxy_own_stream_bytes}",
         f"-own-stream-within={config.proxy_own_stream_within_s:g}s",

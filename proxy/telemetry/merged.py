@@ -12,6 +12,7 @@ from typing import Any
 _PREFIX = "lictor_proxy_"
 #: Not sums: the oldest knowledge, the nearest end, what all have in common.
 _NO_SUMS: Mapping[str, Callable[[float, float], float]] = {
+    f"{_PREFIX}compiled": min,
     f"{_PREFIX}config_age_seconds": max,
     f"{_PREFIX}leaf_expiry_seconds": min,
     f"{_PREFIX}root_count": max,

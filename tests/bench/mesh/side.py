@@ -13,12 +13,16 @@ from typing import Any
 
 import uvloop
 
-from proxy import heap
-from proxy.balance.hosts import Host
-from proxy.config import ProxyConfig
-from proxy.l7.routes import read_chain
-from proxy.server import Proxy
-from proxy.source import AppAddress, Endpoint, LeafPair, MeshState, OwnService, UpstreamSpec
+from agent.connect import native
+
+native.use("auto")  # before anything of the proxy is loaded
+
+from proxy import heap  # noqa: E402
+from proxy.balance.hosts import Host  # noqa: E402
+from proxy.config import ProxyConfig  # noqa: E402
+from proxy.l7.routes import read_chain  # noqa: E402
+from proxy.server import Proxy  # noqa: E402
+from proxy.source import AppAddress, Endpoint, LeafPair, MeshState, OwnService, UpstreamSpec  # noqa: E402
 
 CHAIN = {
     "Protocol": "http",
