@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from proxy.l7.limits import HttpLimits
 from proxy.tunnel.limits import TunnelLimits
 
 
@@ -70,3 +71,4 @@ class ProxyConfig:
     #: can, "off" never, "require" dials nobody else. Plain connections are accepted always.
     tunnel: str = "auto"
     tunnel_limits: TunnelLimits = field(default_factory=TunnelLimits)
+    http_limits: HttpLimits = field(default_factory=HttpLimits)

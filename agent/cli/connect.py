@@ -56,6 +56,7 @@ def proxy_options(call: Call) -> ProxyOptions:
     from agent.connect.child import ORDER_VARIABLE, PARENT_PID_VARIABLE
     from agent.connect.late_parts import MARKS, Jose, full_match
     from agent.durations import parse_s
+    from proxy.bounds import bounded, read
     from proxy.config import ProxyConfig
     from proxy.tunnel.limits import TunnelLimits
     from proxy.worker import ProxyOptions
@@ -90,14 +91,17 @@ def proxy_options(call: Call) -> ProxyOptions:
         bind_address=flags.text("bind-address"),
         handover=flags.text("handover"),
         outlives_s=parse_s(flags.text("outlives-agent") or "0s"),
-        config=ProxyConfig(
-            tunnel=tunnel,
-            workers=workers,
-            tunnel_limits=TunnelLimits(
-                own_streams_max=int(flags["own-streams-max"]),
-                own_bytes=int(flags["own-stream-bytes"]),
-                own_within_s=parse_s(flags.text("own-stream-within")),
+        config=bounded(
+            ProxyConfig(
+                tunnel=tunnel,
+                workers=workers,
+                tunnel_limits=TunnelLimits(
+                    own_streams_max=int(flags["own-streams-max"]),
+                    own_bytes=int(flags["own-stream-bytes"]),
+                    own_within_s=parse_s(flags.text("own-stream-within")),
+                ),
             ),
+            dict(read(text) for text in flags["limit"]),
         ),
         full_match=full_match,
         jose=Jose(),
@@ -244,6 +248,12 @@ COMMANDS = {
                 "How many processes share the ports of this proxy.",
                 Kind.INT,
                 default=1,
+            ),
+            Flag(
+                "limit",
+                'A bound of this proxy as "name=number"; may be repeated. Names stand in\n'
+                "docs/operate/limits.md.",
+                Kind.LIST,
             ),
             Flag(
                 "native",

@@ -135,6 +135,14 @@ def _check_mesh(values: Values) -> None:
         raise ConfigError(f"proxy.own_streams_max must be 0 to {_OWN_STREAMS_MAX}, not {streams}")
     if values.get("proxy.own_stream_bytes", 1) <= 0:
         raise ConfigError("proxy.own_stream_bytes must be positive")
+    if limits := values.get("proxy.limits"):
+        from proxy import bounds  # seldom given
+        from proxy.config import ProxyConfig
+
+        try:
+            bounds.bounded(ProxyConfig(), bounds.flat(limits))
+        except bounds.UnknownBound as error:
+            raise ConfigError(f"proxy.limits: {error}") from error
 
 
 def _check_protocols(values: Values) -> None:

@@ -358,6 +358,8 @@ class AgentConfig:
     proxy_workers: int = 1
     #: Whether sidecars use the compiled form of the proxy: auto, off or require (ADR 102).
     proxy_native: str = "auto"
+    #: Bounds of sidecars by name (proxy.bounds); what is not named stays as it is.
+    proxy_limits: Mapping[str, float] = field(default_factory=dict)
     #: Streams of a sidecar, each way, that may go on over a connection of their own (0: none), how
     #: many bytes they must have moved, and within what time (ADR 95).
     proxy_own_streams_max: int = 8

@@ -29,6 +29,7 @@ from agent.local.watches import Watches
 from agent.parts.ground import Ground
 from agent.program import OF_SIDECARS, folders, looks
 from gossip import Gossip
+from proxy import bounds
 from raftstore.records import ServiceId
 
 if TYPE_CHECKING:
@@ -186,6 +187,7 @@ def _more_flags(config: AgentConfig) -> tuple[str, ...]:
     """What else sidecars are told: their form, and of streams with a connection of their own."""
     return (
         f"-native={config.proxy_native}",
+        *(f"-limit={name}={value!r}" for name, value in bounds.flat(config.proxy_limits).items()),
         f"-own-streams-max={config.proxy_own_streams_max}",
         f"-own-stream-bytes={config.proxy_own_stream_bytes}",
         f"-own-stream-within={config.proxy_own_stream_within_s:g}s",

@@ -7,8 +7,6 @@ and how a connection ends without ending its streams.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 from h2.config import H2Configuration
 from h2.connection import H2Connection
 from h2.errors import ErrorCodes
@@ -33,9 +31,10 @@ from hyperframe.frame import GoAwayFrame
 
 from proxy.errors import HttpViolation, ProxyError
 from proxy.http2 import fields
+from proxy.http2.bounds import Bounds
 from proxy.http2.events import Answered, Asked, Broken, Event, Leaving, Over, Piece, Room
 from proxy.http2.fields import Fields
-from proxy.http2.screen import ENHANCE_YOUR_CALM, Flood, Rates, Screen
+from proxy.http2.screen import ENHANCE_YOUR_CALM, Flood, Screen
 
 NO_ERROR, PROTOCOL_ERROR, INTERNAL_ERROR = 0x0, 0x1, 0x2
 REFUSED_STREAM, CANCEL = 0x7, 0x8
@@ -47,17 +46,6 @@ _SECRET = frozenset({"authorization", "cookie", "set-cookie", "x-consul-token"})
 
 class Ended(ProxyError):
     """The connection cannot go on; what is to be sent last stands in ``taken``."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Bounds:
-    """What one connection may take. Every stream may hold its whole window, so the window of the
-    connection is that of all streams: a slow one never stops the others."""
-
-    streams_max: int = 100
-    stream_window_bytes: int = 131_072
-    header_bytes_max: int = 61_440
-    rates: Rates = field(default_factory=Rates)
 
 
 class Core:

@@ -11,6 +11,7 @@ from collections import deque
 from dataclasses import dataclass
 
 from proxy.errors import ProxyError
+from proxy.http2.bounds import Rates
 
 HEAD_BYTES = 9
 PREFACE_BYTES = 24
@@ -40,20 +41,6 @@ class GoAway:
 
     last_stream_id: int
     code: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rates:
-    """How often, within ``window_s``, a peer may do what makes work for us.
-
-    Control frames count only while nothing of a message comes between them: pings that follow data
-    measure a path, as clients of gRPC do, and cost the peer something.
-    """
-
-    window_s: float = 10.0
-    resets_max: int = 1000
-    controls_max: int = 100
-    continuation_max_bytes: int = 65_536
 
 
 class Screen:

@@ -30,7 +30,6 @@ from proxy.l7.guard import Guard, GuardConfig
 from proxy.l7.inbound import InboundHttp, Told
 from proxy.l7.ingress import IngressListener
 from proxy.l7.ingress_http import IngressHttp
-from proxy.l7.limits import HttpLimits
 from proxy.l7.outbound import OutboundHttp
 from proxy.l7.pipe import TUNNELLED, Pipe
 from proxy.l7.pool import Pool
@@ -83,12 +82,11 @@ class Gateway:
         hub: Hub,
         *,
         rng: random.Random,
-        limits: HttpLimits | None = None,
         full_match: FullMatch = no_patterns,
         jose: Jose | None = None,
     ) -> None:
         self._hub = hub
-        self._limits = limits or HttpLimits()
+        self._limits = hub.config.http_limits
         self._full_match = full_match
         self._loop = asyncio.get_running_loop()
         self._state = MeshState()

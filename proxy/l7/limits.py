@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from proxy.http2.core import Bounds
+from proxy.http2.bounds import Bounds
 
 #: The protocols that a request may always switch to.
 UPGRADES = frozenset({"websocket"})
@@ -22,6 +22,10 @@ class HttpLimits:
     #: Between two pieces of a body, and for the next hop to take one.
     body_idle_s: float = 60.0
     write_stall_s: float = 60.0
+    #: A client's body must have come at so many bytes a second once we have waited so long for it;
+    #: 0 for any pace.
+    body_rate_least: float = 240.0
+    body_rate_after_s: float = 10.0
     #: Bytes that wait to be read from one connection.
     buffer_bytes: int = 262_144
     #: Of a body that nobody wants, read so that the connection can be used again.

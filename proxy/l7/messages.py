@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
+from proxy.errors import HttpViolation
 from proxy.http1 import forward
 from proxy.http1.body import LAST_CHUNK, Decoder, Framing, chunk
 from proxy.http1.head import Headers, Request, Response
 from proxy.l7.limits import HttpLimits
+from proxy.l7.pace import Pace
 from proxy.telemetry.entry import Notes
 
 if TYPE_CHECKING:
@@ -115,14 +118,22 @@ class PipeBody:
     trailers: Headers = ()
 
     def __init__(
-        self, pipe: Pipe, framing: Framing, limits: HttpLimits, *, continues: bool = False
+        self,
+        pipe: Pipe,
+        framing: Framing,
+        limits: HttpLimits,
+        *,
+        continues: bool = False,
+        pace: Pace | None = None,
     ) -> None:
+        """``continues``: the peer waits to be asked for it; ``pace``: how slowly it may come."""
         self.framing = framing
         self.size = 0
         self._pipe = pipe
         self._decoder = Decoder(framing)
         self._limits = limits
         self._continues = continues
+        self._pace = pace
 
     @property
     def client(self) -> Pipe:
@@ -141,7 +152,7 @@ class PipeBody:
             await self._pipe.write(CONTINUE, self._limits.write_stall_s)
         decoder = self._decoder
         while not decoder.done:
-            data = await self._pipe.read(self._limits.body_idle_s)
+            data = await self._read()
             if not data:
                 decoder.end()
                 return b""
@@ -153,6 +164,16 @@ class PipeBody:
                 self.size += len(piece)
                 return piece
         return b""
+
+    async def _read(self) -> bytes:
+        if self._pace is None:
+            return await self._pipe.read(self._limits.body_idle_s)
+        clock = asyncio.get_running_loop().time
+        began_at = clock()
+        data = await self._pipe.read(self._limits.body_idle_s)
+        if data and self._pace.too_slow(len(data), clock() - began_at):
+            raise HttpViolation(408, "the body came too slowly")
+        return data
 
     async def discard(self) -> bool:
         """Read on to the end if that is near; whether the connection can be used again."""

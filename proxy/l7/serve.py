@@ -11,6 +11,7 @@ from proxy.http1 import head
 from proxy.http1.head import Request
 from proxy.l7.limits import HttpLimits
 from proxy.l7.messages import Answer, Body, PipeAnswer, PipeBody, own_answer
+from proxy.l7.pace import Pace
 from proxy.l7.pipe import Pipe
 
 log = logging.getLogger("lictor.proxy.l7")
@@ -59,7 +60,8 @@ async def _one(
         request = head.read_request(raw)
         frame = framing.of_request(request)
         expects = (request.get("expect") or "").lower() == "100-continue"
-        body = PipeBody(pipe, frame, limits, continues=expects and not frame.empty)
+        waits, pace = expects and not frame.empty, None if frame.empty else Pace(limits)
+        body = PipeBody(pipe, frame, limits, continues=waits, pace=pace)
     except HttpViolation as error:
         on_violation(str(error))
         on_refused(error.status)

@@ -14,6 +14,7 @@ from proxy.http1.head import Response, end_of_head
 from proxy.l7 import answers
 from proxy.l7.limits import HttpLimits
 from proxy.l7.messages import own_answer
+from proxy.l7.pace import Pace
 from proxy.l7.passing import Passing
 from proxy.l7.pipe import Pipe
 from proxy.l7.retries import Failure
@@ -75,8 +76,8 @@ class Exchange:
 
     __slots__ = (
         "_answer_by", "_buffer", "_chunks", "_decoder", "_done", "_drain_left", "_head", "_held",
-        "_holds", "_last", "_loop", "_passing", "_plan", "_status", "_timer", "_touched_at", "_up",
-        "_watch", "_way", "_whole",
+        "_holds", "_last", "_loop", "_pace", "_passing", "_plan", "_status", "_timer",
+        "_touched_at", "_up", "_watch", "_way", "_whole",
     )  # fmt: skip
 
     def __init__(
@@ -104,6 +105,7 @@ class Exchange:
         self._loop = asyncio.get_running_loop()
         self._answer_by = math.inf
         self._touched_at = 0.0
+        self._pace = None if passing is None else Pace(way.limits)
         self._drain_left = way.limits.drain_bytes
         self._timer: asyncio.TimerHandle | None = None
 
@@ -135,7 +137,12 @@ class Exchange:
         passing = self._passing
         if passing is None or passing.done:
             return False
-        self._touched_at = self._loop.time()
+        now = self._loop.time()
+        waited_s = 0.0 if self._holds else now - self._touched_at
+        if self._pace is not None and self._pace.too_slow(len(data), waited_s):
+            self._broke_rules(HttpViolation(408, "the body came too slowly"))
+            return True
+        self._touched_at = now
         try:
             piece = passing.take(data)
         except HttpViolation as error:

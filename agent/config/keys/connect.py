@@ -29,6 +29,7 @@ MESH: tuple[Key, ...] = (
     now("proxy.outlives_agent", DURATION, "proxy_outlives_agent_s"),
     now("proxy.workers", INT, "proxy_workers"),
     now("proxy.native", STRING, "proxy_native"),
+    now("proxy.limits", OPAQUE, "proxy_limits"),
     now("proxy.own_streams_max", INT, "proxy_own_streams_max"),
     now("proxy.own_stream_bytes", INT, "proxy_own_stream_bytes"),
     now("proxy.own_stream_within", DURATION, "proxy_own_stream_within_s"),

@@ -229,6 +229,14 @@ def test_a_fragment_is_named_by_its_place() -> None:
         ({"proxy": {"own_streams_max": 1025}}, "proxy.own_streams_max must be 0 to 1024, not 1025"),
         ({"proxy": {"own_stream_bytes": 0}}, "proxy.own_stream_bytes must be positive"),
         (
+            {"proxy": {"native": "yes"}},
+            'proxy.native must be "auto", "off" or "require", not "yes"',
+        ),
+        (
+            {"proxy": {"limits": {"http": {"nothing": 1}}}},
+            'proxy.limits: there is no bound "http.nothing"',
+        ),
+        (
             {"connect": {"builtin_proxy": "on"}},
             'connect.builtin_proxy must be "auto" or "off", not "on"',
         ),

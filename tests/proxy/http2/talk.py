@@ -13,7 +13,8 @@ from h2.connection import H2Connection
 from h2.exceptions import ProtocolError
 from h2.settings import SettingCodes, Settings
 
-from proxy.http2.screen import Rates, Screen
+from proxy.http2.bounds import Rates
+from proxy.http2.screen import Screen
 
 
 @dataclass

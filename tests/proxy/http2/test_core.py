@@ -8,9 +8,9 @@ from hyperframe.frame import GoAwayFrame, RstStreamFrame
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.http2.core import CANCEL, REFUSED_STREAM, Bounds, Core, Ended
+from proxy.http2.bounds import Bounds, Rates
+from proxy.http2.core import CANCEL, REFUSED_STREAM, Core, Ended
 from proxy.http2.events import Answered, Asked, Broken, Event, Leaving, Over, Piece, Room
-from proxy.http2.screen import Rates
 
 ASK = [(":method", "POST"), (":scheme", "http"), (":authority", "db"), (":path", "/a")]
 

@@ -16,7 +16,8 @@ from hyperframe.frame import (
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.http2.screen import FRAMES_AT_ONCE, Flood, GoAway, Rates, Screen
+from proxy.http2.bounds import Rates
+from proxy.http2.screen import FRAMES_AT_ONCE, Flood, GoAway, Screen
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 

@@ -8,11 +8,12 @@ from contextlib import asynccontextmanager
 from typing import Generic, Protocol, TypeVar
 
 from proxy.balance.hosts import Host
+from proxy.config import ProxyConfig
 from proxy.l7.messages import Client
 from proxy.server import Proxy
 from proxy.source import UpstreamSpec
 from tests.proxy.l7.net import SPEC, chain, head_of
-from tests.proxy.mesh import Mesh, endpoint, until
+from tests.proxy.mesh import QUICK, Mesh, endpoint, until
 
 
 class Serves(Protocol):
@@ -86,9 +87,9 @@ def nobody() -> Client:
 
 
 @asynccontextmanager
-async def pair(app: A) -> AsyncIterator[Net[A]]:
+async def pair(app: A, config: ProxyConfig = QUICK) -> AsyncIterator[Net[A]]:
     """All of it, ready."""
-    mesh = Mesh()
+    mesh = Mesh(config)
     async with mesh.stack:
         db = await mesh.sidecar("db", app_port=await mesh.app(app.serve))
         mesh.sources["db"].change(protocol="http")
