@@ -252,11 +252,11 @@ class Outbound:
         "_connect_s",
         "_halves",
         "_last_failure",
-        "_upstream",
         "deadline",
         "expected",
         "peer",
         "phase",
+        "upstream",
     )
 
     def __init__(
@@ -268,7 +268,7 @@ class Outbound:
         config: ProxyConfig,
         connect_timeout_s: float | None = None,
     ) -> None:
-        self._upstream = upstream
+        self.upstream = upstream
         self._candidates = list(candidates)[: config.dial_attempts_max]
         self._config = config
         self._connect_s = connect_timeout_s or config.upstream_connect_timeout_s
@@ -372,7 +372,7 @@ class Outbound:
         return [Dial(self._candidates.pop(0))]
 
     def _record(self, event: str, reason: str, detail: str) -> Record:
-        return Record(event=event, reason=reason, destination=self._upstream, detail=detail)
+        return Record(event=event, reason=reason, destination=self.upstream, detail=detail)
 
     def _close(self, reason: str) -> list[Effect]:
         return self._finish([Close(reason, self._config.linger_s)])

@@ -51,6 +51,7 @@ from proxy.source import (
     UpstreamSpec,
 )
 from proxy.stats import ProxyStats
+from proxy.telemetry.connection_log import ConnectionLog
 from proxy.telemetry.connections import HandshakeMetrics, of_tunnels
 from proxy.telemetry.entry import IN, OUT
 from proxy.telemetry.own_streams import of_own
@@ -125,6 +126,7 @@ class Proxy:
         self.porch = Porch(lambda: self.config, self.handshakes.inbound, self._met)
         self.tunnels = Tunnels(self)
         self._http = Gateway(self, rng=self._rng, full_match=self._full_match, jose=self._jose)
+        self._sessions.tell = ConnectionLog(self._http.observer, lambda: self._state).tell
         self._source.subscribe(self._apply)
         self._apply(self._source.state)
 

@@ -92,11 +92,18 @@ class Session:
         "_upstream",
         "began_at",
         "core",
+        "ending",
+        "target",
+        "tries",
     )
 
     def __init__(self, hub: Hub, core: Connection, loop: asyncio.AbstractEventLoop) -> None:
         self.core = core
         self.began_at = loop.time()
+        #: Why it ends, a stable word; whom it dialled last, and how many were dialled.
+        self.ending = ""
+        self.target: AppAddress | Endpoint | None = None
+        self.tries = 0
         self._hub = hub
         self._loop = loop
         self._downstream: Stream | None = None
@@ -126,6 +133,17 @@ class Session:
         down, up = self._downstream, self._upstream
         return (down.rx_bytes if down else 0, up.rx_bytes if up else 0)
 
+    @property
+    def peer_address(self) -> str:
+        """The address of whoever connected, "" where it has none."""
+        return self._downstream.peer_address if self._downstream else ""
+
+    @property
+    def tls(self) -> str:
+        """The version of TLS toward the mesh, "" before there is any."""
+        stream = self._downstream if isinstance(self.core, Inbound) else self._upstream
+        return stream.version if stream else ""
+
     def accept(self, stream: Stream) -> None:
         """This is the half that was accepted; the core starts once it is open."""
         self._downstream = stream
@@ -150,8 +168,10 @@ class Session:
                 case HangUp():
                     self._hang_up()
                 case Close():
+                    self.ending = effect.reason
                     self._close(effect)
                 case Abort():
+                    self.ending = effect.reason
                     self._abort()
                 case Record():
                     self._hub.record(effect)
@@ -221,7 +241,8 @@ class Session:
     # Carrying out.
 
     def _start_dial(self, effect: Dial) -> None:
-        target = effect.target
+        self.target = target = effect.target
+        self.tries += 1
         if isinstance(target, Endpoint):
             to, tunnels = self._far(target), self._hub.tunnels
             found = tunnels.ready(to, self) if tunnels.wanted(to) else None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from proxy.authz import Policy
 from proxy.config import ProxyConfig
@@ -22,6 +22,8 @@ class Sessions:
 
     def __init__(self, config: ProxyConfig, stats: ProxyStats) -> None:
         self._stats = stats
+        #: Hears of each that is over, and how long it lived.
+        self.tell: Callable[[Session, float], None] = lambda session, lived_s: None
         self._counted = stats.connections
         self._all: set[Session] = set()
         self._by_identity: dict[SpiffeId, set[Session]] = {}
@@ -73,6 +75,8 @@ class Sessions:
         self._stats.downstream_bytes += down
         self._stats.upstream_bytes += up
         lived_s = now - session.began_at
+        if not tunnel:
+            self.tell(session, lived_s)
         if tunnel:
             self._stats.inbound_total -= 1
             self._stats.inbound_active -= 1

@@ -28,7 +28,7 @@ PACKAGES = ("http1", "l7", "balance", "tunnel", "telemetry")
 #: code takes memory.
 LEFT = frozenset(
     {
-        "__init__.py", "access_log.py", "connections.py", "exposed.py", "ingress.py",
+        "__init__.py", "access_log.py", "connection_log.py", "connections.py", "exposed.py", "ingress.py",
         "ingress_http.py", "log_file.py", "merged.py", "mirror.py", "mover.py", "otlp.py",
         "outlets.py", "own.py", "prober.py", "probes.py", "route_walk.py", "settings.py",
         "standing.py", "tap.py", "upstreams.py", "xxh64.py",
