@@ -19,8 +19,7 @@ FRAME_MAX_BYTES = 16_384
 DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS = 0x0, 0x1, 0x2, 0x3, 0x4
 PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = 0x6, 0x7, 0x8, 0x9
 #: Frames that are looked at in one go: hundreds of small ones fit into one read, and each may
-#: cost a tenth of a millisecond and more in the codec and behind it. Even, for a stream that is
-#: reset as it is opened then begins nothing.
+#: cost a tenth of a millisecond and more in the codec and behind it.
 FRAMES_AT_ONCE = 8
 _ACK = 0x1
 _CONTROL = frozenset({PRIORITY, SETTINGS, PING})
@@ -60,8 +59,8 @@ class Screen:
         self.more = False
 
     def feed(self, data: bytes, now: float) -> bytes:
-        """What the codec is to see of at most FRAMES_AT_ONCE frames, then ``more`` says whether
-        there are others. A GOAWAY that came is in ``goaway``. Raises Flood."""
+        """What the codec is to see of FRAMES_AT_ONCE frames, and of a reset after them; ``more``
+        says whether there are others. A GOAWAY that came is in ``goaway``. Raises Flood."""
         self.more = False
         if self._skip:
             skipped = data[: self._skip]
@@ -82,7 +81,9 @@ class Screen:
                 continue
             if len(data) - at < HEAD_BYTES:
                 break
-            if frames == FRAMES_AT_ONCE:
+            # A stream that is given up as it is opened begins nothing only while both are seen at
+            # once, so a reset goes with what is before it.
+            if frames > FRAMES_AT_ONCE or (frames == FRAMES_AT_ONCE and data[at + 3] != RST_STREAM):
                 self.more = True
                 break
             frames += 1

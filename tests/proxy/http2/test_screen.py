@@ -112,5 +112,19 @@ def test_headers_do_not_go_on_for_ever() -> None:
 def test_of_many_frames_a_few_are_looked_at_in_one_go() -> None:
     screen, one = Screen(Rates(), preface=False), RstStreamFrame(1).serialize()
     passed = screen.feed(one * (FRAMES_AT_ONCE + 5) + one[:4], 0.0)
-    assert (passed, screen.more) == (one * FRAMES_AT_ONCE, True)
-    assert (screen.feed(one[4:], 0.0), screen.more) == (one * 6, False)
+    assert (passed, screen.more) == (one * (FRAMES_AT_ONCE + 1), True)
+    assert (screen.feed(one[4:], 0.0), screen.more) == (one * 5, False)
+
+
+@given(st.lists(st.booleans(), max_size=40))
+def test_a_reset_is_seen_with_the_stream_that_it_ends(pairs: list[bool]) -> None:
+    """Whatever came before, no pair of a stream and its reset is cut apart."""
+    opened, ping = HeadersFrame(1, b"x").serialize(), PingFrame(0, b"12345678").serialize()
+    reset = RstStreamFrame(1).serialize()
+    wire = b"".join(opened + reset if pair else ping for pair in pairs)
+    screen, slices = Screen(Rates(), preface=False), []
+    slices.append(screen.feed(wire, 0.0))
+    while screen.more:
+        slices.append(screen.feed(b"", 0.0))
+    assert b"".join(slices) == wire
+    assert not any(each.endswith(opened) for each in slices)
