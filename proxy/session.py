@@ -368,7 +368,7 @@ class Session:
     def _arm(self) -> None:
         """A timer that runs already and comes too early is left: it is set anew when it comes. So
         most connections, which are short, have one and not one for each of their deadlines."""
-        due = self._due_at
+        due = None if self._gone else self._due_at
         if due is None or (self._timer is not None and self._armed_at <= due):
             return
         self._disarm()

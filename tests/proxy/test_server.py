@@ -21,6 +21,7 @@ from cryptography import x509
 from proxy import proxy_protocol
 from proxy.revocations import of_entries
 from proxy.server import PUBLIC, Proxy
+from proxy.session import Session
 from proxy.source import Endpoint, LeafPair, UpstreamSpec
 from proxy.spiffe import SpiffeId
 from tests.proxy.mesh import QUICK, Authority, Mesh, endpoint, rule, until
@@ -62,6 +63,24 @@ async def test_bytes_pass_both_ways_between_two_sidecars(mesh: Mesh) -> None:
     await until(lambda: mesh.proxies["db"].stats().inbound_active == 0, "connection ended")
     stats = mesh.proxies["db"].stats()
     assert (stats.inbound_total, stats.downstream_bytes, stats.upstream_bytes) == (1, 10, 10)
+
+
+async def test_nothing_of_a_connection_is_left(mesh: Mesh) -> None:
+    """Each had a timer that held all of it for a minute after its end."""
+    port = await mesh.pair(await mesh.app())
+
+    async def some(count: int) -> int:
+        for _ in range(count):
+            reader, writer = await connect(port)
+            assert await ask(reader, writer, b"hello") == b"hello"
+            await close(writer)
+        for proxy in mesh.proxies.values():
+            await until(lambda proxy=proxy: not len(proxy._sessions), "all are over")
+        gc.collect()
+        return sum(isinstance(each, Session) for each in gc.get_objects())
+
+    before = await some(5)
+    assert await some(20) <= before
 
 
 async def test_every_socket_is_probed_and_waits_to_send_nothing(mesh: Mesh) -> None:
