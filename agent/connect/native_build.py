@@ -44,7 +44,7 @@ def compile(self, sources, output_dir=None, macros=None, include_dirs=None, debu
 CCompiler.compile = compile
 options = ["--config-file=mypy.ini", "--python-executable", sys.executable]
 setup(name="lictor-native", packages=[], script_args=["build_ext", "--inplace"],
-      ext_modules=mypycify(options + sys.argv[1:], opt_level="2", debug_level="0",
+      ext_modules=mypycify(options + sys.argv[1:], opt_level="s", debug_level="0",
                            multi_file=True, group_name="lictor_native"))
 """
 _MYPY = "[mypy]\nstrict = True\nignore_missing_imports = True\nfollow_imports = silent\n"
