@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import gc
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
 #: Free memory at the end of the heap that is kept.
@@ -23,3 +24,5 @@ def settle() -> None:
         library.mallopt(_M_ARENA_MAX, 1)
         library.mallopt(_M_TRIM_THRESHOLD, KEPT_BYTES)
         library.mallopt(_M_MMAP_THRESHOLD, MAPPED_BYTES)
+    gc.collect()
+    gc.freeze()

@@ -28,12 +28,17 @@ PACKAGES = ("http1", "l7", "balance", "tunnel", "telemetry")
 #: code takes memory.
 LEFT = frozenset(
     {
-        "__init__.py", "access_log.py", "connection_log.py", "connections.py", "exposed.py", "ingress.py",
-        "ingress_http.py", "log_file.py", "merged.py", "mirror.py", "mover.py", "otlp.py",
-        "outlets.py", "own.py", "prober.py", "probes.py", "route_walk.py", "settings.py",
-        "standing.py", "tap.py", "upstreams.py", "xxh64.py",
+        "__init__.py", "access_log.py", "connection_log.py", "connections.py", "exposed.py",
+        "ingress.py", "ingress_http.py", "log_file.py", "merged.py", "mirror.py", "mover.py",
+        "otlp.py", "outlets.py", "own.py", "prober.py", "probes.py", "route_walk.py",
+        "settings.py", "standing.py", "tap.py", "upstreams.py", "xxh64.py",
     }
 )  # fmt: skip
+
+
+#: How the C compiler is to optimise: for size, as a sidecar's memory counts and most of the time is
+#: spent in Python's own library either way.
+OPTIMISED = "s"
 
 
 class NotNative(Exception):
@@ -61,9 +66,9 @@ def fingerprint(sources: Mapping[str, bytes], terms: str) -> str:
 
 def terms() -> str:
     """What a build is for: the interpreter, as its machine code fits no other, and which modules
-    are compiled."""
-    left = " ".join(sorted(LEFT))
-    return f"{sys.version} {sysconfig.get_config_var('EXT_SUFFIX')} {PACKAGES} {left}"
+    are compiled how."""
+    suffix = sysconfig.get_config_var("EXT_SUFFIX")
+    return f"{sys.version} {suffix} {PACKAGES} {' '.join(sorted(LEFT))} {OPTIMISED}"
 
 
 def sources(package: Path) -> dict[str, bytes]:

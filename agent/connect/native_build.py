@@ -44,7 +44,7 @@ def compile(self, sources, output_dir=None, macros=None, include_dirs=None, debu
 CCompiler.compile = compile
 options = ["--config-file=mypy.ini", "--python-executable", sys.executable]
 setup(name="lictor-native", packages=[], script_args=["build_ext", "--inplace"],
-      ext_modules=mypycify(options + sys.argv[1:], opt_level="s", debug_level="0",
+      ext_modules=mypycify(options + sys.argv[1:], opt_level=OPTIMISED, debug_level="0",
                            multi_file=True, group_name="lictor_native"))
 """
 _MYPY = "[mypy]\nstrict = True\nignore_missing_imports = True\nfollow_imports = silent\n"
@@ -72,7 +72,7 @@ def build(package: Path, directory: Path) -> int:
             path.write_text(without_slots(raw.decode()))
         modules = [str(path.relative_to(tree)) for path in native.hot(tree / package.name)]
         (tree / "mypy.ini").write_text(_MYPY)
-        (tree / "setup.py").write_text(_SETUP)
+        (tree / "setup.py").write_text(f"OPTIMISED = {native.OPTIMISED!r}\n{_SETUP}")
         # The rest of the program is looked up where it is, not compiled.
         environment = os.environ | {"MYPYPATH": str(package.parent)}
         subprocess.run(  # noqa: S603  (our own interpreter and names of our own files)
