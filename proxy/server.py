@@ -40,7 +40,7 @@ from proxy.porch import Porch
 from proxy.relay import Owner, PlainStream, TlsStream
 from proxy.revocations import Revocations
 from proxy.session import Session
-from proxy.sessions import Sessions
+from proxy.sessions import Sessions, told_to
 from proxy.source import (
     AppAddress,
     Endpoint,
@@ -51,7 +51,6 @@ from proxy.source import (
     UpstreamSpec,
 )
 from proxy.stats import ProxyStats
-from proxy.telemetry.connection_log import ConnectionLog
 from proxy.telemetry.connections import HandshakeMetrics, of_tunnels
 from proxy.telemetry.entry import IN, OUT
 from proxy.telemetry.own_streams import of_own
@@ -126,7 +125,7 @@ class Proxy:
         self.porch = Porch(lambda: self.config, self.handshakes.inbound, self._met)
         self.tunnels = Tunnels(self)
         self._http = Gateway(self, rng=self._rng, full_match=self._full_match, jose=self._jose)
-        self._sessions.tell = ConnectionLog(self._http.observer, lambda: self._state).tell
+        self._sessions.tell = told_to(self._http.observer, lambda: self._state)
         self._source.subscribe(self._apply)
         self._apply(self._source.state)
 

@@ -11,10 +11,13 @@ from proxy.connection import Inbound
 from proxy.departures import Departures
 from proxy.revocations import Revocations
 from proxy.session import Session
+from proxy.source import MeshState
 from proxy.spiffe import SpiffeId
 from proxy.stats import ProxyStats
+from proxy.telemetry import connection_log
 from proxy.telemetry.connections import TCP
 from proxy.telemetry.entry import IN, OUT
+from proxy.telemetry.observer import Observer
 
 
 class Sessions:
@@ -107,3 +110,26 @@ class Sessions:
         for identity, sessions in list(self._by_identity.items()):
             for session in () if policy.decide(identity).allowed else list(sessions):
                 session.run(session.core.rules_changed(policy, now=now))
+
+
+def told_to(observer: Observer, state: Callable[[], MeshState]) -> Callable[[Session, float], None]:
+    """Who tells of connections that are over whoever is told of requests; nothing is made where
+    nobody listens."""
+
+    def tell(session: Session, lived_s: float) -> None:
+        if not (observer.sinks or observer.taps):
+            return
+        ended = connection_log.Ended(
+            ending=session.ending,
+            lived_s=lived_s,
+            tries=session.tries,
+            target=session.target,
+            tls=session.tls,
+            peer_address=session.peer_address,
+            moved=session.moved,
+        )
+        entry = connection_log.entry(session.core, ended, state(), observer.wall())
+        if entry is not None:
+            observer.tell(entry)
+
+    return tell

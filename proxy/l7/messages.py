@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from proxy.errors import HttpViolation
@@ -125,8 +124,10 @@ class PipeBody:
         *,
         continues: bool = False,
         pace: Pace | None = None,
+        now: Callable[[], float] = lambda: 0.0,
     ) -> None:
-        """``continues``: the peer waits to be asked for it; ``pace``: how slowly it may come."""
+        """``continues``: the peer waits to be asked for it; ``pace``: how slowly it may come, by
+        the clock ``now``."""
         self.framing = framing
         self.size = 0
         self._pipe = pipe
@@ -134,6 +135,7 @@ class PipeBody:
         self._limits = limits
         self._continues = continues
         self._pace = pace
+        self._now = now
 
     @property
     def client(self) -> Pipe:
@@ -168,10 +170,9 @@ class PipeBody:
     async def _read(self) -> bytes:
         if self._pace is None:
             return await self._pipe.read(self._limits.body_idle_s)
-        clock = asyncio.get_running_loop().time
-        began_at = clock()
+        began_at = self._now()
         data = await self._pipe.read(self._limits.body_idle_s)
-        if data and self._pace.too_slow(len(data), clock() - began_at):
+        if data and self._pace.too_slow(len(data), self._now() - began_at):
             raise HttpViolation(408, "the body came too slowly")
         return data
 

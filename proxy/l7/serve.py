@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 
@@ -61,7 +62,8 @@ async def _one(
         frame = framing.of_request(request)
         expects = (request.get("expect") or "").lower() == "100-continue"
         waits, pace = expects and not frame.empty, None if frame.empty else Pace(limits)
-        body = PipeBody(pipe, frame, limits, continues=waits, pace=pace)
+        now = asyncio.get_running_loop().time
+        body = PipeBody(pipe, frame, limits, continues=waits, pace=pace, now=now)
     except HttpViolation as error:
         on_violation(str(error))
         on_refused(error.status)

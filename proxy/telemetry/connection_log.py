@@ -3,10 +3,10 @@ D.15), with ``proto`` tcp. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from dataclasses import dataclass
 
-from proxy.connection import Inbound
-from proxy.session import Session
+from proxy.connection import Inbound, Outbound
 from proxy.source import AppAddress, Endpoint, MeshState
 from proxy.telemetry.connections import TCP
 from proxy.telemetry.entry import (
@@ -22,7 +22,6 @@ from proxy.telemetry.entry import (
     Entry,
     Notes,
 )
-from proxy.telemetry.observer import Observer
 
 #: Flags of an access log by why a connection ended; one that ended in order has none.
 _FLAGS: Mapping[str, str] = {
@@ -42,29 +41,44 @@ _FLAGS: Mapping[str, str] = {
 }
 
 
-def entry(session: Session, lived_s: float, state: MeshState, at: float) -> Entry:
-    """What is told; ``at`` is when it ended, Unix time."""
-    core, target, decision = session.core, session.target, session.decision
-    inbound = isinstance(core, Inbound)
-    notes = Notes(tries=session.tries, endpoint=_place(target), tls=session.tls)
-    notes.rx_bytes, notes.tx_bytes = session.moved
-    if not isinstance(core, Inbound):
-        notes.upstream = core.upstream
-        notes.target = core.expected.name
-    if decision is not None:
-        notes.decision = "allow" if decision.allowed else "deny"
-        notes.rule = decision.reason
-    if flag := _FLAGS.get(session.ending):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ended:
+    """What a connection was, besides what its core knows."""
+
+    ending: str
+    lived_s: float
+    tries: int
+    target: AppAddress | Endpoint | None
+    tls: str
+    peer_address: str
+    #: Bytes from downstream and from upstream.
+    moved: tuple[int, int]
+
+
+def entry(core: Inbound | Outbound, ended: Ended, state: MeshState, at: float) -> Entry | None:
+    """What is told; ``at`` is when it ended, Unix time. None for somebody who never had a name:
+    the proxy's own log tells of those, and health checks come every second."""
+    notes = Notes(tries=ended.tries, endpoint=_place(ended.target), tls=ended.tls)
+    notes.rx_bytes, notes.tx_bytes = ended.moved
+    if isinstance(core, Inbound):
+        if core.peer is None:
+            return None
+        if core.decision is not None:
+            notes.decision = "allow" if core.decision.allowed else "deny"
+            notes.rule = core.decision.reason
+    else:
+        notes.upstream, notes.target = core.upstream, core.expected.name
+    if flag := _FLAGS.get(ended.ending):
         notes.flag(flag)
     return Entry(
-        at=at - lived_s,
-        direction=IN if inbound else OUT,
+        at=at - ended.lived_s,
+        direction=IN if isinstance(core, Inbound) else OUT,
         service=state.own.name if state.own else "",
         datacenter=state.datacenter,
         peer=core.peer.identity.uri if core.peer else "",
-        peer_address=session.peer_address,
+        peer_address=ended.peer_address,
         protocol=TCP,
-        duration_s=lived_s,
+        duration_s=ended.lived_s,
         notes=notes,
     )
 
@@ -74,20 +88,3 @@ def _place(target: AppAddress | Endpoint | None) -> str:
         return ""
     path = target.socket_path if isinstance(target, AppAddress) else ""
     return path or f"{target.address}:{target.port}"
-
-
-class ConnectionLog:
-    """Tells whoever is told of requests; nobody is asked where nobody listens."""
-
-    def __init__(self, observer: Observer, state: Callable[[], MeshState]) -> None:
-        self._observer = observer
-        self._state = state
-
-    def tell(self, session: Session, lived_s: float) -> None:
-        """It is over."""
-        observer = self._observer
-        if not (observer.sinks or observer.taps):
-            return
-        # Of somebody without a name the log of the proxy tells: health checks come every second.
-        if not isinstance(session.core, Inbound) or session.core.peer is not None:
-            observer.tell(entry(session, lived_s, self._state(), observer.wall()))
