@@ -7,7 +7,6 @@ sidecar learns everything through a `source.Source`.
 """
 
 from proxy.authz import Decision, Policy, Rule, decide
-from proxy.config import ProxyConfig
 from proxy.errors import IdentityError, ProxyError
 from proxy.spiffe import SpiffeId
 
@@ -15,7 +14,6 @@ __all__ = [
     "Decision",
     "IdentityError",
     "Policy",
-    "ProxyConfig",
     "ProxyError",
     "Rule",
     "SpiffeId",

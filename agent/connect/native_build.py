@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -73,11 +72,9 @@ def build(package: Path, directory: Path) -> int:
         modules = [str(path.relative_to(tree)) for path in native.hot(tree / package.name)]
         (tree / "mypy.ini").write_text(_MYPY)
         (tree / "setup.py").write_text(f"OPTIMISED = {native.OPTIMISED!r}\n{_SETUP}")
-        # The rest of the program is looked up where it is, not compiled.
-        environment = os.environ | {"MYPYPATH": str(package.parent)}
         subprocess.run(  # noqa: S603  (our own interpreter and names of our own files)
             [sys.executable, "setup.py", *modules],
-            cwd=tree, env=environment, check=True, capture_output=True, text=True,
+            cwd=tree, check=True, capture_output=True, text=True,
         )  # fmt: skip
         for left in ("build", ".mypy_cache", "setup.py", "mypy.ini"):
             path = tree / left
@@ -115,6 +112,9 @@ def main() -> int:
         count = build(package, asked.directory)
     except subprocess.CalledProcessError as error:
         print(error.stdout, error.stderr, sep="\n", file=sys.stderr)
+        return 1
+    except OSError as error:
+        print(f"cannot build into {asked.directory}: {error}", file=sys.stderr)
         return 1
     print(f"{count} modules compiled into {asked.directory}")
     return 0

@@ -29,7 +29,6 @@ from agent.local.watches import Watches
 from agent.parts.ground import Ground
 from agent.program import OF_SIDECARS, folders, looks
 from gossip import Gossip
-from proxy import bounds
 from raftstore.records import ServiceId
 
 if TYPE_CHECKING:
@@ -187,11 +186,19 @@ def _more_flags(config: AgentConfig) -> tuple[str, ...]:
     """What else sidecars are told: their form, and of streams with a connection of their own."""
     return (
         f"-native={config.proxy_native}",
-        *(f"-limit={name}={value!r}" for name, value in bounds.flat(config.proxy_limits).items()),
+        *_limits(config),
         f"-own-streams-max={config.proxy_own_streams_max}",
         f"-own-stream-bytes={config.proxy_own_stream_bytes}",
         f"-own-stream-within={config.proxy_own_stream_within_s:g}s",
     )
+
+
+def _limits(config: AgentConfig) -> tuple[str, ...]:
+    if not config.proxy_limits:
+        return ()
+    from proxy import bounds  # seldom given
+
+    return tuple(f"-limit={k}={v!r}" for k, v in bounds.flat(config.proxy_limits).items())
 
 
 def _handover_dir(config: AgentConfig) -> Path | None:
